@@ -1,0 +1,29 @@
+# eqprop-analog: every command a person types. PYTHON=python3.12 picks the interpreter when .venv is made.
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test check lock clean
+
+help: ## what can be made
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-6s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup: ## .venv from requirements.lock, ngspice and libngspice
+	@scripts/setup.sh
+
+demo: setup ## train the main network on MNIST and verify it in ngspice
+	@.venv/bin/eqprop-analog demo
+
+test: setup ## all tests
+	@.venv/bin/python -m pytest
+
+check: setup ## lint, format, types
+	@.venv/bin/ruff check .
+	@.venv/bin/ruff format --check .
+	@.venv/bin/mypy
+
+lock: setup ## renew requirements.lock from pyproject.toml
+	@.venv/bin/python -m pip install --quiet 'uv<1'
+	@.venv/bin/uv pip compile --quiet --upgrade --universal --python-version 3.11 --extra dev --generate-hashes \
+		--no-annotate --custom-compile-command 'make lock' --output-file requirements.lock pyproject.toml
+
+clean: ## remove .venv, builds and caches; runs/ stays
+	@rm -rf .venv build dist .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	@find . -name __pycache__ -prune -exec rm -rf {} +

@@ -1,0 +1,332 @@
+"""What a circuit is made of, in banks: one element is an array of like devices, written to SPICE as one block of lines.
+
+Every bank says which nets its devices touch, which pairs of nets it joins at direct current, which pairs it holds at a
+fixed voltage, and its netlist lines. Values are (points, devices) arrays: one point is a static circuit; several are
+written as piecewise-linear functions of the voltage of net ``point``, which a ``.dc`` sweep takes through them.
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from jaxtyping import Float
+from scipy.sparse import csr_array
+from scipy.sparse.csgraph import connected_components
+
+from eqprop_analog.errors import UserError
+
+Array = np.ndarray
+
+GROUND = "0"
+POINT = "point"
+"""Net whose voltage counts the points of a sweep."""
+
+Pair = tuple[str, str]
+
+
+class Element(Protocol):
+    """One bank of devices."""
+
+    def devices(self) -> Iterator[tuple[str, tuple[str, ...]]]:
+        """(name, nets) of each device in the graph; a crossbar is one device."""
+        ...
+
+    def dc_paths(self) -> Iterable[Pair]:
+        """Pairs of nets joined by a conductance or an ideal voltage source."""
+        ...
+
+    def held(self) -> Iterable[Pair]:
+        """Pairs of nets between which an ideal voltage source (or amplifier output) fixes the voltage."""
+        ...
+
+    def lines(self) -> Iterable[str]:
+        """SPICE lines."""
+        ...
+
+    def check(self) -> None:
+        """Raise UserError, naming the net, for values no circuit can have."""
+        ...
+
+
+def series(values: Float[Array, " points"]) -> str:
+    """A value along the sweep, as SPICE text: a number, or a piecewise-linear function of the point."""
+    numbers = values.tolist()
+    if all(number == numbers[0] for number in numbers):
+        return repr(numbers[0])
+    return f"pwl(V({POINT})," + ",".join(f"{k},{number!r}" for k, number in enumerate(numbers)) + ")"
+
+
+@dataclass(frozen=True, eq=False)
+class VoltageSources:
+    """V(net) = volts."""
+
+    nets: tuple[str, ...]
+    volts: Float[Array, "points nets"]
+
+    def devices(self) -> Iterator[tuple[str, tuple[str, ...]]]:
+        """One source a net."""
+        return ((f"V{net}", (net, GROUND)) for net in self.nets)
+
+    def dc_paths(self) -> Iterable[Pair]:
+        """To ground."""
+        return self.held()
+
+    def held(self) -> Iterable[Pair]:
+        """Every net against ground."""
+        return ((net, GROUND) for net in self.nets)
+
+    def lines(self) -> Iterable[str]:
+        """V elements, or B elements where the voltage follows the sweep."""
+        for net, values in zip(self.nets, self.volts.T, strict=True):
+            text = series(values)
+            yield f"B{net} {net} 0 V={text}" if text.startswith("pwl") else f"V{net} {net} 0 {text}"
+
+    def check(self) -> None:
+        """Finite voltages."""
+        _require(np.isfinite(self.volts).all(axis=0), self.nets, "source voltage is not finite")
+
+
+@dataclass(frozen=True, eq=False)
+class CurrentSources:
+    """Current into net = amperes; devices without current are left out."""
+
+    prefix: str
+    """I<prefix>_<index> is a device's name."""
+    nets: tuple[str, ...]
+    amperes: Float[Array, "points nets"]
+
+    def _present(self) -> Iterator[tuple[int, str]]:
+        return ((k, net) for k, net in enumerate(self.nets) if self.amperes[:, k].any())
+
+    def devices(self) -> Iterator[tuple[str, tuple[str, ...]]]:
+        """One source a net."""
+        return ((f"I{self.prefix}_{k}", (GROUND, net)) for k, net in self._present())
+
+    def dc_paths(self) -> Iterable[Pair]:
+        """None: a current source joins nothing."""
+        return ()
+
+    def held(self) -> Iterable[Pair]:
+        """None."""
+        return ()
+
+    def lines(self) -> Iterable[str]:
+        """I elements, or B elements where the current follows the sweep."""
+        for k, net in self._present():
+            text = series(self.amperes[:, k])
+            kind = f"B{self.prefix}_{k} 0 {net} I=" if text.startswith("pwl") else f"I{self.prefix}_{k} 0 {net} "
+            yield kind + text
+
+    def check(self) -> None:
+        """Finite currents."""
+        _require(np.isfinite(self.amperes).all(axis=0), self.nets, "source current is not finite")
+
+
+@dataclass(frozen=True, eq=False)
+class Crossbar:
+    """I_ij = G_ij (V(row_i) - V(column_j)); G_ij = 0 is no resistor."""
+
+    number: int
+    rows: tuple[str, ...]
+    columns: tuple[str, ...]
+    conductance: Float[Array, "rows columns"]
+    """Siemens."""
+
+    def devices(self) -> Iterator[tuple[str, tuple[str, ...]]]:
+        """The crossbar as one device; rows that are empty touch nothing."""
+        used = np.any(self.conductance > 0, axis=1).tolist()
+        yield f"crossbar_{self.number}", (*(r for r, here in zip(self.rows, used, strict=True) if here), *self.columns)
+
+    def dc_paths(self) -> Iterable[Pair]:
+        """A star over every connected part of the array."""
+        size = len(self.rows)
+        i, j = np.nonzero(self.conductance)
+        total = size + len(self.columns)
+        touching = csr_array((np.ones(len(i)), (i, size + j)), shape=(total, total))
+        _, part = connected_components(touching, directed=False)
+        ports = (*self.rows, *self.columns)
+        _, first = np.unique(part, return_index=True)
+        return ((ports[first[p]], port) for p, port in zip(part, ports, strict=True) if ports[first[p]] != port)
+
+    def held(self) -> Iterable[Pair]:
+        """None."""
+        return ()
+
+    def lines(self) -> Iterable[str]:
+        """R<crossbar>_<row>_<column>, ohms."""
+        rows, columns, number = self.rows, self.columns, self.number
+        i, j = np.nonzero(self.conductance)
+        ohms = (1 / self.conductance[i, j]).tolist()
+        return [
+            f"R{number}_{a}_{b} {rows[a]} {columns[b]} {r!r}"
+            for a, b, r in zip(i.tolist(), j.tolist(), ohms, strict=True)
+        ]
+
+    def check(self) -> None:
+        """Finite, not negative, and no column that is all zero."""
+        for good, what in ((np.isfinite(self.conductance), "is not finite"), (self.conductance >= 0, "is negative")):
+            if not good.all():
+                i, j = np.argwhere(~good)[0]
+                raise UserError(
+                    f"net {self.columns[j]}: conductance R{self.number}_{i}_{j} to {self.rows[i]} {what} "
+                    f"({self.conductance[i, j]} S)"
+                )
+        _require(
+            np.asarray(np.any(self.conductance > 0, axis=0)),
+            self.columns,
+            f"its column of crossbar {self.number} is all zero, so nothing drives it; give it a conductance or raise G_min",
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Conductances:
+    """I_k = G_k V(net_k): a conductance from every net to ground."""
+
+    prefix: str
+    nets: tuple[str, ...]
+    conductance: Float[Array, " nets"]
+    """Siemens."""
+
+    def devices(self) -> Iterator[tuple[str, tuple[str, ...]]]:
+        """One resistor a net."""
+        return ((f"R{self.prefix}_{k}", (net, GROUND)) for k, net in enumerate(self.nets))
+
+    def dc_paths(self) -> Iterable[Pair]:
+        """Every net to ground."""
+        return ((net, GROUND) for net in self.nets)
+
+    def held(self) -> Iterable[Pair]:
+        """None."""
+        return ()
+
+    def lines(self) -> Iterable[str]:
+        """R elements, ohms."""
+        ohms = (1 / self.conductance).tolist()
+        return (f"R{self.prefix}_{k} {net} 0 {r!r}" for k, (net, r) in enumerate(zip(self.nets, ohms, strict=True)))
+
+    def check(self) -> None:
+        """Finite and positive."""
+        good = np.isfinite(self.conductance) & (self.conductance > 0)
+        _require(good, self.nets, "no positive conductance drives it; give it one or raise G_min")
+
+
+@dataclass(frozen=True, eq=False)
+class Diodes:
+    """One diode a hidden node: from the upper rail into an excitatory node, from an inhibitory node into the lower rail."""
+
+    layer: int
+    nodes: tuple[str, ...]
+    polarity: Float[Array, " nodes"]
+    rails: Pair
+    """Nets of the excitatory and of the inhibitory half's rail."""
+    model: str
+    """Subcircuit, defined in ``circuits/<model>.lib``."""
+    parameters: dict[str, float]
+
+    def devices(self) -> Iterator[tuple[str, tuple[str, ...]]]:
+        """(anode, cathode) of each."""
+        upper, lower = self.rails
+        for k, (node, sign) in enumerate(zip(self.nodes, self.polarity.tolist(), strict=True)):
+            yield f"Xd{self.layer}_{k}", (upper, node) if sign > 0 else (node, lower)
+
+    def dc_paths(self) -> Iterable[Pair]:
+        """None: a diode that blocks holds nothing."""
+        return ()
+
+    def held(self) -> Iterable[Pair]:
+        """None."""
+        return ()
+
+    def lines(self) -> Iterable[str]:
+        """X elements."""
+        tail = " ".join([self.model, *(f"{key}={float(value)!r}" for key, value in self.parameters.items())])
+        return (f"{name} {anode} {cathode} {tail}" for name, (anode, cathode) in self.devices())
+
+    def check(self) -> None:
+        """Parameters are the law's own business."""
+
+
+@dataclass(frozen=True, eq=False)
+class Amplifiers:
+    """V(drive) = gain·V(node); the node loses the drive's current over gain (subcircuit ``amplifier``)."""
+
+    layer: int
+    nodes: tuple[str, ...]
+    drives: tuple[str, ...]
+    gain: float
+
+    def devices(self) -> Iterator[tuple[str, tuple[str, ...]]]:
+        """(node, drive) of each."""
+        pairs = zip(self.nodes, self.drives, strict=True)
+        return ((f"Xa{self.layer}_{k}", pair) for k, pair in enumerate(pairs))
+
+    def dc_paths(self) -> Iterable[Pair]:
+        """Every drive to ground; the node itself is only sensed."""
+        return self.held()
+
+    def held(self) -> Iterable[Pair]:
+        """Every drive against ground."""
+        return ((drive, GROUND) for drive in self.drives)
+
+    def lines(self) -> Iterable[str]:
+        """X elements."""
+        return (f"{name} {node} {drive} amplifier gain={self.gain!r}" for name, (node, drive) in self.devices())
+
+    def check(self) -> None:
+        """A gain that can be divided by."""
+        _require(
+            np.array([np.isfinite(self.gain) and self.gain > 0]),
+            self.nodes[:1],
+            f"amplifier gain {self.gain} is not positive",
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class NudgeSources:
+    """I_k = c_k - g·V(output_k): in a static circuit a conductance g to a source at c_k/g, or the current c_k alone."""
+
+    outputs: tuple[str, ...]
+    conductance: Float[Array, " points"]
+    """g, siemens."""
+    current: Float[Array, "points outputs"]
+    """c, amperes."""
+
+    def _static(self) -> bool:
+        return len(self.conductance) == 1
+
+    def devices(self) -> Iterator[tuple[str, tuple[str, ...]]]:
+        """One an output, to ground (its target source included)."""
+        return ((f"nudge_{k}", (GROUND, output)) for k, output in enumerate(self.outputs))
+
+    def dc_paths(self) -> Iterable[Pair]:
+        """None: the free phase must stand without it."""
+        return ()
+
+    def held(self) -> Iterable[Pair]:
+        """None."""
+        return ()
+
+    def lines(self) -> Iterable[str]:
+        """V and R (or I) elements in a static circuit; B elements along a sweep."""
+        g = float(self.conductance[0])
+        if not self._static():
+            yield f"Bbeta beta 0 V={series(self.conductance)}"
+        for k, output in enumerate(self.outputs):
+            if not self._static():
+                yield f"Bnudge_{k} 0 {output} I={series(self.current[:, k])}-V(beta)*V({output})"
+            elif g == 0:
+                yield f"Inudge_{k} 0 {output} {float(self.current[0, k])!r}"
+            else:
+                yield f"Vy_{k} y_{k} 0 {float(self.current[0, k]) / g!r}"
+                yield f"Rnudge_{k} y_{k} {output} {1 / g!r}"
+
+    def check(self) -> None:
+        """Finite nudges."""
+        good = np.isfinite(self.current).all(axis=0) & np.isfinite(self.conductance).all()
+        _require(good, self.outputs, "nudge is not finite")
+
+
+def _require(good: Array, nets: tuple[str, ...], what: str) -> None:
+    if not good.all():
+        raise UserError(f"net {nets[int(np.argmin(good))]}: {what}")

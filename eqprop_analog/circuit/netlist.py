@@ -1,0 +1,63 @@
+"""SPICE text of a circuit: a file that runs as it stands, or the sweep bench that the ngspice solver loads."""
+
+from collections.abc import Iterator
+from importlib.resources import files
+from pathlib import Path
+
+from eqprop_analog.circuit.elements import POINT
+from eqprop_analog.circuit.graph import Circuit
+
+TOLERANCES = {
+    "reltol": 1e-11,
+    "vntol": 1e-14,
+    "abstol": 1e-15,
+    "itl1": 500,
+    "itl2": 500,
+    "gmin": 1e-12,
+    "temp": 27,
+    "tnom": 27,
+}
+"""Options that leave at most a few 1e-16 V of Newton's own error; no rshunt, which alone costs 1e-9 V."""
+
+
+def static_netlist(circuit: Circuit) -> str:
+    """A netlist of one point that ``ngspice -b`` runs as it stands and that prints every output to 15 digits."""
+    prints = [f"print v({net})" for net in circuit.outputs]
+    leave = [
+        "if $?batchmode",
+        "  quit 0",
+        "end",
+    ]  # else ngspice -b looks for .print lines, finds none, and exits with 1
+    return _text(circuit, [".control", "set numdgt=15", "op", *prints, *leave, ".endc"])
+
+
+def sweep_netlist(circuit: Circuit) -> str:
+    """The circuit with a ``.dc`` sweep through its points, saving the probes alone."""
+    saves = [f".save v({net})" for net in circuit.probes]
+    return _text(circuit, [f"V{POINT} {POINT} 0 0", f".dc V{POINT} 0 {circuit.points - 1} 1", *saves])
+
+
+def library(name: str) -> str:
+    """Text of ``circuits/<name>.lib``."""
+    packaged = Path(str(files("eqprop_analog"))) / "circuits"
+    folder = packaged if packaged.is_dir() else packaged.parent.parent / "circuits"
+    return (folder / f"{name}.lib").read_text()
+
+
+def _text(circuit: Circuit, ending: list[str]) -> str:
+    return "\n".join([*_lines(circuit), *ending, ".end", ""])
+
+
+def _lines(circuit: Circuit) -> Iterator[str]:
+    yield f"* {circuit.title}"
+    yield from (f"* {note}" for note in circuit.notes)
+    yield ".options " + " ".join(f"{key}={value!r}" for key, value in (TOLERANCES | circuit.options).items())
+    for name in circuit.models:
+        yield ""
+        yield library(name).rstrip()
+    for section in circuit.sections:
+        yield ""
+        yield f"* {section.heading}"
+        for element in section.elements:
+            yield from element.lines()
+    yield ""

@@ -1,0 +1,142 @@
+"""Compilation of a resistive network: every equation of models.resistive becomes a device.
+
+Nets: ``xp_i``/``xn_i`` the +x and -x rows, ``h<l>_j`` the nodes of hidden layer l, ``a<l>_j`` their amplified drives, ``o_k`` the
+outputs, ``rail_p``/``rail_n`` the diodes' rails. Devices: ``R<l>_<row>_<column>`` a crossbar's conductances (rows 0..n-1 are
+xp, n..2n-1 xn), ``Xd``/``Xa`` diodes and amplifiers, ``Ib`` bias currents.
+"""
+
+from collections.abc import Sequence
+from typing import Literal
+
+import numpy as np
+from jaxtyping import Float
+
+from eqprop_analog.circuit.elements import (
+    Amplifiers,
+    Conductances,
+    Crossbar,
+    CurrentSources,
+    Diodes,
+    Element,
+    NudgeSources,
+    VoltageSources,
+)
+from eqprop_analog.circuit.graph import Circuit, Section
+from eqprop_analog.errors import UserError
+from eqprop_analog.models import ResistiveNetwork
+
+Array = np.ndarray
+Form = Literal["flat", "norton"]
+Injection = tuple[float, Float[Array, "batch outputs"]]
+"""A nudge as (g, c): it injects c - g·v at the outputs; siemens and amperes."""
+
+
+def compile_network(
+    network: ResistiveNetwork,
+    inputs: Float[Array, "batch inputs"],
+    injections: Sequence[Injection | None] = (None,),
+    form: Form = "norton",
+) -> Circuit:
+    """The validated circuit that solves every sample under every injection (None is the free phase).
+
+    Sweep point ``len(injections)·sample + phase``: each nudged phase follows the free phase of its own sample. One sample
+    in one phase is a static circuit. ``form="flat"`` has every resistor; ``"norton"`` replaces the first crossbar and its
+    sources by one current and one conductance a node, which leaves every node voltage as it is. Raises UserError.
+    """
+    if form not in ("flat", "norton"):
+        raise UserError(f'form: expected "flat" or "norton", got "{form}"')
+    network = network.in_spice().astype(np.float64)
+    for injection in injections:
+        network.require_definite(injection[0] if injection else 0.0)
+    phases = len(injections)
+    rows = np.repeat(network.rows(inputs.astype(np.float64)), phases, axis=0)
+    sections = [_first_crossbar(network, rows, form)]
+    diode_model, diode_parameters = network.diode.spice
+    rail = network.diode.rail
+    if network.depth > 1:
+        rails = VoltageSources(("rail_p", "rail_n"), np.array([[rail, -rail]]))
+        sections.append(Section(f"bias rails: excitatory nodes +{rail:g} V, inhibitory nodes -{rail:g} V", (rails,)))
+    for layer in range(1, network.depth + 1):
+        nets = nodes(network, layer)
+        elements: list[Element] = []
+        if layer > 1:
+            elements.append(Crossbar(layer, drives(network, layer - 1), nets, network.conductances[layer - 1]))
+        elements.append(CurrentSources(f"b{layer}", nets, network.biases[layer - 1][None]))
+        if layer < network.depth:
+            polarity = network.polarity(layer)
+            elements.append(Diodes(layer, nets, polarity, ("rail_p", "rail_n"), diode_model, diode_parameters))
+            if network.amplifier_gain[layer - 1] != 1:
+                elements.append(Amplifiers(layer, nets, drives(network, layer), network.amplifier_gain[layer - 1]))
+        sections.append(Section(_heading(network, layer), tuple(elements)))
+    outputs = nodes(network, network.depth)
+    if any(injections):
+        sections.append(
+            Section("nudge: pulls every output towards its target", (_nudges(network, len(inputs), injections),))
+        )
+    amplified = any(gain != 1 for gain in network.amplifier_gain)
+    circuit = Circuit(
+        title=f"eqprop-analog: resistive network {'-'.join(map(str, network.layers))}, {form} form",
+        notes=_notes(network),
+        sections=tuple(sections),
+        models=((diode_model,) if network.depth > 1 else ()) + (("amplifier",) if amplified else ()),
+        options=network.diode.options,
+        probes=tuple(net for layer in range(1, network.depth + 1) for net in nodes(network, layer)),
+        outputs=outputs,
+        points=len(rows),
+    )
+    circuit.validate()
+    return circuit
+
+
+def nodes(network: ResistiveNetwork, layer: int) -> tuple[str, ...]:
+    """Nets of the nodes of ``layer``."""
+    return tuple(network.node_name(layer, j) for j in range(network.layers[layer]))
+
+
+def drives(network: ResistiveNetwork, layer: int) -> tuple[str, ...]:
+    """Nets of the rows that ``layer`` drives: behind its amplifiers, or the nodes themselves where the gain is 1."""
+    if network.amplifier_gain[layer - 1] == 1:
+        return nodes(network, layer)
+    return tuple(f"a{layer}_{j}" for j in range(network.layers[layer]))
+
+
+def _first_crossbar(network: ResistiveNetwork, rows: Float[Array, "points rows"], form: Form) -> Section:
+    nets, matrix, inputs = nodes(network, 1), network.conductances[0], network.layers[0]
+    if form == "flat":
+        row_nets = tuple(f"xp_{i}" for i in range(inputs)) + tuple(f"xn_{i}" for i in range(inputs))
+        heading = f"inputs: {inputs} rows at +x, {inputs} at -x, and crossbar 1 ({2 * inputs} x {len(nets)})"
+        return Section(heading, (VoltageSources(row_nets, rows), Crossbar(1, row_nets, nets, matrix)))
+    Crossbar(1, ("row",) * (2 * inputs), nets, matrix).check()
+    plus, minus = matrix[:inputs], matrix[inputs:]
+    currents = CurrentSources("n1", nets, rows[:, :inputs] @ (plus - minus))
+    heading = f"inputs and crossbar 1 ({2 * inputs} x {len(nets)}), Norton form: a current and a conductance a node"
+    return Section(heading, (currents, Conductances("n1", nets, matrix.sum(axis=0))))
+
+
+def _heading(network: ResistiveNetwork, layer: int) -> str:
+    size = network.layers[layer]
+    if layer == network.depth:
+        return f"layer {layer}: {size} linear output nodes"
+    gain = network.amplifier_gain[layer - 1]
+    amplified = f", bidirectional amplifiers of gain {gain:g}" if gain != 1 else ""
+    return f"layer {layer}: {size} hidden nodes, {(size + 1) // 2} excitatory and {size // 2} inhibitory{amplified}"
+
+
+def _nudges(network: ResistiveNetwork, batch: int, injections: Sequence[Injection | None]) -> NudgeSources:
+    size, phases = network.layers[-1], len(injections)
+    conductance, current = np.zeros((batch, phases)), np.zeros((batch, phases, size))
+    for phase, injection in enumerate(injections):
+        if injection:
+            conductance[:, phase], current[:, phase] = injection
+    return NudgeSources(nodes(network, network.depth), conductance.ravel(), current.reshape(-1, size))
+
+
+def _notes(network: ResistiveNetwork) -> tuple[str, ...]:
+    count = sum(int(np.count_nonzero(matrix)) for matrix in network.conductances)
+    return (
+        f"Layers {' - '.join(map(str, network.layers))}; {count} conductances above zero; diode law: {network.diode}.",
+        f"Input gain {network.input_gain:g} V a unit; amplifier gains {list(network.amplifier_gain)}.",
+        "Nets: xp_i/xn_i rows at +x/-x, h<l>_j hidden nodes, a<l>_j amplified drives, o_k outputs, y_k targets.",
+        "R<l>_<row>_<column> joins a row of crossbar l to a column; rows 0..n-1 of crossbar 1 are xp, the next n are xn.",
+        "Units: volts, amperes, ohms. Indices count from 0, layers from 1.",
+    )

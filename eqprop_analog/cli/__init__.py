@@ -1,0 +1,67 @@
+"""The console program ``eqprop-analog``; the scripts in ``scripts/`` are its subcommands under their own names."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from importlib.metadata import version
+from typing import NoReturn
+
+from eqprop_analog.cli import console, demo, netlist, simulate, train, xor
+from eqprop_analog.errors import UserError
+
+COMMANDS = (netlist, simulate, train, demo, xor)
+BAD_INPUT, INTERRUPTED = 2, 130
+
+
+class Parser(argparse.ArgumentParser):
+    """argparse with errors of one line."""
+
+    def error(self, message: str) -> NoReturn:
+        """Say what is wrong and how to learn more, and exit with 2."""
+        self.exit(BAD_INPUT, f"{self.prog}: error: {message} (--help shows every option)\n")
+
+
+def parser() -> Parser:
+    """The parser of all subcommands."""
+    top = Parser(
+        prog="eqprop-analog",
+        description="Energy-based networks as analog circuits: compile to SPICE, solve, train by equilibrium propagation.",
+        epilog="Exit codes: 0 done, 2 bad input or a missing program, 130 interrupted.",
+    )
+    top.add_argument("--version", action="version", version=version("eqprop-analog"))
+    commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND", parser_class=Parser)
+    for module in COMMANDS:
+        name = module.__name__.rpartition(".")[2]
+        sub = commands.add_parser(
+            name,
+            help=module.SUMMARY,
+            description=module.SUMMARY,
+            epilog=module.EXAMPLES,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+        module.add_options(sub)
+        sub.set_defaults(run=module.run)
+    return top
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command line; returns the exit code. Expected errors are one line on standard error, never a traceback."""
+    options = parser().parse_args(arguments)
+    console.show_log()
+    try:
+        options.run(options)
+    except UserError as error:
+        console.complain(str(error))
+        return BAD_INPUT
+    except OSError as error:
+        console.complain(f"{error.filename or 'file'}: {error.strerror or error}")
+        return BAD_INPUT
+    except KeyboardInterrupt:
+        console.complain("interrupted; what is finished is saved, and train --resume goes on from it")
+        return INTERRUPTED
+    return 0
+
+
+def run_script(command: str) -> NoReturn:
+    """Entry of a script that is one subcommand."""
+    sys.exit(main([command, *sys.argv[1:]]))

@@ -1,0 +1,32 @@
+"""``eqprop-analog demo``: the main job, from data to a network that ngspice confirms."""
+
+import argparse
+from pathlib import Path
+
+from eqprop_analog.cli import console
+from eqprop_analog.cli.train import report, train_and_verify
+from eqprop_analog.config import DEFAULT_PRESET, resolve
+from eqprop_analog.solvers import libngspice
+
+SUMMARY = "Compile and train the main network on MNIST, and confirm it in ngspice, volt by volt."
+EXAMPLES = """\
+It takes a few minutes on two cores. A second run finds the finished training in the folder and only verifies it again."""
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Options of this command."""
+    parser.add_argument(
+        "--output", type=Path, default=Path("runs/demo"), metavar="DIR", help="run folder (default runs/demo)"
+    )
+    parser.add_argument(
+        "--data-dir", type=Path, metavar="DIR", help="folder with the four IDX files (default: cache, then download)"
+    )
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Train or find the finished training, verify, report."""
+    libngspice.library_path()
+    resume = (arguments.output / "checkpoint.npz").exists()
+    if resume:
+        console.say(f"{arguments.output} holds a run of the demo: going on with it (delete the folder to train anew)")
+    report(*train_and_verify(resolve(DEFAULT_PRESET, {}), arguments.output, arguments.data_dir, resume))

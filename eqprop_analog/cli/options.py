@@ -1,0 +1,86 @@
+"""Options that several commands share, and how they become a network, inputs and JSON."""
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+
+from eqprop_analog.errors import UserError
+from eqprop_analog.files import write_text
+from eqprop_analog.models import ResistiveNetwork
+
+Array = np.ndarray
+
+
+def add_network(parser: argparse.ArgumentParser) -> None:
+    """--layers or --network, and what else makes a network."""
+    group = parser.add_argument_group("network")
+    group.add_argument("--layers", type=int, nargs="+", metavar="N", help="inputs, hidden layers ..., outputs")
+    group.add_argument("--network", type=Path, metavar="FILE.npz", help="a trained or saved network instead")
+    group.add_argument(
+        "--seed", type=int, default=0, help="seed of fresh conductances and of example inputs (default 0)"
+    )
+    group.add_argument("--amplifier-gain", type=float, metavar="A", help="of fresh networks (default 1: no amplifiers)")
+    group.add_argument(
+        "--input-gain", type=float, metavar="VOLTS", help="of fresh networks, V per unit of input (default 1)"
+    )
+
+
+def network(options: argparse.Namespace) -> ResistiveNetwork:
+    """The network asked for; UserError if it is asked for twice, differently, or not at all."""
+    fresh = {"amplifier_gain": options.amplifier_gain, "input_gain": options.input_gain}
+    given = {name: value for name, value in fresh.items() if value is not None}
+    if options.network is None:
+        if options.layers is None:
+            raise UserError("name the network: --layers 784 100 10, or --network FILE.npz")
+        return ResistiveNetwork.dense(options.layers, options.seed, **given)
+    loaded = ResistiveNetwork.load(options.network)
+    if options.layers is not None and tuple(options.layers) != loaded.layers:
+        raise UserError(f"--layers {options.layers} disagrees with {options.network}, which is {list(loaded.layers)}")
+    if given:
+        raise UserError(f"{options.network} has its own gains; leave out --{'/--'.join(given).replace('_', '-')}")
+    return loaded
+
+
+def array(
+    path: Path | None, name: str, columns: int, default: Float[Array, "rows columns"]
+) -> Float[Array, "rows columns"]:
+    """A (rows, columns) array from a ``.npy`` file, or the default; UserError for anything else."""
+    if path is None:
+        return default
+    try:
+        values = np.atleast_2d(np.load(path, allow_pickle=False)).astype(float)
+    except FileNotFoundError as error:
+        raise UserError(f"--{name} {path}: no such file") from error
+    except (OSError, ValueError, TypeError, EOFError) as error:
+        raise UserError(f"--{name} {path}: not a .npy file of numbers ({error})") from error
+    if values.ndim != 2 or values.shape[1] != columns:
+        raise UserError(f"--{name} {path}: expected shape (samples, {columns}), got {values.shape}")
+    if not np.isfinite(values).all():
+        raise UserError(f"--{name} {path}: holds NaN or infinite values")
+    return values
+
+
+def example_inputs(network: ResistiveNetwork, seed: int, samples: int) -> Float[Array, "samples inputs"]:
+    """Uniform inputs in [0, 1], reproducible."""
+    return np.random.default_rng(seed).uniform(0, 1, (samples, network.layers[0]))
+
+
+def example_targets(network: ResistiveNetwork, samples: int) -> Float[Array, "samples outputs"]:
+    """1 V at one output after the other, 0 V at the rest."""
+    outputs = network.layers[-1]
+    return np.eye(outputs)[np.arange(samples) % outputs]
+
+
+def beta(options: argparse.Namespace, network: ResistiveNetwork) -> float:
+    """--beta, or a tenth of what certainly keeps the circuit definite."""
+    return options.beta if options.beta is not None else 0.1 * network.stiffness_bound()
+
+
+def write_json(path: Path | None, figures: dict[str, Any]) -> None:
+    """Write every figure where --json asks for it."""
+    if path is not None:
+        write_text(path, json.dumps(figures, indent=2) + "\n")

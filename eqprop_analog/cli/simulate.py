@@ -1,0 +1,95 @@
+"""``eqprop-analog simulate``: solve a network in ngspice, free and nudged, beside the surrogate."""
+
+import argparse
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from eqprop_analog.cli import console, options
+from eqprop_analog.equilibrium import Equilibrium
+from eqprop_analog.errors import UserError
+from eqprop_analog.models import ResistiveNetwork
+from eqprop_analog.run import versions
+from eqprop_analog.verification import Agreement, compare
+
+SUMMARY = "Solve a network in ngspice, free and nudged by +beta and -beta, and compare with the surrogate."
+EXAMPLES = """\
+examples:
+  a fresh 4-6-2 network on five example inputs:  --layers 4 6 2
+  your own inputs and targets, figures as JSON:  --network net.npz --inputs x.npy --targets y.npy --beta 1e-7 --json out.json"""
+SHOWN = 5
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Options of this command."""
+    options.add_network(parser)
+    parser.add_argument(
+        "--inputs", type=Path, metavar="X.npy", help="(samples, inputs); default: five examples from --seed"
+    )
+    parser.add_argument(
+        "--targets", type=Path, metavar="Y.npy", help="(samples, outputs), V; default: 1 V at one output each"
+    )
+    parser.add_argument(
+        "--beta", type=float, metavar="SIEMENS", help="nudge conductance (default: a tenth of the safe bound)"
+    )
+    parser.add_argument(
+        "--form", choices=["flat", "norton"], default="norton", help="every resistor, or crossbar 1 reduced"
+    )
+    parser.add_argument("--workers", type=int, default=1, help="ngspice processes (default 1)")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write every voltage and figure")
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Solve with both, print outputs and agreement."""
+    network = options.network(arguments)
+    inputs = options.array(
+        arguments.inputs, "inputs", network.layers[0], options.example_inputs(network, arguments.seed, 5)
+    )
+    targets = options.array(
+        arguments.targets, "targets", network.layers[-1], options.example_targets(network, len(inputs))
+    )
+    if len(targets) != len(inputs):
+        raise UserError(f"--targets: expected {len(inputs)} samples as in the inputs, got {len(targets)}")
+    result = compare(network, inputs, targets, options.beta(arguments, network), arguments.form, arguments.workers)
+    free = result.phases[0]
+    console.table(
+        f"ngspice, free phase: output voltages (V) of the first {min(SHOWN, len(inputs))} of {len(inputs)} samples",
+        ["sample", *(f"o_{k}" for k in range(network.layers[-1])), "KCL residual (A)", "status"],
+        [
+            [str(k), *(f"{v:.6f}" for v in free.outputs[k]), f"{free.residual[k]:.1e}", free.status[k].name]
+            for k in range(min(SHOWN, len(inputs)))
+        ],
+    )
+    console.table("ngspice against the surrogate", ["figure", "value"], agreement_rows([result]))
+    figures: dict[str, Any] = {"layers": network.layers, "agreement": result.figures(), "versions": versions()}
+    figures["phases"] = {
+        name: _phase(network, phase) for name, phase in zip(("free", "plus", "minus"), result.phases, strict=True)
+    }
+    options.write_json(arguments.json, figures)
+
+
+def agreement_rows(results: list[Agreement]) -> list[list[str]]:
+    """The figures of a comparison, a row each and a column a result, with units."""
+    figures: list[tuple[str, Callable[[Agreement], str]]] = [
+        ("form, samples x phases x nodes", lambda r: f"{r.form}, {r.samples} x 3 x {r.nodes}"),
+        ("nudge ±β (S)", lambda r: f"{r.beta:.3g}"),
+        ("largest |ΔV| (V)", lambda r: f"{r.largest_difference:.1e}"),
+        ("median of the largest |ΔV| (V)", lambda r: f"{r.median_difference:.1e}"),
+        ("largest KCL residual (A)", lambda r: f"{r.largest_residual:.1e}"),
+        ("gradients, |Δ|/layer's largest", lambda r: f"{r.gradient_difference:.1e}"),
+        ("same predictions", lambda r: "yes" if r.same_predictions else "NO"),
+        ("ngspice, ms an equilibrium", lambda r: f"{1e3 * r.ngspice_seconds / r.equilibria:.2f}"),
+        ("surrogate, ms an equilibrium", lambda r: f"{1e3 * r.surrogate_seconds / r.equilibria:.3f}"),
+    ]
+    return [[label, *(value(result) for result in results)] for label, value in figures]
+
+
+def _phase(network: ResistiveNetwork, phase: Equilibrium) -> dict[str, Any]:
+    return {
+        "voltages": {
+            "o" if layer == network.depth else f"h{layer}": v.tolist()
+            for layer, v in enumerate(phase.voltages, start=1)
+        },
+        "residual": phase.residual.tolist(),
+        "status": [status.name for status in phase.status],
+    }

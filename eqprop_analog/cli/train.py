@@ -1,0 +1,114 @@
+"""``eqprop-analog train``: train a preset's network, then verify it in ngspice."""
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from eqprop_analog import data
+from eqprop_analog.cli import console, options
+from eqprop_analog.cli.simulate import agreement_rows
+from eqprop_analog.config import DEFAULT_PRESET, TrainConfig, presets, resolve
+from eqprop_analog.errors import UserError
+from eqprop_analog.run import Run, add_agreement, one_hot, train
+from eqprop_analog.solvers import libngspice
+from eqprop_analog.verification import Agreement, compare
+
+SUMMARY = "Train on MNIST or Fashion-MNIST by equilibrium propagation, with the surrogate or in ngspice itself."
+EXAMPLES = f"""\
+presets: {", ".join(presets())} (or a .toml file: a run's own config.toml repeats it)
+
+examples:
+  the main network, with the surrogate:        --output runs/main
+  the same circuit trained in ngspice:         --solver ngspice --workers 2 --limit 2000 --epochs 1
+  two hidden layers on Fashion-MNIST:          --dataset fashion-mnist --layers 784 100 50 10 --epochs 3
+  go on after an interruption:                 --output runs/main --resume"""
+VERIFIED_IMAGES = 20
+FLAT_LIMIT = 250_000
+"""Conductances above which the flat netlist takes minutes and is left to `simulate --form flat`."""
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Options of this command; a preset sets everything, an option beside it overrides that one setting."""
+    parser.add_argument("--preset", default=DEFAULT_PRESET, metavar="NAME", help=f"default {DEFAULT_PRESET}; see below")
+    settings = parser.add_argument_group("settings of the preset that can be overridden")
+    settings.add_argument("--layers", type=int, nargs="+", metavar="N", help="inputs, hidden layers ..., outputs")
+    settings.add_argument("--solver", choices=["surrogate", "ngspice"])
+    settings.add_argument("--dataset", choices=["mnist", "fashion-mnist"])
+    settings.add_argument("--epochs", type=int, metavar="N")
+    settings.add_argument("--batch-size", type=int, metavar="N")
+    settings.add_argument("--limit", type=int, metavar="N", help="train on N random images an epoch")
+    settings.add_argument("--seed", type=int, metavar="N")
+    settings.add_argument("--workers", type=int, metavar="N", help="ngspice processes")
+    settings.add_argument("--threads", type=int, metavar="N", help="BLAS threads")
+    settings.add_argument(
+        "--validation",
+        action="store_const",
+        const=True,
+        help="hold out the last 10,000 training images to choose settings on",
+    )
+    parser.add_argument(
+        "--data-dir", type=Path, metavar="DIR", help="folder with the four IDX files (default: cache, then download)"
+    )
+    parser.add_argument("--output", type=Path, metavar="DIR", help="run folder (default runs/PRESET-SEED)")
+    parser.add_argument("--resume", action="store_true", help="go on from the run folder's checkpoint")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write every figure here as well")
+
+
+SETTINGS = ("layers", "solver", "dataset", "epochs", "batch_size", "limit", "seed", "workers", "threads", "validation")
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Train, verify, report."""
+    overrides = {name: getattr(arguments, name) for name in SETTINGS if getattr(arguments, name) is not None}
+    config = resolve(arguments.preset, overrides)
+    folder = arguments.output or Path("runs") / f"{Path(arguments.preset).stem}-{config.seed}"
+    finished, agreements = train_and_verify(config, folder, arguments.data_dir, arguments.resume)
+    report(finished, agreements)
+    options.write_json(arguments.json, finished.metrics)
+
+
+def train_and_verify(
+    config: TrainConfig, folder: Path, data_dir: Path | None, resume: bool
+) -> tuple[Run, list[Agreement]]:
+    """The run and, where ngspice is installed, its comparison with the circuit: 20 images Norton, one flat."""
+    config.network()
+    dataset = data.load(config.dataset, data_dir)
+    console.say(f"training {'-'.join(map(str, config.layers))} on {config.dataset} with {config.solver}, into {folder}")
+    finished = train(config, dataset, folder, resume, console.stage)
+    try:
+        libngspice.library_path()
+    except UserError as error:
+        console.say(f"not verified in ngspice: {error}")
+        return finished, []
+    images = dataset.test_images[:VERIFIED_IMAGES].astype(float)
+    targets = one_hot(dataset.test_labels[:VERIFIED_IMAGES], config.layers[-1])
+    beta = config.beta if config.kind == "conductance" else 0.1 * finished.network.stiffness_bound()
+    console.say(f"verifying {folder / 'network.npz'} in ngspice: {VERIFIED_IMAGES} test images, free and nudged")
+    agreements = [compare(finished.network, images, targets, beta, "norton", config.workers)]
+    if sum(matrix.size for matrix in finished.network.conductances) <= FLAT_LIMIT:
+        console.say("verifying one image in the flat form, every resistor")
+        agreements.append(compare(finished.network, images[:1], targets[:1], beta, "flat"))
+    add_agreement(finished, agreements)
+    return finished, agreements
+
+
+def report(finished: Run, agreements: list[Agreement]) -> None:
+    """Print what came out and where it is."""
+    metrics: dict[str, Any] = finished.metrics
+    held_out = "test" if metrics["test_error"] is not None else "validation"
+    console.table(
+        f"{finished.folder}",
+        ["figure", "value"],
+        [
+            [f"{held_out} error, last epoch", f"{100 * metrics[f'{held_out}_error']:.2f} %"],
+            ["training error, last epoch", f"{100 * metrics['train_error']:.2f} %"],
+            ["images a second while training", f"{metrics['samples_per_second']:,.0f}"],
+            ["peak memory (MiB)", f"{metrics['peak_memory_bytes'] / 2**20:,.0f}"],
+            ["equilibria by status", ", ".join(f"{name} {count:,}" for name, count in metrics["statuses"].items())],
+        ],
+    )
+    if agreements:
+        columns = ["ngspice against the surrogate", *(result.form for result in agreements)]
+        console.table("The same network in the circuit simulator", columns, agreement_rows(agreements))
+    files = ", ".join(sorted(path.name for path in finished.folder.iterdir() if not path.name.startswith(".")))
+    console.say(f"in {finished.folder}: {files}")

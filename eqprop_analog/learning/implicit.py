@@ -1,0 +1,31 @@
+"""The reference gradient: dC/dθ of the free equilibrium by the implicit function theorem, exact up to rounding."""
+
+import numpy as np
+from jaxtyping import Float
+from numpy.typing import ArrayLike
+
+from eqprop_analog.equilibrium import Equilibrium
+from eqprop_analog.learning.contrast import Gradient, drop_gradient
+from eqprop_analog.models import NodalEquations, ResistiveNetwork
+from eqprop_analog.nudging import Cost, cost_slope
+from eqprop_analog.solvers.newton import newton_step
+
+Array = np.ndarray
+
+
+def implicit_gradient(
+    network: ResistiveNetwork,
+    inputs: ArrayLike,
+    target: Float[Array, "batch outputs"],
+    free: Equilibrium,
+    cost: Cost = "squared-error",
+) -> Gradient:
+    """dC/dθ, batch mean, from the response of the linearised circuit to the current -∂C/∂v at the outputs.
+
+    dv/dβ = J⁻¹(-∂C/∂v) is what equilibrium propagation measures by a finite nudge; here it is one linear solve at ``free``.
+    """
+    batch = network.check_inputs(inputs)
+    equations = NodalEquations.of(network, batch)
+    current = [np.zeros_like(v) for v in free.voltages]
+    current[-1] = -cost_slope(cost, free.outputs, np.broadcast_to(target, free.outputs.shape))
+    return drop_gradient(network, batch, free.voltages, newton_step(equations, free.voltages, tuple(current)))

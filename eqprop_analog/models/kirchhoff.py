@@ -1,0 +1,162 @@
+"""Kirchhoff's current law of a resistive network for given inputs and nudge, and the scalar problems inside it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Self
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+
+from eqprop_analog.errors import UserError
+from eqprop_analog.models.resistive import Layers, ResistiveNetwork
+from eqprop_analog.nudging import Nudge
+
+Array = np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
+class NodalEquations:
+    """F_l(v) = A_{l-1} G_lᵀ v_{l-1} + (1/A_l) G_{l+1} v_{l+1} + s_l - D_l v_l - i(v_l) = 0 for every node of every layer.
+
+    s_1 = x·(G⁺ - G⁻) + b_1 is the Norton current of the whole first crossbar (exact: its rows are ideal sources);
+    D_l is a node's total conductance, Σ_i G_l[i,j] + Σ_k G_{l+1}[j,k], plus the nudge's at the outputs.
+    """
+
+    network: ResistiveNetwork
+    drive: Float[Array, "batch nodes"]
+    """s_1, amperes."""
+    conductance: tuple[Float[Array, " nodes"], ...]
+    """D_l of layers 1..L without the nudge, siemens."""
+    input_conductance: Float[Array, " nodes"]
+    """Σ_i G_1[i,j], siemens."""
+    polarity: tuple[Float[Array, " nodes"], ...]
+    """±1 of the hidden layers."""
+    largest_input: Float[Array, " batch"]
+    """Largest row voltage of each sample, volts."""
+    nudge_conductance: Float[Array, "#batch 1"]
+    nudge_current: Float[Array, "#batch outputs"]
+
+    @classmethod
+    def of(cls, network: ResistiveNetwork, inputs: Float[Array, "batch inputs"]) -> Self:
+        """The free phase's equations; UserError for a node that no conductance drives."""
+        half = network.layers[0]
+        first = network.conductances[0]
+        volts = inputs * inputs.dtype.type(network.input_gain)
+        totals = [matrix.sum(axis=0) for matrix in network.conductances]
+        for layer, column_sums in enumerate(totals, start=1):
+            if not column_sums.min() > 0:
+                index = int(column_sums.argmin())
+                raise UserError(
+                    f"net {network.node_name(layer, index)}: column {index} of crossbar {layer} is all zero, so nothing "
+                    f"drives it; give it a conductance or raise G_min"
+                )
+        input_conductance = totals[0]
+        for layer, matrix in enumerate(network.conductances[1:]):
+            totals[layer] = totals[layer] + matrix.sum(axis=1)
+        none = np.zeros((1, 1), inputs.dtype)
+        return cls(
+            network,
+            volts @ (first[:half] - first[half:]) + network.biases[0],
+            tuple(totals),
+            input_conductance,
+            tuple(network.polarity(layer) for layer in range(1, network.depth)),
+            np.abs(volts).max(axis=1),
+            none,
+            none,
+        )
+
+    @property
+    def depth(self) -> int:
+        """L."""
+        return self.network.depth
+
+    def nudged(self, nudges: Sequence[Nudge], free_outputs: Float[Array, "batch outputs"] | None) -> Self:
+        """The equations under each of ``nudges``, one batch below the other: (len(nudges)·batch) samples.
+
+        Raises UserError for a nudge that does not fit the outputs or makes the circuit indefinite.
+        """
+        batch, outputs, dtype = len(self.drive), self.network.layers[-1], self.drive.dtype
+        conductance, current = [], []
+        for nudge in nudges:
+            if nudge.target.shape not in ((batch, outputs), (1, outputs)):
+                raise UserError(f"nudge: expected a target of shape ({batch}, {outputs}), got {nudge.target.shape}")
+            g, c = nudge.injection(free_outputs)
+            self.network.require_definite(g, self.input_conductance)
+            conductance.append(np.full((batch, 1), g, dtype))
+            current.append(np.broadcast_to(c, (batch, outputs)).astype(dtype))
+        return replace(
+            self,
+            drive=np.tile(self.drive, (len(nudges), 1)),
+            largest_input=np.tile(self.largest_input, len(nudges)),
+            nudge_conductance=np.concatenate(conductance),
+            nudge_current=np.concatenate(current),
+        )
+
+    def select(self, samples: Bool[Array, " batch"] | Int[Array, " some"]) -> Self:
+        """The equations of some of the samples."""
+        per_sample = len(self.nudge_conductance) == len(self.drive)
+        return replace(
+            self,
+            drive=self.drive[samples],
+            largest_input=self.largest_input[samples],
+            nudge_conductance=self.nudge_conductance[samples] if per_sample else self.nudge_conductance,
+            nudge_current=self.nudge_current[samples] if per_sample else self.nudge_current,
+        )
+
+    def total(self, layer: int) -> Float[Array, "#batch nodes"]:
+        """D_l of ``layer``, the nudge included, siemens."""
+        own = self.conductance[layer - 1]
+        return own + self.nudge_conductance if layer == self.depth else own
+
+    def inflow(self, layer: int, voltages: Layers) -> Float[Array, "batch nodes"]:
+        """Current into the nodes of ``layer`` if they sat at 0 V with their diodes removed, amperes."""
+        network = self.network
+        if layer == 1:
+            current = self.drive
+        else:
+            current = voltages[layer - 2] @ network.conductances[layer - 1]
+            current *= network.drive_gains[layer - 1]
+            current += network.biases[layer - 1]
+        if layer < self.depth:
+            back = voltages[layer] @ network.conductances[layer].T
+            back /= network.drive_gains[layer]
+            return current + back
+        return current + self.nudge_current
+
+    def solve_layer(self, layer: int, voltages: Layers) -> Float[Array, "batch nodes"]:
+        """Voltages of ``layer`` that satisfy its own equations while the other layers hold, volts."""
+        inflow, total = self.inflow(layer, voltages), self.total(layer)
+        if layer == self.depth:
+            return inflow / total
+        sign = self.polarity[layer - 1]
+        return sign * self.network.diode.solve(total, sign * inflow)
+
+    def residuals(self, voltages: Layers) -> Layers:
+        """F_l of every layer: net current into each node, amperes."""
+        result = []
+        for layer, v in enumerate(voltages, start=1):
+            current = self.inflow(layer, voltages) - self.total(layer) * v
+            if layer < self.depth:
+                sign = self.polarity[layer - 1]
+                current = sign * self.network.diode.mismatch(sign * v, sign * current)
+            result.append(current)
+        return tuple(result)
+
+    def slopes(self, voltages: Layers) -> Layers:
+        """-∂F_l/∂v_l of every layer: D_l + di/dv, siemens; infinite where an ideal clamp holds the node."""
+        hidden = tuple(
+            self.total(layer) + self.network.diode.slope(sign * v)
+            for layer, (sign, v) in enumerate(zip(self.polarity, voltages[:-1], strict=True), start=1)
+        )
+        return (*hidden, np.broadcast_to(self.total(self.depth), voltages[-1].shape))
+
+    def voltage_scale(self, voltages: Layers) -> Float[Array, " batch"]:
+        """Largest voltage anywhere in each sample's circuit, volts: rows, rails and nodes."""
+        scale = np.maximum(self.largest_input, abs(self.network.diode.rail) if self.depth > 1 else 0)
+        for v in voltages:
+            scale = np.maximum(scale, np.abs(v).max(axis=1))
+        return scale
+
+    def zeros(self) -> Layers:
+        """All nodes at 0 V."""
+        return tuple(np.zeros((len(self.drive), size), self.drive.dtype) for size in self.network.layers[1:])

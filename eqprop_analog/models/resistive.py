@@ -1,0 +1,303 @@
+"""Layered nonlinear resistive networks: parameters, energy, definiteness.
+
+Source: Kendall et al. 2020, arXiv 2006.01981; Scellier 2024, arXiv 2402.11674.
+"""
+
+import json
+import zipfile
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Self
+
+import numpy as np
+from jaxtyping import Float
+from numpy.typing import ArrayLike, DTypeLike
+
+from eqprop_analog.devices import LAWS, Law, NgspiceDiode
+from eqprop_analog.errors import UserError
+from eqprop_analog.files import replacing
+
+Array = np.ndarray
+Layers = tuple[Float[Array, "batch nodes"], ...]
+
+FORMAT = "eqprop-analog resistive network 1"
+INITIAL_SCALE = 1e-6
+"""Siemens: initial conductances are max(0, U(-a, a)) of this, a = 1/√fan_in."""
+
+
+@dataclass(frozen=True, eq=False)
+class ResistiveNetwork:
+    """E = Σ_l γ_l [ ½ Σ_ij G_l[i,j](a_{l-1,i} - v_{l,j})² + Σ_j Φ_l(v_{l,j}) - Σ_j b_{l,j} v_{l,j} ],  γ_{l+1} = γ_l/A_l².
+
+    Drive a_0 holds the ±x rows, a_l = A_l v_l the amplified hidden nodes. Kirchhoff's current law is ∂E/∂v = 0.
+    """
+
+    conductances: tuple[Float[Array, "rows columns"], ...]
+    """Siemens; [l][i, j] joins drive row i to column j. Rows of crossbar 1: +x of every input, then -x."""
+    biases: tuple[Float[Array, " nodes"], ...]
+    """Amperes into each node of layers 1..L, any sign."""
+    diode: Law = field(default_factory=NgspiceDiode)
+    """Law of every hidden node; the first half of a layer (rounded up) is excitatory, the second inhibitory."""
+    amplifier_gain: tuple[float, ...] = ()
+    """A_l of each hidden layer; 1 is no amplifier."""
+    input_gain: float = 1.0
+    """Volts per unit of input."""
+    conductance_window: tuple[float, float] = (0.0, 1e-4)
+    """(G_min, G_max), siemens: what learning may reach."""
+
+    @classmethod
+    def dense(
+        cls,
+        layers: Sequence[int],
+        seed: int = 0,
+        *,
+        diode: Law | None = None,
+        amplifier_gain: float | Sequence[float] = 1.0,
+        input_gain: float = 1.0,
+        conductance_window: tuple[float, float] = (0.0, 1e-4),
+        bias: float | Sequence[ArrayLike] = 0.0,
+    ) -> Self:
+        """A network of ``layers`` = (inputs, hidden ..., outputs) with fresh conductances.
+
+        They are max(0, U(-a, a))·1 µS with a = 1/√fan_in, inside the window; a column that comes out empty is drawn
+        again, so that every node is driven. ``bias`` in amperes, one for all nodes or an array a layer. Raises UserError.
+        """
+        sizes = check_layers(layers)
+        if int(seed) != seed or seed < 0:
+            raise UserError(f"seed must be an integer of at least 0, got {seed!r}")
+        rng = np.random.default_rng(seed)
+        fan_in = [2 * sizes[0], *sizes[1:-1]]
+        conductances = tuple(
+            np.clip(_draw(rng, rows, columns), *conductance_window)
+            for rows, columns in zip(fan_in, sizes[1:], strict=True)
+        )
+        levels = [bias] * (len(sizes) - 1) if np.isscalar(bias) else list(bias)  # type: ignore[arg-type]
+        if len(levels) != len(sizes) - 1:
+            raise UserError(f"bias: expected one array for each of {len(sizes) - 1} layers, got {len(levels)}")
+        try:
+            biases = tuple(
+                np.array(np.broadcast_to(np.asarray(level, float), (size,)))
+                for level, size in zip(levels, sizes[1:], strict=True)
+            )
+            gains = tuple(np.broadcast_to(np.asarray(amplifier_gain, float), (len(sizes) - 2,)).tolist())
+        except ValueError as error:
+            raise UserError(f"bias or amplifier_gain does not fit layers {list(sizes)}: {error}") from error
+        window = (float(conductance_window[0]), float(conductance_window[1]))
+        network = cls(
+            conductances, biases, diode if diode is not None else NgspiceDiode(), gains, float(input_gain), window
+        )
+        network.validate()
+        return network
+
+    @property
+    def layers(self) -> tuple[int, ...]:
+        """(inputs, n_1, ..., n_L)."""
+        return (self.conductances[0].shape[0] // 2, *(matrix.shape[1] for matrix in self.conductances))
+
+    @property
+    def depth(self) -> int:
+        """L, the number of crossbars."""
+        return len(self.conductances)
+
+    @property
+    def drive_gains(self) -> tuple[float, ...]:
+        """Gain between the nodes of layer l - 1 and the rows of crossbar l, for l = 1..L; 1 for the input rows."""
+        return (1.0, *self.amplifier_gain)
+
+    @property
+    def gammas(self) -> tuple[float, ...]:
+        """γ_l of layers 1..L."""
+        return tuple(np.cumprod([gain**-2 for gain in self.drive_gains]).tolist())
+
+    def polarity(self, layer: int) -> Float[Array, " nodes"]:
+        """+1 for excitatory and -1 for inhibitory nodes of hidden ``layer``."""
+        size = self.layers[layer]
+        return np.where(np.arange(size) < (size + 1) // 2, 1, -1).astype(self.conductances[0].dtype)
+
+    def node_name(self, layer: int, index: int) -> str:
+        """Name of a node in messages and netlists: h<layer>_<index> or, in the last layer, o_<index>."""
+        return f"o_{index}" if layer == self.depth else f"h{layer}_{index}"
+
+    def rows(self, inputs: Float[Array, "batch inputs"]) -> Float[Array, "batch rows"]:
+        """Voltages of the input rows, +x then -x, volts."""
+        volts = self.input_gain * inputs
+        return np.concatenate([volts, -volts], axis=1)
+
+    def astype(self, dtype: DTypeLike) -> Self:
+        """A copy whose arrays have ``dtype``."""
+        return replace(
+            self,
+            conductances=tuple(matrix.astype(dtype) for matrix in self.conductances),
+            biases=tuple(bias.astype(dtype) for bias in self.biases),
+        )
+
+    def in_spice(self) -> Self:
+        """The network that SPICE solves in place of this one (see Law.in_spice)."""
+        return replace(self, diode=self.diode.in_spice())
+
+    def check_inputs(self, inputs: ArrayLike) -> Float[Array, "batch inputs"]:
+        """``inputs`` as (batch, inputs) in the network's dtype, or UserError."""
+        array = np.atleast_2d(np.asarray(inputs, dtype=self.conductances[0].dtype))
+        if array.ndim != 2 or array.shape[1] != self.layers[0]:
+            raise UserError(f"inputs: expected shape (batch, {self.layers[0]}), got {np.shape(inputs)}")
+        if not np.isfinite(array).all():
+            raise UserError("inputs: NaN or infinite values; every input must be a finite number")
+        return array
+
+    def validate(self) -> None:
+        """Raise UserError unless shapes, window, gains and values describe a network that can be built."""
+        check_layers(self.layers)
+        low, high = self.conductance_window
+        if not (np.isfinite([low, high]).all() and 0 <= low < high):
+            raise UserError(f"conductance_window: expected 0 <= G_min < G_max in siemens, got ({low:g}, {high:g})")
+        if len(self.amplifier_gain) != self.depth - 1:
+            raise UserError(f"amplifier_gain: expected {self.depth - 1} values, got {len(self.amplifier_gain)}")
+        if not all(np.isfinite(gain) and gain > 0 for gain in self.amplifier_gain):
+            raise UserError(f"amplifier_gain: must be positive, got {list(self.amplifier_gain)}")
+        if not (np.isfinite(self.input_gain) and self.input_gain > 0):
+            raise UserError(f"input_gain: must be positive volts per unit of input, got {self.input_gain}")
+        if self.conductances[0].shape[0] % 2:
+            raise UserError(f"crossbar 1: expected an even number of rows (±x), got {self.conductances[0].shape[0]}")
+        for number, (matrix, bias) in enumerate(zip(self.conductances, self.biases, strict=True), start=1):
+            if number > 1 and matrix.shape[0] != self.layers[number - 1]:
+                raise UserError(f"crossbar {number}: expected {self.layers[number - 1]} rows, got {matrix.shape[0]}")
+            if bias.shape != (matrix.shape[1],):
+                raise UserError(f"biases of layer {number}: expected shape ({matrix.shape[1]},), got {bias.shape}")
+            _require(np.isfinite(matrix), f"crossbar {number}: conductance not finite")
+            _require(matrix >= 0, f"crossbar {number}: negative conductance")
+            _require(np.isfinite(bias)[None, :], f"layer {number}: bias current not finite")
+
+    def energy(self, inputs: Float[Array, "batch inputs"], voltages: Layers) -> Float[Array, " batch"]:
+        """E of each sample, watts (up to the constants of the co-contents)."""
+        total = np.zeros(len(inputs))
+        drive = self.rows(inputs)
+        for layer, (matrix, bias, v, gamma) in enumerate(
+            zip(self.conductances, self.biases, voltages, self.gammas, strict=True), start=1
+        ):
+            squares = (drive**2) @ matrix.sum(axis=1) + (v**2) @ matrix.sum(axis=0)
+            total += gamma * (0.5 * squares - ((drive @ matrix) * v).sum(axis=1) - v @ bias)
+            if layer < self.depth:
+                total += gamma * self.diode.cocontent(self.polarity(layer) * v).sum(axis=1)
+                drive = self.amplifier_gain[layer - 1] * v
+        return total
+
+    def output_stiffness(self) -> Float[Array, "outputs outputs"]:
+        """S, siemens: the conductance matrix seen at the outputs with every diode off and hidden nodes eliminated.
+
+        A nudge by a conductance beta leaves the circuit positive definite exactly while beta > -λ_min(S).
+        """
+        below = np.zeros(0)
+        for layer, matrix in enumerate(self.conductances, start=1):
+            eliminated = 0.0 if layer == 1 else matrix.T @ np.linalg.solve(below, matrix)
+            below = np.diag(matrix.sum(axis=0)) - eliminated
+            if layer < self.depth:
+                below = below + np.diag(self.conductances[layer].sum(axis=1))
+        return np.asarray(below)
+
+    def stiffness_bound(self, input_conductance: Float[Array, " nodes"] | None = None) -> float:
+        """A lower bound of λ_min(S) in siemens by row sums, at the cost of reading crossbars 2..L once.
+
+        S is an M-matrix, so λ_min(S) is at least its smallest row sum, the conductance of an output to the sources.
+        ``input_conductance``: column sums of crossbar 1, where the caller has them already.
+        """
+        grounded = self.conductances[0].sum(axis=0) if input_conductance is None else input_conductance
+        for layer, matrix in enumerate(self.conductances[1:], start=2):
+            share = grounded / (grounded + matrix.sum(axis=1))
+            grounded = (share if layer == 2 else np.full_like(share, share.min())) @ matrix
+        return float(grounded.min())
+
+    def require_definite(self, beta: float, input_conductance: Float[Array, " nodes"] | None = None) -> None:
+        """Raise UserError, naming the output, if a nudge of ``beta`` siemens makes the circuit indefinite."""
+        if beta >= 0 or -beta < 0.999 * self.stiffness_bound(input_conductance):
+            return
+        values, vectors = np.linalg.eigh(self.astype(np.float64).output_stiffness())
+        if -beta >= values[0]:
+            output = int(np.abs(vectors[:, 0]).argmax())
+            raise UserError(
+                f"nudge: beta = {beta:.4g} S makes the circuit indefinite at net {self.node_name(self.depth, output)}: the "
+                f"outputs are held by only {values[0]:.4g} S; use |beta| below that"
+            )
+
+    def save(self, path: str | Path) -> None:
+        """Write an uncompressed ``.npz`` (arrays and one JSON text, no pickle) in one step; UserError if it cannot."""
+        law = next(name for name, kind in LAWS.items() if type(self.diode) is kind)
+        description = {
+            "format": FORMAT,
+            "diode": {"law": law, **asdict(self.diode)},  # type: ignore[call-overload]
+            "amplifier_gain": self.amplifier_gain,
+            "input_gain": self.input_gain,
+            "conductance_window": self.conductance_window,
+        }
+        with replacing(Path(path)) as temporary, temporary.open("wb") as file:
+            np.savez(file, allow_pickle=False, description=np.array(json.dumps(description)), **self.arrays())
+
+    def arrays(self) -> dict[str, Array]:
+        """Every parameter by the name it has in files: ``conductance_<l>`` (S) and ``bias_<l>`` (A), l from 1."""
+        conductances = {f"conductance_{l}": matrix for l, matrix in enumerate(self.conductances, start=1)}
+        return conductances | {f"bias_{l}": bias for l, bias in enumerate(self.biases, start=1)}
+
+    @classmethod
+    def load(cls, path: str | Path) -> Self:
+        """Read a network written by ``save``; UserError if the file is not one."""
+        try:
+            with np.load(path, allow_pickle=False) as file:
+                description = json.loads(str(file["description"]))
+                if description["format"] != FORMAT:
+                    raise UserError(f'{path}: expected format "{FORMAT}", got "{description["format"]}"')
+                depth = sum(name.startswith("conductance_") for name in file.files)
+                conductances = tuple(file[f"conductance_{l}"].astype(float) for l in range(1, depth + 1))
+                biases = tuple(file[f"bias_{l}"].astype(float) for l in range(1, depth + 1))
+            diode = description["diode"]
+            network = cls(
+                conductances,
+                biases,
+                LAWS[diode.pop("law")](**diode),
+                tuple(description["amplifier_gain"]),
+                description["input_gain"],
+                tuple(description["conductance_window"]),
+            )
+            network.validate()
+        except FileNotFoundError as error:
+            raise UserError(f"{path}: no such network file") from error
+        except UserError:
+            raise
+        except (
+            OSError,
+            ValueError,
+            KeyError,
+            TypeError,
+            AttributeError,
+            IndexError,
+            EOFError,
+            zipfile.BadZipFile,
+        ) as error:
+            raise UserError(f"{path}: not a network file, or a damaged one ({error})") from error
+        return network
+
+
+def check_layers(layers: Sequence[int]) -> tuple[int, ...]:
+    """``layers`` as a tuple of at least two sizes of at least 1, or UserError."""
+    try:
+        sizes = tuple(int(size) for size in layers)
+    except (TypeError, ValueError) as error:
+        raise UserError(f"layers: expected whole numbers, got {layers!r}") from error
+    if len(sizes) < 2 or min(sizes) < 1 or any(size != given for size, given in zip(sizes, layers, strict=True)):
+        raise UserError(
+            f"layers: expected at least two sizes (inputs ... outputs), each at least 1, got {list(layers)}"
+        )
+    return sizes
+
+
+def _draw(rng: np.random.Generator, rows: int, columns: int) -> Float[Array, "rows columns"]:
+    bound = INITIAL_SCALE / np.sqrt(rows)
+    matrix = np.maximum(0.0, rng.uniform(-bound, bound, (rows, columns)))
+    while (empty := ~matrix.any(axis=0)).any():
+        matrix[:, empty] = np.maximum(0.0, rng.uniform(-bound, bound, (rows, int(empty.sum()))))
+    return matrix
+
+
+def _require(good: Array, what: str) -> None:
+    if not good.all():
+        row, column = np.argwhere(~good)[0]
+        raise UserError(f"{what} at row {row}, column {column}")

@@ -1,0 +1,76 @@
+"""Nudges: the small pull of the outputs towards their targets that turns a free phase into a nudged one."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from jaxtyping import Float
+from scipy.special import log_softmax, softmax
+
+from eqprop_analog.errors import UserError
+
+Array = np.ndarray
+Kind = Literal["conductance", "current"]
+Cost = Literal["squared-error", "cross-entropy"]
+
+
+def cost(
+    name: Cost, outputs: Float[Array, "batch outputs"], target: Float[Array, "batch outputs"]
+) -> Float[Array, " batch"]:
+    """C of each sample: ½‖v - y‖² (V²), or -Σ y ln softmax(v / 1 V) (dimensionless)."""
+    if name == "squared-error":
+        return 0.5 * ((outputs - target) ** 2).sum(axis=1)
+    return -(target * log_softmax(outputs, axis=1)).sum(axis=1)
+
+
+def cost_slope(
+    name: Cost, outputs: Float[Array, "batch outputs"], target: Float[Array, "batch outputs"]
+) -> Float[Array, "batch outputs"]:
+    """∂C/∂v of each sample: v - y (V), or softmax(v / 1 V)·Σy - y (1/V)."""
+    if name == "squared-error":
+        return outputs - target
+    return softmax(outputs, axis=1) * target.sum(axis=1, keepdims=True) - target
+
+
+@dataclass(frozen=True, eq=False)
+class Nudge:
+    """Adds β·C to the energy at the outputs (Scellier & Bengio 2017), or its tangent at the free equilibrium.
+
+    ``kind="conductance"``: a conductance β from each output to a source at its target injects β(y - v); squared error.
+    ``kind="current"`` (Kendall et al. 2020): the constant current -β ∂C/∂v taken at the free equilibrium; any cost.
+    A negative β is a negative conductance, legal while the circuit stays positive definite.
+    """
+
+    target: Float[Array, "batch outputs"]
+    """y, volts; (outputs,) is one sample."""
+    beta: float
+    """β: siemens for squared error, amperes for cross-entropy."""
+    kind: Kind = "conductance"
+    cost: Cost = "squared-error"
+
+    def __post_init__(self) -> None:
+        """Check what can be checked without a network."""
+        object.__setattr__(self, "target", np.atleast_2d(np.asarray(self.target)))
+        if not np.isfinite(self.beta) or self.beta == 0:
+            raise UserError(f"nudge: beta must be finite and not zero, got {self.beta}")
+        if not np.isfinite(self.target).all():
+            raise UserError("nudge: target holds NaN or infinite voltages")
+        if self.kind not in ("conductance", "current"):
+            raise UserError(f'nudge: kind must be "conductance" or "current", got "{self.kind}"')
+        if self.cost not in ("squared-error", "cross-entropy"):
+            raise UserError(f'nudge: cost must be "squared-error" or "cross-entropy", got "{self.cost}"')
+        if self.kind == "conductance" and self.cost != "squared-error":
+            raise UserError('nudge: a conductance can only nudge by the squared error; use kind="current" for others')
+
+    def injection(
+        self, free_outputs: Float[Array, "batch outputs"] | None
+    ) -> tuple[float, Float[Array, "batch outputs"]]:
+        """The nudge as (g, c): it injects the current c - g·v at outputs of voltage v; siemens and amperes.
+
+        Raises UserError for a current nudge without the free equilibrium's output voltages.
+        """
+        if self.kind == "conductance":
+            return self.beta, self.beta * self.target
+        if free_outputs is None:
+            raise UserError("nudge: a current nudge is taken at the free equilibrium; pass it as start=free")
+        return 0.0, -self.beta * cost_slope(self.cost, free_outputs, self.target)

@@ -1,0 +1,215 @@
+"""A training run: from a configuration and a data set to a folder with the network, its metrics and plots."""
+
+import csv
+import io
+import json
+import logging
+import platform
+import resource
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float, Int
+from threadpoolctl import threadpool_limits
+
+from eqprop_analog import plotting
+from eqprop_analog.checkpoint import Checkpoint
+from eqprop_analog.config import TrainConfig
+from eqprop_analog.data import VALIDATION, Dataset
+from eqprop_analog.errors import UserError
+from eqprop_analog.files import write_text
+from eqprop_analog.learning.trainer import Pass, Progress, evaluate, train_epoch
+from eqprop_analog.models import ResistiveNetwork
+from eqprop_analog.solvers import NgspiceSolver, SurrogateSolver
+from eqprop_analog.verification import Agreement
+
+Array = np.ndarray
+Stage = Callable[[str, int], AbstractContextManager[Progress]]
+"""Opens a progress display for a stage of so many samples."""
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished run."""
+
+    folder: Path
+    network: ResistiveNetwork
+    """float64."""
+    metrics: dict[str, Any]
+
+
+def train(config: TrainConfig, dataset: Dataset, folder: Path, resume: bool, stage: Stage) -> Run:
+    """Train to ``config.epochs`` epochs, writing a checkpoint after each, and leave everything in ``folder``.
+
+    ``resume`` goes on from the folder's checkpoint, to the same bits as if it had never stopped. Raises UserError for a
+    folder that holds a run already, or cannot be written, and for data that do not fit the layers.
+    """
+    _require_fit(config, dataset)
+    checkpoint_path = folder / "checkpoint.npz"
+    if resume:
+        checkpoint = Checkpoint.load(checkpoint_path, config)
+    elif checkpoint_path.exists():
+        raise UserError(f"{folder}: holds a run already; go on with it by --resume, or choose another --output")
+    else:
+        network = config.network().astype(config.precision)
+        checkpoint = Checkpoint(network, np.random.default_rng(config.seed), [])
+        checkpoint.save(checkpoint_path, config)
+    write_text(folder / "config.toml", config.toml())
+    solver = _training_solver(config)
+    try:
+        with threadpool_limits(config.threads):
+            _epochs(config, dataset, checkpoint, solver, lambda: checkpoint.save(checkpoint_path, config), stage)
+    finally:
+        if isinstance(solver, NgspiceSolver):
+            solver.close()
+    network = checkpoint.network.astype(np.float64)
+    network.save(folder / "network.npz")
+    metrics = _metrics(config, checkpoint.history)
+    write_metrics(folder, metrics)
+    plotting.learning_curve(checkpoint.history, folder / "learning_curve.png")
+    plotting.conductance_histograms(network, folder / "conductances.png")
+    return Run(folder, network, metrics)
+
+
+def add_agreement(run: Run, agreements: list[Agreement]) -> None:
+    """Put the comparison with ngspice into the run's metrics and draw it."""
+    run.metrics["agreement"] = [agreement.figures() for agreement in agreements]
+    write_metrics(run.folder, run.metrics)
+    plotting.agreement(agreements[0], run.folder / "agreement.png")
+
+
+def write_metrics(folder: Path, metrics: dict[str, Any]) -> None:
+    """``metrics.json`` with every figure, ``metrics.csv`` with a line an epoch."""
+    write_text(folder / "metrics.json", json.dumps(metrics, indent=2) + "\n")
+    table = io.StringIO()
+    rows = [{key: value for key, value in epoch.items() if key != "statuses"} for epoch in metrics["history"]]
+    if rows:
+        writer = csv.DictWriter(table, rows[0], lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+    write_text(folder / "metrics.csv", table.getvalue())
+
+
+def one_hot(labels: Int[Array, " samples"], classes: int, dtype: str = "float64") -> Float[Array, "samples classes"]:
+    """Targets in volts: 1 V at the right class's output, 0 V at the others."""
+    return np.eye(classes, dtype=dtype)[labels]
+
+
+def _epochs(
+    config: TrainConfig,
+    dataset: Dataset,
+    checkpoint: Checkpoint,
+    solver: SurrogateSolver | NgspiceSolver,
+    save: Callable[[], None],
+    stage: Stage,
+) -> None:
+    held_out = "validation" if config.validation else "test"
+    images, labels = dataset.train_images, dataset.train_labels
+    test_images, test_labels = dataset.test_images, dataset.test_labels
+    if config.validation:
+        test_images, test_labels = images[VALIDATION], labels[VALIDATION]
+        images, labels = images[: VALIDATION.start], labels[: VALIDATION.start]
+    network, history = checkpoint.network, checkpoint.history
+    exact = SurrogateSolver() if isinstance(solver, SurrogateSolver) else solver
+    for epoch in range(len(history), config.epochs):
+        order = checkpoint.random.permutation(len(images))[: config.limit]
+        with stage(f"epoch {epoch + 1}/{config.epochs}", len(order)) as progress:
+            begin = time.perf_counter()
+            trained = train_epoch(
+                network, solver, config.rule(epoch), _batches(config, images, labels, order), progress
+            )
+            seconds = time.perf_counter() - begin
+        with stage(f"  {held_out} images", len(test_images)) as progress:
+            tested = evaluate(network.astype(np.float64), exact.solve, test_images, test_labels, progress=progress)
+        history.append(_entry(epoch + 1, held_out, trained, tested, seconds, len(order)))
+        save()
+        log.info(
+            "epoch %d/%d: training error %.2f %%, %s error %.2f %%, %.1f s",
+            epoch + 1,
+            config.epochs,
+            100 * trained.error,
+            held_out,
+            100 * tested.error,
+            seconds,
+        )
+
+
+def _batches(
+    config: TrainConfig, images: Array, labels: Array, order: Int[Array, " samples"]
+) -> Iterator[tuple[Float[Array, "batch inputs"], Float[Array, "batch outputs"]]]:
+    for begin in range(0, len(order), config.batch_size):
+        batch = order[begin : begin + config.batch_size]
+        targets = one_hot(labels[batch], config.layers[-1], config.precision)
+        yield images[batch].astype(config.precision, copy=False), targets
+
+
+def _entry(epoch: int, held_out: str, trained: Pass, tested: Pass, seconds: float, samples: int) -> dict[str, Any]:
+    return {
+        "epoch": epoch,
+        "train_error": trained.error,
+        f"{held_out}_error": tested.error,
+        "seconds": seconds,
+        "samples": samples,
+        "statuses": dict(trained.statuses + tested.statuses),
+    }
+
+
+def _metrics(config: TrainConfig, history: list[dict[str, Any]]) -> dict[str, Any]:
+    last = history[-1]
+    seconds = sum(epoch["seconds"] for epoch in history)
+    statuses: Counter[str] = sum((Counter(epoch["statuses"]) for epoch in history), Counter())
+    return {
+        "test_error": last.get("test_error"),
+        "validation_error": last.get("validation_error"),
+        "train_error": last["train_error"],
+        "history": history,
+        "samples_per_second": sum(epoch["samples"] for epoch in history) / seconds,
+        "peak_memory_bytes": _peak_memory(),
+        "statuses": dict(statuses),
+        "config": config.model_dump(mode="json"),
+        "seed": config.seed,
+        "versions": versions(),
+    }
+
+
+def versions() -> dict[str, str]:
+    """Versions of what a result depends on."""
+    result = {name: version(name) for name in ("eqprop-analog", "numpy", "scipy", "PySpice")}
+    result["python"] = platform.python_version()
+    try:
+        text = subprocess.run(["ngspice", "--version"], capture_output=True, text=True, check=False, timeout=30).stdout
+        result["ngspice"] = next((word for word in text.split() if word.startswith("ngspice-")), "unknown")
+    except OSError:
+        result["ngspice"] = "not installed"
+    return result
+
+
+def _peak_memory() -> int:
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else 1024 * peak
+
+
+def _training_solver(config: TrainConfig) -> SurrogateSolver | NgspiceSolver:
+    if config.solver == "ngspice":
+        return NgspiceSolver(config.workers)
+    return SurrogateSolver(sweeps=config.sweeps, check_residual=False)
+
+
+def _require_fit(config: TrainConfig, dataset: Dataset) -> None:
+    pixels, classes = dataset.train_images.shape[1], int(dataset.train_labels.max()) + 1
+    if config.layers[0] != pixels or config.layers[-1] != classes:
+        raise UserError(
+            f"layers: {dataset.name} needs {pixels} inputs and {classes} outputs, got {config.layers[0]} and {config.layers[-1]}"
+        )
+    if config.epochs < 1:
+        raise UserError("epochs: expected at least 1")
