@@ -18,6 +18,7 @@ STYLE: Any = {
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.grid": True,
+    "axes.axisbelow": True,
     "grid.color": "0.9",
     "lines.linewidth": 1.6,
     "legend.frameon": False,
@@ -72,7 +73,7 @@ def agreement(result: Agreement, path: Path) -> None:
         spread.axvline(result.largest_difference, color="black", label=f"largest {result.largest_difference:.1e} V")
         spread.axvline(1e-9, color="black", linestyle="--", label="bound 1e-9 V")
         spread.set(xlabel="|ngspice - surrogate| (V)", ylabel="voltages", xscale="log", title="Difference")
-        spread.legend(loc="upper left")
+        spread.legend(loc="upper right", frameon=True, framealpha=1, edgecolor="none")
         _save(figure, path)
 
 

@@ -52,9 +52,11 @@ class Element(Protocol):
 def series(values: Float[Array, " points"]) -> str:
     """A value along the sweep, as SPICE text: a number, or a piecewise-linear function of the point."""
     numbers = values.tolist()
-    if all(number == numbers[0] for number in numbers):
+    if numbers.count(numbers[0]) == len(numbers):
         return repr(numbers[0])
-    return f"pwl(V({POINT})," + ",".join(f"{k},{number!r}" for k, number in enumerate(numbers)) + ")"
+    knots: list[float] = [0] * (2 * len(numbers))
+    knots[::2], knots[1::2] = range(len(numbers)), numbers
+    return f"pwl(V({POINT}),{repr(knots)[1:-1].replace(' ', '')})"
 
 
 @dataclass(frozen=True, eq=False)

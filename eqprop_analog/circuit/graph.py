@@ -53,14 +53,21 @@ class Circuit:
                     graph.add_edge(name, net)
         return graph
 
-    def validate(self) -> None:
-        """Raise UserError, naming the net, unless the circuit has one operating point that SPICE can find.
+    def check(self) -> None:
+        """Raise UserError, naming the net, for values no circuit can have: not finite, negative, an empty column.
 
-        In order: values (finite, conductances not negative, no empty column), ideal voltage sources in a loop, nets
-        that touch nothing else, nets without a path to ground at direct current.
+        In a layered network that is enough: every node has a conductance from the layer below, down to the sources.
         """
         for element in self.elements:
             element.check()
+
+    def validate(self) -> None:
+        """Raise UserError, naming the net, unless the circuit has one operating point that SPICE can find.
+
+        In order: values, ideal voltage sources in a loop, nets that touch nothing else, nets without a path to ground at
+        direct current.
+        """
+        self.check()
         self._refuse_source_loops()
         graph = self.graph()
         paths: nx.Graph[str] = nx.Graph()

@@ -29,6 +29,8 @@ TOLERANCE = 1e-10
 reltol = 1e-11 leaves far less."""
 RUNAWAY = 1e3
 """Voltages beyond this multiple of everything that drives the circuit, amplified, are no equilibrium of it."""
+GRACE = 5.0
+"""Seconds that workers have to leave by themselves when the solver is closed."""
 SAMPLES_PER_SWEEP = 50
 """Longer sweeps gain nothing: from 50 samples on, an equilibrium costs the same."""
 
@@ -63,6 +65,7 @@ class NgspiceSolver:
         """
         network.validate()
         batch = network.check_inputs(inputs)
+        compile_network(network, batch[:1], form=self.form)  # the whole graph is validated once, here
         (result,) = self._phases(network, batch, [nudge], None if start is None else start.outputs)
         return result
 
@@ -143,7 +146,7 @@ class NgspiceSolver:
             for g, c in [each or (0.0, np.zeros((1, 1))) for each in injections]
         ]
         given = [pair if injection else None for pair, injection in zip(some, injections, strict=True)]
-        return compile_network(network, inputs[samples], given, self.form)
+        return compile_network(network, inputs[samples], given, self.form, validate=False)
 
     def _submit(self, circuit: Circuit) -> tuple[Circuit, "ProcessFuture[Any]"]:
         arguments = (sweep_netlist(circuit), circuit.probes)
@@ -190,5 +193,10 @@ def _certified(equations: NodalEquations, voltages: tuple[Array, ...], nudge: Nu
 
 
 def _stop(pool: ProcessPool) -> None:
-    pool.stop()  # type: ignore[no-untyped-call]
-    pool.join()
+    """Let the workers finish and leave; end those that do not."""
+    pool.close()  # type: ignore[no-untyped-call]
+    try:
+        pool.join(GRACE)
+    except TimeLimitExceeded:
+        pool.stop()  # type: ignore[no-untyped-call]
+        pool.join()
