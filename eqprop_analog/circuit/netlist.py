@@ -1,13 +1,17 @@
 """SPICE text of a circuit: a file that runs as it stands, or the sweep bench that the ngspice solver loads."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from importlib.resources import files
 from pathlib import Path
+from types import MappingProxyType
+
+import numpy as np
+from jaxtyping import Float
 
 from eqprop_analog.circuit.elements import POINT
 from eqprop_analog.circuit.graph import Circuit
 
-TOLERANCES = {
+TOLERANCES: dict[str, float] = {
     "reltol": 1e-11,
     "vntol": 1e-14,
     "abstol": 1e-15,
@@ -23,18 +27,28 @@ TOLERANCES = {
 def static_netlist(circuit: Circuit) -> str:
     """A netlist of one point that ``ngspice -b`` runs as it stands and that prints every output to 15 digits."""
     prints = [f"print v({net})" for net in circuit.outputs]
-    leave = [
-        "if $?batchmode",
-        "  quit 0",
-        "end",
-    ]  # else ngspice -b looks for .print lines, finds none, and exits with 1
+    # Without the quit, ngspice -b looks for .print lines, finds none, and exits with 1.
+    leave = ["if $?batchmode", "  quit 0", "end"]
     return _text(circuit, [".control", "set numdgt=15", "op", *prints, *leave, ".endc"])
 
 
-def sweep_netlist(circuit: Circuit) -> str:
-    """The circuit with a ``.dc`` sweep through its points, saving the probes alone."""
+def sweep_netlist(
+    circuit: Circuit,
+    options: Mapping[str, float] = MappingProxyType({}),
+    guess: Float[np.ndarray, " probes"] | None = None,
+) -> str:
+    """The circuit with a ``.dc`` sweep through its points, saving the probes alone.
+
+    ``options`` override the simulator's; ``guess`` (V) is where Newton's iteration begins at the first point (``.nodeset``).
+    """
+    nodeset = (
+        []
+        if guess is None
+        else [f".nodeset v({net})={v!r}" for net, v in zip(circuit.probes, guess.tolist(), strict=True)]
+    )
     saves = [f".save v({net})" for net in circuit.probes]
-    return _text(circuit, [f"V{POINT} {POINT} 0 0", f".dc V{POINT} 0 {circuit.points - 1} 1", *saves])
+    sweep = [f"V{POINT} {POINT} 0 0", f".dc V{POINT} 0 {circuit.points - 1} 1"]
+    return _text(circuit, [*nodeset, *sweep, *saves], options)
 
 
 def library(name: str) -> str:
@@ -44,14 +58,14 @@ def library(name: str) -> str:
     return (folder / f"{name}.lib").read_text()
 
 
-def _text(circuit: Circuit, ending: list[str]) -> str:
-    return "\n".join([*_lines(circuit), *ending, ".end", ""])
+def _text(circuit: Circuit, ending: list[str], options: Mapping[str, float] = MappingProxyType({})) -> str:
+    return "\n".join([*_lines(circuit, {**TOLERANCES, **circuit.options, **options}), *ending, ".end", ""])
 
 
-def _lines(circuit: Circuit) -> Iterator[str]:
+def _lines(circuit: Circuit, options: Mapping[str, float]) -> Iterator[str]:
     yield f"* {circuit.title}"
     yield from (f"* {note}" for note in circuit.notes)
-    yield ".options " + " ".join(f"{key}={value!r}" for key, value in (TOLERANCES | circuit.options).items())
+    yield ".options " + " ".join(f"{key}={value!r}" for key, value in options.items())
     for name in circuit.models:
         yield ""
         yield library(name).rstrip()

@@ -27,8 +27,8 @@ from eqprop_analog.models import ResistiveNetwork
 
 Array = np.ndarray
 Form = Literal["flat", "norton"]
-Injection = tuple[float, Float[Array, "batch outputs"]]
-"""A nudge as (g, c): it injects c - g·v at the outputs; siemens and amperes."""
+Injection = tuple[float | Float[Array, "#batch 1"], Float[Array, "#batch outputs"]]
+"""A nudge as (g, c): it injects c - g·v at the outputs; siemens and amperes. Zeros are the free phase."""
 
 
 def compile_network(
@@ -50,7 +50,7 @@ def compile_network(
         raise UserError(f'form: expected "flat" or "norton", got "{form}"')
     network = network.in_spice().astype(np.float64)
     for injection in injections:
-        network.require_definite(injection[0] if injection else 0.0)
+        network.require_definite(float(np.min(injection[0])) if injection else 0.0)
     phases = len(injections)
     rows = np.repeat(network.rows(inputs.astype(np.float64)), phases, axis=0)
     sections = [_first_crossbar(network, rows, form)]
@@ -72,10 +72,9 @@ def compile_network(
                 elements.append(Amplifiers(layer, nets, drives(network, layer), network.amplifier_gain[layer - 1]))
         sections.append(Section(_heading(network, layer), tuple(elements)))
     outputs = nodes(network, network.depth)
-    if any(injections):
-        sections.append(
-            Section("nudge: pulls every output towards its target", (_nudges(network, len(inputs), injections),))
-        )
+    nudges = _nudges(network, len(inputs), injections)
+    if nudges.conductance.any() or nudges.current.any():
+        sections.append(Section("nudge: pulls every output towards its target", (nudges,)))
     amplified = any(gain != 1 for gain in network.amplifier_gain)
     circuit = Circuit(
         title=f"eqprop-analog: resistive network {'-'.join(map(str, network.layers))}, {form} form",
@@ -130,7 +129,7 @@ def _heading(network: ResistiveNetwork, layer: int) -> str:
 
 def _nudges(network: ResistiveNetwork, batch: int, injections: Sequence[Injection | None]) -> NudgeSources:
     size, phases = network.layers[-1], len(injections)
-    conductance, current = np.zeros((batch, phases)), np.zeros((batch, phases, size))
+    conductance, current = np.zeros((batch, phases, 1)), np.zeros((batch, phases, size))
     for phase, injection in enumerate(injections):
         if injection:
             conductance[:, phase], current[:, phase] = injection

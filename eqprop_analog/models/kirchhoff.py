@@ -92,6 +92,11 @@ class NodalEquations:
             nudge_current=np.concatenate(current),
         )
 
+    @property
+    def injection(self) -> tuple[Float[Array, "#batch 1"], Float[Array, "#batch outputs"]]:
+        """The nudge as (g, c): it injects c - g·v at the outputs; siemens and amperes, zeros in the free phase."""
+        return self.nudge_conductance, self.nudge_current
+
     def select(self, samples: Bool[Array, " batch"] | Int[Array, " some"]) -> Self:
         """The equations of some of the samples."""
         per_sample = len(self.nudge_conductance) == len(self.drive)

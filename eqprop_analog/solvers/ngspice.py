@@ -2,23 +2,25 @@
 
 import logging
 import weakref
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Executor, Future
 from concurrent.futures import TimeoutError as TimeLimitExceeded
-from typing import Any, cast
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float, Int
 from numpy.typing import ArrayLike
-from pebble import ProcessExpired, ProcessFuture, ProcessPool
+from pebble import ProcessPool
 
-from eqprop_analog.circuit import Circuit, compile_network, sweep_netlist
-from eqprop_analog.circuit.resistive import Form, Injection
+from eqprop_analog.circuit import compile_network, sweep_netlist
+from eqprop_analog.circuit.resistive import Form
 from eqprop_analog.equilibrium import Equilibrium, Status, statuses
 from eqprop_analog.errors import UserError
 from eqprop_analog.models import NodalEquations, ResistiveNetwork
 from eqprop_analog.nudging import Nudge
 from eqprop_analog.solvers import libngspice
-from eqprop_analog.solvers.surrogate import excess
+from eqprop_analog.solvers.surrogate import SurrogateSolver, excess
 from eqprop_analog.solvers.workers import process_pool
 
 Array = np.ndarray
@@ -29,27 +31,56 @@ TOLERANCE = 1e-10
 reltol = 1e-11 leaves far less."""
 RUNAWAY = 1e3
 """Voltages beyond this multiple of everything that drives the circuit, amplified, are no equilibrium of it."""
-GRACE = 5.0
-"""Seconds that workers have to leave by themselves when the solver is closed."""
 SAMPLES_PER_SWEEP = 50
 """Longer sweeps gain nothing: from 50 samples on, an equilibrium costs the same."""
+GRACE = 5.0
+"""Seconds that workers have to leave by themselves when the solver is closed."""
+
+
+@dataclass(frozen=True)
+class Rung:
+    """One way to ask ngspice; samples that fail on one rung are asked again on the next."""
+
+    name: str
+    samples: int
+    """Samples in one sweep: a sample that fails ends its whole sweep."""
+    options: Mapping[str, float] = field(default_factory=dict)
+    guess: bool = False
+    """Begin at the surrogate's free phase."""
+
+
+LADDER = (
+    Rung("batch", SAMPLES_PER_SWEEP),
+    Rung("alone", 1),
+    Rung("alone, from the surrogate's voltages", 1, {"reltol": 1e-10, "vntol": 1e-13, "itl2": 2000}, guess=True),
+    Rung("alone, gmin and source stepping", 1, {"reltol": 1e-9, "vntol": 1e-12, "gminsteps": 20, "srcsteps": 20}),
+)
 
 
 class NgspiceSolver:
     """F(v) = 0 by ngspice's own Newton iteration: one netlist and one ``.dc`` sweep for many samples and all phases.
 
-    libngspice runs in ``workers`` processes of its own, started at the first solve and stopped with the solver. A worker
-    that dies or exceeds ``time_limit`` seconds costs one retry. Every equilibrium is certified by the network's own equations.
+    libngspice runs in ``workers`` processes of its own, started at the first solve and stopped with the solver, or on any
+    ``executor`` the caller has (a Dask client's, say). Every equilibrium is certified by the network's own equations; one
+    that is not, or whose worker died or exceeded ``time_limit`` seconds, is asked for again down LADDER.
     """
 
-    def __init__(self, workers: int = 1, form: Form = "norton", time_limit: float = 600.0) -> None:
+    def __init__(
+        self,
+        workers: int = 1,
+        form: Form = "norton",
+        time_limit: float = 600.0,
+        executor: Executor | None = None,
+    ) -> None:
         """``form``: "norton", or "flat" with every resistor of the first crossbar. UserError if libngspice is missing."""
         if workers < 1:
             raise UserError(f"workers: expected at least 1, got {workers}")
-        libngspice.library_path()
+        if executor is None:
+            libngspice.library_path()
         self.workers = workers
         self.form: Form = form
         self.time_limit = time_limit
+        self._executor = executor
         self._pool: ProcessPool | None = None
 
     def solve(
@@ -74,16 +105,17 @@ class NgspiceSolver:
     ) -> tuple[Equilibrium, ...]:
         """The free phase and every nudged one, each nudged phase swept to from the free phase of its own sample.
 
-        Current nudges depend on the free voltages and therefore cost a second sweep.
+        Current nudges depend on the free voltages and therefore cost a second sweep. For training: ``network`` and
+        ``inputs`` are taken as already valid.
         """
         if all(nudge.kind == "conductance" for nudge in nudges):
             return self._phases(network, inputs, [None, *nudges], None)
         (free,) = self._phases(network, inputs, [None], None)
         return free, *self._phases(network, inputs, nudges, free.outputs)
 
-    def start(self) -> None:
-        """Start the workers now and wait until one has libngspice loaded."""
-        self._running().schedule(libngspice.load).result()
+    def start(self) -> int:
+        """Start the workers now, wait until one has libngspice loaded, and return its major version."""
+        return int(self._submit(libngspice.load).result())
 
     def close(self) -> None:
         """Stop the workers; the next solve starts new ones."""
@@ -98,84 +130,88 @@ class NgspiceSolver:
         nudges: Sequence[Nudge | None],
         free_outputs: Float[Array, "batch outputs"] | None,
     ) -> tuple[Equilibrium, ...]:
-        free = NodalEquations.of(network.in_spice().astype(np.float64), inputs.astype(np.float64))
+        network = network.in_spice().astype(np.float64)
+        inputs = inputs.astype(np.float64)
+        free = NodalEquations.of(network, inputs)
         equations = [free.nudged([nudge], free_outputs) if nudge else free for nudge in nudges]
-        voltages = self._measure(
-            network,
-            inputs,
-            [
-                (float(each.nudge_conductance[0, 0]), each.nudge_current) if nudge else None
-                for each, nudge in zip(equations, nudges, strict=True)
-            ],
-        )
-        splits = np.cumsum(network.layers[1:-1]).tolist()
-        return tuple(
-            _certified(each, tuple(np.split(voltages[:, phase], splits, axis=1)), nudge)
-            for phase, (each, nudge) in enumerate(zip(equations, nudges, strict=True))
-        )
+        sizes = network.layers[1:]
+        measured = [tuple(np.full((len(inputs), size), np.nan) for size in sizes) for _ in equations]
+        todo = np.arange(len(inputs))
+        for rung in LADDER:
+            self._measure(rung, equations, inputs, todo, measured)
+            phases = [
+                _certified(each, voltages, nudge)
+                for each, voltages, nudge in zip(equations, measured, nudges, strict=True)
+            ]
+            todo = np.flatnonzero(~_all_good(phases))
+            if not todo.size:
+                break
+            log.warning("ngspice (%s): %d of %d samples not certified", rung.name, todo.size, len(inputs))
+        return tuple(phases)
 
     def _measure(
-        self, network: ResistiveNetwork, inputs: Float[Array, "batch inputs"], injections: Sequence[Injection | None]
-    ) -> Float[Array, "batch phases nodes"]:
-        """Voltages of all nodes, volts; NaN for samples that ngspice did not solve even on their own."""
-        batch = len(inputs)
-        pieces = max(self.workers if batch > 1 else 1, -(-batch // SAMPLES_PER_SWEEP))
-        chunks = [chunk for chunk in np.array_split(np.arange(batch), min(pieces, batch)) if chunk.size]
-        result = np.full((batch, len(injections), sum(network.layers[1:])), np.nan)
-        jobs = [(chunk, self._submit(self._compile(network, inputs, injections, chunk))) for chunk in chunks]
-        for chunk, (circuit, future) in jobs:
-            measured = self._collect(circuit, future)
-            singles = [] if measured is not None or len(chunk) == 1 else np.split(chunk, len(chunk))
-            if measured is not None:
-                result[chunk] = measured.reshape(len(chunk), len(injections), -1)
-            for single in singles:  # one sample that ngspice cannot solve ends the whole sweep: solve each alone
-                alone = self._collect(*self._submit(self._compile(network, inputs, injections, single)))
-                if alone is not None:
-                    result[single] = alone
-        return result
-
-    def _compile(
         self,
-        network: ResistiveNetwork,
+        rung: Rung,
+        equations: Sequence[NodalEquations],
         inputs: Float[Array, "batch inputs"],
-        injections: Sequence[Injection | None],
-        samples: Array,
-    ) -> Circuit:
-        some = [
-            (g, c[samples] if len(c) == len(inputs) else c)
-            for g, c in [each or (0.0, np.zeros((1, 1))) for each in injections]
-        ]
-        given = [pair if injection else None for pair, injection in zip(some, injections, strict=True)]
-        return compile_network(network, inputs[samples], given, self.form, validate=False)
+        samples: Int[Array, " some"],
+        voltages: Sequence[tuple[Float[Array, "batch nodes"], ...]],
+    ) -> None:
+        """Sweep ``samples`` and write what ngspice delivers into ``voltages``, one tuple of layers a phase."""
+        pieces = max(min(self.workers, samples.size), -(-samples.size // rung.samples))
+        jobs = []
+        for chunk in np.array_split(samples, pieces):
+            netlist, probes, points = self._netlist(rung, [each.select(chunk) for each in equations], inputs[chunk])
+            arguments = (libngspice.sweep, netlist, probes, points)
+            jobs.append((chunk, arguments, self._submit(*arguments)))
+        splits = np.cumsum(equations[0].network.layers[1:-1]).tolist()
+        for chunk, arguments, future in jobs:
+            result = self._collect(arguments, future)
+            if result is None:
+                continue
+            for phase, layers in enumerate(voltages):
+                for layer, v in zip(layers, np.split(result[phase :: len(voltages)], splits, axis=1), strict=True):
+                    layer[chunk] = v
 
-    def _submit(self, circuit: Circuit) -> tuple[Circuit, "ProcessFuture[Any]"]:
-        arguments = (sweep_netlist(circuit), circuit.probes)
-        return circuit, self._running().schedule(libngspice.sweep, args=arguments, timeout=self.time_limit)
+    def _netlist(
+        self, rung: Rung, equations: Sequence[NodalEquations], inputs: Float[Array, "batch inputs"]
+    ) -> tuple[str, tuple[str, ...], int]:
+        """Text, probes and number of points of one sweep."""
+        network = equations[0].network
+        injections = [each.injection for each in equations]
+        circuit = compile_network(network, inputs, injections, self.form, validate=False)
+        guess = None
+        if rung.guess:
+            free = SurrogateSolver().solve(network, inputs[:1])
+            guess = np.concatenate(free.voltages, axis=1)[0]
+        return sweep_netlist(circuit, rung.options, guess), circuit.probes, circuit.points
 
-    def _running(self) -> ProcessPool:
+    def _submit(self, *task: Any) -> "Future[Any]":
+        if self._executor is not None:
+            return self._executor.submit(*task)
         if self._pool is None:
             self._pool = process_pool(self.workers)
             weakref.finalize(self, _stop, self._pool)
-        return self._pool
+        function, *arguments = task
+        future: Future[Any] = self._pool.schedule(function, args=arguments, timeout=self.time_limit)
+        return future
 
-    def _collect(self, circuit: Circuit, future: "ProcessFuture[Any]") -> Float[Array, "points nodes"] | None:
-        """The sweep's voltages, or None, with the reason in the log, if ngspice failed."""
-        try:
+    def _collect(self, task: tuple[Any, ...], future: "Future[Any]") -> Float[Array, "points nodes"] | None:
+        """The sweep's voltages, or None, with the reason in the log. A worker that died costs one more try."""
+        for attempt in (future, None):
             try:
-                measured = future.result()
-            except ProcessExpired as error:
-                log.warning("an ngspice worker died (%s); solving its samples again", error)
-                measured = self._submit(circuit)[1].result()
-        except TimeLimitExceeded:
-            log.warning("ngspice did not finish within %g s", self.time_limit)
-            return None
-        except (ProcessExpired, libngspice.SimulationError) as error:
-            log.warning("ngspice: %s", error)
-            return None
-        if len(measured) != circuit.points:
-            log.warning("ngspice solved %d of %d points", len(measured), circuit.points)
-            return None
-        return cast("Array", measured)
+                return np.asarray((attempt or self._submit(*task)).result(timeout=self.time_limit))
+            except TimeLimitExceeded:
+                log.warning("ngspice did not finish within %g s", self.time_limit)
+                return None
+            except libngspice.SimulationError as error:
+                log.warning("ngspice: %s", error)
+                return None
+            except UserError:
+                raise
+            except Exception as error:  # noqa: BLE001 - every executor has its own name for a worker that died
+                log.warning("an ngspice worker was lost (%s: %s)", type(error).__name__, error)
+        return None
 
 
 def _certified(equations: NodalEquations, voltages: tuple[Array, ...], nudge: Nudge | None) -> Equilibrium:
@@ -190,6 +226,10 @@ def _certified(equations: NodalEquations, voltages: tuple[Array, ...], nudge: Nu
     status[largest > RUNAWAY * np.maximum(driving, 1.0)] = Status.OUT_OF_BOUNDS
     status[~np.isfinite(largest)] = Status.SIMULATOR_FAILED
     return Equilibrium(voltages, residual, status, nudge)
+
+
+def _all_good(phases: Sequence[Equilibrium]) -> Bool[Array, " batch"]:
+    return np.asarray(np.all([phase.good for phase in phases], axis=0))
 
 
 def _stop(pool: ProcessPool) -> None:

@@ -1,0 +1,83 @@
+"""PySpice 1.5's binding of libngspice, with its judgement of messages replaced: it takes information for errors.
+
+The one place that knows PySpice's and libngspice's quirks. Imported in worker processes only.
+"""
+
+import contextlib
+import functools
+import os
+import re
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+from PySpice.Spice.NgSpice import Shared
+
+from eqprop_analog.solvers.libngspice import SimulationError
+
+Array = np.ndarray
+
+COMPLAINT = re.compile(
+    r"^(warning.*can't|error|fatal|doanalyses|.*(singular|no such|overflow|abort|fail|no convergence))", re.IGNORECASE
+)
+"""Lines of ngspice's output that say what went wrong; everything else is information."""
+ENDED = 70
+"""Exit code of a worker whose libngspice asked to end."""
+
+
+class Ngspice(Shared.NgSpiceShared):  # type: ignore[misc]
+    """Keeps every message; judges a run by the points it delivered."""
+
+    ended = False
+
+    def sweep(self, netlist: str, nets: Sequence[str], points: int) -> Float[Array, "points nets"]:
+        """Voltages of ``nets`` at each point of the netlist's ``.dc`` sweep, volts; SimulationError if any is missing."""
+        if self.ended:
+            os._exit(ENDED)  # a supervised worker is replaced; the task is not lost
+        self.messages.clear()
+        try:
+            self.load_circuit(netlist)
+            self.exec_command("run")
+            voltages = [self._vector(net) for net in nets]
+        except NameError as error:  # what PySpice raises where ngspice returns an error code
+            raise SimulationError(self._complaints() or str(error)) from error
+        finally:
+            self._forget_circuit()
+        solved = min(map(len, voltages))
+        if solved != points:
+            raise SimulationError(f"{solved} of {points} points solved. {self._complaints()}")
+        return np.stack(voltages, axis=1)
+
+    @functools.cached_property
+    def messages(self) -> list[str]:
+        """Everything ngspice said since the last netlist."""
+        return []
+
+    @staticmethod
+    def _send_char(message_c: Any, ngspice_id: int, user_data: Any) -> int:  # noqa: ARG004
+        self = Shared.ffi.from_handle(user_data)
+        stream, _, content = Shared.ffi.string(message_c).decode("utf8", "replace").partition(" ")
+        (self._stderr if stream == "stderr" else self._stdout).append(content)
+        self.messages.append(content)
+        return 0
+
+    @staticmethod
+    def _exit(status: int, *rest: Any) -> int:
+        """Called where the ngspice program would end; what the library holds in memory is not to be trusted then."""
+        Shared.ffi.from_handle(rest[-1]).ended = True
+        return status
+
+    def _vector(self, net: str) -> Float[Array, " points"]:
+        info = self._ngspice_shared.ngGet_Vec_Info(net.lower().encode())
+        if info == Shared.ffi.NULL:
+            return np.zeros(0)
+        return np.frombuffer(Shared.ffi.buffer(info.v_realdata, info.v_length * 8), dtype=np.float64).copy()
+
+    def _forget_circuit(self) -> None:
+        for command in ("destroy all", "remcirc"):
+            with contextlib.suppress(NameError):  # after a circuit that was refused there is none to remove
+                self.exec_command(command)
+
+    def _complaints(self) -> str:
+        return "; ".join(line for line in self.messages if COMPLAINT.match(line))[:500]
