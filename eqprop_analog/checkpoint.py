@@ -14,7 +14,7 @@ from eqprop_analog.files import replacing
 from eqprop_analog.models import ResistiveNetwork
 
 FORMAT = "eqprop-analog checkpoint 1"
-FREE_TO_CHANGE = {"epochs", "workers", "threads", "description"}
+FREE_TO_CHANGE = {"epochs", "workers", "threads", "on_failure", "description"}
 """Settings that a resumed run may have otherwise: the number of epochs, and what only decides how it is computed."""
 
 

@@ -66,6 +66,8 @@ class TrainConfig(BaseModel):
     """ngspice only: worker processes."""
     threads: Count = 1
     """BLAS threads."""
+    on_failure: Literal["stop", "skip"] = "stop"
+    """What training does about a sample without a certified equilibrium: end with its status, or leave it out."""
 
     @field_validator("diode")
     @classmethod

@@ -50,6 +50,11 @@ class Equilibrium:
         """Output voltages, volts."""
         return self.voltages[-1]
 
+    def select(self, samples: Bool[Array, " batch"]) -> "Equilibrium":
+        """The equilibrium of some of the samples (the nudge still lists all targets)."""
+        voltages = tuple(v[samples] for v in self.voltages)
+        return Equilibrium(voltages, self.residual[samples], self.status[samples], self.nudge)
+
     def require(self) -> "Equilibrium":
         """Itself, or UserError with the first failed sample's status."""
         good = self.good

@@ -126,7 +126,12 @@ def _epochs(
         with stage(f"epoch {epoch + 1}/{config.epochs}", len(order)) as progress:
             begin = time.perf_counter()
             trained = train_epoch(
-                network, solver, config.rule(epoch), _batches(config, images, labels, order), progress
+                network,
+                solver,
+                config.rule(epoch),
+                _batches(config, images, labels, order),
+                progress,
+                skip_failures=config.on_failure == "skip",
             )
             seconds = time.perf_counter() - begin
         with stage(f"  {held_out} images", len(test_images)) as progress:

@@ -39,6 +39,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     settings.add_argument("--limit", type=int, metavar="N", help="train on N random images an epoch")
     settings.add_argument("--seed", type=int, metavar="N")
     settings.add_argument("--workers", type=int, metavar="N", help="ngspice processes")
+    settings.add_argument("--on-failure", choices=["stop", "skip"], help="at a sample without a certified equilibrium")
     settings.add_argument("--threads", type=int, metavar="N", help="BLAS threads")
     settings.add_argument(
         "--validation",
@@ -54,7 +55,19 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", type=Path, metavar="FILE", help="write every figure here as well")
 
 
-SETTINGS = ("layers", "solver", "dataset", "epochs", "batch_size", "limit", "seed", "workers", "threads", "validation")
+SETTINGS = (
+    "layers",
+    "solver",
+    "dataset",
+    "epochs",
+    "batch_size",
+    "limit",
+    "seed",
+    "workers",
+    "threads",
+    "on_failure",
+    "validation",
+)
 
 
 def run(arguments: argparse.Namespace) -> None:

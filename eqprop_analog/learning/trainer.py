@@ -65,22 +65,30 @@ def train_epoch(
     rule: Rule,
     batches: Iterable[tuple[Float[Array, "batch inputs"], Float[Array, "batch outputs"]]],
     progress: Progress = lambda _done, _error: None,
+    *,
+    skip_failures: bool = False,
 ) -> Pass:
     """One update of ``network``, in place, for every (inputs, targets) batch; targets in volts, one output a class.
 
-    The error is that of the free phases before each update. Raises UserError, before the update, for an equilibrium that
-    neither converged nor was truncated on purpose.
+    The error is that of the free phases before each update. An equilibrium that neither converged nor was truncated on
+    purpose raises UserError before the update; with ``skip_failures`` its sample is left out of the update instead, and
+    counts as wrong.
     """
     done = wrong = 0
     statuses: Counter[str] = Counter()
     for inputs, targets in batches:
         phases = solver.solve_phases(network, inputs, rule.nudges(targets))
-        for phase in phases:
-            _count(phase.require(), statuses)
-        free, plus, *minus = phases
-        descend(network, contrast(network, inputs, plus, minus[0] if minus else free), rule.rates)
-        wrong += _mistakes(free.outputs, targets)
         done += len(inputs)
+        for phase in phases:
+            _count(phase if skip_failures else phase.require(), statuses)
+        good = np.all([phase.good for phase in phases], axis=0)
+        if good.all():
+            wrong += _learn(network, rule, inputs, targets, phases)
+        else:
+            wrong += int((~good).sum())
+            if good.any():
+                some = [phase.select(good) for phase in phases]
+                wrong += _learn(network, rule, inputs[good], targets[good], some)
         progress(done, wrong / done)
     if not all(np.isfinite(matrix).all() for matrix in network.conductances):
         raise UserError("training diverged: a conductance is no longer finite; use smaller rates")
@@ -105,6 +113,19 @@ def evaluate(
         wrong += int((~free.good | (free.outputs.argmax(axis=1) != labels[part])).sum())
         progress(min(begin + chunk, len(images)), wrong / min(begin + chunk, len(images)))
     return Pass(wrong / max(len(images), 1), statuses)
+
+
+def _learn(
+    network: ResistiveNetwork,
+    rule: Rule,
+    inputs: Float[Array, "batch inputs"],
+    targets: Float[Array, "batch outputs"],
+    phases: Sequence[Equilibrium],
+) -> int:
+    """One update from one batch's phases; the wrong predictions of its free phase."""
+    free, plus, *minus = phases
+    descend(network, contrast(network, inputs, plus, minus[0] if minus else free), rule.rates)
+    return _mistakes(free.outputs, targets)
 
 
 def _count(phase: Equilibrium, statuses: Counter[str]) -> None:

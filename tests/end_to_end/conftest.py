@@ -1,0 +1,124 @@
+"""A small synthetic data set, a preset that fits it, and the commands run in this process."""
+
+import dataclasses
+import hashlib
+import runpy
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from eqprop_analog import data
+from eqprop_analog.cli import main
+
+REPOSITORY = Path(__file__).parents[2]
+PATTERNS = np.kron(np.eye(3, 4)[:, :, None], np.ones(4)).astype(np.uint8)
+"""Three classes of 4 x 4 pixels, each with another bright row."""
+SMALL = """\
+layers = [16, 8, 3]
+input_gain = 10.0
+amplifier_gain = 4.0
+beta = 1e-7
+conductance_rates = [2e-15, 2e-15]
+bias_rates = 1e-15
+decay = 0.9
+batch_size = 5
+epochs = 2
+"""
+"""The main network's circuit with fewer nodes; float64, every phase converged."""
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a command left."""
+
+    code: int
+    out: str
+    err: str
+
+
+Run = Callable[..., Result]
+
+
+@pytest.fixture
+def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Run:
+    """Run ``eqprop-analog`` in this process, in an empty folder."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(*arguments: object) -> Result:
+        capsys.readouterr()
+        try:
+            code = main([str(argument) for argument in arguments])
+        except SystemExit as error:
+            code = int(error.code or 0)
+        return Result(code, *capsys.readouterr())
+
+    return run
+
+
+@pytest.fixture
+def run_script(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Run:
+    """Run a file of ``scripts/`` as ``python FILE ...`` does, in this process and an empty folder."""
+    monkeypatch.chdir(tmp_path)
+
+    def run_script(name: str, *arguments: object) -> Result:
+        path = REPOSITORY / "scripts" / name
+        monkeypatch.setattr(sys, "argv", [str(path), *map(str, arguments)])
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as exit_:
+            runpy.run_path(str(path), run_name="__main__")
+        return Result(int(exit_.value.code or 0), *capsys.readouterr())
+
+    return run_script
+
+
+def write_dataset(folder: Path) -> Path:
+    """90 training and 45 test images of three classes, as the four IDX files."""
+    folder.mkdir(parents=True)
+    random = np.random.default_rng(0)
+    for images, labels, count in (
+        (data.TRAIN_IMAGES, data.TRAIN_LABELS, 90),
+        (data.TEST_IMAGES, data.TEST_LABELS, 45),
+    ):
+        classes = (np.arange(count) % 3).astype(np.uint8)
+        noise = random.integers(0, 76, (count, 4, 4), dtype=np.uint8)
+        (folder / images).write_bytes(data.format_idx(179 * PATTERNS[classes] + noise))
+        (folder / labels).write_bytes(data.format_idx(classes))
+    return folder
+
+
+def published(folder: Path) -> data.Publication:
+    """MNIST's publication as if ``folder`` held its files and nobody else did."""
+    mnist = data.PUBLICATIONS["mnist"]
+    sha256 = {name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in mnist.sha256}
+    return dataclasses.replace(mnist, sha256=sha256, sources=())
+
+
+@pytest.fixture(scope="session")
+def dataset_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The synthetic data set on disk."""
+    return write_dataset(tmp_path_factory.mktemp("data") / "synthetic")
+
+
+@pytest.fixture
+def dataset(dataset_folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder for ``--data-dir``: while the test runs, its checksums are MNIST's published ones."""
+    monkeypatch.setitem(data.PUBLICATIONS, "mnist", published(dataset_folder))
+    return dataset_folder
+
+
+@pytest.fixture
+def preset(tmp_path: Path) -> Path:
+    """A configuration for the synthetic data set."""
+    path = tmp_path / "small.toml"
+    path.write_text(SMALL)
+    return path
+
+
+@pytest.fixture
+def without_ngspice(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No libngspice on this machine."""
+    monkeypatch.setenv("NGSPICE_LIBRARY_PATH", "/nonexistent")

@@ -1,0 +1,122 @@
+"""Signs and index order, pinned: what a wrong transpose or a flipped sign would break."""
+
+import numpy as np
+import pytest
+
+from eqprop_analog import Nudge, ResistiveNetwork, SurrogateSolver, contrast
+from eqprop_analog.devices import LAWS, Clamp, NgspiceDiode
+
+US = 1e-6
+OFF = Clamp(rail=-1e6)
+
+
+def network_of(*conductances, diode=OFF, gains=None, input_gain=1.0) -> ResistiveNetwork:
+    """Conductances in µS, no biases."""
+    matrices = tuple(US * np.array(matrix, float) for matrix in conductances)
+    biases = tuple(np.zeros(matrix.shape[1]) for matrix in matrices)
+    return ResistiveNetwork(matrices, biases, diode, gains or (1.0,) * (len(matrices) - 1), input_gain)
+
+
+def outputs(network: ResistiveNetwork, x, nudge: Nudge | None = None) -> np.ndarray:
+    return SurrogateSolver().solve(network, np.atleast_2d(x), nudge).outputs[0]
+
+
+def test_rows_of_crossbar_1_are_plus_x_then_minus_x():
+    network = network_of([[4], [3], [2], [1]])
+    np.testing.assert_array_equal(network.rows(np.array([[5.0, 7.0]])), [[5, 7, -5, -7]])
+    assert outputs(network, [5.0, 7.0]) == pytest.approx((4 * 5 + 3 * 7 - 2 * 5 - 1 * 7) / 10)
+
+
+def test_first_crossbar_joins_row_i_to_column_j():
+    """Each column is driven by one row alone: +x_0, -x_1, +x_1."""
+    network = network_of([[1, 0, 0], [0, 0, 1], [0, 0, 0], [0, 1, 0]])
+    np.testing.assert_allclose(outputs(network, [5.0, 7.0]), [5, -7, 7])
+
+
+def test_later_crossbar_joins_hidden_node_i_to_column_j():
+    """h0 = x_0 drives o0 and o2, h1 = x_1 drives o1."""
+    network = network_of([[1, 0], [0, 1], [0, 0], [0, 0]], [[1, 0, 1], [0, 1, 0]])
+    assert network.layers == (2, 2, 3)
+    np.testing.assert_allclose(outputs(network, [5.0, 7.0]), [5, 7, 5])
+
+
+def test_input_gain_is_volts_per_unit_of_input():
+    assert outputs(network_of([[1], [0]], input_gain=10.0), 0.3) == pytest.approx(3.0)
+
+
+def test_positive_bias_current_raises_its_node():
+    network = network_of([[1], [1]], [[2]])
+    network.biases[0][...] = 3e-6
+    free = SurrogateSolver().solve(network, [[0.0]])
+    np.testing.assert_allclose(free.voltages[0], 1.5)
+    network.biases[1][...] = 1e-6
+    np.testing.assert_allclose(SurrogateSolver().solve(network, [[0.0]]).outputs, 2.0 + 0.5)
+
+
+@pytest.mark.parametrize("target", [5.0, -5.0])
+@pytest.mark.parametrize("kind", ["conductance", "current"])
+def test_positive_nudge_pulls_towards_the_target_and_negative_away(target: float, kind: str):
+    network = network_of([[1], [0]])
+    free = SurrogateSolver().solve(network, [[1.0]])
+    distance = abs(free.outputs - target)
+    for beta, closer in ((0.1 * US, True), (-0.1 * US, False)):
+        nudged = SurrogateSolver().solve(network, [[1.0]], Nudge(np.array([target]), beta, kind), free)
+        assert (abs(nudged.outputs - target) < distance) == closer
+
+
+@pytest.mark.parametrize(("size", "excitatory"), [(1, 1), (2, 1), (3, 2), (4, 2), (5, 3)])
+def test_first_half_rounded_up_is_excitatory(size: int, excitatory: int):
+    network = ResistiveNetwork.dense((1, size, 1))
+    np.testing.assert_array_equal(network.polarity(1), [1] * excitatory + [-1] * (size - excitatory))
+
+
+@pytest.mark.parametrize("law", [kind() for kind in LAWS.values()], ids=list(LAWS))
+@pytest.mark.parametrize("x", [10.0, -10.0])
+def test_excitatory_half_stays_above_about_0_volts_and_inhibitory_below(law, x: float):
+    """Both nodes are pulled hard one way; the one whose diode opposes is held, the other follows."""
+    hidden = SurrogateSolver().solve(network_of([[1, 1], [0, 0]], [[0.01], [0.01]], diode=law), [[x]]).voltages[0][0]
+    held, follower = (1, 0) if x > 0 else (0, 1)
+    assert abs(hidden[held]) < 0.1
+    assert hidden[follower] == pytest.approx(x, rel=0.02)
+
+
+def test_diode_current_counts_positive_out_of_the_node():
+    """Below the rail it pushes current into the node."""
+    for law in (NgspiceDiode(), Clamp(on_resistance=1e3)):
+        assert law.current(np.array(law.rail - 0.1)) < 0
+        assert law.current(np.array(law.rail + 0.1)) >= 0
+
+
+def test_each_amplifier_divides_the_energy_weight_of_what_follows_by_its_square():
+    network = ResistiveNetwork.dense((1, 1, 1, 1), amplifier_gain=(3.0, 2.0))
+    assert network.drive_gains == (1.0, 3.0, 2.0)
+    assert network.gammas == pytest.approx((1, 1 / 9, 1 / 36))
+
+
+def test_nodes_are_named_by_layer_and_index():
+    network = ResistiveNetwork.dense((1, 2, 2, 3))
+    assert [network.node_name(layer, 1) for layer in (1, 2, 3)] == ["h1_1", "h2_1", "o_1"]
+
+
+def test_gradient_asks_for_more_of_what_pulls_the_output_to_its_target():
+    """Output 0 V between +1 V and -1 V, wanted at 0.5 V: dC/dG = (v - y)·(±x - v)/ΣG and dC/db = (v - y)/ΣG by hand."""
+    network = network_of([[1], [1]])
+    x, target = np.array([[1.0]]), np.array([0.5])
+    solver = SurrogateSolver()
+    plus, minus = (solver.solve(network, x, Nudge(target, beta)) for beta in (1e-9, -1e-9))
+    gradient = contrast(network, x, plus, minus)
+    np.testing.assert_allclose(gradient.conductances[0][:, 0], [-0.5 / 2e-6, 0.5 / 2e-6], rtol=1e-5)
+    np.testing.assert_allclose(gradient.biases[0], [-0.5 / 2e-6], rtol=1e-5)
+
+
+def test_gradient_is_the_mean_over_the_batch():
+    network = network_of([[1], [1]])
+    x, target = np.array([[1.0], [3.0]]), np.array([[0.5], [-0.2]])
+    solver = SurrogateSolver()
+
+    def gradient(samples: slice) -> np.ndarray:
+        phases = [solver.solve(network, x[samples], Nudge(target[samples], beta)) for beta in (1e-8, -1e-8)]
+        return contrast(network, x[samples], *phases).conductances[0]
+
+    single = [gradient(slice(k, k + 1)) for k in (0, 1)]
+    np.testing.assert_allclose(gradient(slice(None)), np.mean(single, axis=0), rtol=1e-6)
