@@ -9,7 +9,7 @@ from hypothesis import settings
 from eqprop_analog import ResistiveNetwork
 from eqprop_analog.devices import Law
 
-settings.register_profile("fixed", derandomize=True, deadline=None)
+settings.register_profile("fixed", derandomize=True, deadline=None, max_examples=60)
 settings.load_profile("fixed")
 
 MakeNetwork = Callable[..., ResistiveNetwork]

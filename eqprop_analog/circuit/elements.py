@@ -2,7 +2,8 @@
 
 Every bank says which nets its devices touch, which pairs of nets it joins at direct current, which pairs it holds at a
 fixed voltage, and its netlist lines. Values are (points, devices) arrays: one point is a static circuit; several are
-written as piecewise-linear functions of the voltage of net ``point``, which a ``.dc`` sweep takes through them.
+written as piecewise-linear functions of the voltage of net ``point``, which a ``.dc`` sweep takes through them, or a
+source that changes with time in a ``.tran``.
 """
 
 from collections.abc import Iterable, Iterator
@@ -211,6 +212,36 @@ class Conductances:
         """Finite and positive."""
         good = np.isfinite(self.conductance) & (self.conductance > 0)
         _require(good, self.nets, "no positive conductance drives it; give it one or raise G_min")
+
+
+@dataclass(frozen=True, eq=False)
+class Capacitors:
+    """I_k = C dV(net_k)/dt: a capacitance from every net to ground."""
+
+    nets: tuple[str, ...]
+    capacitance: float
+    """C, farads."""
+
+    def devices(self) -> Iterator[tuple[str, tuple[str, ...]]]:
+        """One capacitor a net."""
+        return ((f"C{net}", (net, GROUND)) for net in self.nets)
+
+    def dc_paths(self) -> Iterable[Pair]:
+        """None: a capacitor carries no direct current."""
+        return ()
+
+    def held(self) -> Iterable[Pair]:
+        """None."""
+        return ()
+
+    def lines(self) -> Iterable[str]:
+        """C elements, farads."""
+        return (f"C{net} {net} 0 {self.capacitance!r}" for net in self.nets)
+
+    def check(self) -> None:
+        """Finite and positive."""
+        good = np.isfinite(self.capacitance) and self.capacitance > 0
+        _require(np.array([good]), self.nets[:1], f"expected a positive capacitance in farads, got {self.capacitance}")
 
 
 @dataclass(frozen=True, eq=False)

@@ -2,10 +2,11 @@
 
 Nets: ``xp_i``/``xn_i`` the +x and -x rows, ``h<l>_j`` the nodes of hidden layer l, ``a<l>_j`` their amplified drives, ``o_k`` the
 outputs, ``rail_p``/``rail_n`` the diodes' rails. Devices: ``R<l>_<row>_<column>`` a crossbar's conductances (rows 0..n-1 are
-xp, n..2n-1 xn), ``Xd``/``Xa`` diodes and amplifiers, ``Ib`` bias currents.
+xp, n..2n-1 xn), ``Xd``/``Xa`` diodes and amplifiers, ``Ib`` bias currents, ``C<net>`` node capacitances.
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Literal
 
 import numpy as np
@@ -13,6 +14,7 @@ from jaxtyping import Float
 
 from eqprop_analog.circuit.elements import (
     Amplifiers,
+    Capacitors,
     Conductances,
     Crossbar,
     CurrentSources,
@@ -49,8 +51,6 @@ def compile_network(
     if form not in ("flat", "norton"):
         raise UserError(f'form: expected "flat" or "norton", got "{form}"')
     network = network.in_spice().astype(np.float64)
-    for injection in injections:
-        network.require_definite(float(np.min(injection[0])) if injection else 0.0)
     phases = len(injections)
     rows = np.repeat(network.rows(inputs.astype(np.float64)), phases, axis=0)
     sections = [_first_crossbar(network, rows, form)]
@@ -90,7 +90,20 @@ def compile_network(
         circuit.validate()
     else:
         circuit.check()
+    network.require_definite(float(nudges.conductance.min()))
     return circuit
+
+
+def with_capacitances(circuit: Circuit, network: ResistiveNetwork, farads: Sequence[float]) -> Circuit:
+    """``circuit`` with a capacitance to ground at every node of layers 1..L, ``farads`` one a layer. Raises UserError."""
+    if len(farads) != network.depth:
+        raise UserError(
+            f"capacitance: expected one number or one for each of {network.depth} layers, got {len(farads)}"
+        )
+    banks = tuple(Capacitors(nodes(network, layer), value) for layer, value in enumerate(farads, start=1))
+    for bank in banks:
+        bank.check()
+    return replace(circuit, sections=(*circuit.sections, Section("node capacitances", banks)))
 
 
 def nodes(network: ResistiveNetwork, layer: int) -> tuple[str, ...]:

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from importlib.metadata import version
 from typing import NoReturn
 
-from eqprop_analog.cli import console, demo, netlist, simulate, train, xor
+from eqprop_analog.cli import console, demo, netlist, simulate, train, transient, xor
 from eqprop_analog.errors import UserError
 
-COMMANDS = (netlist, simulate, train, demo, xor)
+COMMANDS = (netlist, simulate, transient, train, demo, xor)
 BAD_INPUT, INTERRUPTED = 2, 130
 
 

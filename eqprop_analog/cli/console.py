@@ -11,7 +11,7 @@ from rich.table import Table
 
 from eqprop_analog.learning.trainer import Progress as OnBatch
 
-_out = Console(highlight=False, soft_wrap=True)
+_out = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else 120)
 _err = Console(stderr=True, highlight=False, soft_wrap=True)
 
 
@@ -38,13 +38,15 @@ def complain(text: str) -> None:
     _err.print(f"error: {text}", markup=False)
 
 
-def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """Print a table; the first column is text, the others are numbers."""
+def table(title: str, columns: Sequence[str], *sections: Sequence[Sequence[str]]) -> None:
+    """Print a table of one or more ruled-off sections of rows; the first column is text, the others are numbers."""
     result = Table(title=title, title_justify="left", title_style="bold")
     for k, name in enumerate(columns):
         result.add_column(name, justify="left" if k == 0 else "right", overflow="fold")
-    for row in rows:
-        result.add_row(*row)
+    for rows in sections:
+        for row in rows:
+            result.add_row(*row)
+        result.add_section()
     _out.print(result, markup=False)
 
 

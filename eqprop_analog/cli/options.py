@@ -57,7 +57,7 @@ def array(
         raise UserError(f"--{name} {path}: no such file") from error
     except (OSError, ValueError, TypeError, EOFError) as error:
         raise UserError(f"--{name} {path}: not a .npy file of numbers ({error})") from error
-    if values.ndim != 2 or values.shape[1] != columns:
+    if values.ndim != 2 or values.shape[1] != columns or not len(values):
         raise UserError(f"--{name} {path}: expected shape (samples, {columns}), got {values.shape}")
     if not np.isfinite(values).all():
         raise UserError(f"--{name} {path}: holds NaN or infinite values")

@@ -1,7 +1,6 @@
 """``eqprop-analog simulate``: solve a network in ngspice, free and nudged, beside the surrogate."""
 
 import argparse
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -60,7 +59,7 @@ def run(arguments: argparse.Namespace) -> None:
             for k in range(min(SHOWN, len(inputs)))
         ],
     )
-    console.table("ngspice against the surrogate", ["figure", "value"], agreement_rows([result]))
+    console.table("ngspice against the surrogate", ["figure", "value"], agreement_rows(result))
     figures: dict[str, Any] = {"layers": network.layers, "agreement": result.figures(), "versions": versions()}
     figures["phases"] = {
         name: _phase(network, phase) for name, phase in zip(("free", "plus", "minus"), result.phases, strict=True)
@@ -68,20 +67,19 @@ def run(arguments: argparse.Namespace) -> None:
     options.write_json(arguments.json, figures)
 
 
-def agreement_rows(results: list[Agreement]) -> list[list[str]]:
-    """The figures of a comparison, a row each and a column a result, with units."""
-    figures: list[tuple[str, Callable[[Agreement], str]]] = [
-        ("form, samples x phases x nodes", lambda r: f"{r.form}, {r.samples} x 3 x {r.nodes}"),
-        ("nudge ±β (S)", lambda r: f"{r.beta:.3g}"),
-        ("largest |ΔV| (V)", lambda r: f"{r.largest_difference:.1e}"),
-        ("median of the largest |ΔV| (V)", lambda r: f"{r.median_difference:.1e}"),
-        ("largest KCL residual (A)", lambda r: f"{r.largest_residual:.1e}"),
-        ("gradients, |Δ|/layer's largest", lambda r: f"{r.gradient_difference:.1e}"),
-        ("same predictions", lambda r: "yes" if r.same_predictions else "NO"),
-        ("ngspice, ms an equilibrium", lambda r: f"{1e3 * r.ngspice_seconds / r.equilibria:.2f}"),
-        ("surrogate, ms an equilibrium", lambda r: f"{1e3 * r.surrogate_seconds / r.equilibria:.3f}"),
+def agreement_rows(result: Agreement) -> list[list[str]]:
+    """The figures of a comparison, a row each, with units."""
+    return [
+        ["compared", f"{result.form} form, {result.samples} samples x 3 phases x {result.nodes} nodes"],
+        ["nudge ±β (S)", f"{result.beta:.3g}"],
+        ["largest |ΔV| (V)", f"{result.largest_difference:.1e}"],
+        ["median of the largest |ΔV| (V)", f"{result.median_difference:.1e}"],
+        ["largest KCL residual (A)", f"{result.largest_residual:.1e}"],
+        ["gradients, |Δ|/layer's largest", f"{result.gradient_difference:.1e}"],
+        ["same predictions", "yes" if result.same_predictions else "NO"],
+        ["ngspice, ms an equilibrium", f"{1e3 * result.ngspice_seconds / result.equilibria:.2f}"],
+        ["surrogate, ms an equilibrium", f"{1e3 * result.surrogate_seconds / result.equilibria:.3f}"],
     ]
-    return [[label, *(value(result) for result in results)] for label, value in figures]
 
 
 def _phase(network: ResistiveNetwork, phase: Equilibrium) -> dict[str, Any]:

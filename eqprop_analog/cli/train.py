@@ -109,19 +109,16 @@ def report(finished: Run, agreements: list[Agreement]) -> None:
     """Print what came out and where it is."""
     metrics: dict[str, Any] = finished.metrics
     held_out = "test" if metrics["test_error"] is not None else "validation"
+    rows = [
+        [f"{held_out} error, last epoch", f"{100 * metrics[f'{held_out}_error']:.2f} %"],
+        ["training error, last epoch", f"{100 * metrics['train_error']:.2f} %"],
+        ["images a second while training", f"{metrics['samples_per_second']:,.0f}"],
+        ["peak memory (MiB)", f"{metrics['peak_memory_bytes'] / 2**20:,.0f}"],
+        ["equilibria by status", ", ".join(f"{name} {count:,}" for name, count in metrics["statuses"].items())],
+    ]
+    sections = [rows, *(agreement_rows(result) for result in agreements)]
     console.table(
-        f"{finished.folder}",
-        ["figure", "value"],
-        [
-            [f"{held_out} error, last epoch", f"{100 * metrics[f'{held_out}_error']:.2f} %"],
-            ["training error, last epoch", f"{100 * metrics['train_error']:.2f} %"],
-            ["images a second while training", f"{metrics['samples_per_second']:,.0f}"],
-            ["peak memory (MiB)", f"{metrics['peak_memory_bytes'] / 2**20:,.0f}"],
-            ["equilibria by status", ", ".join(f"{name} {count:,}" for name, count in metrics["statuses"].items())],
-        ],
+        f"{finished.folder}: the trained network, and ngspice against the surrogate", ["figure", "value"], *sections
     )
-    if agreements:
-        columns = ["ngspice against the surrogate", *(result.form for result in agreements)]
-        console.table("The same network in the circuit simulator", columns, agreement_rows(agreements))
     files = ", ".join(sorted(path.name for path in finished.folder.iterdir() if not path.name.startswith(".")))
     console.say(f"in {finished.folder}: {files}")

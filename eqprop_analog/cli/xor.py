@@ -55,7 +55,7 @@ def run(arguments: argparse.Namespace) -> None:
         ["x_0, x_1 (V)", "target (V)", "output in ngspice (V)"],
         [[f"{a:+g}, {b:+g}", f"{y:g}", f"{v:.6f}"] for (a, b), (y,), v in zip(PATTERNS, TARGETS, outputs, strict=True)],
     )
-    console.table("ngspice against the surrogate", ["figure", "value"], agreement_rows([agreement]))
+    console.table("ngspice against the surrogate", ["figure", "value"], agreement_rows(agreement))
     console.say(f"in {arguments.output}: xor.npz, xor_free.cir, xor_nudged.cir, xor_solution.csv")
 
 

@@ -23,41 +23,43 @@ class Clamp:
     on_resistance: float = 0.0
     """R_on, ohms; 0 is the ideal clamp."""
 
-    @property
-    def _on_conductance(self) -> float:
-        return 1 / self.on_resistance if self.on_resistance else np.inf
-
     def current(self, v: Float[Array, "..."]) -> Float[Array, "..."]:
         """i(v), amperes; zero at and above the rail, and -inf below the rail of an ideal clamp."""
         below = np.minimum(v - self.rail, 0)
-        return (
-            np.where(below < 0, below, 0) * self._on_conductance
-            if self.on_resistance
-            else np.where(below < 0, -np.inf, 0.0)
-        )
+        if self.on_resistance == 0:
+            return np.where(below < 0, -np.inf, 0).astype(v.dtype)
+        return below / self.on_resistance
 
     def slope(self, v: Float[Array, "..."]) -> Float[Array, "..."]:
         """di/dv, siemens: 1/R_on where the clamp carries current; an ideal one carries it at the rail itself."""
-        closed = v <= self.rail if self.on_resistance == 0 else v < self.rail
-        return np.where(closed, self._on_conductance, 0.0)
+        if self.on_resistance == 0:
+            return np.where(v <= self.rail, np.inf, 0).astype(v.dtype)
+        return np.where(v < self.rail, 1 / self.on_resistance, 0).astype(v.dtype)
 
     def cocontent(self, v: Float[Array, "..."]) -> Float[Array, "..."]:
         """Φ(v) = min(v - rail, 0)²/2R_on, watts; +inf where an ideal clamp forbids v."""
         below = np.minimum(v - self.rail, 0)
-        return np.where(below < 0, 0.5 * below**2 * self._on_conductance, 0.0)
+        if self.on_resistance == 0:
+            return np.where(below < 0, np.inf, 0).astype(v.dtype)
+        return below * below / (2 * self.on_resistance)
 
     def solve(self, conductance: Float[Array, "..."], source: Float[Array, "..."]) -> Float[Array, "..."]:
         """The one root v of conductance·v + i(v) = source, volts: max(source/conductance, rail) for the ideal clamp."""
         v = source / conductance
         if self.on_resistance == 0:
             return np.maximum(v, self.rail)
-        below = (conductance * self.rail - source) / (conductance + self._on_conductance)
+        below = (conductance * self.rail - source) / (conductance + 1 / self.on_resistance)
         return np.where(v < self.rail, self.rail - below, v)
 
     def mismatch(self, v: Float[Array, "..."], current: Float[Array, "..."]) -> Float[Array, "..."]:
-        """``current`` less what the clamp can carry, amperes: anything <= 0 at the rail of an ideal clamp."""
+        """``current`` less what the clamp can carry, amperes: anything <= 0 at the rail of an ideal clamp.
+
+        A stand-in's steep side turns the rounding of v itself into amperes; so much is not counted.
+        """
         if self.on_resistance:
-            return current - self.current(v)
+            error = current - self.current(v)
+            rounding = np.where(v <= self.rail, np.spacing(np.abs(v)) / self.on_resistance, 0)
+            return np.sign(error) * np.maximum(np.abs(error) - rounding, 0)
         return np.where(v == self.rail, np.maximum(current, 0), current - self.current(v))
 
     def in_spice(self) -> "Clamp":

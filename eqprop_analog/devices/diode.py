@@ -13,6 +13,11 @@ BOLTZMANN = 1.38064852e-23
 ELEMENTARY_CHARGE = 1.6021766208e-19
 ZERO_CELSIUS = 273.15
 
+SETTLED = 1e-9
+"""Relative step after which Newton's next error, its square, is below rounding."""
+POLISH = 100
+"""Steps at most; ordinary nodes take two, nodes that hang on the reverse current alone a dozen."""
+
 
 @dataclass(frozen=True)
 class NgspiceDiode:
@@ -69,7 +74,8 @@ class NgspiceDiode:
         """Φ(v) = ∫ i dv, watts: the integral of the junction's current from w = 0 to rail - v."""
         w, i_s, v_t = self.rail - v, self.saturation_current, self.thermal_voltage
         knee = -3 * v_t
-        forward = v_t * np.expm1(np.maximum(w, knee) / v_t) - np.maximum(w, knee)
+        with np.errstate(over="ignore"):
+            forward = v_t * np.expm1(np.maximum(w, knee) / v_t) - np.maximum(w, knee)
         deeper = np.minimum(w, knee)
         reverse = -(deeper - knee) + (knee / -np.e) ** 3 / 2 * (1 / deeper**2 - 1 / knee**2)
         return i_s * (forward + reverse) + 0.5 * self.gmin * w**2
@@ -78,7 +84,7 @@ class NgspiceDiode:
         """The one root v of conductance·v + i(v) = source, volts.
 
         The exponential law has a closed form by the Wright ω function (ω + ln ω = z). One Newton step takes it over to
-        ngspice's reverse branch; in float64 three more, on the whole law, win the last bits.
+        ngspice's reverse branch; in float64 more of them, on the whole law, win the last bits.
         """
         i_s, v_t = self.saturation_current, self.thermal_voltage
         total = conductance + self.gmin
@@ -92,10 +98,21 @@ class NgspiceDiode:
         deep = np.minimum(w, -3 * v_t)
         cubed = self._cubed(deep)
         w = w + i_s * (cubed + np.exp(deep / v_t)) / (total + 3 * i_s * cubed / deep)
-        for _ in range(0 if w.dtype == np.float32 else 3):
-            junction, slope = self._junction(w)
-            w = w - (junction + total * w - current) / (slope + total)
+        if w.dtype != np.float32:
+            w = self._polish(w, total, current)
         return self.rail - w
+
+    def _polish(
+        self, w: Float[Array, "..."], total: Float[Array, "..."], current: Float[Array, "..."]
+    ) -> Float[Array, "..."]:
+        """Newton's iteration on I(w) + total·w = current to the last bits; it falls monotonically from above the root."""
+        for _ in range(POLISH):
+            junction, slope = self._junction(w)
+            step = (junction + total * w - current) / (slope + total)
+            w = w - step
+            if (np.abs(step) <= SETTLED * (np.abs(w) + self.thermal_voltage)).all():
+                break
+        return w
 
     def mismatch(self, v: Float[Array, "..."], current: Float[Array, "..."]) -> Float[Array, "..."]:
         """``current`` - i(v), amperes."""

@@ -128,6 +128,20 @@ class NodalEquations:
             return current + back
         return current + self.nudge_current
 
+    def energy(self, voltages: Layers) -> Float[Array, " batch"]:
+        """The energy whose stationarity these equations are, the nudge's share included, watts up to a constant."""
+        total = np.zeros(len(self.drive))
+        for layer, (v, gamma) in enumerate(zip(voltages, self.network.gammas, strict=True), start=1):
+            own = self.drive if layer == 1 else self.network.biases[layer - 1]
+            if layer == self.depth:
+                own = own + self.nudge_current
+            between = 0.5 * (self.inflow(layer, voltages) + own)  # a current between layers is counted at both ends
+            density = v * (0.5 * self.total(layer) * v - between)
+            if layer < self.depth:
+                density = density + self.network.diode.cocontent(self.polarity[layer - 1] * v)
+            total += gamma * density.sum(axis=1)
+        return total
+
     def solve_layer(self, layer: int, voltages: Layers) -> Float[Array, "batch nodes"]:
         """Voltages of ``layer`` that satisfy its own equations while the other layers hold, volts."""
         inflow, total = self.inflow(layer, voltages), self.total(layer)

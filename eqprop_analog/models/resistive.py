@@ -139,7 +139,7 @@ class ResistiveNetwork:
     def check_inputs(self, inputs: ArrayLike) -> Float[Array, "batch inputs"]:
         """``inputs`` as (batch, inputs) in the network's dtype, or UserError."""
         array = np.atleast_2d(np.asarray(inputs, dtype=self.conductances[0].dtype))
-        if array.ndim != 2 or array.shape[1] != self.layers[0]:
+        if array.ndim != 2 or array.shape[1] != self.layers[0] or not len(array):
             raise UserError(f"inputs: expected shape (batch, {self.layers[0]}), got {np.shape(inputs)}")
         if not np.isfinite(array).all():
             raise UserError("inputs: NaN or infinite values; every input must be a finite number")

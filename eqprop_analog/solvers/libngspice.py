@@ -1,4 +1,4 @@
-"""Sweeps in this process's libngspice, which can end the process that loads it: call these in worker processes only."""
+"""Analyses in this process's libngspice, which can end the process that loads it: call these in worker processes only."""
 
 import ctypes.util
 import logging
@@ -42,20 +42,34 @@ def sweep(netlist: str, nets: Sequence[str], points: int) -> Float[Array, "point
     Raises SimulationError, with ngspice's complaints, for a circuit it cannot read and a sweep it does not finish.
     """
     with _ONE_AT_A_TIME:
-        return _library().sweep(netlist, nets, points)
+        return library().sweep(netlist, nets, points)
+
+
+def transient(
+    netlist: str, nets: Sequence[str], end: float
+) -> tuple[Float[Array, " samples"], Float[Array, "samples nets"]]:
+    """Time (s) and voltages of ``nets`` (V) along the netlist's ``.tran`` analysis, up to ``end`` (s).
+
+    Raises SimulationError, with ngspice's complaints, for a circuit it cannot read and a transient it does not finish.
+    """
+    with _ONE_AT_A_TIME:
+        return library().transient(netlist, nets, end)
 
 
 def load() -> int:
     """Load libngspice into this process; its major version."""
     with _ONE_AT_A_TIME:
-        return int(_library().ngspice_version or 0)
+        return int(library().ngspice_version or 0)
 
 
 @cache
-def _library() -> Any:
+def library() -> Any:
+    """This process's one ngspice (solvers.ngspice_shared.Ngspice); UserError if it is not installed."""
     logging.getLogger("PySpice").setLevel(logging.CRITICAL)  # "Unsupported Ngspice version 39" is harmless
-    os.environ.setdefault("NGSPICE_LIBRARY_PATH", library_path())
     from eqprop_analog.solvers.ngspice_shared import Ngspice
 
     Ngspice.setup_platform()
+    Ngspice.LIBRARY_PATH = (
+        library_path()
+    )  # PySpice itself looks for libngspice.so, which Debian's package does not have
     return Ngspice.new_instance()

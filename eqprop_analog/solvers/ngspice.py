@@ -33,6 +33,8 @@ RUNAWAY = 1e3
 """Voltages beyond this multiple of everything that drives the circuit, amplified, are no equilibrium of it."""
 SAMPLES_PER_SWEEP = 50
 """Longer sweeps gain nothing: from 50 samples on, an equilibrium costs the same."""
+TRIES = 4
+"""A netlist that takes its worker down this often is to blame itself."""
 GRACE = 5.0
 """Seconds that workers have to leave by themselves when the solver is closed."""
 
@@ -197,10 +199,12 @@ class NgspiceSolver:
         return future
 
     def _collect(self, task: tuple[Any, ...], future: "Future[Any]") -> Float[Array, "points nodes"] | None:
-        """The sweep's voltages, or None, with the reason in the log. A worker that died costs one more try."""
-        for attempt in (future, None):
+        """The sweep's voltages, or None, with the reason in the log. A worker that died costs one more try of the same."""
+        for attempt in range(TRIES):
+            if attempt:
+                future = self._submit(*task)
             try:
-                return np.asarray((attempt or self._submit(*task)).result(timeout=self.time_limit))
+                return np.asarray(future.result(timeout=self.time_limit))
             except TimeLimitExceeded:
                 log.warning("ngspice did not finish within %g s", self.time_limit)
                 return None

@@ -33,21 +33,33 @@ class Ngspice(Shared.NgSpiceShared):  # type: ignore[misc]
 
     def sweep(self, netlist: str, nets: Sequence[str], points: int) -> Float[Array, "points nets"]:
         """Voltages of ``nets`` at each point of the netlist's ``.dc`` sweep, volts; SimulationError if any is missing."""
+        voltages = self._run(netlist, nets)
+        solved = min(map(len, voltages))
+        if solved != points:
+            raise SimulationError(f"{solved} of {points} points solved. {self._complaints()}")
+        return np.stack(voltages, axis=1)
+
+    def transient(
+        self, netlist: str, nets: Sequence[str], end: float
+    ) -> tuple[Float[Array, " samples"], Float[Array, "samples nets"]]:
+        """Time (s) and voltages (V) along the netlist's ``.tran``; SimulationError if it stops before ``end`` (s)."""
+        time, *voltages = self._run(netlist, ["time", *nets])
+        if not time.size or time[-1] < (1 - 1e-9) * end:
+            raise SimulationError(f"stopped at {time[-1:]} of {end} s. {self._complaints()}")
+        return time, np.stack(voltages, axis=1)
+
+    def _run(self, netlist: str, vectors: Sequence[str]) -> list[Float[Array, " points"]]:
         if self.ended:
             os._exit(ENDED)  # a supervised worker is replaced; the task is not lost
         self.messages.clear()
         try:
             self.load_circuit(netlist)
             self.exec_command("run")
-            voltages = [self._vector(net) for net in nets]
+            return [self.vector(name) for name in vectors]
         except NameError as error:  # what PySpice raises where ngspice returns an error code
             raise SimulationError(self._complaints() or str(error)) from error
         finally:
             self._forget_circuit()
-        solved = min(map(len, voltages))
-        if solved != points:
-            raise SimulationError(f"{solved} of {points} points solved. {self._complaints()}")
-        return np.stack(voltages, axis=1)
 
     @functools.cached_property
     def messages(self) -> list[str]:
@@ -68,8 +80,9 @@ class Ngspice(Shared.NgSpiceShared):  # type: ignore[misc]
         Shared.ffi.from_handle(rest[-1]).ended = True
         return status
 
-    def _vector(self, net: str) -> Float[Array, " points"]:
-        info = self._ngspice_shared.ngGet_Vec_Info(net.lower().encode())
+    def vector(self, name: str) -> Float[Array, " points"]:
+        """Values of one vector of the last analysis; empty if there is none."""
+        info = self._ngspice_shared.ngGet_Vec_Info(name.lower().encode())
         if info == Shared.ffi.NULL:
             return np.zeros(0)
         return np.frombuffer(Shared.ffi.buffer(info.v_realdata, info.v_length * 8), dtype=np.float64).copy()

@@ -17,7 +17,9 @@ from eqprop_analog.solvers.newton import newton_step
 Array = np.ndarray
 
 TOLERANCE = {np.dtype(np.float64): 1e-13, np.dtype(np.float32): 1e-5}
-"""Default bound by precision, about a hundred roundings of a node's own current."""
+"""Default bound by precision, about a hundred roundings."""
+STEP_LENGTHS = (1.0, 0.5, 0.25, 0.1, 0.03, 0.01)
+"""Parts of a Newton step that are tried where the whole does not halve the error."""
 CHUNK_ELEMENTS = 2**24
 """Matrix elements that one batch of Newton steps may hold."""
 
@@ -26,13 +28,14 @@ CHUNK_ELEMENTS = 2**24
 class SurrogateSolver:
     """F(v) = 0 (models.NodalEquations) by Newton steps that coordinate descent keeps safe, or by a fixed number of sweeps.
 
-    Each iteration tries a Newton step followed by a sweep, and keeps it for the samples whose residual it halves;
-    the others take a sweep alone, under which the convex energy always falls. Arrays have the network's dtype.
+    Each iteration tries a Newton step followed by a sweep, and keeps it for the samples whose residual it halves; the
+    others take what ends lowest of shorter steps and none, each followed by a sweep, under which the convex energy always
+    falls. Arrays have the network's dtype.
     """
 
     tolerance: float | None = None
-    """Largest KCL residual of a converged node, as a fraction of its slope conductance times the circuit's largest
-    voltage, that is, a relative voltage error (default 1e-13 in float64, 1e-5 in float32)."""
+    """Largest KCL residual of a converged node, as the voltage that would mend it over the circuit's largest voltage
+    (default 1e-13 in float64, 1e-5 in float32)."""
     max_iterations: int = 200
     sweeps: int | None = None
     """Stop after this many sweeps of coordinate descent instead: status TRUNCATED."""
@@ -106,34 +109,49 @@ class SurrogateSolver:
 
 
 def excess(equations: NodalEquations, voltages: Layers) -> Float[Array, " batch"]:
-    """Largest voltage correction that a node's own KCL residual asks for, as a fraction of the circuit's largest voltage.
+    """How far any node is from its own root, neighbours held, as a fraction of the circuit's largest voltage.
 
-    The correction is residual over D_l + di/dv, or over D_l where an ideal clamp makes the slope infinite.
+    This is the KCL residual in volts, whatever the slope of the node's law: nothing hides behind a steep diode.
     """
-    fractions = [
-        np.abs(current / np.where(np.isfinite(slope), slope, equations.total(layer))).max(axis=1)
-        for layer, (current, slope) in enumerate(
-            zip(equations.residuals(voltages), equations.slopes(voltages), strict=True), start=1
-        )
-    ]
+    layers = enumerate(voltages, start=1)
+    distance = [np.abs(v - equations.solve_layer(layer, voltages)).max(axis=1) for layer, v in layers]
     scale = equations.voltage_scale(voltages)
-    return np.asarray(np.max(fractions, axis=0) / np.where(scale > 0, scale, 1))
+    return np.asarray(np.max(distance, axis=0) / np.where(scale > 0, scale, 1))
 
 
 def _iterate(equations: NodalEquations, voltages: Layers, error: Float[Array, " batch"]) -> tuple[Layers, Array]:
-    """A Newton step and a sweep where that halves the error, a sweep alone elsewhere."""
+    """A Newton step and a sweep where that halves the error, the lowest of shorter steps or none elsewhere."""
     with np.errstate(invalid="ignore", over="ignore"):
         step = newton_step(equations, voltages, equations.residuals(voltages))
-        trial = sweep(equations, tuple(v + d for v, d in zip(voltages, step, strict=True)))
+        trial = sweep(equations, _along(voltages, step, 1))
         trial_error = excess(equations, trial)
-    refused = ~(trial_error < 0.5 * error)
-    if refused.any():
-        some = equations.select(refused)
-        safe = sweep(some, tuple(v[refused] for v in voltages))
-        for layer, v in zip(trial, safe, strict=True):
-            layer[refused] = v
-        trial_error[refused] = excess(some, safe)
+        refused = ~(trial_error < 0.5 * error)
+        if refused.any():
+            some = equations.select(refused)
+            begin, direction = (tuple(v[refused] for v in layers) for layers in (voltages, step))
+            safe = _descend(some, begin, direction)
+            for layer, v in zip(trial, safe, strict=True):
+                layer[refused] = v
+            trial_error[refused] = excess(some, safe)
     return trial, trial_error
+
+
+def _descend(equations: NodalEquations, voltages: Layers, step: Layers) -> Layers:
+    """A sweep from ``voltages``, or from part of the way along ``step`` where that ends at a lower energy."""
+    best = sweep(equations, voltages)
+    lowest = equations.energy(best)
+    for length in STEP_LENGTHS:
+        trial = sweep(equations, _along(voltages, step, length))
+        energy = equations.energy(trial)
+        lower = energy < lowest
+        lowest[lower] = energy[lower]
+        for layer, v in zip(best, trial, strict=True):
+            layer[lower] = v[lower]
+    return best
+
+
+def _along(voltages: Layers, step: Layers, length: float) -> Layers:
+    return tuple(v + length * d for v, d in zip(voltages, step, strict=True))
 
 
 def _largest(currents: Layers) -> Float[Array, " batch"]:

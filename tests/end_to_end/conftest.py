@@ -2,9 +2,11 @@
 
 import dataclasses
 import hashlib
+import io
 import runpy
 import sys
 from collections.abc import Callable
+from contextlib import redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,7 +24,7 @@ layers = [16, 8, 3]
 input_gain = 10.0
 amplifier_gain = 4.0
 beta = 1e-7
-conductance_rates = [2e-15, 2e-15]
+conductance_rates = [1e-15, 1e-15]
 bias_rates = 1e-15
 decay = 0.9
 batch_size = 5
@@ -103,19 +105,46 @@ def dataset_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_dataset(tmp_path_factory.mktemp("data") / "synthetic")
 
 
+@pytest.fixture(scope="session")
+def publish(dataset_folder: Path) -> Callable[[pytest.MonkeyPatch], None]:
+    """Make the synthetic data set's checksums MNIST's published ones, until the patch is undone."""
+    return lambda patch: patch.setitem(data.PUBLICATIONS, "mnist", published(dataset_folder))
+
+
 @pytest.fixture
-def dataset(dataset_folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder for ``--data-dir``: while the test runs, its checksums are MNIST's published ones."""
-    monkeypatch.setitem(data.PUBLICATIONS, "mnist", published(dataset_folder))
+def dataset(dataset_folder: Path, publish: Callable[..., None], monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder for ``--data-dir``, which passes for MNIST while the test runs."""
+    publish(monkeypatch)
     return dataset_folder
 
 
+@pytest.fixture(scope="session")
+def small() -> str:
+    """The text of a configuration for the synthetic data set."""
+    return SMALL
+
+
 @pytest.fixture
-def preset(tmp_path: Path) -> Path:
-    """A configuration for the synthetic data set."""
+def preset(tmp_path: Path, small: str) -> Path:
+    """A configuration file for the synthetic data set."""
     path = tmp_path / "small.toml"
-    path.write_text(SMALL)
+    path.write_text(small)
     return path
+
+
+@pytest.fixture(scope="session")
+def finished_run(
+    dataset_folder: Path, publish: Callable[..., None], small: str, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """The run folder of a finished training without ngspice: two epochs of ``preset``. Copy it before changing it."""
+    folder = tmp_path_factory.mktemp("finished")
+    (folder / "small.toml").write_text(small)
+    with pytest.MonkeyPatch.context() as patch, redirect_stdout(io.StringIO()):
+        publish(patch)
+        patch.setenv("NGSPICE_LIBRARY_PATH", "/nonexistent")
+        options = ["--preset", folder / "small.toml", "--data-dir", dataset_folder, "--output", folder / "run"]
+        assert main(["train", *map(str, options)]) == 0
+    return folder / "run"
 
 
 @pytest.fixture

@@ -76,6 +76,17 @@ def test_current_never_falls_with_voltage_and_no_current_flows_at_the_rail(law: 
     assert (law.cocontent(v) >= 0).all()
 
 
+@smooth_law
+def test_law_far_from_the_rail_is_a_number_or_infinite(law: Law):
+    """Starting points may be anywhere; an overflow is no warning, and nothing is NaN."""
+    v = np.array([-1e4, -50.0, 50.0, 1e4])
+    for quantity in (law.current, law.slope, law.cocontent):
+        assert not np.isnan(quantity(v)).any()
+    assert (law.cocontent(v) > 0).tolist() == (
+        [True] * 4 if isinstance(law, NgspiceDiode) else [True, True, False, False]
+    )
+
+
 @every_diode
 def test_diode_current_is_the_law_of_its_library_file(law: NgspiceDiode):
     v = np.concatenate([np.linspace(-0.4, 1.2, 33), [-1.0, 5.0, 1e3]]) + law.rail

@@ -1,0 +1,139 @@
+"""``eqprop-analog transient``: a sample's way into the free phase and on into the nudged one, in time, with its energy."""
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from eqprop_analog.circuit.resistive import nodes
+from eqprop_analog.cli import console, options
+from eqprop_analog.energy import Power
+from eqprop_analog.files import replacing, write_text
+from eqprop_analog.models import ResistiveNetwork
+from eqprop_analog.nudging import Nudge
+from eqprop_analog.plotting import waveforms
+from eqprop_analog.run import versions
+from eqprop_analog.solvers.transient import Phase, Waveforms, settle
+
+SUMMARY = "Simulate a network in time with a capacitance at every node: settling time and energy, free and nudged."
+EXAMPLES = """\
+examples:
+  a fresh 4-6-2 network, 1 pF at every node:      --layers 4 6 2
+  a trained one, 0.2 pF hidden and 5 pF outputs:  --network net.npz --inputs x.npy --targets y.npy --capacitance 2e-13 5e-12
+
+At t = 0 every node is at 0 V and the inputs switch on. Each phase lasts 20 of the slowest time constants."""
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Options of this command."""
+    options.add_network(parser)
+    parser.add_argument("--inputs", type=Path, metavar="X.npy", help="one sample (default: uniform from --seed)")
+    parser.add_argument("--targets", type=Path, metavar="Y.npy", help="its targets, V (default: 1 V at output 0)")
+    parser.add_argument(
+        "--beta", type=float, metavar="SIEMENS", help="nudge conductance (default: a tenth of the safe bound)"
+    )
+    parser.add_argument(
+        "--capacitance",
+        type=float,
+        nargs="+",
+        default=[1e-12],
+        metavar="FARADS",
+        help="of every node, or one a layer (default 1e-12)",
+    )
+    parser.add_argument(
+        "--output", type=Path, default=Path("runs/transient"), metavar="DIR", help="default runs/transient"
+    )
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write every figure, voltages at the end included")
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Simulate, print, write plot, waveforms and netlist."""
+    network = options.network(arguments)
+    inputs = options.array(
+        arguments.inputs, "inputs", network.layers[0], options.example_inputs(network, arguments.seed, 1)
+    )
+    targets = options.array(arguments.targets, "targets", network.layers[-1], options.example_targets(network, 1))
+    capacitance = arguments.capacitance if len(arguments.capacitance) > 1 else arguments.capacitance[0]
+    result = settle(network, inputs, Nudge(targets, options.beta(arguments, network)), capacitance)
+    console.table(
+        f"{'-'.join(map(str, network.layers))} in time: {len(result.time)} steps of ngspice, slowest time constant "
+        f"{result.time_constant:.3g} s, nudge of {result.beta[-1]:.3g} S on within {result.rise_time:.3g} s",
+        ["figure", "free phase", "nudged phase"],
+        [list(row) for row in zip(*([*figures] for figures in _columns(result)), strict=True)],
+    )
+    folder = arguments.output
+    write_text(folder / "transient.cir", result.netlist)
+    waveforms(result, folder / "waveforms.png")
+    _write_csv(network, result, folder / "waveforms.csv")
+    options.write_json(arguments.json, _figures(network, result))
+    console.say(f"in {folder}: waveforms.png, waveforms.csv, transient.cir (run it: ngspice -b {folder}/transient.cir)")
+
+
+def _columns(result: Waveforms) -> list[list[str]]:
+    """Labels, and the figures of each phase."""
+    phases = [_rows(phase) for phase in (result.free, result.nudged)]
+    return [[*phases[0]], *([*phase.values()] for phase in phases)]
+
+
+def _rows(phase: Phase) -> dict[str, str]:
+    energy = phase.energy
+    crossbars = {f"dissipated in crossbar {l} (J)": joules for l, joules in enumerate(energy.crossbars.tolist(), 1)}
+    numbers = {
+        "duration (s)": phase.end - phase.begin,
+        "settling time (s)": phase.settling_time,
+        "delivered by the input rows (J)": energy.rows,
+        "delivered by the bias rails (J)": energy.rails,
+        "delivered by the bias currents (J)": energy.biases,
+        "delivered by the nudge (J)": energy.nudge,
+        "delivered by the amplifiers' supply (J)": energy.amplifiers,
+        **crossbars,
+        "dissipated in the diodes (J)": energy.diodes,
+        "dissipated in the nudge's conductances (J)": energy.nudge_conductances,
+        "stored in the capacitors (J)": phase.stored,
+        "power delivered at the end (W)": phase.power.delivered.item(),
+    }
+    return {label: f"{number:.4g}" for label, number in numbers.items()} | {
+        "largest |ΔV| from the operating point (V)": f"{phase.deviation:.1e}",
+        "KCL residual at the end (A)": f"{phase.equilibrium.residual[0]:.1e}",
+        "status": phase.equilibrium.status[0].name,
+    }
+
+
+def _figures(network: ResistiveNetwork, result: Waveforms) -> dict[str, Any]:
+    return {
+        "layers": network.layers,
+        "beta": float(result.beta[-1]),
+        "time_constant": result.time_constant,
+        "rise_time": result.rise_time,
+        "steps": len(result.time),
+        "phases": {"free": _phase(result.free), "nudged": _phase(result.nudged)},
+        "versions": versions(),
+    }
+
+
+def _phase(phase: Phase) -> dict[str, Any]:
+    return {
+        "begin": phase.begin,
+        "end": phase.end,
+        "settling_time": phase.settling_time,
+        "energy": _parts(phase.energy),
+        "stored_energy": phase.stored,
+        "power": _parts(phase.power),
+        "voltages": [v[0].tolist() for v in phase.equilibrium.voltages],
+        "deviation": phase.deviation,
+        "residual": float(phase.equilibrium.residual[0]),
+        "status": phase.equilibrium.status[0].name,
+    }
+
+
+def _parts(parts: Power) -> dict[str, Any]:
+    return {name: np.squeeze(value).tolist() for name, value in vars(parts).items()}
+
+
+def _write_csv(network: ResistiveNetwork, result: Waveforms, path: Path) -> None:
+    nets = [net for layer in range(1, network.depth + 1) for net in nodes(network, layer)]
+    header = ",".join(["time (s)", "beta (S)", *(f"{net} (V)" for net in nets)])
+    table = np.column_stack([result.time, result.beta, *result.voltages])
+    with replacing(path) as temporary:
+        np.savetxt(temporary, table, fmt="%.12g", delimiter=",", header=header, comments="")

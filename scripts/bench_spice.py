@@ -1,0 +1,246 @@
+#!/usr/bin/env python3
+"""How long one equilibrium takes in ngspice, by the way it is asked, by size, by batch and by worker, in one run.
+
+Every figure is milliseconds an equilibrium: netlist text, loading, Newton's iterations and reading the voltages; in the last
+part Kirchhoff certification too. Same network, same images, same tolerances; each method's voltages are checked against the
+surrogate's. Medians; ratios are within this run, because the machine may be shared.
+"""
+
+import argparse
+import json
+import statistics
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from PySpice.Spice.Netlist import Circuit as PySpiceCircuit
+
+from eqprop_analog import NgspiceSolver, Nudge, ResistiveNetwork, SurrogateSolver
+from eqprop_analog.circuit import compile_network, sweep_netlist
+from eqprop_analog.circuit.elements import POINT
+from eqprop_analog.circuit.netlist import TOLERANCES
+from eqprop_analog.circuit.netlist import library as spice_library
+from eqprop_analog.cli import console
+from eqprop_analog.files import write_text
+from eqprop_analog.run import versions
+from eqprop_analog.solvers import libngspice
+
+BETA_SHARE = 0.1
+"""Of what certainly keeps the circuit definite."""
+AGREEMENT = 1e-9
+"""Volts."""
+
+
+class Case:
+    """A network with inputs, targets and the surrogate's voltages: (samples, 3 phases, nodes)."""
+
+    def __init__(self, hidden: int, samples: int, seed: int = 0) -> None:
+        rng = np.random.default_rng(seed)
+        self.network = ResistiveNetwork.dense([784, hidden, 10], seed, amplifier_gain=10.0, input_gain=10.0)
+        self.network.conductances[0][:] += 1e-9  # every cell is there, as in a trained network
+        lit = rng.uniform(size=(samples, 784)) < 0.2
+        self.inputs = rng.uniform(0, 1, (samples, 784)) * lit
+        self.targets = np.eye(10)[rng.integers(0, 10, samples)]
+        self.beta = BETA_SHARE * self.network.stiffness_bound()
+        self.nudges = [Nudge(self.targets, self.beta), Nudge(self.targets, -self.beta)]
+        phases = SurrogateSolver().solve_phases(self.network, self.inputs, self.nudges)
+        self.voltages = np.stack([np.concatenate(phase.voltages, axis=1) for phase in phases], axis=1)
+        self.injections = [None, (self.beta, self.beta * self.targets), (-self.beta, -self.beta * self.targets)]
+
+    def some(self, samples: int) -> "Case":
+        """The same with the first samples alone."""
+        part = object.__new__(Case)
+        part.__dict__ = dict(self.__dict__)
+        part.inputs, part.targets = self.inputs[:samples], self.targets[:samples]
+        part.voltages = self.voltages[:samples]
+        part.nudges = [Nudge(part.targets, self.beta), Nudge(part.targets, -self.beta)]
+        part.injections = [None, (self.beta, self.beta * part.targets), (-self.beta, -self.beta * part.targets)]
+        return part
+
+
+def flat_in_pyspice(case: Case) -> np.ndarray:
+    """What people do today: the flat netlist built in PySpice, and one ``op``, for every sample and phase."""
+    network, size = case.network, case.inputs.shape[1]
+    result = np.empty_like(case.voltages)
+    for sample, x in enumerate(case.inputs):
+        rows = network.rows(x[None])[0]
+        for phase, beta in enumerate((0.0, case.beta, -case.beta)):
+            circuit = PySpiceCircuit("flat")
+            circuit.raw_spice = _options() + spice_library("diode") + spice_library("amplifier")
+            names = [f"xp_{i}" for i in range(size)] + [f"xn_{i}" for i in range(size)]
+            for name, volts in zip(names, rows, strict=True):
+                circuit.V(name, name, circuit.gnd, repr(float(volts)))
+            circuit.V("rail_p", "rail_p", circuit.gnd, "0.2")
+            circuit.V("rail_n", "rail_n", circuit.gnd, "-0.2")
+            hidden = network.layers[1]
+            for j in range(hidden):
+                pair = ("rail_p", f"h1_{j}") if network.polarity(1)[j] > 0 else (f"h1_{j}", "rail_n")
+                circuit.X(f"d{j}", "diode", *pair)
+                circuit.X(f"a{j}", "amplifier", f"h1_{j}", f"a1_{j}")
+            for number, names_of, matrix in (
+                (1, names, network.conductances[0]),
+                (2, [f"a1_{j}" for j in range(hidden)], network.conductances[1]),
+            ):
+                columns = [network.node_name(number, j) for j in range(matrix.shape[1])]
+                for i, j in zip(*np.nonzero(matrix), strict=True):
+                    circuit.R(f"{number}_{i}_{j}", names_of[i], columns[j], repr(float(1 / matrix[i, j])))
+            for k, y in enumerate(case.targets[sample]) if beta else ():
+                circuit.V(f"y_{k}", f"y_{k}", circuit.gnd, repr(float(y)))
+                circuit.R(f"nudge_{k}", f"y_{k}", f"o_{k}", repr(float(1 / beta)))
+            result[sample, phase] = _operating_point(str(circuit) + ".op\n.end\n", case)
+    return result
+
+
+def norton_alter(case: Case) -> np.ndarray:
+    """The Norton form loaded once; its sources set by ``alter``, and one ``op``, for every sample and phase."""
+    one = case.some(1)
+    # The first sample's sweep without its sweep: three points make every source a B element, one makes it an I element.
+    circuit = compile_network(one.network, one.inputs, [None])
+    text = sweep_netlist(circuit)
+    text = text[: text.index(f"V{POINT}")]
+    nudge = ["Vbeta beta 0 0"]
+    for k in range(10):
+        nudge += [f"Vc_{k} c_{k} 0 0", f"Bnudge_{k} 0 o_{k} I=V(c_{k})-V(beta)*V(o_{k})"]
+    missing = [f"In1_{j} 0 h1_{j} 0" for j in range(one.network.layers[1]) if f"\nIn1_{j} " not in text]
+    spice = libngspice.library()
+    spice.load_circuit("\n".join([text, *nudge, *missing, ".end", ""]))
+    first = case.network.conductances[0]
+    drive = case.network.input_gain * case.inputs @ (first[:784] - first[784:])
+    result = np.empty_like(case.voltages)
+    for sample in range(len(case.inputs)):
+        for phase, beta in enumerate((0.0, case.beta, -case.beta)):
+            changes = [f"alter vbeta = {beta!r}"]
+            changes += [f"alter vc_{k} = {float(beta * y)!r}" for k, y in enumerate(case.targets[sample])]
+            if phase == 0:
+                changes += [f"alter in1_{j} = {float(i)!r}" for j, i in enumerate(drive[sample])]
+            for change in changes:
+                spice.exec_command(change)
+            spice.exec_command("op")
+            result[sample, phase] = [spice.vector(net)[0] for net in circuit.probes]
+            spice.exec_command("destroy all")
+    spice.exec_command("remcirc")
+    return result
+
+
+def norton_sweep(case: Case) -> np.ndarray:
+    """The Norton form and one ``.dc`` sweep over samples and phases: what NgspiceSolver does."""
+    circuit = compile_network(case.network, case.inputs, case.injections, validate=False)
+    voltages = libngspice.sweep(sweep_netlist(circuit), circuit.probes, circuit.points)
+    return voltages.reshape(case.voltages.shape)
+
+
+def norton_transient(case: Case) -> np.ndarray:
+    """The same sources walked through by a transient without capacitances: a plateau in time for every point."""
+    circuit = compile_network(case.network, case.inputs, case.injections, validate=False)
+    steps = " ".join(f"{k} {k} {k + 0.5} {k}" for k in range(circuit.points))
+    text = sweep_netlist(circuit)
+    head, tail = text[: text.index(f"V{POINT} ")], text[text.index(".save") :]
+    spice = libngspice.library()
+    tran = f"V{POINT} {POINT} 0 PWL({steps})\n.tran 0.5 {circuit.points - 0.5} 0 0.5\n.save time\n"
+    spice.load_circuit(head + tran + tail)
+    spice.exec_command("run")
+    moments = spice.vector("time")
+    last = np.searchsorted(moments, np.arange(circuit.points) + 0.5 + 1e-9) - 1
+    voltages = np.stack([spice.vector(net)[last] for net in circuit.probes], axis=1)
+    spice.exec_command("destroy all")
+    spice.exec_command("remcirc")
+    return voltages.reshape(case.voltages.shape)
+
+
+METHODS: dict[str, tuple[Callable[[Case], np.ndarray], int]] = {
+    "(i) flat netlist built in PySpice, one op each": (flat_in_pyspice, 1),
+    "(ii) Norton form, alter, one op each": (norton_alter, 20),
+    "PWL transient over a Norton form": (norton_transient, 20),
+    "(iii) Norton form, one .dc sweep": (norton_sweep, 20),
+}
+
+
+def milliseconds(method: Callable[[Case], np.ndarray], case: Case, repeats: int) -> float:
+    """Median milliseconds an equilibrium; SystemExit if the voltages are not the surrogate's."""
+    times = []
+    for _ in range(repeats + 1):
+        begin = time.perf_counter()
+        voltages = method(case)
+        times.append(time.perf_counter() - begin)
+        difference = float(np.abs(voltages - case.voltages).max())
+        if not difference <= AGREEMENT:
+            raise SystemExit(f"{method.__name__}: voltages differ from the surrogate's by {difference:.1e} V")
+    warm = times[1:] if repeats > 1 else times
+    return 1e3 * statistics.median(warm) / voltages.shape[0] / voltages.shape[1]
+
+
+def main() -> None:
+    """Measure, print, write."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--repeats", type=int, default=3, help="counted runs after a warm-up (default 3)")
+    parser.add_argument("--quick", action="store_true", help="leave out method (i), which takes minutes")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write every figure")
+    options = parser.parse_args()
+    figures: dict[str, object] = {"versions": versions()}
+    case = Case(100, 200)
+
+    found = {}
+    for name, (method, samples) in METHODS.items():
+        if options.quick and method is flat_in_pyspice:
+            continue
+        repeats = 2 if method is flat_in_pyspice else options.repeats
+        found[name] = milliseconds(method, case.some(samples), repeats)
+    best = found["(iii) Norton form, one .dc sweep"]
+    console.table(
+        "784x2-100-10, free and both nudges, one process",
+        ["method", "ms an equilibrium", "times (iii)"],
+        [[name, f"{value:.3g}", f"{value / best:,.3g}"] for name, value in found.items()],
+    )
+    figures["method"] = found
+
+    by_batch = {n: milliseconds(norton_sweep, case.some(n), options.repeats) for n in (1, 5, 10, 20, 50, 100, 200)}
+    columns = ["samples in one sweep", *map(str, by_batch)]
+    console.table(
+        "Sweep by batch, 100 hidden", columns, [["ms an equilibrium", *(f"{v:.3g}" for v in by_batch.values())]]
+    )
+    by_size = {h: milliseconds(norton_sweep, Case(h, 20), options.repeats) for h in (25, 50, 100, 200, 500)}
+    columns = ["hidden nodes", *map(str, by_size)]
+    console.table(
+        "Sweep by size, 20 samples", columns, [["ms an equilibrium", *(f"{v:.3g}" for v in by_size.values())]]
+    )
+    by_workers = {workers: _solver_milliseconds(case.some(100), workers, options.repeats) for workers in (1, 2)}
+    columns = ["workers", *map(str, by_workers)]
+    rows = [["ms an equilibrium", *(f"{v:.3g}" for v in by_workers.values())]]
+    console.table("NgspiceSolver, 100 samples, certification included, wall time", columns, rows)
+    figures |= {"batch": by_batch, "hidden": by_size, "workers": by_workers}
+    if options.json:
+        write_text(options.json, json.dumps(figures, indent=2) + "\n")
+
+
+def _solver_milliseconds(case: Case, workers: int, repeats: int) -> float:
+    solver = NgspiceSolver(workers)
+
+    def method(some: Case) -> np.ndarray:
+        phases = solver.solve_phases(some.network, some.inputs, some.nudges)
+        return np.stack([np.concatenate(phase.voltages, axis=1) for phase in phases], axis=1)
+
+    try:
+        return milliseconds(method, case, repeats)
+    finally:
+        solver.close()
+
+
+def _options() -> str:
+    return ".options " + " ".join(f"{key}={value!r}" for key, value in TOLERANCES.items()) + "\n"
+
+
+def _operating_point(text: str, case: Case) -> list[float]:
+    network = case.network
+    spice = libngspice.library()
+    spice.load_circuit(text)
+    spice.exec_command("run")
+    nets = [network.node_name(layer, j) for layer in (1, 2) for j in range(network.layers[layer])]
+    voltages = [float(spice.vector(net)[0]) for net in nets]
+    spice.exec_command("destroy all")
+    spice.exec_command("remcirc")
+    return voltages
+
+
+if __name__ == "__main__":
+    main()

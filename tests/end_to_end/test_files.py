@@ -1,0 +1,98 @@
+"""Files are written whole or not at all."""
+
+import os
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from eqprop_analog import ResistiveNetwork, UserError
+from eqprop_analog.files import replacing, write_text
+
+
+def write_half(path: Path, error: type[BaseException]) -> None:
+    with replacing(path) as temporary:
+        temporary.write_text("half of the n")
+        raise error
+
+
+@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt, MemoryError, SystemExit])
+@pytest.mark.parametrize("existing", [True, False], ids=["over-a-file", "anew"])
+def test_failure_inside_leaves_everything_as_it_was(tmp_path, error, existing):
+    path = tmp_path / "a.txt"
+    if existing:
+        path.write_text("old")
+    with pytest.raises(error):
+        write_half(path, error)
+    assert [file.name for file in tmp_path.iterdir()] == (["a.txt"] if existing else [])
+    assert not existing or path.read_text() == "old"
+
+
+def test_full_disk_is_a_user_error_and_leaves_everything_as_it_was(tmp_path):
+    path = tmp_path / "a.txt"
+    path.write_text("old")
+    with pytest.raises(UserError, match=r"cannot write .*a\.txt: No space left"), replacing(path):
+        raise OSError(28, "No space left on device")
+    assert [(file.name, file.read_text()) for file in tmp_path.iterdir()] == [("a.txt", "old")]
+
+
+def test_failure_of_the_rename_is_a_user_error_and_leaves_everything_as_it_was(tmp_path):
+    (tmp_path / "taken").mkdir()
+    with pytest.raises(UserError, match=r"cannot write .*taken"):
+        write_text(tmp_path / "taken", "new")
+    assert [file.name for file in tmp_path.iterdir()] == ["taken"]
+
+
+def test_a_reader_sees_the_old_file_until_the_new_one_is_whole(tmp_path):
+    path = tmp_path / "a.txt"
+    path.write_text("old")
+    with replacing(path) as temporary:
+        assert temporary.parent == path.parent
+        temporary.write_text("new")
+        assert path.read_text() == "old"
+    assert path.read_text() == "new"
+    assert [file.name for file in tmp_path.iterdir()] == ["a.txt"]
+
+
+def test_folders_are_made_and_the_umask_is_kept(tmp_path):
+    mask = os.umask(0o027)
+    try:
+        write_text(tmp_path / "b/c/a.txt", "new")
+        assert os.umask(0o027) == 0o027
+    finally:
+        os.umask(mask)
+    assert stat.S_IMODE((tmp_path / "b/c/a.txt").stat().st_mode) == 0o640
+
+
+@pytest.mark.parametrize("below", ["a.txt", "b/a.txt"])
+def test_path_below_a_file_is_a_user_error_that_names_it(tmp_path, below):
+    (tmp_path / "wall").write_text("a file")
+    with pytest.raises(UserError, match=f"cannot write .*wall/{below}"):
+        write_text(tmp_path / "wall" / below, "new")
+
+
+def test_text_is_written_in_utf8_wherever_it_is_written(tmp_path):
+    program = (
+        "from pathlib import Path; from eqprop_analog.files import write_text; write_text(Path('a.txt'), '\\u03b2')"
+    )
+    ascii_locale = {**os.environ, "LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"}
+    subprocess.run([sys.executable, "-c", program], cwd=tmp_path, env=ascii_locale, check=True, timeout=60)
+    assert (tmp_path / "a.txt").read_bytes() == "β".encode()
+
+
+def test_saving_over_a_network_that_cannot_be_written_keeps_it(tmp_path, monkeypatch):
+    path = tmp_path / "net.npz"
+    ResistiveNetwork.dense([2, 3, 1], seed=0).save(path)
+    before = path.read_bytes()
+
+    def fail(*arguments, **options):
+        arguments[0].write(b"PK half")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("numpy.savez", fail)
+    with pytest.raises(UserError, match="No space left"):
+        ResistiveNetwork.dense([2, 3, 1], seed=1).save(path)
+    assert path.read_bytes() == before
+    assert list(Path(tmp_path).iterdir()) == [path]

@@ -1,0 +1,75 @@
+"""What is committed is for everybody: nothing in it knows the machine it was written on."""
+
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).parents[2]
+HOME = re.compile(r"(?<![\w.~-])/(?:work|root|home|Users|tmp/venv)/\w")
+"""Folders of one machine."""
+PACKAGE_INDEX = re.compile(
+    r"--(?:extra-)?index-url|--find-links|--trusted-host|[\w.-]*artifact[\w-]*\.[\w.-]+/|/simple/"
+)
+"""Where one machine's packages come from."""
+HOSTS = {
+    # the mirrors of the data sets
+    "ossci-datasets.s3.amazonaws.com",
+    "storage.googleapis.com",
+    "fashion-mnist.s3-website.eu-central-1.amazonaws.com",
+    "raw.githubusercontent.com",
+    # references
+    "arxiv.org",
+    "doi.org",
+    "fsf.org",
+    "github.com",
+    "www.gnu.org",
+    # nobody
+    "127.0.0.1",
+}
+
+
+def committed() -> list[Path]:
+    if shutil.which("git") is None or not (REPOSITORY / ".git").exists():
+        return []
+    listed = subprocess.run(["git", "ls-files", "-z"], cwd=REPOSITORY, capture_output=True, text=True, check=True)
+    return [REPOSITORY / name for name in listed.stdout.split("\0") if name and (REPOSITORY / name).is_file()]
+
+
+def texts() -> list[tuple[str, str]]:
+    """Committed text files, by name and content, this one left out."""
+    found = []
+    for path in committed():
+        content = path.read_bytes()
+        if b"\0" not in content and path != Path(__file__):
+            found.append((str(path.relative_to(REPOSITORY)), content.decode()))
+    if not found:
+        pytest.skip("not a git checkout")
+    return found
+
+
+@pytest.mark.parametrize("pattern", [HOME, PACKAGE_INDEX], ids=["folders", "package-indexes"])
+def test_no_file_names_what_only_one_machine_has(pattern):
+    hits = [
+        f"{name}:{number}: {line.strip()}"
+        for name, text in texts()
+        for number, line in enumerate(text.splitlines(), start=1)
+        if pattern.search(line)
+    ]
+    assert hits == []
+
+
+def test_every_address_is_a_public_one_that_is_listed_here():
+    pattern = re.compile(r"\b(?:https?|ftp|git|ssh)://(?:[^\s/@\"'`)>]*@)?([\w.-]+)")
+    strangers = {f"{name}: {host}" for name, text in texts() for host in pattern.findall(text) if host not in HOSTS}
+    assert strangers == set()
+
+
+def test_only_the_six_places_and_the_usual_files_stand_at_the_top():
+    folders = {path.relative_to(REPOSITORY).parts[0] for path in committed() if path.parent != REPOSITORY}
+    if not folders:
+        pytest.skip("not a git checkout")
+    code = {"circuits", "eqprop_analog", "netlists", "scripts", "tests"}
+    assert {name for name in folders if not name.startswith(".")} <= code | {"docs"}

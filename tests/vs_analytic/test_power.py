@@ -1,0 +1,151 @@
+"""Power: every part device by device, and what is delivered is dissipated or charges the nodes."""
+
+import numpy as np
+import pytest
+from scipy.linalg import eigvals
+
+from eqprop_analog import Clamp, Nudge, ResistiveNetwork, SurrogateSolver, UserError
+from eqprop_analog.circuit.resistive import Injection
+from eqprop_analog.devices import NgspiceDiode
+from eqprop_analog.energy import power
+from eqprop_analog.models import NodalEquations
+from eqprop_analog.solvers.newton import newton_step
+from eqprop_analog.solvers.transient import time_constant
+
+SHAPES = pytest.mark.parametrize(
+    ("layers", "gains"), [((3, 2), ()), ((3, 4, 2), (1.0,)), ((3, 4, 2), (5.0,)), ((3, 4, 5, 2), (3.0, 0.5))]
+)
+DIODES = pytest.mark.parametrize(
+    "diode", [NgspiceDiode(), Clamp(), Clamp(rail=0.1, on_resistance=1e4)], ids=["ngspice", "ideal", "clamp"]
+)
+NUDGES = pytest.mark.parametrize("kind", ["free", "plus", "minus", "current"])
+
+
+def example(
+    random_network, layers, gains, diode, kind: str, batch: int = 6
+) -> tuple[ResistiveNetwork, np.ndarray, NodalEquations, Nudge | None]:
+    network = random_network(1, layers, gains=gains, diode=diode, bias=1e-7)
+    random = np.random.default_rng(2)
+    inputs, target = random.normal(size=(batch, layers[0])), random.normal(size=(batch, layers[-1]))
+    beta = {"plus": 0.5, "minus": -0.5, "current": 1.0}.get(kind, 0) * np.linalg.eigvalsh(network.output_stiffness())[0]
+    nudge = Nudge(target, beta, kind="current" if kind == "current" else "conductance") if beta else None
+    free = NodalEquations.of(network, inputs)
+    if nudge is None:
+        return network, inputs, free, None
+    return network, inputs, free.nudged([nudge], SurrogateSolver().solve(network, inputs).outputs), nudge
+
+
+def voltages_anywhere(network: ResistiveNetwork, batch: int) -> tuple[np.ndarray, ...]:
+    random = np.random.default_rng(3)
+    return tuple(0.3 * random.normal(size=(batch, size)) for size in network.layers[1:])
+
+
+def by_devices(network: ResistiveNetwork, x: np.ndarray, voltages: list[np.ndarray], injection: Injection) -> dict:
+    """Every part of one sample's power, one device after the other."""
+    parts: dict = dict.fromkeys(["rows", "rails", "biases", "nudge", "amplifiers", "diodes", "nudge_conductances"], 0.0)
+    parts["crossbars"] = []
+    drive, gain = network.input_gain * np.concatenate([x, -x]), 0.0
+    for layer, (matrix, v) in enumerate(zip(network.conductances, voltages, strict=True), start=1):
+        currents = matrix * (drive[:, None] - v[None, :])
+        parts["crossbars"].append((currents * (drive[:, None] - v[None, :])).sum())
+        for a, i in zip(drive, currents.sum(axis=1), strict=True):
+            if layer == 1:
+                parts["rows"] += a * i
+            else:
+                parts["amplifiers"] += a * i - (a / gain) * (i / gain)
+        parts["biases"] += (network.biases[layer - 1] * v).sum()
+        if layer < network.depth:
+            for volts, sign in zip(v, network.polarity(layer), strict=True):
+                through = -float(network.diode.current(np.array(sign * volts)))  # from the upper to the lower net
+                parts["rails"] += network.diode.rail * through
+                parts["diodes"] += (network.diode.rail - sign * volts) * through
+            gain = network.amplifier_gain[layer - 1]
+            drive = gain * v
+    (g,), c = injection
+    for volts, current in zip(voltages[-1], c, strict=True):
+        if g:
+            parts["nudge"] += current / g * (current - g * volts)
+            parts["nudge_conductances"] += g * (current / g - volts) ** 2
+        else:
+            parts["nudge"] += volts * current
+    return parts
+
+
+@SHAPES
+@NUDGES
+def test_power_is_the_sum_over_all_devices(random_network, layers, gains, kind):
+    diode = NgspiceDiode()
+    network, inputs, equations, _ = example(random_network, layers, gains, diode, kind, batch=2)
+    voltages = voltages_anywhere(network, 2)
+    result = power(network, inputs, voltages, equations.injection)
+    for k in range(2):
+        injection = tuple(part[min(k, len(part) - 1)] for part in equations.injection)
+        if kind == "free":
+            injection = (np.zeros(1), np.zeros(layers[-1]))
+        for name, watts in by_devices(network, inputs[k], [v[k] for v in voltages], injection).items():
+            np.testing.assert_allclose(getattr(result, name)[k], watts, rtol=1e-10, atol=1e-18, err_msg=name)
+
+
+@SHAPES
+@DIODES
+@NUDGES
+def test_at_equilibrium_all_that_is_delivered_is_dissipated(random_network, layers, gains, diode, kind):
+    network, inputs, equations, nudge = example(random_network, layers, gains, diode, kind)
+    free = SurrogateSolver().solve(network, inputs)
+    equilibrium = SurrogateSolver().solve(network, inputs, nudge, free) if nudge else free
+    result = power(network, inputs, equilibrium.require().voltages, equations.injection)
+    np.testing.assert_allclose(result.delivered, result.dissipated, rtol=1e-9)
+    assert (result.crossbars >= 0).all()
+    assert (result.diodes >= 0).all()
+
+
+@SHAPES
+@NUDGES
+def test_elsewhere_the_rest_flows_into_the_nodes(random_network, layers, gains, kind):
+    """Delivered - dissipated = Σ v F(v), what node capacitances would take."""
+    diode = Clamp(rail=0.1, on_resistance=1e4)
+    network, inputs, equations, _ = example(random_network, layers, gains, diode, kind)
+    voltages = voltages_anywhere(network, len(inputs))
+    result = power(network, inputs, voltages, equations.injection)
+    into_nodes = sum((v * i).sum(axis=1) for v, i in zip(voltages, equations.residuals(voltages), strict=True))
+    np.testing.assert_allclose(result.delivered - result.dissipated, into_nodes, atol=1e-12 * result.delivered.max())
+
+
+def test_free_phase_needs_no_injection(random_network):
+    network, inputs, equations, _ = example(random_network, (3, 4, 2), (5.0,), NgspiceDiode(), "free")
+    voltages = voltages_anywhere(network, len(inputs))
+    without, zeros = power(network, inputs, voltages), power(network, inputs, voltages, equations.injection)
+    np.testing.assert_array_equal(without.delivered, zeros.delivered)
+    assert not without.nudge.any()
+
+
+def test_current_of_an_ideal_clamp_away_from_zero_is_not_guessed(random_network):
+    network = random_network(0, (3, 4, 2), diode=Clamp(rail=0.2))
+    with pytest.raises(UserError, match="on_resistance"):
+        power(network, np.zeros((1, 3)), voltages_anywhere(network, 1))
+
+
+def conductance_matrix(equations: NodalEquations, voltages: tuple[np.ndarray, ...]) -> np.ndarray:
+    """J = -∂F/∂v, siemens: the inverse of what Newton's step does to each unit current."""
+    sizes = equations.network.layers[1:]
+    columns = []
+    for unit in np.eye(sum(sizes)):
+        step = newton_step(equations, voltages, tuple(np.split(unit[None], np.cumsum(sizes)[:-1], axis=1)))
+        columns.append(np.concatenate(step, axis=1)[0])
+    return np.linalg.inv(np.array(columns).T)
+
+
+@SHAPES
+@pytest.mark.parametrize("kind", ["free", "plus", "minus"])
+def test_time_constant_bounds_every_mode_whatever_the_diodes_do(random_network, layers, gains, kind):
+    """Against eigenvalues: tight where all diodes block, and no slower mode anywhere else."""
+    network, _, equations, _ = example(random_network, layers, gains, NgspiceDiode(), kind, batch=1)
+    farads = np.linspace(1e-12, 3e-12, network.depth)
+    every = np.repeat(farads, layers[1:])
+    bound = time_constant(equations, farads.tolist())
+    blocking = tuple(100 * np.sign(v) for v in (*(p[None] for p in equations.polarity), equations.zeros()[-1]))
+    for voltages, tight in ((blocking, True), (voltages_anywhere(network, 1), False), (equations.zeros(), False)):
+        slowest = (1 / eigvals(conductance_matrix(equations, voltages) / every[:, None]).real).max()
+        assert slowest <= bound * (1 + 1e-6)
+        if tight:
+            assert bound < 1.05 * slowest

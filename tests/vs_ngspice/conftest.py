@@ -1,0 +1,58 @@
+"""The two ways to ask ngspice: the package's solver, and the plain program on a file."""
+
+import re
+import subprocess
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from eqprop_analog import NgspiceSolver
+
+PRINTED = re.compile(r"^(\S+) = (\S+)$", re.MULTILINE)
+
+
+@dataclass(frozen=True)
+class Run:
+    """What ``ngspice -b FILE`` left."""
+
+    code: int
+    values: dict[str, float]
+    """Everything that the file printed as ``name = number``."""
+    text: str
+
+
+RunNgspice = Callable[[str], Run]
+
+
+@pytest.fixture(scope="session")
+def ngspice() -> Iterator[NgspiceSolver]:
+    """One solver with one warm worker for all agreement tests, Norton form."""
+    solver = NgspiceSolver()
+    yield solver
+    solver.close()
+
+
+@pytest.fixture(scope="session")
+def flat_ngspice() -> Iterator[NgspiceSolver]:
+    """The same in the flat form."""
+    solver = NgspiceSolver(form="flat")
+    yield solver
+    solver.close()
+
+
+@pytest.fixture
+def run_ngspice(tmp_path: Path) -> RunNgspice:
+    """Run a netlist's text in the plain program, as a user would."""
+
+    def run(netlist: str) -> Run:
+        path = tmp_path / "circuit.cir"
+        path.write_text(netlist)
+        done = subprocess.run(
+            ["ngspice", "-b", path.name], cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False
+        )
+        values = {name: float(number) for name, number in PRINTED.findall(done.stdout)}
+        return Run(done.returncode, values, done.stdout + done.stderr)
+
+    return run

@@ -1,0 +1,225 @@
+"""libngspice may take its process down: that costs a retry, never the result, and what ngspice said reaches the user."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from eqprop_analog import Equilibrium, NgspiceSolver, Nudge, ResistiveNetwork, Status, SurrogateSolver, UserError
+from eqprop_analog.circuit import netlist
+from eqprop_analog.solvers import ngspice as ngspice_module
+
+INPUTS = np.random.default_rng(8).uniform(-1, 1, (6, 3))
+LOGGER = "eqprop_analog.solvers.ngspice"
+
+
+def network() -> ResistiveNetwork:
+    return ResistiveNetwork.dense([3, 5, 2], seed=8, amplifier_gain=4.0, input_gain=3.0)
+
+
+def assert_solved(found: Equilibrium, net: ResistiveNetwork, inputs: np.ndarray = INPUTS) -> None:
+    assert found.status.tolist() == [Status.CONVERGED] * len(inputs)
+    expected = SurrogateSolver().solve(net, inputs)
+    assert max(np.abs(a - b).max() for a, b in zip(found.voltages, expected.voltages, strict=True)) < 1e-9
+
+
+@pytest.fixture
+def one_rung(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Samples are asked for in one way, and a worker that was lost is replaced once."""
+    monkeypatch.setattr(ngspice_module, "LADDER", ngspice_module.LADDER[:1])
+    monkeypatch.setattr(ngspice_module, "TRIES", 2)
+
+
+@pytest.fixture
+def solver() -> Iterator[NgspiceSolver]:
+    made = NgspiceSolver()
+    yield made
+    made.close()
+
+
+def kill(pid: int) -> None:
+    assert pid != os.getpid()
+    os.kill(pid, signal.SIGKILL)
+
+
+def test_libngspice_is_never_loaded_into_the_users_process(ngspice: NgspiceSolver) -> None:
+    ngspice.start()
+    assert "libngspice" not in Path("/proc/self/maps").read_text()
+
+
+def test_a_worker_killed_before_a_solve_costs_nothing(solver: NgspiceSolver) -> None:
+    solver.start()
+    kill(solver._submit(os.getpid).result())
+    assert_solved(solver.solve(network(), INPUTS), network())
+    assert_solved(solver.solve(network(), INPUTS), network())
+
+
+def test_a_worker_that_dies_at_a_sweep_costs_one_retry(
+    solver: NgspiceSolver, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    submit, tasks = solver._submit, []
+
+    def dying(*task: Any) -> Any:
+        tasks.append(task)
+        return submit(signal.raise_signal, signal.SIGKILL) if len(tasks) == 1 else submit(*task)
+
+    monkeypatch.setattr(solver, "_submit", dying)
+    assert_solved(solver.solve(network(), INPUTS), network())
+    assert len(tasks) == 2
+    assert tasks[0] == tasks[1]
+    (message,) = caplog.messages
+    assert "worker was lost" in message
+
+
+def test_a_worker_killed_in_the_middle_of_its_sweep_costs_one_retry() -> None:
+    net = ResistiveNetwork.dense([10, 150, 10], seed=1, amplifier_gain=4.0)
+    inputs = np.random.default_rng(1).uniform(-1, 1, (100, 10))
+    solver = NgspiceSolver(workers=2)
+    try:
+        solver.start()
+        pid = solver._submit(os.getpid).result()
+        before = ticks(pid)
+        with ThreadPoolExecutor(1) as thread:
+            found = thread.submit(solver.solve, net, inputs)
+            while not found.done() and ticks(pid) < before + 5:
+                time.sleep(0.005)
+            if not found.done():
+                kill(pid)
+            assert_solved(found.result(), net, inputs)
+    finally:
+        solver.close()
+
+
+def ticks(pid: int) -> int:
+    """Processor time that a process has used, in hundredths of a second."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2].split()
+    return int(fields[11]) + int(fields[12])
+
+
+def test_workers_that_always_die_leave_a_status_and_the_users_process(
+    one_rung: None, solver: NgspiceSolver, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    submit = solver._submit
+    with monkeypatch.context() as patch:
+        patch.setattr(solver, "_submit", lambda *task: submit(signal.raise_signal, signal.SIGKILL))
+        found = solver.solve(network(), INPUTS[:1])
+    assert found.status.tolist() == [Status.SIMULATOR_FAILED]
+    assert np.isnan(found.outputs).all()
+    assert "worker was lost" in caplog.text
+    with pytest.raises(UserError, match="sample 0: SIMULATOR_FAILED"):
+        found.require()
+    assert_solved(solver.solve(network(), INPUTS), network())
+
+
+def test_a_closed_solver_starts_again(solver: NgspiceSolver) -> None:
+    assert_solved(solver.solve(network(), INPUTS), network())
+    solver.close()
+    solver.close()
+    assert_solved(solver.solve(network(), INPUTS), network())
+
+
+@pytest.mark.parametrize(
+    ("broken", "words"),
+    [
+        ("D1 anode cathode nosuchmodel", "nosuchmodel"),
+        ("Vshort anode cathode 0\nVagain anode cathode 1", "singular|no convergence|failed"),
+        ("Xinner anode cathode nosuchcircuit", "nosuchcircuit"),
+    ],
+    ids=["unknown model", "source loop", "unknown subcircuit"],
+)
+def test_a_circuit_that_ngspice_refuses_has_a_status_and_ngspices_words_in_the_log(
+    broken: str,
+    words: str,
+    solver: NgspiceSolver,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    library = netlist.library
+
+    def wrong(name: str) -> str:
+        return f".subckt diode anode cathode params: is=1 n=1\n{broken}\n.ends" if name == "diode" else library(name)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(netlist, "library", wrong)
+        found = solver.solve(network(), INPUTS[:2])
+    assert found.status.tolist() == [Status.SIMULATOR_FAILED] * 2
+    said = "\n".join(record.getMessage() for record in caplog.records if record.name == LOGGER)
+    assert any(word in said.lower() for word in words.split("|")), said
+    assert_solved(solver.solve(network(), INPUTS), network())  # and the worker is as good as new
+
+
+def test_exceeding_the_time_limit_costs_the_samples_a_status(one_rung: None, caplog: pytest.LogCaptureFixture) -> None:
+    solver = NgspiceSolver(time_limit=0.01)  # less than loading libngspice takes
+    try:
+        found = solver.solve(network(), INPUTS[:1])
+    finally:
+        solver.close()
+    assert found.status.tolist() == [Status.SIMULATOR_FAILED]
+    assert "did not finish within 0.01 s" in caplog.text
+
+
+def test_any_executor_will_do() -> None:
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as executor:
+        solver = NgspiceSolver(executor=executor)
+        free, plus = solver.solve_phases(network(), INPUTS, [Nudge(np.zeros((6, 2)), 1e-8)])
+        assert_solved(free, network())
+        assert plus.good.all()
+        solver.close()
+        assert executor.submit(os.getpid).result() != os.getpid()  # closing the solver leaves it to its owner
+
+
+@pytest.fixture
+def without_library(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NGSPICE_LIBRARY_PATH", "/nonexistent")
+
+
+def test_a_missing_libngspice_is_an_error_that_says_what_to_type(without_library: None) -> None:
+    with pytest.raises(UserError, match=r"/nonexistent: no such library.*apt-get install ngspice libngspice0"):
+        NgspiceSolver()
+
+
+def test_workers_are_counted_from_one() -> None:
+    with pytest.raises(UserError, match="workers: expected at least 1, got 0"):
+        NgspiceSolver(workers=0)
+
+
+UNGUARDED = """\
+import numpy as np
+from eqprop_analog import NgspiceSolver, ResistiveNetwork
+
+print("the script runs")
+network = ResistiveNetwork.dense([2, 3, 1], seed=0)
+print(NgspiceSolver().solve(network, np.ones((1, 2))).status[0].name)
+"""
+
+
+def python(*arguments: str, folder: Path, text: str | None = None) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, *arguments], input=text, cwd=folder, capture_output=True, text=True, timeout=60, check=False
+    )
+
+
+@pytest.fixture(params=["file", "standard input", "-c"])
+def script(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[], subprocess.CompletedProcess[str]]:
+    (tmp_path / "script.py").write_text(UNGUARDED)
+    return {
+        "file": lambda: python("script.py", folder=tmp_path),
+        "standard input": lambda: python("-", folder=tmp_path, text=UNGUARDED),
+        "-c": lambda: python("-c", UNGUARDED, folder=tmp_path),
+    }[request.param]
+
+
+def test_a_users_script_needs_no_main_guard(script: Callable[[], subprocess.CompletedProcess[str]]) -> None:
+    done = script()
+    assert done.stderr == ""
+    assert done.stdout.splitlines() == ["the script runs", "CONVERGED"]
+    assert done.returncode == 0
