@@ -1,7 +1,6 @@
 """Checkpoints: all that a run needs to go on to the same bits, written in one step after every epoch."""
 
 import json
-import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,7 @@ import numpy as np
 
 from eqprop_analog.config import TrainConfig
 from eqprop_analog.errors import UserError
-from eqprop_analog.files import replacing
+from eqprop_analog.files import UNREADABLE, arrays_of, replacing
 from eqprop_analog.models import ResistiveNetwork
 
 FORMAT = "eqprop-analog checkpoint 1"
@@ -44,7 +43,7 @@ class Checkpoint:
         """Read a checkpoint of a run with this configuration; UserError says what differs or that the file is damaged."""
         network = config.network().astype(config.precision)
         try:
-            with np.load(path, allow_pickle=False) as file:
+            with arrays_of(path) as file:
                 state = json.loads(str(file["state"]))
                 if state["format"] != FORMAT:
                     raise UserError(f'{path}: expected format "{FORMAT}", got "{state["format"]}"')
@@ -58,9 +57,11 @@ class Checkpoint:
             raise UserError(f"{path.parent}: no checkpoint to resume from; start without --resume") from error
         except UserError:
             raise
-        except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
+        except UNREADABLE as error:
             raise UserError(f"{path}: not a checkpoint, or a damaged one ({error})") from error
         network.validate()
+        if len(history) > config.epochs:
+            raise UserError(f"{path}: the run has {len(history)} epochs already; ask for that many --epochs or more")
         return cls(network, random, history)
 
 

@@ -84,6 +84,8 @@ class TrainConfig(BaseModel):
                 raise ValueError(f"{name}: {len(given)} values for {crossbars} crossbars")
         if isinstance(self.amplifier_gain, list) and len(self.amplifier_gain) != crossbars - 1:
             raise ValueError(f"amplifier_gain: {len(self.amplifier_gain)} values for {crossbars - 1} hidden layers")
+        if self.kind == "conductance" and self.cost != "squared-error":
+            raise ValueError('cost: a conductance can only nudge by the squared error; set kind="current" for others')
         if self.solver == "ngspice" and self.precision == "float32":
             raise ValueError('precision: ngspice computes in float64; set precision = "float64"')
         return self
@@ -128,11 +130,13 @@ def resolve(preset: str, overrides: Mapping[str, Any]) -> TrainConfig:
     if path.suffix != ".toml":
         raise UserError(f'preset "{preset}" is unknown; there are {", ".join(known)}, or name a .toml file')
     try:
-        values = tomllib.loads(path.read_text())
+        values = tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise UserError(f"{path}: no such configuration file") from error
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise UserError(f"{path}: not a readable TOML file ({error})") from error
+    if "layers" in overrides:
+        values = {**values, **_rates_for(values, len(overrides["layers"]) - 1)}
     if overrides.get("solver") == "ngspice":
         values = {**values, "precision": "float64"}
         values.pop("sweeps", None)
@@ -140,6 +144,16 @@ def resolve(preset: str, overrides: Mapping[str, Any]) -> TrainConfig:
         return TrainConfig.model_validate({**values, **overrides})
     except ValidationError as error:
         raise UserError("; ".join(map(_sentence, error.errors()))) from error
+
+
+def _rates_for(values: Mapping[str, Any], crossbars: int) -> dict[str, list[float]]:
+    """Rates of a preset of another depth: its first for all crossbars but the last, which keeps the preset's last."""
+    lists = {name: values[name] for name in ("conductance_rates", "bias_rates") if isinstance(values.get(name), list)}
+    return {
+        name: [rates[0]] * (crossbars - 1) + [rates[-1]]
+        for name, rates in lists.items()
+        if rates and len(rates) != crossbars
+    }
 
 
 def _law(value: Mapping[str, str | float]) -> Law:

@@ -2,11 +2,55 @@
 
 import os
 import tempfile
+import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from tokenize import TokenError
+from typing import Any
+
+import numpy as np
 
 from eqprop_analog.errors import UserError
+
+UNREADABLE = (
+    OSError,
+    ValueError,
+    LookupError,
+    TypeError,
+    AttributeError,
+    EOFError,
+    MemoryError,
+    RuntimeError,
+    TokenError,
+    zipfile.BadZipFile,
+)
+"""What NumPy, zipfile and json raise for a file that is damaged or not what it should be."""
+
+
+@contextmanager
+def arrays_of(path: Path) -> Iterator[Any]:
+    """The arrays of an ``.npz`` file by name; closed again whatever happens (np.load leaves a damaged file open)."""
+    with path.open("rb") as raw:
+        if not zipfile.is_zipfile(raw):
+            raise ValueError("not an .npz archive, or cut off")
+        raw.seek(0)
+        with np.load(raw, allow_pickle=False) as file:
+            yield file
+
+
+def real(array: Any) -> np.ndarray:
+    """``array`` as float64; ValueError for text, complex numbers, dates and records, which NumPy would convert."""
+    if array.dtype.kind not in "biuf":
+        raise ValueError(f"expected real numbers, got {array.dtype}")
+    return np.asarray(array, dtype=float)
+
+
+def require_writable(path: Path) -> None:
+    """Raise UserError if ``path`` can certainly not be written; leaves nothing behind."""
+    existing = next(folder for folder in Path(path).absolute().parents if folder.exists())
+    if Path(path).is_dir() or not existing.is_dir() or not os.access(existing, os.W_OK):
+        raise UserError(f"cannot write {path}; choose a folder you can write to")
 
 
 @contextmanager
@@ -42,4 +86,4 @@ def _umask() -> int:
 def write_text(path: Path, text: str) -> None:
     """Write ``text`` to ``path`` in one step."""
     with replacing(path) as temporary:
-        temporary.write_text(text)
+        temporary.write_text(text, encoding="utf-8")

@@ -62,10 +62,13 @@ def train(config: TrainConfig, dataset: Dataset, folder: Path, resume: bool, sta
         raise UserError(f"{folder}: holds a run already; go on with it by --resume, or choose another --output")
     else:
         network = config.network().astype(config.precision)
+        if config.kind == "conductance" and config.nudging == "centred":
+            network.require_definite(-config.beta)
         checkpoint = Checkpoint(network, np.random.default_rng(config.seed), [])
+    solver = _training_solver(config)
+    if not resume:
         checkpoint.save(checkpoint_path, config)
     write_text(folder / "config.toml", config.toml())
-    solver = _training_solver(config)
     try:
         with threadpool_limits(config.threads):
             _epochs(config, dataset, checkpoint, solver, lambda: checkpoint.save(checkpoint_path, config), stage)

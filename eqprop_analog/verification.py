@@ -9,6 +9,7 @@ from jaxtyping import Float
 from eqprop_analog.circuit.resistive import Form
 from eqprop_analog.equilibrium import Equilibrium
 from eqprop_analog.learning.contrast import Gradient, contrast
+from eqprop_analog.learning.trainer import predictions
 from eqprop_analog.models import ResistiveNetwork
 from eqprop_analog.nudging import Nudge
 from eqprop_analog.solvers import NgspiceSolver, SurrogateSolver
@@ -102,7 +103,7 @@ def compare(
         gradient_difference=_worst_layer(
             contrast(network, inputs, computed[1], computed[2]), contrast(network, inputs, measured[1], measured[2])
         ),
-        same_predictions=bool((computed[0].outputs.argmax(1) == measured[0].outputs.argmax(1)).all()),
+        same_predictions=bool((predictions(computed[0].outputs) == predictions(measured[0].outputs)).all()),
         ngspice_seconds=middle - begin,
         surrogate_seconds=end - middle,
         pairs=(ours.ravel(), theirs.ravel()),

@@ -31,8 +31,8 @@ TRANSIENT: dict[str, float] = {"reltol": 1e-7, "vntol": 1e-9, "itl4": 100}
 def static_netlist(circuit: Circuit) -> str:
     """A netlist of one point that ``ngspice -b`` runs as it stands and that prints every output to 15 digits."""
     prints = [f"print v({net})" for net in circuit.outputs]
-    # Without the quit, ngspice -b looks for .print lines, finds none, and exits with 1.
-    leave = ["if $?batchmode", "  quit 0", "end"]
+    # Without the quit, ngspice -b looks for .print lines, finds none, and exits with 1. A failed op leaves no vector.
+    leave = ["if $?batchmode", f"  if length({circuit.outputs[-1]}) > 0", "    quit 0", "  end", "  quit 1", "end"]
     return _text(circuit, [".control", "set numdgt=15", "op", *prints, *leave, ".endc"])
 
 

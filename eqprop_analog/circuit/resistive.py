@@ -78,7 +78,7 @@ def compile_network(
     amplified = any(gain != 1 for gain in network.amplifier_gain)
     circuit = Circuit(
         title=f"eqprop-analog: resistive network {'-'.join(map(str, network.layers))}, {form} form",
-        notes=_notes(network),
+        notes=_notes(network, nudges),
         sections=tuple(sections),
         models=((diode_model,) if network.depth > 1 else ()) + (("amplifier",) if amplified else ()),
         options=network.diode.options,
@@ -149,12 +149,26 @@ def _nudges(network: ResistiveNetwork, batch: int, injections: Sequence[Injectio
     return NudgeSources(nodes(network, network.depth), conductance.ravel(), current.reshape(-1, size))
 
 
-def _notes(network: ResistiveNetwork) -> tuple[str, ...]:
+def _notes(network: ResistiveNetwork, nudges: NudgeSources) -> tuple[str, ...]:
     count = sum(int(np.count_nonzero(matrix)) for matrix in network.conductances)
+    law, parameters = network.diode.spice
+    diode = ", ".join([law, *(f"{name} = {value:g}" for name, value in parameters.items())])
+    gains = ", ".join(f"{gain:g}" for gain in network.amplifier_gain) or "none"
     return (
-        f"Layers {' - '.join(map(str, network.layers))}; {count} conductances above zero; diode law: {network.diode}.",
-        f"Input gain {network.input_gain:g} V a unit; amplifier gains {list(network.amplifier_gain)}.",
+        f"Layers {' - '.join(map(str, network.layers))}; {count} conductances above zero.",
+        f"Input gain {network.input_gain:g} V a unit; amplifier gains: {gains}; diodes: {diode}.",
+        _phase(nudges),
         "Nets: xp_i/xn_i rows at +x/-x, h<l>_j hidden nodes, a<l>_j amplified drives, o_k outputs, y_k targets.",
         "R<l>_<row>_<column> joins a row of crossbar l to a column; rows 0..n-1 of crossbar 1 are xp, the next n are xn.",
         "Units: volts, amperes, ohms. Indices count from 0, layers from 1.",
     )
+
+
+def _phase(nudges: NudgeSources) -> str:
+    if len(nudges.conductance) > 1:
+        return f"A sweep of {len(nudges.conductance)} points: samples and phases."
+    if nudges.conductance.any():
+        return (
+            f"Nudged phase: a conductance of {nudges.conductance[0]:g} S from every output to a source at its target."
+        )
+    return "Nudged phase: a constant current into every output." if nudges.current.any() else "Free phase."

@@ -1,10 +1,12 @@
 """The console program ``eqprop-analog``; the scripts in ``scripts/`` are its subcommands under their own names."""
 
 import argparse
+import io
+import re
 import sys
 from collections.abc import Sequence
 from importlib.metadata import version
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from eqprop_analog.cli import console, demo, netlist, simulate, train, transient, xor
 from eqprop_analog.errors import UserError
@@ -14,7 +16,11 @@ BAD_INPUT, INTERRUPTED = 2, 130
 
 
 class Parser(argparse.ArgumentParser):
-    """argparse with errors of one line."""
+    """argparse with errors of one line, and with -1e-7 taken for a number."""
+
+    def __init__(self, *arguments: Any, **settings: Any) -> None:
+        super().__init__(*arguments, **settings)
+        self._negative_number_matcher = re.compile(r"^-(\d+\.?\d*|\.\d+)(e[-+]?\d+)?$", re.IGNORECASE)
 
     def error(self, message: str) -> NoReturn:
         """Say what is wrong and how to learn more, and exit with 2."""
@@ -46,6 +52,9 @@ def parser() -> Parser:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command line; returns the exit code. Expected errors are one line on standard error, never a traceback."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a terminal without Greek letters is no error
     options = parser().parse_args(arguments)
     console.show_log()
     try:

@@ -23,7 +23,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--form", choices=["flat", "norton"], default="flat", help="every resistor, or crossbar 1 reduced"
     )
-    parser.add_argument("--phase", choices=["free", "nudged"], default="free")
+    parser.add_argument(
+        "--phase", choices=["free", "nudged"], default="free", help="without or with the nudge (default free)"
+    )
     parser.add_argument(
         "--inputs", type=Path, metavar="X.npy", help="the input vector (default: uniform in [0, 1] from --seed)"
     )
@@ -33,7 +35,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--beta", type=float, metavar="SIEMENS", help="nudge conductance (default: a tenth of the safe bound)"
     )
-    parser.add_argument("--output", type=Path, required=True, metavar="FILE.cir")
+    parser.add_argument("--output", type=Path, required=True, metavar="FILE.cir", help="the netlist")
 
 
 def run(arguments: argparse.Namespace) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Float
 
 from eqprop_analog.errors import UserError
-from eqprop_analog.files import write_text
+from eqprop_analog.files import UNREADABLE, real, write_text
 from eqprop_analog.models import ResistiveNetwork
 
 Array = np.ndarray
@@ -52,13 +52,15 @@ def array(
     if path is None:
         return default
     try:
-        values = np.atleast_2d(np.load(path, allow_pickle=False)).astype(float)
+        with path.open("rb") as file:
+            given = real(np.load(file, allow_pickle=False))
     except FileNotFoundError as error:
         raise UserError(f"--{name} {path}: no such file") from error
-    except (OSError, ValueError, TypeError, EOFError) as error:
+    except UNREADABLE as error:
         raise UserError(f"--{name} {path}: not a .npy file of numbers ({error})") from error
+    values = np.atleast_2d(given)
     if values.ndim != 2 or values.shape[1] != columns or not len(values):
-        raise UserError(f"--{name} {path}: expected shape (samples, {columns}), got {values.shape}")
+        raise UserError(f"--{name} {path}: expected shape (samples, {columns}), got {given.shape}")
     if not np.isfinite(values).all():
         raise UserError(f"--{name} {path}: holds NaN or infinite values")
     return values
@@ -77,7 +79,11 @@ def example_targets(network: ResistiveNetwork, samples: int) -> Float[Array, "sa
 
 def beta(options: argparse.Namespace, network: ResistiveNetwork) -> float:
     """--beta, or a tenth of what certainly keeps the circuit definite."""
-    return options.beta if options.beta is not None else 0.1 * network.stiffness_bound()
+    if options.beta is None:
+        return 0.1 * network.stiffness_bound()
+    if not np.isfinite(options.beta) or options.beta == 0:
+        raise UserError(f"--beta: expected siemens, finite and not 0, got {options.beta}")
+    return float(options.beta)
 
 
 def write_json(path: Path | None, figures: dict[str, Any]) -> None:

@@ -51,12 +51,14 @@ def run(arguments: argparse.Namespace) -> None:
         raise UserError(f"--targets: expected {len(inputs)} samples as in the inputs, got {len(targets)}")
     result = compare(network, inputs, targets, options.beta(arguments, network), arguments.form, arguments.workers)
     free = result.phases[0]
+    shown = range(min(SHOWN, len(inputs)))
     console.table(
-        f"ngspice, free phase: output voltages (V) of the first {min(SHOWN, len(inputs))} of {len(inputs)} samples",
-        ["sample", *(f"o_{k}" for k in range(network.layers[-1])), "KCL residual (A)", "status"],
+        f"ngspice, free phase, the first {len(shown)} of {len(inputs)} samples",
+        ["", *(f"sample {sample}" for sample in shown)],
+        [[f"o_{k} (V)", *(f"{free.outputs[sample, k]:.6f}" for sample in shown)] for k in range(network.layers[-1])],
         [
-            [str(k), *(f"{v:.6f}" for v in free.outputs[k]), f"{free.residual[k]:.1e}", free.status[k].name]
-            for k in range(min(SHOWN, len(inputs)))
+            ["KCL residual (A)", *(f"{free.residual[sample]:.1e}" for sample in shown)],
+            ["status", *(free.status[sample].name for sample in shown)],
         ],
     )
     console.table("ngspice against the surrogate", ["figure", "value"], agreement_rows(result))

@@ -9,6 +9,7 @@ from eqprop_analog.cli import console, options
 from eqprop_analog.cli.simulate import agreement_rows
 from eqprop_analog.config import DEFAULT_PRESET, TrainConfig, presets, resolve
 from eqprop_analog.errors import UserError
+from eqprop_analog.files import require_writable
 from eqprop_analog.run import Run, add_agreement, one_hot, train
 from eqprop_analog.solvers import libngspice
 from eqprop_analog.verification import Agreement, compare
@@ -29,15 +30,19 @@ FLAT_LIMIT = 250_000
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Options of this command; a preset sets everything, an option beside it overrides that one setting."""
-    parser.add_argument("--preset", default=DEFAULT_PRESET, metavar="NAME", help=f"default {DEFAULT_PRESET}; see below")
+    parser.add_argument(
+        "--preset",
+        metavar="NAME",
+        help=f"see below; default {DEFAULT_PRESET}, or, to resume, the run folder's own settings",
+    )
     settings = parser.add_argument_group("settings of the preset that can be overridden")
     settings.add_argument("--layers", type=int, nargs="+", metavar="N", help="inputs, hidden layers ..., outputs")
-    settings.add_argument("--solver", choices=["surrogate", "ngspice"])
-    settings.add_argument("--dataset", choices=["mnist", "fashion-mnist"])
-    settings.add_argument("--epochs", type=int, metavar="N")
-    settings.add_argument("--batch-size", type=int, metavar="N")
+    settings.add_argument("--solver", choices=["surrogate", "ngspice"], help="what finds every equilibrium")
+    settings.add_argument("--dataset", choices=["mnist", "fashion-mnist"], help="what to train on")
+    settings.add_argument("--epochs", type=int, metavar="N", help="passes over the training images")
+    settings.add_argument("--batch-size", type=int, metavar="N", help="images an update")
     settings.add_argument("--limit", type=int, metavar="N", help="train on N random images an epoch")
-    settings.add_argument("--seed", type=int, metavar="N")
+    settings.add_argument("--seed", type=int, metavar="N", help="of conductances and of the order of images")
     settings.add_argument("--workers", type=int, metavar="N", help="ngspice processes")
     settings.add_argument("--on-failure", choices=["stop", "skip"], help="at a sample without a certified equilibrium")
     settings.add_argument("--threads", type=int, metavar="N", help="BLAS threads")
@@ -73,11 +78,20 @@ SETTINGS = (
 def run(arguments: argparse.Namespace) -> None:
     """Train, verify, report."""
     overrides = {name: getattr(arguments, name) for name in SETTINGS if getattr(arguments, name) is not None}
-    config = resolve(arguments.preset, overrides)
-    folder = arguments.output or Path("runs") / f"{Path(arguments.preset).stem}-{config.seed}"
+    preset = arguments.preset or _resumed_settings(arguments) or DEFAULT_PRESET
+    config = resolve(preset, overrides)
+    folder = arguments.output or Path("runs") / f"{Path(preset).stem}-{config.seed}"
+    if arguments.json is not None:
+        require_writable(arguments.json)
     finished, agreements = train_and_verify(config, folder, arguments.data_dir, arguments.resume)
     report(finished, agreements)
     options.write_json(arguments.json, finished.metrics)
+
+
+def _resumed_settings(arguments: argparse.Namespace) -> str | None:
+    """The settings a resumed run was started with, if it is there to go on with."""
+    settings = arguments.output / "config.toml" if arguments.resume and arguments.output else None
+    return str(settings) if settings and settings.exists() else None
 
 
 def train_and_verify(
@@ -99,7 +113,7 @@ def train_and_verify(
     console.say(f"verifying {folder / 'network.npz'} in ngspice: {VERIFIED_IMAGES} test images, free and nudged")
     agreements = [compare(finished.network, images, targets, beta, "norton", config.workers)]
     if sum(matrix.size for matrix in finished.network.conductances) <= FLAT_LIMIT:
-        console.say("verifying one image in the flat form, every resistor")
+        console.say("verifying one image in the flat form, every resistor (up to half a minute)")
         agreements.append(compare(finished.network, images[:1], targets[:1], beta, "flat"))
     add_agreement(finished, agreements)
     return finished, agreements

@@ -5,6 +5,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 from jaxtyping import Float
 
+from eqprop_analog.devices.law import require_finite
+
 Array = np.ndarray
 
 STAND_IN_RESISTANCE = 1e-6
@@ -66,6 +68,12 @@ class Clamp:
         """A clamp of 1 µΩ where this one is ideal: SPICE has no element of unbounded slope."""
         return self if self.on_resistance else replace(self, on_resistance=STAND_IN_RESISTANCE)
 
+    def __post_init__(self) -> None:
+        """Raise ValueError for what is no clamp."""
+        require_finite(rail=self.rail, on_resistance=self.on_resistance)
+        if self.on_resistance < 0:
+            raise ValueError(f"on_resistance must not be negative, got {self.on_resistance}")
+
     @property
     def spice(self) -> tuple[str, dict[str, float]]:
         """Subcircuit ``clamp`` with its on-resistance (ohms)."""
@@ -73,5 +81,5 @@ class Clamp:
 
     @property
     def options(self) -> dict[str, float]:
-        """None."""
-        return {}
+        """The stand-in needs an abstol (A): its slope turns the rounding of a node's voltage into this current."""
+        return {"abstol": max(1e-15, 1e-15 / self.in_spice().on_resistance)}

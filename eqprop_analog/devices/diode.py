@@ -6,6 +6,8 @@ import numpy as np
 from jaxtyping import Float
 from scipy.special import wrightomega
 
+from eqprop_analog.devices.law import require_finite, require_positive
+
 Array = np.ndarray
 
 # ngspice's constants (CODATA 2014). With the 2019 values the surrogate and ngspice part by 9e-8 V.
@@ -37,6 +39,14 @@ class NgspiceDiode:
     """Temperature of the junction and of its parameters, degrees Celsius."""
     gmin: float = 1e-12
     """Conductance that the simulator puts across every junction, siemens."""
+
+    def __post_init__(self) -> None:
+        """Raise ValueError for what is no diode."""
+        require_positive(saturation_current=self.saturation_current, emission=self.emission)
+        require_positive(**{"celsius above absolute zero": self.celsius + ZERO_CELSIUS})
+        require_finite(rail=self.rail, gmin=self.gmin)
+        if self.gmin < 0:
+            raise ValueError(f"gmin must not be negative, got {self.gmin}")
 
     @property
     def thermal_voltage(self) -> float:

@@ -1,5 +1,6 @@
 """What a constitutive law must give so that both the mathematics and SPICE can use it."""
 
+import math
 from typing import Protocol
 
 import numpy as np
@@ -54,3 +55,18 @@ class Law(Protocol):
     def options(self) -> dict[str, float]:
         """Simulator options that this law needs to be what it says."""
         ...
+
+
+def require_finite(**parameters: object) -> None:
+    """Raise ValueError, naming the parameter, for text, NaN and infinity."""
+    for name, value in parameters.items():
+        if not isinstance(value, int | float) or not math.isfinite(value):
+            raise ValueError(f"{name} must be a finite number, got {value!r}")
+
+
+def require_positive(**parameters: float) -> None:
+    """Raise ValueError, naming the parameter, for anything but a finite number above zero."""
+    require_finite(**parameters)
+    for name, value in parameters.items():
+        if value <= 0:
+            raise ValueError(f"{name} must be positive, got {value}")

@@ -77,10 +77,11 @@ def train_epoch(
     done = wrong = 0
     statuses: Counter[str] = Counter()
     for inputs, targets in batches:
-        phases = solver.solve_phases(network, inputs, rule.nudges(targets))
+        with np.errstate(all="ignore"):  # an equilibrium that overflows says so by its status
+            phases = solver.solve_phases(network, inputs, rule.nudges(targets))
         done += len(inputs)
         for phase in phases:
-            _count(phase if skip_failures else phase.require(), statuses)
+            _count(phase if skip_failures else _required(phase, done), statuses)
         good = np.all([phase.good for phase in phases], axis=0)
         if good.all():
             wrong += _learn(network, rule, inputs, targets, phases)
@@ -115,6 +116,13 @@ def evaluate(
     return Pass(wrong / max(len(images), 1), statuses)
 
 
+def _required(phase: Equilibrium, done: int) -> Equilibrium:
+    try:
+        return phase.require()
+    except UserError as error:
+        raise UserError(f"after {done} images: {error}; if training diverged, use smaller rates") from error
+
+
 def _learn(
     network: ResistiveNetwork,
     rule: Rule,
@@ -133,8 +141,11 @@ def _count(phase: Equilibrium, statuses: Counter[str]) -> None:
         statuses[status.name] += int((phase.status == status).sum())
 
 
+def predictions(outputs: Float[Array, "batch outputs"]) -> Int[Array, " batch"]:
+    """The largest output, or, of a single output, 1 above half the way and 0 below."""
+    return (outputs[:, 0] > 0.5).astype(int) if outputs.shape[1] == 1 else outputs.argmax(axis=1)
+
+
 def _mistakes(outputs: Float[Array, "batch outputs"], targets: Float[Array, "batch outputs"]) -> int:
-    """Wrong predictions: another largest output, or, of a single output, the other side of half the way."""
-    if outputs.shape[1] == 1:
-        return int(((outputs > 0.5) != (targets > 0.5)).sum())
-    return int((outputs.argmax(axis=1) != targets.argmax(axis=1)).sum())
+    """Wrong predictions."""
+    return int((predictions(outputs) != predictions(targets)).sum())

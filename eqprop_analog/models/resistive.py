@@ -4,7 +4,6 @@ Source: Kendall et al. 2020, arXiv 2006.01981; Scellier 2024, arXiv 2402.11674.
 """
 
 import json
-import zipfile
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -16,7 +15,7 @@ from numpy.typing import ArrayLike, DTypeLike
 
 from eqprop_analog.devices import LAWS, Law, NgspiceDiode
 from eqprop_analog.errors import UserError
-from eqprop_analog.files import replacing
+from eqprop_analog.files import UNREADABLE, arrays_of, real, replacing
 
 Array = np.ndarray
 Layers = tuple[Float[Array, "batch nodes"], ...]
@@ -68,10 +67,13 @@ class ResistiveNetwork:
             raise UserError(f"seed must be an integer of at least 0, got {seed!r}")
         rng = np.random.default_rng(seed)
         fan_in = [2 * sizes[0], *sizes[1:-1]]
-        conductances = tuple(
-            np.clip(_draw(rng, rows, columns), *conductance_window)
-            for rows, columns in zip(fan_in, sizes[1:], strict=True)
-        )
+        try:
+            conductances = tuple(
+                np.clip(_draw(rng, rows, columns), *conductance_window)
+                for rows, columns in zip(fan_in, sizes[1:], strict=True)
+            )
+        except (MemoryError, ValueError) as error:
+            raise UserError(f"layers: {list(sizes)} do not fit into memory ({error})") from error
         levels = [bias] * (len(sizes) - 1) if np.isscalar(bias) else list(bias)  # type: ignore[arg-type]
         if len(levels) != len(sizes) - 1:
             raise UserError(f"bias: expected one array for each of {len(sizes) - 1} layers, got {len(levels)}")
@@ -121,7 +123,8 @@ class ResistiveNetwork:
 
     def rows(self, inputs: Float[Array, "batch inputs"]) -> Float[Array, "batch rows"]:
         """Voltages of the input rows, +x then -x, volts."""
-        volts = self.input_gain * inputs
+        with np.errstate(over="ignore"):  # the circuit names the row that has no finite voltage
+            volts = self.input_gain * inputs
         return np.concatenate([volts, -volts], axis=1)
 
     def astype(self, dtype: DTypeLike) -> Self:
@@ -153,8 +156,8 @@ class ResistiveNetwork:
             raise UserError(f"conductance_window: expected 0 <= G_min < G_max in siemens, got ({low:g}, {high:g})")
         if len(self.amplifier_gain) != self.depth - 1:
             raise UserError(f"amplifier_gain: expected {self.depth - 1} values, got {len(self.amplifier_gain)}")
-        if not all(np.isfinite(gain) and gain > 0 for gain in self.amplifier_gain):
-            raise UserError(f"amplifier_gain: must be positive, got {list(self.amplifier_gain)}")
+        if not all(1e-9 <= gain <= 1e9 for gain in self.amplifier_gain):
+            raise UserError(f"amplifier_gain: must be positive, within 1e-9 and 1e9, got {list(self.amplifier_gain)}")
         if not (np.isfinite(self.input_gain) and self.input_gain > 0):
             raise UserError(f"input_gain: must be positive volts per unit of input, got {self.input_gain}")
         if self.conductances[0].shape[0] % 2:
@@ -164,9 +167,16 @@ class ResistiveNetwork:
                 raise UserError(f"crossbar {number}: expected {self.layers[number - 1]} rows, got {matrix.shape[0]}")
             if bias.shape != (matrix.shape[1],):
                 raise UserError(f"biases of layer {number}: expected shape ({matrix.shape[1]},), got {bias.shape}")
-            _require(np.isfinite(matrix), f"crossbar {number}: conductance not finite")
-            _require(matrix >= 0, f"crossbar {number}: negative conductance")
-            _require(np.isfinite(bias)[None, :], f"layer {number}: bias current not finite")
+            self._require(np.isfinite(matrix), number, "conductance is not finite")
+            self._require(matrix >= 0, number, "conductance is negative")
+            self._require(np.isfinite(bias)[None, :], number, "bias current is not finite")
+
+    def _require(self, good: Array, layer: int, what: str) -> None:
+        if not good.all():
+            row, column = np.argwhere(~good)[0].tolist()
+            raise UserError(
+                f"net {self.node_name(layer, column)}: {what} (row {row}, column {column} of layer {layer})"
+            )
 
     def energy(self, inputs: Float[Array, "batch inputs"], voltages: Layers) -> Float[Array, " batch"]:
         """E of each sample, watts (up to the constants of the co-contents)."""
@@ -241,13 +251,13 @@ class ResistiveNetwork:
     def load(cls, path: str | Path) -> Self:
         """Read a network written by ``save``; UserError if the file is not one."""
         try:
-            with np.load(path, allow_pickle=False) as file:
+            with arrays_of(Path(path)) as file:
                 description = json.loads(str(file["description"]))
                 if description["format"] != FORMAT:
                     raise UserError(f'{path}: expected format "{FORMAT}", got "{description["format"]}"')
                 depth = sum(name.startswith("conductance_") for name in file.files)
-                conductances = tuple(file[f"conductance_{l}"].astype(float) for l in range(1, depth + 1))
-                biases = tuple(file[f"bias_{l}"].astype(float) for l in range(1, depth + 1))
+                conductances = tuple(real(file[f"conductance_{l}"]) for l in range(1, depth + 1))
+                biases = tuple(real(file[f"bias_{l}"]) for l in range(1, depth + 1))
             diode = description["diode"]
             network = cls(
                 conductances,
@@ -262,16 +272,7 @@ class ResistiveNetwork:
             raise UserError(f"{path}: no such network file") from error
         except UserError:
             raise
-        except (
-            OSError,
-            ValueError,
-            KeyError,
-            TypeError,
-            AttributeError,
-            IndexError,
-            EOFError,
-            zipfile.BadZipFile,
-        ) as error:
+        except UNREADABLE as error:
             raise UserError(f"{path}: not a network file, or a damaged one ({error})") from error
         return network
 
@@ -295,9 +296,3 @@ def _draw(rng: np.random.Generator, rows: int, columns: int) -> Float[Array, "ro
     while (empty := ~matrix.any(axis=0)).any():
         matrix[:, empty] = np.maximum(0.0, rng.uniform(-bound, bound, (rows, int(empty.sum()))))
     return matrix
-
-
-def _require(good: Array, what: str) -> None:
-    if not good.all():
-        row, column = np.argwhere(~good)[0]
-        raise UserError(f"{what} at row {row}, column {column}")

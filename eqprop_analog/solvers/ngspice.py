@@ -1,6 +1,7 @@
 """ngspice: the same equilibria, measured in the circuit simulator."""
 
 import logging
+import os
 import weakref
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Executor, Future
@@ -191,8 +192,10 @@ class NgspiceSolver:
     def _submit(self, *task: Any) -> "Future[Any]":
         if self._executor is not None:
             return self._executor.submit(*task)
+        if self._pool is not None and not self._pool.active:  # it breaks when all its workers die at once
+            self.close()
         if self._pool is None:
-            self._pool = process_pool(self.workers)
+            self._pool = process_pool(min(self.workers, os.cpu_count() or 1))
             weakref.finalize(self, _stop, self._pool)
         function, *arguments = task
         future: Future[Any] = self._pool.schedule(function, args=arguments, timeout=self.time_limit)

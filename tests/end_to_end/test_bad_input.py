@@ -308,9 +308,9 @@ class TestNetworkFiles:
     @pytest.mark.parametrize(
         ("changes", "words"),
         [
-            pytest.param({"conductance_2": np.full((6, 2), -1e-9)}, "negative conductance at row 0", id="negative"),
-            pytest.param({"conductance_1": np.full((8, 6), np.nan)}, "conductance not finite", id="nan"),
-            pytest.param({"conductance_1": np.full((8, 6), np.inf)}, "conductance not finite", id="infinite"),
+            pytest.param({"conductance_2": np.full((6, 2), -1e-9)}, "net o_0: conductance is negative", id="negative"),
+            pytest.param({"conductance_1": np.full((8, 6), np.nan)}, "conductance is not finite", id="nan"),
+            pytest.param({"conductance_1": np.full((8, 6), np.inf)}, "conductance is not finite", id="infinite"),
             pytest.param({"conductance_1": np.zeros((8, 6))}, "net h1_0", id="nothing-drives-a-node"),
             pytest.param({"conductance_1": np.ones((7, 6))}, "even number of rows", id="odd-rows"),
             pytest.param({"conductance_2": np.ones((5, 2))}, "crossbar 2: expected 6 rows, got 5", id="rows"),
@@ -321,7 +321,7 @@ class TestNetworkFiles:
             pytest.param({"conductance_1": None}, "damaged", id="no-crossbar-1"),
             pytest.param({"bias_2": None}, "damaged", id="no-bias"),
             pytest.param({"bias_1": np.zeros(5)}, "biases of layer 1", id="bias-shape"),
-            pytest.param({"bias_1": np.full(6, np.nan)}, "bias current not finite", id="bias-nan"),
+            pytest.param({"bias_1": np.full(6, np.nan)}, "bias current is not finite", id="bias-nan"),
             pytest.param(
                 {"format": "eqprop-analog resistive network 99"}, 'expected format ".* 1", got ".* 99"', id="version"
             ),

@@ -21,7 +21,7 @@ import pytest
 
 from eqprop_analog import Nudge, ResistiveNetwork, SurrogateSolver, cli
 from eqprop_analog.cli import train as train_command
-from eqprop_analog.config import resolve
+from eqprop_analog.config import DEFAULT_PRESET, resolve
 
 REPOSITORY = Path(__file__).parents[2]
 COMMANDS = [module.__name__.rpartition(".")[2] for module in cli.COMMANDS]
@@ -58,7 +58,10 @@ class TestHelp:
             arguments = cli.parser().parse_args([module.__name__.rpartition(".")[2], *shlex.split(example)])
             if module is train_command:
                 given = {name: getattr(arguments, name) for name in train_command.SETTINGS}
-                resolve(arguments.preset, {name: value for name, value in given.items() if value is not None})
+                resolve(
+                    arguments.preset or DEFAULT_PRESET,
+                    {name: value for name, value in given.items() if value is not None},
+                )
 
     def test_commands_of_the_readme_can_be_typed(self):
         names = {
