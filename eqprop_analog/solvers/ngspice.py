@@ -1,18 +1,14 @@
 """ngspice: the same equilibria, measured in the circuit simulator."""
 
 import logging
-import os
-import weakref
 from collections.abc import Mapping, Sequence
-from concurrent.futures import Executor, Future
+from concurrent.futures import Executor
 from concurrent.futures import TimeoutError as TimeLimitExceeded
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
 from numpy.typing import ArrayLike
-from pebble import ProcessPool
 
 from eqprop_analog.circuit import compile_network, sweep_netlist
 from eqprop_analog.circuit.resistive import Form
@@ -22,7 +18,7 @@ from eqprop_analog.models import NodalEquations, ResistiveNetwork
 from eqprop_analog.nudging import Nudge
 from eqprop_analog.solvers import libngspice
 from eqprop_analog.solvers.surrogate import SurrogateSolver, excess
-from eqprop_analog.solvers.workers import process_pool
+from eqprop_analog.solvers.workers import WorkerLostError, Workers
 
 Array = np.ndarray
 log = logging.getLogger(__name__)
@@ -34,10 +30,6 @@ RUNAWAY = 1e3
 """Voltages beyond this multiple of everything that drives the circuit, amplified, are no equilibrium of it."""
 SAMPLES_PER_SWEEP = 50
 """Longer sweeps gain nothing: from 50 samples on, an equilibrium costs the same."""
-TRIES = 4
-"""A netlist that takes its worker down this often is to blame itself."""
-GRACE = 5.0
-"""Seconds that workers have to leave by themselves when the solver is closed."""
 
 
 @dataclass(frozen=True)
@@ -83,8 +75,7 @@ class NgspiceSolver:
         self.workers = workers
         self.form: Form = form
         self.time_limit = time_limit
-        self._executor = executor
-        self._pool: ProcessPool | None = None
+        self._work = Workers(workers, time_limit, executor)
 
     def solve(
         self,
@@ -118,13 +109,11 @@ class NgspiceSolver:
 
     def start(self) -> int:
         """Start the workers now, wait until one has libngspice loaded, and return its major version."""
-        return int(self._submit(libngspice.load).result())
+        return int(self._work.result(self._work.submit(libngspice.load)))
 
     def close(self) -> None:
         """Stop the workers; the next solve starts new ones."""
-        if self._pool is not None:
-            _stop(self._pool)
-            self._pool = None
+        self._work.close()
 
     def _phases(
         self,
@@ -165,12 +154,16 @@ class NgspiceSolver:
         jobs = []
         for chunk in np.array_split(samples, pieces):
             netlist, probes, points = self._netlist(rung, [each.select(chunk) for each in equations], inputs[chunk])
-            arguments = (libngspice.sweep, netlist, probes, points)
-            jobs.append((chunk, arguments, self._submit(*arguments)))
+            jobs.append((chunk, self._work.submit(libngspice.sweep, netlist, probes, points)))
         splits = np.cumsum(equations[0].network.layers[1:-1]).tolist()
-        for chunk, arguments, future in jobs:
-            result = self._collect(arguments, future)
-            if result is None:
+        for chunk, job in jobs:
+            try:
+                result = self._work.result(job, expected=(libngspice.SimulationError, UserError))
+            except (libngspice.SimulationError, WorkerLostError) as error:
+                log.warning("ngspice: %s", error)
+                continue
+            except TimeLimitExceeded:
+                log.warning("ngspice did not finish within %g s", self.time_limit)
                 continue
             for phase, layers in enumerate(voltages):
                 for layer, v in zip(layers, np.split(result[phase :: len(voltages)], splits, axis=1), strict=True):
@@ -189,37 +182,6 @@ class NgspiceSolver:
             guess = np.concatenate(free.voltages, axis=1)[0]
         return sweep_netlist(circuit, rung.options, guess), circuit.probes, circuit.points
 
-    def _submit(self, *task: Any) -> "Future[Any]":
-        if self._executor is not None:
-            return self._executor.submit(*task)
-        if self._pool is not None and not self._pool.active:  # it breaks when all its workers die at once
-            self.close()
-        if self._pool is None:
-            self._pool = process_pool(min(self.workers, os.cpu_count() or 1))
-            weakref.finalize(self, _stop, self._pool)
-        function, *arguments = task
-        future: Future[Any] = self._pool.schedule(function, args=arguments, timeout=self.time_limit)
-        return future
-
-    def _collect(self, task: tuple[Any, ...], future: "Future[Any]") -> Float[Array, "points nodes"] | None:
-        """The sweep's voltages, or None, with the reason in the log. A worker that died costs one more try of the same."""
-        for attempt in range(TRIES):
-            if attempt:
-                future = self._submit(*task)
-            try:
-                return np.asarray(future.result(timeout=self.time_limit))
-            except TimeLimitExceeded:
-                log.warning("ngspice did not finish within %g s", self.time_limit)
-                return None
-            except libngspice.SimulationError as error:
-                log.warning("ngspice: %s", error)
-                return None
-            except UserError:
-                raise
-            except Exception as error:  # noqa: BLE001 - every executor has its own name for a worker that died
-                log.warning("an ngspice worker was lost (%s: %s)", type(error).__name__, error)
-        return None
-
 
 def _certified(equations: NodalEquations, voltages: tuple[Array, ...], nudge: Nudge | None) -> Equilibrium:
     """Voltages with the KCL residual and the status that the network's own equations give them."""
@@ -237,13 +199,3 @@ def _certified(equations: NodalEquations, voltages: tuple[Array, ...], nudge: Nu
 
 def _all_good(phases: Sequence[Equilibrium]) -> Bool[Array, " batch"]:
     return np.asarray(np.all([phase.good for phase in phases], axis=0))
-
-
-def _stop(pool: ProcessPool) -> None:
-    """Let the workers finish and leave; end those that do not."""
-    pool.close()  # type: ignore[no-untyped-call]
-    try:
-        pool.join(GRACE)
-    except TimeLimitExceeded:
-        pool.stop()  # type: ignore[no-untyped-call]
-        pool.join()

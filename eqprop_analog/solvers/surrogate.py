@@ -18,7 +18,7 @@ Array = np.ndarray
 
 TOLERANCE = {np.dtype(np.float64): 1e-13, np.dtype(np.float32): 1e-5}
 """Default bound by precision, about a hundred roundings."""
-STEP_LENGTHS = (1.0, 0.5, 0.25, 0.1, 0.03, 0.01)
+STEP_LENGTHS = tuple(4.0**-k for k in range(9))
 """Parts of a Newton step that are tried where the whole does not halve the error."""
 CHUNK_ELEMENTS = 2**24
 """Matrix elements that one batch of Newton steps may hold."""

@@ -1,14 +1,30 @@
 """Worker processes for code that may take its process down with it (libngspice does): restarted when they die or hang."""
 
+import contextlib
+import logging
 import multiprocessing.spawn
+import os
 import threading
+import weakref
+from concurrent.futures import Executor, Future
+from concurrent.futures import TimeoutError as TimeLimitExceeded
+from dataclasses import dataclass
 from multiprocessing.context import SpawnContext, SpawnProcess
 from multiprocessing.popen_spawn_posix import Popen
 from multiprocessing.process import BaseProcess
 from typing import Any
 from unittest import mock
 
-from pebble import ProcessPool
+from pebble import CONSTS, ProcessPool
+
+log = logging.getLogger(__name__)
+
+TRIES = 8
+"""A task that takes its worker down this often is to blame itself."""
+GRACE = 5.0
+"""Seconds that workers have to leave by themselves."""
+LOCK_TIMEOUT = 2.0
+"""Seconds that pebble waits for a lock which a killed worker may have taken with it (its own default is a minute)."""
 
 _START = threading.Lock()
 _preparation = multiprocessing.spawn.get_preparation_data
@@ -32,4 +48,81 @@ class _Context(SpawnContext):
 
 def process_pool(workers: int) -> ProcessPool:
     """A pebble pool of fresh (spawned) processes; a task that dies or runs out of time costs its worker, not the pool."""
+    CONSTS.channel_lock_timeout = LOCK_TIMEOUT
     return ProcessPool(max_workers=workers, context=_Context())
+
+
+class WorkerLostError(RuntimeError):
+    """Every worker that was given a task died over it."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """A task on its way."""
+
+    task: tuple[Any, ...]
+    """The function and its arguments."""
+    future: "Future[Any]"
+    pool: ProcessPool | None
+    """The pool that has it; None for an executor of the caller's."""
+
+
+class Workers:
+    """Processes of our own, or any executor; a task whose worker is lost is given out again, the same to the bit."""
+
+    def __init__(self, count: int, time_limit: float, executor: Executor | None = None) -> None:
+        """Up to ``count`` processes, no more than processors, started at the first task; ``time_limit`` in seconds."""
+        self._count = min(count, os.cpu_count() or 1)
+        self._time_limit = time_limit
+        self._executor = executor
+        self._pool: ProcessPool | None = None
+
+    def submit(self, *task: Any) -> Job:
+        """Give out a function with its arguments."""
+        if self._executor is not None:
+            return Job(task, self._executor.submit(*task), None)
+        function, *arguments = task
+        while True:
+            if self._pool is None:
+                self._pool = process_pool(self._count)
+                weakref.finalize(self, _stop, self._pool)
+            try:
+                return Job(task, self._pool.schedule(function, args=arguments, timeout=self._time_limit), self._pool)
+            except RuntimeError as error:  # pebble gives up a pool when a worker dies that has no task
+                log.warning("the workers are replaced (%s)", error)
+                self.close(grace=0)
+
+    def result(self, job: Job, expected: tuple[type[Exception], ...] = ()) -> Any:
+        """What the task returned. Raises its own ``expected`` errors, TimeoutError, and WorkerLostError after TRIES workers."""
+        for _ in range(TRIES):
+            try:
+                return job.future.result(timeout=self._time_limit)
+            except TimeLimitExceeded:
+                raise
+            except Exception as error:
+                if isinstance(error, expected):
+                    raise
+                # Every executor has its own name for a worker that died.
+                log.warning("a worker was lost (%s: %s)", type(error).__name__, error)
+                lost = error
+            # A worker that is killed may take the pool's locks with it, so the pool is replaced whole.
+            if job.pool is not None and job.pool is self._pool:
+                self.close(grace=0)
+            job = self.submit(*job.task)
+        raise WorkerLostError(f"{TRIES} workers were lost over one task, the last by {lost}") from lost
+
+    def close(self, grace: float = GRACE) -> None:
+        """Stop the processes, after up to ``grace`` seconds for what they are doing; the next task starts new ones."""
+        if self._pool is not None:
+            _stop(self._pool, grace)
+            self._pool = None
+
+
+def _stop(pool: ProcessPool, grace: float = GRACE) -> None:
+    if grace and pool.active:
+        pool.close()  # type: ignore[no-untyped-call]
+        with contextlib.suppress(TimeLimitExceeded):
+            pool.join(grace)
+            return
+    pool.stop()  # type: ignore[no-untyped-call]
+    pool.join()

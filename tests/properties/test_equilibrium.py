@@ -120,6 +120,7 @@ def net_currents(
 @example(problem=Problem(1186, (2, 2, 5), NgspiceDiode(), 1.0))
 @example(problem=Problem(870, (1, 3, 1, 1, 4), Clamp(), 7.0))
 @example(problem=Problem(617, (1, 1, 2, 1), Clamp(rail=-0.3), 3.0))
+@example(problem=Problem(51478, (1, 1, 3, 4), Clamp(rail=-0.3), 3.0))
 @example(problem=Problem(678, (3, 1, 4, 6), Clamp(on_resistance=1e-6), 1.0))
 def test_solver_converges_and_converged_means_kirchhoffs_law_holds_at_every_node(random_network, problem):
     """Each node's net current changes sign within 1e-12 of the largest voltage."""

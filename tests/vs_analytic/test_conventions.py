@@ -120,3 +120,9 @@ def test_gradient_is_the_mean_over_the_batch():
 
     single = [gradient(slice(k, k + 1)) for k in (0, 1)]
     np.testing.assert_allclose(gradient(slice(None)), np.mean(single, axis=0), rtol=1e-6)
+
+
+def test_thermal_voltage_is_by_ngspices_constants():
+    """CODATA 2014 and 0 °C = 273.15 K (design.md, section 4); the 2019 values would part from ngspice by 9e-8 V."""
+    expected = 1.5 * 1.38064852e-23 * 300.15 / 1.6021766208e-19
+    assert NgspiceDiode(emission=1.5, celsius=27.0).thermal_voltage == pytest.approx(expected, rel=1e-15)

@@ -4,7 +4,6 @@ import logging
 import os
 import random
 import signal
-import subprocess
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, Future
@@ -100,7 +99,7 @@ def test_every_rung_differs_from_the_one_before(tampering, case):
     solver = tampering(refuse)
     free = solver.solve(network, inputs)
     assert set(free.status) == {Status.SIMULATOR_FAILED}
-    netlists = solver._executor.netlists
+    netlists = solver._work._executor.netlists
     assert len(netlists) == 1 + len(inputs) * (len(LADDER) - 1)
     last = netlists[-1]
     assert "gminsteps=20" in last
@@ -160,7 +159,7 @@ def test_workers_killed_at_random_leave_the_same_weights():
     try:
         train_epoch(undisturbed, solver, rule, batches)
         stop, kills = threading.Event(), []
-        killer = threading.Thread(target=_kill_children, args=(stop, kills))
+        killer = threading.Thread(target=_kill_workers, args=(solver, stop, kills))
         killer.start()
         try:
             train_epoch(disturbed, solver, rule, batches)
@@ -174,13 +173,10 @@ def test_workers_killed_at_random_leave_the_same_weights():
         np.testing.assert_array_equal(a, b)
 
 
-def _kill_children(stop: threading.Event, kills: list[int]) -> None:
+def _kill_workers(solver: NgspiceSolver, stop: threading.Event, kills: list[int]) -> None:
     rng = random.Random(0)
     while not stop.wait(0.02 + 0.1 * rng.random()) and len(kills) < 5:
-        listing = subprocess.run(
-            ["ps", "-o", "pid=,args=", "--ppid", str(os.getpid())], capture_output=True, text=True, check=False
-        ).stdout
-        workers = [int(line.split()[0]) for line in listing.splitlines() if "spawn_main" in line]
+        workers = list(solver._work._pool._pool_manager.worker_manager.workers)
         if workers:
             victim = rng.choice(workers)
             os.kill(victim, signal.SIGKILL)

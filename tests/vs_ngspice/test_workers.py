@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from dataclasses import replace
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ import pytest
 from eqprop_analog import Equilibrium, NgspiceSolver, Nudge, ResistiveNetwork, Status, SurrogateSolver, UserError
 from eqprop_analog.circuit import netlist
 from eqprop_analog.solvers import ngspice as ngspice_module
+from eqprop_analog.solvers import workers as workers_module
 
 INPUTS = np.random.default_rng(8).uniform(-1, 1, (6, 3))
 LOGGER = "eqprop_analog.solvers.ngspice"
@@ -36,7 +38,7 @@ def assert_solved(found: Equilibrium, net: ResistiveNetwork, inputs: np.ndarray 
 def one_rung(monkeypatch: pytest.MonkeyPatch) -> None:
     """Samples are asked for in one way, and a worker that was lost is replaced once."""
     monkeypatch.setattr(ngspice_module, "LADDER", ngspice_module.LADDER[:1])
-    monkeypatch.setattr(ngspice_module, "TRIES", 2)
+    monkeypatch.setattr(workers_module, "TRIES", 2)
 
 
 @pytest.fixture
@@ -56,9 +58,11 @@ def test_libngspice_is_never_loaded_into_the_users_process(ngspice: NgspiceSolve
     assert "libngspice" not in Path("/proc/self/maps").read_text()
 
 
-def test_a_worker_killed_before_a_solve_costs_nothing(solver: NgspiceSolver) -> None:
+@pytest.mark.parametrize("seconds", [0.0, 0.5], ids=["just before", "long before"])
+def test_a_worker_killed_before_a_solve_costs_nothing(seconds: float, solver: NgspiceSolver) -> None:
     solver.start()
-    kill(solver._submit(os.getpid).result())
+    kill(solver._work.submit(os.getpid).future.result())
+    time.sleep(seconds)  # in which the pool notices, or does not
     assert_solved(solver.solve(network(), INPUTS), network())
     assert_solved(solver.solve(network(), INPUTS), network())
 
@@ -66,13 +70,15 @@ def test_a_worker_killed_before_a_solve_costs_nothing(solver: NgspiceSolver) -> 
 def test_a_worker_that_dies_at_a_sweep_costs_one_retry(
     solver: NgspiceSolver, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    submit, tasks = solver._submit, []
+    submit, tasks = solver._work.submit, []
 
     def dying(*task: Any) -> Any:
         tasks.append(task)
-        return submit(signal.raise_signal, signal.SIGKILL) if len(tasks) == 1 else submit(*task)
+        if len(tasks) > 1:
+            return submit(*task)
+        return replace(submit(signal.raise_signal, signal.SIGKILL), task=task)
 
-    monkeypatch.setattr(solver, "_submit", dying)
+    monkeypatch.setattr(solver._work, "submit", dying)
     assert_solved(solver.solve(network(), INPUTS), network())
     assert len(tasks) == 2
     assert tasks[0] == tasks[1]
@@ -86,7 +92,7 @@ def test_a_worker_killed_in_the_middle_of_its_sweep_costs_one_retry() -> None:
     solver = NgspiceSolver(workers=2)
     try:
         solver.start()
-        pid = solver._submit(os.getpid).result()
+        pid = solver._work.submit(os.getpid).future.result()
         before = ticks(pid)
         with ThreadPoolExecutor(1) as thread:
             found = thread.submit(solver.solve, net, inputs)
@@ -108,9 +114,9 @@ def ticks(pid: int) -> int:
 def test_workers_that_always_die_leave_a_status_and_the_users_process(
     one_rung: None, solver: NgspiceSolver, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    submit = solver._submit
+    submit = solver._work.submit
     with monkeypatch.context() as patch:
-        patch.setattr(solver, "_submit", lambda *task: submit(signal.raise_signal, signal.SIGKILL))
+        patch.setattr(solver._work, "submit", lambda *task: submit(signal.raise_signal, signal.SIGKILL))
         found = solver.solve(network(), INPUTS[:1])
     assert found.status.tolist() == [Status.SIMULATOR_FAILED]
     assert np.isnan(found.outputs).all()
