@@ -55,8 +55,11 @@ def series(values: Float[Array, " points"]) -> str:
     numbers = values.tolist()
     if numbers.count(numbers[0]) == len(numbers):
         return repr(numbers[0])
-    knots: list[float] = [0] * (2 * len(numbers))
-    knots[::2], knots[1::2] = range(len(numbers)), numbers
+    turns = np.ones(len(numbers), bool)  # a knot between two of its own value says nothing
+    turns[1:-1] = (values[1:-1] != values[:-2]) | (values[1:-1] != values[2:])
+    points = np.flatnonzero(turns).tolist()
+    knots: list[float] = [0] * (2 * len(points))
+    knots[::2], knots[1::2] = points, values[turns].tolist()
     return f"pwl(V({POINT}),{repr(knots)[1:-1].replace(' ', '')})"
 
 
