@@ -14,7 +14,7 @@ from eqprop_analog.models import ResistiveNetwork
 
 FORMAT = "eqprop-analog checkpoint 1"
 FREE_TO_CHANGE = {"epochs", "workers", "threads", "on_failure", "description"}
-"""Settings that a resumed run may have otherwise: the number of epochs, and what only decides how it is computed."""
+"""Settings that a resumed run may have otherwise. None of them enters the mathematics of what is already computed."""
 
 
 @dataclass(frozen=True)

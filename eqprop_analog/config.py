@@ -88,6 +88,8 @@ class TrainConfig(BaseModel):
             raise ValueError('cost: a conductance can only nudge by the squared error; set kind="current" for others')
         if self.solver == "ngspice" and self.precision == "float32":
             raise ValueError('precision: ngspice computes in float64; set precision = "float64"')
+        if self.solver == "ngspice" and self.sweeps is not None:
+            raise ValueError("sweeps: ngspice always converges; leave sweeps out")
         return self
 
     def network(self) -> ResistiveNetwork:

@@ -15,9 +15,9 @@ Array = np.ndarray
 class Status(Enum):
     """Why a solver stopped; the value says what it means and what to try."""
 
-    CONVERGED = "the KCL residual is below the asked bound at every node"
+    CONVERGED = "every node is within the asked tolerance of the voltage that satisfies Kirchhoff's current law"
     TRUNCATED = "stopped after the fixed number of sweeps that was asked for, as published recipes do"
-    STALLED = "the KCL residual is above the asked bound after the last iteration; allow more, or loosen the tolerance"
+    STALLED = "a node is off Kirchhoff's current law after the last iteration; allow more, or loosen the tolerance"
     OUT_OF_BOUNDS = "a node is beyond what the sources could drive it to; look for a floating part or a reversed diode"
     SIMULATOR_FAILED = "the simulator gave no voltages for this sample; its own message is in the solver's log"
 

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -54,7 +54,7 @@ def train(config: TrainConfig, dataset: Dataset, folder: Path, resume: bool, sta
     ``resume`` goes on from the folder's checkpoint, to the same bits as if it had never stopped. Raises UserError for a
     folder that holds a run already, or cannot be written, and for data that do not fit the layers.
     """
-    _require_fit(config, dataset)
+    require_fit(config.layers, dataset)
     checkpoint_path = folder / "checkpoint.npz"
     if resume:
         checkpoint = Checkpoint.load(checkpoint_path, config)
@@ -182,7 +182,7 @@ def _metrics(config: TrainConfig, history: list[dict[str, Any]]) -> dict[str, An
         "train_error": last["train_error"],
         "history": history,
         "samples_per_second": sum(epoch["samples"] for epoch in history) / seconds,
-        "peak_memory_bytes": _peak_memory(),
+        "peak_memory_bytes": _peak_memory(config.workers if config.solver == "ngspice" else 0),
         "statuses": dict(statuses),
         "config": config.model_dump(mode="json"),
         "seed": config.seed,
@@ -197,13 +197,15 @@ def versions() -> dict[str, str]:
     try:
         text = subprocess.run(["ngspice", "--version"], capture_output=True, text=True, check=False, timeout=30).stdout
         result["ngspice"] = next((word for word in text.split() if word.startswith("ngspice-")), "unknown")
-    except OSError:
+    except (OSError, subprocess.TimeoutExpired):
         result["ngspice"] = "not installed"
     return result
 
 
-def _peak_memory() -> int:
+def _peak_memory(workers: int) -> int:
+    """Of this process, and of the largest of its workers for each that was asked for, bytes."""
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    peak += workers * resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
     return peak if sys.platform == "darwin" else 1024 * peak
 
 
@@ -213,11 +215,10 @@ def _training_solver(config: TrainConfig) -> SurrogateSolver | NgspiceSolver:
     return SurrogateSolver(sweeps=config.sweeps, check_residual=False)
 
 
-def _require_fit(config: TrainConfig, dataset: Dataset) -> None:
+def require_fit(layers: Sequence[int], dataset: Dataset) -> None:
+    """Raise UserError unless a network of these layers has the data set's inputs and one output a class."""
     pixels, classes = dataset.train_images.shape[1], int(dataset.train_labels.max()) + 1
-    if config.layers[0] != pixels or config.layers[-1] != classes:
+    if layers[0] != pixels or layers[-1] != classes:
         raise UserError(
-            f"layers: {dataset.name} needs {pixels} inputs and {classes} outputs, got {config.layers[0]} and {config.layers[-1]}"
+            f"layers: {dataset.name} needs {pixels} inputs and {classes} outputs, got {layers[0]} and {layers[-1]}"
         )
-    if config.epochs < 1:
-        raise UserError("epochs: expected at least 1")

@@ -17,6 +17,12 @@ from eqprop_analog.solvers import NgspiceSolver, SurrogateSolver
 Array = np.ndarray
 
 
+LARGEST_DIFFERENCE = 1e-9
+"""Volts, for the surrogate and the circuit to be called the same thing."""
+LARGEST_GRADIENT_DIFFERENCE = 1e-6
+"""Of the layer's largest."""
+
+
 @dataclass(frozen=True)
 class Agreement:
     """How surrogate and ngspice compare on some samples, in the free phase and under nudges of +β and -β."""
@@ -47,13 +53,22 @@ class Agreement:
     """ngspice's equilibria: free, +β, -β."""
 
     @property
+    def met(self) -> bool:
+        """Whether voltages, gradients and predictions agree within the stated bounds."""
+        return (
+            self.relative_difference <= LARGEST_DIFFERENCE
+            and self.gradient_difference <= LARGEST_GRADIENT_DIFFERENCE
+            and self.same_predictions
+        )
+
+    @property
     def equilibria(self) -> int:
         """How many equilibria each solver found."""
         return 3 * self.samples
 
     def figures(self) -> dict[str, object]:
         """Every figure, for JSON."""
-        return {item.name: getattr(self, item.name) for item in fields(self) if item.repr}
+        return {item.name: getattr(self, item.name) for item in fields(self) if item.repr} | {"met": self.met}
 
 
 def compare(

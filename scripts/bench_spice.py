@@ -44,9 +44,21 @@ class Case:
         self.targets = np.eye(10)[rng.integers(0, 10, samples)]
         self.beta = BETA_SHARE * self.network.stiffness_bound()
         self.nudges = [Nudge(self.targets, self.beta), Nudge(self.targets, -self.beta)]
-        phases = SurrogateSolver().solve_phases(self.network, self.inputs, self.nudges)
-        self.voltages = np.stack([np.concatenate(phase.voltages, axis=1) for phase in phases], axis=1)
+        self.voltages = self.by_surrogate()
         self.injections = [None, (self.beta, self.beta * self.targets), (-self.beta, -self.beta * self.targets)]
+
+    def by_surrogate(self) -> np.ndarray:
+        """The surrogate's voltages under the case's nudges."""
+        phases = SurrogateSolver().solve_phases(self.network, self.inputs, self.nudges)
+        return np.stack([np.concatenate(phase.voltages, axis=1) for phase in phases], axis=1)
+
+    def with_currents(self) -> "Case":
+        """The same nudged by the constant currents of the cross-entropy, which depend on the free voltages."""
+        part = self.some(len(self.inputs))
+        amperes = self.beta * 1.0  # V times S
+        part.nudges = [Nudge(self.targets, sign * amperes, "current", "cross-entropy") for sign in (1, -1)]
+        part.voltages = part.by_surrogate()
+        return part
 
     def some(self, samples: int) -> "Case":
         """The same with the first samples alone."""
@@ -156,18 +168,17 @@ METHODS: dict[str, tuple[Callable[[Case], np.ndarray], int]] = {
 }
 
 
-def milliseconds(method: Callable[[Case], np.ndarray], case: Case, repeats: int) -> float:
+def milliseconds(method: Callable[[Case], np.ndarray], case: Case, repeats: int, *, warm_up: bool = True) -> float:
     """Median milliseconds an equilibrium; SystemExit if the voltages are not the surrogate's."""
     times = []
-    for _ in range(repeats + 1):
+    for _ in range(repeats + warm_up):
         begin = time.perf_counter()
         voltages = method(case)
         times.append(time.perf_counter() - begin)
         difference = float(np.abs(voltages - case.voltages).max())
         if not difference <= AGREEMENT:
             raise SystemExit(f"{method.__name__}: voltages differ from the surrogate's by {difference:.1e} V")
-    warm = times[1:] if repeats > 1 else times
-    return 1e3 * statistics.median(warm) / voltages.shape[0] / voltages.shape[1]
+    return 1e3 * statistics.median(times[warm_up:]) / voltages.shape[0] / voltages.shape[1]
 
 
 def main() -> None:
@@ -184,8 +195,7 @@ def main() -> None:
     for name, (method, samples) in METHODS.items():
         if options.quick and method is flat_in_pyspice:
             continue
-        repeats = 2 if method is flat_in_pyspice else options.repeats
-        found[name] = milliseconds(method, case.some(samples), repeats)
+        found[name] = milliseconds(method, case.some(samples), options.repeats, warm_up=samples > 1)
     best = found["(iii) Norton form, one .dc sweep"]
     console.table(
         "784x2-100-10, free and both nudges, one process",
@@ -208,7 +218,13 @@ def main() -> None:
     columns = ["workers", *map(str, by_workers)]
     rows = [["ms an equilibrium", *(f"{v:.3g}" for v in by_workers.values())]]
     console.table("NgspiceSolver, 100 samples, certification included, wall time", columns, rows)
-    figures |= {"batch": by_batch, "hidden": by_size, "workers": by_workers}
+    by_nudge = {
+        "conductances, one sweep": by_workers[1],
+        "cross-entropy currents, two sweeps": _solver_milliseconds(case.some(100).with_currents(), 1, options.repeats),
+    }
+    rows = [[name, f"{value:.3g}"] for name, value in by_nudge.items()]
+    console.table("The same by nudge, one worker", ["nudge", "ms an equilibrium"], rows)
+    figures |= {"batch": by_batch, "hidden": by_size, "workers": by_workers, "nudge": by_nudge}
     if options.json:
         write_text(options.json, json.dumps(figures, indent=2) + "\n")
 

@@ -307,7 +307,7 @@ class Amplifiers:
 
     def lines(self) -> Iterable[str]:
         """X elements."""
-        return (f"{name} {node} {drive} amplifier gain={self.gain!r}" for name, (node, drive) in self.devices())
+        return (f"{name} {node} {drive} amplifier gain={float(self.gain)!r}" for name, (node, drive) in self.devices())
 
     def check(self) -> None:
         """A gain that can be divided by."""

@@ -58,7 +58,7 @@ def compile_network(
     rail = network.diode.rail
     if network.depth > 1:
         rails = VoltageSources(("rail_p", "rail_n"), np.array([[rail, -rail]]))
-        sections.append(Section(f"bias rails: excitatory nodes +{rail:g} V, inhibitory nodes -{rail:g} V", (rails,)))
+        sections.append(Section(f"bias rails: excitatory nodes {rail:+g} V, inhibitory nodes {-rail:+g} V", (rails,)))
     for layer in range(1, network.depth + 1):
         nets = nodes(network, layer)
         elements: list[Element] = []
@@ -153,7 +153,7 @@ def _notes(network: ResistiveNetwork, nudges: NudgeSources) -> tuple[str, ...]:
     count = sum(int(np.count_nonzero(matrix)) for matrix in network.conductances)
     law, parameters = network.diode.spice
     diode = ", ".join([law, *(f"{name} = {value:g}" for name, value in parameters.items())])
-    gains = ", ".join(f"{gain:g}" for gain in network.amplifier_gain) or "none"
+    gains = ", ".join(f"{gain:g}" for gain in network.amplifier_gain if gain != 1) or "none"
     return (
         f"Layers {' - '.join(map(str, network.layers))}; {count} conductances above zero.",
         f"Input gain {network.input_gain:g} V a unit; amplifier gains: {gains}; diodes: {diode}.",

@@ -66,7 +66,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         console.complain(f"{error.filename or 'file'}: {error.strerror or error}")
         return BAD_INPUT
     except KeyboardInterrupt:
-        console.complain("interrupted; what is finished is saved, and train --resume goes on from it")
+        console.complain(
+            "interrupted; a training run is saved after every epoch, and train --resume goes on from there"
+        )
         return INTERRUPTED
     return 0
 

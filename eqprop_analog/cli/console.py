@@ -72,8 +72,3 @@ def stage(description: str, total: int) -> Iterator[OnBatch]:
                 display.update(task, completed=done, rate=rate, error=f"error {100 * error:.2f} %")
 
         yield advance
-
-
-def is_terminal() -> bool:
-    """Whether a person may be watching."""
-    return sys.stdout.isatty()

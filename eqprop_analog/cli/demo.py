@@ -6,6 +6,7 @@ from pathlib import Path
 from eqprop_analog.cli import console
 from eqprop_analog.cli.train import report, train_and_verify
 from eqprop_analog.config import DEFAULT_PRESET, resolve
+from eqprop_analog.errors import UserError
 from eqprop_analog.solvers import libngspice
 
 SUMMARY = "Compile and train the main network on MNIST, and confirm it in ngspice, volt by volt."
@@ -29,4 +30,7 @@ def run(arguments: argparse.Namespace) -> None:
     resume = (arguments.output / "checkpoint.npz").exists()
     if resume:
         console.say(f"{arguments.output} holds a run of the demo: going on with it (delete the folder to train anew)")
-    report(*train_and_verify(resolve(DEFAULT_PRESET, {}), arguments.output, arguments.data_dir, resume))
+    finished, agreements = train_and_verify(resolve(DEFAULT_PRESET, {}), arguments.output, arguments.data_dir, resume)
+    report(finished, agreements)
+    if not all(agreement.met for agreement in agreements):
+        raise UserError(f"{arguments.output}: ngspice and the surrogate do not agree within the bounds in the table")

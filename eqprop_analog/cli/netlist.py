@@ -21,7 +21,10 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     """Options of this command."""
     options.add_network(parser)
     parser.add_argument(
-        "--form", choices=["flat", "norton"], default="flat", help="every resistor, or crossbar 1 reduced"
+        "--form",
+        choices=["flat", "norton"],
+        default="flat",
+        help="every resistor, or crossbar 1 reduced (default flat)",
     )
     parser.add_argument(
         "--phase", choices=["free", "nudged"], default="free", help="without or with the nudge (default free)"

@@ -10,7 +10,7 @@ from jaxtyping import Float
 
 from eqprop_analog.errors import UserError
 from eqprop_analog.files import UNREADABLE, real, write_text
-from eqprop_analog.models import ResistiveNetwork
+from eqprop_analog.models import NodalEquations, ResistiveNetwork
 
 Array = np.ndarray
 
@@ -80,6 +80,7 @@ def example_targets(network: ResistiveNetwork, samples: int) -> Float[Array, "sa
 def beta(options: argparse.Namespace, network: ResistiveNetwork) -> float:
     """--beta, or a tenth of what certainly keeps the circuit definite."""
     if options.beta is None:
+        NodalEquations.of(network, np.zeros((1, network.layers[0])))  # a node that nothing drives is named here
         return 0.1 * network.stiffness_bound()
     if not np.isfinite(options.beta) or options.beta == 0:
         raise UserError(f"--beta: expected siemens, finite and not 0, got {options.beta}")

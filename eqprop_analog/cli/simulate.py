@@ -4,19 +4,23 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from eqprop_analog import data
 from eqprop_analog.cli import console, options
 from eqprop_analog.equilibrium import Equilibrium
 from eqprop_analog.errors import UserError
 from eqprop_analog.models import ResistiveNetwork
-from eqprop_analog.run import versions
-from eqprop_analog.verification import Agreement, compare
+from eqprop_analog.run import one_hot, require_fit, versions
+from eqprop_analog.verification import LARGEST_DIFFERENCE, LARGEST_GRADIENT_DIFFERENCE, Agreement, compare
 
 SUMMARY = "Solve a network in ngspice, free and nudged by +beta and -beta, and compare with the surrogate."
 EXAMPLES = """\
 examples:
   a fresh 4-6-2 network on five example inputs:  --layers 4 6 2
+  audit a trained network, every resistor:       --network runs/demo/network.npz --dataset mnist --samples 20 --form flat
   your own inputs and targets, figures as JSON:  --network net.npz --inputs x.npy --targets y.npy --beta 1e-7 --json out.json"""
-SHOWN = 5
+EXAMPLES_SHOWN = 5
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -28,11 +32,16 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--targets", type=Path, metavar="Y.npy", help="(samples, outputs), V; default: 1 V at one output each"
     )
+    parser.add_argument("--dataset", choices=["mnist", "fashion-mnist"], help="take test images for inputs and targets")
+    parser.add_argument("--samples", type=int, default=20, metavar="N", help="how many of --dataset (default 20)")
     parser.add_argument(
         "--beta", type=float, metavar="SIEMENS", help="nudge conductance (default: a tenth of the safe bound)"
     )
     parser.add_argument(
-        "--form", choices=["flat", "norton"], default="norton", help="every resistor, or crossbar 1 reduced"
+        "--form",
+        choices=["flat", "norton"],
+        default="norton",
+        help="every resistor, or crossbar 1 reduced (default norton)",
     )
     parser.add_argument("--workers", type=int, default=1, help="ngspice processes (default 1)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write every voltage and figure")
@@ -41,17 +50,10 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> None:
     """Solve with both, print outputs and agreement."""
     network = options.network(arguments)
-    inputs = options.array(
-        arguments.inputs, "inputs", network.layers[0], options.example_inputs(network, arguments.seed, 5)
-    )
-    targets = options.array(
-        arguments.targets, "targets", network.layers[-1], options.example_targets(network, len(inputs))
-    )
-    if len(targets) != len(inputs):
-        raise UserError(f"--targets: expected {len(inputs)} samples as in the inputs, got {len(targets)}")
+    inputs, targets = _samples(arguments, network)
     result = compare(network, inputs, targets, options.beta(arguments, network), arguments.form, arguments.workers)
     free = result.phases[0]
-    shown = range(min(SHOWN, len(inputs)))
+    shown = range(min(EXAMPLES_SHOWN, len(inputs)))
     console.table(
         f"ngspice, free phase, the first {len(shown)} of {len(inputs)} samples",
         ["", *(f"sample {sample}" for sample in shown)],
@@ -69,6 +71,27 @@ def run(arguments: argparse.Namespace) -> None:
     options.write_json(arguments.json, figures)
 
 
+def _samples(arguments: argparse.Namespace, network: ResistiveNetwork) -> tuple[np.ndarray, np.ndarray]:
+    """Inputs (samples, inputs) and targets (samples, outputs; volts): from files, test images, or examples."""
+    sizes = network.layers
+    if arguments.dataset is None:
+        inputs = options.array(
+            arguments.inputs, "inputs", sizes[0], options.example_inputs(network, arguments.seed, EXAMPLES_SHOWN)
+        )
+        targets = options.array(arguments.targets, "targets", sizes[-1], options.example_targets(network, len(inputs)))
+        if len(targets) != len(inputs):
+            raise UserError(f"--targets: expected {len(inputs)} samples as in the inputs, got {len(targets)}")
+        return inputs, targets
+    if arguments.inputs or arguments.targets:
+        raise UserError("--dataset gives inputs and targets; leave out --inputs and --targets")
+    if arguments.samples < 1:
+        raise UserError(f"--samples: expected at least 1, got {arguments.samples}")
+    dataset = data.load(arguments.dataset)
+    require_fit(sizes, dataset)
+    images, labels = dataset.test_images[: arguments.samples], dataset.test_labels[: arguments.samples]
+    return images.astype(float), one_hot(labels, sizes[-1])
+
+
 def agreement_rows(result: Agreement) -> list[list[str]]:
     """The figures of a comparison, a row each, with units."""
     return [
@@ -79,6 +102,10 @@ def agreement_rows(result: Agreement) -> list[list[str]]:
         ["largest KCL residual (A)", f"{result.largest_residual:.1e}"],
         ["gradients, |Δ|/layer's largest", f"{result.gradient_difference:.1e}"],
         ["same predictions", "yes" if result.same_predictions else "NO"],
+        [
+            f"|ΔV| <= {LARGEST_DIFFERENCE:g}, gradients <= {LARGEST_GRADIENT_DIFFERENCE:g}",
+            "met" if result.met else "NOT MET",
+        ],
         ["ngspice, ms an equilibrium", f"{1e3 * result.ngspice_seconds / result.equilibria:.2f}"],
         ["surrogate, ms an equilibrium", f"{1e3 * result.surrogate_seconds / result.equilibria:.3f}"],
     ]

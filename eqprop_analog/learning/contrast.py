@@ -27,7 +27,7 @@ def contrast(
 
     ``plus`` and ``minus`` may be any two phases of different β: ±β is centred (error O(β²)), +β and free one-sided
     (O(β)). ``inputs`` as given to the solver; ⟨⟩ is the batch mean. Source: Scellier & Bengio 2017; Kendall et al. 2020.
-    Raises UserError if the phases do not differ in β or have not the shapes of network and inputs.
+    Raises UserError if the phases do not differ in β, have not the shapes of network and inputs, or failed.
     """
     inputs = network.check_inputs(inputs)
     expected = tuple((len(inputs), size) for size in network.layers[1:])
@@ -35,6 +35,7 @@ def contrast(
         if tuple(v.shape for v in phase.voltages) != expected:
             got = [v.shape for v in phase.voltages]
             raise UserError(f"contrast: expected voltages of shapes {list(expected)}, got {got}")
+        phase.require()
     span = (plus.nudge.beta if plus.nudge else 0.0) - (minus.nudge.beta if minus.nudge else 0.0)
     if span == 0:
         raise UserError("contrast: both phases have the same beta, so their difference says nothing")

@@ -40,8 +40,6 @@ class Rule:
     nudging: Literal["centred", "one-sided"] = "centred"
     kind: Kind = "conductance"
     cost: Cost = "squared-error"
-    high: float = 1.0
-    """Target of the right class's output, volts; the others' is 0 V."""
 
     def nudges(self, targets: Float[Array, "batch outputs"]) -> list[Nudge]:
         """The nudged phases of a batch."""
@@ -91,8 +89,8 @@ def train_epoch(
                 some = [phase.select(good) for phase in phases]
                 wrong += _learn(network, rule, inputs[good], targets[good], some)
         progress(done, wrong / done)
-    if not all(np.isfinite(matrix).all() for matrix in network.conductances):
-        raise UserError("training diverged: a conductance is no longer finite; use smaller rates")
+    if not all(np.isfinite(values).all() for values in network.arrays().values()):
+        raise UserError("training diverged: a conductance or bias is no longer finite; use smaller rates")
     return Pass(wrong / max(done, 1), statuses)
 
 

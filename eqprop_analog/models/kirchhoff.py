@@ -7,6 +7,7 @@ from typing import Self
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
+from eqprop_analog.equilibrium import Equilibrium
 from eqprop_analog.errors import UserError
 from eqprop_analog.models.resistive import Layers, ResistiveNetwork
 from eqprop_analog.nudging import Nudge
@@ -70,11 +71,24 @@ class NodalEquations:
         """L."""
         return self.network.depth
 
-    def nudged(self, nudges: Sequence[Nudge], free_outputs: Float[Array, "batch outputs"] | None) -> Self:
+    def require_shape(self, start: Equilibrium) -> None:
+        """Raise UserError unless ``start`` has a voltage for every node and sample."""
+        expected = [v.shape for v in self.zeros()]
+        got = [v.shape for v in start.voltages]
+        if got != expected:
+            raise UserError(f"start: expected voltages of shapes {expected}, got {got}")
+
+    def nudged(self, nudges: Sequence[Nudge], free: Equilibrium | None) -> Self:
         """The equations under each of ``nudges``, one batch below the other: (len(nudges)·batch) samples.
 
-        Raises UserError for a nudge that does not fit the outputs or makes the circuit indefinite.
+        ``free`` is where current nudges are taken. Raises UserError for a nudge that does not fit the outputs or makes the
+        circuit indefinite, and for a current nudge taken at anything but a free equilibrium.
         """
+        if free is not None and free.nudge is not None and any(nudge.kind == "current" for nudge in nudges):
+            raise UserError(
+                "nudge: a current nudge is taken at the free equilibrium; this start is itself a nudged one"
+            )
+        free_outputs = None if free is None else free.outputs
         batch, outputs, dtype = len(self.drive), self.network.layers[-1], self.drive.dtype
         conductance, current = [], []
         for nudge in nudges:
@@ -168,6 +182,15 @@ class NodalEquations:
             for layer, (sign, v) in enumerate(zip(self.polarity, voltages[:-1], strict=True), start=1)
         )
         return (*hidden, np.broadcast_to(self.total(self.depth), voltages[-1].shape))
+
+    def driving_voltage(self) -> Float[Array, " batch"]:
+        """What drives each sample's circuit, amplified, volts: rows, rails, and every source current over its node's D."""
+        gain = float(np.prod([max(1.0, gain) for gain in self.network.amplifier_gain]))
+        currents = [
+            np.abs(bias / total).max() for bias, total in zip(self.network.biases, self.conductance, strict=True)
+        ]
+        nudge = np.abs(self.nudge_current / self.conductance[-1]).max(axis=1)
+        return np.asarray(gain * (self.largest_input + abs(self.network.diode.rail) + max(currents) + nudge))
 
     def voltage_scale(self, voltages: Layers) -> Float[Array, " batch"]:
         """Largest voltage anywhere in each sample's circuit, volts: rows, rails and nodes."""

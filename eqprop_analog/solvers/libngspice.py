@@ -72,4 +72,7 @@ def library() -> Any:
     Ngspice.LIBRARY_PATH = (
         library_path()
     )  # PySpice itself looks for libngspice.so, which Debian's package does not have
-    return Ngspice.new_instance()
+    try:
+        return Ngspice.new_instance()
+    except OSError as error:
+        raise UserError(f"{Ngspice.LIBRARY_PATH}: cannot be loaded as libngspice ({error}). {MISSING}") from error

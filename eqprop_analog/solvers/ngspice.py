@@ -4,7 +4,7 @@ import logging
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Executor
 from concurrent.futures import TimeoutError as TimeLimitExceeded
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
@@ -12,22 +12,21 @@ from numpy.typing import ArrayLike
 
 from eqprop_analog.circuit import compile_network, sweep_netlist
 from eqprop_analog.circuit.resistive import Form
-from eqprop_analog.equilibrium import Equilibrium, Status, statuses
+from eqprop_analog.equilibrium import Equilibrium
 from eqprop_analog.errors import UserError
 from eqprop_analog.models import NodalEquations, ResistiveNetwork
 from eqprop_analog.nudging import Nudge
 from eqprop_analog.solvers import libngspice
-from eqprop_analog.solvers.surrogate import SurrogateSolver, excess
+from eqprop_analog.solvers.certificate import certified
+from eqprop_analog.solvers.surrogate import SurrogateSolver
 from eqprop_analog.solvers.workers import WorkerLostError, Workers
 
 Array = np.ndarray
 log = logging.getLogger(__name__)
 
 TOLERANCE = 1e-10
-"""KCL residual of a certified node, as the surrogate measures it (solvers.surrogate.excess): ngspice's own
+"""KCL residual of a certified node, as the surrogate measures it (solvers.certificate.excess): ngspice's own
 reltol = 1e-11 leaves far less."""
-RUNAWAY = 1e3
-"""Voltages beyond this multiple of everything that drives the circuit, amplified, are no equilibrium of it."""
 SAMPLES_PER_SWEEP = 50
 """Longer sweeps gain nothing: from 50 samples on, an equilibrium costs the same."""
 
@@ -44,6 +43,7 @@ class Rung:
     """Begin at the surrogate's free phase."""
 
 
+# The first rung asks for more than the certificate needs; the later ones take what the certificate accepts, from better starts.
 LADDER = (
     Rung("batch", SAMPLES_PER_SWEEP),
     Rung("alone", 1),
@@ -56,8 +56,9 @@ class NgspiceSolver:
     """F(v) = 0 by ngspice's own Newton iteration: one netlist and one ``.dc`` sweep for many samples and all phases.
 
     libngspice runs in ``workers`` processes of its own, started at the first solve and stopped with the solver, or on any
-    ``executor`` the caller has (a Dask client's, say). Every equilibrium is certified by the network's own equations; one
-    that is not, or whose worker died or exceeded ``time_limit`` seconds, is asked for again down LADDER.
+    ``executor`` the caller has (a Dask client's, say; a circuit that makes libngspice end takes that worker down). Every
+    equilibrium is certified by the network's own equations; one that is not is asked for again down LADDER. A worker that
+    dies costs the same question once more; one that exceeds ``time_limit`` seconds costs its samples their rung.
     """
 
     def __init__(
@@ -91,7 +92,7 @@ class NgspiceSolver:
         network.validate()
         batch = network.check_inputs(inputs)
         compile_network(network, batch[:1], form=self.form)  # the whole graph is validated once, here
-        (result,) = self._phases(network, batch, [nudge], None if start is None else start.outputs)
+        (result,) = self._phases(network, batch, [nudge], start)
         return result
 
     def solve_phases(
@@ -105,7 +106,9 @@ class NgspiceSolver:
         if all(nudge.kind == "conductance" for nudge in nudges):
             return self._phases(network, inputs, [None, *nudges], None)
         (free,) = self._phases(network, inputs, [None], None)
-        return free, *self._phases(network, inputs, nudges, free.outputs)
+        # A sample without a free phase gets none here either, whatever its current.
+        filled = replace(free, voltages=tuple(np.nan_to_num(v) for v in free.voltages))
+        return free, *self._phases(network, inputs, nudges, filled)
 
     def start(self) -> int:
         """Start the workers now, wait until one has libngspice loaded, and return its major version."""
@@ -120,19 +123,21 @@ class NgspiceSolver:
         network: ResistiveNetwork,
         inputs: Float[Array, "batch inputs"],
         nudges: Sequence[Nudge | None],
-        free_outputs: Float[Array, "batch outputs"] | None,
+        start: Equilibrium | None,
     ) -> tuple[Equilibrium, ...]:
         network = network.in_spice().astype(np.float64)
         inputs = inputs.astype(np.float64)
         free = NodalEquations.of(network, inputs)
-        equations = [free.nudged([nudge], free_outputs) if nudge else free for nudge in nudges]
+        if start is not None:
+            free.require_shape(start)
+        equations = [free.nudged([nudge], start) if nudge else free for nudge in nudges]
         sizes = network.layers[1:]
         measured = [tuple(np.full((len(inputs), size), np.nan) for size in sizes) for _ in equations]
         todo = np.arange(len(inputs))
         for rung in LADDER:
             self._measure(rung, equations, inputs, todo, measured)
             phases = [
-                _certified(each, voltages, nudge)
+                certified(each, voltages, TOLERANCE, nudge)
                 for each, voltages, nudge in zip(equations, measured, nudges, strict=True)
             ]
             todo = np.flatnonzero(~_all_good(phases))
@@ -158,7 +163,7 @@ class NgspiceSolver:
         splits = np.cumsum(equations[0].network.layers[1:-1]).tolist()
         for chunk, job in jobs:
             try:
-                result = self._work.result(job, expected=(libngspice.SimulationError, UserError))
+                result = self._work.result(job)
             except (libngspice.SimulationError, WorkerLostError) as error:
                 log.warning("ngspice: %s", error)
                 continue
@@ -181,20 +186,6 @@ class NgspiceSolver:
             free = SurrogateSolver().solve(network, inputs[:1])
             guess = np.concatenate(free.voltages, axis=1)[0]
         return sweep_netlist(circuit, rung.options, guess), circuit.probes, circuit.points
-
-
-def _certified(equations: NodalEquations, voltages: tuple[Array, ...], nudge: Nudge | None) -> Equilibrium:
-    """Voltages with the KCL residual and the status that the network's own equations give them."""
-    with np.errstate(invalid="ignore", over="ignore"):
-        error = excess(equations, voltages)
-        residual = np.max([np.abs(current).max(axis=1) for current in equations.residuals(voltages)], axis=0)
-        largest = np.max([np.abs(v).max(axis=1) for v in voltages], axis=0)
-    gain = np.prod([max(1.0, gain) for gain in equations.network.amplifier_gain])
-    driving = np.maximum(equations.largest_input, abs(equations.network.diode.rail)) * gain
-    status = statuses(error <= TOLERANCE)
-    status[largest > RUNAWAY * np.maximum(driving, 1.0)] = Status.OUT_OF_BOUNDS
-    status[~np.isfinite(largest)] = Status.SIMULATOR_FAILED
-    return Equilibrium(voltages, residual, status, nudge)
 
 
 def _all_good(phases: Sequence[Equilibrium]) -> Bool[Array, " batch"]:

@@ -7,17 +7,17 @@ import numpy as np
 from jaxtyping import Float
 from numpy.typing import ArrayLike
 
-from eqprop_analog.equilibrium import Equilibrium, Status, statuses
-from eqprop_analog.errors import UserError
+from eqprop_analog.equilibrium import Equilibrium, Status
 from eqprop_analog.models import Layers, NodalEquations, ResistiveNetwork
 from eqprop_analog.nudging import Nudge
+from eqprop_analog.solvers.certificate import certified, excess, largest
 from eqprop_analog.solvers.coordinate_descent import sweep
 from eqprop_analog.solvers.newton import newton_step
 
 Array = np.ndarray
 
 TOLERANCE = {np.dtype(np.float64): 1e-13, np.dtype(np.float32): 1e-5}
-"""Default bound by precision, about a hundred roundings."""
+"""Default bound by precision, some hundred roundings."""
 STEP_LENGTHS = tuple(4.0**-k for k in range(9))
 """Parts of a Newton step that are tried where the whole does not halve the error."""
 CHUNK_ELEMENTS = 2**24
@@ -55,10 +55,10 @@ class SurrogateSolver:
         """
         network.validate()
         equations = NodalEquations.of(network, network.check_inputs(inputs))
-        if start is not None and tuple(v.shape for v in start.voltages) != tuple(v.shape for v in equations.zeros()):
-            raise UserError("start: its voltages have another shape than this network and batch")
+        if start is not None:
+            equations.require_shape(start)
         if nudge is not None:
-            equations = equations.nudged([nudge], None if start is None else start.outputs)
+            equations = equations.nudged([nudge], start)
         return self._settle(equations, equations.zeros() if start is None else start.voltages, nudge)
 
     def solve_phases(
@@ -71,7 +71,7 @@ class SurrogateSolver:
         equations = NodalEquations.of(network, inputs)
         free = self._settle(equations, equations.zeros(), None)
         stacked = tuple(np.tile(v, (len(nudges), 1)) for v in free.voltages)
-        together = self._settle(equations.nudged(nudges, free.outputs), stacked, None)
+        together = self._settle(equations.nudged(nudges, free), stacked, None)
         parts = [slice(k * len(inputs), (k + 1) * len(inputs)) for k in range(len(nudges))]
         return free, *(
             Equilibrium(
@@ -88,8 +88,10 @@ class SurrogateSolver:
             voltages = sweep(equations, voltages)
         residual = np.full(batch, np.nan)
         if self.check_residual:
-            residual = _largest(equations.residuals(voltages))
-        return Equilibrium(voltages, residual, np.full(batch, Status.TRUNCATED), nudge)
+            residual = largest(equations.residuals(voltages))
+        finite = np.isfinite(voltages[-1]).all(axis=1)  # what is not, in any layer, has reached the outputs
+        status = np.array([Status.OUT_OF_BOUNDS, Status.TRUNCATED])[finite.astype(int)]
+        return Equilibrium(voltages, residual, status, nudge)
 
     def _converge(self, equations: NodalEquations, start: Layers, nudge: Nudge | None) -> Equilibrium:
         bound = self.tolerance if self.tolerance is not None else TOLERANCE[equations.drive.dtype]
@@ -105,18 +107,7 @@ class SurrogateSolver:
                 for layer, v in zip(voltages, improved, strict=True):
                     layer[samples] = v
                 error[samples] = now
-        return Equilibrium(voltages, _largest(equations.residuals(voltages)), statuses(error <= bound), nudge)
-
-
-def excess(equations: NodalEquations, voltages: Layers) -> Float[Array, " batch"]:
-    """How far any node is from its own root, neighbours held, as a fraction of the circuit's largest voltage.
-
-    This is the KCL residual in volts, whatever the slope of the node's law: nothing hides behind a steep diode.
-    """
-    layers = enumerate(voltages, start=1)
-    distance = [np.abs(v - equations.solve_layer(layer, voltages)).max(axis=1) for layer, v in layers]
-    scale = equations.voltage_scale(voltages)
-    return np.asarray(np.max(distance, axis=0) / np.where(scale > 0, scale, 1))
+        return certified(equations, voltages, bound, nudge)
 
 
 def _iterate(equations: NodalEquations, voltages: Layers, error: Float[Array, " batch"]) -> tuple[Layers, Array]:
@@ -152,7 +143,3 @@ def _descend(equations: NodalEquations, voltages: Layers, step: Layers) -> Layer
 
 def _along(voltages: Layers, step: Layers, length: float) -> Layers:
     return tuple(v + length * d for v, d in zip(voltages, step, strict=True))
-
-
-def _largest(currents: Layers) -> Float[Array, " batch"]:
-    return np.asarray(np.max([np.abs(current).max(axis=1) for current in currents], axis=0))

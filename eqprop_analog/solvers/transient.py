@@ -7,19 +7,19 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float
 from numpy.typing import ArrayLike
-from pebble import ProcessExpired
 
 from eqprop_analog.circuit import compile_network, transient_netlist
 from eqprop_analog.circuit.resistive import nodes, with_capacitances
 from eqprop_analog.energy import Power, power
-from eqprop_analog.equilibrium import Equilibrium, statuses
+from eqprop_analog.equilibrium import Equilibrium
 from eqprop_analog.errors import UserError
 from eqprop_analog.models import Layers, NodalEquations, ResistiveNetwork
 from eqprop_analog.nudging import Nudge
 from eqprop_analog.solvers import libngspice
+from eqprop_analog.solvers.certificate import certified
 from eqprop_analog.solvers.newton import newton_step
-from eqprop_analog.solvers.surrogate import SurrogateSolver, excess
-from eqprop_analog.solvers.workers import process_pool
+from eqprop_analog.solvers.surrogate import SurrogateSolver
+from eqprop_analog.solvers.workers import Workers
 
 Array = np.ndarray
 
@@ -28,7 +28,7 @@ TIME_CONSTANTS = 20
 RISE = 0.01
 """Time in which the nudge switches on, as a fraction of the slowest time constant."""
 TOLERANCE = 1e-7
-"""KCL residual of a settled node (solvers.surrogate.excess)."""
+"""KCL residual of a settled node (solvers.certificate.excess)."""
 CHARGE = 1e-6
 """Volts: truncation errors of charges below this on the smallest capacitance do not shorten ngspice's steps."""
 POWER_ITERATIONS = 20
@@ -104,7 +104,7 @@ def settle(
     farads = tuple(np.broadcast_to(capacitance, np.shape(capacitance) or (network.depth,)).tolist())
     operating = SurrogateSolver().solve_phases(network, sample, [nudge])
     free = NodalEquations.of(network, sample)
-    nudged = free.nudged([nudge], operating[0].outputs)
+    nudged = free.nudged([nudge], operating[0])
     circuit = with_capacitances(compile_network(network, sample, [None, nudged.injection]), network, farads)
     slowest = time_constant(free, farads)
     rise = RISE * slowest
@@ -162,12 +162,13 @@ def _duration(name: str, asked: float | None, slowest: float, least: float) -> f
 def _simulate(netlist: str, network: ResistiveNetwork, end: float) -> tuple[Float[Array, " samples"], Layers]:
     """Time and voltages of each layer, from all nodes at 0 V at t = 0, by ngspice in a process of its own."""
     nets = [net for layer in range(1, network.depth + 1) for net in nodes(network, layer)]
-    with process_pool(1) as pool:
-        future = pool.schedule(libngspice.transient, args=(netlist, nets, end), timeout=TIME_LIMIT)
-        try:
-            time, values = future.result()
-        except (libngspice.SimulationError, ProcessExpired, TimeLimitExceeded) as error:
-            raise UserError(f"ngspice did not finish the transient: {type(error).__name__}: {error}") from error
+    work = Workers(1, TIME_LIMIT)
+    try:
+        time, values = work.result(work.submit(libngspice.transient, netlist, nets, end))
+    except (libngspice.SimulationError, TimeLimitExceeded) as error:
+        raise UserError(f"ngspice did not finish the transient: {type(error).__name__}: {error}") from error
+    finally:
+        work.close()
     splits = np.cumsum(network.layers[1:-1]).tolist()
     voltages = np.split(np.concatenate([np.zeros((1, values.shape[1])), values]), splits, axis=1)
     return np.concatenate([[0.0], time]), tuple(voltages)
@@ -184,8 +185,6 @@ def _phase(
 ) -> Phase:
     """What happened over ``time``, and how the last voltages fit the network's own equations and operating point."""
     first, last = (tuple(v[k][None] for v in voltages) for k in (0, -1))
-    residual = max(float(np.abs(current).max()) for current in equations.residuals(last))
-    status = statuses(excess(equations, last) <= TOLERANCE)
     gains = zip(capacitance, first, last, strict=True)
     return Phase(
         begin=float(time[0]),
@@ -193,7 +192,7 @@ def _phase(
         settling_time=_settling_time(time - time[0], voltages, settled),
         energy=flow.integral(time),
         stored=float(sum(farads / 2 * (after @ after.T - before @ before.T).item() for farads, before, after in gains)),
-        equilibrium=Equilibrium(last, np.array([residual]), status, operating.nudge),
+        equilibrium=certified(equations, last, TOLERANCE, operating.nudge),
         power=flow.select(slice(-1, None)),
         deviation=max(float(np.abs(v - w).max()) for v, w in zip(last, operating.voltages, strict=True)),
     )

@@ -6,6 +6,7 @@ import multiprocessing.spawn
 import os
 import threading
 import weakref
+from collections.abc import Callable
 from concurrent.futures import Executor, Future
 from concurrent.futures import TimeoutError as TimeLimitExceeded
 from dataclasses import dataclass
@@ -17,9 +18,11 @@ from unittest import mock
 
 from pebble import CONSTS, ProcessPool
 
+from eqprop_analog.errors import UserError
+
 log = logging.getLogger(__name__)
 
-TRIES = 8
+TRIES = 5
 """A task that takes its worker down this often is to blame itself."""
 GRACE = 5.0
 """Seconds that workers have to leave by themselves."""
@@ -52,7 +55,15 @@ def process_pool(workers: int) -> ProcessPool:
     return ProcessPool(max_workers=workers, context=_Context())
 
 
-class WorkerLostError(RuntimeError):
+def guarded(function: Callable[..., Any], *arguments: Any) -> tuple[Exception | None, Any]:
+    """(None, what the function returns) or (what it raises, None): what an executor raises is then a worker's death."""
+    try:
+        return None, function(*arguments)
+    except Exception as error:  # noqa: BLE001 - it is raised again where the result is wanted
+        return error, None
+
+
+class WorkerLostError(UserError):
     """Every worker that was given a task died over it."""
 
 
@@ -80,31 +91,32 @@ class Workers:
     def submit(self, *task: Any) -> Job:
         """Give out a function with its arguments."""
         if self._executor is not None:
-            return Job(task, self._executor.submit(*task), None)
-        function, *arguments = task
+            return Job(task, self._executor.submit(guarded, *task), None)
         while True:
             if self._pool is None:
                 self._pool = process_pool(self._count)
                 weakref.finalize(self, _stop, self._pool)
             try:
-                return Job(task, self._pool.schedule(function, args=arguments, timeout=self._time_limit), self._pool)
+                return Job(task, self._pool.schedule(guarded, args=task, timeout=self._time_limit), self._pool)
             except RuntimeError as error:  # pebble gives up a pool when a worker dies that has no task
                 log.warning("the workers are replaced (%s)", error)
                 self.close(grace=0)
 
-    def result(self, job: Job, expected: tuple[type[Exception], ...] = ()) -> Any:
-        """What the task returned. Raises its own ``expected`` errors, TimeoutError, and WorkerLostError after TRIES workers."""
+    def result(self, job: Job) -> Any:
+        """What the task returned, or raised. Raises TimeoutError, and WorkerLostError after TRIES workers."""
         for _ in range(TRIES):
             try:
-                return job.future.result(timeout=self._time_limit)
+                raised, value = job.future.result(timeout=self._time_limit)
             except TimeLimitExceeded:
+                job.future.cancel()
                 raise
-            except Exception as error:
-                if isinstance(error, expected):
-                    raise
-                # Every executor has its own name for a worker that died.
+            except Exception as error:  # noqa: BLE001 - every executor has its own name for a worker that died
                 log.warning("a worker was lost (%s: %s)", type(error).__name__, error)
                 lost = error
+            else:
+                if raised is not None:
+                    raise raised
+                return value
             # A worker that is killed may take the pool's locks with it, so the pool is replaced whole.
             if job.pool is not None and job.pool is self._pool:
                 self.close(grace=0)

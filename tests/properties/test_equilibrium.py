@@ -79,7 +79,7 @@ def every_nudge(problem: Problem, network: ResistiveNetwork) -> list[Nudge]:
 
 def equations(network: ResistiveNetwork, inputs: np.ndarray, nudge: Nudge | None, free: Equilibrium) -> NodalEquations:
     plain = NodalEquations.of(network, inputs)
-    return plain if nudge is None else plain.nudged([nudge], free.outputs)
+    return plain if nudge is None else plain.nudged([nudge], free)
 
 
 def scale(phase: Equilibrium, inputs: np.ndarray) -> float:

@@ -32,7 +32,7 @@ def example(
     free = NodalEquations.of(network, inputs)
     if nudge is None:
         return network, inputs, free, None
-    return network, inputs, free.nudged([nudge], SurrogateSolver().solve(network, inputs).outputs), nudge
+    return network, inputs, free.nudged([nudge], SurrogateSolver().solve(network, inputs)), nudge
 
 
 def voltages_anywhere(network: ResistiveNetwork, batch: int) -> tuple[np.ndarray, ...]:

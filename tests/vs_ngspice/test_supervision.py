@@ -29,12 +29,13 @@ class Tampering(Executor):
 
     def submit(self, function: Any, /, *arguments: Any, **_: Any) -> "Future[Any]":
         future: Future[Any] = Future()
-        self.netlists.append(arguments[0])
+        self.netlists.append(arguments[1])
+        error, measured = self.pool.schedule(function, args=arguments).result()
+        assert error is None
         try:
-            measured = self.pool.schedule(function, args=arguments).result()
-            future.set_result(self.tamper(len(self.netlists), arguments[0], measured))
-        except Exception as error:  # noqa: BLE001 - an executor hands every exception on
-            future.set_exception(error)
+            future.set_result((None, self.tamper(len(self.netlists), arguments[1], measured)))
+        except libngspice.SimulationError as refusal:
+            future.set_result((refusal, None))
         return future
 
 

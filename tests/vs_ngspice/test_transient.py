@@ -45,7 +45,7 @@ def integrated(name: str, result: Waveforms) -> np.ndarray:
     """C dv/dt = F(v) at the times of ``result``, by an implicit Runge-Kutta method of order 5."""
     net, nudge = case(name)
     free = NodalEquations.of(net, INPUTS)
-    nudged = free.nudged([nudge], SurrogateSolver().solve(net, INPUTS).outputs)
+    nudged = free.nudged([nudge], SurrogateSolver().solve(net, INPUTS))
     splits = np.cumsum(net.layers[1:-1])
     farads = np.repeat(FARADS, net.layers[1:])
 

@@ -61,7 +61,7 @@ def test_libngspice_is_never_loaded_into_the_users_process(ngspice: NgspiceSolve
 @pytest.mark.parametrize("seconds", [0.0, 0.5], ids=["just before", "long before"])
 def test_a_worker_killed_before_a_solve_costs_nothing(seconds: float, solver: NgspiceSolver) -> None:
     solver.start()
-    kill(solver._work.submit(os.getpid).future.result())
+    kill(solver._work.submit(os.getpid).future.result()[1])
     time.sleep(seconds)  # in which the pool notices, or does not
     assert_solved(solver.solve(network(), INPUTS), network())
     assert_solved(solver.solve(network(), INPUTS), network())
@@ -92,7 +92,7 @@ def test_a_worker_killed_in_the_middle_of_its_sweep_costs_one_retry() -> None:
     solver = NgspiceSolver(workers=2)
     try:
         solver.start()
-        pid = solver._work.submit(os.getpid).future.result()
+        pid = solver._work.submit(os.getpid).future.result()[1]
         before = ticks(pid)
         with ThreadPoolExecutor(1) as thread:
             found = thread.submit(solver.solve, net, inputs)
