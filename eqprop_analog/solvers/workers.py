@@ -51,8 +51,12 @@ class _Context(SpawnContext):
 
 def process_pool(workers: int) -> ProcessPool:
     """A pebble pool of fresh (spawned) processes; a task that dies or runs out of time costs its worker, not the pool."""
+    _shorten_lock_timeout()
+    return ProcessPool(max_workers=workers, initializer=_shorten_lock_timeout, context=_Context())
+
+
+def _shorten_lock_timeout() -> None:
     CONSTS.channel_lock_timeout = LOCK_TIMEOUT
-    return ProcessPool(max_workers=workers, context=_Context())
 
 
 def guarded(function: Callable[..., Any], *arguments: Any) -> tuple[Exception | None, Any]:
@@ -104,6 +108,8 @@ class Workers:
 
     def result(self, job: Job) -> Any:
         """What the task returned, or raised. Raises TimeoutError, and WorkerLostError after TRIES workers."""
+        if job.pool is not None and job.pool is not self._pool and not job.future.done():
+            job = self.submit(*job.task)  # a pool that was replaced never finishes its futures
         for _ in range(TRIES):
             try:
                 raised, value = job.future.result(timeout=self._time_limit)
