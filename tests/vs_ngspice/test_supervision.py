@@ -18,7 +18,7 @@ from eqprop_analog.learning.trainer import Rule, train_epoch
 from eqprop_analog.learning.update import Rates
 from eqprop_analog.solvers import libngspice
 from eqprop_analog.solvers.ngspice import LADDER
-from eqprop_analog.solvers.workers import process_pool
+from eqprop_analog.solvers.workers import TRIES, process_pool
 
 
 class Tampering(Executor):
@@ -176,7 +176,7 @@ def test_workers_killed_at_random_leave_the_same_weights():
 
 def _kill_workers(solver: NgspiceSolver, stop: threading.Event, kills: list[int]) -> None:
     rng = random.Random(0)
-    while not stop.wait(0.02 + 0.1 * rng.random()) and len(kills) < 5:
+    while not stop.wait(0.02 + 0.1 * rng.random()) and len(kills) < TRIES - 1:
         workers = list(solver._work._pool._pool_manager.worker_manager.workers)
         if workers:
             victim = rng.choice(workers)
