@@ -91,7 +91,9 @@ def _text(circuit: Circuit, ending: list[str], options: Mapping[str, float] = Ma
 def _lines(circuit: Circuit, options: Mapping[str, float]) -> Iterator[str]:
     yield f"* {circuit.title}"
     yield from (f"* {note}" for note in circuit.notes)
-    yield ".options " + " ".join(f"{key}={float(value)!r}" for key, value in options.items())
+    yield ".options " + " ".join(
+        f"{key}={value if isinstance(value, int) else float(value)!r}" for key, value in options.items()
+    )
     for name in circuit.models:
         yield ""
         yield library(name).rstrip()

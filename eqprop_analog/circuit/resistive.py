@@ -78,7 +78,7 @@ def compile_network(
     amplified = any(gain != 1 for gain in network.amplifier_gain)
     circuit = Circuit(
         title=f"eqprop-analog: resistive network {'-'.join(map(str, network.layers))}, {form} form",
-        notes=_notes(network, nudges),
+        notes=_notes(network, nudges, form),
         sections=tuple(sections),
         models=((diode_model,) if network.depth > 1 else ()) + (("amplifier",) if amplified else ()),
         options=network.diode.options,
@@ -149,17 +149,25 @@ def _nudges(network: ResistiveNetwork, batch: int, injections: Sequence[Injectio
     return NudgeSources(nodes(network, network.depth), conductance.ravel(), current.reshape(-1, size))
 
 
-def _notes(network: ResistiveNetwork, nudges: NudgeSources) -> tuple[str, ...]:
+def _notes(network: ResistiveNetwork, nudges: NudgeSources, form: Form) -> tuple[str, ...]:
     count = sum(int(np.count_nonzero(matrix)) for matrix in network.conductances)
     law, parameters = network.diode.spice
     diode = ", ".join([law, *(f"{name} = {value:g}" for name, value in parameters.items())])
     gains = ", ".join(f"{gain:g}" for gain in network.amplifier_gain if gain != 1) or "none"
+    flat = (
+        "Nets: xp_i/xn_i rows at +x/-x, h<l>_j hidden nodes, a<l>_j amplified drives, o_k outputs, y_k targets.",
+        "R<l>_<row>_<column> joins a row of crossbar l to a column; rows 0..n-1 of crossbar 1 are xp, the next n are xn.",
+    )
+    norton = (
+        "Nets: h<l>_j hidden nodes, a<l>_j amplified drives, o_k outputs, y_k targets.",
+        "Bn1_j or In1_j and Rn1_j stand for column j of crossbar 1 with its sources; R<l>_<row>_<column> are the others.",
+    )
     return (
         f"Layers {' - '.join(map(str, network.layers))}; {count} conductances above zero.",
         f"Input gain {network.input_gain:g} V a unit; amplifier gains: {gains}; diodes: {diode}.",
         _phase(nudges),
-        "Nets: xp_i/xn_i rows at +x/-x, h<l>_j hidden nodes, a<l>_j amplified drives, o_k outputs, y_k targets.",
-        "R<l>_<row>_<column> joins a row of crossbar l to a column; rows 0..n-1 of crossbar 1 are xp, the next n are xn.",
+        *(flat if form == "flat" else norton),
+        "Ib<l>_j bias currents, Xd<l>_j diodes, Xa<l>_j amplifiers, rail_p/rail_n the diodes' rails.",
         "Units: volts, amperes, ohms. Indices count from 0, layers from 1.",
     )
 

@@ -99,7 +99,7 @@ class Workers:
         while True:
             if self._pool is None:
                 self._pool = process_pool(self._count)
-                weakref.finalize(self, _stop, self._pool)
+                self._at_exit = weakref.finalize(self, _stop, self._pool)
             try:
                 return Job(task, self._pool.schedule(guarded, args=task, timeout=self._time_limit), self._pool)
             except RuntimeError as error:  # pebble gives up a pool when a worker dies that has no task
@@ -132,6 +132,7 @@ class Workers:
     def close(self, grace: float = GRACE) -> None:
         """Stop the processes, after up to ``grace`` seconds for what they are doing; the next task starts new ones."""
         if self._pool is not None:
+            self._at_exit.detach()
             _stop(self._pool, grace)
             self._pool = None
 
