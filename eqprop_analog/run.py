@@ -182,7 +182,7 @@ def _metrics(config: TrainConfig, history: list[dict[str, Any]]) -> dict[str, An
         "train_error": last["train_error"],
         "history": history,
         "samples_per_second": sum(epoch["samples"] for epoch in history) / seconds,
-        "peak_memory_bytes": _peak_memory(config.workers if config.solver == "ngspice" else 0),
+        "peak_memory_bytes": _peak_memory(),
         "statuses": dict(statuses),
         "config": config.model_dump(mode="json"),
         "seed": config.seed,
@@ -202,10 +202,9 @@ def versions() -> dict[str, str]:
     return result
 
 
-def _peak_memory(workers: int) -> int:
-    """Of this process, and of the largest of its workers for each that was asked for, bytes."""
+def _peak_memory() -> int:
+    """Of this process, bytes. (What the system says of children counts what they shared with it before they began.)"""
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    peak += workers * resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
     return peak if sys.platform == "darwin" else 1024 * peak
 
 
