@@ -203,7 +203,7 @@ def versions() -> dict[str, str]:
 
 
 def _peak_memory() -> int:
-    """Of this process, bytes. (What the system says of children counts what they shared with it before they began.)"""
+    """Of this process, bytes; what the system says of children counts what they shared with it before they began."""
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else 1024 * peak
 
