@@ -138,7 +138,7 @@ def norton_alter(case: Case) -> np.ndarray:
 def norton_sweep(case: Case) -> np.ndarray:
     """The Norton form and one ``.dc`` sweep over samples and phases: what NgspiceSolver does."""
     circuit = compile_network(case.network, case.inputs, case.injections, validate=False)
-    voltages = libngspice.sweep(sweep_netlist(circuit), circuit.probes, circuit.points)
+    voltages = libngspice.sweep(circuit)
     return voltages.reshape(case.voltages.shape)
 
 

@@ -4,14 +4,16 @@ import ctypes.util
 import logging
 import os
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 from jaxtyping import Float
 
+from eqprop_analog.circuit import Circuit, sweep_netlist
 from eqprop_analog.errors import UserError
 
 Array = np.ndarray
@@ -36,13 +38,16 @@ def library_path() -> str:
     return path
 
 
-def sweep(netlist: str, nets: Sequence[str], points: int) -> Float[Array, "points nets"]:
-    """Voltages of ``nets`` at each of the ``points`` of the netlist's ``.dc`` sweep, volts.
+def sweep(
+    circuit: Circuit, options: Mapping[str, float] = MappingProxyType({}), guess: Float[Array, " probes"] | None = None
+) -> Float[Array, "points probes"]:
+    """Voltages of the circuit's probes at each of its points, volts, by one ``.dc`` sweep (see ``sweep_netlist``).
 
     Raises SimulationError, with ngspice's complaints, for a circuit it cannot read and a sweep it does not finish.
     """
+    netlist = sweep_netlist(circuit, options, guess)
     with _ONE_AT_A_TIME:
-        return library().sweep(netlist, nets, points)
+        return library().sweep(netlist, circuit.probes, circuit.points)
 
 
 def transient(

@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 from numpy.typing import ArrayLike
 
-from eqprop_analog.circuit import compile_network, sweep_netlist
+from eqprop_analog.circuit import Circuit, compile_network
 from eqprop_analog.circuit.resistive import Form
 from eqprop_analog.equilibrium import Equilibrium
 from eqprop_analog.errors import UserError
@@ -158,8 +158,8 @@ class NgspiceSolver:
         pieces = max(min(self.workers, samples.size), -(-samples.size // rung.samples))
         jobs = []
         for chunk in np.array_split(samples, pieces):
-            netlist, probes, points = self._netlist(rung, [each.select(chunk) for each in equations], inputs[chunk])
-            jobs.append((chunk, self._work.submit(libngspice.sweep, netlist, probes, points)))
+            circuit, guess = self._circuit(rung, [each.select(chunk) for each in equations], inputs[chunk])
+            jobs.append((chunk, self._work.submit(libngspice.sweep, circuit, rung.options, guess)))
         splits = np.cumsum(equations[0].network.layers[1:-1]).tolist()
         for chunk, job in jobs:
             try:
@@ -174,18 +174,17 @@ class NgspiceSolver:
                 for layer, v in zip(layers, np.split(result[phase :: len(voltages)], splits, axis=1), strict=True):
                     layer[chunk] = v
 
-    def _netlist(
+    def _circuit(
         self, rung: Rung, equations: Sequence[NodalEquations], inputs: Float[Array, "batch inputs"]
-    ) -> tuple[str, tuple[str, ...], int]:
-        """Text, probes and number of points of one sweep."""
+    ) -> tuple[Circuit, Float[Array, " probes"] | None]:
+        """The circuit of one sweep (the worker writes its text) and where Newton's iteration begins, volts."""
         network = equations[0].network
         injections = [each.injection for each in equations]
         circuit = compile_network(network, inputs, injections, self.form, validate=False)
-        guess = None
-        if rung.guess:
-            free = SurrogateSolver().solve(network, inputs[:1])
-            guess = np.concatenate(free.voltages, axis=1)[0]
-        return sweep_netlist(circuit, rung.options, guess), circuit.probes, circuit.points
+        if not rung.guess:
+            return circuit, None
+        free = SurrogateSolver().solve(network, inputs[:1])
+        return circuit, np.concatenate(free.voltages, axis=1)[0]
 
 
 def _all_good(phases: Sequence[Equilibrium]) -> Bool[Array, " batch"]:

@@ -19,9 +19,11 @@ from eqprop_analog.solvers.libngspice import SimulationError
 Array = np.ndarray
 
 COMPLAINT = re.compile(
-    r"^(warning.*can't|error|fatal|doanalyses|.*(singular|no such|overflow|abort|fail|no convergence))", re.IGNORECASE
+    r"^(?!.*(vector .* not found|circuits? loaded))"
+    r"(warning.*can't|error|fatal|doanalyses|.*(singular|no such|overflow|abort|fail|no convergence|too (many|few)))",
+    re.IGNORECASE,
 )
-"""Lines of ngspice's output that say what went wrong; everything else is information."""
+"""Lines of ngspice's output that say what went wrong; what merely follows from that, and information, is left out."""
 ENDED = 70
 """Exit code of a worker whose libngspice asked to end."""
 

@@ -16,7 +16,9 @@ import numpy as np
 import pytest
 
 from eqprop_analog import Equilibrium, NgspiceSolver, Nudge, ResistiveNetwork, Status, SurrogateSolver, UserError
-from eqprop_analog.circuit import netlist
+from eqprop_analog.circuit import Circuit, compile_network
+from eqprop_analog.circuit.elements import Amplifiers, Diodes, Element
+from eqprop_analog.circuit.graph import Section
 from eqprop_analog.solvers import ngspice as ngspice_module
 from eqprop_analog.solvers import workers as workers_module
 
@@ -145,28 +147,27 @@ def test_a_closed_solver_starts_again(solver: NgspiceSolver) -> None:
 
 
 @pytest.mark.parametrize(
-    ("broken", "words"),
+    ("extra", "words"),
     [
-        ("D1 anode cathode nosuchmodel", "nosuchmodel"),
-        ("Vshort anode cathode 0\nVagain anode cathode 1", "singular|no convergence|failed"),
-        ("Xinner anode cathode nosuchcircuit", "nosuchcircuit"),
+        (Diodes(9, ("h1_0",), np.ones(1), ("rail_p", "rail_n"), "nosuchcircuit", {}), "nosuchcircuit"),
+        (Amplifiers(9, ("rail_p",), ("rail_n",), 2.0), "singular|no convergence|failed"),
+        (Diodes(9, ("h1_0 h1_1",), np.ones(1), ("rail_p", "rail_n"), "diode", {"is": 1.0}), "too many parameters"),
     ],
-    ids=["unknown model", "source loop", "unknown subcircuit"],
+    ids=["unknown subcircuit", "source loop", "a net too many"],
 )
 def test_a_circuit_that_ngspice_refuses_has_a_status_and_ngspices_words_in_the_log(
-    broken: str,
+    extra: Element,
     words: str,
     solver: NgspiceSolver,
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    library = netlist.library
-
-    def wrong(name: str) -> str:
-        return f".subckt diode anode cathode params: is=1 n=1\n{broken}\n.ends" if name == "diode" else library(name)
+    def wrong(*arguments: Any, **options: Any) -> Circuit:
+        circuit = compile_network(*arguments, **options)
+        return replace(circuit, sections=(*circuit.sections, Section("what nobody can solve", (extra,))))
 
     with monkeypatch.context() as patch:
-        patch.setattr(netlist, "library", wrong)
+        patch.setattr(ngspice_module, "compile_network", wrong)
         found = solver.solve(network(), INPUTS[:2])
     assert found.status.tolist() == [Status.SIMULATOR_FAILED] * 2
     said = "\n".join(record.getMessage() for record in caplog.records if record.name == LOGGER)
