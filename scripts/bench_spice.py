@@ -12,6 +12,7 @@ import statistics
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PySpice.Spice.Netlist import Circuit as PySpiceCircuit
@@ -46,6 +47,12 @@ class Case:
         self.nudges = [Nudge(self.targets, self.beta), Nudge(self.targets, -self.beta)]
         self.voltages = self.by_surrogate()
         self.injections = [None, (self.beta, self.beta * self.targets), (-self.beta, -self.beta * self.targets)]
+
+    @property
+    def nets(self) -> list[str]:
+        """Every node's net, in the order of ``voltages``."""
+        network = self.network
+        return [network.node_name(layer, j) for layer in (1, 2) for j in range(network.layers[layer])]
 
     def by_surrogate(self) -> np.ndarray:
         """The surrogate's voltages under the case's nudges."""
@@ -104,33 +111,56 @@ def flat_in_pyspice(case: Case) -> np.ndarray:
     return result
 
 
+def norton_alter_in_pyspice(case: Case) -> np.ndarray:
+    """What a careful user of PySpice does: the Norton form loaded once, then ``alter_device``, ``op``, ``plot`` a phase."""
+
+    def altered(spice: Any, values: dict[str, float]) -> np.ndarray:
+        for device, value in values.items():
+            spice.alter_device(device, dc=value)
+        spice.exec_command("op")
+        plot = spice.plot(None, spice.last_plot)
+        voltages = [float(plot[net].to_waveform(to_float=True)[0]) for net in case.nets]
+        spice.destroy()
+        return np.array(voltages)
+
+    return _altered(case, altered, save=False)
+
+
 def norton_alter(case: Case) -> np.ndarray:
-    """The Norton form loaded once; its sources set by ``alter``, and one ``op``, for every sample and phase."""
-    one = case.some(1)
-    # The first sample's sweep without its sweep: three points make every source a B element, one makes it an I element.
-    circuit = compile_network(one.network, one.inputs, [None])
-    text = sweep_netlist(circuit)
-    text = text[: text.index(f"V{POINT}")]
+    """The same through libngspice's own calls: nothing saved or read but the probes."""
+
+    def altered(spice: Any, values: dict[str, float]) -> np.ndarray:
+        for device, value in values.items():
+            spice.exec_command(f"alter {device} = {value!r}")
+        spice.exec_command("op")
+        voltages = [spice.vector(net)[0] for net in case.nets]
+        spice.exec_command("destroy all")
+        return np.array(voltages)
+
+    return _altered(case, altered, save=True)
+
+
+def _altered(case: Case, altered: Callable[[Any, dict[str, float]], np.ndarray], *, save: bool) -> np.ndarray:
+    """Every sample and phase by altering the sources of one loaded circuit; what a phase leaves as it was is not altered."""
+    hidden, outputs = case.network.layers[1], case.network.layers[2]
+    # One point makes every source an I element; where the first image gives no current, there is none, and it is put in.
+    text = sweep_netlist(compile_network(case.network, case.inputs[:1]))
+    head, tail = text[: text.index(f"V{POINT} ")], text[text.index(".save") :] if save else ".end\n"
+    missing = [f"In1_{j} 0 h1_{j} 0" for j in range(hidden) if f"\nIn1_{j} " not in head]
     nudge = ["Vbeta beta 0 0"]
-    for k in range(10):
+    for k in range(outputs):
         nudge += [f"Vc_{k} c_{k} 0 0", f"Bnudge_{k} 0 o_{k} I=V(c_{k})-V(beta)*V(o_{k})"]
-    missing = [f"In1_{j} 0 h1_{j} 0" for j in range(one.network.layers[1]) if f"\nIn1_{j} " not in text]
     spice = libngspice.library()
-    spice.load_circuit("\n".join([text, *nudge, *missing, ".end", ""]))
+    spice.load_circuit("\n".join([head, *nudge, *missing, tail]))
     first = case.network.conductances[0]
     drive = case.network.input_gain * case.inputs @ (first[:784] - first[784:])
     result = np.empty_like(case.voltages)
     for sample in range(len(case.inputs)):
         for phase, beta in enumerate((0.0, case.beta, -case.beta)):
-            changes = [f"alter vbeta = {beta!r}"]
-            changes += [f"alter vc_{k} = {float(beta * y)!r}" for k, y in enumerate(case.targets[sample])]
+            values = {"vbeta": beta} | {f"vc_{k}": float(beta * y) for k, y in enumerate(case.targets[sample])}
             if phase == 0:
-                changes += [f"alter in1_{j} = {float(i)!r}" for j, i in enumerate(drive[sample])]
-            for change in changes:
-                spice.exec_command(change)
-            spice.exec_command("op")
-            result[sample, phase] = [spice.vector(net)[0] for net in circuit.probes]
-            spice.exec_command("destroy all")
+                values |= {f"in1_{j}": float(i) for j, i in enumerate(drive[sample])}
+            result[sample, phase] = altered(spice, values)
     spice.exec_command("remcirc")
     return result
 
@@ -162,9 +192,10 @@ def norton_transient(case: Case) -> np.ndarray:
 
 METHODS: dict[str, tuple[Callable[[Case], np.ndarray], int]] = {
     "(i) flat netlist built in PySpice, one op each": (flat_in_pyspice, 1),
-    "(ii) Norton form, alter, one op each": (norton_alter, 20),
+    "(ii) Norton form in PySpice: alter, one op each": (norton_alter_in_pyspice, 10),
+    "the same, libngspice called directly": (norton_alter, 20),
     "PWL transient over a Norton form": (norton_transient, 20),
-    "(iii) Norton form, one .dc sweep": (norton_sweep, 20),
+    "(iii) Norton form, one .dc sweep": (norton_sweep, 50),
 }
 
 
@@ -247,12 +278,10 @@ def _options() -> str:
 
 
 def _operating_point(text: str, case: Case) -> list[float]:
-    network = case.network
     spice = libngspice.library()
     spice.load_circuit(text)
     spice.exec_command("run")
-    nets = [network.node_name(layer, j) for layer in (1, 2) for j in range(network.layers[layer])]
-    voltages = [float(spice.vector(net)[0]) for net in nets]
+    voltages = [float(spice.vector(net)[0]) for net in case.nets]
     spice.exec_command("destroy all")
     spice.exec_command("remcirc")
     return voltages

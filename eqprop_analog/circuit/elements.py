@@ -3,7 +3,7 @@
 Every bank says which nets its devices touch, which pairs of nets it joins at direct current, which pairs it holds at a
 fixed voltage, and its netlist lines. Values are (points, devices) arrays: one point is a static circuit; several are
 written as piecewise-linear functions of the voltage of net ``point``, which a ``.dc`` sweep takes through them, or a
-source that changes with time in a ``.tran``.
+source that changes with time in a ``.tran``. What changes only from sample to sample follows net ``sample`` instead.
 """
 
 from collections.abc import Iterable, Iterator
@@ -22,6 +22,8 @@ Array = np.ndarray
 GROUND = "0"
 POINT = "point"
 """Net whose voltage counts the points of a sweep."""
+SAMPLE = "sample"
+"""Net whose voltage counts the samples of a sweep, each of which stays for all its phases."""
 
 Pair = tuple[str, str]
 
@@ -50,8 +52,8 @@ class Element(Protocol):
         ...
 
 
-def series(values: Float[Array, " points"]) -> str:
-    """A value along the sweep, as SPICE text: a number, or a piecewise-linear function of the point."""
+def series(values: Float[Array, " points"], counter: str = POINT) -> str:
+    """A value along the sweep, as SPICE text: a number, or a piecewise-linear function of the net that counts."""
     numbers = values.tolist()
     if numbers.count(numbers[0]) == len(numbers):
         return repr(numbers[0])
@@ -60,7 +62,7 @@ def series(values: Float[Array, " points"]) -> str:
     points = np.flatnonzero(turns).tolist()
     knots: list[float] = [0] * (2 * len(points))
     knots[::2], knots[1::2] = points, values[turns].tolist()
-    return f"pwl(V({POINT}),{repr(knots)[1:-1].replace(' ', '')})"
+    return f"pwl(V({counter}),{repr(knots)[1:-1].replace(' ', '')})"
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,6 +71,7 @@ class VoltageSources:
 
     nets: tuple[str, ...]
     volts: Float[Array, "points nets"]
+    counter: str = POINT
 
     def devices(self) -> Iterator[tuple[str, tuple[str, ...]]]:
         """One source a net."""
@@ -85,7 +88,7 @@ class VoltageSources:
     def lines(self) -> Iterable[str]:
         """V elements, or B elements where the voltage follows the sweep."""
         for net, values in zip(self.nets, self.volts.T, strict=True):
-            text = series(values)
+            text = series(values, self.counter)
             yield f"B{net} {net} 0 V={text}" if text.startswith("pwl") else f"V{net} {net} 0 {text}"
 
     def check(self) -> None:
@@ -101,6 +104,7 @@ class CurrentSources:
     """I<prefix>_<index> is a device's name."""
     nets: tuple[str, ...]
     amperes: Float[Array, "points nets"]
+    counter: str = POINT
 
     def _present(self) -> Iterator[tuple[int, str]]:
         return ((k, net) for k, net in enumerate(self.nets) if self.amperes[:, k].any())
@@ -120,7 +124,7 @@ class CurrentSources:
     def lines(self) -> Iterable[str]:
         """I elements, or B elements where the current follows the sweep."""
         for k, net in self._present():
-            text = series(self.amperes[:, k])
+            text = series(self.amperes[:, k], self.counter)
             kind = f"B{self.prefix}_{k} 0 {net} I=" if text.startswith("pwl") else f"I{self.prefix}_{k} 0 {net} "
             yield kind + text
 

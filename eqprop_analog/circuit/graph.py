@@ -35,6 +35,8 @@ class Circuit:
     """The last layer's nets."""
     points: int = 1
     """Length of the sweep; 1 is a static circuit."""
+    phases: int = 1
+    """Points of each sample, one after the other."""
 
     @property
     def elements(self) -> Sequence[Element]:

@@ -8,7 +8,7 @@ from types import MappingProxyType
 import numpy as np
 from jaxtyping import Float
 
-from eqprop_analog.circuit.elements import POINT
+from eqprop_analog.circuit.elements import POINT, SAMPLE
 from eqprop_analog.circuit.graph import Circuit
 
 TOLERANCES: dict[str, float] = {
@@ -53,6 +53,8 @@ def sweep_netlist(
     )
     saves = [f".save v({net})" for net in circuit.probes]
     sweep = [f"V{POINT} {POINT} 0 0", f".dc V{POINT} 0 {circuit.points - 1} 1"]
+    if circuit.points > circuit.phases > 1:
+        sweep.insert(0, f"B{SAMPLE} {SAMPLE} 0 V=floor((V({POINT})+0.5)/{circuit.phases})")
     return _text(circuit, [*nodeset, *sweep, *saves], options)
 
 

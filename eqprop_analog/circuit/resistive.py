@@ -13,6 +13,8 @@ import numpy as np
 from jaxtyping import Float
 
 from eqprop_analog.circuit.elements import (
+    POINT,
+    SAMPLE,
     Amplifiers,
     Capacitors,
     Conductances,
@@ -52,8 +54,8 @@ def compile_network(
         raise UserError(f'form: expected "flat" or "norton", got "{form}"')
     network = network.in_spice().astype(np.float64)
     phases = len(injections)
-    rows = np.repeat(network.rows(inputs.astype(np.float64)), phases, axis=0)
-    sections = [_first_crossbar(network, rows, form)]
+    rows = network.rows(inputs.astype(np.float64))
+    sections = [_first_crossbar(network, rows, form, SAMPLE if phases > 1 else POINT)]
     diode_model, diode_parameters = network.diode.spice
     rail = network.diode.rail
     if network.depth > 1:
@@ -84,7 +86,8 @@ def compile_network(
         options=network.diode.options,
         probes=tuple(net for layer in range(1, network.depth + 1) for net in nodes(network, layer)),
         outputs=outputs,
-        points=len(rows),
+        points=len(rows) * phases,
+        phases=phases,
     )
     if validate:
         circuit.validate()
@@ -118,15 +121,15 @@ def drives(network: ResistiveNetwork, layer: int) -> tuple[str, ...]:
     return tuple(f"a{layer}_{j}" for j in range(network.layers[layer]))
 
 
-def _first_crossbar(network: ResistiveNetwork, rows: Float[Array, "points rows"], form: Form) -> Section:
+def _first_crossbar(network: ResistiveNetwork, rows: Float[Array, "samples rows"], form: Form, counter: str) -> Section:
     nets, matrix, inputs = nodes(network, 1), network.conductances[0], network.layers[0]
     if form == "flat":
         row_nets = tuple(f"xp_{i}" for i in range(inputs)) + tuple(f"xn_{i}" for i in range(inputs))
         heading = f"inputs: {inputs} rows at +x, {inputs} at -x, and crossbar 1 ({2 * inputs} x {len(nets)})"
-        return Section(heading, (VoltageSources(row_nets, rows), Crossbar(1, row_nets, nets, matrix)))
+        return Section(heading, (VoltageSources(row_nets, rows, counter), Crossbar(1, row_nets, nets, matrix)))
     Crossbar(1, ("row",) * (2 * inputs), nets, matrix).check()
     plus, minus = matrix[:inputs], matrix[inputs:]
-    currents = CurrentSources("n1", nets, rows[:, :inputs] @ (plus - minus))
+    currents = CurrentSources("n1", nets, rows[:, :inputs] @ (plus - minus), counter)
     heading = f"inputs and crossbar 1 ({2 * inputs} x {len(nets)}), Norton form: a current and a conductance a node"
     return Section(heading, (currents, Conductances("n1", nets, matrix.sum(axis=0))))
 

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from eqprop_analog import NgspiceSolver, Nudge, ResistiveNetwork, Status, SurrogateSolver, UserError
+from eqprop_analog.circuit import sweep_netlist
 from eqprop_analog.learning.trainer import Rule, train_epoch
 from eqprop_analog.learning.update import Rates
 from eqprop_analog.solvers import libngspice
@@ -29,11 +30,11 @@ class Tampering(Executor):
 
     def submit(self, function: Any, /, *arguments: Any, **_: Any) -> "Future[Any]":
         future: Future[Any] = Future()
-        self.netlists.append(arguments[1])
+        self.netlists.append(sweep_netlist(*arguments[1:]))
         error, measured = self.pool.schedule(function, args=arguments).result()
         assert error is None
         try:
-            future.set_result((None, self.tamper(len(self.netlists), arguments[1], measured)))
+            future.set_result((None, self.tamper(len(self.netlists), self.netlists[-1], measured)))
         except libngspice.SimulationError as refusal:
             future.set_result((refusal, None))
         return future
