@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from jaxtyping import Float
 
-from eqprop_analog.devices.law import require_finite
+from eqprop_analog.devices.law import beyond_rounding, require_finite
 
 Array = np.ndarray
 
@@ -59,9 +59,7 @@ class Clamp:
         A stand-in's steep side turns the rounding of v itself into amperes; so much is not counted.
         """
         if self.on_resistance:
-            error = current - self.current(v)
-            rounding = np.where(v <= self.rail, np.spacing(np.abs(v)) / self.on_resistance, 0)
-            return np.sign(error) * np.maximum(np.abs(error) - rounding, 0)
+            return beyond_rounding(self, v, current)
         return np.where(v == self.rail, np.maximum(current, 0), current - self.current(v))
 
     def in_spice(self) -> "Clamp":

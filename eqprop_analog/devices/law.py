@@ -70,3 +70,10 @@ def require_positive(**parameters: float) -> None:
     for name, value in parameters.items():
         if value <= 0:
             raise ValueError(f"{name} must be positive, got {value}")
+
+
+def beyond_rounding(law: Law, v: Float[Array, "..."], current: Float[Array, "..."]) -> Float[Array, "..."]:
+    """``current`` - i(v) less what one rounding of v makes of it, amperes: a steep side makes amperes of it."""
+    error = current - law.current(v)
+    rounding = np.spacing(np.abs(v)) * law.slope(np.nextafter(v, -np.inf))
+    return np.sign(error) * np.maximum(np.abs(error) - rounding, 0)

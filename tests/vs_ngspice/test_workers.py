@@ -19,6 +19,7 @@ from eqprop_analog import Equilibrium, NgspiceSolver, Nudge, ResistiveNetwork, S
 from eqprop_analog.circuit import Circuit, compile_network
 from eqprop_analog.circuit.elements import Amplifiers, Diodes, Element
 from eqprop_analog.circuit.graph import Section
+from eqprop_analog.solvers import libngspice
 from eqprop_analog.solvers import ngspice as ngspice_module
 from eqprop_analog.solvers import workers as workers_module
 
@@ -173,6 +174,26 @@ def test_a_circuit_that_ngspice_refuses_has_a_status_and_ngspices_words_in_the_l
     said = "\n".join(record.getMessage() for record in caplog.records if record.name == LOGGER)
     assert any(word in said.lower() for word in words.split("|")), said
     assert_solved(solver.solve(network(), INPUTS), network())  # and the worker is as good as new
+
+
+def resident(pid: int) -> int:
+    """Bytes of memory that a process holds."""
+    return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+def test_a_workers_memory_stays_flat_over_a_thousand_batches(solver: NgspiceSolver) -> None:
+    circuit = compile_network(network(), INPUTS)
+    worker = solver._work.result(solver._work.submit(os.getpid))
+
+    def solve(batches: int) -> None:
+        jobs = [solver._work.submit(libngspice.sweep, circuit) for _ in range(batches)]
+        assert all(np.isfinite(solver._work.result(job)).all() for job in jobs)
+
+    solve(200)
+    before = resident(worker)
+    solve(1000)
+    assert solver._work.result(solver._work.submit(os.getpid)) == worker
+    assert resident(worker) - before < 8e6  # a circuit that is not removed costs 160 kB
 
 
 def test_exceeding_the_time_limit_costs_the_samples_a_status(one_rung: None, caplog: pytest.LogCaptureFixture) -> None:
