@@ -13,6 +13,7 @@ from eqprop_analog.learning.trainer import predictions
 from eqprop_analog.models import ResistiveNetwork
 from eqprop_analog.nudging import Nudge
 from eqprop_analog.solvers import NgspiceSolver, SurrogateSolver
+from eqprop_analog.solvers.ngspice import TIME_LIMIT
 
 Array = np.ndarray
 
@@ -78,6 +79,7 @@ def compare(
     beta: float,
     form: Form = "norton",
     workers: int = 1,
+    time_limit: float = TIME_LIMIT,
 ) -> Agreement:
     """Solve ``inputs`` with both solvers, free and nudged towards ``targets`` (V) by ±``beta`` (S), and compare.
 
@@ -86,7 +88,7 @@ def compare(
     network.validate()
     inputs = network.check_inputs(inputs)
     nudges = [Nudge(targets, beta), Nudge(targets, -beta)]
-    ngspice = NgspiceSolver(workers, form)
+    ngspice = NgspiceSolver(workers, form, time_limit)
     try:
         ngspice.start()
         begin = time.perf_counter()

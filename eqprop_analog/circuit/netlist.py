@@ -22,7 +22,8 @@ TOLERANCES: dict[str, float] = {
     "tnom": 27,
 }
 """Options that leave a few 1e-12 V along a sweep (1e-6 leaves up to 4e-8 V, 1e-13 does not converge); no rshunt, which alone
-costs 1e-9 V."""
+costs 1e-9 V. Nor KLU, which ngspice has from 42 on (``.options klu``): on these circuits it gives the same voltages, half as
+fast in the Norton form and a tenth faster in the flat one (45.2)."""
 
 
 TRANSIENT: dict[str, float] = {"reltol": 1e-7, "vntol": 1e-9, "itl4": 100}

@@ -12,6 +12,7 @@ from eqprop_analog.equilibrium import Equilibrium
 from eqprop_analog.errors import UserError
 from eqprop_analog.models import ResistiveNetwork
 from eqprop_analog.run import one_hot, require_fit, versions
+from eqprop_analog.solvers.ngspice import TIME_LIMIT
 from eqprop_analog.verification import LARGEST_DIFFERENCE, LARGEST_GRADIENT_DIFFERENCE, Agreement, compare
 
 SUMMARY = "Solve a network in ngspice, free and nudged by +beta and -beta, and compare with the surrogate."
@@ -44,6 +45,13 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         help="every resistor, or crossbar 1 reduced (default norton)",
     )
     parser.add_argument("--workers", type=int, default=1, help="ngspice processes (default 1)")
+    parser.add_argument(
+        "--time-limit",
+        type=float,
+        default=TIME_LIMIT,
+        metavar="SECONDS",
+        help=f"what one ngspice sweep may take before its samples are given up (default {TIME_LIMIT:g})",
+    )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write every voltage and figure")
 
 
@@ -51,7 +59,8 @@ def run(arguments: argparse.Namespace) -> None:
     """Solve with both, print outputs and agreement."""
     network = options.network(arguments)
     inputs, targets = _samples(arguments, network)
-    result = compare(network, inputs, targets, options.beta(arguments, network), arguments.form, arguments.workers)
+    beta = options.beta(arguments, network)
+    result = compare(network, inputs, targets, beta, arguments.form, arguments.workers, time_limit=arguments.time_limit)
     free = result.phases[0]
     shown = range(min(EXAMPLES_SHOWN, len(inputs)))
     console.table(

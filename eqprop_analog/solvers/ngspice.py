@@ -29,6 +29,8 @@ TOLERANCE = 1e-10
 reltol = 1e-11 leaves far less."""
 SAMPLES_PER_SWEEP = 50
 """Longer sweeps gain nothing: from 50 samples on, an equilibrium costs the same."""
+TIME_LIMIT = 600.0
+"""Seconds that one sweep may take."""
 
 
 @dataclass(frozen=True)
@@ -65,12 +67,14 @@ class NgspiceSolver:
         self,
         workers: int = 1,
         form: Form = "norton",
-        time_limit: float = 600.0,
+        time_limit: float = TIME_LIMIT,
         executor: Executor | None = None,
     ) -> None:
         """``form``: "norton", or "flat" with every resistor of the first crossbar. UserError if libngspice is missing."""
         if workers < 1:
             raise UserError(f"workers: expected at least 1, got {workers}")
+        if not time_limit > 0:
+            raise UserError(f"time limit: expected seconds above 0, got {time_limit}")
         if executor is None:
             libngspice.library_path()
         self.workers = workers
@@ -112,7 +116,10 @@ class NgspiceSolver:
 
     def start(self) -> int:
         """Start the workers now, wait until one has libngspice loaded, and return its major version."""
-        return int(self._work.result(self._work.submit(libngspice.load)))
+        try:
+            return int(self._work.result(self._work.submit(libngspice.load)))
+        except TimeLimitExceeded as error:
+            raise UserError(f"ngspice was not loaded within the time limit of {self.time_limit:g} s") from error
 
     def close(self) -> None:
         """Stop the workers; the next solve starts new ones."""

@@ -169,6 +169,8 @@ class TestShapesAndNumbers:
             ("--amplifier-gain", 0),
             ("--amplifier-gain", "nan"),
             ("--input-gain", -2),
+            ("--time-limit", 0),
+            ("--time-limit", 1e-3),
         ],
     )
     def test_simulate(self, refused, option, value):
