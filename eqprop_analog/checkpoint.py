@@ -66,7 +66,9 @@ class Checkpoint:
 
 
 def _require_same(path: Path, saved: dict[str, Any], asked: dict[str, Any]) -> None:
-    differing = [name for name in asked if name not in FREE_TO_CHANGE and saved.get(name) != asked[name]]
+    defaults = {name: field.default for name, field in TrainConfig.model_fields.items()}
+    saved = {**defaults, **saved}  # a setting that came later was at its default
+    differing = [name for name in asked if name not in FREE_TO_CHANGE and saved[name] != asked[name]]
     if differing:
-        changes = ", ".join(f"{name} = {saved.get(name)!r} then and {asked[name]!r} now" for name in differing)
+        changes = ", ".join(f"{name} = {saved[name]!r} then and {asked[name]!r} now" for name in differing)
         raise UserError(f"{path}: the run was started with other settings ({changes}); use them, or another --output")

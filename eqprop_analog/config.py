@@ -1,5 +1,6 @@
 """The configuration of a training run: presets, TOML files, overrides, and the checks on all of them."""
 
+import math
 import tomllib
 from collections.abc import Mapping
 from importlib.resources import files
@@ -9,11 +10,12 @@ from typing import Annotated, Any, Literal, Self
 import tomli_w
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from eqprop_analog.devices import LAWS, Law
+from eqprop_analog.devices import law_from
 from eqprop_analog.errors import UserError
 from eqprop_analog.learning.trainer import Rule
+from eqprop_analog.learning.truncated import Method
 from eqprop_analog.learning.update import Rates
-from eqprop_analog.models import ResistiveNetwork
+from eqprop_analog.models import Outputs, ResistiveNetwork
 from eqprop_analog.nudging import Cost, Kind
 
 DEFAULT_PRESET = "mnist-100"
@@ -31,14 +33,21 @@ class TrainConfig(BaseModel):
     description: str = ""
     dataset: Literal["mnist", "fashion-mnist"] = "mnist"
     layers: list[Count] = Field(min_length=2)
+    """Inputs, and nodes of every layer."""
+    outputs: Outputs = "single"
+    """One output node a class, or pairs of them."""
     input_gain: Positive = 1.0
     """Volts at an input of 1."""
     amplifier_gain: Positive | list[Positive] = 1.0
     conductance_window: tuple[NotNegative, Positive] = (0.0, 1e-4)
     """Siemens."""
     diode: dict[str, str | float] = {"law": "ngspice"}
-    """``law`` and its parameters."""
+    """``law``, its parameters, and ``arrangement``: "single" or "antiparallel"."""
+    bias_row: Annotated[float, Field(allow_inf_nan=False)] = 0.0
+    """Volts of one further row of crossbar 1; 0 is none."""
 
+    method: Method = "equilibrium-propagation"
+    """Nudged phases, or the exact response of the free one to compare them with."""
     nudging: Literal["centred", "one-sided"] = "centred"
     kind: Kind = "conductance"
     cost: Cost = "squared-error"
@@ -50,10 +59,14 @@ class TrainConfig(BaseModel):
     """A²/V²."""
     decay: Positive = 1.0
     """Factor on all rates after each epoch."""
+    cosine: Count | None = None
+    """Epochs over which half a cosine takes all rates to zero as well."""
     batch_size: Count = 4
     epochs: Count = 10
     limit: Count | None = None
     """Train on this many random images an epoch instead of all."""
+    shift: Annotated[int, Field(ge=0)] = 0
+    """Move every training image by up to so many pixels across and down, at random."""
     validation: bool = False
     """Hold out the last 10,000 training images and report their error instead of the test set's."""
     seed: Annotated[int, Field(ge=0)] = 0
@@ -61,6 +74,8 @@ class TrainConfig(BaseModel):
     solver: Literal["surrogate", "ngspice"] = "surrogate"
     sweeps: Count | None = None
     """Surrogate only: truncate every training phase after this many sweeps instead of converging."""
+    test_sweeps: Count | None = None
+    """Surrogate only: the same for the test images."""
     precision: Literal["float32", "float64"] = "float64"
     workers: Count = 1
     """ngspice only: worker processes."""
@@ -72,7 +87,7 @@ class TrainConfig(BaseModel):
     @field_validator("diode")
     @classmethod
     def _known_law(cls, value: dict[str, str | float]) -> dict[str, str | float]:
-        _law(value)
+        law_from(value)
         return value
 
     @model_validator(mode="after")
@@ -86,10 +101,14 @@ class TrainConfig(BaseModel):
             raise ValueError(f"amplifier_gain: {len(self.amplifier_gain)} values for {crossbars - 1} hidden layers")
         if self.kind == "conductance" and self.cost != "squared-error":
             raise ValueError('cost: a conductance can only nudge by the squared error; set kind="current" for others')
+        if self.kind == "conductance" and self.outputs == "pairs":
+            raise ValueError('kind: a conductance cannot nudge a pair of outputs; set kind = "current"')
         if self.solver == "ngspice" and self.precision == "float32":
             raise ValueError('precision: ngspice computes in float64; set precision = "float64"')
-        if self.solver == "ngspice" and self.sweeps is not None:
-            raise ValueError("sweeps: ngspice always converges; leave sweeps out")
+        if self.solver == "ngspice" and not self.sweeps == self.test_sweeps is None:
+            raise ValueError("sweeps: ngspice always converges; leave sweeps and test_sweeps out")
+        if self.method == "implicit" and (self.sweeps is None or self.on_failure == "skip"):
+            raise ValueError('method: "implicit" needs a fixed number of sweeps and on_failure = "stop"')
         return self
 
     def network(self) -> ResistiveNetwork:
@@ -97,16 +116,24 @@ class TrainConfig(BaseModel):
         return ResistiveNetwork.dense(
             self.layers,
             self.seed,
-            diode=_law(self.diode),
+            diode=law_from(self.diode),
             amplifier_gain=self.amplifier_gain,
             input_gain=self.input_gain,
             conductance_window=self.conductance_window,
+            bias_row=self.bias_row,
+            outputs=self.outputs,
         )
+
+    @property
+    def classes(self) -> int:
+        """Read-outs: output nodes, or pairs of them."""
+        return self.layers[-1] // 2 if self.outputs == "pairs" else self.layers[-1]
 
     def rule(self, epoch: int) -> Rule:
         """The learning rule in epoch 0, 1, ..."""
         rates = Rates(self._spread(self.conductance_rates), self._spread(self.bias_rates))
-        return Rule(rates.scaled(self.decay**epoch), self.beta, self.nudging, self.kind, self.cost)
+        annealed = 1.0 if self.cosine is None else (1 + math.cos(math.pi * min(epoch / self.cosine, 1))) / 2
+        return Rule(rates.scaled(annealed * self.decay**epoch), self.beta, self.nudging, self.kind, self.cost)
 
     def _spread(self, rates: float | list[float]) -> tuple[float, ...]:
         return tuple(rates) if isinstance(rates, list) else (rates,) * (len(self.layers) - 1)
@@ -141,7 +168,7 @@ def resolve(preset: str, overrides: Mapping[str, Any]) -> TrainConfig:
         values = {**values, **_rates_for(values, len(overrides["layers"]) - 1)}
     if overrides.get("solver") == "ngspice":
         values = {**values, "precision": "float64"}
-        values.pop("sweeps", None)
+        values = {name: value for name, value in values.items() if name not in ("sweeps", "test_sweeps")}
     try:
         return TrainConfig.model_validate({**values, **overrides})
     except ValidationError as error:
@@ -156,16 +183,6 @@ def _rates_for(values: Mapping[str, Any], crossbars: int) -> dict[str, list[floa
         for name, rates in lists.items()
         if rates and len(rates) != crossbars
     }
-
-
-def _law(value: Mapping[str, str | float]) -> Law:
-    name = value.get("law")
-    if name not in LAWS:
-        raise ValueError(f'law "{name}" is unknown; there are {", ".join(LAWS)}')
-    try:
-        return LAWS[str(name)](**{key: float(number) for key, number in value.items() if key != "law"})
-    except (TypeError, ValueError) as error:
-        raise ValueError(f"parameters of law {name}: {error}") from error
 
 
 def _sentence(problem: Mapping[str, Any]) -> str:

@@ -100,6 +100,16 @@ def load(name: Name, data_dir: Path | None = None) -> Dataset:
     )
 
 
+def shifted(images: np.ndarray, most: int, random: np.random.Generator) -> np.ndarray:
+    """Each square image, a row of pixels, moved by up to ``most`` pixels across and down, 0 where nothing moves in."""
+    count, side = len(images), math.isqrt(images.shape[1])
+    framed = np.zeros((count, side + 2 * most, side + 2 * most), images.dtype)
+    framed[:, most : most + side, most : most + side] = images.reshape(count, side, side)
+    down, across = random.integers(0, 2 * most, (2, count), endpoint=True)
+    windows = np.lib.stride_tricks.sliding_window_view(framed, (side, side), (1, 2))
+    return windows[np.arange(count), down, across].reshape(images.shape)
+
+
 def cache_dir() -> Path:
     """Folder that keeps fetched data sets: ``$EQPROP_ANALOG_CACHE``, else the user's cache folder of this platform."""
     return Path(os.environ.get("EQPROP_ANALOG_CACHE") or platformdirs.user_cache_dir("eqprop-analog"))

@@ -21,7 +21,7 @@ class Power:
     """
 
     rows: Float[Array, "*samples"]
-    """From the ±x rows, Σ_i x_i Σ_j G_1[i,j] (x_i - v_j)."""
+    """From the rows of crossbar 1, Σ_i x_i Σ_j G_1[i,j] (x_i - v_j)."""
     rails: Float[Array, "*samples"]
     """From the diodes' bias rails."""
     biases: Float[Array, "*samples"]
@@ -67,7 +67,7 @@ def power(
     ``injection`` is the nudge as (g, c), siemens and amperes; None is the free phase. All sums are matrix products: no
     (batch, rows, columns) array. Raises UserError for an ideal clamp away from 0 V, whose current no voltage tells.
     """
-    diode = network.diode
+    diode = network.single_diode
     if diode.rail and network.depth > 1 and np.isinf(diode.slope(np.array(diode.rail))):
         raise UserError("energy: an ideal clamp's current does not follow from its voltage; give it an on_resistance")
     batch = len(voltages[-1])
@@ -83,10 +83,11 @@ def power(
         if layer > 1:
             amplifiers += (1 - network.drive_gains[layer - 1] ** -2) * given
         if layer < network.depth:
-            across = network.polarity(layer) * v
-            current = diode.current(across)
-            rails -= diode.rail * current.sum(axis=1)
-            diodes += ((across - diode.rail) * current).sum(axis=1)
+            for side in network.diode_sides(layer):
+                across = side * v
+                current = diode.current(across)
+                rails -= diode.rail * current.sum(axis=1)
+                diodes += ((across - diode.rail) * current).sum(axis=1)
             drive = network.drive_gains[layer] * v
     nudge, nudge_conductances = _nudge(voltages[-1], injection)
     return Power(driven[0], rails, biases, nudge, amplifiers, np.stack(crossbars, axis=-1), diodes, nudge_conductances)

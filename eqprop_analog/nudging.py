@@ -15,34 +15,36 @@ Cost = Literal["squared-error", "cross-entropy"]
 
 
 def cost(
-    name: Cost, outputs: Float[Array, "batch outputs"], target: Float[Array, "batch outputs"]
+    name: Cost, readout: Float[Array, "batch classes"], target: Float[Array, "batch classes"]
 ) -> Float[Array, " batch"]:
-    """C of each sample: ½‖v - y‖² (V²), or -Σ y ln softmax(v / 1 V) (dimensionless)."""
+    """C of each sample: ½‖r - y‖² (V²), or -Σ y ln softmax(r / 1 V) (dimensionless)."""
     if name == "squared-error":
-        return 0.5 * ((outputs - target) ** 2).sum(axis=1)
-    return -(target * log_softmax(outputs, axis=1)).sum(axis=1)
+        return 0.5 * ((readout - target) ** 2).sum(axis=1)
+    return -(target * log_softmax(readout, axis=1)).sum(axis=1)
 
 
 def cost_slope(
-    name: Cost, outputs: Float[Array, "batch outputs"], target: Float[Array, "batch outputs"]
-) -> Float[Array, "batch outputs"]:
-    """∂C/∂v of each sample: v - y (V), or softmax(v / 1 V)·Σy - y (1/V)."""
+    name: Cost, readout: Float[Array, "batch classes"], target: Float[Array, "batch classes"]
+) -> Float[Array, "batch classes"]:
+    """∂C/∂r of each sample: r - y (V), or softmax(r / 1 V)·Σy - y (1/V)."""
     if name == "squared-error":
-        return outputs - target
-    return softmax(outputs, axis=1) * target.sum(axis=1, keepdims=True) - target
+        return readout - target
+    return softmax(readout, axis=1) * target.sum(axis=1, keepdims=True) - target
 
 
 @dataclass(frozen=True, eq=False)
 class Nudge:
     """Adds β·C to the energy at the outputs (Scellier & Bengio 2017), or its tangent at the free equilibrium.
 
+    C is a cost of the read-outs r: the output nodes' voltages, or the differences of pairs of them.
+
     ``kind="conductance"``: a conductance β from each output to a source at its target injects β(y - v); squared error.
-    ``kind="current"`` (Kendall et al. 2020): the constant current -β ∂C/∂v taken at the free equilibrium; any cost.
+    ``kind="current"`` (Kendall et al. 2020): the constant current -β ∂C/∂r taken at the free equilibrium; any cost.
     A negative β is a negative conductance, legal while the circuit stays positive definite.
     """
 
-    target: Float[Array, "batch outputs"]
-    """y, volts; (outputs,) is one sample."""
+    target: Float[Array, "batch classes"]
+    """y, volts; (classes,) is one sample."""
     beta: float
     """β: siemens for squared error, amperes for cross-entropy."""
     kind: Kind = "conductance"
@@ -63,14 +65,14 @@ class Nudge:
             raise UserError('nudge: a conductance can only nudge by the squared error; use kind="current" for others')
 
     def injection(
-        self, free_outputs: Float[Array, "batch outputs"] | None
-    ) -> tuple[float, Float[Array, "batch outputs"]]:
-        """The nudge as (g, c): it injects the current c - g·v at outputs of voltage v; siemens and amperes.
+        self, free_readout: Float[Array, "batch classes"] | None
+    ) -> tuple[float, Float[Array, "batch classes"]]:
+        """The nudge as (g, c): it injects the current c - g·r along a read-out of voltage r; siemens and amperes.
 
-        Raises UserError for a current nudge without the free equilibrium's output voltages.
+        Raises UserError for a current nudge without the free equilibrium's read-outs.
         """
         if self.kind == "conductance":
             return self.beta, self.beta * self.target
-        if free_outputs is None:
+        if free_readout is None:
             raise UserError("nudge: a current nudge is taken at the free equilibrium; pass it as start=free")
-        return 0.0, -self.beta * cost_slope(self.cost, free_outputs, self.target)
+        return 0.0, -self.beta * cost_slope(self.cost, free_readout, self.target)

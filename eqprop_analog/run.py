@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -24,10 +24,20 @@ from threadpoolctl import threadpool_limits
 from eqprop_analog import plotting
 from eqprop_analog.checkpoint import Checkpoint
 from eqprop_analog.config import TrainConfig
-from eqprop_analog.data import VALIDATION, Dataset
+from eqprop_analog.data import VALIDATION, Dataset, shifted
 from eqprop_analog.errors import UserError
 from eqprop_analog.files import write_text
-from eqprop_analog.learning.trainer import Pass, Progress, evaluate, train_epoch
+from eqprop_analog.learning.trainer import (
+    Learner,
+    Pass,
+    PhaseLearner,
+    Progress,
+    Rule,
+    evaluate,
+    require_finite,
+    train_pass,
+)
+from eqprop_analog.learning.truncated import TruncatedLearner
 from eqprop_analog.models import ResistiveNetwork
 from eqprop_analog.solvers import NgspiceSolver, SurrogateSolver
 from eqprop_analog.verification import Agreement
@@ -54,7 +64,7 @@ def train(config: TrainConfig, dataset: Dataset, folder: Path, resume: bool, sta
     ``resume`` goes on from the folder's checkpoint, to the same bits as if it had never stopped. Raises UserError for a
     folder that holds a run already, or cannot be written, and for data that do not fit the layers.
     """
-    require_fit(config.layers, dataset)
+    require_fit(config.layers[0], config.classes, dataset)
     checkpoint_path = folder / "checkpoint.npz"
     if resume:
         checkpoint = Checkpoint.load(checkpoint_path, config)
@@ -62,7 +72,7 @@ def train(config: TrainConfig, dataset: Dataset, folder: Path, resume: bool, sta
         raise UserError(f"{folder}: holds a run already; go on with it by --resume, or choose another --output")
     else:
         network = config.network().astype(config.precision)
-        if config.kind == "conductance" and config.nudging == "centred":
+        if (config.method, config.kind, config.nudging) == ("equilibrium-propagation", "conductance", "centred"):
             network.require_definite(-config.beta)
         checkpoint = Checkpoint(network, np.random.default_rng(config.seed), [])
     solver = _training_solver(config)
@@ -123,22 +133,18 @@ def _epochs(
         test_images, test_labels = images[VALIDATION], labels[VALIDATION]
         images, labels = images[: VALIDATION.start], labels[: VALIDATION.start]
     network, history = checkpoint.network, checkpoint.history
-    exact = SurrogateSolver() if isinstance(solver, SurrogateSolver) else solver
+    tester = solver if isinstance(solver, NgspiceSolver) else SurrogateSolver(sweeps=config.test_sweeps)
     for epoch in range(len(history), config.epochs):
         order = checkpoint.random.permutation(len(images))[: config.limit]
         with stage(f"epoch {epoch + 1}/{config.epochs}", len(order)) as progress:
             begin = time.perf_counter()
-            trained = train_epoch(
-                network,
-                solver,
-                config.rule(epoch),
-                _batches(config, images, labels, order),
-                progress,
-                skip_failures=config.on_failure == "skip",
-            )
+            learner = _learner(config, network, solver, config.rule(epoch))
+            batches = _batches(config, images, labels, order, checkpoint.random)
+            trained = train_pass(learner, batches, progress)
+            require_finite(network)
             seconds = time.perf_counter() - begin
         with stage(f"  {held_out} images", len(test_images)) as progress:
-            tested = evaluate(network.astype(np.float64), exact.solve, test_images, test_labels, progress=progress)
+            tested = evaluate(network.astype(np.float64), tester.solve, test_images, test_labels, progress=progress)
         history.append(_entry(epoch + 1, held_out, trained, tested, seconds, len(order)))
         save()
         log.info(
@@ -153,12 +159,14 @@ def _epochs(
 
 
 def _batches(
-    config: TrainConfig, images: Array, labels: Array, order: Int[Array, " samples"]
-) -> Iterator[tuple[Float[Array, "batch inputs"], Float[Array, "batch outputs"]]]:
+    config: TrainConfig, images: Array, labels: Array, order: Int[Array, " samples"], random: np.random.Generator
+) -> Iterator[tuple[Float[Array, "batch inputs"], Float[Array, "batch classes"]]]:
+    targets = one_hot(np.arange(config.classes), config.classes, config.precision)
+    images = images.astype(config.precision, copy=False)
     for begin in range(0, len(order), config.batch_size):
         batch = order[begin : begin + config.batch_size]
-        targets = one_hot(labels[batch], config.layers[-1], config.precision)
-        yield images[batch].astype(config.precision, copy=False), targets
+        inputs = shifted(images[batch], config.shift, random) if config.shift else images[batch]
+        yield inputs, targets[labels[batch]]
 
 
 def _entry(epoch: int, held_out: str, trained: Pass, tested: Pass, seconds: float, samples: int) -> dict[str, Any]:
@@ -214,10 +222,19 @@ def _training_solver(config: TrainConfig) -> SurrogateSolver | NgspiceSolver:
     return SurrogateSolver(sweeps=config.sweeps, check_residual=False)
 
 
-def require_fit(layers: Sequence[int], dataset: Dataset) -> None:
-    """Raise UserError unless a network of these layers has the data set's inputs and one output a class."""
+def _learner(
+    config: TrainConfig, network: ResistiveNetwork, solver: SurrogateSolver | NgspiceSolver, rule: Rule
+) -> Learner:
+    """Truncated phases have a learner of their own, which does the same in place."""
+    if config.sweeps is not None and config.on_failure == "stop":  # which "implicit" asks for
+        return TruncatedLearner(network, rule, config.sweeps, config.method)
+    return PhaseLearner(network, solver, rule, config.on_failure == "skip")
+
+
+def require_fit(inputs: int, readouts: int, dataset: Dataset) -> None:
+    """Raise UserError unless a network of so many inputs and read-outs has the data set's inputs and one read-out a class."""
     pixels, classes = dataset.train_images.shape[1], int(dataset.train_labels.max()) + 1
-    if layers[0] != pixels or layers[-1] != classes:
+    if inputs != pixels or readouts != classes:
         raise UserError(
-            f"layers: {dataset.name} needs {pixels} inputs and {classes} outputs, got {layers[0]} and {layers[-1]}"
+            f"layers: {dataset.name} needs {pixels} inputs and {classes} outputs or pairs of them, got {inputs} and {readouts}"
         )

@@ -75,7 +75,7 @@ class Agreement:
 def compare(
     network: ResistiveNetwork,
     inputs: Float[Array, "batch inputs"],
-    targets: Float[Array, "batch outputs"],
+    targets: Float[Array, "batch classes"],
     beta: float,
     form: Form = "norton",
     workers: int = 1,
@@ -87,7 +87,7 @@ def compare(
     """
     network.validate()
     inputs = network.check_inputs(inputs)
-    nudges = [Nudge(targets, beta), Nudge(targets, -beta)]
+    nudges = [Nudge(targets, b, network.nudge_kind) for b in (beta, -beta)]
     ngspice = NgspiceSolver(workers, form, time_limit)
     try:
         ngspice.start()
@@ -120,7 +120,9 @@ def compare(
         gradient_difference=_worst_layer(
             contrast(network, inputs, computed[1], computed[2]), contrast(network, inputs, measured[1], measured[2])
         ),
-        same_predictions=bool((predictions(computed[0].outputs) == predictions(measured[0].outputs)).all()),
+        same_predictions=bool(
+            np.equal(*(predictions(network.readout(p[0].outputs)) for p in (computed, measured))).all()
+        ),
         ngspice_seconds=middle - begin,
         surrogate_seconds=end - middle,
         pairs=(ours.ravel(), theirs.ravel()),

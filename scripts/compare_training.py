@@ -44,7 +44,7 @@ class Recorder:
             for first in range(0, len(starts), self.every):
                 group = [order[start : start + size] for start in starts[first : first + self.every]]
                 batches = [
-                    (images[batch].astype(float), one_hot(labels[batch], self.config.layers[-1])) for batch in group
+                    (images[batch].astype(float), one_hot(labels[batch], self.config.classes)) for batch in group
                 ]
                 train_epoch(self.network, self.solver, self.config.rule(number), batches)
                 self.kept.append([matrix.copy() for matrix in self.network.conductances])

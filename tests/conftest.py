@@ -28,6 +28,7 @@ def random_network() -> MakeNetwork:
         decades: float = 1.0,
         zeros: float = 0.0,
         bias: float = 0.0,
+        **settings: float | str,
     ) -> ResistiveNetwork:
         random = np.random.default_rng(seed)
         network = ResistiveNetwork.dense(
@@ -36,6 +37,7 @@ def random_network() -> MakeNetwork:
             diode=diode,
             amplifier_gain=(1.0,) * (len(layers) - 2) if gains is None else gains,
             bias=[bias * random.normal(size=size) for size in layers[1:]],
+            **settings,
         )
         for matrix in network.conductances:
             rows, columns = matrix.shape

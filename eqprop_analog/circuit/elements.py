@@ -8,7 +8,7 @@ source that changes with time in a ``.tran``. What changes only from sample to s
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Literal, Protocol
 
 import numpy as np
 from jaxtyping import Float
@@ -26,6 +26,8 @@ SAMPLE = "sample"
 """Net whose voltage counts the samples of a sweep, each of which stays for all its phases."""
 
 Pair = tuple[str, str]
+Member = Literal["", "p", "n"]
+"""Which one of an antiparallel pair of diodes, by its rail."""
 
 
 class Element(Protocol):
@@ -263,12 +265,14 @@ class Diodes:
     model: str
     """Subcircuit, defined in ``circuits/<model>.lib``."""
     parameters: dict[str, float]
+    member: Member = ""
+    """Xd<member><layer>_<index> is a device's name."""
 
     def devices(self) -> Iterator[tuple[str, tuple[str, ...]]]:
         """(anode, cathode) of each."""
         upper, lower = self.rails
         for k, (node, sign) in enumerate(zip(self.nodes, self.polarity.tolist(), strict=True)):
-            yield f"Xd{self.layer}_{k}", (upper, node) if sign > 0 else (node, lower)
+            yield f"Xd{self.member}{self.layer}_{k}", (upper, node) if sign > 0 else (node, lower)
 
     def dc_paths(self) -> Iterable[Pair]:
         """None: a diode that blocks holds nothing."""

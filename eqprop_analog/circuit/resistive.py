@@ -1,8 +1,9 @@
 """Compilation of a resistive network: every equation of models.resistive becomes a device.
 
-Nets: ``xp_i``/``xn_i`` the +x and -x rows, ``h<l>_j`` the nodes of hidden layer l, ``a<l>_j`` their amplified drives, ``o_k`` the
-outputs, ``rail_p``/``rail_n`` the diodes' rails. Devices: ``R<l>_<row>_<column>`` a crossbar's conductances (rows 0..n-1 are
-xp, n..2n-1 xn), ``Xd``/``Xa`` diodes and amplifiers, ``Ib`` bias currents, ``C<net>`` node capacitances.
+Nets: ``xp_i``/``xn_i`` the +x and -x rows, ``xb`` the bias row, ``h<l>_j`` the nodes of hidden layer l, ``a<l>_j`` their
+amplified drives, ``o_k`` the outputs, ``rail_p``/``rail_n`` the diodes' rails. Devices: ``R<l>_<row>_<column>`` a crossbar's
+conductances (rows 0..n-1 are xp, n..2n-1 xn, 2n xb), ``Xd``/``Xa`` diodes (of an antiparallel pair, ``Xdp`` and ``Xdn``) and
+amplifiers, ``Ib`` bias currents, ``C<net>`` node capacitances.
 """
 
 from collections.abc import Sequence
@@ -22,10 +23,12 @@ from eqprop_analog.circuit.elements import (
     CurrentSources,
     Diodes,
     Element,
+    Member,
     NudgeSources,
     VoltageSources,
 )
 from eqprop_analog.circuit.graph import Circuit, Section
+from eqprop_analog.devices import Antiparallel
 from eqprop_analog.errors import UserError
 from eqprop_analog.models import ResistiveNetwork
 
@@ -60,7 +63,8 @@ def compile_network(
     rail = network.diode.rail
     if network.depth > 1:
         rails = VoltageSources(("rail_p", "rail_n"), np.array([[rail, -rail]]))
-        sections.append(Section(f"bias rails: excitatory nodes {rail:+g} V, inhibitory nodes {-rail:+g} V", (rails,)))
+        of = ("into every node", "out of it") if _paired(network) else ("excitatory nodes", "inhibitory nodes")
+        sections.append(Section(f"bias rails: {of[0]} {rail:+g} V, {of[1]} {-rail:+g} V", (rails,)))
     for layer in range(1, network.depth + 1):
         nets = nodes(network, layer)
         elements: list[Element] = []
@@ -68,8 +72,11 @@ def compile_network(
             elements.append(Crossbar(layer, drives(network, layer - 1), nets, network.conductances[layer - 1]))
         elements.append(CurrentSources(f"b{layer}", nets, network.biases[layer - 1][None]))
         if layer < network.depth:
-            polarity = network.polarity(layer)
-            elements.append(Diodes(layer, nets, polarity, ("rail_p", "rail_n"), diode_model, diode_parameters))
+            members: tuple[Member, ...] = ("p", "n") if _paired(network) else ("",)
+            elements.extend(
+                Diodes(layer, nets, side, ("rail_p", "rail_n"), diode_model, diode_parameters, member)
+                for member, side in zip(members, network.diode_sides(layer), strict=True)
+            )
             if network.amplifier_gain[layer - 1] != 1:
                 elements.append(Amplifiers(layer, nets, drives(network, layer), network.amplifier_gain[layer - 1]))
         sections.append(Section(_heading(network, layer), tuple(elements)))
@@ -123,24 +130,40 @@ def drives(network: ResistiveNetwork, layer: int) -> tuple[str, ...]:
 
 def _first_crossbar(network: ResistiveNetwork, rows: Float[Array, "samples rows"], form: Form, counter: str) -> Section:
     nets, matrix, inputs = nodes(network, 1), network.conductances[0], network.layers[0]
+    size = f"{len(matrix)} x {len(nets)}"
     if form == "flat":
         row_nets = tuple(f"xp_{i}" for i in range(inputs)) + tuple(f"xn_{i}" for i in range(inputs))
-        heading = f"inputs: {inputs} rows at +x, {inputs} at -x, and crossbar 1 ({2 * inputs} x {len(nets)})"
+        row_nets += ("xb",) if network.bias_row else ()
+        at_bias = f", one at {network.bias_row:+g} V" if network.bias_row else ""
+        heading = f"inputs: {inputs} rows at +x, {inputs} at -x{at_bias}, and crossbar 1 ({size})"
         return Section(heading, (VoltageSources(row_nets, rows, counter), Crossbar(1, row_nets, nets, matrix)))
-    Crossbar(1, ("row",) * (2 * inputs), nets, matrix).check()
-    plus, minus = matrix[:inputs], matrix[inputs:]
-    currents = CurrentSources("n1", nets, rows[:, :inputs] @ (plus - minus), counter)
-    heading = f"inputs and crossbar 1 ({2 * inputs} x {len(nets)}), Norton form: a current and a conductance a node"
+    Crossbar(1, ("row",) * len(matrix), nets, matrix).check()
+    amperes = rows[:, :inputs] @ (matrix[:inputs] - matrix[inputs : 2 * inputs])
+    if network.bias_row:
+        amperes += network.bias_row * matrix[2 * inputs]
+    currents = CurrentSources("n1", nets, amperes, counter)
+    heading = f"inputs and crossbar 1 ({size}), Norton form: a current and a conductance a node"
     return Section(heading, (currents, Conductances("n1", nets, matrix.sum(axis=0))))
+
+
+def _paired(network: ResistiveNetwork) -> bool:
+    """Whether every hidden node has two diodes."""
+    return isinstance(network.diode, Antiparallel)
 
 
 def _heading(network: ResistiveNetwork, layer: int) -> str:
     size = network.layers[layer]
     if layer == network.depth:
-        return f"layer {layer}: {size} linear output nodes"
+        pairs = f", read in {network.classes} pairs" if network.outputs == "pairs" else ""
+        return f"layer {layer}: {size} linear output nodes{pairs}"
     gain = network.amplifier_gain[layer - 1]
     amplified = f", bidirectional amplifiers of gain {gain:g}" if gain != 1 else ""
-    return f"layer {layer}: {size} hidden nodes, {(size + 1) // 2} excitatory and {size // 2} inhibitory{amplified}"
+    halves = (
+        "two antiparallel diodes each"
+        if _paired(network)
+        else f"{(size + 1) // 2} excitatory and {size // 2} inhibitory"
+    )
+    return f"layer {layer}: {size} hidden nodes, {halves}{amplified}"
 
 
 def _nudges(network: ResistiveNetwork, batch: int, injections: Sequence[Injection | None]) -> NudgeSources:
@@ -156,10 +179,13 @@ def _notes(network: ResistiveNetwork, nudges: NudgeSources, form: Form) -> tuple
     count = sum(int(np.count_nonzero(matrix)) for matrix in network.conductances)
     law, parameters = network.diode.spice
     diode = ", ".join([law, *(f"{name} = {value:g}" for name, value in parameters.items())])
+    diode = f"antiparallel pairs of {diode}" if _paired(network) else diode
+    diodes = "Xdp<l>_j (from rail_p) and Xdn<l>_j (into rail_n)" if _paired(network) else "Xd<l>_j"
     gains = ", ".join(f"{gain:g}" for gain in network.amplifier_gain if gain != 1) or "none"
     flat = (
         "Nets: xp_i/xn_i rows at +x/-x, h<l>_j hidden nodes, a<l>_j amplified drives, o_k outputs, y_k targets.",
         "R<l>_<row>_<column> joins a row of crossbar l to a column; rows 0..n-1 of crossbar 1 are xp, the next n are xn.",
+        *((f"Row 2n is xb, the bias row at {network.bias_row:g} V.",) if network.bias_row else ()),
     )
     norton = (
         "Nets: h<l>_j hidden nodes, a<l>_j amplified drives, o_k outputs, y_k targets.",
@@ -170,7 +196,8 @@ def _notes(network: ResistiveNetwork, nudges: NudgeSources, form: Form) -> tuple
         f"Input gain {network.input_gain:g} V a unit; amplifier gains: {gains}; diodes: {diode}.",
         _phase(nudges),
         *(flat if form == "flat" else norton),
-        "Ib<l>_j bias currents, Xd<l>_j diodes, Xa<l>_j amplifiers, rail_p/rail_n the diodes' rails.",
+        f"Ib<l>_j bias currents, {diodes} diodes, Xa<l>_j amplifiers, rail_p/rail_n the diodes' rails.",
+        *(("Outputs are pairs: class k is read as v(o_2k) - v(o_2k+1).",) if network.outputs == "pairs" else ()),
         "Units: volts, amperes, ohms. Indices count from 0, layers from 1.",
     )
 

@@ -8,6 +8,7 @@ from eqprop_analog.circuit import compile_network, static_netlist
 from eqprop_analog.cli import console, options
 from eqprop_analog.errors import UserError
 from eqprop_analog.files import write_text
+from eqprop_analog.nudging import Nudge
 
 SUMMARY = "Write a network as a SPICE netlist that `ngspice -b FILE` runs as it stands."
 EXAMPLES = """\
@@ -47,14 +48,13 @@ def run(arguments: argparse.Namespace) -> None:
     inputs = options.array(
         arguments.inputs, "inputs", network.layers[0], options.example_inputs(network, arguments.seed, 1)
     )
-    targets = options.array(arguments.targets, "targets", network.layers[-1], options.example_targets(network, 1))
+    targets = options.array(arguments.targets, "targets", network.classes, options.example_targets(network, 1))
     if len(inputs) != 1 or len(targets) != 1:
         raise UserError(f"a netlist holds one sample, got {len(inputs)} inputs and {len(targets)} targets")
     begin = time.perf_counter()
     nudge = None
     if arguments.phase == "nudged":
-        beta = options.beta(arguments, network)
-        nudge = (beta, beta * targets)
+        nudge = options.injection(network, inputs, Nudge(targets, options.beta(arguments, network), network.nudge_kind))
     text = static_netlist(compile_network(network, inputs, [nudge], arguments.form))
     write_text(arguments.output, text)
     lines = text.count("\n")

@@ -8,9 +8,12 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
+from eqprop_analog.circuit.resistive import Injection
 from eqprop_analog.errors import UserError
 from eqprop_analog.files import UNREADABLE, real, write_text
 from eqprop_analog.models import NodalEquations, ResistiveNetwork
+from eqprop_analog.nudging import Nudge
+from eqprop_analog.solvers import SurrogateSolver
 
 Array = np.ndarray
 
@@ -27,12 +30,15 @@ def add_network(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--input-gain", type=float, metavar="VOLTS", help="of fresh networks, V per unit of input (default 1)"
     )
+    group.add_argument(
+        "--bias-row", type=float, metavar="VOLTS", help="one more row of crossbar 1 of fresh networks, at this voltage"
+    )
 
 
 def network(options: argparse.Namespace) -> ResistiveNetwork:
     """The network asked for; UserError if it is asked for twice, differently, or not at all."""
-    fresh = {"amplifier_gain": options.amplifier_gain, "input_gain": options.input_gain}
-    given = {name: value for name, value in fresh.items() if value is not None}
+    names = ("amplifier_gain", "input_gain", "bias_row")
+    given = {name: getattr(options, name) for name in names if getattr(options, name) is not None}
     if options.network is None:
         if options.layers is None:
             raise UserError("name the network: --layers 784 100 10, or --network FILE.npz")
@@ -41,7 +47,7 @@ def network(options: argparse.Namespace) -> ResistiveNetwork:
     if options.layers is not None and tuple(options.layers) != loaded.layers:
         raise UserError(f"--layers {options.layers} disagrees with {options.network}, which is {list(loaded.layers)}")
     if given:
-        raise UserError(f"{options.network} has its own gains; leave out --{'/--'.join(given).replace('_', '-')}")
+        raise UserError(f"{options.network} has its own; leave out --{'/--'.join(given).replace('_', '-')}")
     return loaded
 
 
@@ -71,10 +77,9 @@ def example_inputs(network: ResistiveNetwork, seed: int, samples: int) -> Float[
     return np.random.default_rng(seed).uniform(0, 1, (samples, network.layers[0]))
 
 
-def example_targets(network: ResistiveNetwork, samples: int) -> Float[Array, "samples outputs"]:
-    """1 V at one output after the other, 0 V at the rest."""
-    outputs = network.layers[-1]
-    return np.eye(outputs)[np.arange(samples) % outputs]
+def example_targets(network: ResistiveNetwork, samples: int) -> Float[Array, "samples classes"]:
+    """1 V at one read-out after the other, 0 V at the rest."""
+    return np.eye(network.classes)[np.arange(samples) % network.classes]
 
 
 def beta(options: argparse.Namespace, network: ResistiveNetwork) -> float:
@@ -85,6 +90,13 @@ def beta(options: argparse.Namespace, network: ResistiveNetwork) -> float:
     if not np.isfinite(options.beta) or options.beta == 0:
         raise UserError(f"--beta: expected siemens, finite and not 0, got {options.beta}")
     return float(options.beta)
+
+
+def injection(network: ResistiveNetwork, inputs: Float[Array, "batch inputs"], nudge: Nudge) -> Injection:
+    """What ``nudge`` injects at the outputs; a current nudge is taken at the surrogate's free equilibrium."""
+    batch = network.check_inputs(inputs)
+    free = SurrogateSolver().solve(network, batch).require() if nudge.kind == "current" else None
+    return NodalEquations.of(network, batch).nudged([nudge], free).injection
 
 
 def write_json(path: Path | None, figures: dict[str, Any]) -> None:

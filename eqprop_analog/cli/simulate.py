@@ -87,7 +87,9 @@ def _samples(arguments: argparse.Namespace, network: ResistiveNetwork) -> tuple[
         inputs = options.array(
             arguments.inputs, "inputs", sizes[0], options.example_inputs(network, arguments.seed, EXAMPLES_SHOWN)
         )
-        targets = options.array(arguments.targets, "targets", sizes[-1], options.example_targets(network, len(inputs)))
+        targets = options.array(
+            arguments.targets, "targets", network.classes, options.example_targets(network, len(inputs))
+        )
         if len(targets) != len(inputs):
             raise UserError(f"--targets: expected {len(inputs)} samples as in the inputs, got {len(targets)}")
         return inputs, targets
@@ -96,9 +98,9 @@ def _samples(arguments: argparse.Namespace, network: ResistiveNetwork) -> tuple[
     if arguments.samples < 1:
         raise UserError(f"--samples: expected at least 1, got {arguments.samples}")
     dataset = data.load(arguments.dataset)
-    require_fit(sizes, dataset)
+    require_fit(sizes[0], network.classes, dataset)
     images, labels = dataset.test_images[: arguments.samples], dataset.test_labels[: arguments.samples]
-    return images.astype(float), one_hot(labels, sizes[-1])
+    return images.astype(float), one_hot(labels, network.classes)
 
 
 def agreement_rows(result: Agreement) -> list[list[str]]:

@@ -38,6 +38,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     settings = parser.add_argument_group("settings of the preset that can be overridden")
     settings.add_argument("--layers", type=int, nargs="+", metavar="N", help="inputs, hidden layers ..., outputs")
     settings.add_argument("--solver", choices=["surrogate", "ngspice"], help="what finds every equilibrium")
+    settings.add_argument(
+        "--method", choices=["equilibrium-propagation", "implicit"], help="finite nudges, or the exact gradient"
+    )
     settings.add_argument("--dataset", choices=["mnist", "fashion-mnist"], help="what to train on")
     settings.add_argument("--epochs", type=int, metavar="N", help="passes over the training images")
     settings.add_argument("--batch-size", type=int, metavar="N", help="images an update")
@@ -63,6 +66,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 SETTINGS = (
     "layers",
     "solver",
+    "method",
     "dataset",
     "epochs",
     "batch_size",
@@ -108,7 +112,7 @@ def train_and_verify(
         console.say(f"not verified in ngspice: {error}")
         return finished, []
     images = dataset.test_images[:VERIFIED_IMAGES].astype(float)
-    targets = one_hot(dataset.test_labels[:VERIFIED_IMAGES], config.layers[-1])
+    targets = one_hot(dataset.test_labels[:VERIFIED_IMAGES], config.classes)
     beta = config.beta if config.kind == "conductance" else 0.1 * finished.network.stiffness_bound()
     console.say(f"verifying {folder / 'network.npz'} in ngspice: {VERIFIED_IMAGES} test images, free and nudged")
     agreements = [compare(finished.network, images, targets, beta, "norton", config.workers)]

@@ -53,9 +53,9 @@ def run(arguments: argparse.Namespace) -> None:
     inputs = options.array(
         arguments.inputs, "inputs", network.layers[0], options.example_inputs(network, arguments.seed, 1)
     )
-    targets = options.array(arguments.targets, "targets", network.layers[-1], options.example_targets(network, 1))
+    targets = options.array(arguments.targets, "targets", network.classes, options.example_targets(network, 1))
     capacitance = arguments.capacitance if len(arguments.capacitance) > 1 else arguments.capacitance[0]
-    result = settle(network, inputs, Nudge(targets, options.beta(arguments, network)), capacitance)
+    result = settle(network, inputs, Nudge(targets, options.beta(arguments, network), network.nudge_kind), capacitance)
     console.table(
         f"{'-'.join(map(str, network.layers))} in time: {len(result.time)} steps of ngspice, slowest time constant "
         f"{result.time_constant:.3g} s, nudge of {result.beta[-1]:.3g} S on within {result.rise_time:.3g} s",

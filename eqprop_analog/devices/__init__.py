@@ -1,10 +1,21 @@
 """Constitutive laws, one a file: current, slope, co-content, scalar node solve, and the name of the SPICE model."""
 
+from eqprop_analog.devices.antiparallel import Antiparallel
 from eqprop_analog.devices.clamp import Clamp
 from eqprop_analog.devices.diode import NgspiceDiode
 from eqprop_analog.devices.law import Law
+from eqprop_analog.devices.piecewise_linear import PiecewiseLinear
+from eqprop_analog.devices.shockley import Shockley
+from eqprop_analog.devices.table import LAWS, law_from, table_of
 
-LAWS: dict[str, type[Law]] = {"clamp": Clamp, "ngspice": NgspiceDiode}
-"""Every law by the name that configurations and saved networks use."""
-
-__all__ = ["LAWS", "Clamp", "Law", "NgspiceDiode"]
+__all__ = [
+    "LAWS",
+    "Antiparallel",
+    "Clamp",
+    "Law",
+    "NgspiceDiode",
+    "PiecewiseLinear",
+    "Shockley",
+    "law_from",
+    "table_of",
+]

@@ -4,21 +4,13 @@ from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float
-from scipy.special import wrightomega
 
+from eqprop_analog.devices.exponential import ZERO_CELSIUS, node_voltage, thermal_voltage
 from eqprop_analog.devices.law import require_finite, require_positive
 
 Array = np.ndarray
 
-# ngspice's constants (CODATA 2014). With the 2019 values the surrogate and ngspice part by 9e-8 V.
-BOLTZMANN = 1.38064852e-23
-ELEMENTARY_CHARGE = 1.6021766208e-19
-ZERO_CELSIUS = 273.15
-
-SETTLED = 1e-9
-"""Relative step after which Newton's next error, its square, is below rounding."""
-POLISH = 100
-"""Steps at most; ordinary nodes take two, nodes that hang on the reverse current alone a dozen."""
+EXP_3 = float(np.exp(-3))
 
 
 @dataclass(frozen=True)
@@ -51,23 +43,18 @@ class NgspiceDiode:
     @property
     def thermal_voltage(self) -> float:
         """nV_T = n k T / q, volts."""
-        return self.emission * BOLTZMANN * (self.celsius + ZERO_CELSIUS) / ELEMENTARY_CHARGE
+        return self.emission * thermal_voltage(self.celsius)
 
     def _junction(self, w: Float[Array, "..."]) -> tuple[Float[Array, "..."], Float[Array, "..."]]:
         """Current and slope of the junction without gmin."""
         i_s, v_t = self.saturation_current, self.thermal_voltage
-        deep = np.minimum(w, -3 * v_t)
-        cubed = self._cubed(deep)
-        grown = np.exp(np.maximum(w, -3 * v_t) / v_t)
-        reverse = w < -3 * v_t
-        current = i_s * (np.where(reverse, -cubed, grown) - 1)
-        slope = i_s * np.where(reverse, 3 * cubed / deep, grown / v_t)
-        return current, slope
-
-    def _cubed(self, deep: Float[Array, "..."]) -> Float[Array, "..."]:
-        """(3nV_T/we)³ of the reverse branch."""
-        ratio = (3 * self.thermal_voltage / np.e) / deep
-        return ratio * ratio * ratio
+        knee = -3 * v_t
+        deep = np.minimum(w, knee)
+        grown = np.exp(np.maximum(w, knee) / v_t)
+        ratio = knee / deep
+        cubed = EXP_3 * ratio * ratio * ratio
+        current = i_s * ((grown - 1) + (cubed - EXP_3))  # of the two differences, one is constant in each branch
+        return current, i_s * np.where(w < knee, -3 * cubed / deep, grown / v_t)
 
     def current(self, v: Float[Array, "..."]) -> Float[Array, "..."]:
         """i(v) = -I(rail - v), amperes."""
@@ -91,38 +78,9 @@ class NgspiceDiode:
         return i_s * (forward + reverse) + 0.5 * self.gmin * w**2
 
     def solve(self, conductance: Float[Array, "..."], source: Float[Array, "..."]) -> Float[Array, "..."]:
-        """The one root v of conductance·v + i(v) = source, volts.
-
-        The exponential law has a closed form by the Wright ω function (ω + ln ω = z). One Newton step takes it over to
-        ngspice's reverse branch; in float64 more of them, on the whole law, win the last bits.
-        """
+        """The one root v of conductance·v + i(v) = source, volts."""
         i_s, v_t = self.saturation_current, self.thermal_voltage
-        total = conductance + self.gmin
-        current = conductance * self.rail - source  # I(w) + conductance·w = current
-        scale = total * v_t
-        level = (current + i_s) / scale
-        log_ratio = np.log(i_s / scale)
-        omega = wrightomega(level + log_ratio)
-        with np.errstate(divide="ignore"):
-            w = v_t * np.where(omega > 1, np.log(omega) - log_ratio, level - omega)
-        deep = np.minimum(w, -3 * v_t)
-        cubed = self._cubed(deep)
-        w = w + i_s * (cubed + np.exp(deep / v_t)) / (total + 3 * i_s * cubed / deep)
-        if w.dtype != np.float32:
-            w = self._polish(w, total, current)
-        return self.rail - w
-
-    def _polish(
-        self, w: Float[Array, "..."], total: Float[Array, "..."], current: Float[Array, "..."]
-    ) -> Float[Array, "..."]:
-        """Newton's iteration on I(w) + total·w = current to the last bits; it falls monotonically from above the root."""
-        for _ in range(POLISH):
-            junction, slope = self._junction(w)
-            step = (junction + total * w - current) / (slope + total)
-            w = w - step
-            if (np.abs(step) <= SETTLED * (np.abs(w) + self.thermal_voltage)).all():
-                break
-        return w
+        return node_voltage(self._junction, i_s, v_t, self.rail, self.gmin, conductance, source)
 
     def mismatch(self, v: Float[Array, "..."], current: Float[Array, "..."]) -> Float[Array, "..."]:
         """``current`` - i(v), amperes."""

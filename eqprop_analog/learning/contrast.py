@@ -59,9 +59,12 @@ def drop_gradient(
     for layer, (v, dv, gamma) in enumerate(zip(mean, slope, network.gammas, strict=True)):
         weight = gamma / network.gammas[-1] / batch
         own = (v * dv).sum(axis=0)
-        if drive_slope is None:  # rows +x and -x have fixed voltages
+        if drive_slope is None:  # the rows +x, -x and the bias row have fixed voltages
             product = drive.T @ dv
-            matrix = np.concatenate([own - product, own + product])
+            rows = [own - product, own + product]
+            if network.bias_row:
+                rows.append((own - inputs.dtype.type(network.bias_row) * dv.sum(axis=0))[None])
+            matrix = np.concatenate(rows)
         else:
             product = np.concatenate([drive, drive_slope]).T @ np.concatenate([dv, v])
             matrix = (drive * drive_slope).sum(axis=0)[:, None] + own - product

@@ -16,16 +16,17 @@ Array = np.ndarray
 def implicit_gradient(
     network: ResistiveNetwork,
     inputs: ArrayLike,
-    target: Float[Array, "batch outputs"],
+    target: Float[Array, "batch classes"],
     free: Equilibrium,
     cost: Cost = "squared-error",
 ) -> Gradient:
-    """dC/dθ, batch mean, from the response of the linearised circuit to the current -∂C/∂v at the outputs.
+    """dC/dθ, batch mean, from the response of the linearised circuit to the current -∂C/∂v at the output nodes.
 
     dv/dβ = J⁻¹(-∂C/∂v) is what equilibrium propagation measures by a finite nudge; here it is one linear solve at ``free``.
     """
     batch = network.check_inputs(inputs)
     equations = NodalEquations.of(network, batch)
     current = [np.zeros_like(v) for v in free.voltages]
-    current[-1] = -cost_slope(cost, free.outputs, np.broadcast_to(target, free.outputs.shape))
+    read = network.readout(free.outputs)
+    current[-1] = -network.along_readout(cost_slope(cost, read, np.broadcast_to(target, read.shape)))
     return drop_gradient(network, batch, free.voltages, newton_step(equations, free.voltages, tuple(current)))

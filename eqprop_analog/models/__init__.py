@@ -1,6 +1,6 @@
 """Energy functions: what is described once, and solved, compiled and trained by everything else."""
 
 from eqprop_analog.models.kirchhoff import NodalEquations
-from eqprop_analog.models.resistive import Layers, ResistiveNetwork
+from eqprop_analog.models.resistive import Layers, Outputs, ResistiveNetwork
 
-__all__ = ["Layers", "NodalEquations", "ResistiveNetwork"]
+__all__ = ["Layers", "NodalEquations", "Outputs", "ResistiveNetwork"]

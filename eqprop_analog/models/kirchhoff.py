@@ -19,7 +19,8 @@ Array = np.ndarray
 class NodalEquations:
     """F_l(v) = A_{l-1} G_lᵀ v_{l-1} + (1/A_l) G_{l+1} v_{l+1} + s_l - D_l v_l - i(v_l) = 0 for every node of every layer.
 
-    s_1 = x·(G⁺ - G⁻) + b_1 is the Norton current of the whole first crossbar (exact: its rows are ideal sources);
+    s_1 = x·(G⁺ - G⁻) + b_1, with the bias row's current if there is one, is the Norton current of the whole first crossbar
+    (exact: its rows are ideal sources);
     D_l is a node's total conductance, Σ_i G_l[i,j] + Σ_k G_{l+1}[j,k], plus the nudge's at the outputs.
     """
 
@@ -51,17 +52,22 @@ class NodalEquations:
                     f"net {network.node_name(layer, index)}: column {index} of crossbar {layer} is all zero, so nothing "
                     f"drives it; give it a conductance or raise G_min"
                 )
+        drive = volts @ (first[:half] - first[half : 2 * half]) + network.biases[0]
+        largest_input = np.abs(volts).max(axis=1)
+        if network.bias_row:
+            drive += inputs.dtype.type(network.bias_row) * first[2 * half]
+            largest_input = np.maximum(largest_input, abs(network.bias_row))
         input_conductance = totals[0]
         for layer, matrix in enumerate(network.conductances[1:]):
             totals[layer] = totals[layer] + matrix.sum(axis=1)
         none = np.zeros((1, 1), inputs.dtype)
         return cls(
             network,
-            volts @ (first[:half] - first[half:]) + network.biases[0],
+            drive,
             tuple(totals),
             input_conductance,
             tuple(network.polarity(layer) for layer in range(1, network.depth)),
-            np.abs(volts).max(axis=1),
+            largest_input,
             none,
             none,
         )
@@ -82,22 +88,30 @@ class NodalEquations:
         """The equations under each of ``nudges``, one batch below the other: (len(nudges)·batch) samples.
 
         ``free`` is where current nudges are taken. Raises UserError for a nudge that does not fit the outputs or makes the
-        circuit indefinite, and for a current nudge taken at anything but a free equilibrium.
+        circuit indefinite, and for a current nudge taken at anything but a free equilibrium. Pairs of outputs take current
+        nudges, into the plus node and out of the minus node.
         """
         if free is not None and free.nudge is not None and any(nudge.kind == "current" for nudge in nudges):
             raise UserError(
                 "nudge: a current nudge is taken at the free equilibrium; this start is itself a nudged one"
             )
-        free_outputs = None if free is None else free.outputs
-        batch, outputs, dtype = len(self.drive), self.network.layers[-1], self.drive.dtype
+        network = self.network
+        read = None if free is None else network.readout(free.outputs)
+        batch, outputs, dtype = len(self.drive), network.layers[-1], self.drive.dtype
         conductance, current = [], []
         for nudge in nudges:
-            if nudge.target.shape not in ((batch, outputs), (1, outputs)):
-                raise UserError(f"nudge: expected a target of shape ({batch}, {outputs}), got {nudge.target.shape}")
-            g, c = nudge.injection(free_outputs)
-            self.network.require_definite(g, self.input_conductance)
+            if nudge.target.shape not in ((batch, network.classes), (1, network.classes)):
+                raise UserError(
+                    f"nudge: expected a target of shape ({batch}, {network.classes}), got {nudge.target.shape}"
+                )
+            if nudge.kind == "conductance" and network.outputs == "pairs":
+                raise UserError(
+                    'nudge: a conductance pulls one node to one voltage; pairs of outputs take kind="current"'
+                )
+            g, c = nudge.injection(read)
+            network.require_definite(g, self.input_conductance)
             conductance.append(np.full((batch, 1), g, dtype))
-            current.append(np.broadcast_to(c, (batch, outputs)).astype(dtype))
+            current.append(np.broadcast_to(network.along_readout(c), (batch, outputs)).astype(dtype))
         return replace(
             self,
             drive=np.tile(self.drive, (len(nudges), 1)),
@@ -158,22 +172,30 @@ class NodalEquations:
 
     def solve_layer(self, layer: int, voltages: Layers) -> Float[Array, "batch nodes"]:
         """Voltages of ``layer`` that satisfy its own equations while the other layers hold, volts."""
-        inflow, total = self.inflow(layer, voltages), self.total(layer)
+        return self.root(layer, self.inflow(layer, voltages))
+
+    def root(self, layer: int, inflow: Float[Array, "batch nodes"]) -> Float[Array, "batch nodes"]:
+        """Voltages at which the nodes of ``layer`` carry off ``inflow`` (amperes), volts."""
+        total = self.total(layer)
         if layer == self.depth:
             return inflow / total
         sign = self.polarity[layer - 1]
         return sign * self.network.diode.solve(total, sign * inflow)
 
+    def surplus(
+        self, layer: int, voltages: Float[Array, "batch nodes"], inflow: Float[Array, "batch nodes"]
+    ) -> Float[Array, "batch nodes"]:
+        """F_l: ``inflow`` less what the nodes of ``layer`` carry off at ``voltages``, amperes."""
+        current = inflow - self.total(layer) * voltages
+        if layer == self.depth:
+            return current
+        sign = self.polarity[layer - 1]
+        return sign * self.network.diode.mismatch(sign * voltages, sign * current)
+
     def residuals(self, voltages: Layers) -> Layers:
         """F_l of every layer: net current into each node, amperes."""
-        result = []
-        for layer, v in enumerate(voltages, start=1):
-            current = self.inflow(layer, voltages) - self.total(layer) * v
-            if layer < self.depth:
-                sign = self.polarity[layer - 1]
-                current = sign * self.network.diode.mismatch(sign * v, sign * current)
-            result.append(current)
-        return tuple(result)
+        layers = enumerate(voltages, start=1)
+        return tuple(self.surplus(layer, v, self.inflow(layer, voltages)) for layer, v in layers)
 
     def slopes(self, voltages: Layers) -> Layers:
         """-∂F_l/∂v_l of every layer: D_l + di/dv, siemens; infinite where an ideal clamp holds the node."""

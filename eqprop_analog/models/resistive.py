@@ -5,20 +5,22 @@ Source: Kendall et al. 2020, arXiv 2006.01981; Scellier 2024, arXiv 2402.11674.
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Self
+from typing import Literal, Self
 
 import numpy as np
 from jaxtyping import Float
 from numpy.typing import ArrayLike, DTypeLike
 
-from eqprop_analog.devices import LAWS, Law, NgspiceDiode
+from eqprop_analog.devices import Antiparallel, Law, NgspiceDiode, law_from, table_of
 from eqprop_analog.errors import UserError
 from eqprop_analog.files import UNREADABLE, arrays_of, real, replacing
+from eqprop_analog.nudging import Kind
 
 Array = np.ndarray
 Layers = tuple[Float[Array, "batch nodes"], ...]
+Outputs = Literal["single", "pairs"]
 
 FORMAT = "eqprop-analog resistive network 1"
 INITIAL_SCALE = 1e-6
@@ -29,24 +31,29 @@ INITIAL_SCALE = 1e-6
 class ResistiveNetwork:
     """E = Σ_l γ_l [ ½ Σ_ij G_l[i,j](a_{l-1,i} - v_{l,j})² + Σ_j Φ_l(v_{l,j}) - Σ_j b_{l,j} v_{l,j} ],  γ_{l+1} = γ_l/A_l².
 
-    Drive a_0 holds the ±x rows, a_l = A_l v_l the amplified hidden nodes. Kirchhoff's current law is ∂E/∂v = 0.
+    Drive a_0 holds the input rows, a_l = A_l v_l the amplified hidden nodes. Kirchhoff's current law is ∂E/∂v = 0.
     """
 
     conductances: tuple[Float[Array, "rows columns"], ...]
-    """Siemens; [l][i, j] joins drive row i to column j. Rows of crossbar 1: +x of every input, then -x."""
+    """Siemens; [l][i, j] joins drive row i to column j. Rows of crossbar 1: +x of every input, then -x, then the bias row."""
     biases: tuple[Float[Array, " nodes"], ...]
     """Amperes into each node of layers 1..L, any sign."""
     diode: Law = field(default_factory=NgspiceDiode)
-    """Law of every hidden node; the first half of a layer (rounded up) is excitatory, the second inhibitory."""
+    """Law of every hidden node; the first half of a layer (rounded up) is excitatory, the second inhibitory. An antiparallel
+    pair (devices.Antiparallel) makes all nodes alike."""
     amplifier_gain: tuple[float, ...] = ()
     """A_l of each hidden layer; 1 is no amplifier."""
     input_gain: float = 1.0
     """Volts per unit of input."""
     conductance_window: tuple[float, float] = (0.0, 1e-4)
     """(G_min, G_max), siemens: what learning may reach."""
+    bias_row: float = 0.0
+    """Fixed voltage of one further row of crossbar 1, volts, any sign; 0 is no such row."""
+    outputs: Outputs = "single"
+    """One output node a class, or "pairs": class k is read as v_2k - v_2k+1."""
 
     @classmethod
-    def dense(
+    def dense(  # noqa: PLR0913 - every setting of a network, by name
         cls,
         layers: Sequence[int],
         seed: int = 0,
@@ -56,17 +63,20 @@ class ResistiveNetwork:
         input_gain: float = 1.0,
         conductance_window: tuple[float, float] = (0.0, 1e-4),
         bias: float | Sequence[ArrayLike] = 0.0,
+        bias_row: float = 0.0,
+        outputs: Outputs = "single",
     ) -> Self:
         """A network of ``layers`` = (inputs, hidden ..., outputs) with fresh conductances.
 
         They are max(0, U(-a, a))·1 µS with a = 1/√fan_in, inside the window; a column that comes out empty is drawn
-        again, so that every node is driven. ``bias`` in amperes, one for all nodes or an array a layer. Raises UserError.
+        again, so that every node is driven. ``bias`` in amperes, one for all nodes or an array a layer. ``layers`` counts
+        nodes: ``outputs="pairs"`` takes two a class. Raises UserError.
         """
         sizes = check_layers(layers)
         if int(seed) != seed or seed < 0:
             raise UserError(f"seed must be an integer of at least 0, got {seed!r}")
         rng = np.random.default_rng(seed)
-        fan_in = [2 * sizes[0], *sizes[1:-1]]
+        fan_in = [2 * sizes[0] + bool(bias_row), *sizes[1:-1]]
         try:
             conductances = tuple(
                 np.clip(_draw(rng, rows, columns), *conductance_window)
@@ -87,7 +97,14 @@ class ResistiveNetwork:
             raise UserError(f"bias or amplifier_gain does not fit layers {list(sizes)}: {error}") from error
         window = (float(conductance_window[0]), float(conductance_window[1]))
         network = cls(
-            conductances, biases, diode if diode is not None else NgspiceDiode(), gains, float(input_gain), window
+            conductances,
+            biases,
+            diode if diode is not None else NgspiceDiode(),
+            gains,
+            float(input_gain),
+            window,
+            float(bias_row),
+            outputs,
         )
         network.validate()
         return network
@@ -96,6 +113,12 @@ class ResistiveNetwork:
     def layers(self) -> tuple[int, ...]:
         """(inputs, n_1, ..., n_L)."""
         return (self.conductances[0].shape[0] // 2, *(matrix.shape[1] for matrix in self.conductances))
+
+    @property
+    def classes(self) -> int:
+        """Read-outs: output nodes, or pairs of them."""
+        nodes = self.layers[-1]
+        return nodes // 2 if self.outputs == "pairs" else nodes
 
     @property
     def depth(self) -> int:
@@ -112,20 +135,47 @@ class ResistiveNetwork:
         """γ_l of layers 1..L."""
         return tuple(np.cumprod([gain**-2 for gain in self.drive_gains]).tolist())
 
+    @property
+    def nudge_kind(self) -> Kind:
+        """The kind of nudge to take where none is asked for: by conductances, or, for pairs of outputs, by currents."""
+        return "current" if self.outputs == "pairs" else "conductance"
+
+    @property
+    def single_diode(self) -> Law:
+        """Law of one diode; every hidden node has one of them, or an antiparallel pair."""
+        return self.diode.law if isinstance(self.diode, Antiparallel) else self.diode
+
     def polarity(self, layer: int) -> Float[Array, " nodes"]:
-        """+1 for excitatory and -1 for inhibitory nodes of hidden ``layer``."""
+        """+1 for excitatory and -1 for inhibitory nodes of hidden ``layer``; +1 for all with antiparallel pairs."""
         size = self.layers[layer]
-        return np.where(np.arange(size) < (size + 1) // 2, 1, -1).astype(self.conductances[0].dtype)
+        excitatory = size if isinstance(self.diode, Antiparallel) else (size + 1) // 2
+        return np.where(np.arange(size) < excitatory, 1, -1).astype(self.conductances[0].dtype)
+
+    def diode_sides(self, layer: int) -> tuple[Float[Array, " nodes"], ...]:
+        """One array a diode of each node of hidden ``layer``: +1 from the rail into the node, -1 from the node into -rail."""
+        polarity = self.polarity(layer)
+        return (polarity, -polarity) if isinstance(self.diode, Antiparallel) else (polarity,)
 
     def node_name(self, layer: int, index: int) -> str:
         """Name of a node in messages and netlists: h<layer>_<index> or, in the last layer, o_<index>."""
         return f"o_{index}" if layer == self.depth else f"h{layer}_{index}"
 
     def rows(self, inputs: Float[Array, "batch inputs"]) -> Float[Array, "batch rows"]:
-        """Voltages of the input rows, +x then -x, volts."""
+        """Voltages of crossbar 1's rows, volts: +x, then -x, then the bias row if there is one."""
         with np.errstate(over="ignore"):  # the circuit names the row that has no finite voltage
             volts = self.input_gain * inputs
-        return np.concatenate([volts, -volts], axis=1)
+        bias = np.full((len(volts), int(self.bias_row != 0)), self.bias_row, volts.dtype)
+        return np.concatenate([volts, -volts, bias], axis=1)
+
+    def readout(self, outputs: Float[Array, "batch nodes"]) -> Float[Array, "batch classes"]:
+        """What is read for each class from the output nodes' voltages, volts: v_k, or v_2k - v_2k+1."""
+        return outputs[:, ::2] - outputs[:, 1::2] if self.outputs == "pairs" else outputs
+
+    def along_readout(self, currents: Float[Array, "batch classes"]) -> Float[Array, "batch nodes"]:
+        """Currents into the output nodes that pull the read-outs by ``currents``, amperes: c, or +c and -c into each pair."""
+        if self.outputs == "single":
+            return currents
+        return np.stack([currents, -currents], axis=2).reshape(len(currents), -1)
 
     def astype(self, dtype: DTypeLike) -> Self:
         """A copy whose arrays have ``dtype``."""
@@ -151,6 +201,20 @@ class ResistiveNetwork:
     def validate(self) -> None:
         """Raise UserError unless shapes, window, gains and values describe a network that can be built."""
         check_layers(self.layers)
+        self._validate_settings()
+        if (rows := self.conductances[0].shape[0]) % 2 != bool(self.bias_row):
+            expected = "an odd number of rows (±x and the bias row)" if self.bias_row else "an even number of rows (±x)"
+            raise UserError(f"crossbar 1: expected {expected}, got {rows}")
+        for number, (matrix, bias) in enumerate(zip(self.conductances, self.biases, strict=True), start=1):
+            if number > 1 and matrix.shape[0] != self.layers[number - 1]:
+                raise UserError(f"crossbar {number}: expected {self.layers[number - 1]} rows, got {matrix.shape[0]}")
+            if bias.shape != (matrix.shape[1],):
+                raise UserError(f"biases of layer {number}: expected shape ({matrix.shape[1]},), got {bias.shape}")
+            self._require(np.isfinite(matrix), number, "conductance is not finite")
+            self._require(matrix >= 0, number, "conductance is negative")
+            self._require(np.isfinite(bias)[None, :], number, "bias current is not finite")
+
+    def _validate_settings(self) -> None:
         low, high = self.conductance_window
         if not (np.isfinite([low, high]).all() and 0 <= low < high):
             raise UserError(f"conductance_window: expected 0 <= G_min < G_max in siemens, got ({low:g}, {high:g})")
@@ -160,16 +224,12 @@ class ResistiveNetwork:
             raise UserError(f"amplifier_gain: must be positive, within 1e-9 and 1e9, got {list(self.amplifier_gain)}")
         if not (np.isfinite(self.input_gain) and self.input_gain > 0):
             raise UserError(f"input_gain: must be positive volts per unit of input, got {self.input_gain}")
-        if self.conductances[0].shape[0] % 2:
-            raise UserError(f"crossbar 1: expected an even number of rows (±x), got {self.conductances[0].shape[0]}")
-        for number, (matrix, bias) in enumerate(zip(self.conductances, self.biases, strict=True), start=1):
-            if number > 1 and matrix.shape[0] != self.layers[number - 1]:
-                raise UserError(f"crossbar {number}: expected {self.layers[number - 1]} rows, got {matrix.shape[0]}")
-            if bias.shape != (matrix.shape[1],):
-                raise UserError(f"biases of layer {number}: expected shape ({matrix.shape[1]},), got {bias.shape}")
-            self._require(np.isfinite(matrix), number, "conductance is not finite")
-            self._require(matrix >= 0, number, "conductance is negative")
-            self._require(np.isfinite(bias)[None, :], number, "bias current is not finite")
+        if not np.isfinite(self.bias_row):
+            raise UserError(f"bias_row: expected volts, or 0 for no such row, got {self.bias_row}")
+        if self.outputs not in ("single", "pairs"):
+            raise UserError(f'outputs: expected "single" or "pairs", got "{self.outputs}"')
+        if self.outputs == "pairs" and self.layers[-1] % 2:
+            raise UserError(f"outputs: pairs need an even number of output nodes, two a class, got {self.layers[-1]}")
 
     def _require(self, good: Array, layer: int, what: str) -> None:
         if not good.all():
@@ -231,13 +291,14 @@ class ResistiveNetwork:
 
     def save(self, path: str | Path) -> None:
         """Write an uncompressed ``.npz`` (arrays and one JSON text, no pickle) in one step; UserError if it cannot."""
-        law = next(name for name, kind in LAWS.items() if type(self.diode) is kind)
         description = {
             "format": FORMAT,
-            "diode": {"law": law, **asdict(self.diode)},  # type: ignore[call-overload]
+            "diode": table_of(self.diode),
             "amplifier_gain": self.amplifier_gain,
             "input_gain": self.input_gain,
             "conductance_window": self.conductance_window,
+            "bias_row": self.bias_row,
+            "outputs": self.outputs,
         }
         with replacing(Path(path)) as temporary, temporary.open("wb") as file:
             np.savez(file, allow_pickle=False, description=np.array(json.dumps(description)), **self.arrays())
@@ -258,14 +319,15 @@ class ResistiveNetwork:
                 depth = sum(name.startswith("conductance_") for name in file.files)
                 conductances = tuple(real(file[f"conductance_{l}"]) for l in range(1, depth + 1))
                 biases = tuple(real(file[f"bias_{l}"]) for l in range(1, depth + 1))
-            diode = description["diode"]
             network = cls(
                 conductances,
                 biases,
-                LAWS[diode.pop("law")](**diode),
+                law_from(description["diode"]),
                 tuple(description["amplifier_gain"]),
                 description["input_gain"],
                 tuple(description["conductance_window"]),
+                description.get("bias_row", 0.0),
+                description.get("outputs", "single"),
             )
             network.validate()
         except FileNotFoundError as error:

@@ -1,5 +1,7 @@
 """The certificate of an equilibrium, whoever found it: the network's own equations, and a bound on its voltages."""
 
+from collections.abc import Iterable
+
 import numpy as np
 from jaxtyping import Float
 
@@ -13,15 +15,23 @@ RUNAWAY = 1e3
 """Voltages beyond this multiple of everything that drives the circuit, amplified, are no equilibrium of it."""
 
 
-def excess(equations: NodalEquations, voltages: Layers) -> Float[Array, " batch"]:
-    """How far any node is from its own root, neighbours held, as a fraction of the circuit's largest voltage.
+def imbalance(
+    equations: NodalEquations, voltages: Layers, layers: Iterable[int] | None = None
+) -> tuple[Layers, Float[Array, " batch"]]:
+    """F in amperes, and the excess: how far any node is from its own root, as a fraction of the circuit's largest voltage.
 
-    This is the KCL residual in volts, whatever the slope of the node's law: nothing hides behind a steep diode.
+    The excess is the KCL residual in volts, neighbours held, whatever the slope of the node's law: nothing hides behind a
+    steep diode. ``layers``: those that are not known to be at their roots; F of the others is taken for zero.
     """
-    layers = enumerate(voltages, start=1)
-    distance = [np.abs(v - equations.solve_layer(layer, voltages)).max(axis=1) for layer, v in layers]
+    looked_at = range(1, equations.depth + 1) if layers is None else layers
+    currents = [np.zeros_like(v) for v in voltages]
+    distance = np.zeros(len(voltages[0]), voltages[0].dtype)
+    for layer in looked_at:
+        v, inflow = voltages[layer - 1], equations.inflow(layer, voltages)
+        currents[layer - 1] = equations.surplus(layer, v, inflow)
+        distance = np.maximum(distance, np.abs(v - equations.root(layer, inflow)).max(axis=1))
     scale = equations.voltage_scale(voltages)
-    return np.asarray(np.max(distance, axis=0) / np.where(scale > 0, scale, 1))
+    return tuple(currents), np.asarray(distance / np.where(scale > 0, scale, 1))
 
 
 def largest(layers: Layers) -> Float[Array, " batch"]:
@@ -32,8 +42,9 @@ def largest(layers: Layers) -> Float[Array, " batch"]:
 def certified(equations: NodalEquations, voltages: Layers, tolerance: float, nudge: Nudge | None) -> Equilibrium:
     """``voltages`` with the residual (A) and the status that the equations give them; CONVERGED is excess <= tolerance."""
     with np.errstate(invalid="ignore", over="ignore"):
-        status = statuses(excess(equations, voltages) <= tolerance)
-        residual = largest(equations.residuals(voltages))
+        currents, excess = imbalance(equations, voltages)
+        status = statuses(excess <= tolerance)
+        residual = largest(currents)
         height = largest(voltages)
     status[height > RUNAWAY * equations.driving_voltage()] = Status.OUT_OF_BOUNDS
     status[~np.isfinite(height)] = Status.SIMULATOR_FAILED

@@ -25,7 +25,7 @@ Array = np.ndarray
 log = logging.getLogger(__name__)
 
 TOLERANCE = 1e-10
-"""KCL residual of a certified node, as the surrogate measures it (solvers.certificate.excess): ngspice's own
+"""KCL residual of a certified node, as the surrogate measures it (solvers.certificate.imbalance): ngspice's own
 reltol = 1e-11 leaves far less."""
 SAMPLES_PER_SWEEP = 50
 """Longer sweeps gain nothing: from 50 samples on, an equilibrium costs the same."""
@@ -69,8 +69,14 @@ class NgspiceSolver:
         form: Form = "norton",
         time_limit: float = TIME_LIMIT,
         executor: Executor | None = None,
+        repeats: int = 1,
     ) -> None:
-        """``form``: "norton", or "flat" with every resistor of the first crossbar. UserError if libngspice is missing."""
+        """``form``: "norton", or "flat" with every resistor of the first crossbar. UserError if libngspice is missing.
+
+        ``repeats``: how often in a row each point of a sweep is asked for; the last answer counts. ngspice delivers the
+        iterate before its last, up to reltol away, and begins a point by extrapolation from the two before: the third answer
+        is good to rounding.
+        """
         if workers < 1:
             raise UserError(f"workers: expected at least 1, got {workers}")
         if not time_limit > 0:
@@ -80,6 +86,7 @@ class NgspiceSolver:
         self.workers = workers
         self.form: Form = form
         self.time_limit = time_limit
+        self.repeats = repeats
         self._work = Workers(workers, time_limit, executor)
 
     def solve(
@@ -165,12 +172,13 @@ class NgspiceSolver:
         pieces = max(min(self.workers, samples.size), -(-samples.size // rung.samples))
         jobs = []
         for chunk in np.array_split(samples, pieces):
-            circuit, guess = self._circuit(rung, [each.select(chunk) for each in equations], inputs[chunk])
+            asked = [each.select(chunk) for each in equations for _ in range(self.repeats)]
+            circuit, guess = self._circuit(rung, asked, inputs[chunk])
             jobs.append((chunk, self._work.submit(libngspice.sweep, circuit, rung.options, guess)))
         splits = np.cumsum(equations[0].network.layers[1:-1]).tolist()
         for chunk, job in jobs:
             try:
-                result = self._work.result(job)
+                result = self._work.result(job)[self.repeats - 1 :: self.repeats]
             except (libngspice.SimulationError, WorkerLostError) as error:
                 log.warning("ngspice: %s", error)
                 continue

@@ -2,17 +2,18 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float, Int
 from numpy.typing import ArrayLike
 
 from eqprop_analog.equilibrium import Equilibrium, Status
 from eqprop_analog.models import Layers, NodalEquations, ResistiveNetwork
 from eqprop_analog.nudging import Nudge
-from eqprop_analog.solvers.certificate import certified, excess, largest
+from eqprop_analog.solvers.certificate import certified, imbalance, largest
 from eqprop_analog.solvers.coordinate_descent import sweep
-from eqprop_analog.solvers.newton import newton_step
+from eqprop_analog.solvers.newton import colours, newton_step
 
 Array = np.ndarray
 
@@ -20,8 +21,13 @@ TOLERANCE = {np.dtype(np.float64): 1e-13, np.dtype(np.float32): 1e-5}
 """Default bound by precision, some hundred roundings."""
 STEP_LENGTHS = tuple(4.0**-k for k in range(9))
 """Parts of a Newton step that are tried where the whole does not halve the error."""
-CHUNK_ELEMENTS = 2**24
-"""Matrix elements that one batch of Newton steps may hold."""
+ACCURACY = 1e-4
+"""What a Newton step may leave of the residual that it is to remove; ten times less gains no iteration."""
+
+ELEMENTS = 2**19
+"""Node voltages that are iterated together."""
+
+Samples = Bool[Array, " batch"] | Int[Array, " some"]
 
 
 @dataclass(frozen=True)
@@ -95,51 +101,85 @@ class SurrogateSolver:
 
     def _converge(self, equations: NodalEquations, start: Layers, nudge: Nudge | None) -> Equilibrium:
         bound = self.tolerance if self.tolerance is not None else TOLERANCE[equations.drive.dtype]
-        voltages = sweep(equations, start)
-        error = excess(equations, voltages)
+        point = _Point.swept(equations, start)
+        active = np.flatnonzero(point.excess != 0)
+        samples = max(1, ELEMENTS // sum(equations.network.layers[1:]))
         for _ in range(self.max_iterations):
-            active = np.flatnonzero(~(error <= bound))
             if not active.size:
                 break
-            widest = max(equations.network.layers[2:], default=1)
-            for samples in np.array_split(active, -(-active.size * widest**2 // CHUNK_ELEMENTS)):
-                improved, now = _iterate(equations.select(samples), tuple(v[samples] for v in voltages), error[samples])
-                for layer, v in zip(voltages, improved, strict=True):
-                    layer[samples] = v
-                error[samples] = now
-        return certified(equations, voltages, bound, nudge)
+            unfinished = []
+            for k in range(0, active.size, samples):
+                some = active[k : k + samples]
+                improved, finished = _iterate(equations.select(some), point.select(some), bound)
+                point.put(some, improved)
+                unfinished.append(some[~finished])
+            active = np.concatenate(unfinished)
+        return certified(equations, point.voltages, bound, nudge)
 
 
-def _iterate(equations: NodalEquations, voltages: Layers, error: Float[Array, " batch"]) -> tuple[Layers, Array]:
-    """A Newton step and a sweep where that halves the error, the lowest of shorter steps or none elsewhere."""
-    with np.errstate(invalid="ignore", over="ignore"):
-        step = newton_step(equations, voltages, equations.residuals(voltages))
-        trial = sweep(equations, _along(voltages, step, 1))
-        trial_error = excess(equations, trial)
-        refused = ~(trial_error < 0.5 * error)
+@dataclass(frozen=True)
+class _Point:
+    """Voltages after a sweep, and what that leaves at the layers it did not end with."""
+
+    voltages: Layers
+    currents: Layers
+    """F, amperes."""
+    excess: Float[Array, " batch"]
+
+    @classmethod
+    def swept(cls, equations: NodalEquations, voltages: Layers) -> Self:
+        """The point a sweep takes ``voltages`` to."""
+        stay, leave = colours(equations.network)
+        voltages = sweep(equations, voltages, (*stay, *leave))
+        return cls(voltages, *imbalance(equations, voltages, stay))
+
+    def select(self, samples: Samples) -> "_Point":
+        """Some of the samples."""
+        return _Point(_of(self.voltages, samples), _of(self.currents, samples), self.excess[samples])
+
+    def put(self, samples: Samples, other: "_Point") -> None:
+        """Write ``other`` over some of the samples."""
+        for mine, its in zip((*self.voltages, *self.currents), (*other.voltages, *other.currents), strict=True):
+            mine[samples] = its
+        self.excess[samples] = other.excess
+
+
+def _iterate(equations: NodalEquations, point: _Point, bound: float) -> tuple[_Point, Bool[Array, " batch"]]:
+    """A Newton step and a sweep where that halves the excess, elsewhere the lowest of shorter steps; and where it is enough.
+
+    Weakly held nodes are farther from the equilibrium than their excess says. The step tells how much farther they were, so
+    that is enough which keeps below ``bound`` when it is amplified as much, or what rounding keeps from falling.
+    """
+    with np.errstate(invalid="ignore", over="ignore", divide="ignore"):
+        step = newton_step(equations, point.voltages, point.currents, ACCURACY)
+        trial = _Point.swept(equations, _along(point.voltages, step, 1))
+        halved = trial.excess < 0.5 * point.excess
+        rounded = ~halved & (point.excess <= bound)
+        refused = ~halved & ~rounded
         if refused.any():
-            some = equations.select(refused)
-            begin, direction = (tuple(v[refused] for v in layers) for layers in (voltages, step))
-            safe = _descend(some, begin, direction)
-            for layer, v in zip(trial, safe, strict=True):
-                layer[refused] = v
-            trial_error[refused] = excess(some, safe)
-    return trial, trial_error
+            trial.put(refused, _descend(equations.select(refused), _of(point.voltages, refused), _of(step, refused)))
+        worse = rounded & ~(trial.excess <= point.excess)
+        trial.put(worse, point.select(worse))
+        amplification = largest(step) / (equations.voltage_scale(point.voltages) * point.excess)
+        return trial, rounded | (np.maximum(amplification, 1) * trial.excess <= bound)
 
 
-def _descend(equations: NodalEquations, voltages: Layers, step: Layers) -> Layers:
+def _descend(equations: NodalEquations, voltages: Layers, step: Layers) -> _Point:
     """A sweep from ``voltages``, or from part of the way along ``step`` where that ends at a lower energy."""
-    best = sweep(equations, voltages)
-    lowest = equations.energy(best)
+    best = _Point.swept(equations, voltages)
+    lowest = equations.energy(best.voltages)
     for length in STEP_LENGTHS:
-        trial = sweep(equations, _along(voltages, step, length))
-        energy = equations.energy(trial)
+        trial = _Point.swept(equations, _along(voltages, step, length))
+        energy = equations.energy(trial.voltages)
         lower = energy < lowest
         lowest[lower] = energy[lower]
-        for layer, v in zip(best, trial, strict=True):
-            layer[lower] = v[lower]
+        best.put(lower, trial.select(lower))
     return best
 
 
 def _along(voltages: Layers, step: Layers, length: float) -> Layers:
     return tuple(v + length * d for v, d in zip(voltages, step, strict=True))
+
+
+def _of(layers: Layers, samples: Samples) -> Layers:
+    return tuple(v[samples] for v in layers)

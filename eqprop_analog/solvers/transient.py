@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from concurrent.futures import TimeoutError as TimeLimitExceeded
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from jaxtyping import Float
@@ -28,7 +28,7 @@ TIME_CONSTANTS = 20
 RISE = 0.01
 """Time in which the nudge switches on, as a fraction of the slowest time constant."""
 TOLERANCE = 1e-7
-"""KCL residual of a settled node (solvers.certificate.excess)."""
+"""KCL residual of a settled node (solvers.certificate.imbalance)."""
 CHARGE = 1e-6
 """Volts: truncation errors of charges below this on the smallest capacitance do not shorten ngspice's steps."""
 POWER_ITERATIONS = 20
@@ -143,6 +143,7 @@ def time_constant(equations: NodalEquations, capacitance: Sequence[float]) -> fl
     """
     blocking = (*(BLOCKING * polarity[None] for polarity in equations.polarity), equations.zeros()[-1][:1])
     equations = equations.select(np.array([0]))
+    equations = replace(equations, network=replace(equations.network, diode=equations.network.single_diode))
     mode = tuple(np.ones_like(v) for v in blocking)
     for _ in range(POWER_ITERATIONS):
         charges = tuple(farads * v for farads, v in zip(capacitance, mode, strict=True))

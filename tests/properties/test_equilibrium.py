@@ -9,7 +9,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from eqprop_analog import Equilibrium, Nudge, ResistiveNetwork, Status, SurrogateSolver, UserError
-from eqprop_analog.devices import Clamp, Law, NgspiceDiode
+from eqprop_analog.devices import Antiparallel, Clamp, Law, NgspiceDiode, PiecewiseLinear, Shockley
 from eqprop_analog.models import Layers, NodalEquations
 from eqprop_analog.solvers.coordinate_descent import sweep
 
@@ -21,6 +21,12 @@ LAWS = [
     Clamp(),
     Clamp(rail=-0.3),
     Clamp(on_resistance=1e-6),
+    Shockley(),
+    PiecewiseLinear(),
+    Antiparallel(NgspiceDiode(rail=-0.1)),
+    Antiparallel(Shockley(saturation_current=1e-12)),
+    Antiparallel(PiecewiseLinear(rail=0.0)),
+    Antiparallel(Clamp(rail=-0.3)),
 ]
 IDEAL_CLAMPS = [Clamp(), Clamp(rail=-0.3)]
 

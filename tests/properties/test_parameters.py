@@ -1,12 +1,15 @@
 """What learning and files do to a network's parameters."""
 
+import json
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from eqprop_analog import Gradient, ResistiveNetwork
-from eqprop_analog.devices import Clamp, NgspiceDiode
+from eqprop_analog.devices import Antiparallel, Clamp, NgspiceDiode, PiecewiseLinear, Shockley
 from eqprop_analog.learning.update import Rates, descend
 
 seeds = st.integers(0, 2**32)
@@ -70,37 +73,57 @@ def test_small_update_goes_against_the_gradient_at_the_rate_of_its_layer(seed, l
         np.testing.assert_allclose(moved, -2 * rate * gradient.biases[l], rtol=1e-6, atol=1e-20)
 
 
+junctions = st.floats(1e-15, 1e-6), st.floats(0.5, 3), st.floats(-1, 1), st.floats(-40, 120)
+singles = st.one_of(
+    st.builds(NgspiceDiode, *junctions),
+    st.builds(Shockley, *junctions),
+    st.builds(PiecewiseLinear, st.floats(0, 1), st.floats(0.1, 1e4), st.floats(1e5, 1e20), st.floats(-1, 1)),
+    st.builds(Clamp, st.floats(-1, -0.01), st.sampled_from([0.0, 1e-6, 0.1])),
+)
+
+
 @given(
     seed=seeds,
     layers=shapes,
-    diode=st.one_of(
-        st.builds(NgspiceDiode, st.floats(1e-15, 1e-6), st.floats(0.5, 3), st.floats(-1, 1), st.floats(-40, 120)),
-        st.builds(Clamp, st.floats(-1, 1), st.sampled_from([0.0, 1e-6, 0.1])),
-    ),
+    diode=st.one_of(singles, st.builds(Antiparallel, singles)),
     gain=st.floats(0.1, 100),
-    input_gain=st.floats(0.1, 100),
+    bias_row=st.floats(-10, 10),
+    outputs=st.sampled_from(["single", "pairs"]),
 )
 def test_saved_network_is_loaded_to_the_last_bit(
-    random_network, tmp_path_factory, seed, layers, diode, gain, input_gain
+    random_network, tmp_path_factory, seed, layers, diode, gain, bias_row, outputs
 ):
     path = tmp_path_factory.mktemp("networks") / "network.npz"
-    network = random_network(seed, layers, diode=diode, gains=(gain,) * (len(layers) - 2), zeros=0.3, bias=1e-7)
-    network = ResistiveNetwork(
-        network.conductances, network.biases, diode, network.amplifier_gain, input_gain, (gain * 1e-9, gain * 1e-6)
-    )
+    layers = (*layers[:-1], layers[-1] * (1 + (outputs == "pairs")))
+    gains, settings = (gain,) * (len(layers) - 2), {"bias_row": bias_row, "outputs": outputs}
+    network = random_network(seed, layers, diode=diode, gains=gains, zeros=0.3, bias=1e-7, **settings)
+    network = replace(network, input_gain=gain / 3, conductance_window=(gain * 1e-9, gain * 1e-6))
     network.save(path)
     loaded = ResistiveNetwork.load(path)
     assert (loaded.layers, loaded.diode, loaded.amplifier_gain) == (network.layers, diode, network.amplifier_gain)
-    assert (loaded.input_gain, loaded.conductance_window) == (input_gain, network.conductance_window)
+    assert (loaded.input_gain, loaded.conductance_window) == (network.input_gain, network.conductance_window)
+    assert (loaded.bias_row, loaded.outputs) == (bias_row, outputs)
     assert loaded.arrays().keys() == network.arrays().keys()
     for name, values in network.arrays().items():
         np.testing.assert_array_equal(loaded.arrays()[name], values, strict=True)
 
 
-@given(seed=seeds, layers=shapes)
-def test_fresh_networks_are_valid_driven_and_repeatable(seed, layers):
+def test_files_from_before_bias_rows_and_pairs_are_still_read(tmp_path):
+    network = ResistiveNetwork.dense([2, 3, 1])
+    network.save(tmp_path / "new.npz")
+    with np.load(tmp_path / "new.npz") as file:
+        arrays = dict(file)
+    description = json.loads(str(arrays["description"]))
+    del description["bias_row"], description["outputs"]
+    np.savez(tmp_path / "old.npz", **arrays | {"description": np.array(json.dumps(description))})
+    loaded = ResistiveNetwork.load(tmp_path / "old.npz")
+    assert (loaded.bias_row, loaded.outputs, loaded.diode) == (0.0, "single", network.diode)
+
+
+@given(seed=seeds, layers=shapes, bias_row=st.sampled_from([0.0, -1.5]))
+def test_fresh_networks_are_valid_driven_and_repeatable(seed, layers, bias_row):
     """max(0, U(-a, a)) µS with a = 1/√fan_in, and no empty column."""
-    network, again = ResistiveNetwork.dense(layers, seed), ResistiveNetwork.dense(layers, seed)
+    network, again = (ResistiveNetwork.dense(layers, seed, bias_row=bias_row) for _ in range(2))
     network.validate()
     assert network.layers == layers
     for matrix, same in zip(network.conductances, again.conductances, strict=True):

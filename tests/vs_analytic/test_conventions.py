@@ -4,17 +4,17 @@ import numpy as np
 import pytest
 
 from eqprop_analog import Nudge, ResistiveNetwork, SurrogateSolver, contrast
-from eqprop_analog.devices import LAWS, Clamp, NgspiceDiode
+from eqprop_analog.devices import LAWS, Antiparallel, Clamp, NgspiceDiode, PiecewiseLinear, Shockley
 
 US = 1e-6
 OFF = Clamp(rail=-1e6)
 
 
-def network_of(*conductances, diode=OFF, gains=None, input_gain=1.0) -> ResistiveNetwork:
+def network_of(*conductances, diode=OFF, gains=None, input_gain=1.0, **settings) -> ResistiveNetwork:
     """Conductances in µS, no biases."""
     matrices = tuple(US * np.array(matrix, float) for matrix in conductances)
     biases = tuple(np.zeros(matrix.shape[1]) for matrix in matrices)
-    return ResistiveNetwork(matrices, biases, diode, gains or (1.0,) * (len(matrices) - 1), input_gain)
+    return ResistiveNetwork(matrices, biases, diode, gains or (1.0,) * (len(matrices) - 1), input_gain, **settings)
 
 
 def outputs(network: ResistiveNetwork, x, nudge: Nudge | None = None) -> np.ndarray:
@@ -25,6 +25,33 @@ def test_rows_of_crossbar_1_are_plus_x_then_minus_x():
     network = network_of([[4], [3], [2], [1]])
     np.testing.assert_array_equal(network.rows(np.array([[5.0, 7.0]])), [[5, 7, -5, -7]])
     assert outputs(network, [5.0, 7.0]) == pytest.approx((4 * 5 + 3 * 7 - 2 * 5 - 1 * 7) / 10)
+
+
+@pytest.mark.parametrize("volts", [3.0, -0.5])
+def test_bias_row_is_the_last_row_of_crossbar_1_at_its_own_voltage(volts: float):
+    """Its voltage is not multiplied by the input gain."""
+    network = network_of([[4], [3], [2], [1], [6]], bias_row=volts, input_gain=2.0)
+    network.validate()
+    assert network.layers == (2, 1)
+    np.testing.assert_array_equal(network.rows(np.array([[5.0, 7.0]])), [[10, 14, -10, -14, volts]])
+    assert outputs(network, [5.0, 7.0]) == pytest.approx((4 * 10 + 3 * 14 - 2 * 10 - 1 * 14 + 6 * volts) / 16)
+
+
+def test_class_k_of_a_pair_is_its_plus_node_less_its_minus_node():
+    network = network_of([[4, 1, 0, 1], [0, 1, 2, 1]], outputs="pairs")
+    network.validate()
+    assert (network.layers, network.classes) == ((1, 4), 2)
+    free = SurrogateSolver().solve(network, [[1.0]])
+    np.testing.assert_allclose(free.outputs, [[1, 0, -1, 0]], atol=1e-15)
+    np.testing.assert_allclose(network.readout(free.outputs), [[1, -1]])
+    np.testing.assert_array_equal(network.along_readout(np.array([[2.0, -3.0]])), [[2, -2, -3, 3]])
+
+
+def test_a_nudge_of_pairs_pushes_the_plus_node_up_and_the_minus_node_down_where_more_is_wanted():
+    network = network_of([[4, 1, 0, 1], [0, 1, 2, 1]], outputs="pairs")
+    free = SurrogateSolver().solve(network, [[1.0]])
+    nudged = SurrogateSolver().solve(network, [[1.0]], Nudge(np.array([2.0, -1.0]), 0.1 * US, "current"), free)
+    np.testing.assert_allclose(nudged.outputs - free.outputs, [[0.1 / 4, -0.1 / 2, 0, 0]], atol=1e-12)
 
 
 def test_first_crossbar_joins_row_i_to_column_j():
@@ -70,6 +97,31 @@ def test_first_half_rounded_up_is_excitatory(size: int, excitatory: int):
     np.testing.assert_array_equal(network.polarity(1), [1] * excitatory + [-1] * (size - excitatory))
 
 
+@pytest.mark.parametrize("size", [1, 2, 5])
+def test_with_antiparallel_diodes_all_nodes_are_alike(size: int):
+    network = ResistiveNetwork.dense((1, size, 1), diode=Antiparallel(NgspiceDiode()))
+    np.testing.assert_array_equal(network.polarity(1), np.ones(size))
+    for side, expected in zip(network.diode_sides(1), (1, -1), strict=True):
+        np.testing.assert_array_equal(side, np.full(size, expected))
+
+
+@pytest.mark.parametrize(
+    "law",
+    [NgspiceDiode(rail=0.2), Shockley(rail=0.2), PiecewiseLinear(rail=0.0), Clamp(-0.1)],
+    ids=lambda law: str(law)[:6],
+)
+@pytest.mark.parametrize("x", [10.0, -10.0, 0.02])
+def test_antiparallel_diodes_keep_every_node_within_their_drop_of_the_rails(law, x: float):
+    """At 10 µA a junction of 1 nA drops 0.24 V, so rails 0.2 V inside leave 0.04 V."""
+    network = network_of([[1, 1], [0, 0]], [[0.01], [0.01]], diode=Antiparallel(law))
+    hidden = SurrogateSolver().solve(network, [[x]]).voltages[0][0]
+    assert hidden[0] == hidden[1]
+    assert np.sign(hidden[0]) == np.sign(x)
+    assert abs(hidden[0]) < (0.16 if isinstance(law, PiecewiseLinear) else 0.11)
+    if abs(x) > 1:
+        assert abs(hidden[0]) > 0.03
+
+
 @pytest.mark.parametrize("law", [kind() for kind in LAWS.values()], ids=list(LAWS))
 @pytest.mark.parametrize("x", [10.0, -10.0])
 def test_excitatory_half_stays_above_about_0_volts_and_inhibitory_below(law, x: float):
@@ -82,7 +134,7 @@ def test_excitatory_half_stays_above_about_0_volts_and_inhibitory_below(law, x: 
 
 def test_diode_current_counts_positive_out_of_the_node():
     """Below the rail it pushes current into the node."""
-    for law in (NgspiceDiode(), Clamp(on_resistance=1e3)):
+    for law in (NgspiceDiode(), Shockley(), PiecewiseLinear(), Clamp(on_resistance=1e3)):
         assert law.current(np.array(law.rail - 0.1)) < 0
         assert law.current(np.array(law.rail + 0.1)) >= 0
 

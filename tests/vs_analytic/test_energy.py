@@ -5,19 +5,25 @@ import pytest
 from scipy.optimize import minimize
 
 from eqprop_analog import ResistiveNetwork, SurrogateSolver
-from eqprop_analog.devices import Clamp, NgspiceDiode
+from eqprop_analog.devices import Antiparallel, Clamp, NgspiceDiode, PiecewiseLinear, Shockley
 from eqprop_analog.models import NodalEquations
 
 SHAPES = pytest.mark.parametrize(("layers", "gains"), [((2, 2), ()), ((2, 3, 2), (3.0,)), ((2, 3, 4, 2), (3.0, 2.0))])
 SMOOTH = pytest.mark.parametrize(
-    "diode", [NgspiceDiode(), Clamp(rail=0.1, on_resistance=1e5)], ids=["ngspice", "clamp"]
+    "diode",
+    [
+        *(NgspiceDiode(), Clamp(rail=0.1, on_resistance=1e5), Shockley(), PiecewiseLinear(0.1, 1e5, 1e9)),
+        Antiparallel(Shockley(rail=-0.3)),
+    ],
+    ids=["ngspice", "clamp", "shockley", "piecewise-linear", "pair"],
 )
 
 
 def energy_by_devices(network: ResistiveNetwork, x: np.ndarray, voltages: list[np.ndarray]) -> float:
     """γ_l × (½GΔ² of every resistor + ∫i dv of every diode - b·v of every bias) of one sample, device by device."""
     total = 0.0
-    gamma, rows = 1.0, network.input_gain * np.concatenate([x, -x])
+    volts = network.input_gain * x
+    gamma, rows = 1.0, np.array([*volts, *-volts, *([network.bias_row] if network.bias_row else [])])
     for layer, (matrix, bias, v) in enumerate(
         zip(network.conductances, network.biases, voltages, strict=True), start=1
     ):
@@ -36,7 +42,7 @@ def split(network: ResistiveNetwork, flat: np.ndarray) -> list[np.ndarray]:
 @SHAPES
 @SMOOTH
 def test_energy_is_the_sum_over_all_devices(random_network, layers, gains, diode):
-    network = random_network(4, layers, gains=gains, diode=diode, bias=1e-6)
+    network = random_network(4, layers, gains=gains, diode=diode, bias=1e-6, bias_row=2.0)
     random = np.random.default_rng(5)
     x = random.uniform(-10, 10, (3, layers[0]))
     voltages = [random.uniform(-0.2, 1, (3, size)) for size in layers[1:]]
@@ -48,7 +54,7 @@ def test_energy_is_the_sum_over_all_devices(random_network, layers, gains, diode
 @SMOOTH
 def test_residual_current_is_minus_the_slope_of_the_energy_over_gamma(random_network, layers, gains, diode):
     """Fourth-order central differences at voltages where the diodes carry currents like the resistors'."""
-    network = random_network(6, layers, gains=gains, diode=diode, bias=1e-6)
+    network = random_network(6, layers, gains=gains, diode=diode, bias=1e-6, bias_row=-1.0)
     random = np.random.default_rng(7)
     x = random.uniform(-3, 3, (1, layers[0]))
     sides = [network.polarity(layer) for layer in range(1, network.depth)]

@@ -6,13 +6,21 @@ import numpy as np
 import pytest
 from scipy.special import logsumexp
 
-from eqprop_analog import Equilibrium, Gradient, Nudge, ResistiveNetwork, SurrogateSolver, contrast
-from eqprop_analog.devices import Clamp, NgspiceDiode
+from eqprop_analog import Equilibrium, Gradient, Nudge, ResistiveNetwork, SurrogateSolver, UserError, contrast
+from eqprop_analog.devices import Antiparallel, Clamp, NgspiceDiode, PiecewiseLinear, Shockley
 from eqprop_analog.learning.implicit import implicit_gradient
 
 US = 1e-6
 SOLVER = SurrogateSolver()
 LAWS = pytest.mark.parametrize("diode", [NgspiceDiode(), Clamp()], ids=["ngspice", "clamp"])
+OTHER_LAWS = pytest.mark.parametrize(
+    "diode",
+    [
+        *(Shockley(), PiecewiseLinear(on_resistance=1e5), Antiparallel(Clamp(-0.5, 1e5))),
+        *(Antiparallel(NgspiceDiode(rail=-0.1)), Antiparallel(Shockley(rail=0.0))),
+    ],
+    ids=["shockley", "piecewise-linear", "pair of clamps", "pair of ngspice", "pair of shockley"],
+)
 DEPTHS = pytest.mark.parametrize(
     ("layers", "gains"),
     [((2, 2), ()), ((2, 3, 2), (4.0,)), ((2, 3, 3, 2), (3.0, 2.0)), ((2, 3, 2, 3, 2), (3.0, 1.0, 2.0))],
@@ -20,11 +28,11 @@ DEPTHS = pytest.mark.parametrize(
 )
 
 
-def problem(random_network, layers, gains, diode) -> tuple[ResistiveNetwork, np.ndarray, np.ndarray]:
+def problem(random_network, layers, gains, diode, **settings) -> tuple[ResistiveNetwork, np.ndarray, np.ndarray]:
     """Network with biases, a batch of inputs in which diodes of both halves conduct, targets that sum to 1."""
-    network = random_network(1, layers, gains=gains, diode=diode, bias=1e-6)
+    network = random_network(1, layers, gains=gains, diode=diode, bias=1e-6, **settings)
     random = np.random.default_rng(2)
-    targets = np.eye(layers[-1])[random.integers(layers[-1], size=3)]
+    targets = np.eye(network.classes)[random.integers(network.classes, size=3)]
     return network, random.uniform(-5, 5, (3, layers[0])), targets
 
 
@@ -57,7 +65,7 @@ def finite_differences(network: ResistiveNetwork, inputs, targets, cost) -> Grad
         value, costs = parameter[index], []
         for shift in (-2, -1, 1, 2):
             parameter[index] = value + shift * step
-            costs.append(cost(SOLVER.solve(network, inputs).require().outputs, targets))
+            costs.append(cost(network.readout(SOLVER.solve(network, inputs).require().outputs), targets))
         parameter[index] = value
         return (costs[0] - 8 * costs[1] + 8 * costs[2] - costs[3]) / (12 * step)
 
@@ -78,6 +86,43 @@ def test_contrast_implicit_gradient_and_finite_differences_agree(random_network,
     implicit = implicit_gradient(network, inputs, targets, free)
     assert error(contrast(network, inputs, plus, minus), implicit) < 1e-6
     assert error(finite_differences(network, inputs, targets, squared_error), implicit) < 1e-6
+
+
+@OTHER_LAWS
+def test_they_agree_for_every_law_and_for_the_bias_row(random_network, diode):
+    network, inputs, targets = problem(random_network, (1, 2, 2), (3.0,), diode, bias_row=-2.0)
+    beta = 1e-4 * np.linalg.eigvalsh(network.output_stiffness())[0]
+    free, plus, minus = nudged(network, inputs, targets, (0, beta, -beta))
+    implicit = implicit_gradient(network, inputs, targets, free)
+    assert error(contrast(network, inputs, plus, minus), implicit) < 1e-6
+    assert error(finite_differences(network, inputs, targets, squared_error), implicit) < 1e-6
+    assert implicit.conductances[0].shape == (3, 2)
+    assert np.abs(implicit.conductances[0][-1]).max() > 0.1 * np.abs(implicit.conductances[0]).max()
+
+
+@pytest.mark.parametrize(
+    ("cost", "formula"),
+    [("squared-error", squared_error), ("cross-entropy", cross_entropy)],
+    ids=["squared", "entropy"],
+)
+@pytest.mark.parametrize("layers", [(2, 4), (1, 2, 2, 4)], ids=["0 hidden", "2 hidden"])
+def test_pairs_of_outputs_have_the_gradient_of_a_cost_of_their_differences(random_network, layers, cost, formula):
+    gains, settings = (3.0, 2.0)[: len(layers) - 2], {"outputs": "pairs", "bias_row": 1.0}
+    network, inputs, targets = problem(random_network, layers, gains, Shockley(), **settings)
+    beta = 1e-4 * US
+    free, plus, minus = nudged(network, inputs, targets, (0, beta, -beta), kind="current", cost=cost)
+    implicit = implicit_gradient(network, inputs, targets, free, cost)
+    assert error(contrast(network, inputs, plus, minus), implicit) < 1e-6
+    assert error(finite_differences(network, inputs, targets, formula), implicit) < 1e-6
+
+
+def test_a_pair_of_outputs_takes_no_conductance_to_a_target(random_network):
+    network, inputs, targets = problem(random_network, (2, 3, 4), (1.0,), NgspiceDiode(), outputs="pairs")
+    with pytest.raises(UserError, match='pairs of outputs take kind="current"'):
+        SOLVER.solve(network, inputs, Nudge(targets, 1e-8))
+    free = SOLVER.solve(network, inputs)
+    with pytest.raises(UserError, match=r"expected a target of shape \(3, 2\), got \(3, 4\)"):
+        SOLVER.solve(network, inputs, Nudge(np.zeros((3, 4)), 1e-8, "current"), free)
 
 
 @pytest.mark.parametrize(

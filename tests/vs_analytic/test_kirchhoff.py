@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from eqprop_analog import Nudge, ResistiveNetwork, Status, SurrogateSolver
-from eqprop_analog.devices import Clamp, Law, NgspiceDiode
+from eqprop_analog.devices import Antiparallel, Clamp, Law, NgspiceDiode, PiecewiseLinear, Shockley
 
 OFF = Clamp(rail=-1e6)
 """A diode that never carries current here: the circuit is linear."""
@@ -93,9 +93,10 @@ def nodal_voltages(
 ) -> list[np.ndarray]:
     """Voltages of layers 1..L with ``into_hidden`` amperes in place of the diodes of every hidden layer (default none)."""
     circuit = Nodal()
-    rows = [f"row {i}" for i in range(2 * len(x))]
-    for net, volts in zip(rows, [*x, *-x], strict=True):
-        circuit.voltage_source(net, network.input_gain * volts)
+    sources = [*(network.input_gain * x), *(-network.input_gain * x), *([network.bias_row] if network.bias_row else [])]
+    rows = [f"row {i}" for i in range(len(sources))]
+    for net, volts in zip(rows, sources, strict=True):
+        circuit.voltage_source(net, volts)
     names = [[f"layer {l} node {j}" for j in range(size)] for l, size in enumerate(network.layers)]
     for l, matrix in enumerate(network.conductances, start=1):
         for (i, j), siemens in np.ndenumerate(matrix):
@@ -164,12 +165,13 @@ def test_ideal_clamp_holds_a_divider_at_its_rail():
     assert output == pytest.approx(0.2, rel=1e-15)
 
 
+@pytest.mark.parametrize("bias_row", [0.0, 4.0, -0.7])
 @pytest.mark.parametrize("beta", [None, 3 * US, -0.05 * US])
 @pytest.mark.parametrize(
     ("layers", "gains"), [((3, 2), ()), ((2, 4, 3), (1.0,)), ((2, 4, 3), (7.0,)), ((2, 3, 4, 2), (3.0, 2.0))]
 )
-def test_linear_network_is_its_nodal_analysis(random_network, layers, gains, beta):
-    network = random_network(1, layers, diode=OFF, gains=gains, bias=1e-6, zeros=0.2)
+def test_linear_network_is_its_nodal_analysis(random_network, layers, gains, beta, bias_row):
+    network = random_network(1, layers, diode=OFF, gains=gains, bias=1e-6, zeros=0.2, bias_row=bias_row)
     random = np.random.default_rng(2)
     x = random.uniform(-10, 10, layers[0])
     nudge = None if beta is None else Nudge(random.uniform(-1, 1, layers[-1]), beta)
@@ -178,9 +180,17 @@ def test_linear_network_is_its_nodal_analysis(random_network, layers, gains, bet
 
 
 @pytest.mark.parametrize("gains", [(1.0, 1.0), (3.0, 2.0), (10.0, 5.0)])
-def test_diode_network_is_its_nodal_analysis_with_the_diodes_as_current_sources(random_network, gains):
+@pytest.mark.parametrize(
+    "diode",
+    [
+        *(NgspiceDiode(), Shockley(), PiecewiseLinear(on_resistance=1e4)),
+        *(Antiparallel(NgspiceDiode(rail=0.0)), Antiparallel(Shockley())),
+        Antiparallel(PiecewiseLinear(on_resistance=1e4, rail=0.0)),
+    ],
+)
+def test_diode_network_is_its_nodal_analysis_with_the_diodes_as_current_sources(random_network, diode, gains):
     """Each diode is replaced by the current that its law gives at the voltage found: then nothing may move."""
-    network = random_network(3, (3, 5, 4, 2), diode=NgspiceDiode(), gains=gains, bias=1e-7)
+    network = random_network(3, (3, 5, 4, 2), diode=diode, gains=gains, bias=1e-7, bias_row=-2.0)
     x = np.array([8.0, -3.0, 1.0])
     nudge = Nudge(np.array([0.0, 1.0]), 2 * US)
     ours = voltages(network, x, nudge)

@@ -6,7 +6,7 @@ from scipy.linalg import eigvals
 
 from eqprop_analog import Clamp, Nudge, ResistiveNetwork, SurrogateSolver, UserError
 from eqprop_analog.circuit.resistive import Injection
-from eqprop_analog.devices import NgspiceDiode
+from eqprop_analog.devices import Antiparallel, NgspiceDiode, Shockley
 from eqprop_analog.energy import power
 from eqprop_analog.models import NodalEquations
 from eqprop_analog.solvers.newton import newton_step
@@ -16,7 +16,9 @@ SHAPES = pytest.mark.parametrize(
     ("layers", "gains"), [((3, 2), ()), ((3, 4, 2), (1.0,)), ((3, 4, 2), (5.0,)), ((3, 4, 5, 2), (3.0, 0.5))]
 )
 DIODES = pytest.mark.parametrize(
-    "diode", [NgspiceDiode(), Clamp(), Clamp(rail=0.1, on_resistance=1e4)], ids=["ngspice", "ideal", "clamp"]
+    "diode",
+    [NgspiceDiode(), Clamp(), Clamp(rail=0.1, on_resistance=1e4), Antiparallel(Shockley(rail=-0.1))],
+    ids=["ngspice", "ideal", "clamp", "pair"],
 )
 NUDGES = pytest.mark.parametrize("kind", ["free", "plus", "minus", "current"])
 
@@ -24,7 +26,7 @@ NUDGES = pytest.mark.parametrize("kind", ["free", "plus", "minus", "current"])
 def example(
     random_network, layers, gains, diode, kind: str, batch: int = 6
 ) -> tuple[ResistiveNetwork, np.ndarray, NodalEquations, Nudge | None]:
-    network = random_network(1, layers, gains=gains, diode=diode, bias=1e-7)
+    network = random_network(1, layers, gains=gains, diode=diode, bias=1e-7, bias_row=-1.5)
     random = np.random.default_rng(2)
     inputs, target = random.normal(size=(batch, layers[0])), random.normal(size=(batch, layers[-1]))
     beta = {"plus": 0.5, "minus": -0.5, "current": 1.0}.get(kind, 0) * np.linalg.eigvalsh(network.output_stiffness())[0]
@@ -44,7 +46,7 @@ def by_devices(network: ResistiveNetwork, x: np.ndarray, voltages: list[np.ndarr
     """Every part of one sample's power, one device after the other."""
     parts: dict = dict.fromkeys(["rows", "rails", "biases", "nudge", "amplifiers", "diodes", "nudge_conductances"], 0.0)
     parts["crossbars"] = []
-    drive, gain = network.input_gain * np.concatenate([x, -x]), 0.0
+    drive, gain = np.array([*(network.input_gain * x), *(-network.input_gain * x), network.bias_row]), 0.0
     for layer, (matrix, v) in enumerate(zip(network.conductances, voltages, strict=True), start=1):
         currents = matrix * (drive[:, None] - v[None, :])
         parts["crossbars"].append((currents * (drive[:, None] - v[None, :])).sum())
@@ -55,10 +57,13 @@ def by_devices(network: ResistiveNetwork, x: np.ndarray, voltages: list[np.ndarr
                 parts["amplifiers"] += a * i - (a / gain) * (i / gain)
         parts["biases"] += (network.biases[layer - 1] * v).sum()
         if layer < network.depth:
-            for volts, sign in zip(v, network.polarity(layer), strict=True):
-                through = -float(network.diode.current(np.array(sign * volts)))  # from the upper to the lower net
-                parts["rails"] += network.diode.rail * through
-                parts["diodes"] += (network.diode.rail - sign * volts) * through
+            paired = isinstance(network.diode, Antiparallel)
+            law = network.diode.law if paired else network.diode
+            for volts, polarity in zip(v, network.polarity(layer), strict=True):
+                for sign in (1, -1) if paired else (polarity,):
+                    through = -float(law.current(np.array(sign * volts)))  # from the upper to the lower net
+                    parts["rails"] += law.rail * through
+                    parts["diodes"] += (law.rail - sign * volts) * through
             gain = network.amplifier_gain[layer - 1]
             drive = gain * v
     (g,), c = injection
@@ -73,8 +78,8 @@ def by_devices(network: ResistiveNetwork, x: np.ndarray, voltages: list[np.ndarr
 
 @SHAPES
 @NUDGES
-def test_power_is_the_sum_over_all_devices(random_network, layers, gains, kind):
-    diode = NgspiceDiode()
+@pytest.mark.parametrize("diode", [NgspiceDiode(), Antiparallel(NgspiceDiode())], ids=["single", "pair"])
+def test_power_is_the_sum_over_all_devices(random_network, layers, gains, kind, diode):
     network, inputs, equations, _ = example(random_network, layers, gains, diode, kind, batch=2)
     voltages = voltages_anywhere(network, 2)
     result = power(network, inputs, voltages, equations.injection)
@@ -137,13 +142,15 @@ def conductance_matrix(equations: NodalEquations, voltages: tuple[np.ndarray, ..
 
 @SHAPES
 @pytest.mark.parametrize("kind", ["free", "plus", "minus"])
-def test_time_constant_bounds_every_mode_whatever_the_diodes_do(random_network, layers, gains, kind):
+@pytest.mark.parametrize("diode", [NgspiceDiode(), Antiparallel(Shockley(rail=-0.5))], ids=["single", "pair"])
+def test_time_constant_bounds_every_mode_whatever_the_diodes_do(random_network, layers, gains, kind, diode):
     """Against eigenvalues: tight where all diodes block, and no slower mode anywhere else."""
-    network, _, equations, _ = example(random_network, layers, gains, NgspiceDiode(), kind, batch=1)
+    network, _, equations, _ = example(random_network, layers, gains, diode, kind, batch=1)
     farads = np.linspace(1e-12, 3e-12, network.depth)
     every = np.repeat(farads, layers[1:])
     bound = time_constant(equations, farads.tolist())
-    blocking = tuple(100 * np.sign(v) for v in (*(p[None] for p in equations.polarity), equations.zeros()[-1]))
+    single = isinstance(diode, NgspiceDiode)  # a pair blocks between its rails
+    blocking = tuple(100 * single * v for v in (*(p[None] for p in equations.polarity), equations.zeros()[-1]))
     for voltages, tight in ((blocking, True), (voltages_anywhere(network, 1), False), (equations.zeros(), False)):
         slowest = (1 / eigvals(conductance_matrix(equations, voltages) / every[:, None]).real).max()
         assert slowest <= bound * (1 + 1e-6)

@@ -1,10 +1,13 @@
 """The surrogate and ngspice find the same equilibria of the same circuits, volt by volt, and so the same gradients."""
 
+from collections.abc import Callable
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from eqprop_analog import Gradient, NgspiceSolver, Nudge, ResistiveNetwork, Status, SurrogateSolver, contrast
-from eqprop_analog.devices import Clamp, Law, NgspiceDiode
+from eqprop_analog.devices import Antiparallel, Clamp, Law, NgspiceDiode, PiecewiseLinear, Shockley
 
 Array = np.ndarray
 Circuit = tuple[ResistiveNetwork, Array, Array]
@@ -16,7 +19,9 @@ GRADIENT_BOUND = 1e-6
 MOVED = 1e-5
 """A layer whose nodes a nudge moves by less than this fraction of the circuit's largest voltage is held by its diodes:
 its gradient is the difference of two voltages that ngspice gives to 1e-11 (its reltol), so it cannot be had to 1e-6."""
-CIRCUITS = 20
+CIRCUITS = {"ngspice": 20, "clamp": 20}
+OTHERS = 6
+"""Random circuits of each law."""
 
 
 def diode(random: np.random.Generator) -> Law:
@@ -33,14 +38,44 @@ def clamp(random: np.random.Generator) -> Law:
     return Clamp(rail=random.uniform(-0.5, 0.5), on_resistance=on_resistance)
 
 
-LAWS = {"ngspice": diode, "clamp": clamp}
+def shockley(random: np.random.Generator) -> Law:
+    junction = diode(random)
+    assert isinstance(junction, NgspiceDiode)
+    return Shockley(junction.saturation_current, junction.emission, junction.rail, junction.celsius)
+
+
+def piecewise_linear(random: np.random.Generator) -> Law:
+    resistances = 10 ** random.uniform(-1, 4), 10 ** random.uniform(6, 20)
+    return PiecewiseLinear(random.uniform(0, 0.7), *resistances, rail=random.uniform(-0.5, 0.5))
+
+
+def pair_of(law: Callable[[np.random.Generator], Law]) -> Callable[[np.random.Generator], Law]:
+    """Rails on either side of 0 V; of ideal clamps, below."""
+
+    def pair(random: np.random.Generator) -> Law:
+        single, rail = law(random), random.uniform(-0.5, 0.5)
+        ideal = isinstance(single, Clamp) and single.on_resistance == 0
+        return Antiparallel(replace(single, rail=-abs(rail) if ideal else rail))  # type: ignore[type-var]
+
+    return pair
+
+
+LAWS = {"ngspice": diode, "clamp": clamp, "shockley": shockley, "piecewise-linear": piecewise_linear}
+LAWS |= {f"pair of {name}": pair_of(law) for name, law in LAWS.items()}
+EVERY = [(law, seed) for law in LAWS for seed in range(CIRCUITS.get(law, OTHERS))]
 
 
 def random_circuit(law: str, seed: int) -> Circuit:
-    """Network, three inputs and targets: 1-4 hidden layers, 1-30 nodes each, conductances over four decades, a fifth zero."""
+    """Network, three inputs and targets: 1-4 hidden layers, 1-30 nodes each, conductances over four decades, a fifth zero.
+
+    With the laws after the first two, one in two has a bias row, and one in two reads its outputs in pairs.
+    """
     random = np.random.default_rng([list(LAWS).index(law), seed])
     hidden = int(random.integers(1, 5))
     layers = random.integers(1, 31, hidden + 2).tolist()
+    others = law not in CIRCUITS
+    pairs = others and seed % 2 == 1
+    layers[-1] *= 1 + pairs
     gains = random.uniform(1, 20, hidden) ** random.integers(0, 2, hidden)  # one in two is no amplifier
     network = ResistiveNetwork.dense(
         layers,
@@ -49,13 +84,15 @@ def random_circuit(law: str, seed: int) -> Circuit:
         amplifier_gain=gains.tolist(),
         input_gain=float(10 ** random.uniform(-1, 1)),  # inputs are in [-1, 1]: up to 10 V
         bias=[random.normal(0, 1e-6, size) for size in layers[1:]],
+        bias_row=(0.0, 2.0, -3.0)[seed % 3] if others else 0.0,
+        outputs="pairs" if pairs else "single",
     )
     for matrix in network.conductances:
         rows, columns = matrix.shape
         kept = random.random(matrix.shape) < 0.8
         kept[random.integers(rows, size=columns), np.arange(columns)] = True
         matrix[...] = kept * 10 ** random.uniform(-8, -4, matrix.shape)
-    return network, random.uniform(-1, 1, (3, layers[0])), random.uniform(-1, 1, (3, layers[-1]))
+    return network, random.uniform(-1, 1, (3, layers[0])), random.uniform(-1, 1, (3, network.classes))
 
 
 def beta_of(network: ResistiveNetwork) -> float:
@@ -67,7 +104,7 @@ def parameters(gradient: Gradient) -> tuple[Array, ...]:
     return (*gradient.conductances, *gradient.biases)
 
 
-@pytest.fixture(params=[(law, seed) for law in LAWS for seed in range(CIRCUITS)], ids=lambda p: f"{p[0]}-{p[1]}")
+@pytest.fixture(params=EVERY, ids=lambda p: f"{p[0]}-{p[1]}")
 def circuit(request: pytest.FixtureRequest) -> Circuit:
     return random_circuit(*request.param)
 
@@ -76,7 +113,7 @@ def test_surrogate_and_ngspice_agree_to_a_nanovolt_in_every_phase_and_on_the_gra
     circuit: Circuit, ngspice: NgspiceSolver, caplog: pytest.LogCaptureFixture
 ) -> None:
     network, inputs, targets = circuit
-    nudges = [Nudge(targets, beta_of(network)), Nudge(targets, -beta_of(network))]
+    nudges = [Nudge(targets, beta, network.nudge_kind) for beta in (beta_of(network), -beta_of(network))]
     measured = ngspice.solve_phases(network, inputs, nudges)
     computed = SurrogateSolver().solve_phases(network.in_spice(), inputs, nudges)
 
@@ -103,14 +140,18 @@ def test_surrogate_and_ngspice_agree_to_a_nanovolt_in_every_phase_and_on_the_gra
 
 
 def test_the_random_circuits_reach_what_they_are_meant_to_test() -> None:
-    circuits = [random_circuit(law, seed)[0] for law in LAWS for seed in range(CIRCUITS)]
+    circuits = [random_circuit(law, seed)[0] for law, seed in EVERY]
     assert {network.depth for network in circuits} == {2, 3, 4, 5}
     assert min(min(network.layers) for network in circuits) == 1
-    assert max(max(network.layers) for network in circuits) == 30
+    assert max(max(network.layers[:-1]) for network in circuits) == 30
     gains = [gain for network in circuits for gain in network.amplifier_gain]
     assert 1.0 in gains
     assert max(gains) > 19
     assert {network.diode == network.in_spice().diode for network in circuits} == {True, False}  # ideal clamps too
+    assert {(network.bias_row > 0, network.bias_row < 0, network.outputs) for network in circuits} >= {
+        *((True, False, outputs) for outputs in ("single", "pairs")),
+        *((False, True, outputs) for outputs in ("single", "pairs")),
+    }
 
 
 def test_nodes_of_a_large_hidden_layer_agree_to_a_nanovolt(ngspice: NgspiceSolver) -> None:

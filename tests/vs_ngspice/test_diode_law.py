@@ -1,4 +1,4 @@
-"""The junction law is ngspice's own, constants and reverse branch included: one diode's current in both."""
+"""One diode's current by its law and by its file in ``circuits/``: the junction's is ngspice's own, constants included."""
 
 from collections.abc import Callable
 from typing import Any
@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from eqprop_analog.circuit.netlist import library
-from eqprop_analog.devices import Clamp, NgspiceDiode
+from eqprop_analog.devices import Clamp, Law, NgspiceDiode, PiecewiseLinear, Shockley
 
 Array = np.ndarray
 RunNgspice = Callable[[str], Any]
@@ -29,7 +29,7 @@ def currents(run_ngspice: RunNgspice, model: str, parameters: dict[str, float], 
     return np.array([done.values[f"i(v_sense{k})"] for k in range(len(across))])
 
 
-def law_currents(law: NgspiceDiode | Clamp, across: Array) -> Array:
+def law_currents(law: Law, across: Array) -> Array:
     """The same by the law, which gives what leaves the node of a diode from the rail into it: i(v) = -I(rail - v)."""
     return -law.current(law.rail - across)
 
@@ -71,3 +71,33 @@ def test_the_clamp_is_open_below_zero_and_a_resistance_above(on_resistance: floa
     law, across = Clamp(rail=0.0, on_resistance=on_resistance), np.array([-10.0, -1e-9, 0.0, 1e-9, 1e-3, 0.7])
     measured = currents(run_ngspice, *law.spice, {"gmin": 1e-12}, across)
     np.testing.assert_allclose(measured, law_currents(law, across), rtol=1e-12, atol=0)
+
+
+@pytest.mark.parametrize("celsius", [-40.0, 27.0, 125.0])
+@pytest.mark.parametrize(("saturation", "emission"), [(1e-9, 1.0), (1e-14, 1.7), (3e-7, 2.0)])
+def test_the_shockley_junction_is_exponential_in_both_directions(
+    saturation: float, emission: float, celsius: float, run_ngspice: RunNgspice
+) -> None:
+    law = Shockley(saturation, emission, rail=0.0, celsius=celsius)
+    thermal = law.thermal_voltage
+    across = np.concatenate([thermal * np.array([-3.001, -2.999, -1, -1e-3, 1e-3, 1, 15, 25]), [-0.2, -1, -10, -100]])
+    measured = currents(run_ngspice, *law.spice, law.options, across)
+    np.testing.assert_allclose(measured, law_currents(law, across), rtol=RELATIVE, atol=1e-14 * saturation)
+
+
+def test_the_shockley_junction_has_neither_ngspices_reverse_branch_nor_its_gmin(run_ngspice: RunNgspice) -> None:
+    across = np.array([-0.1, -100.0])
+    shockley, ngspice = Shockley(1e-14, rail=0.0), NgspiceDiode(1e-14, rail=0.0)
+    measured = currents(run_ngspice, *shockley.spice, shockley.options, across)
+    assert np.abs(measured / law_currents(ngspice, across) - 1).min() > 0.02
+    np.testing.assert_allclose(measured[1], -1e-14, rtol=1e-11)
+
+
+@pytest.mark.parametrize(
+    "law", [PiecewiseLinear(rail=0.0), PiecewiseLinear(0.7, 1e4, 1e9, rail=0.0), PiecewiseLinear(0.0, 1e-6, 1e6, 0.0)]
+)
+def test_the_piecewise_linear_diode_has_its_two_resistances(law: PiecewiseLinear, run_ngspice: RunNgspice) -> None:
+    across = np.concatenate([[-10.0, 0.0, 0.05, 5.0], law.threshold + np.array([-1e-9, 1e-9, 1e-3])])
+    measured = currents(run_ngspice, *law.spice, {"gmin": 1e-12}, across)
+    # Above the threshold, 1 A is the difference of voltages rounded to 1e-16 V over R_on.
+    np.testing.assert_allclose(measured, law_currents(law, across), rtol=1e-12, atol=2e-16 / law.on_resistance)

@@ -5,7 +5,7 @@ import pytest
 
 from eqprop_analog import Equilibrium, NgspiceSolver, Nudge, ResistiveNetwork
 from eqprop_analog.circuit import compile_network
-from eqprop_analog.devices import Clamp, Law, NgspiceDiode
+from eqprop_analog.devices import Antiparallel, Clamp, Law, NgspiceDiode, PiecewiseLinear, Shockley
 from eqprop_analog.solvers import ngspice as ngspice_module
 
 BOUND = 1e-12
@@ -14,15 +14,26 @@ INPUTS = np.random.default_rng(7).uniform(-1, 1, (4, 5))
 TARGETS = np.eye(3)[[0, 1, 2, 0]]
 
 
-def network(diode: Law | None = None, gains: tuple[float, float] = (4.0, 3.0)) -> ResistiveNetwork:
-    made = ResistiveNetwork.dense([5, 7, 6, 3], seed=7, diode=diode, amplifier_gain=gains, input_gain=10.0, bias=2e-8)
+LAWS = [
+    *(NgspiceDiode(), NgspiceDiode(1e-14, 1.8, 0.6, 60.0), Clamp(0.1, 50.0), Clamp()),
+    *(Shockley(), PiecewiseLinear(), Antiparallel(Shockley(rail=-0.1)), Antiparallel(NgspiceDiode(1e-12))),
+]
+
+
+def network(
+    diode: Law | None = None, gains: tuple[float, float] = (4.0, 3.0), **settings: float | str
+) -> ResistiveNetwork:
+    layers = [5, 7, 6, 6 if settings.get("outputs") == "pairs" else 3]
+    made = ResistiveNetwork.dense(
+        layers, seed=7, diode=diode, amplifier_gain=gains, input_gain=10.0, bias=2e-8, **settings
+    )
     made.conductances[1][4, :] = 0  # a node that drives nothing
     return made
 
 
 def nudges(network: ResistiveNetwork) -> list[Nudge]:
     beta = 0.3 * np.linalg.eigvalsh(network.output_stiffness())[0]
-    return [Nudge(TARGETS, beta), Nudge(TARGETS, -beta)]
+    return [Nudge(TARGETS, b, network.nudge_kind) for b in (beta, -beta)]
 
 
 def largest_difference(one: Equilibrium, other: Equilibrium) -> float:
@@ -30,12 +41,13 @@ def largest_difference(one: Equilibrium, other: Equilibrium) -> float:
     return max(float(np.abs(a - b).max()) for a, b in zip(one.voltages, other.voltages, strict=True)) / scale
 
 
-@pytest.mark.parametrize("diode", [NgspiceDiode(), NgspiceDiode(1e-14, 1.8, 0.6, 60.0), Clamp(0.1, 50.0), Clamp()])
+@pytest.mark.parametrize("diode", LAWS)
 @pytest.mark.parametrize("gains", [(4.0, 3.0), (1.0, 1.0)])
+@pytest.mark.parametrize("settings", [{}, {"bias_row": -2.0, "outputs": "pairs"}], ids=["plain", "bias row and pairs"])
 def test_flat_and_norton_form_have_the_same_voltages_in_every_phase(
-    diode: Law, gains: tuple[float, float], ngspice: NgspiceSolver, flat_ngspice: NgspiceSolver
+    diode: Law, gains: tuple[float, float], settings: dict, ngspice: NgspiceSolver, flat_ngspice: NgspiceSolver
 ) -> None:
-    net = network(diode, gains)
+    net = network(diode, gains, **settings)
     for norton, flat in zip(
         ngspice.solve_phases(net, INPUTS, nudges(net)),
         flat_ngspice.solve_phases(net, INPUTS, nudges(net)),

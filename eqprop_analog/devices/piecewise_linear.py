@@ -1,0 +1,82 @@
+"""The diode of behavioural circuit models: one resistance where it blocks, another where it conducts."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float
+
+from eqprop_analog.devices.law import beyond_rounding, require_finite, require_positive
+
+Array = np.ndarray
+
+
+@dataclass(frozen=True)
+class PiecewiseLinear:
+    """I(w) = w/R_off below V_th, continuous, with slope 1/R_on above.
+
+    w = rail - v is the voltage across a diode from the rail into the node, so that the node loses i(v) = -I(rail - v).
+    Source: Watfa, Garcia-Ortiz, Sassatelli 2023, Frontiers in Computational Neuroscience 17, 1114651 (EBANA), its defaults.
+    """
+
+    threshold: float = 0.15
+    """V_th, volts."""
+    on_resistance: float = 1.0
+    """R_on, ohms."""
+    off_resistance: float = 1e20
+    """R_off, ohms."""
+    rail: float = 0.15
+    """Bias rail of the excitatory half, volts; by default such that the node is kept above 0 V."""
+
+    def __post_init__(self) -> None:
+        """Raise ValueError for what is no diode."""
+        require_positive(on_resistance=self.on_resistance, off_resistance=self.off_resistance)
+        require_finite(threshold=self.threshold, rail=self.rail)
+        if self.off_resistance < self.on_resistance:
+            raise ValueError(f"off_resistance must not be below on_resistance, got {self.off_resistance}")
+
+    @property
+    def knee(self) -> float:
+        """Voltage of the node below which the diode conducts, rail - V_th, volts."""
+        return self.rail - self.threshold
+
+    def current(self, v: Float[Array, "..."]) -> Float[Array, "..."]:
+        """i(v) = -I(rail - v), amperes."""
+        below = np.minimum(v - self.knee, 0)
+        above = np.maximum(v, self.knee) - self.rail
+        return above / self.off_resistance + below / self.on_resistance
+
+    def slope(self, v: Float[Array, "..."]) -> Float[Array, "..."]:
+        """di/dv, siemens: 1/R_on where the diode conducts, 1/R_off elsewhere."""
+        return np.where(v < self.knee, 1 / self.on_resistance, 1 / self.off_resistance).astype(v.dtype)
+
+    def cocontent(self, v: Float[Array, "..."]) -> Float[Array, "..."]:
+        """Φ(v) = ∫ i dv, watts, from v = rail."""
+        below = np.minimum(v - self.knee, 0)
+        above = np.maximum(v, self.knee) - self.rail
+        at_knee = -self.threshold / self.off_resistance
+        return above * above / (2 * self.off_resistance) + below * (at_knee + below / (2 * self.on_resistance))
+
+    def solve(self, conductance: Float[Array, "..."], source: Float[Array, "..."]) -> Float[Array, "..."]:
+        """The one root v of conductance·v + i(v) = source, volts, by cases."""
+        off, on = 1 / self.off_resistance, 1 / self.on_resistance
+        blocking = (source + off * self.rail) / (conductance + off)
+        missing = conductance * self.knee - off * self.threshold - source
+        return np.where(blocking < self.knee, self.knee - missing / (conductance + on), blocking)
+
+    def mismatch(self, v: Float[Array, "..."], current: Float[Array, "..."]) -> Float[Array, "..."]:
+        """``current`` - i(v), amperes, less what the rounding of v makes of it on the steep side."""
+        return beyond_rounding(self, v, current)
+
+    def in_spice(self) -> "PiecewiseLinear":
+        """Itself: ``circuits/piecewise_linear.lib`` is exact."""
+        return self
+
+    @property
+    def spice(self) -> tuple[str, dict[str, float]]:
+        """Subcircuit ``piecewise_linear`` with threshold (V) and resistances (ohms)."""
+        return "piecewise_linear", {"vth": self.threshold, "ron": self.on_resistance, "roff": self.off_resistance}
+
+    @property
+    def options(self) -> dict[str, float]:
+        """An abstol (A): the conducting slope turns the rounding of a node's voltage into this current."""
+        return {"abstol": max(1e-15, 1e-15 / self.on_resistance)}

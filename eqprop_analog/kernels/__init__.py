@@ -1,0 +1,65 @@
+"""The arithmetic of training on truncated phases, in place; one file a way of computing it."""
+
+from collections.abc import Sequence
+from importlib.util import find_spec
+from typing import Protocol
+
+import numpy as np
+from jaxtyping import Float
+
+from eqprop_analog.kernels.plain import PlainKernels
+from eqprop_analog.models import Layers, ResistiveNetwork
+
+Array = np.ndarray
+
+
+class Kernels(Protocol):
+    """All that reads or writes a crossbar while a network learns; made for one network, and followed by its parameters.
+
+    Arrays have the network's dtype and are C-contiguous; results go into the arrays given. What a crossbar's sums are is
+    kept from update to update, so nothing else may change the network meanwhile.
+    """
+
+    driven: bool
+    """Whether every column of every crossbar has a conductance above zero."""
+
+    @property
+    def column_sums(self) -> Sequence[Float[Array, " columns"]]:
+        """Σ_i G_l[i, j] of every crossbar, siemens."""
+        ...
+
+    def drive(self, inputs: Float[Array, "batch inputs"], source: Float[Array, "batch nodes"]) -> None:
+        """s_1 = x·(G⁺ - G⁻) + b_1, amperes; ``inputs`` are those of the next ``descend``."""
+        ...
+
+    def settle(
+        self,
+        sweeps: int,
+        source: Float[Array, "samples nodes"],
+        nudge: Float[Array, "samples 1"],
+        current: Float[Array, "samples outputs"],
+        voltages: Layers,
+    ) -> bool:
+        """That many sweeps of coordinate descent on ``voltages``, under a nudge that injects current - nudge·v.
+
+        Whether all outputs are finite.
+        """
+        ...
+
+    def descend(self, mean: Layers, slope: Layers, rates: Sequence[float], bias_rates: Sequence[float]) -> None:
+        """θ ← θ - rate·Σ_batch d(∂E/∂θ)/dβ, conductances within their window (see learning.contrast.drop_gradient).
+
+        ``mean`` and ``slope`` are v and dv/dβ of every layer; rates are by layer, and hold 1/batch and γ_l/γ_L.
+        """
+        ...
+
+
+def kernels_for(network: ResistiveNetwork) -> Kernels:
+    """Compiled kernels where numba is installed and the network has hidden nodes of a law it knows, else NumPy's."""
+    if find_spec("numba") is None or network.depth == 1:
+        return PlainKernels(network)
+    from eqprop_analog.kernels.compiled import CompiledKernels, node_of
+
+    if node_of(network.diode, network.conductances[0].dtype) is None:
+        return PlainKernels(network)
+    return CompiledKernels(network)

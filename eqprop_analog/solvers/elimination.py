@@ -1,0 +1,37 @@
+"""(1 - N Nᵀ) y = r by elimination: for few nodes, and for circuits in whatever condition."""
+
+import numpy as np
+from jaxtyping import Float
+
+Array = np.ndarray
+
+PAIRS = 2**21
+"""Elements that the products of all pairs of the coupling's rows may have to be formed once for all samples."""
+ELEMENTS = 2**22
+"""Matrix elements held at once."""
+
+
+def eliminate(
+    coupling: Float[Array, "inner outer"],
+    inner: Float[Array, "batch inner"],
+    outer: Float[Array, "batch outer"],
+    right: Float[Array, "batch inner"],
+) -> Float[Array, "batch inner"]:
+    """Solution of each sample, N = diag(inner)·coupling·diag(outer), by LU factors of 1 - N Nᵀ."""
+    size, others = coupling.shape
+    solution = np.empty_like(right)
+    pairs = None
+    if size * size * others <= PAIRS:
+        pairs = (coupling[:, None, :] * coupling).reshape(size * size, others).T
+    samples = max(1, ELEMENTS // (size * (size if pairs is not None else size + others)))
+    for k in range(0, len(right), samples):
+        some = slice(k, k + samples)
+        if pairs is not None:
+            matrix = ((outer[some] ** 2) @ pairs).reshape(-1, size, size)
+        else:
+            scaled = coupling * outer[some, None, :]
+            matrix = scaled @ scaled.swapaxes(1, 2)
+        matrix *= -inner[some, :, None] * inner[some, None, :]
+        np.einsum("bii->bi", matrix)[:] += 1
+        solution[some] = np.linalg.solve(matrix, right[some, :, None])[..., 0]
+    return solution

@@ -1,0 +1,283 @@
+"""Learning in place on truncated phases is what PhaseLearner does with the surrogate's sweeps, in NumPy and compiled."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from eqprop_analog import ResistiveNetwork, SurrogateSolver
+from eqprop_analog.devices import Antiparallel, Clamp, Law, NgspiceDiode, Shockley
+from eqprop_analog.errors import UserError
+from eqprop_analog.kernels import kernels_for
+from eqprop_analog.kernels.plain import PlainKernels
+from eqprop_analog.learning import truncated
+from eqprop_analog.learning.contrast import Gradient
+from eqprop_analog.learning.implicit import implicit_gradient
+from eqprop_analog.learning.trainer import PhaseError, PhaseLearner, Rule
+from eqprop_analog.learning.truncated import TruncatedLearner
+from eqprop_analog.learning.update import Rates, descend
+
+RATE = 3e-14
+"""Large enough that conductances reach both ends of their window within a few batches."""
+SWEEPS = 3
+
+
+@dataclass(frozen=True)
+class Case:
+    """A network and a way to train it."""
+
+    layers: tuple[int, ...] = (7, 6, 3)
+    diode: Law = field(default_factory=Clamp)
+    gains: float | tuple[float, ...] = 1.0
+    batches: tuple[int, ...] = (4, 4, 3)
+    window: tuple[float, float] = (1e-8, 4e-7)
+    bias_row: float = 0.0
+    outputs: Any = "single"
+    nudging: Any = "centred"
+    kind: Any = "conductance"
+    cost: Any = "squared-error"
+
+    def network(self, dtype: str) -> ResistiveNetwork:
+        random = np.random.default_rng(1)
+        return ResistiveNetwork.dense(
+            self.layers,
+            2,
+            diode=self.diode,
+            amplifier_gain=self.gains,
+            input_gain=3.0,
+            conductance_window=self.window,
+            bias=[1e-8 * random.normal(size=size) for size in self.layers[1:]],
+            bias_row=self.bias_row,
+            outputs=self.outputs,
+        ).astype(dtype)
+
+    def rule(self) -> Rule:
+        crossbars = range(1, len(self.layers))
+        rates = Rates(tuple(RATE / k for k in crossbars), tuple(2 * RATE / k for k in crossbars))
+        return Rule(rates, 2e-9, self.nudging, self.kind, self.cost)
+
+    def data(self, dtype: str) -> list[tuple[np.ndarray, np.ndarray]]:
+        """Batches of inputs of which half are 0, whole columns among them, and one-hot targets."""
+        random = np.random.default_rng(3)
+        classes = self.layers[-1] // 2 if self.outputs == "pairs" else self.layers[-1]
+        batches = []
+        for size in self.batches:
+            inputs = random.normal(size=(size, self.layers[0])) * random.integers(0, 2, (size, self.layers[0]))
+            inputs[:, 1] = 0
+            batches.append((inputs.astype(dtype), np.eye(classes, dtype=dtype)[random.integers(0, classes, size)]))
+        return batches
+
+
+CASES = {
+    "ideal clamps": Case(),
+    "clamps on a rail": Case(diode=Clamp(rail=0.1), gains=4.0),
+    "ngspice diodes": Case(diode=NgspiceDiode(), gains=10.0),
+    "one-sided": Case(nudging="one-sided", batches=(5, 1)),
+    "current nudges": Case(kind="current", cost="cross-entropy"),
+    "pairs and a bias row": Case((7, 6, 4), outputs="pairs", kind="current", bias_row=-0.5),
+    "three hidden layers": Case((5, 7, 4, 6, 3), gains=(2.0, 0.5, 3.0), batches=(3, 3)),
+    "wide": Case((9, 37, 45, 33, 34), gains=(1.0, 2.0, 1.0), batches=(70, 9), window=(0.0, 1e-6)),
+    "no hidden layer": Case((7, 3), gains=()),
+    "a law that is not compiled": Case(diode=Antiparallel(Shockley())),
+}
+
+
+@pytest.fixture(params=["NumPy", "compiled"])
+def kernels(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Both ways of computing."""
+    if request.param == "NumPy":
+        monkeypatch.setattr(truncated, "kernels_for", PlainKernels)
+    else:
+        pytest.importorskip("numba")
+    return request.param
+
+
+def general(case: Case, dtype: str) -> tuple[ResistiveNetwork, list[Any]]:
+    """The network after PhaseLearner's updates, and what they returned."""
+    network = case.network(dtype)
+    learner = PhaseLearner(network, SurrogateSolver(sweeps=SWEEPS, check_residual=False), case.rule())
+    return network, [learner.learn(*batch) for batch in case.data(dtype)]
+
+
+def in_place(case: Case, dtype: str) -> tuple[ResistiveNetwork, list[Any]]:
+    network = case.network(dtype)
+    learner = TruncatedLearner(network, case.rule(), SWEEPS)
+    return network, [learner.learn(*batch) for batch in case.data(dtype)]
+
+
+def distance(one: ResistiveNetwork, other: ResistiveNetwork) -> float:
+    """Largest difference of a parameter over the largest of its array."""
+    pairs = zip(one.arrays().values(), other.arrays().values(), strict=True)
+    return max(float(np.abs(a.astype(float) - b).max() / np.abs(b).max()) for a, b in pairs)
+
+
+@pytest.mark.parametrize("case", CASES.values(), ids=CASES.keys())
+def test_in_float64_both_learners_agree_to_rounding(case: Case, kernels: str) -> None:
+    expected, outcomes = general(case, "float64")
+    found, found_outcomes = in_place(case, "float64")
+    assert found_outcomes == outcomes
+    assert distance(found, expected) < 1e-10
+    start = case.network("float64")
+    assert distance(start, expected) > 1e-3  # something was learnt
+    low, high = case.window
+    edges = [np.isin(matrix, (low, high)).mean() for matrix in expected.conductances]
+    assert max(edges) > 0.01  # and the window was met
+
+
+def test_in_float32_learning_in_place_is_as_near_to_float64(kernels: str) -> None:
+    case = CASES["ngspice diodes"]
+    exact, _ = general(case, "float64")
+    rounded, _ = general(case, "float32")
+    found, _ = in_place(case, "float32")
+    assert found.conductances[0].dtype == np.float32
+    assert distance(found, exact) < 4 * distance(rounded, exact) + 1e-6
+
+
+def test_the_same_batches_give_the_same_bits(kernels: str) -> None:
+    for case in (CASES["wide"], CASES["ngspice diodes"]):
+        one, other = in_place(case, "float64")[0], in_place(case, "float64")[0]
+        assert all(
+            a.tobytes() == b.tobytes() for a, b in zip(one.arrays().values(), other.arrays().values(), strict=True)
+        )
+
+
+def test_images_without_a_lit_pixel_are_learnt_too(kernels: str) -> None:
+    case = CASES["ideal clamps"]
+    networks = case.network("float64"), case.network("float64")
+    x, y = np.zeros((2, 7)), np.eye(3)[:2]
+    PhaseLearner(networks[0], SurrogateSolver(sweeps=SWEEPS), case.rule()).learn(x, y)
+    TruncatedLearner(networks[1], case.rule(), SWEEPS).learn(x, y)
+    assert distance(*networks) < 1e-12
+
+
+def test_the_implicit_method_descends_the_exact_gradient(kernels: str) -> None:
+    case = replace(CASES["ngspice diodes"], batches=(4,))
+    expected, found = case.network("float64"), case.network("float64")
+    inputs, targets = case.data("float64")[0]
+    free = SurrogateSolver(sweeps=SWEEPS).solve(expected, inputs)
+    descend(expected, implicit_gradient(expected, inputs, targets, free), case.rule().rates)
+    wrong, statuses = TruncatedLearner(found, case.rule(), SWEEPS, "implicit").learn(inputs, targets)
+    assert distance(found, expected) < 1e-11
+    assert wrong == (free.outputs.argmax(axis=1) != targets.argmax(axis=1)).sum()
+    assert statuses == {"TRUNCATED": 4}
+
+
+def test_nudges_approach_the_implicit_method_as_they_weaken(kernels: str) -> None:
+    """Where the sweeps have settled; the centred error falls as β²."""
+    case = replace(CASES["ngspice diodes"], batches=(4,), window=(0.0, 1e-3))
+    inputs, targets = case.data("float64")[0]
+
+    def learnt(method: Any, beta: float) -> np.ndarray:
+        network = case.network("float64")
+        rule = replace(case.rule(), beta=beta, rates=Rates((1e-18,) * 2, (1e-18,) * 2))
+        TruncatedLearner(network, rule, 60, method).learn(inputs, targets)
+        return (network.conductances[1] - case.network("float64").conductances[1]) / 1e-18
+
+    exact = learnt("implicit", 1.0)
+    errors = [
+        np.abs(learnt("equilibrium-propagation", beta) - exact).max() / np.abs(exact).max() for beta in (4e-9, 1e-9)
+    ]
+    assert errors[1] < errors[0] / 8
+    assert errors[0] < 0.1
+
+
+def learn(network: ResistiveNetwork, case: Case, **changes: Any) -> None:
+    rule = replace(case.rule(), **changes)
+    learner = TruncatedLearner(network, rule, SWEEPS)
+    for batch in case.data(network.conductances[0].dtype.name):
+        learner.learn(*batch)
+
+
+def test_what_the_general_learner_refuses_is_refused_in_the_same_words(kernels: str) -> None:
+    case = CASES["ideal clamps"]
+    with pytest.raises(UserError, match=r"beta = -1e-05 S makes the circuit indefinite at net o_\d"):
+        learn(case.network("float64"), case, beta=1e-5)
+    network = case.network("float64")
+    network.conductances[1][:, 1] = 0
+    with pytest.raises(UserError, match="net o_1: column 1 of crossbar 2 is all zero"):
+        learn(network, case)
+
+
+def test_a_node_whose_conductances_were_all_learnt_away_is_refused(kernels: str) -> None:
+    case = Case(window=(0.0, 1e-6))
+    learner = TruncatedLearner(
+        case.network("float64"), replace(case.rule(), rates=Rates((1.0, 0.0), (0.0, 0.0))), SWEEPS
+    )
+    black = np.zeros((3, 7)), np.eye(3)
+    learner.learn(*black)  # all conductances of a node move alike
+    with pytest.raises(UserError, match=r"net h1_\d: column \d of crossbar 1 is all zero"):
+        learner.learn(*black)
+
+
+def test_voltages_that_overflow_are_refused_before_the_update(kernels: str) -> None:
+    case = CASES["ideal clamps"]
+    network = case.network("float64")
+    before = network.conductances[0].copy()
+    network.biases[0][:] = np.finfo(np.float64).max
+    inputs, targets = case.data("float64")[0]
+    with pytest.raises(PhaseError, match="sample 0: OUT_OF_BOUNDS"):
+        TruncatedLearner(network, case.rule(), SWEEPS).learn(inputs, targets)
+    assert (network.conductances[0] == before).all()
+
+
+def test_not_a_number_stays_one(kernels: str) -> None:
+    """A clip that hides it would hide that training has diverged."""
+    case = CASES["ideal clamps"]
+    network = case.network("float64")
+    rule = replace(case.rule(), rates=Rates((np.nan, 0.0), (0.0, 0.0)))
+    TruncatedLearner(network, rule, SWEEPS).learn(*case.data("float64")[0])
+    assert np.isnan(network.conductances[0]).all()
+
+
+@pytest.fixture
+def without_numba(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("eqprop_analog.kernels.find_spec", lambda name: None)
+
+
+def test_without_numba_numpy_computes(without_numba: None) -> None:
+    assert isinstance(kernels_for(CASES["ideal clamps"].network("float32")), PlainKernels)
+
+
+def test_with_numba_laws_without_a_compiled_solution_are_computed_in_numpy() -> None:
+    pytest.importorskip("numba")
+    plain = {name for name, case in CASES.items() if isinstance(kernels_for(case.network("float64")), PlainKernels)}
+    assert plain == {"no hidden layer", "a law that is not compiled"}
+    assert isinstance(kernels_for(Case(diode=Clamp(on_resistance=1.0)).network("float64")), PlainKernels)
+
+
+@pytest.mark.parametrize("reach", [1.0, 100.0])
+@pytest.mark.parametrize(("dtype", "bound"), [("float32", 5e-7), ("float64", 1e-13)])
+def test_compiled_nodes_have_the_laws_own_roots(dtype: str, bound: float, reach: float) -> None:
+    """Relative to the larger of the voltage and the rail; from 1 nS to 1 mS, driven to either side."""
+    numba = pytest.importorskip("numba")
+    from eqprop_analog.kernels.compiled import node_of, solve_nodes
+
+    law = NgspiceDiode()
+    random = np.random.default_rng(0)
+    conductance = (10 ** random.uniform(-9, -3, 20_000)).astype(dtype)
+    polarity = random.choice([-1, 1], conductance.size).astype(dtype)
+    source = (conductance * random.uniform(-reach, reach, conductance.size)).astype(dtype)
+    node, v = node_of(law, conductance.dtype), source.copy()
+
+    @numba.njit
+    def solve(node: Any, polarity: Sequence[float], conductance: Sequence[float], v: Sequence[float]) -> None:
+        solve_nodes(node, polarity, conductance, v)
+
+    solve(node, polarity, conductance, v)
+    expected = polarity * law.solve(conductance.astype(float), (polarity * source).astype(float))
+    assert (np.abs(v - expected) / np.maximum(np.abs(expected), law.rail)).max() < bound
+
+
+def test_a_gradient_of_nothing_changes_nothing(kernels: str) -> None:
+    case = CASES["ideal clamps"]
+    network = case.network("float64")
+    learn(network, case, rates=Rates((0.0, 0.0), (0.0, 0.0)))
+    start = case.network("float64")
+    descend(
+        start,
+        Gradient(tuple(map(np.zeros_like, start.conductances)), tuple(map(np.zeros_like, start.biases))),
+        case.rule().rates,
+    )
+    assert distance(network, start) == 0
