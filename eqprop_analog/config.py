@@ -18,7 +18,8 @@ from eqprop_analog.learning.update import Rates
 from eqprop_analog.models import Outputs, ResistiveNetwork
 from eqprop_analog.nudging import Cost, Kind
 
-DEFAULT_PRESET = "mnist-100"
+DEFAULT_PRESETS = {"surrogate": "mnist-1024", "ngspice": "mnist-100-ngspice"}
+"""What is trained, by solver, if nobody says otherwise."""
 
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]

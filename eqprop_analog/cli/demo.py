@@ -5,10 +5,11 @@ from pathlib import Path
 
 from eqprop_analog.cli import console
 from eqprop_analog.cli.train import report, train_and_verify
-from eqprop_analog.config import DEFAULT_PRESET, resolve
+from eqprop_analog.config import resolve
 from eqprop_analog.errors import UserError
 from eqprop_analog.solvers import libngspice
 
+PRESET = "mnist-100"
 SUMMARY = "Compile and train the main network on MNIST, and confirm it in ngspice, volt by volt."
 EXAMPLES = """\
 It takes a few minutes on two cores. A second run finds the finished training in the folder and only verifies it again."""
@@ -30,7 +31,7 @@ def run(arguments: argparse.Namespace) -> None:
     resume = (arguments.output / "checkpoint.npz").exists()
     if resume:
         console.say(f"{arguments.output} holds a run of the demo: going on with it (delete the folder to train anew)")
-    finished, agreements = train_and_verify(resolve(DEFAULT_PRESET, {}), arguments.output, arguments.data_dir, resume)
+    finished, agreements = train_and_verify(resolve(PRESET, {}), arguments.output, arguments.data_dir, resume)
     report(finished, agreements)
     if not all(agreement.met for agreement in agreements):
         raise UserError(f"{arguments.output}: ngspice and the surrogate do not agree within the bounds in the table")

@@ -7,7 +7,7 @@ from typing import Any
 from eqprop_analog import data
 from eqprop_analog.cli import console, options
 from eqprop_analog.cli.simulate import agreement_rows
-from eqprop_analog.config import DEFAULT_PRESET, TrainConfig, presets, resolve
+from eqprop_analog.config import DEFAULT_PRESETS, TrainConfig, presets, resolve
 from eqprop_analog.errors import UserError
 from eqprop_analog.files import require_writable
 from eqprop_analog.run import Run, add_agreement, one_hot, train
@@ -33,7 +33,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--preset",
         metavar="NAME",
-        help=f"see below; default {DEFAULT_PRESET}, or, to resume, the run folder's own settings",
+        help=f"see below; default {DEFAULT_PRESETS['surrogate']}, with --solver ngspice {DEFAULT_PRESETS['ngspice']}, or, "
+        "to resume, the run folder's own settings",
     )
     settings = parser.add_argument_group("settings of the preset that can be overridden")
     settings.add_argument("--layers", type=int, nargs="+", metavar="N", help="inputs, hidden layers ..., outputs")
@@ -82,7 +83,8 @@ SETTINGS = (
 def run(arguments: argparse.Namespace) -> None:
     """Train, verify, report."""
     overrides = {name: getattr(arguments, name) for name in SETTINGS if getattr(arguments, name) is not None}
-    preset = arguments.preset or _resumed_settings(arguments) or DEFAULT_PRESET
+    usual = DEFAULT_PRESETS[arguments.solver or "surrogate"]
+    preset = arguments.preset or _resumed_settings(arguments) or usual
     config = resolve(preset, overrides)
     folder = arguments.output or Path("runs") / f"{Path(preset).stem}-{config.seed}"
     if arguments.json is not None:

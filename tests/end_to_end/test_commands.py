@@ -21,7 +21,7 @@ import pytest
 
 from eqprop_analog import Nudge, ResistiveNetwork, SurrogateSolver, cli
 from eqprop_analog.cli import train as train_command
-from eqprop_analog.config import DEFAULT_PRESET, resolve
+from eqprop_analog.config import DEFAULT_PRESETS, resolve
 
 REPOSITORY = Path(__file__).parents[2]
 COMMANDS = [module.__name__.rpartition(".")[2] for module in cli.COMMANDS]
@@ -59,7 +59,7 @@ class TestHelp:
             if module is train_command:
                 given = {name: getattr(arguments, name) for name in train_command.SETTINGS}
                 resolve(
-                    arguments.preset or DEFAULT_PRESET,
+                    arguments.preset or DEFAULT_PRESETS[arguments.solver or "surrogate"],
                     {name: value for name, value in given.items() if value is not None},
                 )
 

@@ -15,8 +15,8 @@ from eqprop_analog import cli, plotting
 
 pytestmark = pytest.mark.usefixtures("without_ngspice", "without_plots")
 
-TRUNCATED = 'sweeps = 4\nprecision = "float32"\n'
-"""How the main network trains."""
+TRUNCATED = 'sweeps = 4\nprecision = "float32"\nshift = 1\n'
+"""How the main network trains, on shifted images."""
 BATCHES = 90 // 5
 """Batches of an epoch; a progress report each, and one for the test images after them."""
 
