@@ -26,6 +26,8 @@ examples:
 VERIFIED_IMAGES = 20
 FLAT_LIMIT = 250_000
 """Conductances above which the flat netlist takes minutes and is left to `simulate --form flat`."""
+NORTON_LIMIT = 100_000
+"""Conductances of crossbars 2 to L above which ngspice takes hours, whatever the form."""
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -112,6 +114,9 @@ def train_and_verify(
         libngspice.library_path()
     except UserError as error:
         console.say(f"not verified in ngspice: {error}")
+        return finished, []
+    if sum(matrix.size for matrix in finished.network.conductances[1:]) > NORTON_LIMIT:
+        console.say("not verified in ngspice: more conductances between nodes than it solves in hours")
         return finished, []
     images = dataset.test_images[:VERIFIED_IMAGES].astype(float)
     targets = one_hot(dataset.test_labels[:VERIFIED_IMAGES], config.classes)

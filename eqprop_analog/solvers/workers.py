@@ -5,6 +5,7 @@ import logging
 import multiprocessing.spawn
 import os
 import threading
+import time
 import weakref
 from collections.abc import Callable
 from concurrent.futures import Executor, Future
@@ -51,12 +52,20 @@ class _Context(SpawnContext):
 
 def process_pool(workers: int) -> ProcessPool:
     """A pebble pool of fresh (spawned) processes; a task that dies or runs out of time costs its worker, not the pool."""
-    _shorten_lock_timeout()
-    return ProcessPool(max_workers=workers, initializer=_shorten_lock_timeout, context=_Context())
-
-
-def _shorten_lock_timeout() -> None:
     CONSTS.channel_lock_timeout = LOCK_TIMEOUT
+    return ProcessPool(max_workers=workers, initializer=_begin, initargs=(os.getpid(),), context=_Context())
+
+
+def _begin(parent: int) -> None:
+    CONSTS.channel_lock_timeout = LOCK_TIMEOUT
+    threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
+
+
+def _end_with(parent: int) -> None:
+    """End this process, whatever it is doing, when its parent is gone: a killed run leaves no simulator behind."""
+    while os.getppid() == parent:
+        time.sleep(1)
+    os._exit(1)
 
 
 def guarded(function: Callable[..., Any], *arguments: Any) -> tuple[Exception | None, Any]:

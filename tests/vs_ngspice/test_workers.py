@@ -176,6 +176,30 @@ def test_a_circuit_that_ngspice_refuses_has_a_status_and_ngspices_words_in_the_l
     assert_solved(solver.solve(network(), INPUTS), network())  # and the worker is as good as new
 
 
+def test_a_killed_process_leaves_no_worker_behind_even_one_that_is_busy() -> None:
+    script = """if True:
+        import os, time
+        from eqprop_analog.solvers.workers import Workers
+        workers = Workers(1, time_limit=60)
+        print(workers.result(workers.submit(os.getpid)), flush=True)
+        workers.submit(time.sleep, 60)
+        time.sleep(60)
+    """
+    main = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True)
+    assert main.stdout is not None
+    worker = int(main.stdout.readline())
+    time.sleep(0.5)  # the worker is asleep in its task
+    kill(main.pid)
+    main.wait()
+    main.stdout.close()
+    for _ in range(80):
+        if not Path(f"/proc/{worker}").exists():
+            return
+        time.sleep(0.1)
+    kill(worker)
+    pytest.fail("the worker outlived its parent")
+
+
 def resident(pid: int) -> int:
     """Bytes of memory that a process holds."""
     return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
