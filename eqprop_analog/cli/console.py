@@ -2,6 +2,7 @@
 
 import logging
 import sys
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
@@ -13,6 +14,9 @@ from eqprop_analog.learning.trainer import Progress as OnBatch
 
 _out = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else 120)
 _err = Console(stderr=True, highlight=False, soft_wrap=True)
+
+REFRESH_SECONDS = 0.1
+"""Between two updates of a progress bar, one of which costs as much as training a small network on a batch."""
 
 
 class _Handler(logging.Handler):
@@ -51,8 +55,8 @@ def table(title: str, columns: Sequence[str], *sections: Sequence[Sequence[str]]
 
 
 @contextmanager
-def stage(description: str, total: int) -> Iterator[OnBatch]:
-    """A progress bar over ``total`` samples; nothing where the output is not a terminal."""
+def stage(description: str, total: int, unit: str = "images") -> Iterator[OnBatch]:
+    """A progress bar over ``total`` of ``unit``; nothing where the output is not a terminal."""
     columns = (
         TextColumn("{task.description}"),
         BarColumn(bar_width=24),
@@ -64,11 +68,15 @@ def stage(description: str, total: int) -> Iterator[OnBatch]:
     )
     with Progress(*columns, console=_out, transient=True, disable=not _out.is_terminal) as display:
         task = display.add_task(description, total=total, rate="", error="")
+        shown = 0.0
 
         def advance(done: int, error: float) -> None:
-            if not display.disable:
-                speed = display.tasks[0].speed
-                rate = f"{speed:,.0f} images/s" if speed else ""
-                display.update(task, completed=done, rate=rate, error=f"error {100 * error:.2f} %")
+            nonlocal shown
+            if display.disable or (time.monotonic() < shown + REFRESH_SECONDS and done < total):
+                return
+            shown = time.monotonic()
+            speed = display.tasks[0].speed
+            rate = f"{speed:,.0f} {unit}/s" if speed else ""
+            display.update(task, completed=done, rate=rate, error=f"error {100 * error:.2f} %")
 
         yield advance

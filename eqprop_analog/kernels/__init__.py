@@ -28,6 +28,11 @@ class Kernels(Protocol):
         """Σ_i G_l[i, j] of every crossbar, siemens."""
         ...
 
+    @property
+    def totals(self) -> tuple[Float[Array, " nodes"], ...]:
+        """D_l of every layer (models.NodalEquations), siemens; the same arrays after every update."""
+        ...
+
     def drive(self, inputs: Float[Array, "batch inputs"], source: Float[Array, "batch nodes"]) -> None:
         """s_1 = x·(G⁺ - G⁻) + b_1, amperes; ``inputs`` are those of the next ``descend``."""
         ...

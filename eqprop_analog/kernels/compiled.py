@@ -24,13 +24,18 @@ BLAS_SAMPLES = 64
 """Rows of the smaller factor from which BLAS's packing of the larger one pays for itself."""
 NARROW = 32
 """A crossbar of fewer columns is kept lying: its rows are too short for vector registers."""
+SUMS = {"reassoc", "contract", "nsz", "arcp"}
+"""What may be done to sums: taken in another order, fused with products; nothing that takes NaN for impossible."""
 ROWS_AT_ONCE = 64
 """Rows of a crossbar whose products are computed together, so that they are still in the cache when they are added."""
 
 
 def _compiled(function: F) -> F:
-    """For loops over arrays."""
-    return cast("F", njit(cache=True, error_model="numpy", fastmath={"reassoc", "contract", "nsz", "arcp"})(function))
+    """For loops over arrays; kept from one process to the next wherever numba finds a folder it may write to."""
+    try:
+        return cast("F", njit(cache=True, error_model="numpy", fastmath=SUMS)(function))
+    except RuntimeError:  # no such folder
+        return cast("F", njit(error_model="numpy", fastmath=SUMS)(function))
 
 
 def _formula(function: F) -> F:
@@ -589,8 +594,8 @@ class CompiledKernels:
         self._window = tuple(map(self._kind, network.conductance_window))
         self.column_sums = tuple(matrix.sum(axis=0) for matrix in network.conductances)
         self._row_sums = tuple(matrix.sum(axis=1) for matrix in inner)
-        self._totals = tuple(np.empty_like(sums) for sums in self.column_sums)
-        self.driven = _total(self.column_sums, self._row_sums, self._totals)
+        self.totals = tuple(np.empty_like(sums) for sums in self.column_sums)
+        self.driven = _total(self.column_sums, self._row_sums, self.totals)
         self._lying = np.array([matrix.shape[1] < NARROW for matrix in inner])
         self._crossbars = tuple(
             np.ascontiguousarray(matrix.T) if lying else matrix
@@ -633,7 +638,7 @@ class CompiledKernels:
             self._gains,
             self._inverse_gains,
             self.network.biases,
-            self._totals,
+            self.totals,
             source,
             nudge,
             current,
@@ -658,5 +663,5 @@ class CompiledKernels:
             self._window,
             self.column_sums,
             self._row_sums,
-            self._totals,
+            self.totals,
         )

@@ -17,8 +17,9 @@ class PlainKernels:
         self.network = network
         first, *inner = network.conductances
         self.column_sums = tuple(matrix.sum(axis=0) for matrix in network.conductances)
-        self.driven = all(sums.min() > 0 for sums in self.column_sums)
         self._row_sums = tuple(matrix.sum(axis=1) for matrix in inner)
+        self.totals = tuple(sums.copy() for sums in self.column_sums)
+        self._total()
         self._polarity = [network.polarity(layer) for layer in range(1, network.depth)]
         self._products = [np.empty_like(matrix) for matrix in (first[: network.layers[0]], *inner)]
         self._volts = np.empty((0, 0), first.dtype)
@@ -57,12 +58,11 @@ class PlainKernels:
                         np.add(v, network.biases[layer], out=v)
                     if layer == depth - 1:
                         np.add(v, current, out=v)
-                        np.divide(v, self.column_sums[layer] + nudge, out=v)
+                        np.divide(v, self.totals[layer] + nudge, out=v)
                     else:
                         back = voltages[layer + 1] @ network.conductances[layer + 1].T
                         inflow = self._polarity[layer] * (v + back / gains[layer + 1])
-                        total = self.column_sums[layer] + self._row_sums[layer]
-                        np.multiply(self._polarity[layer], network.diode.solve(total, inflow), out=v)
+                        np.multiply(self._polarity[layer], network.diode.solve(self.totals[layer], inflow), out=v)
         return bool(np.isfinite(voltages[-1]).all())
 
     def descend(self, mean: Layers, slope: Layers, rates: Sequence[float], bias_rates: Sequence[float]) -> None:
@@ -93,4 +93,9 @@ class PlainKernels:
             if layer < network.depth - 1:
                 gain = kind(network.amplifier_gain[layer])
                 below, below_slope = gain * v, gain * dv
+        self._total()
+
+    def _total(self) -> None:
+        for total, columns, rows in zip(self.totals, self.column_sums, (*self._row_sums, 0), strict=True):
+            np.add(columns, rows, out=total)
         self.driven = all(sums.min() > 0 for sums in self.column_sums)

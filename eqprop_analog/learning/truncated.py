@@ -17,6 +17,9 @@ Array = np.ndarray
 Method = Literal["equilibrium-propagation", "implicit"]
 """How the free phase's response to its cost is found: by finite nudges, or by one linear solve."""
 
+SETTLED = {np.dtype(np.float64): 1e-13, np.dtype(np.float32): 1e-6}
+"""What the linear solve may leave of its right side."""
+
 
 class _Batch:
     """Arrays for batches of one size: the free phase, the nudged ones below each other, and what they say."""
@@ -40,7 +43,7 @@ class _Batch:
 
 
 class TruncatedLearner:
-    """What PhaseLearner does with SurrogateSolver(sweeps=..., check_residual=False), to rounding, without allocating.
+    """What PhaseLearner does with SurrogateSolver(sweeps=..., check_residual=False), to rounding, in place.
 
     ``method="implicit"`` takes the response of the free phase from its linearised circuit instead of nudged phases: the exact
     gradient where the free phase has settled. While the learner is in use nothing else may change ``network``.
@@ -130,10 +133,18 @@ class TruncatedLearner:
 
     def _respond(self, inputs: Float[Array, "batch inputs"], targets: Float[Array, "batch classes"]) -> None:
         """The free phase, and its response to -∂C/∂v at the outputs in the linearised circuit (see learning.implicit)."""
-        batch = self._batch
-        equations = NodalEquations.of(self.network, inputs)
+        batch, network, kernels = self._batch, self.network, self._kernels
+        equations = NodalEquations(
+            network,
+            batch.source,
+            kernels.totals,
+            kernels.column_sums[0],
+            tuple(network.polarity(layer) for layer in range(1, network.depth)),
+            np.abs(network.rows(inputs)).max(axis=1),
+            *batch.none,
+        )
         current = (*(np.zeros_like(v) for v in batch.free[:-1]), self._pull(targets))
-        response = newton_step(equations, batch.free, current)
+        response = newton_step(equations, batch.free, current, SETTLED[batch.source.dtype])
         for mean, slope, free, moved in zip(batch.mean, batch.slope, batch.free, response, strict=True):
             mean[...] = free
             slope[...] = moved

@@ -1,5 +1,7 @@
 """Learning in place on truncated phases is what PhaseLearner does with the surrogate's sweeps, in NumPy and compiled."""
 
+import gc
+import tracemalloc
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -141,6 +143,23 @@ def test_the_same_batches_give_the_same_bits(kernels: str) -> None:
         assert all(
             a.tobytes() == b.tobytes() for a, b in zip(one.arrays().values(), other.arrays().values(), strict=True)
         )
+
+
+def test_memory_stays_flat_from_batch_to_batch(kernels: str) -> None:
+    case = CASES["ideal clamps"]
+    learner, batches = TruncatedLearner(case.network("float64"), case.rule(), SWEEPS), case.data("float64")
+    held = []
+    tracemalloc.start()
+    try:
+        for _ in range(3):
+            for _ in range(100):
+                for batch in batches:  # of two sizes
+                    learner.learn(*batch)
+            gc.collect()
+            held.append(tracemalloc.get_traced_memory()[0])
+    finally:
+        tracemalloc.stop()
+    assert held[2] - held[1] < 10_000  # an array that stays behind costs 300 times its header of 100 bytes
 
 
 def test_images_without_a_lit_pixel_are_learnt_too(kernels: str) -> None:
