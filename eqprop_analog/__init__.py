@@ -4,23 +4,30 @@ from eqprop_analog.devices import Antiparallel, Clamp, NgspiceDiode, PiecewiseLi
 from eqprop_analog.equilibrium import Equilibrium, Status
 from eqprop_analog.errors import UserError
 from eqprop_analog.learning.contrast import Gradient, contrast
-from eqprop_analog.models import ResistiveNetwork
+from eqprop_analog.learning.edges import edge_contrast
+from eqprop_analog.models import GraphNetwork, ResistiveNetwork
 from eqprop_analog.nudging import Nudge
 from eqprop_analog.solvers import NgspiceSolver, SurrogateSolver
+from eqprop_analog.solvers.graph_ngspice import GraphNgspiceSolver
+from eqprop_analog.solvers.sparse_newton import SparseNewtonSolver
 
 __all__ = [
     "Antiparallel",
     "Clamp",
     "Equilibrium",
     "Gradient",
+    "GraphNetwork",
+    "GraphNgspiceSolver",
     "NgspiceDiode",
     "NgspiceSolver",
     "Nudge",
     "PiecewiseLinear",
     "ResistiveNetwork",
     "Shockley",
+    "SparseNewtonSolver",
     "Status",
     "SurrogateSolver",
     "UserError",
     "contrast",
+    "edge_contrast",
 ]

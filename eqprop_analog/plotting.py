@@ -84,6 +84,41 @@ def agreement(result: Agreement, path: Path) -> None:
         _save(figure, path)
 
 
+def agreement_study(circuits: list[dict[str, Any]], path: Path) -> None:
+    """How many circuits are how far apart in ngspice and the surrogate, and that against the circuits' condition."""
+    solved = [circuit for circuit in circuits if "relative_difference" in circuit]
+    floor = 1e-17
+    shares = (np.arange(len(solved)) + 1) / max(1, len(solved))
+    with mpl.rc_context(STYLE):
+        figure, (spread, condition) = _axes(2, (10.2, 4.4))
+        for name, label, style in (
+            ("relative_difference", "voltages, |ΔV| / max(1 V, |V|)", "-"),
+            ("gradient_difference", "gradients, |Δ| / layer's largest", "--"),
+        ):
+            values = np.sort([max(circuit[name], floor) for circuit in solved])
+            spread.step(values, 100 * shares, style, color="black", where="post", label=label)
+        for bound, style in ((1e-9, "-"), (1e-7, "--")):
+            spread.axvline(bound, color="0.6", linestyle=style)
+        spread.set(xlabel="largest difference of a circuit (grey: its bounds)", ylabel="circuits (%)", xscale="log")
+        spread.set_title(f"{len(solved)} random circuits, free, +β, -β")
+        spread.legend(loc="lower right", frameon=True, framealpha=1, edgecolor="none", fontsize=9)
+        laws = list(dict.fromkeys(circuit["diode"]["law"] for circuit in solved))
+        for law, marker, shade in zip(laws, "o^sxD+*", cycle(["black", "0.3", "0.55"])):
+            of_law = [circuit for circuit in solved if circuit["diode"]["law"] == law]
+            x = [circuit["condition"] for circuit in of_law]
+            y = [max(circuit["relative_difference"], floor) for circuit in of_law]
+            condition.plot(x, y, marker, color=shade, markersize=4, markerfacecolor="none", label=law)
+        limits = np.array(condition.get_xlim())
+        condition.axhline(1e-9, color="0.6")
+        condition.plot(limits, np.finfo(float).eps * limits, ":", color="0.3", label="rounding × condition")
+        condition.set(
+            xlabel="condition of the linearised circuit", ylabel="|ΔV| / max(1 V, |V|)", xscale="log", yscale="log"
+        )
+        condition.set_title("Voltages against condition")
+        condition.legend(loc="lower right", fontsize=8, frameon=True, framealpha=0.8, edgecolor="none")
+        _save(figure, path)
+
+
 def waveforms(result: Waveforms, path: Path) -> None:
     """Every node's voltage against time, a row a layer: the free phase (V), and what the nudge then changes (mV)."""
     time, free, nudged, depth = result.time, result.free, result.nudged, len(result.voltages)

@@ -195,7 +195,7 @@ METHODS: dict[str, tuple[Callable[[Case], np.ndarray], int]] = {
     "(ii) Norton form in PySpice: alter, one op each": (norton_alter_in_pyspice, 10),
     "the same, libngspice called directly": (norton_alter, 20),
     "PWL transient over a Norton form": (norton_transient, 20),
-    "(iii) Norton form, one .dc sweep": (norton_sweep, 50),
+    "(iii) Norton form, one .dc sweep": (norton_sweep, 100),
 }
 
 

@@ -8,10 +8,10 @@ from collections.abc import Sequence
 from importlib.metadata import version
 from typing import Any, NoReturn
 
-from eqprop_analog.cli import console, demo, netlist, simulate, train, transient, xor
+from eqprop_analog.cli import console, demo, lattice, netlist, simulate, study, train, transient, xor
 from eqprop_analog.errors import UserError
 
-COMMANDS = (netlist, simulate, transient, train, demo, xor)
+COMMANDS = (netlist, simulate, transient, train, demo, xor, lattice, study)
 BAD_INPUT, INTERRUPTED = 2, 130
 
 
@@ -67,7 +67,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return BAD_INPUT
     except KeyboardInterrupt:
         console.complain(
-            "interrupted; a training run is saved after every epoch, and train --resume goes on from there"
+            "interrupted; train --resume goes on after the last whole epoch, study with the circuits that are missing"
         )
         return INTERRUPTED
     return 0

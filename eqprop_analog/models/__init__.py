@@ -1,6 +1,7 @@
 """Energy functions: what is described once, and solved, compiled and trained by everything else."""
 
+from eqprop_analog.models.graph_network import GraphNetwork
 from eqprop_analog.models.kirchhoff import NodalEquations
 from eqprop_analog.models.resistive import Layers, Outputs, ResistiveNetwork
 
-__all__ = ["Layers", "NodalEquations", "Outputs", "ResistiveNetwork"]
+__all__ = ["GraphNetwork", "Layers", "NodalEquations", "Outputs", "ResistiveNetwork"]

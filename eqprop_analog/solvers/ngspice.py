@@ -27,8 +27,8 @@ log = logging.getLogger(__name__)
 TOLERANCE = 1e-10
 """KCL residual of a certified node, as the surrogate measures it (solvers.certificate.imbalance): ngspice's own
 reltol = 1e-11 leaves far less."""
-SAMPLES_PER_SWEEP = 50
-"""Longer sweeps gain nothing: from 50 samples on, an equilibrium costs the same."""
+SAMPLES_PER_SWEEP = 100
+"""Longer sweeps gain nothing: from 100 samples on, an equilibrium costs the same."""
 TIME_LIMIT = 600.0
 """Seconds that one sweep may take."""
 

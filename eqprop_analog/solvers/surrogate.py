@@ -20,10 +20,11 @@ Array = np.ndarray
 TOLERANCE = {np.dtype(np.float64): 1e-13, np.dtype(np.float32): 1e-5}
 """Default bound by precision, some hundred roundings."""
 STEP_LENGTHS = tuple(4.0**-k for k in range(9))
-"""Parts of a Newton step that are tried where the whole does not halve the error."""
+"""Parts of a Newton step that are tried where the whole does not halve the excess."""
 ACCURACY = 1e-4
-"""What a Newton step may leave of the residual that it is to remove; ten times less gains no iteration."""
-
+"""What a Newton step may leave of the residual that it is to remove; less gains no iteration."""
+AIM = 0.01
+"""Of the bound: errors fall quadratically, so that one more step for some of the samples leaves rounding alone."""
 ELEMENTS = 2**19
 """Node voltages that are iterated together."""
 
@@ -34,9 +35,9 @@ Samples = Bool[Array, " batch"] | Int[Array, " some"]
 class SurrogateSolver:
     """F(v) = 0 (models.NodalEquations) by Newton steps that coordinate descent keeps safe, or by a fixed number of sweeps.
 
-    Each iteration tries a Newton step followed by a sweep, and keeps it for the samples whose residual it halves; the
-    others take what ends lowest of shorter steps and none, each followed by a sweep, under which the convex energy always
-    falls. Arrays have the network's dtype.
+    Each iteration tries a Newton step followed by a sweep, and keeps it for the samples whose excess (certificate.imbalance)
+    it halves; the others take what ends lowest of shorter steps and none, each followed by a sweep, under which the convex
+    energy always falls. Samples that are finished cost nothing more. Arrays have the network's dtype.
     """
 
     tolerance: float | None = None
@@ -161,7 +162,7 @@ def _iterate(equations: NodalEquations, point: _Point, bound: float) -> tuple[_P
         worse = rounded & ~(trial.excess <= point.excess)
         trial.put(worse, point.select(worse))
         amplification = largest(step) / (equations.voltage_scale(point.voltages) * point.excess)
-        return trial, rounded | (np.maximum(amplification, 1) * trial.excess <= bound)
+        return trial, rounded | (np.maximum(amplification, 1) * trial.excess <= AIM * bound)
 
 
 def _descend(equations: NodalEquations, voltages: Layers, step: Layers) -> _Point:

@@ -385,7 +385,10 @@ class TestConfigurations:
             ("validation = 7", "validation"),
             ('diode = "ngspice"', "diode"),
             ("diode = {}", "law"),
-            ('diode = { law = "laser" }', 'law "laser" is unknown; there are clamp, piecewise-linear, shockley, ngspice'),
+            (
+                'diode = { law = "laser" }',
+                'law "laser" is unknown; there are clamp, piecewise-linear, shockley, ngspice',
+            ),
             ('diode = { law = "ngspice", colour = 1 }', "colour"),
             ('diode = { law = "ngspice", emission = "x" }', "emission|number|float"),
             ('diode = { law = "ngspice", emission = 0 }', "emission"),
@@ -410,7 +413,9 @@ class TestConfigurations:
         train()
 
     def test_unknown_preset_lists_the_known(self, refused):
-        assert_words('preset "mnist-1000" is unknown; there are .*mnist-100', refused("train", "--preset", "mnist-1000"))
+        assert_words(
+            'preset "mnist-1000" is unknown; there are .*mnist-100', refused("train", "--preset", "mnist-1000")
+        )
 
     def test_missing_preset_file(self, refused):
         assert_words(r"mine\.toml: no such", refused("train", "--preset", "mine.toml"))

@@ -70,8 +70,10 @@ class TestHelp:
             "train_mnist": "train",
             "train_xor": "xor",
             "simulate_transient": "transient",
+            "study_agreement": "study",
+            "train_lattice": "lattice",
         }
-        studies = {"bench_spice", "compare_training"}  # scripts with a parser of their own
+        studies = {"bench_spice", "bench_surrogate", "compare_training"}  # scripts with a parser of their own
         typed = re.findall(r"^ +scripts/(\w+)\.py(.*)$", (REPOSITORY / "README.md").read_text(), re.MULTILINE)
         assert typed
         for script, arguments in typed:

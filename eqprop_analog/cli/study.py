@@ -1,0 +1,149 @@
+"""``eqprop-analog study``: the proof that surrogate and ngspice agree, on hundreds of random circuits."""
+
+import argparse
+import csv
+import io
+import json
+from concurrent.futures import TimeoutError as TimeLimitExceeded
+from pathlib import Path
+from typing import Any
+
+from eqprop_analog import plotting, study
+from eqprop_analog.cli import console, options
+from eqprop_analog.errors import UserError
+from eqprop_analog.files import require_writable, write_text
+from eqprop_analog.run import versions
+from eqprop_analog.solvers import libngspice
+from eqprop_analog.solvers.workers import WorkerLostError, Workers
+
+SUMMARY = "Solve random circuits in ngspice and by the surrogate, free and nudged, and report how far they are apart."
+EXAMPLES = """\
+examples:
+  the whole study, two processes:      --workers 2
+  one of its circuits again, alone:    --circuit 123
+
+Every circuit is a file in the output folder; a study that was interrupted goes on with those that are missing. The exit
+code is 2 if a bound is missed."""
+TIME_LIMIT = 600.0
+"""Seconds that one circuit may take."""
+SHOWN = 8
+"""Circuits in the table of the worst."""
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Options of this command."""
+    parser.add_argument("--circuits", type=int, default=500, metavar="N", help="how many (default 500)")
+    parser.add_argument("--seed", type=int, default=0, help="of all circuits (default 0)")
+    parser.add_argument("--circuit", type=int, metavar="N", help="this one alone; writes nothing but --json")
+    parser.add_argument("--workers", type=int, default=1, help="processes (default 1)")
+    parser.add_argument("--output", type=Path, default=Path("runs/study"), metavar="DIR", help="default runs/study")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write every figure here too")
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Measure what is missing, report on all."""
+    for name, least in (("circuits", 1), ("seed", 0), ("circuit", 0), ("workers", 1)):
+        if (value := getattr(arguments, name)) is not None and value < least:
+            raise UserError(f"--{name}: expected at least {least}, got {value}")
+    libngspice.library_path()
+    work = Workers(arguments.workers, TIME_LIMIT)
+    try:
+        if arguments.circuit is not None:
+            figures = work.result(work.submit(study.measure, arguments.seed, arguments.circuit))
+            options.write_json(arguments.json, figures)
+            console.say(json.dumps(figures, indent=2))
+            missed = [] if figures["met"] else [arguments.circuit]
+        else:
+            missed = _all(work, arguments)
+    finally:
+        work.close()
+    if missed:
+        raise UserError(
+            f"ngspice and the surrogate are not within the bounds in circuits {missed} (--circuit N shows one)"
+        )
+
+
+def _all(work: Workers, arguments: argparse.Namespace) -> list[int]:
+    """Measure the circuits that have no file yet, write and print the report; the circuits beyond a bound."""
+    folder, seed, count = arguments.output, arguments.seed, arguments.circuits
+    require_writable(study.path_of(folder, 0))
+    found = study.read(folder, seed, count)
+    if found:
+        console.say(f"{folder} holds {len(found)} of {count} circuits already (delete the folder to measure them anew)")
+    missing = [number for number in range(count) if number not in found]
+    jobs = [work.submit(study.measure_into, folder.absolute(), seed, number) for number in missing]
+    with console.stage("agreement study", count, "circuits") as progress:
+        for number, job in zip(missing, jobs, strict=True):
+            try:
+                work.result(job)
+            except (TimeLimitExceeded, WorkerLostError) as error:
+                study.give_up(folder, seed, number, f"{type(error).__name__}: {error}")
+            found |= study.read(folder, seed, count, [number])
+            progress(len(found), sum(not circuit["met"] for circuit in found.values()) / len(found))
+    circuits = [found[number] for number in range(count)]
+    figures = study.summary(circuits)
+    report = {"seed": seed, **figures, "versions": versions()}
+    options.write_json(folder / "study.json", report)
+    options.write_json(arguments.json, report | {"circuit": circuits})
+    write_text(folder / "study.csv", _table(circuits))
+    plotting.agreement_study(circuits, folder / "agreement.png")
+    _print(figures, circuits)
+    console.say(f"in {folder}: study.json, study.csv, agreement.png, circuits/")
+    missed = list(figures["circuits_not_met"])
+    if not missed and not figures["met"]:
+        raise UserError(f"the median difference is above {study.MEDIAN_DIFFERENCE:g}")
+    return missed
+
+
+def _table(circuits: list[dict[str, Any]]) -> str:
+    """A line a circuit; what is a list or a table in JSON stays JSON."""
+    columns = list(dict.fromkeys(name for circuit in circuits for name in circuit))
+    text = io.StringIO()
+    writer = csv.DictWriter(text, columns, lineterminator="\n")
+    writer.writeheader()
+    for circuit in circuits:
+        writer.writerow({k: json.dumps(v) if isinstance(v, list | dict) else v for k, v in circuit.items()})
+    return text.getvalue()
+
+
+def _print(figures: dict[str, Any], circuits: list[dict[str, Any]]) -> None:
+    spread = {
+        "|ΔV| over max(1 V, largest |V|)": figures["relative_difference"],
+        "gradients, |Δ| over the layer's largest": figures["gradient_difference"],
+        "condition of the linearised circuit": figures["condition"],
+    }
+    console.table(
+        f"{figures['circuits']} random circuits, {figures['equilibria']} equilibria in each solver",
+        ["", "median", "90 %", "99 %", "largest"],
+        [[name, *(f"{value:.1e}" for value in values.values())] for name, values in spread.items()],
+    )
+    statuses = [
+        [solver, ", ".join(f"{n} {name}" for name, n in c.items())] for solver, c in figures["statuses"].items()
+    ]
+    bounds = [
+        [
+            "circuits that ngspice was asked for again (solvers.ngspice.LADDER)",
+            str(len(figures["circuits_asked_again"])),
+        ],
+        ["circuits where rounding is the bound of |ΔV|", str(figures["circuits_bound_by_rounding"])],
+        ["layers' gradients where it is theirs", f"{figures['gradients_bound_by_rounding']} of {figures['gradients']}"],
+        ["the largest difference of these, in roundings", f"{figures['gradient_roundings']:.2g}"],
+        ["circuits beyond a bound", str(len(figures["circuits_not_met"]))],
+    ]
+    console.table("Statuses and bounds", ["", ""], statuses, bounds)
+    solved = [circuit for circuit in circuits if "relative_difference" in circuit]
+    worst = sorted(solved, key=lambda circuit: circuit["relative_difference"], reverse=True)[:SHOWN]
+    console.table(
+        f"The worst; `study --seed {circuits[0]['seed']} --circuit N` is one of them alone",
+        ["layers", "N", "law", "nudge", "|ΔV|", "gradients", "condition"],
+        [
+            [
+                "-".join(map(str, circuit["layers"])),
+                str(circuit["number"]),
+                " ".join(filter(None, (circuit["diode"].get("arrangement"), circuit["diode"]["law"]))),
+                circuit["nudge"] if circuit["cost"] == "squared-error" else circuit["cost"],
+                *(f"{circuit[name]:.1e}" for name in ("relative_difference", "gradient_difference", "condition")),
+            ]
+            for circuit in worst
+        ],
+    )

@@ -1,0 +1,352 @@
+"""Resistive networks on any graph: resistors and diodes between any two nodes, sources at some, read-outs at others.
+
+Source: Stern et al. 2021, PRX 11 021045; Dillavou et al. 2022, Phys. Rev. Applied 18 014040 (networks of learning resistors).
+"""
+
+import json
+import re
+from collections import Counter
+from collections.abc import Hashable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, Self
+
+import networkx as nx
+import numpy as np
+from jaxtyping import Float, Int
+from numpy.typing import ArrayLike
+from scipy.sparse import csc_array, csr_array, eye_array
+from scipy.sparse.csgraph import connected_components
+from scipy.sparse.linalg import splu
+
+from eqprop_analog.devices import Antiparallel, Law, NgspiceDiode, law_from, table_of
+from eqprop_analog.errors import UserError
+from eqprop_analog.files import UNREADABLE, arrays_of, real, replacing
+
+Array = np.ndarray
+Node = Hashable
+
+FORMAT = "eqprop-analog graph network 1"
+INITIAL = 1e-6
+"""Siemens: of an edge that names no conductance."""
+GROUND = -1
+"""Second node of a read-out against ground."""
+
+
+@dataclass(frozen=True, eq=False)
+class GraphNetwork:
+    """E = Σ_e ½ G_e (v_tail - v_head)² + Σ_d Φ(v_anode - v_cathode) - Σ_k c_k v_k, least over the voltages of free nodes.
+
+    Nodes of ``inputs`` and ``rails`` are held by ideal sources. Φ' = I is the diode's current from anode to cathode: that of
+    a law's diode from its rail into a node, I(w) = -i(rail - w). Kirchhoff's current law is ∂E/∂v = 0.
+    """
+
+    names: tuple[str, ...]
+    """One a node, as in netlists."""
+    resistors: Int[Array, "edges 2"]
+    """(tail, head) of each."""
+    conductances: Float[Array, " edges"]
+    """Siemens, writable."""
+    inputs: Int[Array, " inputs"]
+    """Nodes held at each sample's voltages."""
+    outputs: Int[Array, "outputs 2"]
+    """(plus, minus) nodes of each read-out v_plus - v_minus; minus = -1 is ground."""
+    rails: Int[Array, " rails"]
+    """Nodes held at fixed voltages."""
+    rail_volts: Float[Array, " rails"]
+    currents: Float[Array, " nodes"]
+    """Amperes that constant sources drive into each node, any sign."""
+    diodes: Int[Array, "diodes 2"]
+    """(anode, cathode) of each."""
+    diode: Law = field(default_factory=NgspiceDiode)
+    """Law of every diode."""
+    conductance_window: tuple[float, float] = (1e-8, 1e-4)
+    """(G_min, G_max), siemens: what learning may reach."""
+
+    @classmethod
+    def from_graph(
+        cls,
+        graph: "nx.Graph[Any]",
+        inputs: Sequence[Node],
+        outputs: Sequence[Node | tuple[Node, Node]],
+        rails: Mapping[Any, float] = MappingProxyType({}),
+        *,
+        diode: Law | None = None,
+        conductance_window: tuple[float, float] = (1e-8, 1e-4),
+    ) -> Self:
+        """The circuit on an undirected ``networkx`` graph (a MultiGraph may put a resistor beside a diode).
+
+        An edge with ``anode=node`` is a diode from that end to the other; every other edge is a resistor of
+        ``conductance`` siemens (default 1 µS). A node may have ``current``, amperes. ``inputs``: nodes held at each sample's
+        voltages, in the order of a sample's values. ``outputs``: a node, or a pair (plus, minus) of nodes whose voltage
+        difference is read. ``rails``: fixed voltages by node; ground is one at 0 V. Raises UserError.
+        """
+        if graph.is_directed():
+            raise UserError(
+                "graph: expected an undirected graph; an edge attribute anode=node tells how a diode points"
+            )
+        index = {label: k for k, label in enumerate(graph)}
+        resistors, conductances, diodes = [], [], []
+        for one, other, settings in graph.edges(data=True):
+            if "anode" in settings:
+                diodes.append(_ends(index, one, other, settings))
+            else:
+                resistors.append((index[one], index[other]))
+                conductances.append(_number(settings.get("conductance", INITIAL), f"edge {one}-{other}: conductance"))
+        network = cls(
+            names=_names(graph),
+            resistors=_integers(resistors, 2),
+            conductances=np.array(conductances, float),
+            inputs=_integers([_find(index, node, "inputs") for node in inputs]),
+            outputs=_integers([_readout(index, output) for output in outputs], 2),
+            rails=_integers([_find(index, node, "rails") for node in rails]),
+            rail_volts=np.array([_number(v, f"rail {node}") for node, v in rails.items()], float),
+            currents=np.array([_number(i, f"node {k}: current") for k, i in graph.nodes(data="current", default=0.0)]),
+            diodes=_integers(diodes, 2),
+            diode=NgspiceDiode() if diode is None else diode,
+            conductance_window=(float(conductance_window[0]), float(conductance_window[1])),
+        )
+        network.validate()
+        return network
+
+    @cached_property
+    def held(self) -> Int[Array, " held"]:
+        """Nodes with a source: inputs, then rails."""
+        return np.concatenate([self.inputs, self.rails])
+
+    @cached_property
+    def free(self) -> Int[Array, " free"]:
+        """Nodes without a source, whose voltages are to be found, in an order of elimination that keeps factors sparse."""
+        nodes = np.setdiff1d(np.arange(len(self.names)), self.held)
+        if not nodes.size:
+            return nodes
+        touching = self.incidence[:, nodes]
+        pattern = csc_array(touching.T @ touching + eye_array(len(nodes)))
+        factors = splu(pattern, permc_spec="MMD_AT_PLUS_A", diag_pivot_thresh=0.0, options={"SymmetricMode": True})
+        return nodes[np.argsort(factors.perm_c)]
+
+    @cached_property
+    def incidence(self) -> csr_array:
+        """Δ (branches, nodes), of +1 and -1: Δv holds the drops across resistors, then diodes, then the read-outs."""
+        branches = np.concatenate([self.resistors, self.diodes, self.outputs])
+        row, end = np.nonzero(branches != GROUND)
+        values = np.array([1.0, -1.0])[end]
+        return csr_array((values, (row, branches[row, end])), shape=(len(branches), len(self.names)))
+
+    @cached_property
+    def stencil(self) -> tuple[csr_array, Int[Array, " entries"], Int[Array, " free+1"]]:
+        """The Jacobian ΔᵀSΔ over the free nodes by columns: (what makes its entries of the branches' slopes, rows, starts)."""
+        at = np.full(len(self.names) + 1, -1)  # the last is ground
+        at[self.free] = np.arange(len(self.free))
+        ends = at[np.concatenate([self.resistors, self.diodes, self.outputs])]
+        row, column = ends[:, [0, 1, 0, 1]], ends[:, [0, 1, 1, 0]]
+        branch, corner = np.nonzero((row >= 0) & (column >= 0))
+        place = column[branch, corner] * len(self.free) + row[branch, corner]
+        places, entry = np.unique(place, return_inverse=True)
+        signs = np.array([1.0, 1.0, -1.0, -1.0])[corner]
+        scatter = csr_array((signs, (entry, branch)), shape=(len(places), len(ends)))
+        columns, rows = np.divmod(places, len(self.free))
+        return scatter, rows, np.searchsorted(columns, np.arange(len(self.free) + 1))
+
+    def drops(self, voltages: Float[Array, "batch nodes"]) -> tuple[Array, Array, Array]:
+        """Voltages (V) across resistors (batch, edges), across diodes (batch, diodes), and the read-outs (batch, outputs)."""
+        across = (self.incidence @ voltages.T).T
+        edges, diodes = len(self.resistors), len(self.resistors) + len(self.diodes)
+        return across[:, :edges], across[:, edges:diodes], across[:, diodes:]
+
+    def energy(self, voltages: Float[Array, "batch nodes"]) -> Float[Array, " batch"]:
+        """E of each sample, watts (up to the constant of the co-contents); ``voltages`` of all nodes."""
+        drops, across, _ = self.drops(voltages)
+        contents = self.diode.cocontent(self.diode.rail - across).sum(axis=1)
+        return np.asarray(0.5 * drops**2 @ self.conductances + contents - voltages @ self.currents)
+
+    def check_inputs(self, inputs: ArrayLike) -> Float[Array, "batch inputs"]:
+        """``inputs`` as (batch, inputs) float64 volts, or UserError."""
+        array = np.atleast_2d(np.asarray(inputs, dtype=float))
+        if array.ndim != 2 or array.shape[1] != len(self.inputs) or not len(array):
+            raise UserError(f"inputs: expected shape (batch, {len(self.inputs)}), got {np.shape(inputs)}")
+        if not np.isfinite(array).all():
+            raise UserError("inputs: NaN or infinite values; every input must be a finite voltage")
+        return array
+
+    def in_spice(self) -> Self:
+        """The network that SPICE solves in place of this one (see Law.in_spice)."""
+        return replace(self, diode=self.diode.in_spice())
+
+    def validate(self) -> None:
+        """Raise UserError, naming the node, unless every free node has a resistive path to a source and all values are sound."""
+        low, high = self.conductance_window
+        if not (np.isfinite([low, high]).all() and 0 <= low < high):
+            raise UserError(f"conductance_window: expected 0 <= G_min < G_max in siemens, got ({low:g}, {high:g})")
+        self._require_shapes()
+        for values, what in ((self.rail_volts, "rail voltage"), (self.currents, "source current")):
+            if not np.isfinite(values).all():
+                k = int(np.argmin(np.isfinite(values)))
+                node = self.rails[k] if values is self.rail_volts else k
+                raise UserError(f"node {self.names[node]}: {what} is not finite ({values[k]})")
+        sound = np.isfinite(self.conductances) & (self.conductances >= 0)
+        if not sound.all():
+            edge = int(np.argmin(sound))
+            tail, head = self.resistors[edge]
+            raise UserError(
+                f"node {self.names[tail]}: conductance {edge} to {self.names[head]} must be finite and not negative, got "
+                f"{self.conductances[edge]} S"
+            )
+        self._require_sources()
+        self._require_paths()
+
+    def _require_shapes(self) -> None:
+        count = len(self.names)
+        pairs = {"resistors": self.resistors, "diodes": self.diodes, "outputs": self.outputs}
+        if self.conductances.shape != (len(self.resistors),) or self.currents.shape != (count,):
+            raise UserError(
+                f"network: expected {len(self.resistors)} conductances and {count} currents, got shapes "
+                f"{self.conductances.shape} and {self.currents.shape}"
+            )
+        if self.rail_volts.shape != self.rails.shape:
+            raise UserError(f"rails: expected {len(self.rails)} voltages, got shape {self.rail_volts.shape}")
+        against = self.outputs[:, 1]
+        nodes = {**pairs, "inputs": self.inputs, "rails": self.rails, "outputs": self.outputs[:, 0]}
+        for name, ends in {**nodes, "outputs' second nodes": against[against != GROUND]}.items():
+            if ends.size and not (ends.min() >= 0 and ends.max() < count):
+                raise UserError(f"{name}: expected nodes 0 to {count - 1}, got {ends.min()} to {ends.max()}")
+        for name, ends in pairs.items():
+            same = ends[:, 0] == ends[:, 1]
+            if same.any():
+                raise UserError(
+                    f"node {self.names[ends[same][0, 0]]}: one of the {name} joins it to itself; leave it out"
+                )
+        if not len(self.outputs):
+            raise UserError("outputs: expected at least one node or pair of nodes to read, got none")
+
+    def _require_sources(self) -> None:
+        twice = [node for node, count in Counter(self.held.tolist()).items() if count > 1]
+        if twice:
+            raise UserError(
+                f"node {self.names[twice[0]]}: two ideal voltage sources in a loop; name it once among inputs and rails"
+            )
+        if len(self.diodes):
+            self._require_junctions()
+
+    def _require_junctions(self) -> None:
+        fixed = np.isin(self.diodes, self.held).all(axis=1)
+        if fixed.any():
+            anode, cathode = self.diodes[int(fixed.argmax())]
+            raise UserError(
+                f"node {self.names[anode]}: a diode joins it to {self.names[cathode]}, and sources hold both, so it only shorts "
+                f"them; leave it out"
+            )
+        if isinstance(self.diode, Antiparallel):
+            raise UserError(
+                "diode: an antiparallel pair is two edges of a MultiGraph, one diode each way; name its one law"
+            )
+        if not np.isfinite(self.diode.slope(np.array([self.diode.rail - 1.0]))).all():
+            raise UserError(
+                f"diode: {self.diode} has no bounded slope to tie two free nodes by; give it an on_resistance"
+            )
+
+    def _require_paths(self) -> None:
+        conducting = self.resistors[self.conductances > 0]
+        count = len(self.names)
+        sources = np.stack([self.held, np.full(len(self.held), count)], axis=1)
+        ends = np.concatenate([conducting, sources])
+        joined = csr_array((np.ones(len(ends)), (ends[:, 0], ends[:, 1])), shape=(count + 1, count + 1))
+        _, part = connected_components(joined, directed=False)
+        floating = np.flatnonzero(part[:count] != part[count])
+        if floating.size:
+            island = [self.names[k] for k in floating if part[k] == part[floating[0]]]
+            others = f" (nor have {', '.join(island[1:])})"[:200] if len(island) > 1 else ""
+            raise UserError(
+                f"node {island[0]}: no path of resistors to an input or a rail{others}; diodes and current sources do not "
+                f"count"
+            )
+
+    def save(self, path: str | Path) -> None:
+        """Write an uncompressed ``.npz`` (arrays and one JSON text, no pickle) in one step; UserError if it cannot."""
+        description = {
+            "format": FORMAT,
+            "names": self.names,
+            "diode": table_of(self.diode),
+            "conductance_window": self.conductance_window,
+        }
+        arrays = {name: getattr(self, name) for name in (*_INTEGERS, *_FLOATS)}
+        with replacing(Path(path)) as temporary, temporary.open("wb") as file:
+            np.savez(file, allow_pickle=False, description=np.array(json.dumps(description)), **arrays)
+
+    @classmethod
+    def load(cls, path: str | Path) -> Self:
+        """Read a network written by ``save``; UserError if the file is not one."""
+        try:
+            with arrays_of(Path(path)) as file:
+                description = json.loads(str(file["description"]))
+                if description["format"] != FORMAT:
+                    raise UserError(f'{path}: expected format "{FORMAT}", got "{description["format"]}"')
+                integers = {name: real(file[name]).astype(np.intp) for name in _INTEGERS}
+                floats = {name: real(file[name]) for name in _FLOATS}
+            network = cls(
+                names=tuple(description["names"]),
+                **integers,
+                **floats,
+                diode=law_from(description["diode"]),
+                conductance_window=tuple(description["conductance_window"]),
+            )
+            network.validate()
+        except FileNotFoundError as error:
+            raise UserError(f"{path}: no such network file") from error
+        except UserError:
+            raise
+        except UNREADABLE as error:
+            raise UserError(f"{path}: not a network file, or a damaged one ({error})") from error
+        return network
+
+
+_INTEGERS = ("resistors", "inputs", "outputs", "rails", "diodes")
+_FLOATS = ("conductances", "rail_volts", "currents")
+
+
+def _names(graph: "nx.Graph[Any]") -> tuple[str, ...]:
+    """n_3_4 for node (3, 4): what a netlist may call it."""
+    names: dict[str, Node] = {}
+    for label in graph:
+        name = "_".join(["n", *re.findall(r"[a-z0-9]+", str(label).lower())])
+        if name in names:
+            raise UserError(f"nodes {names[name]!r} and {label!r} would both be called {name} in a netlist; rename one")
+        names[name] = label
+    return tuple(names)
+
+
+def _find(index: Mapping[Node, int], label: Node, where: str) -> int:
+    try:
+        return index[label]
+    except (KeyError, TypeError) as error:
+        raise UserError(f"{where}: {label!r} is no node of the graph") from error
+
+
+def _readout(index: Mapping[Node, int], output: Any) -> tuple[int, int]:
+    if isinstance(output, Hashable) and output in index:
+        return index[output], GROUND
+    if isinstance(output, tuple) and len(output) == 2:
+        return _find(index, output[0], "outputs"), _find(index, output[1], "outputs")
+    raise UserError(f"outputs: expected a node or a pair (plus, minus) of nodes of the graph, got {output!r}")
+
+
+def _ends(index: Mapping[Node, int], one: Node, other: Node, settings: Mapping[str, Any]) -> tuple[int, int]:
+    """(anode, cathode)."""
+    if "conductance" in settings:
+        raise UserError(f"edge {one}-{other}: a diode has no conductance; put the resistor beside it in a MultiGraph")
+    if settings["anode"] not in (one, other):
+        raise UserError(f"edge {one}-{other}: anode is {settings['anode']!r}; name one of the edge's two nodes")
+    return (index[one], index[other]) if settings["anode"] == one else (index[other], index[one])
+
+
+def _number(value: Any, what: str) -> float:
+    try:
+        return float(value)
+    except (TypeError, ValueError) as error:
+        raise UserError(f"{what}: expected a number, got {value!r}") from error
+
+
+def _integers(values: Iterable[Any], *columns: int) -> Int[Array, "..."]:
+    return np.array(list(values), dtype=np.intp).reshape(-1, *columns)

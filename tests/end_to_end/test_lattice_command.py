@@ -1,0 +1,115 @@
+"""``eqprop-analog lattice``: both tasks learn, their files say so again, and bad input is refused in one line."""
+
+import json
+import re
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import matplotlib.image
+import numpy as np
+import pytest
+
+from eqprop_analog import GraphNetwork, SparseNewtonSolver
+
+SMALL = ["lattice", "--topology", "periodic", "--nodes", 49]
+AGREE = 1e-9
+"""Volts: how far ngspice and the sparse Newton solver may be apart."""
+
+
+def figures(path: Path) -> dict[str, Any]:
+    return json.loads(path.read_text())
+
+
+def check_files(folder: Path, inputs: np.ndarray, outputs: np.ndarray) -> GraphNetwork:
+    """The stored network gives the reported outputs, the netlist its first sample's voltages in plain ngspice."""
+    network = GraphNetwork.load(folder / "network.npz")
+    found = SparseNewtonSolver().solve(network, inputs).require()
+    np.testing.assert_allclose(found.outputs, outputs, rtol=0, atol=1e-12)
+    done = subprocess.run(
+        ["ngspice", "-b", folder / "trained.cir"], capture_output=True, text=True, check=True, timeout=60
+    )
+    printed = {net: float(volts) for net, volts in re.findall(r"^v\((\w+)\) = (\S+)$", done.stdout, re.MULTILINE)}
+    expected = {network.names[node]: found.voltages[0][0, node] for node in set(network.outputs.ravel().tolist())}
+    assert printed == pytest.approx(expected, rel=0, abs=AGREE)
+    assert matplotlib.image.imread(folder / "lattice.png").shape[0] > 300
+    return network
+
+
+def test_allostery_reaches_its_drops_and_a_seed_gives_the_same_network_again(run, tmp_path):
+    for name in ("one", "two"):
+        result = run(*SMALL, "--output", name, "--json", f"{name}.json")
+        assert (result.code, result.err) == (0, "")
+    one, two = (figures(tmp_path / f"{name}.json") for name in ("one", "two"))
+    assert {k: v for k, v in one.items() if k != "training_seconds"} == {
+        k: v for k, v in two.items() if k != "training_seconds"
+    }
+    wanted, before, after = (np.array(one[name]) for name in ("targets", "initial_outputs", "final_outputs"))
+    assert (np.abs(wanted) == 0.1).all()
+    assert one["met"]
+    assert one["relative_error"]["root_mean_square"] == {
+        "before": pytest.approx(np.sqrt(((before - wanted) ** 2).mean()) / 0.1),
+        "after": pytest.approx(np.sqrt(((after - wanted) ** 2).mean()) / 0.1),
+    }
+    assert one["relative_error"]["root_mean_square"]["after"] <= 0.01
+    assert one["relative_error"]["worst_edge"]["before"] > 0.2
+    assert one["ngspice"]["statuses"] == {"CONVERGED": 3}
+    assert one["ngspice"]["largest_difference"] <= AGREE
+    network = check_files(tmp_path / "one", np.ones((1, 1)), after)
+    assert (one["resistors"], one["diodes"]) == (len(network.resistors), 0)
+    assert (tmp_path / "one" / "network.npz").read_bytes() == (tmp_path / "two" / "network.npz").read_bytes()
+
+
+def test_regression_with_diodes_beats_every_straight_line_on_held_out_inputs(run, tmp_path):
+    result = run("lattice", "--task", "regression", "--json", "out.json")
+    assert (result.code, result.err) == (0, "")
+    found = figures(tmp_path / "out.json")
+    errors = found["rms_error"]
+    assert errors["trained"]["held_out"] < 0.5 * errors["best_straight_line"]["held_out"]
+    assert errors["trained"]["training"] < 0.5 * errors["before"]["training"]
+    assert len(found["rms_error_history"]) == found["steps"] == 250
+    assert found["rms_error_history"][0] == pytest.approx(errors["before"]["training"])
+    assert found["diodes"] > 0
+    assert found["ngspice"]["statuses"] == {"CONVERGED": 36}
+    assert found["ngspice"]["largest_difference"] <= AGREE
+    x = np.linspace(-3, 3, 12)[:, None]
+    assert np.allclose(found["targets"], 0.1 * x**2 - 0.3)
+    inputs = np.concatenate([x, -x], axis=1)
+    check_files(tmp_path / "runs" / "lattice", inputs, np.array(found["final_outputs"]))
+    for error in (errors["trained"], errors["best_straight_line"]):
+        assert f"{1e3 * error['held_out']:.1f}" in result.out
+
+
+def test_the_script_is_the_command_under_its_own_name(run_script):
+    result = run_script("train_lattice.py", "--help")
+    assert result.code == 0
+    assert "allostery" in result.out
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--nodes", 50, "--topology", "square"], "a square lattice has 9, 16, 25 ... nodes, got 50"),
+        (["--nodes", 4, "--topology", "periodic"], "a square lattice has 9, 16, 25"),
+        (["--nodes", 5], "--nodes: expected at least 20, got 5"),
+        (["--nodes", -5, "--task", "regression"], "--nodes: expected at least 20, got -5"),
+        (["--seed", -1], "--seed: expected an integer of at least 0, got -1"),
+        (["--task", "sorting"], "invalid choice: 'sorting'"),
+        (["--nodes", "many"], "invalid int value: 'many'"),
+        (["--output", "/dev/null/runs"], "cannot write /dev/null/runs"),
+        (["--json", "."], "cannot write ."),
+    ],
+)
+def test_bad_input_is_refused_in_one_line_and_leaves_nothing(run, tmp_path, options, message):
+    result = run("lattice", *options)
+    assert result.code == 2
+    assert len(result.err.splitlines()) == 1
+    assert message in result.err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_missing_ngspice_is_told_before_training(run, without_ngspice, tmp_path):
+    result = run(*SMALL)
+    assert result.code == 2
+    assert "libngspice" in result.err
+    assert list(tmp_path.iterdir()) == []
