@@ -38,7 +38,7 @@ SUMMARY = (
 )
 EXAMPLES = """\
 tasks:
-  allostery   1 V between two nodes must make a drop of 0.1 V across each of five edges far away; resistors alone can do it
+  allostery   1 V between two nodes must make a drop of 0.1 V across each of five other edges; resistors alone can do it
               (Rocks et al. 2017 and 2019, PNAS; Stern et al. 2021, PRX 11, 021045)
   regression  x from -3 to 3 V, given to one node and -x to another, must make 0.1 x² - 0.3 V between two nodes; resistors alone
               are linear, so some edges are diodes (after Dillavou et al. 2024, PNAS 121, e2319718121); held-out inputs judge it

@@ -1,7 +1,6 @@
 """The training kernels compiled by numba; plain.py says the same in NumPy.
 
-Everything that numba compiles stands in this one file, because its cache notices changes file by file. Sums may be
-reassociated; NaN and infinity keep their meaning, so that a diverged network is seen.
+Sums may be reassociated; NaN and infinity keep their meaning, so that a diverged network is seen.
 """
 # ruff: noqa: PLR0913, PLR0917, C901, PLR0912 - a compiled function takes arrays, not objects, and calls cost it nothing less
 
@@ -31,11 +30,8 @@ ROWS_AT_ONCE = 64
 
 
 def _compiled(function: F) -> F:
-    """For loops over arrays; kept from one process to the next wherever numba finds a folder it may write to."""
-    try:
-        return cast("F", njit(cache=True, error_model="numpy", fastmath=SUMS)(function))
-    except RuntimeError:  # no such folder
-        return cast("F", njit(error_model="numpy", fastmath=SUMS)(function))
+    """For loops over arrays; anew in every process, because what numba's cache gives back differs in the last bits."""
+    return cast("F", njit(error_model="numpy", fastmath=SUMS)(function))
 
 
 def _formula(function: F) -> F:

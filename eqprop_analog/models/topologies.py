@@ -17,13 +17,21 @@ from eqprop_analog.errors import UserError
 def square_lattice(rows: int, columns: int, *, periodic: bool = False) -> "nx.Graph[Any]":
     """Nodes (row, column), each joined to its four neighbours; ``periodic`` joins opposite borders too.
 
-    Nodes have ``pos``, (x, y) in lattice spacings. Raises UserError for a lattice of fewer than two nodes.
+    Nodes have ``pos``, (x, y) in lattice spacings, on bowed rows if ``periodic`` so that a drawing shows the edges which close
+    them. Raises UserError for a lattice of fewer than two nodes.
     """
     if min(rows, columns) < 1 or rows * columns < 2:
         raise UserError(f"lattice: expected at least two nodes, got {rows} x {columns}")
     graph: nx.Graph[Any] = nx.grid_2d_graph(rows, columns, periodic=periodic)
-    nx.set_node_attributes(graph, {(row, column): (column, -row) for row, column in graph}, "pos")
+    for row, column in graph:
+        bow = (_arch(row, rows), _arch(column, columns)) if periodic else (0.0, 0.0)
+        graph.nodes[row, column]["pos"] = (column + bow[0], bow[1] - row)
     return graph
+
+
+def _arch(place: int, count: int) -> float:
+    """0 at both ends, 0.5 in the middle."""
+    return 2 * place * (count - 1 - place) / max(1, count - 1) ** 2
 
 
 def disordered(nodes: int, coordination: float = 4.5, seed: int = 0) -> "nx.Graph[Any]":
