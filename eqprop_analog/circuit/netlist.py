@@ -15,7 +15,6 @@ TOLERANCES: dict[str, float] = {
     "reltol": 1e-11,
     "vntol": 1e-14,
     "abstol": 1e-15,
-    "pivrel": 0.1,
     "itl1": 500,
     "itl2": 500,
     "gmin": 1e-12,
@@ -23,8 +22,7 @@ TOLERANCES: dict[str, float] = {
     "tnom": 27,
 }
 """Options that leave a few 1e-12 V along a sweep (1e-6 leaves up to 4e-8 V, 1e-13 does not converge); no rshunt, which alone
-costs 1e-9 V. With ngspice's own pivrel of 1e-3, small pivots cost circuits with amplifiers up to three digits and, some of
-them, convergence. Nor KLU, which ngspice has from 42 on (``.options klu``): on these circuits it gives the same voltages, half as
+costs 1e-9 V. Nor KLU, which ngspice has from 42 on (``.options klu``): on these circuits it gives the same voltages, half as
 fast in the Norton form and a tenth faster in the flat one (45.2)."""
 
 
