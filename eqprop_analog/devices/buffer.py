@@ -1,0 +1,119 @@
+"""Saturating buffers: the activation of a Hopfield network's node, with a true and an inverted output in SPICE."""
+
+from dataclasses import asdict, dataclass
+from typing import Protocol
+
+import numpy as np
+from jaxtyping import Float
+
+from eqprop_analog.devices.law import require_positive
+
+Array = np.ndarray
+
+
+class Buffer(Protocol):
+    """s = ρ(u), nondecreasing, with values in [0, 1]: the output of a node at voltage u, volts; arrays keep their dtype."""
+
+    def output(self, u: Float[Array, "..."]) -> Float[Array, "..."]:
+        """ρ(u), volts."""
+        ...
+
+    def slope(self, u: Float[Array, "..."]) -> Float[Array, "..."]:
+        """ρ′(u), dimensionless."""
+        ...
+
+    def potential(self, s: Float[Array, "..."]) -> Float[Array, "..."]:
+        """∫ρ⁻¹ ds from 0 to s, volts squared (Hopfield 1984)."""
+        ...
+
+    @property
+    def spice(self) -> tuple[str, dict[str, float]]:
+        """Name of the subcircuit (and of its file ``circuits/<name>.lib``) and its parameters."""
+        ...
+
+
+@dataclass(frozen=True)
+class HardSigmoid:
+    """ρ(u) = min(max(gain·u, 0), 1).
+
+    Source: Scellier & Bengio 2017 (gain 1); Laborieux et al. 2021 (gain ½).
+    """
+
+    gain: float = 1.0
+
+    def output(self, u: Float[Array, "..."]) -> Float[Array, "..."]:
+        """ρ(u), volts."""
+        return np.clip(u if self.gain == 1 else u.dtype.type(self.gain) * u, 0, 1)
+
+    def slope(self, u: Float[Array, "..."]) -> Float[Array, "..."]:
+        """ρ′(u): the gain strictly between the two corners, else 0."""
+        scaled = self.gain * u
+        return np.where((scaled > 0) & (scaled < 1), self.gain, 0).astype(u.dtype)
+
+    def potential(self, s: Float[Array, "..."]) -> Float[Array, "..."]:
+        """s²/2·gain, volts squared."""
+        return s * s / (2 * self.gain)
+
+    def __post_init__(self) -> None:
+        """Raise ValueError for what is no buffer."""
+        require_positive(gain=self.gain)
+
+    @property
+    def spice(self) -> tuple[str, dict[str, float]]:
+        """Subcircuit ``hard_sigmoid`` with its gain."""
+        return "hard_sigmoid", {"gain": self.gain}
+
+
+@dataclass(frozen=True)
+class Sigmoid:
+    """ρ(u) = 1/(1 + exp(-4·gain·(u - ½))).
+
+    Source: Ernoult et al. 2019 (gain 1, the slope at u = ½).
+    """
+
+    gain: float = 1.0
+
+    def output(self, u: Float[Array, "..."]) -> Float[Array, "..."]:
+        """ρ(u), volts; by the hyperbolic tangent, which never overflows."""
+        half = u.dtype.type(0.5)
+        return half + half * np.tanh(u.dtype.type(2 * self.gain) * (u - half))
+
+    def slope(self, u: Float[Array, "..."]) -> Float[Array, "..."]:
+        """ρ′(u) = 4·gain·s·(1 - s)."""
+        s = self.output(u)
+        return u.dtype.type(4 * self.gain) * s * (1 - s)
+
+    def potential(self, s: Float[Array, "..."]) -> Float[Array, "..."]:
+        """s/2 + (s ln s + (1 - s) ln(1 - s))/4·gain, volts squared."""
+        with np.errstate(divide="ignore", invalid="ignore"):
+            entropy = np.nan_to_num(s * np.log(s)) + np.nan_to_num((1 - s) * np.log1p(-s))
+        return s / 2 + entropy / (4 * self.gain)
+
+    def __post_init__(self) -> None:
+        """Raise ValueError for what is no buffer."""
+        require_positive(gain=self.gain)
+
+    @property
+    def spice(self) -> tuple[str, dict[str, float]]:
+        """Subcircuit ``sigmoid`` with its gain."""
+        return "sigmoid", {"gain": self.gain}
+
+
+BUFFERS: dict[str, type[HardSigmoid] | type[Sigmoid]] = {"hard-sigmoid": HardSigmoid, "sigmoid": Sigmoid}
+"""Every buffer by its name in tables."""
+
+
+def buffer_from(table: dict[str, object]) -> Buffer:
+    """The buffer that a table {law, gain} describes. Raises ValueError, saying what there is, for anything else."""
+    name = table.get("law")
+    if name not in BUFFERS:
+        raise ValueError(f'buffer law "{name}" is unknown; there are {", ".join(BUFFERS)}')
+    try:
+        return BUFFERS[str(name)](**{key: value for key, value in table.items() if key != "law"})  # type: ignore[arg-type]
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"parameters of buffer law {name}: {error}") from error
+
+
+def buffer_table(buffer: Buffer) -> dict[str, object]:
+    """The table from which ``buffer_from`` makes this buffer again."""
+    return {"law": next(name for name, kind in BUFFERS.items() if type(buffer) is kind), **asdict(buffer)}  # type: ignore[call-overload]

@@ -1,0 +1,267 @@
+"""Connections between two layers of a Hopfield network: what each adds to Φ, and its derivatives.
+
+Layers are flat, (batch, nodes); a convolution reads its nodes as (channels, height, width).
+"""
+
+from dataclasses import dataclass
+from math import prod
+from typing import Any, Protocol
+
+import numpy as np
+from jaxtyping import Float, Int
+from numpy.lib.stride_tricks import sliding_window_view
+
+from eqprop_analog.errors import UserError
+
+Array = np.ndarray
+Choice = Int[Array, "..."] | None
+"""Which node of every pooling window won; None where nothing is pooled."""
+
+
+class Connection(Protocol):
+    """Φ_l(s_{l-1}, s_l; W) = s_l · forward(W, s_{l-1}), in volts squared; W is dimensionless."""
+
+    @property
+    def sizes(self) -> tuple[int, int]:
+        """Nodes before and after."""
+        ...
+
+    @property
+    def weight_shape(self) -> tuple[int, ...]:
+        """Of W."""
+        ...
+
+    @property
+    def fans(self) -> tuple[int, int]:
+        """Weights into a node after, and out of a node before."""
+        ...
+
+    @property
+    def bias_size(self) -> int:
+        """Biases that the nodes after share: one a node, or one a channel."""
+        ...
+
+    def forward(
+        self, weights: Float[Array, "..."], before: Float[Array, "batch nodes"]
+    ) -> tuple[Float[Array, "batch after"], Choice]:
+        """∂Φ_l/∂s_l, and the winners of the pooling."""
+        ...
+
+    def backward(
+        self, weights: Float[Array, "..."], after: Float[Array, "batch nodes"], choice: Choice
+    ) -> Float[Array, "batch before"]:
+        """∂Φ_l/∂s_{l-1}, with the winners that ``forward`` found at the same s_{l-1}."""
+        ...
+
+    def gradient(
+        self, before: Float[Array, "batch nodes"], after: Float[Array, "batch nodes"], choice: Choice
+    ) -> Float[Array, "..."]:
+        """∂Φ_l/∂W, summed over the batch."""
+        ...
+
+    def spread_bias(self, bias: Float[Array, " biases"]) -> Float[Array, " nodes"]:
+        """The bias of every node after."""
+        ...
+
+    def gather_bias(self, nodes: Float[Array, " nodes"]) -> Float[Array, " biases"]:
+        """Sums over the nodes that share a bias."""
+        ...
+
+
+@dataclass(frozen=True)
+class Dense:
+    """Φ = Σ_ij s_i W_ij s'_j."""
+
+    inputs: int
+    outputs: int
+
+    @property
+    def sizes(self) -> tuple[int, int]:
+        """Nodes before and after."""
+        return self.inputs, self.outputs
+
+    @property
+    def weight_shape(self) -> tuple[int, ...]:
+        """(before, after)."""
+        return self.sizes
+
+    @property
+    def fans(self) -> tuple[int, int]:
+        """Every node before, every node after."""
+        return self.sizes
+
+    @property
+    def bias_size(self) -> int:
+        """One a node."""
+        return self.outputs
+
+    def forward(
+        self, weights: Float[Array, "..."], before: Float[Array, "batch nodes"]
+    ) -> tuple[Float[Array, "batch after"], Choice]:
+        """The product s W."""
+        return before @ weights, None
+
+    def backward(
+        self,
+        weights: Float[Array, "..."],
+        after: Float[Array, "batch nodes"],
+        choice: Choice,  # noqa: ARG002 - nothing is pooled
+    ) -> Float[Array, "batch before"]:
+        """The product s' Wᵀ."""
+        return after @ weights.T
+
+    def gradient(
+        self,
+        before: Float[Array, "batch nodes"],
+        after: Float[Array, "batch nodes"],
+        choice: Choice,  # noqa: ARG002
+    ) -> Float[Array, "..."]:
+        """The product sᵀ s'."""
+        return before.T @ after
+
+    def spread_bias(self, bias: Float[Array, " biases"]) -> Float[Array, " nodes"]:
+        """Itself."""
+        return bias
+
+    def gather_bias(self, nodes: Float[Array, " nodes"]) -> Float[Array, " biases"]:
+        """Itself."""
+        return nodes
+
+
+@dataclass(frozen=True)
+class Convolution:
+    """Φ = Σ s' · MaxPool(W ∗ s): stride 1, zero padding, then the largest of each pool × pool window.
+
+    W is (out channels, in channels, kernel, kernel); ∗ is the cross-correlation that everyone calls convolution. Source:
+    Ernoult et al. 2019; Laborieux et al. 2021.
+    """
+
+    shape: tuple[int, int, int]
+    """(channels, height, width) before."""
+    channels: int
+    """After."""
+    kernel: int
+    padding: int = 0
+    pool: int = 1
+
+    def __post_init__(self) -> None:
+        """Raise UserError unless the kernel fits and the pooling leaves something."""
+        channels, height, width = self.shape
+        object.__setattr__(self, "shape", (channels, height, width))
+        if min(*self.shape, self.channels, self.kernel, self.pool) < 1 or self.padding < 0:
+            raise UserError(f"convolution: sizes must be positive, got {self}")
+        if min(self.convolved) < self.pool:
+            raise UserError(f"convolution: a kernel of {self.kernel} and a pool of {self.pool} do not fit {self.shape}")
+
+    @property
+    def convolved(self) -> tuple[int, int]:
+        """(height, width) after the convolution."""
+        _, height, width = self.shape
+        reach = 2 * self.padding - self.kernel + 1
+        return height + reach, width + reach
+
+    @property
+    def pooled(self) -> tuple[int, int, int]:
+        """(channels, height, width) after the pooling; rows and columns that fill no window are left out."""
+        height, width = self.convolved
+        return self.channels, height // self.pool, width // self.pool
+
+    @property
+    def sizes(self) -> tuple[int, int]:
+        """Nodes before and after."""
+        return prod(self.shape), prod(self.pooled)
+
+    @property
+    def weight_shape(self) -> tuple[int, ...]:
+        """(out channels, in channels, kernel, kernel)."""
+        return self.channels, self.shape[0], self.kernel, self.kernel
+
+    @property
+    def fans(self) -> tuple[int, int]:
+        """Kernel area times channels."""
+        return self.shape[0] * self.kernel**2, self.channels * self.kernel**2
+
+    @property
+    def bias_size(self) -> int:
+        """One a channel."""
+        return self.channels
+
+    def _windows(self, before: Float[Array, "batch nodes"]) -> Float[Array, "places patch"]:
+        """Every patch that the kernel sees, one a row: batch, height, width fold into places."""
+        images = before.reshape(-1, *self.shape)
+        edge = (self.padding, self.padding)
+        images = np.pad(images, ((0, 0), (0, 0), edge, edge)) if self.padding else images
+        windows = sliding_window_view(images, (self.kernel, self.kernel), axis=(2, 3))
+        return windows.transpose(0, 2, 3, 1, 4, 5).reshape(-1, self.fans[0])
+
+    def forward(
+        self, weights: Float[Array, "..."], before: Float[Array, "batch nodes"]
+    ) -> tuple[Float[Array, "batch after"], Choice]:
+        """MaxPool(W ∗ s), and the winner of every window."""
+        height, width = self.convolved
+        values = self._windows(before) @ weights.reshape(self.channels, -1).T
+        maps = values.reshape(-1, height, width, self.channels).transpose(0, 3, 1, 2)
+        if self.pool == 1:
+            return np.ascontiguousarray(maps).reshape(len(before), -1), None
+        windows = self._pooling(maps)
+        choice = windows.argmax(axis=-1)
+        best = np.take_along_axis(windows, choice[..., None], axis=-1)
+        return best.reshape(len(before), -1), choice
+
+    def _pooling(self, maps: Float[Array, "batch c h w"]) -> Float[Array, "batch c ph pw window"]:
+        _, rows, columns = self.pooled
+        pool = self.pool
+        cut = maps[:, :, : rows * pool, : columns * pool].reshape(-1, self.channels, rows, pool, columns, pool)
+        return cut.transpose(0, 1, 2, 4, 3, 5).reshape(-1, self.channels, rows, columns, pool * pool)
+
+    def _unpooled(self, after: Float[Array, "batch nodes"], choice: Choice) -> Float[Array, "places channels"]:
+        """Values s' at the winners, 0 elsewhere, one place a row."""
+        height, width = self.convolved
+        _, rows, columns = self.pooled
+        pool = self.pool
+        maps = after.reshape(-1, self.channels, rows, columns)
+        if choice is not None:
+            windows = np.zeros((*maps.shape, pool * pool), after.dtype)
+            np.put_along_axis(windows, choice[..., None], maps[..., None], axis=-1)
+            blocks = windows.reshape(*maps.shape, pool, pool).transpose(0, 1, 2, 4, 3, 5)
+            maps = np.zeros((len(after), self.channels, height, width), after.dtype)
+            maps[:, :, : rows * pool, : columns * pool] = blocks.reshape(-1, self.channels, rows * pool, columns * pool)
+        return maps.transpose(0, 2, 3, 1).reshape(-1, self.channels)
+
+    def backward(
+        self, weights: Float[Array, "..."], after: Float[Array, "batch nodes"], choice: Choice
+    ) -> Float[Array, "batch before"]:
+        """The transposed convolution of s' at the winners."""
+        channels, height, width = self.shape
+        high, wide = self.convolved
+        patches = self._unpooled(after, choice) @ weights.reshape(self.channels, -1)
+        patches = patches.reshape(-1, high, wide, channels, self.kernel, self.kernel)
+        total = np.zeros((len(after), channels, height + 2 * self.padding, width + 2 * self.padding), after.dtype)
+        for row in range(self.kernel):
+            for column in range(self.kernel):
+                total[:, :, row : row + high, column : column + wide] += patches[..., row, column].transpose(0, 3, 1, 2)
+        inner = total[:, :, self.padding : self.padding + height, self.padding : self.padding + width]
+        return np.ascontiguousarray(inner).reshape(len(after), -1)
+
+    def gradient(
+        self, before: Float[Array, "batch nodes"], after: Float[Array, "batch nodes"], choice: Choice
+    ) -> Float[Array, "..."]:
+        """Products of every patch with s' at the winners."""
+        return (self._unpooled(after, choice).T @ self._windows(before)).reshape(self.weight_shape)
+
+    def spread_bias(self, bias: Float[Array, " biases"]) -> Float[Array, " nodes"]:
+        """Each channel's bias at all its places."""
+        return np.repeat(bias, self.sizes[1] // self.channels)
+
+    def gather_bias(self, nodes: Float[Array, " nodes"]) -> Float[Array, " biases"]:
+        """Sums over the places of each channel."""
+        return nodes.reshape(self.channels, -1).sum(axis=1)
+
+
+def connection_from(table: dict[str, Any], shape: tuple[int, ...]) -> Connection:
+    """The connection that a table describes after a layer of ``shape``: {outputs} or {channels, kernel, padding, pool}."""
+    if "outputs" in table:
+        return Dense(prod(shape), **table)
+    if len(shape) != 3:
+        raise UserError(f"convolution: needs (channels, height, width) before it, got a layer of {shape[0]} nodes")
+    return Convolution((shape[0], shape[1], shape[2]), **table)

@@ -1,0 +1,253 @@
+"""Layered continuous Hopfield networks: parameters, energy, forces, read-out.
+
+Source: Hopfield 1984; Scellier & Bengio 2017; Ernoult et al. 2019; Laborieux et al. 2021.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, Literal, Self
+
+import numpy as np
+from jaxtyping import Float
+from numpy.typing import ArrayLike, DTypeLike
+
+from eqprop_analog.devices.buffer import Buffer, HardSigmoid, buffer_from, buffer_table
+from eqprop_analog.errors import UserError
+from eqprop_analog.files import UNREADABLE, arrays_of, real, replacing
+from eqprop_analog.models.connections import Choice, Connection, Convolution, Dense
+from eqprop_analog.models.resistive import Layers, check_layers
+
+Array = np.ndarray
+Initial = Literal["glorot", "fan-in"]
+
+FORMAT = "eqprop-analog hopfield network 1"
+
+
+@dataclass(frozen=True, eq=False)
+class HopfieldNetwork:
+    """E = Σ_l [ Σ_j ∫ρ⁻¹(s_lj) - s_l·(W_l s_{l-1}) - b_l·s_l ],  s_l = ρ(u_l) in [0, 1] V,  s_0 the inputs.
+
+    Its minima are the fixed points u = W s + b of every way to equilibrium: with the hard sigmoid ∫ρ⁻¹ = ½s². Weights
+    are dimensionless and of any sign; one unit of state is 1 V. A network with ``returning`` weights of its own is a vector
+    field without an energy (Scellier et al. 2018).
+    """
+
+    connections: tuple[Connection, ...]
+    weights: tuple[Float[Array, "..."], ...]
+    """One a connection, see Connection.weight_shape."""
+    biases: tuple[Float[Array, " biases"], ...]
+    """Volts, one array a connection, of Connection.bias_size."""
+    buffer: Buffer = field(default_factory=HardSigmoid)
+    """ρ of every node."""
+    returning: tuple[Float[Array, "..."], ...] = ()
+    """Weights from layer l + 1 back to layer l of connections 2..L, shaped like the forward ones; () ties them."""
+    head: tuple[Float[Array, "nodes classes"], Float[Array, " classes"]] | None = None
+    """Weights and biases of a read-out s_L W + b outside the system; None reads the last layer itself."""
+
+    @classmethod
+    def dense(cls, layers: Sequence[int], seed: int = 0, **settings: Any) -> Self:
+        """A network of dense connections with ``layers`` = (inputs, hidden ..., outputs); ``settings`` as for ``build``."""
+        sizes = check_layers(layers)
+        return cls.build([Dense(i, j) for i, j in pairwise(sizes)], seed, **settings)
+
+    @classmethod
+    def build(
+        cls,
+        connections: Sequence[Connection],
+        seed: int = 0,
+        *,
+        buffer: Buffer | None = None,
+        initial: Initial = "glorot",
+        untied: bool = False,
+        classes: int | None = None,
+    ) -> Self:
+        """A fresh network. ``classes`` puts a read-out of so many classes outside the system. Raises UserError.
+
+        ``initial``: "glorot" is U(-a, a) with a = √(6/(fan_in + fan_out)) and no biases (2017), "fan-in" U(-a, a) with
+        a = 1/√fan_in for weights and biases alike (what PyTorch does, and 2019 and 2021 with it). Untied returning weights
+        are drawn independently.
+        """
+        if int(seed) != seed or seed < 0:
+            raise UserError(f"seed must be an integer of at least 0, got {seed!r}")
+        if initial not in ("glorot", "fan-in"):
+            raise UserError(f'initial: expected "glorot" or "fan-in", got "{initial}"')
+        rng = np.random.default_rng(seed)
+        weights, biases, returning = [], [], []
+        for layer, each in enumerate(connections):
+            fan_in, fan_out = each.fans
+            bound = np.sqrt(6 / (fan_in + fan_out)) if initial == "glorot" else 1 / np.sqrt(fan_in)
+            weights.append(rng.uniform(-bound, bound, each.weight_shape))
+            biases.append(
+                np.zeros(each.bias_size) if initial == "glorot" else rng.uniform(-bound, bound, each.bias_size)
+            )
+            if untied and layer:
+                returning.append(rng.uniform(-bound, bound, each.weight_shape))
+        head = None
+        if classes is not None:
+            nodes = connections[-1].sizes[1]
+            bound = 1 / np.sqrt(nodes)
+            head = rng.uniform(-bound, bound, (nodes, classes)), rng.uniform(-bound, bound, classes)
+        network = cls(
+            tuple(connections), tuple(weights), tuple(biases), buffer or HardSigmoid(), tuple(returning), head
+        )
+        network.validate()
+        return network
+
+    @property
+    def layers(self) -> tuple[int, ...]:
+        """(inputs, n_1, ..., n_L), nodes."""
+        return (self.connections[0].sizes[0], *(each.sizes[1] for each in self.connections))
+
+    @property
+    def depth(self) -> int:
+        """L, the number of connections."""
+        return len(self.connections)
+
+    @property
+    def classes(self) -> int:
+        """Read-outs."""
+        return self.layers[-1] if self.head is None else self.head[0].shape[1]
+
+    @property
+    def back(self) -> tuple[Float[Array, "..."], ...]:
+        """Weights of connections 2..L on the way back."""
+        return self.returning or self.weights[1:]
+
+    def readout(self, outputs: Float[Array, "batch nodes"]) -> Float[Array, "batch classes"]:
+        """What is read for each class from the last layer's states, volts."""
+        return outputs if self.head is None else outputs @ self.head[0] + self.head[1]
+
+    def along_readout(self, pull: Float[Array, "batch classes"]) -> Float[Array, "batch nodes"]:
+        """Forces on the last layer's nodes that pull the read-outs by ``pull``."""
+        return pull if self.head is None else pull @ self.head[0].T
+
+    def drive(self, inputs: Float[Array, "batch inputs"]) -> Float[Array, "batch nodes"]:
+        """What the inputs add to layer 1, biases included, volts; the same in every step of a phase."""
+        first = self.connections[0]
+        return first.forward(self.weights[0], inputs)[0] + first.spread_bias(self.biases[0])
+
+    def forces(self, drive: Float[Array, "batch nodes"], states: Layers) -> Layers:
+        """u_l = ∂Φ/∂s_l of every layer, volts: W_l s_{l-1} + b_l, and what returns from layer l + 1.
+
+        ``drive`` is that of the inputs. A state is at a fixed point of the free phase where s = ρ(u).
+        """
+        forward = [drive]
+        choices: list[Choice] = []
+        for layer in range(1, self.depth):
+            each = self.connections[layer]
+            force, choice = each.forward(self.weights[layer], states[layer - 1])
+            forward.append(force + each.spread_bias(self.biases[layer]))
+            choices.append(choice)
+        for layer, (weights, choice) in enumerate(zip(self.back, choices, strict=True)):
+            forward[layer] = forward[layer] + self.connections[layer + 1].backward(weights, states[layer + 1], choice)
+        return tuple(forward)
+
+    def energy(self, inputs: Float[Array, "batch inputs"], states: Layers) -> Float[Array, " batch"]:
+        """E of each sample, volts squared; of tied weights alone."""
+        total = np.zeros(len(inputs))
+        before = inputs
+        for each, weights, bias, s in zip(self.connections, self.weights, self.biases, states, strict=True):
+            force = each.forward(weights, before)[0] + each.spread_bias(bias)
+            total += self.buffer.potential(s).sum(axis=1) - (force * s).sum(axis=1)
+            before = s
+        return total
+
+    def astype(self, dtype: DTypeLike) -> Self:
+        """A copy whose arrays have ``dtype``."""
+        return replace(
+            self,
+            weights=tuple(values.astype(dtype) for values in self.weights),
+            biases=tuple(values.astype(dtype) for values in self.biases),
+            returning=tuple(values.astype(dtype) for values in self.returning),
+            head=None if self.head is None else (self.head[0].astype(dtype), self.head[1].astype(dtype)),
+        )
+
+    def check_inputs(self, inputs: ArrayLike) -> Float[Array, "batch inputs"]:
+        """``inputs`` as (batch, inputs) in the network's dtype, or UserError."""
+        array = np.atleast_2d(np.asarray(inputs, dtype=self.weights[0].dtype))
+        if array.ndim != 2 or array.shape[1] != self.layers[0] or not len(array):
+            raise UserError(f"inputs: expected shape (batch, {self.layers[0]}), got {np.shape(inputs)}")
+        if not np.isfinite(array).all():
+            raise UserError("inputs: NaN or infinite values; every input must be a finite number")
+        return array
+
+    def validate(self) -> None:
+        """Raise UserError unless connections follow each other and every array fits and is finite."""
+        if not self.connections:
+            raise UserError("layers: a Hopfield network needs at least one connection")
+        for number, (one, other) in enumerate(pairwise(self.connections), start=2):
+            if one.sizes[1] != other.sizes[0]:
+                raise UserError(f"connection {number}: expected {one.sizes[1]} nodes before it, got {other.sizes[0]}")
+        shapes = [each.weight_shape for each in self.connections]
+        self._require("weights", self.weights, shapes)
+        self._require("biases", self.biases, [(each.bias_size,) for each in self.connections])
+        if self.returning:
+            self._require("returning weights", self.returning, shapes[1:])
+        if self.head is not None:
+            self._require("read-out", self.head, [(self.layers[-1], self.classes), (self.classes,)])
+
+    def _require(self, name: str, arrays: Sequence[Array], shapes: Sequence[tuple[int, ...]]) -> None:
+        if len(arrays) != len(shapes):
+            raise UserError(f"{name}: expected {len(shapes)} arrays, got {len(arrays)}")
+        for number, (values, shape) in enumerate(zip(arrays, shapes, strict=True), start=1):
+            if values.shape != shape:
+                raise UserError(f"{name} {number}: expected shape {shape}, got {values.shape}")
+            if not np.isfinite(values).all():
+                raise UserError(f"{name} {number}: a value is not finite")
+
+    def arrays(self) -> dict[str, Array]:
+        """Every parameter by the name it has in files: ``weight_<l>``, ``bias_<l>``, ``returning_<l>``, ``head_...``."""
+        named = {f"weight_{l}": values for l, values in enumerate(self.weights, start=1)}
+        named |= {f"bias_{l}": values for l, values in enumerate(self.biases, start=1)}
+        named |= {f"returning_{l}": values for l, values in enumerate(self.returning, start=2)}
+        return named if self.head is None else named | {"head_weight": self.head[0], "head_bias": self.head[1]}
+
+    def save(self, path: str | Path) -> None:
+        """Write an uncompressed ``.npz`` (arrays and one JSON text, no pickle) in one step; UserError if it cannot."""
+        description = {
+            "format": FORMAT,
+            "connections": [_table(each) for each in self.connections],
+            "buffer": buffer_table(self.buffer),
+        }
+        with replacing(Path(path)) as temporary, temporary.open("wb") as file:
+            np.savez(file, allow_pickle=False, description=np.array(json.dumps(description)), **self.arrays())
+
+    @classmethod
+    def load(cls, path: str | Path) -> Self:
+        """Read a network written by ``save``; UserError if the file is not one."""
+        try:
+            with arrays_of(Path(path)) as file:
+                description = json.loads(str(file["description"]))
+                if description["format"] != FORMAT:
+                    raise UserError(f'{path}: expected format "{FORMAT}", got "{description["format"]}"')
+                connections = tuple(_connection(table) for table in description["connections"])
+                numbers = range(1, len(connections) + 1)
+                network = cls(
+                    connections,
+                    tuple(real(file[f"weight_{l}"]) for l in numbers),
+                    tuple(real(file[f"bias_{l}"]) for l in numbers),
+                    buffer_from(description["buffer"]),
+                    tuple(real(file[f"returning_{l}"]) for l in numbers if f"returning_{l}" in file.files),
+                    (real(file["head_weight"]), real(file["head_bias"])) if "head_weight" in file.files else None,
+                )
+            network.validate()
+        except FileNotFoundError as error:
+            raise UserError(f"{path}: no such network file") from error
+        except UserError:
+            raise
+        except UNREADABLE as error:
+            raise UserError(f"{path}: not a network file, or a damaged one ({error})") from error
+        return network
+
+
+def _table(connection: Connection) -> dict[str, Any]:
+    kind = "dense" if isinstance(connection, Dense) else "convolution"
+    return {"kind": kind, **vars(connection)}
+
+
+def _connection(table: dict[str, Any]) -> Connection:
+    kinds: dict[str, type[Dense | Convolution]] = {"dense": Dense, "convolution": Convolution}
+    return kinds[table["kind"]](**{name: value for name, value in table.items() if name != "kind"})
