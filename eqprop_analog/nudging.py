@@ -10,7 +10,7 @@ from scipy.special import log_softmax, softmax
 from eqprop_analog.errors import UserError
 
 Array = np.ndarray
-Kind = Literal["conductance", "current"]
+Kind = Literal["conductance", "current", "feedback", "output"]
 Cost = Literal["squared-error", "cross-entropy"]
 
 
@@ -40,7 +40,12 @@ class Nudge:
 
     ``kind="conductance"``: a conductance β from each output to a source at its target injects β(y - v); squared error.
     ``kind="current"`` (Kendall et al. 2020): the constant current -β ∂C/∂r taken at the free equilibrium; any cost.
-    A negative β is a negative conductance, legal while the circuit stays positive definite.
+    ``kind="feedback"`` (Laborieux et al. 2021): the current -β ∂C/∂r that follows the read-out; any cost; Hopfield networks.
+    ``kind="output"`` (Ernoult et al. 2019): a conductance β to the target behind a Hopfield network's output buffers, whose own
+    conductance is 1, s = ρ(u) + β(y - s). To first order it has no factor ρ′(u): with the sigmoid of gain 1, whose ρ′ is
+    4s(1 - s), the nudge of the cost -¼ Σ [y ln s + (1 - y) ln(1 - s)], which learns from saturated outputs too.
+    A negative β is a negative conductance, legal while the circuit stays positive definite. In a Hopfield network, whose
+    states are bounded, any β is, and has no unit.
     """
 
     target: Float[Array, "batch classes"]
@@ -57,20 +62,28 @@ class Nudge:
             raise UserError(f"nudge: beta must be finite and not zero, got {self.beta}")
         if not np.isfinite(self.target).all():
             raise UserError("nudge: target holds NaN or infinite voltages")
-        if self.kind not in ("conductance", "current"):
-            raise UserError(f'nudge: kind must be "conductance" or "current", got "{self.kind}"')
+        if self.kind not in ("conductance", "current", "feedback", "output"):
+            raise UserError(f'nudge: kind must be "conductance", "current", "feedback" or "output", got "{self.kind}"')
         if self.cost not in ("squared-error", "cross-entropy"):
             raise UserError(f'nudge: cost must be "squared-error" or "cross-entropy", got "{self.cost}"')
-        if self.kind == "conductance" and self.cost != "squared-error":
-            raise UserError('nudge: a conductance can only nudge by the squared error; use kind="current" for others')
+        if self.kind in ("conductance", "output") and self.cost != "squared-error":
+            raise UserError(
+                'nudge: a conductance can only nudge by the squared error; use kind="current" for others'
+                ' (in a Hopfield network also "feedback")'
+            )
 
     def injection(
         self, free_readout: Float[Array, "batch classes"] | None
     ) -> tuple[float, Float[Array, "batch classes"]]:
         """The nudge as (g, c): it injects the current c - g·r along a read-out of voltage r; siemens and amperes.
 
-        Raises UserError for a current nudge without the free equilibrium's read-outs.
+        Raises UserError for a current nudge without the free equilibrium's read-outs, and for feedback.
         """
+        if self.kind in ("feedback", "output"):
+            raise UserError(
+                f'nudge: kind="{self.kind}" is for Hopfield networks; in a circuit of resistors kind="conductance" follows the'
+                ' outputs, and kind="current" takes any cost'
+            )
         if self.kind == "conductance":
             return self.beta, self.beta * self.target
         if free_readout is None:

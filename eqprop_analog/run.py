@@ -15,7 +15,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -23,23 +23,12 @@ from threadpoolctl import threadpool_limits
 
 from eqprop_analog import plotting
 from eqprop_analog.checkpoint import Checkpoint
-from eqprop_analog.config import TrainConfig
-from eqprop_analog.data import VALIDATION, Dataset, shifted
+from eqprop_analog.config import Network, TrainConfig
+from eqprop_analog.data import VALIDATION, Dataset
 from eqprop_analog.errors import UserError
 from eqprop_analog.files import write_text
-from eqprop_analog.learning.trainer import (
-    Learner,
-    Pass,
-    PhaseLearner,
-    Progress,
-    Rule,
-    evaluate,
-    require_finite,
-    train_pass,
-)
-from eqprop_analog.learning.truncated import TruncatedLearner
+from eqprop_analog.learning.trainer import Pass, Progress, require_finite, train_pass
 from eqprop_analog.models import ResistiveNetwork
-from eqprop_analog.solvers import NgspiceSolver, SurrogateSolver
 from eqprop_analog.verification import Agreement
 
 Array = np.ndarray
@@ -53,7 +42,7 @@ class Run:
     """A finished run."""
 
     folder: Path
-    network: ResistiveNetwork
+    network: Network
     """float64."""
     metrics: dict[str, Any]
 
@@ -64,33 +53,31 @@ def train(config: TrainConfig, dataset: Dataset, folder: Path, resume: bool, sta
     ``resume`` goes on from the folder's checkpoint, to the same bits as if it had never stopped. Raises UserError for a
     folder that holds a run already, or cannot be written, and for data that do not fit the layers.
     """
-    require_fit(config.layers[0], config.classes, dataset)
-    checkpoint_path = folder / "checkpoint.npz"
-    if resume:
-        checkpoint = Checkpoint.load(checkpoint_path, config)
-    elif checkpoint_path.exists():
+    require_fit(config.sizes[0], config.classes, dataset)
+    path = folder / "checkpoint.npz"
+    if not resume and path.exists():
         raise UserError(f"{folder}: holds a run already; go on with it by --resume, or choose another --output")
-    else:
-        network = config.network().astype(config.precision)
-        if (config.method, config.kind, config.nudging) == ("equilibrium-propagation", "conductance", "centred"):
-            network.require_definite(-config.beta)
-        checkpoint = Checkpoint(network, np.random.default_rng(config.seed), [])
-    solver = _training_solver(config)
-    if not resume:
-        checkpoint.save(checkpoint_path, config)
-    write_text(folder / "config.toml", config.toml())
+    split = _Split.of(config, dataset)
+    random = np.random.default_rng(config.seed)
+    training = config.training(len(split.images), len(split.held_out_images), random)
     try:
+        checkpoint = Checkpoint(training, random, [])
+        if resume:
+            checkpoint.restore(path, config)
+        else:
+            checkpoint.save(path, config)
+        write_text(folder / "config.toml", config.toml())
         with threadpool_limits(config.threads):
-            _epochs(config, dataset, checkpoint, solver, lambda: checkpoint.save(checkpoint_path, config), stage)
+            _epochs(config, split, checkpoint, lambda: checkpoint.save(path, config), stage)
     finally:
-        if isinstance(solver, NgspiceSolver):
-            solver.close()
-    network = checkpoint.network.astype(np.float64)
+        training.close()
+    network = training.network.astype(np.float64)
     network.save(folder / "network.npz")
     metrics = _metrics(config, checkpoint.history)
     write_metrics(folder, metrics)
     plotting.learning_curve(checkpoint.history, folder / "learning_curve.png")
-    plotting.conductance_histograms(network, folder / "conductances.png")
+    if isinstance(network, ResistiveNetwork):
+        plotting.conductance_histograms(network, folder / "conductances.png")
     return Run(folder, network, metrics)
 
 
@@ -118,55 +105,62 @@ def one_hot(labels: Int[Array, " samples"], classes: int, dtype: str = "float64"
     return np.eye(classes, dtype=dtype)[labels]
 
 
-def _epochs(
-    config: TrainConfig,
-    dataset: Dataset,
-    checkpoint: Checkpoint,
-    solver: SurrogateSolver | NgspiceSolver,
-    save: Callable[[], None],
-    stage: Stage,
-) -> None:
-    held_out = "validation" if config.validation else "test"
-    images, labels = dataset.train_images, dataset.train_labels
-    test_images, test_labels = dataset.test_images, dataset.test_labels
-    if config.validation:
-        test_images, test_labels = images[VALIDATION], labels[VALIDATION]
-        images, labels = images[: VALIDATION.start], labels[: VALIDATION.start]
-    network, history = checkpoint.network, checkpoint.history
-    tester = solver if isinstance(solver, NgspiceSolver) else SurrogateSolver(sweeps=config.test_sweeps)
+@dataclass(frozen=True)
+class _Split:
+    """What is trained on, and what is held out."""
+
+    images: Float[Array, "samples inputs"]
+    labels: Int[Array, " samples"]
+    held_out: str
+    """"test" or "validation"."""
+    held_out_images: Float[Array, "samples inputs"]
+    held_out_labels: Int[Array, " samples"]
+
+    @classmethod
+    def of(cls, config: TrainConfig, dataset: Dataset) -> Self:
+        """As the configuration asks for, every image prepared in its precision."""
+        images, labels = config.prepared(dataset.train_images), dataset.train_labels
+        training = images.astype(config.precision, copy=False)
+        if config.validation:
+            count = VALIDATION[dataset.name]
+            return cls(training[:-count], labels[:-count], "validation", images[-count:], labels[-count:])
+        return cls(training, labels, "test", config.prepared(dataset.test_images), dataset.test_labels)
+
+
+def _epochs(config: TrainConfig, split: _Split, checkpoint: Checkpoint, save: Callable[[], None], stage: Stage) -> None:
+    training, history = checkpoint.training, checkpoint.history
     for epoch in range(len(history), config.epochs):
-        order = checkpoint.random.permutation(len(images))[: config.limit]
+        order = checkpoint.random.permutation(len(split.images))[: config.limit]
         with stage(f"epoch {epoch + 1}/{config.epochs}", len(order)) as progress:
             begin = time.perf_counter()
-            learner = _learner(config, network, solver, config.rule(epoch))
-            batches = _batches(config, images, labels, order, checkpoint.random)
-            trained = train_pass(learner, batches, progress)
-            require_finite(network)
+            batches = _batches(config, split, order, checkpoint.random)
+            trained = train_pass(training.learner(epoch), batches, progress)
+            require_finite(training.network)
             seconds = time.perf_counter() - begin
-        with stage(f"  {held_out} images", len(test_images)) as progress:
-            tested = evaluate(network.astype(np.float64), tester.solve, test_images, test_labels, progress=progress)
-        history.append(_entry(epoch + 1, held_out, trained, tested, seconds, len(order)))
+        with stage(f"  {split.held_out} images", len(split.held_out_images)) as progress:
+            tested = training.evaluate(split.held_out_images, split.held_out_labels, progress)
+        history.append(_entry(epoch + 1, split.held_out, trained, tested, seconds, len(order)))
         save()
         log.info(
             "epoch %d/%d: training error %.2f %%, %s error %.2f %%, %.1f s",
             epoch + 1,
             config.epochs,
             100 * trained.error,
-            held_out,
+            split.held_out,
             100 * tested.error,
             seconds,
         )
 
 
 def _batches(
-    config: TrainConfig, images: Array, labels: Array, order: Int[Array, " samples"], random: np.random.Generator
-) -> Iterator[tuple[Float[Array, "batch inputs"], Float[Array, "batch classes"]]]:
+    config: TrainConfig, split: _Split, order: Int[Array, " samples"], random: np.random.Generator
+) -> Iterator[tuple[Array, ...]]:
+    """Inputs and targets of one batch after the other, and, where they are asked for, the images' indices."""
     targets = one_hot(np.arange(config.classes), config.classes, config.precision)
-    images = images.astype(config.precision, copy=False)
     for begin in range(0, len(order), config.batch_size):
         batch = order[begin : begin + config.batch_size]
-        inputs = shifted(images[batch], config.shift, random) if config.shift else images[batch]
-        yield inputs, targets[labels[batch]]
+        inputs = config.augmented(split.images[batch], random)
+        yield (inputs, targets[split.labels[batch]], batch)[: 2 + config.indexed]
 
 
 def _entry(epoch: int, held_out: str, trained: Pass, tested: Pass, seconds: float, samples: int) -> dict[str, Any]:
@@ -214,21 +208,6 @@ def _peak_memory() -> int:
     """Of this process, bytes; what the system says of children counts what they shared with it before they began."""
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else 1024 * peak
-
-
-def _training_solver(config: TrainConfig) -> SurrogateSolver | NgspiceSolver:
-    if config.solver == "ngspice":
-        return NgspiceSolver(config.workers)
-    return SurrogateSolver(sweeps=config.sweeps, check_residual=False)
-
-
-def _learner(
-    config: TrainConfig, network: ResistiveNetwork, solver: SurrogateSolver | NgspiceSolver, rule: Rule
-) -> Learner:
-    """Truncated phases have a learner of their own, which does the same in place."""
-    if config.sweeps is not None and config.on_failure == "stop":  # which "implicit" asks for
-        return TruncatedLearner(network, rule, config.sweeps, config.method)
-    return PhaseLearner(network, solver, rule, config.on_failure == "skip")
 
 
 def require_fit(inputs: int, readouts: int, dataset: Dataset) -> None:

@@ -20,8 +20,8 @@ from eqprop_analog.devices import LAWS, Antiparallel, Clamp, Law, NgspiceDiode, 
 from eqprop_analog.equilibrium import Equilibrium, Status
 from eqprop_analog.errors import UserError
 from eqprop_analog.files import write_text
-from eqprop_analog.learning.contrast import Gradient, contrast
-from eqprop_analog.models import Layers, NodalEquations, ResistiveNetwork
+from eqprop_analog.learning.contrast import contrast
+from eqprop_analog.models import Gradient, Layers, NodalEquations, ResistiveNetwork
 from eqprop_analog.nudging import Nudge
 from eqprop_analog.solvers import NgspiceSolver, SurrogateSolver
 

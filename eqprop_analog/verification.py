@@ -1,6 +1,7 @@
 """The proof that the surrogate and the circuit are the same thing: one network, both solvers, every node, volt by volt."""
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
 
 import numpy as np
@@ -8,11 +9,12 @@ from jaxtyping import Float
 
 from eqprop_analog.circuit.resistive import Form
 from eqprop_analog.equilibrium import Equilibrium
-from eqprop_analog.learning.contrast import Gradient, contrast
+from eqprop_analog.learning.contrast import contrast
 from eqprop_analog.learning.trainer import predictions
-from eqprop_analog.models import ResistiveNetwork
+from eqprop_analog.models import HopfieldNetwork, ResistiveNetwork
 from eqprop_analog.nudging import Nudge
 from eqprop_analog.solvers import NgspiceSolver, SurrogateSolver
+from eqprop_analog.solvers.hopfield_ngspice import HopfieldNgspiceSolver, surrogate
 from eqprop_analog.solvers.ngspice import TIME_LIMIT
 
 Array = np.ndarray
@@ -32,7 +34,7 @@ class Agreement:
     samples: int
     nodes: int
     beta: float
-    """Siemens."""
+    """Siemens; of a Hopfield network without unit."""
     statuses: dict[str, int]
     """ngspice's equilibria by status."""
     largest_difference: float
@@ -42,7 +44,7 @@ class Agreement:
     relative_difference: float
     """Largest |ΔV| over max(1 V, largest |V| of that circuit)."""
     largest_residual: float
-    """Of ngspice's voltages in the network's own equations, amperes."""
+    """Of ngspice's voltages in the network's own equations, amperes; of a Hopfield network volts."""
     gradient_difference: float
     """Largest over layers of |Δ dC/dθ| over the layer's largest |dC/dθ|."""
     same_predictions: bool
@@ -73,7 +75,7 @@ class Agreement:
 
 
 def compare(
-    network: ResistiveNetwork,
+    network: ResistiveNetwork | HopfieldNetwork,
     inputs: Float[Array, "batch inputs"],
     targets: Float[Array, "batch classes"],
     beta: float,
@@ -83,18 +85,24 @@ def compare(
 ) -> Agreement:
     """Solve ``inputs`` with both solvers, free and nudged towards ``targets`` (V) by ±``beta`` (S), and compare.
 
+    A Hopfield network is let go at 0 V in both: its energy has many minima, and where it begins decides which one it finds.
     Raises UserError where the network, the inputs or beta make no circuit, or an equilibrium fails its certificate.
     """
     network.validate()
     inputs = network.check_inputs(inputs)
-    nudges = [Nudge(targets, b, network.nudge_kind) for b in (beta, -beta)]
-    ngspice = NgspiceSolver(workers, form, time_limit)
+    ngspice: NgspiceSolver | HopfieldNgspiceSolver
+    if isinstance(network, HopfieldNetwork):
+        nudges = [Nudge(targets, b) for b in (beta, -beta)]
+        ngspice = HopfieldNgspiceSolver(workers, form, time_limit=time_limit)
+    else:
+        nudges = [Nudge(targets, b, network.nudge_kind) for b in (beta, -beta)]
+        ngspice = NgspiceSolver(workers, form, time_limit)
     try:
         ngspice.start()
         begin = time.perf_counter()
-        measured = ngspice.solve_phases(network, inputs, nudges)
+        measured = ngspice.solve_phases(network, inputs, nudges)  # type: ignore[arg-type]
         middle = time.perf_counter()
-        computed = SurrogateSolver().solve_phases(network.in_spice(), inputs, nudges)
+        computed = _computed(network, inputs, nudges)
         end = time.perf_counter()
     finally:
         ngspice.close()
@@ -117,9 +125,7 @@ def compare(
         median_difference=float(np.median(worst)),
         relative_difference=float((worst / scale).max()),
         largest_residual=float(max(phase.residual.max() for phase in measured)),
-        gradient_difference=_worst_layer(
-            contrast(network, inputs, computed[1], computed[2]), contrast(network, inputs, measured[1], measured[2])
-        ),
+        gradient_difference=_worst_layer(_gradient(network, inputs, computed), _gradient(network, inputs, measured)),
         same_predictions=bool(
             np.equal(*(predictions(network.readout(p[0].outputs)) for p in (computed, measured))).all()
         ),
@@ -130,10 +136,31 @@ def compare(
     )
 
 
+def _computed(
+    network: ResistiveNetwork | HopfieldNetwork,
+    inputs: Float[Array, "batch inputs"],
+    nudges: Sequence[Nudge],
+) -> tuple[Equilibrium, ...]:
+    if isinstance(network, HopfieldNetwork):
+        return surrogate(network).solve_phases(network, inputs, nudges)
+    return SurrogateSolver().solve_phases(network.in_spice(), inputs, nudges)
+
+
 def _stack(phases: tuple[Equilibrium, ...]) -> Float[Array, "phases batch nodes"]:
     return np.stack([np.concatenate(phase.voltages, axis=1) for phase in phases])
 
 
-def _worst_layer(one: Gradient, other: Gradient) -> float:
-    pairs = zip((*one.conductances, *one.biases), (*other.conductances, *other.biases), strict=True)
-    return max(float(np.abs(a - b).max() / max(np.abs(a).max(), np.finfo(float).tiny)) for a, b in pairs)
+def _gradient(
+    network: ResistiveNetwork | HopfieldNetwork, inputs: Float[Array, "batch inputs"], phases: Sequence[Equilibrium]
+) -> dict[str, Array]:
+    _, plus, minus = phases
+    if isinstance(network, HopfieldNetwork):
+        return contrast(network, inputs, plus, minus)
+    return contrast(network, inputs, plus, minus).arrays()
+
+
+def _worst_layer(one: dict[str, Array], other: dict[str, Array]) -> float:
+    return max(
+        float(np.abs(one[name] - other[name]).max() / max(np.abs(one[name]).max(), np.finfo(float).tiny))
+        for name in one
+    )

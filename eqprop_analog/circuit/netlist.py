@@ -30,12 +30,15 @@ TRANSIENT: dict[str, float] = {"reltol": 1e-7, "vntol": 1e-9, "itl4": 100}
 """Options that keep ``.tran`` within 1e-4 of full scale (trapezoidal rule, steps by truncation error)."""
 
 
-def static_netlist(circuit: Circuit) -> str:
-    """A netlist of one point that ``ngspice -b`` runs as it stands and that prints every output to 15 digits."""
+def static_netlist(circuit: Circuit, guess: Float[np.ndarray, " probes"] | None = None) -> str:
+    """A netlist of one point that ``ngspice -b`` runs as it stands and that prints every output to 15 digits.
+
+    ``guess`` (V) is where Newton's iteration begins (``.nodeset``).
+    """
     prints = [f"print v({net})" for net in circuit.outputs]
     # Without the quit, ngspice -b looks for .print lines, finds none, and exits with 1. A failed op leaves no vector.
     leave = ["if $?batchmode", f"  if length({circuit.outputs[-1]}) > 0", "    quit 0", "  end", "  quit 1", "end"]
-    return _text(circuit, [".control", "set numdgt=15", "op", *prints, *leave, ".endc"])
+    return _text(circuit, [*_nodeset(circuit, guess), ".control", "set numdgt=15", "op", *prints, *leave, ".endc"])
 
 
 def sweep_netlist(
@@ -47,16 +50,11 @@ def sweep_netlist(
 
     ``options`` override the simulator's; ``guess`` (V) is where Newton's iteration begins at the first point (``.nodeset``).
     """
-    nodeset = (
-        []
-        if guess is None
-        else [f".nodeset v({net})={v!r}" for net, v in zip(circuit.probes, guess.tolist(), strict=True)]
-    )
     saves = [f".save v({net})" for net in circuit.probes]
     sweep = [f"V{POINT} {POINT} 0 0", f".dc V{POINT} 0 {circuit.points - 1} 1"]
     if circuit.points > circuit.phases > 1:
         sweep.insert(0, f"B{SAMPLE} {SAMPLE} 0 V=floor((V({POINT})+0.5)/{circuit.phases})")
-    return _text(circuit, [*nodeset, *sweep, *saves], options)
+    return _text(circuit, [*_nodeset(circuit, guess), *sweep, *saves], options)
 
 
 def transient_netlist(
@@ -79,6 +77,12 @@ def transient_netlist(
     analysis = f".tran {float(max_step) / 1000!r} {float(end)!r} 0 {float(max_step)!r} uic"
     drive = [f"V{POINT} {POINT} 0 PWL({knots})", analysis]
     return _text(circuit, [*drive, *saves, *prints], {**TRANSIENT, "chgtol": float(charge)})
+
+
+def _nodeset(circuit: Circuit, guess: Float[np.ndarray, " probes"] | None) -> list[str]:
+    if guess is None:
+        return []
+    return [f".nodeset v({net})={v!r}" for net, v in zip(circuit.probes, guess.tolist(), strict=True)]
 
 
 def library(name: str) -> str:

@@ -4,18 +4,28 @@ import argparse
 import time
 from pathlib import Path
 
+import numpy as np
+
 from eqprop_analog.circuit import compile_network, static_netlist
+from eqprop_analog.circuit.hopfield import compile_hopfield
 from eqprop_analog.cli import console, options
 from eqprop_analog.errors import UserError
 from eqprop_analog.files import write_text
+from eqprop_analog.models import HopfieldEquations, HopfieldNetwork, ResistiveNetwork
 from eqprop_analog.nudging import Nudge
+from eqprop_analog.solvers.hopfield_ngspice import BEGIN_WITHIN, surrogate
 
 SUMMARY = "Write a network as a SPICE netlist that `ngspice -b FILE` runs as it stands."
 EXAMPLES = """\
 examples:
   every resistor of a 784x2-100-10 network:  --layers 784 100 10 --output mnist.cir
   a trained network, Norton form:            --network runs/demo/network.npz --form norton --output demo.cir
-  with a nudge of 0.1 uS towards output 0:   --layers 2 4 1 --phase nudged --beta 1e-7 --output nudged.cir"""
+  with a nudge of 0.1 uS towards output 0:   --layers 2 4 1 --phase nudged --beta 1e-7 --output nudged.cir
+  a Hopfield network, nudged by beta = 0.5:  --model hopfield --layers 3 3 2 --phase nudged --output hopfield.cir"""
+
+
+DIGITS = 6
+"""Of the voltages at which a Hopfield network begins."""
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -37,7 +47,10 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "--targets", type=Path, metavar="Y.npy", help="targets of the nudge, V (default: 1 V at output 0)"
     )
     parser.add_argument(
-        "--beta", type=float, metavar="SIEMENS", help="nudge conductance (default: a tenth of the safe bound)"
+        "--beta",
+        type=float,
+        metavar="SIEMENS",
+        help="nudge conductance (default: a tenth of the safe bound; of a Hopfield network without unit, 0.5)",
     )
     parser.add_argument("--output", type=Path, required=True, metavar="FILE.cir", help="the netlist")
 
@@ -52,12 +65,36 @@ def run(arguments: argparse.Namespace) -> None:
     if len(inputs) != 1 or len(targets) != 1:
         raise UserError(f"a netlist holds one sample, got {len(inputs)} inputs and {len(targets)} targets")
     begin = time.perf_counter()
-    nudge = None
-    if arguments.phase == "nudged":
-        nudge = options.injection(network, inputs, Nudge(targets, options.beta(arguments, network), network.nudge_kind))
-    text = static_netlist(compile_network(network, inputs, [nudge], arguments.form))
+    if isinstance(network, HopfieldNetwork):
+        text = _hopfield(arguments, network, inputs, targets)
+    else:
+        text = _resistive(arguments, network, inputs, targets)
     write_text(arguments.output, text)
     lines = text.count("\n")
     console.say(
         f"{arguments.output}: {lines} lines in {time.perf_counter() - begin:.2f} s; run it: ngspice -b {arguments.output}"
     )
+
+
+def _resistive(
+    arguments: argparse.Namespace, network: ResistiveNetwork, inputs: np.ndarray, targets: np.ndarray
+) -> str:
+    nudge = None
+    if arguments.phase == "nudged":
+        nudge = options.injection(network, inputs, Nudge(targets, options.beta(arguments, network), network.nudge_kind))
+    return static_netlist(compile_network(network, inputs, [nudge], arguments.form))
+
+
+def _hopfield(arguments: argparse.Namespace, network: HopfieldNetwork, inputs: np.ndarray, targets: np.ndarray) -> str:
+    """Newton's iteration begins where the circuit rests that is let go at 0 V; which minimum it finds is else left to it."""
+    inputs = network.check_inputs(inputs)
+    equations = HopfieldEquations.of(network, inputs)
+    nudge = None
+    if arguments.phase == "nudged":
+        nudge = Nudge(targets, options.beta(arguments, network))
+        equations = equations.nudged([nudge], None)
+    circuit = compile_hopfield(network, inputs, equations, arguments.form)
+    dynamics = surrogate(network, BEGIN_WITHIN)
+    free = dynamics.solve(network, inputs)
+    rest = free if nudge is None else dynamics.solve(network, inputs, nudge, free)
+    return static_netlist(circuit, np.concatenate(equations.forces(rest.voltages), axis=1)[0].round(DIGITS))

@@ -9,9 +9,11 @@ import numpy as np
 from jaxtyping import Float
 
 from eqprop_analog.circuit.resistive import Injection
+from eqprop_analog.devices.buffer import BUFFERS, buffer_from
 from eqprop_analog.errors import UserError
-from eqprop_analog.files import UNREADABLE, real, write_text
-from eqprop_analog.models import NodalEquations, ResistiveNetwork
+from eqprop_analog.files import UNREADABLE, arrays_of, real, write_text
+from eqprop_analog.models import HopfieldNetwork, NodalEquations, ResistiveNetwork
+from eqprop_analog.models.hopfield import FORMAT as HOPFIELD
 from eqprop_analog.nudging import Nudge
 from eqprop_analog.solvers import SurrogateSolver
 
@@ -33,22 +35,61 @@ def add_network(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--bias-row", type=float, metavar="VOLTS", help="one more row of crossbar 1 of fresh networks, at this voltage"
     )
+    group.add_argument(
+        "--model",
+        choices=["resistive", "hopfield"],
+        default="resistive",
+        help="what --layers makes: resistors and diodes, or leaky integrators and saturating buffers (default resistive)",
+    )
+    group.add_argument("--buffer", choices=list(BUFFERS), help="of fresh Hopfield networks (default hard-sigmoid)")
+    group.add_argument(
+        "--untied", action="store_true", help="give a fresh Hopfield network's way back weights of its own"
+    )
 
 
-def network(options: argparse.Namespace) -> ResistiveNetwork:
+HOPFIELD_BETA = 0.5
+"""Default of Hopfield networks, without unit."""
+RESISTIVE = ("amplifier_gain", "input_gain", "bias_row")
+"""Options of fresh resistive networks."""
+
+
+def network(options: argparse.Namespace) -> ResistiveNetwork | HopfieldNetwork:
     """The network asked for; UserError if it is asked for twice, differently, or not at all."""
-    names = ("amplifier_gain", "input_gain", "bias_row")
-    given = {name: getattr(options, name) for name in names if getattr(options, name) is not None}
+    resistive = {name: getattr(options, name) for name in RESISTIVE if getattr(options, name) is not None}
+    hopfield = {name: getattr(options, name) for name in ("buffer", "untied") if getattr(options, name)}
     if options.network is None:
         if options.layers is None:
             raise UserError("name the network: --layers 784 100 10, or --network FILE.npz")
-        return ResistiveNetwork.dense(options.layers, options.seed, **given)
-    loaded = ResistiveNetwork.load(options.network)
+        if options.model == "hopfield":
+            _refuse(resistive, "a Hopfield network has none of these")
+            return _fresh_hopfield(options)
+        _refuse(hopfield, "these are of --model hopfield")
+        return ResistiveNetwork.dense(options.layers, options.seed, **resistive)
+    _refuse(resistive | hopfield, f"{options.network} has its own")
+    loaded = (HopfieldNetwork if _is_hopfield(options.network) else ResistiveNetwork).load(options.network)
     if options.layers is not None and tuple(options.layers) != loaded.layers:
         raise UserError(f"--layers {options.layers} disagrees with {options.network}, which is {list(loaded.layers)}")
-    if given:
-        raise UserError(f"{options.network} has its own; leave out --{'/--'.join(given).replace('_', '-')}")
     return loaded
+
+
+def _refuse(given: dict[str, Any], why: str) -> None:
+    if given:
+        raise UserError(f"{why}; leave out --{'/--'.join(given).replace('_', '-')}")
+
+
+def _fresh_hopfield(options: argparse.Namespace) -> HopfieldNetwork:
+    """Drawn by "fan-in", which gives it biases, too: without them half of the nodes of a hard sigmoid rest at a corner."""
+    buffer = buffer_from({"law": options.buffer or "hard-sigmoid"})
+    return HopfieldNetwork.dense(options.layers, options.seed, buffer=buffer, untied=options.untied, initial="fan-in")
+
+
+def _is_hopfield(path: Path) -> bool:
+    """Whether it is such a network's file; what is wrong with any other file, the resistive network says."""
+    try:
+        with arrays_of(path) as file:
+            return bool(json.loads(str(file["description"]))["format"] == HOPFIELD)
+    except (UserError, TypeError, *UNREADABLE):
+        return False
 
 
 def array(
@@ -72,24 +113,28 @@ def array(
     return values
 
 
-def example_inputs(network: ResistiveNetwork, seed: int, samples: int) -> Float[Array, "samples inputs"]:
+def example_inputs(
+    network: ResistiveNetwork | HopfieldNetwork, seed: int, samples: int
+) -> Float[Array, "samples inputs"]:
     """Uniform inputs in [0, 1], reproducible."""
     return np.random.default_rng(seed).uniform(0, 1, (samples, network.layers[0]))
 
 
-def example_targets(network: ResistiveNetwork, samples: int) -> Float[Array, "samples classes"]:
+def example_targets(network: ResistiveNetwork | HopfieldNetwork, samples: int) -> Float[Array, "samples classes"]:
     """1 V at one read-out after the other, 0 V at the rest."""
     return np.eye(network.classes)[np.arange(samples) % network.classes]
 
 
-def beta(options: argparse.Namespace, network: ResistiveNetwork) -> float:
-    """--beta, or a tenth of what certainly keeps the circuit definite."""
-    if options.beta is None:
-        NodalEquations.of(network, np.zeros((1, network.layers[0])))  # a node that nothing drives is named here
-        return 0.1 * network.stiffness_bound()
-    if not np.isfinite(options.beta) or options.beta == 0:
-        raise UserError(f"--beta: expected siemens, finite and not 0, got {options.beta}")
-    return float(options.beta)
+def beta(options: argparse.Namespace, network: ResistiveNetwork | HopfieldNetwork) -> float:
+    """--beta, or a tenth of what certainly keeps the circuit definite; of a Hopfield network HOPFIELD_BETA."""
+    if options.beta is not None:
+        if not np.isfinite(options.beta) or options.beta == 0:
+            raise UserError(f"--beta: expected siemens, finite and not 0, got {options.beta}")
+        return float(options.beta)
+    if isinstance(network, HopfieldNetwork):
+        return HOPFIELD_BETA
+    NodalEquations.of(network, np.zeros((1, network.layers[0])))  # a node that nothing drives is named here
+    return 0.1 * network.stiffness_bound()
 
 
 def injection(network: ResistiveNetwork, inputs: Float[Array, "batch inputs"], nudge: Nudge) -> Injection:

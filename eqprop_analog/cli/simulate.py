@@ -10,7 +10,7 @@ from eqprop_analog import data
 from eqprop_analog.cli import console, options
 from eqprop_analog.equilibrium import Equilibrium
 from eqprop_analog.errors import UserError
-from eqprop_analog.models import ResistiveNetwork
+from eqprop_analog.models import HopfieldNetwork, ResistiveNetwork
 from eqprop_analog.run import one_hot, require_fit, versions
 from eqprop_analog.solvers.ngspice import TIME_LIMIT
 from eqprop_analog.verification import LARGEST_DIFFERENCE, LARGEST_GRADIENT_DIFFERENCE, Agreement, compare
@@ -20,7 +20,8 @@ EXAMPLES = """\
 examples:
   a fresh 4-6-2 network on five example inputs:  --layers 4 6 2
   audit a trained network, every resistor:       --network runs/demo/network.npz --dataset mnist --samples 20 --form flat
-  your own inputs and targets, figures as JSON:  --network net.npz --inputs x.npy --targets y.npy --beta 1e-7 --json out.json"""
+  your own inputs and targets, figures as JSON:  --network net.npz --inputs x.npy --targets y.npy --beta 1e-7 --json out.json
+  a fresh Hopfield network, its states in volts: --model hopfield --layers 6 5 3"""
 EXAMPLES_SHOWN = 5
 
 
@@ -36,7 +37,10 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--dataset", choices=["mnist", "fashion-mnist"], help="take test images for inputs and targets")
     parser.add_argument("--samples", type=int, default=20, metavar="N", help="how many of --dataset (default 20)")
     parser.add_argument(
-        "--beta", type=float, metavar="SIEMENS", help="nudge conductance (default: a tenth of the safe bound)"
+        "--beta",
+        type=float,
+        metavar="SIEMENS",
+        help="nudge conductance (default: a tenth of the safe bound; of a Hopfield network without unit, 0.5)",
     )
     parser.add_argument(
         "--form",
@@ -68,11 +72,11 @@ def run(arguments: argparse.Namespace) -> None:
         ["", *(f"sample {sample}" for sample in shown)],
         [[f"o_{k} (V)", *(f"{free.outputs[sample, k]:.6f}" for sample in shown)] for k in range(network.layers[-1])],
         [
-            ["KCL residual (A)", *(f"{free.residual[sample]:.1e}" for sample in shown)],
+            [f"KCL residual ({_unit(network)})", *(f"{free.residual[sample]:.1e}" for sample in shown)],
             ["status", *(free.status[sample].name for sample in shown)],
         ],
     )
-    console.table("ngspice against the surrogate", ["figure", "value"], agreement_rows(result))
+    console.table("ngspice against the surrogate", ["figure", "value"], agreement_rows(result, _unit(network)))
     figures: dict[str, Any] = {"layers": network.layers, "agreement": result.figures(), "versions": versions()}
     figures["phases"] = {
         name: _phase(network, phase) for name, phase in zip(("free", "plus", "minus"), result.phases, strict=True)
@@ -80,7 +84,14 @@ def run(arguments: argparse.Namespace) -> None:
     options.write_json(arguments.json, figures)
 
 
-def _samples(arguments: argparse.Namespace, network: ResistiveNetwork) -> tuple[np.ndarray, np.ndarray]:
+def _unit(network: ResistiveNetwork | HopfieldNetwork) -> str:
+    """Of a residual: a node's surplus current, or that over the node's conductance."""
+    return "V" if isinstance(network, HopfieldNetwork) else "A"
+
+
+def _samples(
+    arguments: argparse.Namespace, network: ResistiveNetwork | HopfieldNetwork
+) -> tuple[np.ndarray, np.ndarray]:
     """Inputs (samples, inputs) and targets (samples, outputs; volts): from files, test images, or examples."""
     sizes = network.layers
     if arguments.dataset is None:
@@ -103,14 +114,14 @@ def _samples(arguments: argparse.Namespace, network: ResistiveNetwork) -> tuple[
     return images.astype(float), one_hot(labels, network.classes)
 
 
-def agreement_rows(result: Agreement) -> list[list[str]]:
+def agreement_rows(result: Agreement, residual_unit: str = "A") -> list[list[str]]:
     """The figures of a comparison, a row each, with units."""
     return [
         ["compared", f"{result.form} form, {result.samples} samples x 3 phases x {result.nodes} nodes"],
-        ["nudge ±β (S)", f"{result.beta:.3g}"],
+        ["nudge ±β" + (" (S)" if residual_unit == "A" else ""), f"{result.beta:.3g}"],
         ["largest |ΔV| (V)", f"{result.largest_difference:.1e}"],
         ["median of the largest |ΔV| (V)", f"{result.median_difference:.1e}"],
-        ["largest KCL residual (A)", f"{result.largest_residual:.1e}"],
+        [f"largest KCL residual ({residual_unit})", f"{result.largest_residual:.1e}"],
         ["gradients, |Δ|/layer's largest", f"{result.gradient_difference:.1e}"],
         ["same predictions", "yes" if result.same_predictions else "NO"],
         [
@@ -122,7 +133,7 @@ def agreement_rows(result: Agreement) -> list[list[str]]:
     ]
 
 
-def _phase(network: ResistiveNetwork, phase: Equilibrium) -> dict[str, Any]:
+def _phase(network: ResistiveNetwork | HopfieldNetwork, phase: Equilibrium) -> dict[str, Any]:
     return {
         "voltages": {
             "o" if layer == network.depth else f"h{layer}": v.tolist()

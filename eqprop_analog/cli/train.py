@@ -7,14 +7,15 @@ from typing import Any
 from eqprop_analog import data
 from eqprop_analog.cli import console, options
 from eqprop_analog.cli.simulate import agreement_rows
-from eqprop_analog.config import DEFAULT_PRESETS, TrainConfig, presets, resolve
+from eqprop_analog.config import DEFAULT_PRESETS, ResistiveConfig, TrainConfig, presets, resolve
 from eqprop_analog.errors import UserError
 from eqprop_analog.files import require_writable
+from eqprop_analog.models import ResistiveNetwork
 from eqprop_analog.run import Run, add_agreement, one_hot, train
 from eqprop_analog.solvers import libngspice
 from eqprop_analog.verification import Agreement, compare
 
-SUMMARY = "Train on MNIST or Fashion-MNIST by equilibrium propagation, with the surrogate or in ngspice itself."
+SUMMARY = "Train on images by equilibrium propagation: a resistive network, with the surrogate or in ngspice; or a Hopfield one."
 EXAMPLES = f"""\
 presets: {", ".join(presets())} (or a .toml file: a run's own config.toml repeats it)
 
@@ -42,15 +43,18 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     settings.add_argument("--layers", type=int, nargs="+", metavar="N", help="inputs, hidden layers ..., outputs")
     settings.add_argument("--solver", choices=["surrogate", "ngspice"], help="what finds every equilibrium")
     settings.add_argument(
-        "--method", choices=["equilibrium-propagation", "implicit"], help="finite nudges, or the exact gradient"
+        "--method",
+        choices=["equilibrium-propagation", "implicit", "bptt"],
+        help="finite nudges; or a resistive network's exact gradient, a Hopfield network's back through time",
     )
-    settings.add_argument("--dataset", choices=["mnist", "fashion-mnist"], help="what to train on")
+    settings.add_argument("--dataset", choices=list(data.SHAPES), help="what to train on")
     settings.add_argument("--epochs", type=int, metavar="N", help="passes over the training images")
     settings.add_argument("--batch-size", type=int, metavar="N", help="images an update")
     settings.add_argument("--limit", type=int, metavar="N", help="train on N random images an epoch")
     settings.add_argument("--seed", type=int, metavar="N", help="of conductances and of the order of images")
     settings.add_argument("--workers", type=int, metavar="N", help="ngspice processes")
     settings.add_argument("--on-failure", choices=["stop", "skip"], help="at a sample without a certified equilibrium")
+    settings.add_argument("--device", choices=["cpu", "cuda"], help="cuda: truncated phases on a GPU, by PyTorch")
     settings.add_argument("--threads", type=int, metavar="N", help="BLAS threads")
     settings.add_argument(
         "--validation",
@@ -59,7 +63,10 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         help="hold out the last 10,000 training images to choose settings on",
     )
     parser.add_argument(
-        "--data-dir", type=Path, metavar="DIR", help="folder with the four IDX files (default: cache, then download)"
+        "--data-dir",
+        type=Path,
+        metavar="DIR",
+        help=f"folder with the four IDX files, or {data.CIFAR_ARCHIVE} (default: cache, then download)",
     )
     parser.add_argument("--output", type=Path, metavar="DIR", help="run folder (default runs/PRESET-SEED)")
     parser.add_argument("--resume", action="store_true", help="go on from the run folder's checkpoint")
@@ -76,6 +83,7 @@ SETTINGS = (
     "limit",
     "seed",
     "workers",
+    "device",
     "threads",
     "on_failure",
     "validation",
@@ -108,26 +116,37 @@ def train_and_verify(
     """The run and, where ngspice is installed, its comparison with the circuit: 20 images Norton, one flat."""
     config.network()
     dataset = data.load(config.dataset, data_dir)
-    console.say(f"training {'-'.join(map(str, config.layers))} on {config.dataset} with {config.solver}, into {folder}")
+    sizes = "-".join(map(str, config.sizes))
+    console.say(f"training {sizes} on {config.dataset} {config.method_in_words}, into {folder}")
     finished = train(config, dataset, folder, resume, console.stage)
+    if isinstance(config, ResistiveConfig) and isinstance(finished.network, ResistiveNetwork):
+        return finished, _verified(config, finished, finished.network, dataset)
+    return finished, []
+
+
+def _verified(
+    config: ResistiveConfig, finished: Run, network: ResistiveNetwork, dataset: data.Dataset
+) -> list[Agreement]:
     try:
         libngspice.library_path()
     except UserError as error:
         console.say(f"not verified in ngspice: {error}")
-        return finished, []
-    if sum(matrix.size for matrix in finished.network.conductances[1:]) > NORTON_LIMIT:
+        return []
+    if sum(matrix.size for matrix in network.conductances[1:]) > NORTON_LIMIT:
         console.say("not verified in ngspice: more conductances between nodes than it solves in hours")
-        return finished, []
+        return []
     images = dataset.test_images[:VERIFIED_IMAGES].astype(float)
     targets = one_hot(dataset.test_labels[:VERIFIED_IMAGES], config.classes)
-    beta = config.beta if config.kind == "conductance" else 0.1 * finished.network.stiffness_bound()
-    console.say(f"verifying {folder / 'network.npz'} in ngspice: {VERIFIED_IMAGES} test images, free and nudged")
-    agreements = [compare(finished.network, images, targets, beta, "norton", config.workers)]
-    if sum(matrix.size for matrix in finished.network.conductances) <= FLAT_LIMIT:
+    beta = config.beta if config.kind == "conductance" else 0.1 * network.stiffness_bound()
+    console.say(
+        f"verifying {finished.folder / 'network.npz'} in ngspice: {VERIFIED_IMAGES} test images, free and nudged"
+    )
+    agreements = [compare(network, images, targets, beta, "norton", config.workers)]
+    if sum(matrix.size for matrix in network.conductances) <= FLAT_LIMIT:
         console.say("verifying one image in the flat form, every resistor (up to half a minute)")
-        agreements.append(compare(finished.network, images[:1], targets[:1], beta, "flat"))
+        agreements.append(compare(network, images[:1], targets[:1], beta, "flat"))
     add_agreement(finished, agreements)
-    return finished, agreements
+    return agreements
 
 
 def report(finished: Run, agreements: list[Agreement]) -> None:
@@ -141,9 +160,9 @@ def report(finished: Run, agreements: list[Agreement]) -> None:
         ["peak memory (MiB)", f"{metrics['peak_memory_bytes'] / 2**20:,.0f}"],
         ["equilibria by status", ", ".join(f"{name} {count:,}" for name, count in metrics["statuses"].items())],
     ]
+    resistive = isinstance(finished.network, ResistiveNetwork)
+    title = f"{finished.folder}: the trained network" + (", and ngspice against the surrogate" if resistive else "")
     sections = [rows, *(agreement_rows(result) for result in agreements)]
-    console.table(
-        f"{finished.folder}: the trained network, and ngspice against the surrogate", ["figure", "value"], *sections
-    )
+    console.table(title, ["figure", "value"], *sections)
     files = ", ".join(sorted(path.name for path in finished.folder.iterdir() if not path.name.startswith(".")))
     console.say(f"in {finished.folder}: {files}")

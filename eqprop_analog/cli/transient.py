@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 
 from eqprop_analog.circuit.resistive import nodes
-from eqprop_analog.cli import console, options
+from eqprop_analog.cli import console, hopfield_transient, options
 from eqprop_analog.energy import Power
 from eqprop_analog.files import replacing, write_text
-from eqprop_analog.models import ResistiveNetwork
+from eqprop_analog.models import HopfieldNetwork, ResistiveNetwork
 from eqprop_analog.nudging import Nudge
 from eqprop_analog.plotting import waveforms
 from eqprop_analog.run import versions
@@ -21,6 +21,7 @@ EXAMPLES = """\
 examples:
   a fresh 4-6-2 network, 1 pF at every node:      --layers 4 6 2
   a trained one, 0.2 pF hidden and 5 pF outputs:  --network net.npz --inputs x.npy --targets y.npy --capacitance 2e-13 5e-12
+  a Hopfield network beside its equations:        --model hopfield --buffer sigmoid --layers 6 8 8 8 4
 
 At t = 0 every node is at 0 V and the inputs switch on. Each phase lasts 20 of the slowest time constants."""
 
@@ -31,7 +32,10 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--inputs", type=Path, metavar="X.npy", help="one sample (default: uniform from --seed)")
     parser.add_argument("--targets", type=Path, metavar="Y.npy", help="its targets, V (default: 1 V at output 0)")
     parser.add_argument(
-        "--beta", type=float, metavar="SIEMENS", help="nudge conductance (default: a tenth of the safe bound)"
+        "--beta",
+        type=float,
+        metavar="SIEMENS",
+        help="nudge conductance (default: a tenth of the safe bound; of a Hopfield network without unit, 0.5)",
     )
     parser.add_argument(
         "--capacitance",
@@ -39,7 +43,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         default=[1e-12],
         metavar="FARADS",
-        help="of every node, or one a layer (default 1e-12)",
+        help="of every node, or one a layer (default 1e-12); a Hopfield network's nodes have all the same",
     )
     parser.add_argument(
         "--output", type=Path, default=Path("runs/transient"), metavar="DIR", help="default runs/transient"
@@ -54,6 +58,9 @@ def run(arguments: argparse.Namespace) -> None:
         arguments.inputs, "inputs", network.layers[0], options.example_inputs(network, arguments.seed, 1)
     )
     targets = options.array(arguments.targets, "targets", network.classes, options.example_targets(network, 1))
+    if isinstance(network, HopfieldNetwork):
+        hopfield_transient.run(arguments, network, inputs, targets)
+        return
     capacitance = arguments.capacitance if len(arguments.capacitance) > 1 else arguments.capacitance[0]
     result = settle(network, inputs, Nudge(targets, options.beta(arguments, network), network.nudge_kind), capacitance)
     console.table(

@@ -5,6 +5,7 @@ from typing import Protocol
 
 import numpy as np
 from jaxtyping import Float
+from scipy.special import logit
 
 from eqprop_analog.devices.law import require_positive
 
@@ -14,12 +15,30 @@ Array = np.ndarray
 class Buffer(Protocol):
     """s = ρ(u), nondecreasing, with values in [0, 1]: the output of a node at voltage u, volts; arrays keep their dtype."""
 
-    def output(self, u: Float[Array, "..."]) -> Float[Array, "..."]:
-        """ρ(u), volts."""
+    @property
+    def gain(self) -> float:
+        """The steepest slope."""
+        ...
+
+    @property
+    def span(self) -> tuple[float, float]:
+        """Inputs between which ρ rises, volts."""
+        ...
+
+    def output(self, u: Float[Array, "..."], out: Float[Array, "..."] | None = None) -> Float[Array, "..."]:
+        """ρ(u), volts, written into ``out`` if given."""
+        ...
+
+    def inverse(self, s: Float[Array, "..."]) -> Float[Array, "..."]:
+        """ρ⁻¹(s), volts; at 0 and 1 an end of the span."""
         ...
 
     def slope(self, u: Float[Array, "..."]) -> Float[Array, "..."]:
         """ρ′(u), dimensionless."""
+        ...
+
+    def rise(self, s: Float[Array, "..."]) -> Float[Array, "..."]:
+        """ρ′ within the span, where the output is s (at an end of the span from inside), dimensionless."""
         ...
 
     def potential(self, s: Float[Array, "..."]) -> Float[Array, "..."]:
@@ -41,14 +60,30 @@ class HardSigmoid:
 
     gain: float = 1.0
 
-    def output(self, u: Float[Array, "..."]) -> Float[Array, "..."]:
-        """ρ(u), volts."""
-        return np.clip(u if self.gain == 1 else u.dtype.type(self.gain) * u, 0, 1)
+    @property
+    def span(self) -> tuple[float, float]:
+        """From corner to corner, volts."""
+        return 0.0, 1 / self.gain
+
+    def output(self, u: Float[Array, "..."], out: Float[Array, "..."] | None = None) -> Float[Array, "..."]:
+        """ρ(u), volts, written into ``out`` if given."""
+        if self.gain == 1:
+            return u.clip(0, 1, out=out)
+        scaled = np.multiply(u, u.dtype.type(self.gain), out=out)
+        return scaled.clip(0, 1, out=scaled)
+
+    def inverse(self, s: Float[Array, "..."]) -> Float[Array, "..."]:
+        """ρ⁻¹(s), volts; at 0 and 1 a corner."""
+        return s / s.dtype.type(self.gain)
 
     def slope(self, u: Float[Array, "..."]) -> Float[Array, "..."]:
         """ρ′(u): the gain strictly between the two corners, else 0."""
         scaled = self.gain * u
         return np.where((scaled > 0) & (scaled < 1), self.gain, 0).astype(u.dtype)
+
+    def rise(self, s: Float[Array, "..."]) -> Float[Array, "..."]:
+        """The gain."""
+        return np.asarray(self.gain, s.dtype)
 
     def potential(self, s: Float[Array, "..."]) -> Float[Array, "..."]:
         """s²/2·gain, volts squared."""
@@ -73,15 +108,32 @@ class Sigmoid:
 
     gain: float = 1.0
 
-    def output(self, u: Float[Array, "..."]) -> Float[Array, "..."]:
-        """ρ(u), volts; by the hyperbolic tangent, which never overflows."""
+    @property
+    def span(self) -> tuple[float, float]:
+        """Everywhere."""
+        return -np.inf, np.inf
+
+    def output(self, u: Float[Array, "..."], out: Float[Array, "..."] | None = None) -> Float[Array, "..."]:
+        """ρ(u), volts, written into ``out`` if given; by the hyperbolic tangent, which never overflows."""
         half = u.dtype.type(0.5)
-        return half + half * np.tanh(u.dtype.type(2 * self.gain) * (u - half))
+        s = np.subtract(u, half, out=np.empty_like(u) if out is None else out)
+        s *= u.dtype.type(2 * self.gain)
+        np.tanh(s, out=s)
+        s *= half
+        s += half
+        return s
+
+    def inverse(self, s: Float[Array, "..."]) -> Float[Array, "..."]:
+        """½ + ln(s/(1 - s))/4·gain, volts; at 0 and 1 infinite."""
+        return s.dtype.type(0.5) + logit(s) / s.dtype.type(4 * self.gain)
 
     def slope(self, u: Float[Array, "..."]) -> Float[Array, "..."]:
         """ρ′(u) = 4·gain·s·(1 - s)."""
-        s = self.output(u)
-        return u.dtype.type(4 * self.gain) * s * (1 - s)
+        return self.rise(self.output(u))
+
+    def rise(self, s: Float[Array, "..."]) -> Float[Array, "..."]:
+        """4·gain·s·(1 - s)."""
+        return s.dtype.type(4 * self.gain) * s * (1 - s)
 
     def potential(self, s: Float[Array, "..."]) -> Float[Array, "..."]:
         """s/2 + (s ln s + (1 - s) ln(1 - s))/4·gain, volts squared."""

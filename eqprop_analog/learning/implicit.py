@@ -5,8 +5,7 @@ from jaxtyping import Float
 from numpy.typing import ArrayLike
 
 from eqprop_analog.equilibrium import Equilibrium
-from eqprop_analog.learning.contrast import Gradient, drop_gradient
-from eqprop_analog.models import NodalEquations, ResistiveNetwork
+from eqprop_analog.models import Gradient, NodalEquations, ResistiveNetwork
 from eqprop_analog.nudging import Cost, cost_slope
 from eqprop_analog.solvers.newton import newton_step
 
@@ -29,4 +28,4 @@ def implicit_gradient(
     current = [np.zeros_like(v) for v in free.voltages]
     read = network.readout(free.outputs)
     current[-1] = -network.along_readout(cost_slope(cost, read, np.broadcast_to(target, read.shape)))
-    return drop_gradient(network, batch, free.voltages, newton_step(equations, free.voltages, tuple(current)))
+    return network.drop_gradient(batch, free.voltages, newton_step(equations, free.voltages, tuple(current)))

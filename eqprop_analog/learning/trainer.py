@@ -3,28 +3,32 @@
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Any, Generic, Literal, Protocol, TypeVar
 
 import numpy as np
 from jaxtyping import Float, Int
 
 from eqprop_analog.equilibrium import Equilibrium
 from eqprop_analog.errors import UserError
-from eqprop_analog.learning.contrast import contrast
-from eqprop_analog.learning.update import Rates, descend
-from eqprop_analog.models import ResistiveNetwork
+from eqprop_analog.learning.local import Signal, learning_signal
+from eqprop_analog.learning.persistent import PersistentStates
+from eqprop_analog.learning.update import LearningRates, Momentum, Parameters, descend
+from eqprop_analog.models import HopfieldNetwork, ResistiveNetwork
 from eqprop_analog.nudging import Cost, Kind, Nudge
 
 Array = np.ndarray
+N = TypeVar("N", ResistiveNetwork, HopfieldNetwork)
+N_contra = TypeVar("N_contra", bound=ResistiveNetwork | HopfieldNetwork, contravariant=True)
+Nudging = Literal["centred", "one-sided", "random-sign"]
 Progress = Callable[[int, float], None]
 """Called after every batch with the samples done and the error so far, a fraction."""
 
 
-class PhaseSolver(Protocol):
-    """What the trainer needs of a solver."""
+class PhaseSolver(Protocol[N_contra]):
+    """What the trainer needs of a solver; Hopfield networks' solvers also take the free phase's start."""
 
     def solve_phases(
-        self, network: ResistiveNetwork, inputs: Float[Array, "batch inputs"], nudges: Sequence[Nudge]
+        self, network: N_contra, inputs: Float[Array, "batch inputs"], nudges: Sequence[Nudge]
     ) -> tuple[Equilibrium, ...]:
         """The free equilibrium, then one for each nudge."""
         ...
@@ -34,16 +38,23 @@ class PhaseSolver(Protocol):
 class Rule:
     """How phases become an update."""
 
-    rates: Rates
+    rates: LearningRates
     beta: float
-    """Siemens for squared error, amperes for cross-entropy."""
-    nudging: Literal["centred", "one-sided"] = "centred"
+    """Siemens for squared error, amperes for cross-entropy; of a Hopfield network dimensionless."""
+    nudging: Nudging = "centred"
+    """"random-sign" (Scellier & Bengio 2017): one-sided, with the sign of β drawn anew for every batch."""
     kind: Kind = "conductance"
     cost: Cost = "squared-error"
+    signal: Signal = "contrast"
+    """What untied weights learn from: see learning.local."""
 
-    def nudges(self, targets: Float[Array, "batch outputs"]) -> list[Nudge]:
-        """The nudged phases of a batch."""
-        betas = (self.beta, -self.beta) if self.nudging == "centred" else (self.beta,)
+    def nudges(self, targets: Float[Array, "batch outputs"], random: np.random.Generator | None = None) -> list[Nudge]:
+        """The nudged phases of a batch; ``random`` draws signs. Raises UserError where it is needed and missing."""
+        betas = {"centred": (self.beta, -self.beta), "one-sided": (self.beta,)}.get(self.nudging)
+        if betas is None:
+            if random is None:
+                raise UserError("nudging: random signs need a random generator")
+            betas = (self.beta if random.random() < 0.5 else -self.beta,)
         return [Nudge(targets, beta, self.kind, self.cost) for beta in betas]
 
 
@@ -61,9 +72,12 @@ class Learner(Protocol):
     """What a pass over data needs: something that learns from a batch."""
 
     def learn(
-        self, inputs: Float[Array, "batch inputs"], targets: Float[Array, "batch outputs"]
+        self, inputs: Float[Array, "batch inputs"], targets: Float[Array, "batch outputs"], *examples: Any
     ) -> tuple[int, Counter[str]]:
-        """One update of the network, in place; the wrong predictions of its free phases, and all phases by status."""
+        """One update of the network, in place; the wrong predictions of its free phases, and all phases by status.
+
+        ``examples``, where a batch has them, are the samples' indices in the data set.
+        """
         ...
 
 
@@ -72,27 +86,35 @@ class PhaseError(UserError):
 
 
 @dataclass(frozen=True)
-class PhaseLearner:
+class PhaseLearner(Generic[N]):
     """Phases from any solver, their contrast, one step of descent.
 
     An equilibrium that neither converged nor was truncated on purpose raises PhaseError before the update; with
     ``skip_failures`` its sample is left out of the update instead, and counts as wrong.
     """
 
-    network: ResistiveNetwork
-    solver: PhaseSolver
+    network: N
+    solver: PhaseSolver[N]
     rule: Rule
     skip_failures: bool = False
+    momentum: Momentum | None = None
+    random: np.random.Generator | None = None
+    """Draws the signs of random-sign nudging."""
+    persistent: PersistentStates | None = None
+    """Where the free phases begin and end; needs a solver of Hopfield networks and the examples' indices."""
 
     def learn(
-        self, inputs: Float[Array, "batch inputs"], targets: Float[Array, "batch outputs"]
+        self,
+        inputs: Float[Array, "batch inputs"],
+        targets: Float[Array, "batch outputs"],
+        examples: Int[Array, " batch"] | None = None,
     ) -> tuple[int, Counter[str]]:
         """One update from one batch; see Learner."""
         with np.errstate(all="ignore"):  # an equilibrium that overflows says so by its status
-            phases = self.solver.solve_phases(self.network, inputs, self.rule.nudges(targets))
+            phases = self._phases(inputs, targets, examples)
         statuses: Counter[str] = Counter()
         for phase in phases:
-            _count(phase if self.skip_failures else required(phase), statuses)
+            count_statuses(phase if self.skip_failures else required(phase), statuses)
         good = np.all([phase.good for phase in phases], axis=0)
         if good.all():
             return self._update(inputs, targets, phases), statuses
@@ -101,6 +123,20 @@ class PhaseLearner:
             wrong += self._update(inputs[good], targets[good], [phase.select(good) for phase in phases])
         return wrong, statuses
 
+    def _phases(
+        self,
+        inputs: Float[Array, "batch inputs"],
+        targets: Float[Array, "batch outputs"],
+        examples: Int[Array, " batch"] | None,
+    ) -> Sequence[Equilibrium]:
+        nudges = self.rule.nudges(targets, self.random)
+        if self.persistent is None:
+            return self.solver.solve_phases(self.network, inputs, nudges)
+        start = self.persistent.start(examples)
+        phases = self.solver.solve_phases(self.network, inputs, nudges, start)  # type: ignore[call-arg]
+        self.persistent.keep(examples, phases[0])
+        return phases
+
     def _update(
         self,
         inputs: Float[Array, "batch inputs"],
@@ -108,26 +144,26 @@ class PhaseLearner:
         phases: Sequence[Equilibrium],
     ) -> int:
         free, plus, *minus = phases
-        gradient = contrast(self.network, inputs, plus, minus[0] if minus else free)
-        descend(self.network, gradient, self.rule.rates)
+        gradient = learning_signal(self.rule.signal, self.network, inputs, plus, minus[0] if minus else free)
+        descend(self.network, gradient, self.rule.rates, self.momentum)
         return mistakes(self.network.readout(free.outputs), targets)
 
 
 def train_pass(
     learner: Learner,
-    batches: Iterable[tuple[Float[Array, "batch inputs"], Float[Array, "batch outputs"]]],
+    batches: Iterable[tuple[Array, ...]],
     progress: Progress = lambda _done, _error: None,
 ) -> Pass:
-    """One update for every (inputs, targets) batch; targets in volts, one output a class.
+    """One update for every batch: inputs, targets in volts, one output a class, and the examples' indices where they are needed.
 
     The error is that of the free phases before each update. Raises UserError for a batch that the learner refuses.
     """
     done = wrong = 0
     statuses: Counter[str] = Counter()
-    for inputs, targets in batches:
-        done += len(inputs)
+    for batch in batches:
+        done += len(batch[0])
         try:
-            mistaken, found = learner.learn(inputs, targets)
+            mistaken, found = learner.learn(*batch)
         except PhaseError as error:
             raise UserError(f"after {done} images: {error}; if training diverged, use smaller rates") from error
         wrong += mistaken
@@ -137,8 +173,8 @@ def train_pass(
 
 
 def train_epoch(
-    network: ResistiveNetwork,
-    solver: PhaseSolver,
+    network: N,
+    solver: PhaseSolver[N],
     rule: Rule,
     batches: Iterable[tuple[Float[Array, "batch inputs"], Float[Array, "batch outputs"]]],
     *,
@@ -150,15 +186,15 @@ def train_epoch(
     return result
 
 
-def require_finite(network: ResistiveNetwork) -> None:
+def require_finite(network: Parameters) -> None:
     """Raise UserError if training has diverged."""
     if not all(np.isfinite(values).all() for values in network.arrays().values()):
-        raise UserError("training diverged: a conductance or bias is no longer finite; use smaller rates")
+        raise UserError("training diverged: a parameter is no longer finite; use smaller rates")
 
 
 def evaluate(
-    network: ResistiveNetwork,
-    solve: Callable[[ResistiveNetwork, Float[Array, "batch inputs"]], Equilibrium],
+    network: N,
+    solve: Callable[[N, Float[Array, "batch inputs"]], Equilibrium],
     images: Float[Array, "samples inputs"],
     labels: Int[Array, " samples"],
     chunk: int = 1000,
@@ -170,7 +206,7 @@ def evaluate(
     for begin in range(0, len(images), chunk):
         part = slice(begin, begin + chunk)
         free = solve(network, images[part])
-        _count(free, statuses)
+        count_statuses(free, statuses)
         wrong += int((~free.good | (predictions(network.readout(free.outputs)) != labels[part])).sum())
         progress(min(begin + chunk, len(images)), wrong / min(begin + chunk, len(images)))
     return Pass(wrong / max(len(images), 1), statuses)
@@ -184,7 +220,8 @@ def required(phase: Equilibrium) -> Equilibrium:
         raise PhaseError(str(error)) from error
 
 
-def _count(phase: Equilibrium, statuses: Counter[str]) -> None:
+def count_statuses(phase: Equilibrium, statuses: Counter[str]) -> None:
+    """Add the phase's samples to ``statuses``, by name."""
     for status in set(phase.status.tolist()):
         statuses[status.name] += int((phase.status == status).sum())
 

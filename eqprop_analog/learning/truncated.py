@@ -156,6 +156,6 @@ class TruncatedLearner:
         self._kernels.descend(
             batch.mean,
             batch.slope,
-            [weight * rate for weight, rate in zip(weights, rates.conductances, strict=True)],
-            [weight * rate for weight, rate in zip(weights, rates.biases, strict=True)],
+            [weight * rates.of(f"conductance_{l}") for l, weight in enumerate(weights, start=1)],
+            [weight * rates.of(f"bias_{l}") for l, weight in enumerate(weights, start=1)],
         )

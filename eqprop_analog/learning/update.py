@@ -1,16 +1,42 @@
-"""The update of conductances and bias currents from a gradient."""
+"""The update of a network's parameters from a gradient."""
 
 from dataclasses import dataclass
+from typing import Protocol, Self
 
 import numpy as np
 
-from eqprop_analog.learning.contrast import Gradient
-from eqprop_analog.models import ResistiveNetwork
+from eqprop_analog.models import Gradient
+
+Array = np.ndarray
+
+
+class Parameters(Protocol):
+    """What the update needs of a network."""
+
+    def arrays(self) -> dict[str, Array]:
+        """Every parameter by name."""
+        ...
+
+    def confine(self) -> None:
+        """Bring every parameter to where the network allows it, in place."""
+        ...
+
+
+class LearningRates(Protocol):
+    """One rate a parameter."""
+
+    def scaled(self, factor: float) -> Self:
+        """All rates times ``factor``."""
+        ...
+
+    def of(self, name: str) -> float:
+        """That of the parameter of this name."""
+        ...
 
 
 @dataclass(frozen=True)
 class Rates:
-    """Learning rates of each layer."""
+    """Learning rates of each layer of a resistive network."""
 
     conductances: tuple[float, ...]
     """η_G, S²/V²."""
@@ -21,13 +47,64 @@ class Rates:
         """All rates times ``factor``."""
         return Rates(tuple(factor * rate for rate in self.conductances), tuple(factor * rate for rate in self.biases))
 
+    def of(self, name: str) -> float:
+        """That of ``conductance_<l>`` or ``bias_<l>``."""
+        kind, _, layer = name.partition("_")
+        return (self.conductances if kind == "conductance" else self.biases)[int(layer) - 1]
 
-def descend(network: ResistiveNetwork, gradient: Gradient, rates: Rates) -> None:
-    """G ← clip(G - η_G dC/dG, G_min, G_max), b ← b - η_b dC/db, in place; ``gradient`` is used up."""
-    low, high = network.conductance_window
-    for matrix, slope, rate in zip(network.conductances, gradient.conductances, rates.conductances, strict=True):
-        np.multiply(slope, rate, out=slope)
-        np.subtract(matrix, slope, out=matrix)
-        np.clip(matrix, low, high, out=matrix)
-    for bias, slope, rate in zip(network.biases, gradient.biases, rates.biases, strict=True):
-        np.subtract(bias, rate * slope, out=bias)
+
+@dataclass(frozen=True)
+class WeightRates:
+    """Learning rates of a Hopfield network's connections 1..L, and last of its read-out outside the system, if it has one."""
+
+    weights: tuple[float, ...]
+    """Of weights, returning ones too, 1/V²."""
+    biases: tuple[float, ...]
+    """Without unit."""
+
+    def scaled(self, factor: float) -> "WeightRates":
+        """All rates times ``factor``."""
+        return WeightRates(tuple(factor * rate for rate in self.weights), tuple(factor * rate for rate in self.biases))
+
+    def of(self, name: str) -> float:
+        """That of ``weight_<l>``, ``returning_<l>``, ``bias_<l>``, ``head_weight`` or ``head_bias``."""
+        kind, _, which = name.partition("_")
+        if kind == "head":
+            return (self.weights if which == "weight" else self.biases)[-1]
+        return (self.biases if kind == "bias" else self.weights)[int(which) - 1]
+
+
+class Momentum:
+    """m ← μ m + (dC/dθ + λ θ), and θ descends along m: stochastic gradient descent as PyTorch has it."""
+
+    def __init__(self, network: Parameters, momentum: float = 0.0, weight_decay: float = 0.0) -> None:
+        self.momentum, self.weight_decay = momentum, weight_decay
+        self._mean = {name: np.zeros_like(values) for name, values in network.arrays().items() if momentum}
+
+    def direction(self, name: str, slope: Array, values: Array) -> Array:
+        """The m after a gradient ``slope`` of the parameter ``values``; ``slope`` is used up."""
+        if self.weight_decay:
+            slope += self.weight_decay * values
+        if not self.momentum:
+            return slope
+        mean = self._mean[name]
+        mean *= self.momentum
+        mean += slope
+        np.copyto(slope, mean)
+        return slope
+
+    def arrays(self) -> dict[str, Array]:
+        """The m by the names it has in checkpoints, ``momentum_<parameter>``; the arrays themselves, to be written to."""
+        return {f"momentum_{name}": values for name, values in self._mean.items()}
+
+
+def descend(
+    network: Parameters, gradient: Gradient | dict[str, Array], rates: LearningRates, momentum: Momentum | None = None
+) -> None:
+    """θ ← θ - η dC/dθ, or along ``momentum``, in place, then within the network's bounds; ``gradient`` is used up."""
+    slopes = gradient if isinstance(gradient, dict) else gradient.arrays()
+    for name, values in network.arrays().items():
+        slope = slopes[name] if momentum is None else momentum.direction(name, slopes[name], values)
+        np.multiply(slope, rates.of(name), out=slope)
+        np.subtract(values, slope, out=values)
+    network.confine()

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 import numpy as np
 from jaxtyping import Float, Int
 from numpy.lib.stride_tricks import sliding_window_view
+from scipy.linalg.blas import dgemm, sgemm
 
 from eqprop_analog.errors import UserError
 
@@ -42,15 +43,39 @@ class Connection(Protocol):
         ...
 
     def forward(
-        self, weights: Float[Array, "..."], before: Float[Array, "batch nodes"]
+        self, weights: Float[Array, "..."], before: Float[Array, "batch nodes"], choice: Choice = None
     ) -> tuple[Float[Array, "batch after"], Choice]:
-        """∂Φ_l/∂s_l, and the winners of the pooling."""
+        """∂Φ_l/∂s_l, and the winners of the pooling: the largest, or those of ``choice``, at which it is linear."""
         ...
 
     def backward(
         self, weights: Float[Array, "..."], after: Float[Array, "batch nodes"], choice: Choice
     ) -> Float[Array, "batch before"]:
         """∂Φ_l/∂s_{l-1}, with the winners that ``forward`` found at the same s_{l-1}."""
+        ...
+
+    def add_forward(
+        self,
+        weights: Float[Array, "..."],
+        before: Float[Array, "batch nodes"],
+        total: Float[Array, "batch after"],
+        choice: Choice = None,
+    ) -> Choice:
+        """Add what ``forward`` gives to ``total``, in place; the winners of the pooling."""
+        ...
+
+    def add_backward(
+        self,
+        weights: Float[Array, "..."],
+        after: Float[Array, "batch nodes"],
+        choice: Choice,
+        total: Float[Array, "batch before"],
+    ) -> None:
+        """Add what ``backward`` gives to ``total``, in place."""
+        ...
+
+    def winners(self, weights: Float[Array, "..."], before: Float[Array, "batch nodes"]) -> Choice:
+        """Those of the pooling at ``before``."""
         ...
 
     def gradient(
@@ -66,6 +91,11 @@ class Connection(Protocol):
     def gather_bias(self, nodes: Float[Array, " nodes"]) -> Float[Array, " biases"]:
         """Sums over the nodes that share a bias."""
         ...
+
+
+def _gemm(dtype: np.dtype[Any]) -> Any:
+    """BLAS's α A B + β C, which NumPy cannot accumulate; on transposes, since it stores by columns."""
+    return dgemm if dtype == np.float64 else sgemm
 
 
 @dataclass(frozen=True)
@@ -96,7 +126,10 @@ class Dense:
         return self.outputs
 
     def forward(
-        self, weights: Float[Array, "..."], before: Float[Array, "batch nodes"]
+        self,
+        weights: Float[Array, "..."],
+        before: Float[Array, "batch nodes"],
+        choice: Choice = None,  # noqa: ARG002 - nothing is pooled
     ) -> tuple[Float[Array, "batch after"], Choice]:
         """The product s W."""
         return before @ weights, None
@@ -105,10 +138,35 @@ class Dense:
         self,
         weights: Float[Array, "..."],
         after: Float[Array, "batch nodes"],
-        choice: Choice,  # noqa: ARG002 - nothing is pooled
+        choice: Choice,  # noqa: ARG002
     ) -> Float[Array, "batch before"]:
         """The product s' Wᵀ."""
         return after @ weights.T
+
+    def add_forward(
+        self,
+        weights: Float[Array, "..."],
+        before: Float[Array, "batch nodes"],
+        total: Float[Array, "batch after"],
+        choice: Choice = None,  # noqa: ARG002
+    ) -> Choice:
+        """Accumulated inside the matrix product."""
+        _gemm(total.dtype)(1, weights.T, before.T, 1, total.T, overwrite_c=1)
+        return None
+
+    def add_backward(
+        self,
+        weights: Float[Array, "..."],
+        after: Float[Array, "batch nodes"],
+        choice: Choice,  # noqa: ARG002
+        total: Float[Array, "batch before"],
+    ) -> None:
+        """Accumulated inside the matrix product."""
+        _gemm(total.dtype)(1, weights.T, after.T, 1, total.T, trans_a=1, overwrite_c=1)
+
+    def winners(self, weights: Float[Array, "..."], before: Float[Array, "batch nodes"]) -> Choice:  # noqa: ARG002
+        """None: nothing is pooled."""
+        return None
 
     def gradient(
         self,
@@ -187,24 +245,31 @@ class Convolution:
         return self.channels
 
     def _windows(self, before: Float[Array, "batch nodes"]) -> Float[Array, "places patch"]:
-        """Every patch that the kernel sees, one a row: batch, height, width fold into places."""
-        images = before.reshape(-1, *self.shape)
+        """Every patch that the kernel sees, one a row: batch, height, width fold into places, and kernel, kernel, channels.
+
+        Channels come last inside, so that copies go in long runs.
+        """
+        images = before.reshape(-1, *self.shape).transpose(0, 2, 3, 1)
         edge = (self.padding, self.padding)
-        images = np.pad(images, ((0, 0), (0, 0), edge, edge)) if self.padding else images
-        windows = sliding_window_view(images, (self.kernel, self.kernel), axis=(2, 3))
-        return windows.transpose(0, 2, 3, 1, 4, 5).reshape(-1, self.fans[0])
+        images = np.pad(images, ((0, 0), edge, edge, (0, 0))) if self.padding else np.ascontiguousarray(images)
+        windows = sliding_window_view(images, (self.kernel, self.kernel), axis=(1, 2))
+        return windows.transpose(0, 1, 2, 4, 5, 3).reshape(-1, self.fans[0])
+
+    def _patches(self, weights: Float[Array, "..."]) -> Float[Array, "channels patch"]:
+        """W in the order of ``_windows``."""
+        return weights.transpose(0, 2, 3, 1).reshape(self.channels, -1)
 
     def forward(
-        self, weights: Float[Array, "..."], before: Float[Array, "batch nodes"]
+        self, weights: Float[Array, "..."], before: Float[Array, "batch nodes"], choice: Choice = None
     ) -> tuple[Float[Array, "batch after"], Choice]:
         """MaxPool(W ∗ s), and the winner of every window."""
         height, width = self.convolved
-        values = self._windows(before) @ weights.reshape(self.channels, -1).T
+        values = self._windows(before) @ self._patches(weights).T
         maps = values.reshape(-1, height, width, self.channels).transpose(0, 3, 1, 2)
         if self.pool == 1:
             return np.ascontiguousarray(maps).reshape(len(before), -1), None
         windows = self._pooling(maps)
-        choice = windows.argmax(axis=-1)
+        choice = windows.argmax(axis=-1) if choice is None else choice
         best = np.take_along_axis(windows, choice[..., None], axis=-1)
         return best.reshape(len(before), -1), choice
 
@@ -234,20 +299,48 @@ class Convolution:
         """The transposed convolution of s' at the winners."""
         channels, height, width = self.shape
         high, wide = self.convolved
-        patches = self._unpooled(after, choice) @ weights.reshape(self.channels, -1)
-        patches = patches.reshape(-1, high, wide, channels, self.kernel, self.kernel)
-        total = np.zeros((len(after), channels, height + 2 * self.padding, width + 2 * self.padding), after.dtype)
+        patches = self._unpooled(after, choice) @ self._patches(weights)
+        patches = patches.reshape(-1, high, wide, self.kernel, self.kernel, channels)
+        total = np.zeros((len(after), height + 2 * self.padding, width + 2 * self.padding, channels), after.dtype)
         for row in range(self.kernel):
             for column in range(self.kernel):
-                total[:, :, row : row + high, column : column + wide] += patches[..., row, column].transpose(0, 3, 1, 2)
-        inner = total[:, :, self.padding : self.padding + height, self.padding : self.padding + width]
-        return np.ascontiguousarray(inner).reshape(len(after), -1)
+                total[:, row : row + high, column : column + wide] += patches[:, :, :, row, column]
+        inner = total[:, self.padding : self.padding + height, self.padding : self.padding + width]
+        return np.ascontiguousarray(inner.transpose(0, 3, 1, 2)).reshape(len(after), -1)
+
+    def add_forward(
+        self,
+        weights: Float[Array, "..."],
+        before: Float[Array, "batch nodes"],
+        total: Float[Array, "batch after"],
+        choice: Choice = None,
+    ) -> Choice:
+        """MaxPool(W ∗ s), added."""
+        values, winners = self.forward(weights, before, choice)
+        np.add(total, values, out=total)
+        return winners
+
+    def add_backward(
+        self,
+        weights: Float[Array, "..."],
+        after: Float[Array, "batch nodes"],
+        choice: Choice,
+        total: Float[Array, "batch before"],
+    ) -> None:
+        """The transposed convolution, added."""
+        np.add(total, self.backward(weights, after, choice), out=total)
+
+    def winners(self, weights: Float[Array, "..."], before: Float[Array, "batch nodes"]) -> Choice:
+        """The largest of every window of W ∗ s."""
+        return None if self.pool == 1 else self.forward(weights, before)[1]
 
     def gradient(
         self, before: Float[Array, "batch nodes"], after: Float[Array, "batch nodes"], choice: Choice
     ) -> Float[Array, "..."]:
         """Products of every patch with s' at the winners."""
-        return (self._unpooled(after, choice).T @ self._windows(before)).reshape(self.weight_shape)
+        product = self._unpooled(after, choice).T @ self._windows(before)
+        shape = self.channels, self.kernel, self.kernel, self.shape[0]
+        return np.ascontiguousarray(product.reshape(shape).transpose(0, 3, 1, 2))
 
     def spread_bias(self, bias: Float[Array, " biases"]) -> Float[Array, " nodes"]:
         """Each channel's bias at all its places."""

@@ -15,10 +15,12 @@ from jaxtyping import Float
 from numpy.typing import ArrayLike, DTypeLike
 
 from eqprop_analog.devices.buffer import Buffer, HardSigmoid, buffer_from, buffer_table
+from eqprop_analog.equilibrium import Equilibrium
 from eqprop_analog.errors import UserError
 from eqprop_analog.files import UNREADABLE, arrays_of, real, replacing
 from eqprop_analog.models.connections import Choice, Connection, Convolution, Dense
 from eqprop_analog.models.resistive import Layers, check_layers
+from eqprop_analog.nudging import cost_slope
 
 Array = np.ndarray
 Initial = Literal["glorot", "fan-in"]
@@ -154,6 +156,42 @@ class HopfieldNetwork:
             total += self.buffer.potential(s).sum(axis=1) - (force * s).sum(axis=1)
             before = s
         return total
+
+    def contrast(self, inputs: Float[Array, "batch inputs"], plus: Equilibrium, minus: Equilibrium) -> dict[str, Array]:
+        """dC/dW_l = -1/(β₊ - β₋)·⟨(∂Φ_l/∂W_l)₊ - (∂Φ_l/∂W_l)₋⟩, dC/db likewise, named as in ``arrays``; see learning.contrast.
+
+        Untied weights of both directions learn alike, and grow alike under a weight decay (Kolen & Pollack 1994; Laborieux et al.
+        2021). A head learns by the mean of its own gradient ∂C/∂W in the two phases.
+        """
+        scale = -1 / ((plus.beta - minus.beta) * len(inputs))
+        above = tuple(scale * s for s in plus.voltages)
+        below = tuple(-scale * s for s in minus.voltages)
+        named: dict[str, Array] = {}
+        for layer, (each, weights) in enumerate(zip(self.connections, self.weights, strict=True)):
+            after = np.concatenate([above[layer], below[layer]])
+            if layer == 0:  # the inputs are the same in both phases
+                slope = each.gradient(inputs, above[0] + below[0], each.winners(weights, inputs))
+            else:
+                before = np.concatenate([plus.voltages[layer - 1], minus.voltages[layer - 1]])
+                slope = each.gradient(before, after, each.winners(weights, before))
+            named[f"weight_{layer + 1}"] = slope
+            named[f"bias_{layer + 1}"] = each.gather_bias(after.sum(axis=0))
+            if self.returning and layer:
+                named[f"returning_{layer + 1}"] = slope.copy()
+        return named if self.head is None else named | self.head_gradient(plus, minus)
+
+    def head_gradient(self, plus: Equilibrium, minus: Equilibrium) -> dict[str, Array]:
+        """⟨∂C/∂W⟩ and ⟨∂C/∂b⟩ of the read-out outside the system, the mean over both phases (Laborieux et al. 2021)."""
+        nudge = plus.nudge or minus.nudge
+        if nudge is None:
+            raise UserError("contrast: a read-out learns from its targets, so one of the phases must be nudged")
+        outputs = np.concatenate([plus.outputs, minus.outputs])
+        target = np.concatenate([np.broadcast_to(nudge.target, (len(plus.outputs), self.classes))] * 2)
+        slope = cost_slope(nudge.cost, self.readout(outputs), target.astype(outputs.dtype, copy=False)) / len(outputs)
+        return {"head_weight": outputs.T @ slope, "head_bias": slope.sum(axis=0)}
+
+    def confine(self) -> None:
+        """Nothing to do: weights are not bounded."""
 
     def astype(self, dtype: DTypeLike) -> Self:
         """A copy whose arrays have ``dtype``."""

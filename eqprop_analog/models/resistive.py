@@ -14,6 +14,7 @@ from jaxtyping import Float
 from numpy.typing import ArrayLike, DTypeLike
 
 from eqprop_analog.devices import Antiparallel, Law, NgspiceDiode, law_from, table_of
+from eqprop_analog.equilibrium import Equilibrium
 from eqprop_analog.errors import UserError
 from eqprop_analog.files import UNREADABLE, arrays_of, real, replacing
 from eqprop_analog.nudging import Kind
@@ -25,6 +26,18 @@ Outputs = Literal["single", "pairs"]
 FORMAT = "eqprop-analog resistive network 1"
 INITIAL_SCALE = 1e-6
 """Siemens: initial conductances are max(0, U(-a, a)) of this, a = 1/√fan_in."""
+
+
+@dataclass(frozen=True, eq=False)
+class Gradient:
+    """dC/dθ, batch mean: by conductance (V²/S) and by bias current (V²/A), like the network's own arrays."""
+
+    conductances: tuple[Float[Array, "rows columns"], ...]
+    biases: tuple[Float[Array, " nodes"], ...]
+
+    def arrays(self) -> dict[str, Array]:
+        """By the names of the network's own arrays."""
+        return _named(self.conductances, self.biases)
 
 
 @dataclass(frozen=True, eq=False)
@@ -252,6 +265,47 @@ class ResistiveNetwork:
                 drive = self.amplifier_gain[layer - 1] * v
         return total
 
+    def contrast(self, inputs: Float[Array, "batch inputs"], plus: Equilibrium, minus: Equilibrium) -> Gradient:
+        """Difference of ⟨∂E/∂θ⟩ between two phases over that of their β; see learning.contrast."""
+        span = plus.beta - minus.beta
+        mean = tuple(0.5 * (p + m) for p, m in zip(plus.voltages, minus.voltages, strict=True))
+        slope = tuple((p - m) / span for p, m in zip(plus.voltages, minus.voltages, strict=True))
+        return self.drop_gradient(inputs, mean, slope)
+
+    def drop_gradient(self, inputs: Float[Array, "batch inputs"], mean: Layers, slope: Layers) -> Gradient:
+        """(γ_l/γ_L)⟨Δv̄ · dΔv/dβ⟩ for every conductance, from node voltages ``mean`` (V) and ``slope`` = dv/dβ (V/S or V/A).
+
+        ½(Δ₊² - Δ₋²) is the mean drop times the difference of drops, which multiplies out into one matrix product and two
+        rank-one terms: no (batch, i, j) array, and no cancellation of large squares.
+        """
+        batch = len(inputs)
+        conductances, biases = [], []
+        drive = inputs * inputs.dtype.type(self.input_gain)
+        drive_slope = None
+        for layer, (v, dv, gamma) in enumerate(zip(mean, slope, self.gammas, strict=True)):
+            weight = gamma / self.gammas[-1] / batch
+            own = (v * dv).sum(axis=0)
+            if drive_slope is None:  # the rows +x, -x and the bias row have fixed voltages
+                product = drive.T @ dv
+                rows = [own - product, own + product]
+                if self.bias_row:
+                    rows.append((own - inputs.dtype.type(self.bias_row) * dv.sum(axis=0))[None])
+                matrix = np.concatenate(rows)
+            else:
+                product = np.concatenate([drive, drive_slope]).T @ np.concatenate([dv, v])
+                matrix = (drive * drive_slope).sum(axis=0)[:, None] + own - product
+            matrix *= weight
+            conductances.append(matrix)
+            biases.append(-weight * dv.sum(axis=0))
+            if layer < self.depth - 1:
+                drive, drive_slope = self.amplifier_gain[layer] * v, self.amplifier_gain[layer] * dv
+        return Gradient(tuple(conductances), tuple(biases))
+
+    def confine(self) -> None:
+        """Bring every conductance into its window, in place."""
+        for matrix in self.conductances:
+            np.clip(matrix, *self.conductance_window, out=matrix)
+
     def output_stiffness(self) -> Float[Array, "outputs outputs"]:
         """S, siemens: the conductance matrix seen at the outputs with every diode off and hidden nodes eliminated.
 
@@ -305,8 +359,7 @@ class ResistiveNetwork:
 
     def arrays(self) -> dict[str, Array]:
         """Every parameter by the name it has in files: ``conductance_<l>`` (S) and ``bias_<l>`` (A), l from 1."""
-        conductances = {f"conductance_{l}": matrix for l, matrix in enumerate(self.conductances, start=1)}
-        return conductances | {f"bias_{l}": bias for l, bias in enumerate(self.biases, start=1)}
+        return _named(self.conductances, self.biases)
 
     @classmethod
     def load(cls, path: str | Path) -> Self:
@@ -350,6 +403,11 @@ def check_layers(layers: Sequence[int]) -> tuple[int, ...]:
             f"layers: expected at least two sizes (inputs ... outputs), each at least 1, got {list(layers)}"
         )
     return sizes
+
+
+def _named(conductances: Sequence[Array], biases: Sequence[Array]) -> dict[str, Array]:
+    named = {f"conductance_{l}": matrix for l, matrix in enumerate(conductances, start=1)}
+    return named | {f"bias_{l}": bias for l, bias in enumerate(biases, start=1)}
 
 
 def _draw(rng: np.random.Generator, rows: int, columns: int) -> Float[Array, "rows columns"]:

@@ -112,7 +112,8 @@ def settle(
     end = switch + _duration("nudged_time", nudged_time, time_constant(nudged, farads), rise)
     course = [(0.0, 0.0), (switch, 0.0), (switch + rise, 1.0)]
     netlist = transient_netlist(circuit, course, end, slowest, CHARGE * min(farads))
-    time, voltages = _simulate(netlist, network, end)
+    nets = [net for layer in range(1, network.depth + 1) for net in nodes(network, layer)]
+    time, voltages = simulate(netlist, nets, network.layers, end)
     strength = np.clip((time - switch) / rise, 0, 1)[:, None]
     flow = power(network, sample, voltages, (strength * nudged.nudge_conductance, strength * nudged.nudge_current))
     middle = int(np.abs(time - switch).argmin())
@@ -160,9 +161,13 @@ def _duration(name: str, asked: float | None, slowest: float, least: float) -> f
     return seconds
 
 
-def _simulate(netlist: str, network: ResistiveNetwork, end: float) -> tuple[Float[Array, " samples"], Layers]:
-    """Time and voltages of each layer, from all nodes at 0 V at t = 0, by ngspice in a process of its own."""
-    nets = [net for layer in range(1, network.depth + 1) for net in nodes(network, layer)]
+def simulate(
+    netlist: str, nets: Sequence[str], layers: Sequence[int], end: float
+) -> tuple[Float[Array, " samples"], Layers]:
+    """Time and voltages of each layer, from all nodes at 0 V at t = 0, by ngspice in a process of its own.
+
+    ``nets``: those of layers 1..L in order. Raises UserError for a transient that ngspice does not finish.
+    """
     work = Workers(1, TIME_LIMIT)
     try:
         time, values = work.result(work.submit(libngspice.transient, netlist, nets, end))
@@ -170,7 +175,7 @@ def _simulate(netlist: str, network: ResistiveNetwork, end: float) -> tuple[Floa
         raise UserError(f"ngspice did not finish the transient: {type(error).__name__}: {error}") from error
     finally:
         work.close()
-    splits = np.cumsum(network.layers[1:-1]).tolist()
+    splits = np.cumsum(layers[1:-1]).tolist()
     voltages = np.split(np.concatenate([np.zeros((1, values.shape[1])), values]), splits, axis=1)
     return np.concatenate([[0.0], time]), tuple(voltages)
 

@@ -3,9 +3,11 @@
 import dataclasses
 import gzip
 import hashlib
+import io
 import struct
 import subprocess
 import sys
+import tarfile
 from pathlib import Path
 
 import numpy as np
@@ -230,3 +232,123 @@ def test_every_publication_has_four_checksums_and_starts_with_the_cache(name):
     assert set(publication.sha256) == set(ARRAYS)
     assert all(len(bytes.fromhex(digest)) == 32 for digest in publication.sha256.values())
     assert publication.sources[0] == ("the cache", data._from_cache)
+
+
+def cifar_records(count: int) -> np.ndarray:
+    """Records of a class and 3 x 32 x 32 pixels, as they stand in CIFAR-10's binary files."""
+    records = RNG.integers(0, 256, (count, data.CIFAR_RECORD), dtype=np.uint8)
+    records[:, 0] %= 10
+    return records
+
+
+CIFAR = {name: cifar_records(number) for number, name in enumerate((*data.CIFAR_TRAIN, *data.CIFAR_TEST), start=1)}
+
+
+def cifar_archive(changed: dict[str, bytes | None]) -> bytes:
+    """CIFAR-10's archive of a few records a file; ``changed`` has other contents, None leaves a file out."""
+    written = io.BytesIO()
+    with tarfile.open(fileobj=written, mode="w:gz") as archive:
+        for name, content in ({name: records.tobytes() for name, records in CIFAR.items()} | changed).items():
+            if content is not None:
+                member = tarfile.TarInfo(f"{data.CIFAR_FOLDER}/{name}")
+                member.size = len(content)
+                archive.addfile(member, io.BytesIO(content))
+    return written.getvalue()
+
+
+@pytest.fixture
+def publish_cifar(monkeypatch, tmp_path):
+    """Make this archive CIFAR-10's published one, and its source a folder that holds it; the cache is empty."""
+    monkeypatch.setenv("EQPROP_ANALOG_CACHE", str(tmp_path / "cache"))
+
+    def publish(content: bytes) -> Path:
+        folder = tmp_path / "cifar"
+        folder.mkdir(exist_ok=True)
+        (folder / data.CIFAR_ARCHIVE).write_bytes(content)
+        sha256 = {data.CIFAR_ARCHIVE: hashlib.sha256(content).hexdigest()}
+        sources = (("the cache", data._from_cache), ("folder", lambda publication, scratch: folder))
+        small = dataclasses.replace(data.PUBLICATIONS["cifar-10"], sha256=sha256, sources=sources)
+        monkeypatch.setitem(data.PUBLICATIONS, "cifar-10", small)
+        return folder
+
+    return publish
+
+
+def test_cifar_is_read_from_its_archive_channel_by_channel(publish_cifar):
+    dataset = data.load("cifar-10", publish_cifar(cifar_archive({})))
+    records = np.concatenate([CIFAR[name] for name in data.CIFAR_TRAIN])
+    assert dataset.train_images.shape == (1 + 2 + 3 + 4 + 5, 3072)
+    assert dataset.train_images.dtype == np.float32
+    np.testing.assert_array_equal(dataset.train_images, records[:, 1:] / np.float32(255))
+    np.testing.assert_array_equal(dataset.train_labels, records[:, 0])
+    np.testing.assert_array_equal(dataset.test_labels, CIFAR[data.CIFAR_TEST[0]][:, 0])
+    assert dataset.test_labels.dtype == np.int64
+
+
+def test_cifar_is_kept_in_the_cache_as_it_came(publish_cifar, tmp_path):
+    content = cifar_archive({})
+    folder = publish_cifar(content)
+    data.load("cifar-10")
+    (folder / data.CIFAR_ARCHIVE).unlink()
+    assert (tmp_path / "cache" / "cifar-10" / data.CIFAR_ARCHIVE).read_bytes() == content
+    assert len(data.load("cifar-10").test_labels) == 6
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"no archive", "not CIFAR-10's binary archive"),
+        (b"", "not CIFAR-10's binary archive"),
+        (cifar_archive({})[:2000], "not CIFAR-10's binary archive"),
+        (cifar_archive({"data_batch_3.bin": None}), "not CIFAR-10's binary archive: .*data_batch_3.bin"),
+        (cifar_archive({"test_batch.bin": b""}), "test_batch.bin: expected records of 3073 bytes, came 0 bytes"),
+        (cifar_archive({"test_batch.bin": bytes(3072)}), "test_batch.bin: .*3073 bytes, came 3072 bytes"),
+        (
+            cifar_archive({"data_batch_1.bin": b"\x0a" + bytes(3072)}),
+            "data_batch_1.bin: expected classes 0 to 9, came 10",
+        ),
+        (cifar_archive({"data_batch_1.bin": bytes(3073)}), "expected SHA-256 .*, came"),
+    ],
+    ids=["text", "empty", "truncated", "missing", "empty-batch", "record", "class", "checksum"],
+)
+def test_damaged_cifar_archive_is_named(publish_cifar, content, words):
+    folder = publish_cifar(cifar_archive({}))
+    (folder / data.CIFAR_ARCHIVE).write_bytes(content)
+    with pytest.raises(DataError, match=f"{data.CIFAR_ARCHIVE}.*{words}"):
+        data.load("cifar-10", folder)
+
+
+def test_cifar_folder_without_the_archive_says_what_it_should_hold(publish_cifar, tmp_path):
+    publish_cifar(cifar_archive({}))
+    with pytest.raises(DataError, match=r"expected cifar-10-binary\.tar\.gz, here$"):
+        data.load("cifar-10", tmp_path)
+
+
+def test_digits_are_every_fifth_for_testing():
+    pytest.importorskip("sklearn")
+    dataset = data.load("digits")
+    assert dataset.train_images.shape == (1438, 64)
+    assert dataset.test_images.shape == (359, 64)
+    assert (dataset.train_images.dtype, dataset.train_labels.dtype) == (np.float32, np.int64)
+    assert (dataset.train_images.min(), dataset.train_images.max()) == (0, 1)
+    assert set(dataset.test_labels) == set(range(10))
+
+
+def test_digits_without_scikit_learn_say_what_to_install(monkeypatch):
+    monkeypatch.setattr(data.importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(DataError, match=r"scikit-learn, which is not installed: pip install 'eqprop-analog\[digits\]'"):
+        data.load("digits")
+
+
+def test_a_shifted_picture_moves_all_channels_alike_and_continues_its_edge():
+    picture = np.arange(3 * 16.0).reshape(3, 4, 4)
+    moved = data.shifted(np.tile(picture.ravel(), (300, 1)), 1, np.random.default_rng(0), channels=3, edge=True)
+    framed = np.pad(picture, ((0, 0), (1, 1), (1, 1)), mode="edge")
+    expected = {framed[:, i : 4 + i, j : 4 + j].tobytes() for i in range(3) for j in range(3)}
+    assert {one.tobytes() for one in moved} == expected
+
+
+def test_a_flipped_picture_is_itself_or_its_mirror_image():
+    picture = np.arange(3 * 16.0).reshape(3, 4, 4)
+    turned = data.flipped(np.tile(picture.ravel(), (100, 1)), np.random.default_rng(0), channels=3)
+    assert {one.tobytes() for one in turned} == {picture.tobytes(), picture[..., ::-1].tobytes()}

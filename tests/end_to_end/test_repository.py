@@ -15,6 +15,7 @@ PACKAGE_INDEX = re.compile(
 )
 """Where one machine's packages come from."""
 HOSTS = {
+    "www.cs.toronto.edu",
     # the mirrors of the data sets
     "ossci-datasets.s3.amazonaws.com",
     "storage.googleapis.com",

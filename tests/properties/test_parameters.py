@@ -63,14 +63,14 @@ def test_small_update_goes_against_the_gradient_at_the_rate_of_its_layer(seed, l
         np.add(matrix, 1e-6, out=matrix)
     before = copies(network)
     gradient = random_gradient(network, seed, 1.0)
-    slopes = [m.copy() for m in gradient.conductances]
+    slopes = {name: slope.copy() for name, slope in gradient.arrays().items()}
     eta = tuple(1e-9 * (l + 1) for l in range(network.depth))
     descend(network, gradient, Rates(eta, tuple(2 * rate for rate in eta)))
     for l, rate in enumerate(eta):
         moved = network.conductances[l] - before[f"conductance_{l + 1}"]
-        np.testing.assert_allclose(moved, -rate * slopes[l], rtol=1e-6, atol=1e-20)
+        np.testing.assert_allclose(moved, -rate * slopes[f"conductance_{l + 1}"], rtol=1e-6, atol=1e-20)
         moved = network.biases[l] - before[f"bias_{l + 1}"]
-        np.testing.assert_allclose(moved, -2 * rate * gradient.biases[l], rtol=1e-6, atol=1e-20)
+        np.testing.assert_allclose(moved, -2 * rate * slopes[f"bias_{l + 1}"], rtol=1e-6, atol=1e-20)
 
 
 junctions = st.floats(1e-15, 1e-6), st.floats(0.5, 3), st.floats(-1, 1), st.floats(-40, 120)

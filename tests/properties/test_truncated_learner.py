@@ -9,13 +9,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from eqprop_analog import ResistiveNetwork, SurrogateSolver
+from eqprop_analog import Gradient, ResistiveNetwork, SurrogateSolver
 from eqprop_analog.devices import Antiparallel, Clamp, Law, NgspiceDiode, Shockley
 from eqprop_analog.errors import UserError
 from eqprop_analog.kernels import kernels_for
 from eqprop_analog.kernels.plain import PlainKernels
 from eqprop_analog.learning import truncated
-from eqprop_analog.learning.contrast import Gradient
 from eqprop_analog.learning.implicit import implicit_gradient
 from eqprop_analog.learning.trainer import PhaseError, PhaseLearner, Rule
 from eqprop_analog.learning.truncated import TruncatedLearner

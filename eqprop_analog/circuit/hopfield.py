@@ -1,0 +1,500 @@
+"""Compilation of a Hopfield network: every term of C du/dt = g(-u + W ρ(u) + b) becomes a device.
+
+Nets: ``xp_i``/``xn_i`` the input rows at +K·x and -K·x, ``h<l>_j`` the nodes u of hidden layer l, ``hp<l>_j``/``hn<l>_j`` their
+buffers' true and inverted outputs +K·ρ(u) and -K·ρ(u), ``o_k``, ``op_k``, ``on_k`` the same of the last layer, ``r_k`` the
+read-outs of a head, ``y_k`` targets, ``p_k`` the pulls of a nudge. Devices: ``R<l>_<i>_<j>`` the weight from node i of layer
+l - 1 to node j of layer l, ``Rr<l>_<i>_<j>`` the one back from node i of layer l to node j of layer l - 1, ``Rl<l>_j`` leaks,
+``Xb<l>_j`` buffers, ``Ib<l>_j`` biases, ``C<net>`` node capacitances.
+
+A weight W is a conductance |W|·g/K from the true output (W > 0) or the inverted one (W < 0). It also loads its node, so
+the leak is g·(1 - Σ|W|/K): every node then has conductance g in all, whatever its weights. Source: Hopfield 1984.
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from eqprop_analog.circuit.elements import (
+    GROUND,
+    POINT,
+    SAMPLE,
+    Capacitors,
+    Conductances,
+    CurrentSources,
+    Element,
+    Pair,
+    VoltageSources,
+    series,
+)
+from eqprop_analog.circuit.graph import Circuit, Section
+from eqprop_analog.circuit.resistive import Form
+from eqprop_analog.errors import UserError
+from eqprop_analog.models import Layers
+from eqprop_analog.models.connections import Connection, Convolution, Dense
+from eqprop_analog.models.hopfield import HopfieldNetwork
+from eqprop_analog.models.hopfield_equations import HopfieldEquations
+from eqprop_analog.nudging import Cost
+
+Array = np.ndarray
+
+CONDUCTANCE = 1e-6
+"""g, siemens: of every node in all."""
+MARGIN = 1.25
+"""The default K over the least that leaves every leak positive."""
+HOLD = 1e6
+"""Conductance that holds a node where it is to begin, over g."""
+
+
+@dataclass(frozen=True, eq=False)
+class Weights:
+    """I_ij = |W_ij|·unit·(±V(row_i) - V(column_j)), the sign that of W_ij; W_ij = 0 is no resistor."""
+
+    prefix: str
+    """R<prefix>_<i>_<j> is a resistor's name."""
+    true: tuple[str, ...]
+    """Nets at +K·s."""
+    inverted: tuple[str, ...]
+    """Nets at -K·s."""
+    columns: tuple[str, ...]
+    weights: Float[Array, "rows columns"]
+    unit: float
+    """g/K, siemens."""
+    kernel: Float[Array, "..."] | None = None
+    """The values that the weights share, written as parameters w<prefix>_<index>...; None writes each resistor's own."""
+    shared: Int[Array, "rows columns"] | None = None
+    """Which value of the flattened kernel each weight is."""
+
+    def devices(self) -> Iterator[tuple[str, tuple[str, ...]]]:
+        """All of them as one device; rows that no weight uses touch nothing."""
+        used = dict.fromkeys(net for pair in self.dc_paths() for net in pair)
+        yield f"weights_{self.prefix}", tuple(used)
+
+    def dc_paths(self) -> Iterable[Pair]:
+        """Every resistor."""
+        i, j = np.nonzero(self.weights)
+        return [(self._row(a, b), self.columns[b]) for a, b in zip(i.tolist(), j.tolist(), strict=True)]
+
+    def held(self) -> Iterable[Pair]:
+        """None."""
+        return ()
+
+    def lines(self) -> Iterable[str]:
+        """R elements, ohms; where weights are shared, their values first."""
+        i, j = np.nonzero(self.weights)
+        ohms = [repr(value) for value in (1 / (self.unit * np.abs(self.weights[i, j]))).tolist()]
+        if self.kernel is not None and self.shared is not None:
+            names = [f"w{self.prefix}_{'_'.join(map(str, index))}" for index in np.ndindex(self.kernel.shape)]
+            for name, value in zip(names, self.kernel.ravel().tolist(), strict=True):
+                yield f".param {name}={value!r}"
+            ohms = [f"{{1/({self.unit!r}*abs({names[k]}))}}" for k in self.shared[i, j].tolist()]
+        for a, b, r in zip(i.tolist(), j.tolist(), ohms, strict=True):
+            yield f"R{self.prefix}_{a}_{b} {self._row(a, b)} {self.columns[b]} {r}"
+
+    def _row(self, i: int, j: int) -> str:
+        return self.true[i] if self.weights[i, j] > 0 else self.inverted[i]
+
+    def check(self) -> None:
+        """Finite weights."""
+        good = np.isfinite(self.weights)
+        if not good.all():
+            i, j = np.argwhere(~good)[0]
+            raise UserError(
+                f"net {self.columns[j]}: weight R{self.prefix}_{i}_{j} is not finite ({self.weights[i, j]})"
+            )
+
+
+@dataclass(frozen=True, eq=False)
+class Buffers:
+    """V(true) = K·ρ(V(node)), V(inverted) = -V(true); subcircuit of the buffer's law."""
+
+    layer: int
+    nodes: tuple[str, ...]
+    true: tuple[str, ...]
+    inverted: tuple[str, ...]
+    model: str
+    """Subcircuit, defined in ``circuits/<model>.lib``."""
+    parameters: dict[str, float]
+
+    def devices(self) -> Iterator[tuple[str, tuple[str, ...]]]:
+        """(node, true, inverted) of each."""
+        nets = zip(self.nodes, self.true, self.inverted, strict=True)
+        return ((f"Xb{self.layer}_{j}", each) for j, each in enumerate(nets))
+
+    def dc_paths(self) -> Iterable[Pair]:
+        """Both outputs to ground; the node itself is only sensed."""
+        return self.held()
+
+    def held(self) -> Iterable[Pair]:
+        """Both outputs against ground."""
+        return ((net, GROUND) for net in (*self.true, *self.inverted))
+
+    def lines(self) -> Iterable[str]:
+        """X elements."""
+        tail = " ".join([self.model, *(f"{key}={float(value)!r}" for key, value in self.parameters.items())])
+        return (f"{name} {' '.join(nets)} {tail}" for name, nets in self.devices())
+
+    def check(self) -> None:
+        """Parameters are the law's own business."""
+
+
+@dataclass(frozen=True, eq=False)
+class Pulls:
+    """V(p_k) = V(beta)·(V(y_k) - r_k), or V(beta)·(V(y_k) - V(y)·softmax(r)_k) for cross-entropy, y the sum of the targets."""
+
+    readouts: tuple[str, ...]
+    """r_k as SPICE expressions, volts."""
+    nets: tuple[str, ...]
+    """The nodes that they sense."""
+    cost: Cost
+
+    def devices(self) -> Iterator[tuple[str, tuple[str, ...]]]:
+        """One a read-out."""
+        for k, net in enumerate(self.nets):
+            yield f"Bp_{k}", (f"p_{k}", "beta", f"y_{k}", net, *(("y", "z") if self.cost == "cross-entropy" else ()))
+
+    def dc_paths(self) -> Iterable[Pair]:
+        """Every pull to ground."""
+        return self.held()
+
+    def held(self) -> Iterable[Pair]:
+        """Every pull against ground."""
+        nets = [f"p_{k}" for k in range(len(self.nets))]
+        return ((net, GROUND) for net in (*nets, *(("y", "z") if self.cost == "cross-entropy" else ())))
+
+    def lines(self) -> Iterable[str]:
+        """B elements."""
+        if self.cost == "squared-error":
+            return (f"Bp_{k} p_{k} 0 V=V(beta)*(V(y_{k})-{r})" for k, r in enumerate(self.readouts))
+        return (
+            f"By y 0 V={'+'.join(f'V(y_{k})' for k in range(len(self.nets)))}",
+            f"Bz z 0 V={'+'.join(f'exp({r})' for r in self.readouts)}",
+            *(f"Bp_{k} p_{k} 0 V=V(beta)*(V(y_{k})-V(y)*exp({r})/V(z))" for k, r in enumerate(self.readouts)),
+        )
+
+    def check(self) -> None:
+        """Targets are checked as sources."""
+
+
+@dataclass(frozen=True, eq=False)
+class Transconductances:
+    """I into node_j = Σ_k G_jk·V(p_k)."""
+
+    nodes: tuple[str, ...]
+    pulls: tuple[str, ...]
+    transconductance: Float[Array, "nodes pulls"]
+    """Siemens, of any sign; 0 is none."""
+
+    def _present(self) -> Iterator[tuple[int, int]]:
+        return ((j, k) for j, k in np.argwhere(self.transconductance).tolist())
+
+    def devices(self) -> Iterator[tuple[str, tuple[str, ...]]]:
+        """One a pair."""
+        return ((f"Gnudge_{j}_{k}", (GROUND, self.nodes[j], self.pulls[k])) for j, k in self._present())
+
+    def dc_paths(self) -> Iterable[Pair]:
+        """None: a current source joins nothing."""
+        return ()
+
+    def held(self) -> Iterable[Pair]:
+        """None."""
+        return ()
+
+    def lines(self) -> Iterable[str]:
+        """G elements."""
+        G = self.transconductance.tolist()
+        return (f"Gnudge_{j}_{k} 0 {self.nodes[j]} {self.pulls[k]} 0 {G[j][k]!r}" for j, k in self._present())
+
+    def check(self) -> None:
+        """Weights of a read-out are checked where it is made."""
+
+
+@dataclass(frozen=True, eq=False)
+class Holds:
+    """I_j = HOLD·g·(start_j - V(node_j)) at the first of every sample's two points, nothing at the second."""
+
+    nodes: tuple[str, ...]
+    start: Float[Array, "samples nodes"]
+    """Volts."""
+    conductance: float
+    """Siemens."""
+
+    def devices(self) -> Iterator[tuple[str, tuple[str, ...]]]:
+        """One a node."""
+        return ((f"Bhold_{j}", (GROUND, node, "hold")) for j, node in enumerate(self.nodes))
+
+    def dc_paths(self) -> Iterable[Pair]:
+        """The net that switches them."""
+        return self.held()
+
+    def held(self) -> Iterable[Pair]:
+        """The net that switches them."""
+        return (("hold", GROUND),)
+
+    def lines(self) -> Iterable[str]:
+        """B elements."""
+        sample = f"+2*V({SAMPLE})" if len(self.start) > 1 else ""
+        yield f"Bhold hold 0 V=1-V({POINT}){sample}"
+        for j, (node, start) in enumerate(zip(self.nodes, self.start.T, strict=True)):
+            yield f"Bhold_{j} 0 {node} I={self.conductance!r}*V(hold)*({series(start, SAMPLE)}-V({node}))"
+
+    def check(self) -> None:
+        """Finite voltages."""
+        good = np.isfinite(self.start).all(axis=0)
+        if not good.all():
+            raise UserError(f"net {self.nodes[int(np.argmin(good))]}: it cannot begin at a voltage that is not finite")
+
+
+def compile_hopfield(
+    network: HopfieldNetwork,
+    inputs: Float[Array, "samples inputs"],
+    nudged: HopfieldEquations | None = None,
+    form: Form = "norton",
+    *,
+    swing: float | None = None,
+    start: Layers | None = None,
+    conductance: float = CONDUCTANCE,
+    validate: bool = True,
+) -> Circuit:
+    """The validated circuit of every sample, each under its row of ``nudged`` (None is the free phase).
+
+    Sweep point k is sample k; with ``start`` (u of layers 1..L, volts) sample k is points 2k, where the nodes are held at
+    their start, and 2k + 1, which begins there. One sample without a start is a static circuit. ``form="flat"`` has a resistor
+    for every input weight; ``"norton"`` replaces them and their sources by one current and one conductance a node. ``swing``: K,
+    volts, the buffers' largest output; None is default_swing. ``conductance``: g, siemens. Raises UserError for a K that
+    leaves a node no leak, and for what cannot be compiled (pooling). ``validate=False`` checks values but not the graph.
+    """
+    if form not in ("flat", "norton"):
+        raise UserError(f'form: expected "flat" or "norton", got "{form}"')
+    network = network.astype(np.float64)
+    swing = default_swing(network) if swing is None else float(swing)
+    _require_leaks(network, swing)
+    unit = conductance / swing
+    counter = POINT if start is None else SAMPLE
+    model, parameters = network.buffer.spice
+    sections = [_inputs(network, inputs.astype(np.float64), form, unit, swing, counter)]
+    for layer in range(1, network.depth + 1):
+        elements: list[Element] = []
+        if layer > 1:
+            elements.append(_bank(network, layer, unit))
+        if layer < network.depth:
+            elements.append(_bank(network, layer + 1, unit, back=True))
+        here = nets(network, layer)
+        bias = network.connections[layer - 1].spread_bias(network.biases[layer - 1])
+        elements += [
+            CurrentSources(f"b{layer}", here, conductance * bias[None]),
+            Conductances(f"l{layer}", here, conductance * (1 - loads(network)[layer - 1] / swing)),
+            Buffers(
+                layer, here, nets(network, layer, "p"), nets(network, layer, "n"), model, {**parameters, "swing": swing}
+            ),
+        ]
+        what = "output" if layer == network.depth else "hidden"
+        sections.append(
+            Section(f"layer {layer}: {len(here)} {what} nodes, their weights, biases, leaks, buffers", tuple(elements))
+        )
+    sections += _readout(network, conductance, swing)
+    sections += _nudge(network, nudged, conductance, swing, counter)
+    probes = tuple(net for layer in range(1, network.depth + 1) for net in nets(network, layer))
+    if start is not None:
+        holds = Holds(probes, np.concatenate(start, axis=1), HOLD * conductance)
+        sections.append(Section("hold: every first point of two holds the nodes at where the second begins", (holds,)))
+    circuit = Circuit(
+        title=f"eqprop-analog: Hopfield network {'-'.join(map(str, network.layers))}, {form} form",
+        notes=_notes(network, nudged, form, conductance, swing),
+        sections=tuple(sections),
+        models=(model,),
+        options={},
+        probes=probes,
+        outputs=nets(network, network.depth, "p") if network.head is None else _heads(network),
+        points=len(inputs) * (1 if start is None else 2),
+        phases=1 if start is None else 2,
+    )
+    if validate:
+        circuit.validate()
+    else:
+        circuit.check()
+    return circuit
+
+
+def with_capacitances(circuit: Circuit, network: HopfieldNetwork, farads: float) -> Circuit:
+    """``circuit`` with ``farads`` to ground at every node of layers 1..L. Raises UserError."""
+    bank = Capacitors(tuple(net for layer in range(1, network.depth + 1) for net in nets(network, layer)), farads)
+    bank.check()
+    return replace(circuit, sections=(*circuit.sections, Section("node capacitances", (bank,))))
+
+
+def nets(network: HopfieldNetwork, layer: int, output: str = "") -> tuple[str, ...]:
+    """Nets of the nodes of ``layer``, or of their true ("p") or inverted ("n") outputs; layer 0 has outputs alone."""
+    stem = f"x{output}_" if layer == 0 else f"o{output}_" if layer == network.depth else f"h{output}{layer}_"
+    return tuple(f"{stem}{j}" for j in range(network.layers[layer]))
+
+
+def loads(network: HopfieldNetwork) -> Layers:
+    """Σ|W| over everything that leads to each node of layers 1..L, dimensionless."""
+    unrolled = [np.abs(unroll(each, w)) for each, w in zip(network.connections, network.weights, strict=True)]
+    into = [matrix.sum(axis=0) for matrix in unrolled]
+    for layer, (each, weights) in enumerate(zip(network.connections[1:], network.back, strict=True)):
+        into[layer] = into[layer] + np.abs(unroll(each, weights)).sum(axis=1)
+    return tuple(into)
+
+
+def default_swing(network: HopfieldNetwork) -> float:
+    """K in volts: a fifth of every node's conductance or more is left to its leak, rounded up to whole volts."""
+    return float(max(1, np.ceil(MARGIN * _heaviest(network))))
+
+
+def unroll(connection: Connection, weights: Float[Array, "..."]) -> Float[Array, "before after"]:
+    """The matrix of a connection that is linear. Raises UserError for one that pools."""
+    if isinstance(connection, Dense):
+        return weights
+    if isinstance(connection, Convolution) and connection.pool > 1:
+        raise UserError(
+            f"convolution: a circuit has no max-pooling (which winner returns the state is a jump), got pool={connection.pool}; "
+            f"use pool=1"
+        )
+    return connection.forward(weights, np.eye(connection.sizes[0]))[0]
+
+
+def _heaviest(network: HopfieldNetwork) -> float:
+    everything = list(loads(network))
+    if network.head is not None:
+        everything.append(np.abs(network.head[0]).sum(axis=0))
+    return max(float(load.max()) for load in everything)
+
+
+def _require_leaks(network: HopfieldNetwork, swing: float) -> None:
+    if not np.isfinite(swing) or swing <= _heaviest(network):
+        raise UserError(
+            f"swing: the weights that lead to one node sum to {_heaviest(network):.6g}, so that buffers of K = {swing:g} V leave "
+            f"it no leak; give K above that, {default_swing(network):g} V say"
+        )
+
+
+def _bank(network: HopfieldNetwork, layer: int, unit: float, *, back: bool = False) -> Weights:
+    """The weights of connection ``layer``, forward or back."""
+    connection = network.connections[layer - 1]
+    values = network.back[layer - 2] if back else network.weights[layer - 1]
+    matrix = unroll(connection, values)
+    kernel = shared = None
+    if not isinstance(connection, Dense):
+        numbers = np.arange(1.0, values.size + 1).reshape(values.shape)
+        kernel, shared = values, np.rint(unroll(connection, numbers)).astype(int) - 1
+    before, after = layer - 1, layer
+    if back:
+        before, after, matrix, shared = after, before, matrix.T, None if shared is None else shared.T
+    true, inverted = nets(network, before, "p"), nets(network, before, "n")
+    prefix = f"r{layer}" if back else f"{layer}"
+    return Weights(prefix, true, inverted, nets(network, after), matrix, unit, kernel, shared)
+
+
+def _inputs(
+    network: HopfieldNetwork,
+    inputs: Float[Array, "samples inputs"],
+    form: Form,
+    unit: float,
+    swing: float,
+    counter: str,
+) -> Section:
+    here, count = nets(network, 1), network.layers[0]
+    bank = _bank(network, 1, unit)
+    if form == "flat":
+        rows = (*bank.true, *bank.inverted)
+        volts = swing * np.concatenate([inputs, -inputs], axis=1)
+        heading = f"inputs: {count} rows at +K*x, {count} at -K*x, and their weights"
+        return Section(heading, (VoltageSources(rows, volts, counter), bank))
+    bank.check()
+    currents = CurrentSources("n1", here, swing * unit * (inputs @ bank.weights), counter)
+    load = unit * np.abs(bank.weights).sum(axis=0)
+    used = np.flatnonzero(load)
+    conductances = Conductances("n1", tuple(here[j] for j in used), load[used])
+    return Section(
+        f"{count} inputs and their weights, Norton form: a current and a conductance a node", (currents, conductances)
+    )
+
+
+def _heads(network: HopfieldNetwork) -> tuple[str, ...]:
+    return tuple(f"r_{k}" for k in range(network.classes))
+
+
+def _readout(network: HopfieldNetwork, conductance: float, swing: float) -> list[Section]:
+    if network.head is None:
+        return []
+    weights, bias = network.head
+    last, here = network.depth, _heads(network)
+    elements = (
+        Weights("h", nets(network, last, "p"), nets(network, last, "n"), here, weights, conductance / swing),
+        CurrentSources("bh", here, conductance * bias[None]),
+        Conductances("lh", here, conductance * (1 - np.abs(weights).sum(axis=0) / swing)),
+    )
+    return [Section(f"read-out: {len(here)} classes, outside the system", elements)]
+
+
+def _nudge(
+    network: HopfieldNetwork, nudged: HopfieldEquations | None, conductance: float, swing: float, counter: str
+) -> list[Section]:
+    here = nets(network, network.depth)
+    heading = "nudge: pulls every read-out towards its target"
+    if nudged is None:
+        return []
+    if nudged.beta is None or nudged.target is None:
+        if nudged.constant is None:
+            return []
+        return [Section(heading, (CurrentSources("nudge", here, conductance * nudged.constant, counter),))]
+    sensed = nets(network, network.depth, "p") if network.head is None else _heads(network)
+    scale = f"/{swing!r}" if network.head is None else ""
+    classes = range(network.classes)
+    across = np.eye(network.classes) if network.head is None else network.head[0]
+    elements = (
+        VoltageSources(("beta",), nudged.beta, counter),
+        VoltageSources(tuple(f"y_{k}" for k in classes), nudged.target, counter),
+        Pulls(tuple(f"V({net}){scale}" for net in sensed), sensed, nudged.cost),
+        Transconductances(here, tuple(f"p_{k}" for k in classes), conductance * across),
+    )
+    return [Section(heading, elements)]
+
+
+def _notes(
+    network: HopfieldNetwork, nudged: HopfieldEquations | None, form: Form, conductance: float, swing: float
+) -> tuple[str, ...]:
+    law, parameters = network.buffer.spice
+    buffer = ", ".join([law, *(f"{name} = {value:g}" for name, value in parameters.items())])
+    tied = (
+        "untied: a weight and the one back differ" if network.returning else "tied: a weight and the one back are equal"
+    )
+    rows = (
+        "Nets: xp_i/xn_i input rows at +K*x and -K*x."
+        if form == "flat"
+        else "Bn1_j or In1_j and Rn1_j stand for the inputs with their weights: a current and a conductance into node j."
+    )
+    shared = any(isinstance(each, Convolution) for each in network.connections)
+    return (
+        f"Layers {' - '.join(map(str, network.layers))}; weights {tied}.",
+        f"Every node u holds C du/dt = g*(-u + sum(W*s) + b), s = rho(u) in [0, 1] V; g = {conductance:g} S, buffers: {buffer}.",
+        f"A buffer senses its node and gives +K*s and -K*s, K = {swing:g}. A weight W is a conductance abs(W)*g/K from the first",
+        "(W > 0) or the second (W < 0) to the node it acts on, one for each direction. It loads that node, too, so the leak to",
+        "ground is g*(1 - sum(abs(W))/K): every node has conductance g in all. A bias b is a current g*b.",
+        _phase(network, nudged),
+        rows,
+        "Nets: h<l>_j nodes, hp<l>_j/hn<l>_j their buffers' outputs; o_k, op_k, on_k the same of the last layer.",
+        "R<l>_i_j leads from node i of layer l-1 to node j of layer l, Rr<l>_i_j back from node i of layer l to node j of l-1.",
+        *(
+            ("Kernels are parameters w<l>_<out>_<in>_<row>_<column>; signs and leaks are worked out for these values.",)
+            if shared
+            else ()
+        ),
+        "Rl<l>_j leaks, Ib<l>_j biases, Xb<l>_j buffers. Outputs are printed as K*s.",
+        "The circuit may have several states where it stays; a .nodeset below, if any, names the one to begin at.",
+        "Units: volts, amperes, ohms. Indices count from 0, layers from 1.",
+    )
+
+
+def _phase(network: HopfieldNetwork, nudged: HopfieldEquations | None) -> str:
+    if nudged is None or (nudged.beta is None and nudged.constant is None):
+        return "Free phase."
+    if nudged.beta is None:
+        return "Nudged phase: a constant current into every output."
+    read = "v(op_k)/K" if network.head is None else "v(r_k)"
+    expected = "softmax(r)_k" if nudged.cost == "cross-entropy" else "r_k"
+    into = "every output" if network.head is None else "every output through the read-out's weights"
+    return f"Nudged phase: currents g*v(p_k) into {into}, p_k = beta*(y_k - {expected}), r_k = {read}."

@@ -1,0 +1,243 @@
+"""``eqprop-analog matching``: equilibrium propagation's updates against BPTT's gradients, step by step, on toy networks."""
+
+import argparse
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+
+from eqprop_analog import matching_plot
+from eqprop_analog.cli import console, options
+from eqprop_analog.devices.buffer import Sigmoid
+from eqprop_analog.errors import UserError
+from eqprop_analog.files import require_writable
+from eqprop_analog.learning.matching import Match, Nudging, estimate_errors, match, relative_difference
+from eqprop_analog.models import HopfieldNetwork
+from eqprop_analog.models.connections import Connection, Convolution, Dense
+from eqprop_analog.nudging import Kind, Nudge
+from eqprop_analog.run import versions
+from eqprop_analog.solvers.discrete_time import DiscreteTimeSolver
+from eqprop_analog.solvers.gradient_flow import GradientFlowSolver
+from eqprop_analog.solvers.hopfield_descent import HopfieldDescentSolver
+from eqprop_analog.solvers.relaxation import Relaxation
+
+Array = np.ndarray
+
+SUMMARY = (
+    "Show that equilibrium propagation's updates are, step by step, the gradients of backpropagation through time."
+)
+EXAMPLES = """\
+From its fixed point a network is nudged, and every change of a state or of ∂Φ/∂θ, divided by β, is held against BPTT's gradient
+as many steps back from the end of the free phase (Ernoult et al. 2019). The toy networks have random weights, inputs and
+targets: dense, and convolutional with max pooling; in discrete time, and by Euler steps of the gradient flow; and four cases
+show where the theorem does not hold. Then the same difference, and the bias of the gradient that converged phases give,
+against β, one-sided and centred (±β).
+
+--output gets dense.png and convolutional.png (both sides, step by step) and beta.png.
+
+examples:
+  all of it, every figure as JSON:   --json matching.json
+  other networks, one-sided:         --seed 7 --nudging one-sided --beta 1e-7
+  further back:                      --steps 60"""
+
+BOUND = 1e-6
+"""Largest relative difference where the theorem is exact."""
+BATCH, CLASSES = 2, 5
+BETAS = tuple(float(f"{beta:.3g}") for beta in np.logspace(-5, -0.5, 10))
+MEASURED = (1e-4, 1e-2)
+"""The β between which slopes are taken: above rounding, and mostly below the first node that passes a corner."""
+SHOWN = 1e-3
+"""The β at which biases are printed."""
+DISCRETE, FLOW = "discrete time", "gradient flow, ε = 0.5"
+NAMES = {
+    "dense": "dense",
+    "smooth": "dense, smooth ρ",
+    "behind": "dense, smooth ρ, nudge behind it",
+    "convolutional": "convolutional, max pooling",
+    "untied": "dense, untied weights",
+}
+DRAWN = ("dense", "convolutional")
+NUDGINGS: tuple[Nudging, ...] = ("one-sided", "centred")
+
+
+@dataclass(frozen=True)
+class Case:
+    """A network that steps."""
+
+    name: str
+    dynamics: str
+    network: HopfieldNetwork
+    solver: Relaxation
+    exact: bool = True
+    """Whether the theorem holds."""
+    kind: Kind = "conductance"
+    """Of the nudge."""
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Options of this command."""
+    parser.add_argument("--seed", type=int, default=0, help="of weights, inputs and targets (default 0)")
+    parser.add_argument("--steps", type=int, default=30, metavar="K", help="onwards and back (default 30)")
+    parser.add_argument("--beta", type=float, default=1e-5, help="of the step-by-step comparison (default 1e-5)")
+    parser.add_argument(
+        "--nudging", choices=["centred", "one-sided"], default="centred", help="of the same (default centred)"
+    )
+    parser.add_argument(
+        "--output", type=Path, default=Path("runs/matching"), metavar="DIR", help="default runs/matching"
+    )
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write every figure")
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Compare, print, draw."""
+    if arguments.seed < 0:
+        raise UserError(f"--seed: expected an integer of at least 0, got {arguments.seed}")
+    if arguments.steps < 1:
+        raise UserError(f"--steps: expected at least 1, got {arguments.steps}")
+    if not 0 < arguments.beta < 1:
+        raise UserError(f"--beta: expected a number between 0 and 1, got {arguments.beta:g}")
+    for path in (arguments.output / "beta.png", arguments.json):
+        if path is not None:
+            require_writable(path)
+    cases = toys(arguments.seed)
+    matches = [compared(case, arguments.seed, arguments.beta, arguments.steps, arguments.nudging) for case in cases]
+    steps = _show_steps(cases, matches, arguments)
+    swept = [case for case in cases if case.exact and case.dynamics == DISCRETE]
+    beta = _sweep(swept, arguments.seed, arguments.steps)
+    for case, result in zip(cases, matches, strict=True):
+        if case in swept and case.name in DRAWN:
+            layers = "-".join(map(str, case.network.layers))
+            title = f"{case.name} network {layers}, {case.dynamics}, {_nudge(arguments)}"
+            matching_plot.step_by_step(result, title, arguments.output / f"{case.name}.png")
+    steps_of, estimates = ({NAMES[k]: v for k, v in beta[what].items()} for what in ("steps", "estimates"))
+    matching_plot.against_beta(BETAS, steps_of, estimates, arguments.output / "beta.png")
+    console.say(f"in {arguments.output}: {', '.join(f'{name}.png' for name in (*DRAWN, 'beta'))}")
+    settings = {name: getattr(arguments, name) for name in ("seed", "steps", "beta", "nudging")}
+    options.write_json(arguments.json, settings | steps | {"against_beta": beta, "versions": versions()})
+
+
+def toys(seed: int) -> list[Case]:
+    """Where the theorem holds, and where it does not."""
+
+    def dense(**settings: Any) -> HopfieldNetwork:
+        return HopfieldNetwork.dense([10, 30, 20, CLASSES], seed, initial="fan-in", **settings)
+
+    connections: list[Connection] = [
+        Convolution((2, 8, 8), 4, kernel=3, pool=2),
+        Convolution((4, 3, 3), 6, kernel=2),
+        Dense(24, CLASSES),
+    ]
+    convolutional = HopfieldNetwork.build(connections, seed, initial="fan-in")
+    discrete, flow = DiscreteTimeSolver(), GradientFlowSolver(step=0.5)
+    return [
+        Case("dense", DISCRETE, dense(), discrete),
+        Case("dense", FLOW, dense(), flow),
+        Case("smooth", DISCRETE, dense(buffer=Sigmoid()), discrete),
+        Case("convolutional", DISCRETE, convolutional, discrete),
+        Case("convolutional", FLOW, convolutional, flow),
+        Case("behind", DISCRETE, dense(buffer=Sigmoid()), discrete, exact=False, kind="output"),
+        Case("untied", DISCRETE, dense(untied=True), discrete, exact=False),
+        Case("dense", "coordinate descent", dense(), HopfieldDescentSolver(), exact=False),
+    ]
+
+
+def data(case: Case, seed: int) -> tuple[Float[Array, "batch inputs"], Float[Array, "batch classes"]]:
+    """Random inputs in [0, 1] V and targets of 1 V at one class, 0 V at the others."""
+    random = np.random.default_rng(seed)
+    inputs = random.uniform(size=(BATCH, case.network.layers[0]))
+    return inputs, np.eye(CLASSES)[random.integers(CLASSES, size=BATCH)]
+
+
+def compared(case: Case, seed: int, beta: float, steps: int, nudging: Nudging) -> Match:
+    """Both sides of the theorem on the case's random data."""
+    inputs, targets = data(case, seed)
+    betas = (beta, -beta) if nudging == "centred" else (beta,)
+    return match(case.network, case.solver, inputs, [Nudge(targets, b, case.kind) for b in betas], steps)
+
+
+def _show_steps(cases: list[Case], matches: list[Match], arguments: argparse.Namespace) -> dict[str, Any]:
+    rows: dict[bool, list[list[str]]] = {True: [], False: []}
+    found: list[dict[str, Any]] = []
+    worst = 0.0
+    for case, result in zip(cases, matches, strict=True):
+        differences = result.differences()
+        states, parameters = (
+            max(value for name, value in differences.items() if name.startswith("state") == of_states)
+            for of_states in (True, False)
+        )
+        rows[case.exact].append([NAMES[case.name], case.dynamics, f"{states:.1e}", f"{parameters:.1e}"])
+        found.append({"network": case.name, "layers": case.network.layers, "dynamics": case.dynamics})
+        found[-1] |= {"exact": case.exact, "differences": differences, "curves": _curves(result)}
+        if case.exact:
+            worst = max(worst, states, parameters)
+        if case.name == "smooth":
+            other = max(relative_difference(result.updates[name], s) for name, s in result.state_gradients.items())
+            rows[False].append([f"{NAMES[case.name]}, against -dC/ds", case.dynamics, f"{other:.1e}", ""])
+            found[-1]["difference_from_state_gradients"] = other
+    console.table(
+        f"EP's updates against BPTT's gradients, {arguments.steps} steps, {_nudge(arguments)}: largest relative difference",
+        ["network", "dynamics", "states, -dC/du", "parameters, -dC/dθ"],
+        rows[True],
+        [[f"asked: at most {BOUND:g}", "", "", "met" if worst <= BOUND else "NOT MET"]],
+        [["where the theorem does not hold:", "", "", ""], *rows[False]],
+    )
+    return {"largest_difference": worst, "bound": BOUND, "met": worst <= BOUND, "cases": found}
+
+
+def _nudge(arguments: argparse.Namespace) -> str:
+    return f"{'±' if arguments.nudging == 'centred' else ''}β = {arguments.beta:g}"
+
+
+def _curves(result: Match) -> dict[str, Any]:
+    """What the figures draw."""
+    drawn: dict[str, Any] = {}
+    for name, gradients in result.gradients.items():
+        if name.startswith(("state", "weight")):
+            picked = matching_plot.chosen(matching_plot.curves(gradients, name))
+            sides = (matching_plot.curves(side[name], name)[:, picked] for side in (result.updates, result.gradients))
+            drawn[name] = dict(zip(("updates", "gradients"), (side.T.tolist() for side in sides), strict=True))
+    return drawn
+
+
+def _sweep(cases: list[Case], seed: int, steps: int) -> dict[str, Any]:
+    found: dict[str, Any] = {"betas": BETAS, "steps": {}, "estimates": {}, "slopes": {}}
+    rows = []
+    for case in cases:
+        by_step: dict[Nudging, list[float]] = {}
+        for nudging in NUDGINGS:
+            matches = (compared(case, seed, beta, steps, nudging) for beta in BETAS)
+            by_step[nudging] = [max(each.differences().values()) for each in matches]
+        settling = HopfieldDescentSolver()  # converges where discrete time alternates
+        biases = [estimate_errors(case.network, settling, *data(case, seed), beta) for beta in BETAS]
+        of_estimate = {nudging: [bias[nudging] for bias in biases] for nudging in NUDGINGS}
+        slopes = {
+            what: {nudging: slope(errors[nudging]) for nudging in NUDGINGS}
+            for what, errors in (("steps", by_step), ("estimates", of_estimate))
+        }
+        found["steps"][case.name], found["estimates"][case.name] = by_step, of_estimate
+        found["slopes"][case.name] = slopes
+        one, both = (of_estimate[nudging][BETAS.index(SHOWN)] for nudging in NUDGINGS)
+        rows.append(
+            [
+                NAMES[case.name],
+                *(f"{slopes[what][nudging]:.2f}" for what in ("steps", "estimates") for nudging in NUDGINGS),
+                f"{100 * one:.2g} %",
+                f"{100 * both:.2g} %",
+            ]
+        )
+    console.table(
+        f"slope of log(difference) over log β, β from {MEASURED[0]:g} to {MEASURED[1]:g}; bias of the gradient at β = {SHOWN:g}",
+        ["network", "steps, β", "steps, ±β", "gradient, β", "gradient, ±β", "bias, β", "bias, ±β"],
+        rows,
+    )
+    return found
+
+
+def slope(errors: Sequence[float]) -> float:
+    """The median slope between neighbouring β of MEASURED, which one node that passes a corner does not change."""
+    betas = np.log(BETAS)
+    inside = (np.array(BETAS) > 0.99 * MEASURED[0]) & (np.array(BETAS) < 1.01 * MEASURED[1])
+    return float(np.median(np.diff(np.log(errors)[inside]) / np.diff(betas[inside])))

@@ -1,0 +1,137 @@
+"""What the configuration of every training run has, and what a run needs of it."""
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar, Literal, Protocol
+
+import numpy as np
+import tomli_w
+from jaxtyping import Float, Int
+from pydantic import BaseModel, ConfigDict, Field
+
+from eqprop_analog import data
+from eqprop_analog.learning.trainer import Learner, Pass, Progress
+from eqprop_analog.models import ResistiveNetwork
+from eqprop_analog.models.hopfield import HopfieldNetwork
+
+Array = np.ndarray
+Network = ResistiveNetwork | HopfieldNetwork
+
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Count = Annotated[int, Field(ge=1)]
+
+
+class Training(Protocol):
+    """A network in training, with whatever its learners keep from batch to batch."""
+
+    @property
+    def network(self) -> Network:
+        """In the precision of training; learners change its arrays in place."""
+        ...
+
+    def learner(self, epoch: int) -> Learner:
+        """What learns from the batches of epoch 0, 1, ..."""
+        ...
+
+    def evaluate(
+        self, images: Float[Array, "samples inputs"], labels: Int[Array, " samples"], progress: Progress
+    ) -> Pass:
+        """Error of the free phase's predictions."""
+        ...
+
+    def arrays(self) -> Mapping[str, Array]:
+        """All that a later epoch depends on, by name; a checkpoint saves these and writes them back in place."""
+        ...
+
+    def close(self) -> None:
+        """Let go of worker processes."""
+        ...
+
+
+class TrainConfig(BaseModel, ABC):
+    """Everything that decides a training run's result, and how it is computed; SI units."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    free_to_change: ClassVar[frozenset[str]] = frozenset({"epochs", "threads", "description"})
+    """Settings that a resumed run may have otherwise. None of them enters the mathematics of what is already computed."""
+
+    model: str
+    """The kind of network."""
+    description: str = ""
+    dataset: data.Name = "mnist"
+    beta: Positive
+    decay: Positive = 1.0
+    """Factor on all rates after each epoch."""
+    cosine: Count | None = None
+    """Epochs over which half a cosine takes all rates to zero as well."""
+    batch_size: Count = 4
+    epochs: Count = 10
+    limit: Count | None = None
+    """Train on this many random images an epoch instead of all."""
+    shift: Annotated[int, Field(ge=0)] = 0
+    """Move every training image by up to so many pixels across and down, at random."""
+    validation: bool = False
+    """Hold out the last training images (10,000 of MNIST's) and report their error instead of the test set's."""
+    seed: Annotated[int, Field(ge=0)] = 0
+    precision: Literal["float32", "float64"] = "float64"
+    threads: Count = 1
+    """BLAS threads."""
+
+    @classmethod
+    @abstractmethod
+    def adapted(cls, values: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[str, Any]:
+        """``values`` of a preset, made to go with what is put in place of some of them."""
+
+    @property
+    @abstractmethod
+    def sizes(self) -> tuple[int, ...]:
+        """Inputs, and nodes of every layer."""
+
+    @property
+    @abstractmethod
+    def classes(self) -> int:
+        """Read-outs."""
+
+    @property
+    @abstractmethod
+    def method_in_words(self) -> str:
+        """How equilibria are found."""
+
+    @property
+    def indexed(self) -> bool:
+        """Whether batches name their images, for learners that remember something of each."""
+        return False
+
+    @abstractmethod
+    def network(self) -> Network:
+        """A fresh network of this configuration and seed, float64."""
+
+    @abstractmethod
+    def training(self, samples: int, held_out: int, random: np.random.Generator) -> Training:
+        """A fresh network for so many images to train on and held out; all that is left to chance draws from ``random``."""
+
+    def prepared(self, images: Float[Array, "samples inputs"]) -> Float[Array, "samples inputs"]:
+        """What is done to every image, of training and test alike."""
+        return images
+
+    def augmented(
+        self, images: Float[Array, "samples inputs"], random: np.random.Generator
+    ) -> Float[Array, "samples inputs"]:
+        """Training images as this epoch sees them."""
+        return data.shifted(images, self.shift, random) if self.shift else images
+
+    def annealed(self, epoch: int) -> float:
+        """The factor on all rates in epoch 0, 1, ..."""
+        part = 1.0 if self.cosine is None else (1 + math.cos(math.pi * min(epoch / self.cosine, 1))) / 2
+        return part * self.decay**epoch
+
+    def toml(self) -> str:
+        """The resolved configuration as a file that reproduces the run (``--preset FILE``)."""
+        return tomli_w.dumps(self.model_dump(mode="json", exclude_none=True))
+
+
+def spread(rates: float | list[float], count: int) -> tuple[float, ...]:
+    """One rate for each of ``count`` connections."""
+    return tuple(rates) if isinstance(rates, list) else (rates,) * count

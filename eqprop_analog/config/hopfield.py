@@ -1,0 +1,302 @@
+"""The configuration of a Hopfield network's training."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from typing import Annotated, Any, Literal, Self
+
+import numpy as np
+from jaxtyping import Float, Int
+from pydantic import Field, field_validator, model_validator
+
+from eqprop_analog import data
+from eqprop_analog.config.base import Count, NotNegative, Positive, TrainConfig, spread
+from eqprop_analog.devices.buffer import buffer_from
+from eqprop_analog.equilibrium import Equilibrium
+from eqprop_analog.errors import UserError
+from eqprop_analog.learning.bptt import BpttLearner
+from eqprop_analog.learning.persistent import PersistentStates
+from eqprop_analog.learning.trainer import Learner, Nudging, Pass, PhaseLearner, Progress, Rule, evaluate
+from eqprop_analog.learning.update import Momentum, WeightRates
+from eqprop_analog.models.connections import Connection, Convolution, Dense, connection_from
+from eqprop_analog.models.hopfield import HopfieldNetwork, Initial
+from eqprop_analog.nudging import Cost, Kind
+from eqprop_analog.solvers.discrete_time import DiscreteTimeSolver
+from eqprop_analog.solvers.gradient_flow import GradientFlowSolver
+from eqprop_analog.solvers.hopfield_descent import HopfieldDescentSolver
+from eqprop_analog.solvers.leaky_integrator import LeakyIntegratorSolver
+from eqprop_analog.solvers.relaxation import Relaxation
+
+Array = np.ndarray
+
+
+DYNAMICS: Mapping[str, type[Relaxation]] = {
+    "gradient-flow": GradientFlowSolver,
+    "leaky-integrator": LeakyIntegratorSolver,
+    "discrete-time": DiscreteTimeSolver,
+    "descent": HopfieldDescentSolver,
+}
+CHUNK = 200
+"""Test images that are relaxed together: what a step touches stays in the cache."""
+
+
+class HopfieldConfig(TrainConfig):
+    """How a Hopfield network is trained; states in volts, weights, β and time steps without unit."""
+
+    model: Literal["hopfield"]
+    layers: list[Count] | None = Field(None, min_length=2)
+    """Inputs, and nodes of every layer, joined by dense connections."""
+    connections: list[dict[str, int]] | None = Field(None, min_length=1)
+    """Instead: one table a connection, {outputs} or {channels, kernel, padding, pool}; the first takes the data's images."""
+    buffer: dict[str, str | float] = Field({"law": "hard-sigmoid"})
+    """``law``, and its ``gain``."""
+    initial: Initial = "glorot"
+    untied: bool = False
+    """Give the way back weights of its own."""
+    head: Count | None = None
+    """Read so many classes by weights outside the system; absent, the last layer itself."""
+
+    method: Literal["equilibrium-propagation", "bptt"] = "equilibrium-propagation"
+    """Nudged phases, or backpropagation through the steps of the free one to compare them with."""
+    nudging: Nudging = "centred"
+    kind: Literal["conductance", "output"] = "conductance"
+    """Of squared errors: a pull at the output nodes, before their buffers, or behind these (discrete time alone)."""
+    cost: Cost = "squared-error"
+    update: Literal["contrast", "continual"] = "contrast"
+    """Once after the nudged phases, or at every step of the nudged phase."""
+    weight_rates: NotNegative | list[NotNegative]
+    """1/V², one for all connections (and the head, last) or one each."""
+    bias_rates: NotNegative | list[NotNegative] | None = None
+    """Without unit; as those of the weights unless given."""
+    momentum: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    weight_decay: NotNegative = 0.0
+    """V², times the weights in the gradient."""
+
+    dynamics: Literal["gradient-flow", "leaky-integrator", "discrete-time", "descent"]
+    """How states find their equilibrium; see the solvers of these names."""
+    step: Annotated[float, Field(gt=0, le=1)] | None = None
+    """Of gradient flow and leaky integrator, in units of the nodes' time constant."""
+    free_steps: Count | None = None
+    """Truncate the free phase after this many steps (sweeps, of descent) instead of converging."""
+    nudged_steps: Count | None = None
+    """The same for nudged phases."""
+    test_steps: Count | None = None
+    """The same for the test images; as the free phase unless given."""
+    backward_steps: Count | None = None
+    """Of "bptt": go back through the last so many steps of the free phase; through all, unless given."""
+    persistent: bool = False
+    """Begin the free phase of each image, of training and test, where that of the epoch before ended instead of at 0 V."""
+
+    flip: bool = False
+    """Turn training images left to right, every other one at random."""
+    edge: bool = False
+    """Continue shifted images by their edge instead of 0."""
+    pixel_mean: list[float] | None = None
+    """Taken off the pixels of each channel."""
+    pixel_deviation: list[Positive] | None = None
+    """What the pixels of each channel are then divided by."""
+
+    @field_validator("buffer")
+    @classmethod
+    def _known_buffer(cls, value: dict[str, str | float]) -> dict[str, str | float]:
+        buffer_from(dict(value))
+        return value
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        if (self.layers is None) == (self.connections is None):
+            raise ValueError("layers: give either layers or connections")
+        try:
+            rates = len(self._connections()) + (self.head is not None)
+        except (TypeError, UserError) as error:
+            raise ValueError(f"connections: {error}") from error
+        for name in ("weight_rates", "bias_rates"):
+            given = getattr(self, name)
+            if isinstance(given, list) and len(given) != rates:
+                raise ValueError(f"{name}: {len(given)} values for {rates} connections (the head included)")
+        self._require_dynamics()
+        self._require_pixels()
+        return self
+
+    def _require_dynamics(self) -> None:
+        timed = self.dynamics in ("gradient-flow", "leaky-integrator")
+        if timed != (self.step is not None):
+            raise ValueError(
+                f"step: {self.dynamics} needs one" if timed else f"step: {self.dynamics} has none; leave it out"
+            )
+        if self.kind == "output" and (self.dynamics != "discrete-time" or self.cost != "squared-error"):
+            raise ValueError('kind: "output" is for discrete-time and the squared error')
+        if self.method == "bptt" and self.free_steps is None and self.backward_steps is None:
+            raise ValueError("backward_steps: needed to go back from a free phase that converges")
+        if self.persistent and (self.shift or self.flip):
+            raise ValueError("persistent: images that move have no last equilibrium; leave out shift and flip")
+
+    def _require_pixels(self) -> None:
+        channels = data.SHAPES[self.dataset][0]
+        for name in ("pixel_mean", "pixel_deviation"):
+            given = getattr(self, name)
+            if given is not None and len(given) != channels:
+                raise ValueError(f"{name}: {len(given)} values for {channels} channels of {self.dataset}")
+
+    @classmethod
+    def adapted(cls, values: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[str, Any]:
+        """Layers in place of connections, and the rates of another depth: the first for all but the last."""
+        if "layers" not in overrides:
+            return dict(values)
+        count = len(overrides["layers"]) - 1 + ("head" in values)
+        adapted = {name: value for name, value in values.items() if name != "connections"}
+        for name in ("weight_rates", "bias_rates"):
+            rates = values.get(name)
+            if isinstance(rates, list) and rates and len(rates) != count:
+                adapted[name] = [rates[0]] * (count - 1) + [rates[-1]]
+        return adapted
+
+    def _connections(self) -> list[Connection]:
+        if self.layers is not None:
+            return [Dense(before, after) for before, after in pairwise(self.layers)]
+        made: list[Connection] = []
+        shape: tuple[int, ...] = data.SHAPES[self.dataset]
+        for table in self.connections or ():
+            made.append(connection_from(table, shape))
+            shape = made[-1].pooled if isinstance(made[-1], Convolution) else (made[-1].sizes[1],)
+        return made
+
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """Inputs, and nodes of every layer."""
+        made = self._connections()
+        return (made[0].sizes[0], *(each.sizes[1] for each in made))
+
+    @property
+    def classes(self) -> int:
+        """Read-outs: the last layer's nodes, or the head's."""
+        return self.head or self.sizes[-1]
+
+    @property
+    def method_in_words(self) -> str:
+        """The dynamics."""
+        return f"by {self.dynamics}"
+
+    def network(self) -> HopfieldNetwork:
+        """A fresh network of this configuration and seed, float64."""
+        return HopfieldNetwork.build(
+            self._connections(),
+            self.seed,
+            buffer=buffer_from(dict(self.buffer)),
+            initial=self.initial,
+            untied=self.untied,
+            classes=self.head,
+        )
+
+    def prepared(self, images: Float[Array, "samples inputs"]) -> Float[Array, "samples inputs"]:
+        """(pixel - mean)/deviation, channel by channel."""
+        if self.pixel_mean is None and self.pixel_deviation is None:
+            return images
+        channels = data.SHAPES[self.dataset][0]
+        mean = np.array(self.pixel_mean or [0.0] * channels, images.dtype)[:, None]
+        deviation = np.array(self.pixel_deviation or [1.0] * channels, images.dtype)[:, None]
+        return ((images.reshape(len(images), channels, -1) - mean) / deviation).reshape(images.shape)
+
+    def augmented(
+        self, images: Float[Array, "samples inputs"], random: np.random.Generator
+    ) -> Float[Array, "samples inputs"]:
+        """Flipped and shifted."""
+        channels = data.SHAPES[self.dataset][0]
+        if self.flip:
+            images = data.flipped(images, random, channels=channels)
+        if self.shift:
+            images = data.shifted(images, self.shift, random, channels=channels, edge=self.edge)
+        return images
+
+    def rule(self, epoch: int) -> Rule:
+        """The learning rule in epoch 0, 1, ..."""
+        count = len(self.sizes) - 1 + (self.head is not None)
+        weights = spread(self.weight_rates, count)
+        biases = weights if self.bias_rates is None else spread(self.bias_rates, count)
+        rates = WeightRates(weights, biases).scaled(self.annealed(epoch))
+        kind: Kind = self.kind if self.cost == "squared-error" else "feedback"
+        return Rule(rates, self.beta, self.nudging, kind, self.cost)
+
+    def solver(self) -> Relaxation:
+        """What finds the equilibria of training; their residuals cost a step and are not looked at."""
+        kind: type[Relaxation] = DYNAMICS[self.dynamics]
+        timed: dict[str, Any] = {} if self.step is None else {"step": self.step}
+        return kind(free_steps=self.free_steps, nudged_steps=self.nudged_steps, check_residual=False, **timed)
+
+    @property
+    def indexed(self) -> bool:
+        """Whether batches name their images."""
+        return self.persistent
+
+    def training(self, samples: int, held_out: int, random: np.random.Generator) -> "HopfieldTraining":
+        """A fresh network, its momentum, and, if asked for, the states of all images."""
+        network = self.network().astype(self.precision)
+        momentum = Momentum(network, self.momentum, self.weight_decay)
+        made = HopfieldTraining(self, network, self.solver(), momentum, random)
+        if not self.persistent:
+            return made
+        kept, held = (PersistentStates.of(network, count) for count in (samples, held_out))
+        return replace(made, persistent=kept, held_out=held)
+
+
+@dataclass(frozen=True)
+class HopfieldTraining:
+    """A Hopfield network in training."""
+
+    config: HopfieldConfig
+    network: HopfieldNetwork
+    solver: Relaxation
+    momentum: Momentum
+    random: np.random.Generator
+    persistent: PersistentStates | None = None
+    """States of the training images."""
+    held_out: PersistentStates | None = None
+    """States of the others."""
+
+    def learner(self, epoch: int) -> Learner:
+        """By nudged phases, or back through time."""
+        config, rule = self.config, self.config.rule(epoch)
+        momentum, kept = self.momentum, self.persistent
+        if config.method == "bptt":
+            back = config.backward_steps
+            return BpttLearner(
+                self.network,
+                self.solver,
+                rule.rates,
+                config.cost,
+                backward_steps=back,
+                momentum=momentum,
+                persistent=kept,
+            )
+        return PhaseLearner(self.network, self.solver, rule, momentum=momentum, random=self.random, persistent=kept)
+
+    def evaluate(
+        self, images: Float[Array, "samples inputs"], labels: Int[Array, " samples"], progress: Progress
+    ) -> Pass:
+        """Error of the free phase's predictions, in the precision of training."""
+        solver = replace(self.solver, free_steps=self.config.test_steps or self.config.free_steps)
+        kept = self.held_out
+        if kept is None:
+            return evaluate(self.network, solver.solve, images, labels, CHUNK, progress)
+        parts = iter(np.split(np.arange(len(images)), range(CHUNK, len(images), CHUNK)))
+
+        def go_on(network: HopfieldNetwork, some: Array) -> Equilibrium:
+            examples = next(parts)
+            free = solver.solve(network, some, start=kept.start(examples))
+            kept.keep(examples, free)
+            return free
+
+        return evaluate(self.network, go_on, images, labels, CHUNK, progress)
+
+    def arrays(self) -> Mapping[str, Array]:
+        """Parameters, momenta, states."""
+        named = dict(self.network.arrays())
+        if self.config.momentum:
+            named |= self.momentum.arrays()
+        if self.persistent is not None and self.held_out is not None:
+            named |= self.persistent.arrays()
+            named |= {f"held_out_{name}": states for name, states in self.held_out.arrays().items()}
+        return named
+
+    def close(self) -> None:
+        """Nothing to let go of."""

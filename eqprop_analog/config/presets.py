@@ -1,0 +1,58 @@
+"""Presets and TOML files, resolved with overrides into a checked configuration."""
+
+import tomllib
+from collections.abc import Mapping
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from eqprop_analog.config.base import TrainConfig
+from eqprop_analog.config.hopfield import HopfieldConfig
+from eqprop_analog.config.resistive import ResistiveConfig
+from eqprop_analog.errors import UserError
+
+DEFAULT_PRESETS = {"surrogate": "mnist-1024", "ngspice": "mnist-100-ngspice"}
+"""What is trained, by solver, if nobody says otherwise."""
+
+MODELS: Mapping[str, type[TrainConfig]] = {"resistive": ResistiveConfig, "hopfield": HopfieldConfig}
+"""Configurations by their ``model``."""
+
+
+def presets() -> dict[str, Path]:
+    """Files of the presets that come with the package, by name."""
+    folder = Path(str(files("eqprop_analog"))) / "presets"
+    return {path.stem: path for path in sorted(folder.glob("*.toml"))}
+
+
+def resolve(preset: str, overrides: Mapping[str, Any]) -> TrainConfig:
+    """The preset (a name, or a TOML file) with ``overrides`` in place of its own values. Raises UserError."""
+    known = presets()
+    path = known.get(preset) or Path(preset)
+    if path.suffix != ".toml":
+        raise UserError(f'preset "{preset}" is unknown; there are {", ".join(known)}, or name a .toml file')
+    try:
+        values = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise UserError(f"{path}: no such configuration file") from error
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise UserError(f"{path}: not a readable TOML file ({error})") from error
+    model = values.get("model", "resistive")
+    if not isinstance(model, str) or model not in MODELS:
+        raise UserError(f"configuration: model: expected one of {', '.join(MODELS)}, got {model!r}")
+    kind = MODELS[model]
+    strange = [name for name in overrides if name not in kind.model_fields]
+    if strange:
+        raise UserError(f"configuration: {strange[0]}: {path.stem} trains a {model} network, which has no such setting")
+    try:
+        return kind.model_validate({**kind.adapted(values, overrides), **overrides})
+    except ValidationError as error:
+        raise UserError("; ".join(map(_sentence, error.errors()))) from error
+
+
+def _sentence(problem: Mapping[str, Any]) -> str:
+    where = ".".join(str(part) for part in problem["loc"] if isinstance(part, (str, int)))
+    text = str(problem["msg"]).removeprefix("Value error, ")
+    given = "" if problem["type"] in ("value_error", "missing") else f", got {problem['input']!r}"
+    return f"configuration: {where + ': ' if where else ''}{text}{given}"

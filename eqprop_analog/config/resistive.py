@@ -1,0 +1,223 @@
+"""The configuration of a resistive network's training."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
+
+import numpy as np
+from jaxtyping import Float, Int
+from pydantic import Field, field_validator, model_validator
+
+from eqprop_analog.config.base import Count, NotNegative, Positive, TrainConfig, spread
+from eqprop_analog.devices import law_from
+from eqprop_analog.errors import UserError
+from eqprop_analog.learning.trainer import Learner, Pass, PhaseLearner, Progress, Rule, evaluate
+from eqprop_analog.learning.truncated import Method, TruncatedLearner
+from eqprop_analog.learning.update import Rates
+from eqprop_analog.models import Outputs, ResistiveNetwork
+from eqprop_analog.nudging import Cost
+from eqprop_analog.solvers import NgspiceSolver, SurrogateSolver
+
+if TYPE_CHECKING:
+    from eqprop_analog.learning.truncated_torch import TorchLearner
+
+Array = np.ndarray
+
+
+class ResistiveConfig(TrainConfig):
+    """How a resistive network is trained; SI units."""
+
+    free_to_change: ClassVar[frozenset[str]] = TrainConfig.free_to_change | {"workers", "on_failure"}
+
+    model: Literal["resistive"] = "resistive"
+    layers: list[Count] = Field(min_length=2)
+    """Inputs, and nodes of every layer."""
+    outputs: Outputs = "single"
+    """One output node a class, or pairs of them."""
+    input_gain: Positive = 1.0
+    """Volts at an input of 1."""
+    amplifier_gain: Positive | list[Positive] = 1.0
+    conductance_window: tuple[NotNegative, Positive] = (0.0, 1e-4)
+    """Siemens."""
+    diode: dict[str, str | float] = Field({"law": "ngspice"})
+    """``law``, its parameters, and ``arrangement``: "single" or "antiparallel"."""
+    bias_row: Annotated[float, Field(allow_inf_nan=False)] = 0.0
+    """Volts of one further row of crossbar 1; 0 is none."""
+
+    method: Method = "equilibrium-propagation"
+    """Nudged phases, or the exact response of the free one to compare them with."""
+    nudging: Literal["centred", "one-sided"] = "centred"
+    kind: Literal["conductance", "current"] = "conductance"
+    cost: Cost = "squared-error"
+    beta: Positive
+    """Siemens; amperes for cross-entropy."""
+    conductance_rates: NotNegative | list[NotNegative]
+    """S²/V², one for all crossbars or one each."""
+    bias_rates: NotNegative | list[NotNegative]
+    """A²/V²."""
+
+    solver: Literal["surrogate", "ngspice"] = "surrogate"
+    sweeps: Count | None = None
+    """Surrogate only: truncate every training phase after this many sweeps instead of converging."""
+    test_sweeps: Count | None = None
+    """Surrogate only: the same for the test images."""
+    device: Literal["cpu", "cuda"] = "cpu"
+    """Surrogate only: where truncated phases are computed; "cuda" is a GPU, by PyTorch."""
+    workers: Count = 1
+    """ngspice only: worker processes."""
+    on_failure: Literal["stop", "skip"] = "stop"
+    """What training does about a sample without a certified equilibrium: end with its status, or leave it out."""
+
+    @field_validator("diode")
+    @classmethod
+    def _known_law(cls, value: dict[str, str | float]) -> dict[str, str | float]:
+        law_from(value)
+        return value
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        crossbars = len(self.layers) - 1
+        for name in ("conductance_rates", "bias_rates"):
+            given = getattr(self, name)
+            if isinstance(given, list) and len(given) != crossbars:
+                raise ValueError(f"{name}: {len(given)} values for {crossbars} crossbars")
+        if isinstance(self.amplifier_gain, list) and len(self.amplifier_gain) != crossbars - 1:
+            raise ValueError(f"amplifier_gain: {len(self.amplifier_gain)} values for {crossbars - 1} hidden layers")
+        if self.kind == "conductance" and self.cost != "squared-error":
+            raise ValueError('cost: a conductance can only nudge by the squared error; set kind="current" for others')
+        if self.kind == "conductance" and self.outputs == "pairs":
+            raise ValueError('kind: a conductance cannot nudge a pair of outputs; set kind = "current"')
+        if self.solver == "ngspice" and self.precision == "float32":
+            raise ValueError('precision: ngspice computes in float64; set precision = "float64"')
+        if self.solver == "ngspice" and not self.sweeps == self.test_sweeps is None:
+            raise ValueError("sweeps: ngspice always converges; leave sweeps and test_sweeps out")
+        if self.method == "implicit" and (self.sweeps is None or self.on_failure == "skip"):
+            raise ValueError('method: "implicit" needs a fixed number of sweeps and on_failure = "stop"')
+        if self.device != "cpu" and (self.sweeps is None or self.on_failure == "skip"):
+            raise ValueError('device: a GPU needs a fixed number of sweeps and on_failure = "stop"')
+        return self
+
+    @classmethod
+    def adapted(cls, values: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[str, Any]:
+        """Rates for another depth; and for ``solver="ngspice"`` float64 and converged phases, which is all ngspice does."""
+        adapted = dict(values)
+        if "layers" in overrides:
+            adapted |= _rates_for(values, len(overrides["layers"]) - 1)
+        if overrides.get("solver") == "ngspice":
+            adapted = {name: value for name, value in adapted.items() if name not in ("sweeps", "test_sweeps")}
+            adapted["precision"] = "float64"
+        return adapted
+
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """Inputs, and nodes of every layer."""
+        return tuple(self.layers)
+
+    @property
+    def classes(self) -> int:
+        """Read-outs: output nodes, or pairs of them."""
+        return self.layers[-1] // 2 if self.outputs == "pairs" else self.layers[-1]
+
+    @property
+    def method_in_words(self) -> str:
+        """The solver."""
+        return f"with {self.solver}"
+
+    def network(self) -> ResistiveNetwork:
+        """A fresh network of this configuration and seed, float64."""
+        return ResistiveNetwork.dense(
+            self.layers,
+            self.seed,
+            diode=law_from(self.diode),
+            amplifier_gain=self.amplifier_gain,
+            input_gain=self.input_gain,
+            conductance_window=self.conductance_window,
+            bias_row=self.bias_row,
+            outputs=self.outputs,
+        )
+
+    def rule(self, epoch: int) -> Rule:
+        """The learning rule in epoch 0, 1, ..."""
+        crossbars = len(self.layers) - 1
+        rates = Rates(spread(self.conductance_rates, crossbars), spread(self.bias_rates, crossbars))
+        return Rule(rates.scaled(self.annealed(epoch)), self.beta, self.nudging, self.kind, self.cost)
+
+    def training(
+        self,
+        samples: int,  # noqa: ARG002 - nothing is kept of them
+        held_out: int,  # noqa: ARG002
+        random: np.random.Generator,  # noqa: ARG002 - nothing is drawn
+    ) -> "ResistiveTraining":
+        """A fresh network; UserError where a negative nudge is more than it bears."""
+        network = self.network().astype(self.precision)
+        if (self.method, self.kind, self.nudging) == ("equilibrium-propagation", "conductance", "centred"):
+            network.require_definite(-self.beta)
+        if self.solver == "ngspice":
+            ngspice = NgspiceSolver(self.workers)
+            return ResistiveTraining(self, network, ngspice, ngspice)
+        solver = SurrogateSolver(sweeps=self.sweeps, check_residual=False)
+        return ResistiveTraining(self, network, solver, SurrogateSolver(sweeps=self.test_sweeps))
+
+
+@dataclass
+class ResistiveTraining:
+    """A resistive network in training: nothing is kept from batch to batch but its parameters."""
+
+    config: ResistiveConfig
+    own: ResistiveNetwork
+    """Its parameters, unless a GPU has newer ones."""
+    solver: SurrogateSolver | NgspiceSolver
+    tester: SurrogateSolver | NgspiceSolver
+    on_gpu: "TorchLearner | None" = None
+
+    @property
+    def network(self) -> ResistiveNetwork:
+        """In the precision of training, as trained up to now."""
+        if self.on_gpu is not None:
+            self.on_gpu.finish()
+        return self.own
+
+    def learner(self, epoch: int) -> Learner:
+        """Truncated phases have learners of their own, which do the same in place, or on a GPU."""
+        config, rule = self.config, self.config.rule(epoch)
+        if config.device != "cpu" and config.sweeps is not None:
+            if self.on_gpu is None:
+                self.on_gpu = _torch_learner(self.own, rule, config.sweeps, config.method)
+            self.on_gpu.rule = rule
+            return self.on_gpu
+        if config.sweeps is not None and config.on_failure == "stop":  # which "implicit" asks for
+            return TruncatedLearner(self.network, rule, config.sweeps, config.method)
+        return PhaseLearner(self.network, self.solver, rule, config.on_failure == "skip")
+
+    def evaluate(
+        self, images: Float[Array, "samples inputs"], labels: Int[Array, " samples"], progress: Progress
+    ) -> Pass:
+        """Error of the free phase's predictions, float64."""
+        return evaluate(self.network.astype(np.float64), self.tester.solve, images, labels, progress=progress)
+
+    def arrays(self) -> Mapping[str, Array]:
+        """The parameters."""
+        return self.network.arrays()
+
+    def close(self) -> None:
+        """Let go of worker processes."""
+        if isinstance(self.solver, NgspiceSolver):
+            self.solver.close()
+
+
+def _torch_learner(network: ResistiveNetwork, rule: Rule, sweeps: int, method: Method) -> "TorchLearner":
+    try:
+        from eqprop_analog.learning.truncated_torch import TorchLearner
+    except ImportError as error:
+        raise UserError(f"device: training on a GPU needs PyTorch with CUDA (pip install torch): {error}") from error
+    return TorchLearner(network, rule, sweeps, method)
+
+
+def _rates_for(values: Mapping[str, Any], crossbars: int) -> dict[str, list[float]]:
+    """Rates of a preset of another depth: its first for all crossbars but the last, which keeps the preset's last."""
+    lists = {name: values[name] for name in ("conductance_rates", "bias_rates") if isinstance(values.get(name), list)}
+    return {
+        name: [rates[0]] * (crossbars - 1) + [rates[-1]]
+        for name, rates in lists.items()
+        if rates and len(rates) != crossbars
+    }

@@ -1,0 +1,73 @@
+"""A Hopfield circuit in time, layer by layer: ngspice's points on SciPy's curves."""
+
+from pathlib import Path
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import EngFormatter, MaxNLocator
+
+from eqprop_analog.files import replacing
+from eqprop_analog.plotting import STYLE
+from eqprop_analog.solvers.hopfield_transient import HopfieldWaveforms
+
+Array = np.ndarray
+
+NODES = 8
+"""Curves of a layer: the nodes that respond most to the nudge."""
+POINTS = 45
+"""Points of a curve."""
+SHOWN = 0.35
+"""Of the duration of a phase; in the rest nothing is seen to move."""
+
+
+def relaxation(result: HopfieldWaveforms, path: Path) -> None:
+    """Node voltages u against time, a row a layer, the outputs on top: the free phase (V), and what the nudge then changes (mV).
+
+    The dashed line is when the nudge begins, the dotted one when half of the layer's response is there.
+    """
+    depth, switch = len(result.nodes), result.switch
+    windows = [SHOWN * span for span in (switch, float(result.time[-1]) - switch)]
+    seconds = EngFormatter("s", places=2)
+    with mpl.rc_context(STYLE):
+        figure = Figure(figsize=(10, 1.3 + 1.9 * depth))
+        rows = figure.subplots(depth, 2, squeeze=False, sharex="col")[::-1]
+        for layer, (row, u, curve, arrival) in enumerate(
+            zip(rows, result.nodes, result.integrated, result.arrivals, strict=True), start=1
+        ):
+            begin = int(np.abs(result.time - switch).argmin())
+            shown = np.sort(np.abs(u[-1] - u[begin]).argsort()[::-1][:NODES])
+            _layer(row[0], result.time, u[:, shown], curve[:, shown], (0, windows[0]))
+            span = (switch - windows[1] / 20, switch + windows[1])
+            change, expected = (1e3 * (values - values[begin])[:, shown] for values in (u, curve))
+            _layer(row[1], result.time, change, expected, span)
+            row[1].axvline(switch, color="black", linestyle="--", linewidth=1)
+            if np.isfinite(arrival):
+                row[1].axvline(switch + arrival, color="black", linestyle=":", linewidth=1.4)
+                row[1].set_title(f"half of the response after {seconds(arrival)}", fontsize=9, loc="right")
+            row[0].set_ylabel("outputs (V)" if layer == depth else f"layer {layer} (V)")
+            row[1].set_ylabel("change (mV)")
+        rows[-1][0].set_title("Free phase: node voltages u", fontsize=10, loc="left")
+        rows[-1][1].set_title("Nudge on (dashed)", fontsize=10, loc="left")
+        for axes in rows[0]:
+            axes.set_xlabel("time")
+            axes.xaxis.set_major_locator(MaxNLocator(6))
+            axes.xaxis.set_major_formatter(EngFormatter("s"))
+        figure.suptitle(
+            f"ngspice (points) on the integrated equations (lines): at most {1e6 * result.deviation:.0f} µV apart",
+            fontsize=10,
+        )
+        with replacing(path) as temporary:
+            figure.savefig(temporary, dpi=150)
+
+
+def _layer(axes: Axes, time: Array, points: Array, curves: Array, span: tuple[float, float]) -> None:
+    inside = np.flatnonzero((time >= span[0]) & (time <= span[1]))
+    moments = np.linspace(*span, POINTS)
+    nearest = inside[np.unique(np.abs(time[inside, None] - moments).argmin(axis=0))]
+    for k in range(points.shape[1]):
+        shade = str(0.75 * k / max(1, points.shape[1] - 1))
+        axes.plot(time[inside], curves[inside, k], "-", color=shade, linewidth=1)
+        axes.plot(time[nearest], points[nearest, k], "o", color=shade, markersize=2.5)
+    axes.set_xlim(*span)

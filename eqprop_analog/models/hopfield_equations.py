@@ -1,0 +1,202 @@
+"""The equations of a Hopfield network for given inputs and nudge: what every way to equilibrium moves towards."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Self
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+
+from eqprop_analog.equilibrium import Equilibrium
+from eqprop_analog.errors import UserError
+from eqprop_analog.models.connections import Choice
+from eqprop_analog.models.hopfield import HopfieldNetwork
+from eqprop_analog.models.resistive import Layers
+from eqprop_analog.nudging import Cost, Nudge, cost, cost_slope
+
+Array = np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
+class HopfieldEquations:
+    """s_l = ρ(u_l),  u_l = W_l s_{l-1} + b_l + (what returns from layer l + 1), and at layer L the nudge's pull, inside ρ.
+
+    The pull is c - β ∂C/∂s_L: a constant, and a part that follows the state. A nudge of kind "output" adds it outside ρ instead.
+    """
+
+    network: HopfieldNetwork
+    drive: Float[Array, "batch nodes"]
+    """W_1 x + b_1, volts."""
+    constant: Float[Array, "batch outputs"] | None = None
+    """c, volts."""
+    beta: Float[Array, "batch 1"] | None = None
+    """β of nudges that follow the state; None where none does."""
+    target: Float[Array, "batch classes"] | None = None
+    """y of these."""
+    cost: Cost = "squared-error"
+    behind: bool = False
+    """Whether the pull acts behind the buffers, s_L = ρ(u_L) - β ∂C/∂s_L."""
+
+    @classmethod
+    def of(cls, network: HopfieldNetwork, inputs: Float[Array, "batch inputs"]) -> Self:
+        """The free phase; ``inputs`` as ``check_inputs`` gives them."""
+        return cls(network, network.drive(inputs))
+
+    def __len__(self) -> int:
+        """Samples."""
+        return len(self.drive)
+
+    def require_shape(self, start: Equilibrium) -> None:
+        """Raise UserError unless ``start`` has a state for every node and sample."""
+        expected = [(len(self), size) for size in self.network.layers[1:]]
+        got = [s.shape for s in start.voltages]
+        if got != expected:
+            raise UserError(f"start: expected states of shapes {expected}, got {got}")
+
+    def nudged(self, nudges: Sequence[Nudge], free: Equilibrium | None) -> Self:
+        """The equations under each of ``nudges``, one batch below the other: (len(nudges)·batch) samples.
+
+        ``free`` is where current nudges are taken. Raises UserError for a target that does not fit the read-outs, for nudges of
+        different kind or cost, and for a current nudge taken at anything but a free equilibrium.
+        """
+        network, batch, dtype = self.network, len(self), self.drive.dtype
+        if len({(nudge.kind, nudge.cost) for nudge in nudges}) != 1:
+            raise UserError("nudge: phases that are solved together need one kind and one cost")
+        for nudge in nudges:
+            if nudge.target.shape not in ((batch, network.classes), (1, network.classes)):
+                raise UserError(
+                    f"nudge: expected a target of shape ({batch}, {network.classes}), got {nudge.target.shape}"
+                )
+        target = np.concatenate([np.broadcast_to(nudge.target, (batch, network.classes)) for nudge in nudges])
+        beta = np.repeat(np.array([nudge.beta for nudge in nudges], dtype), batch)[:, None]
+        pulled = replace(
+            self,
+            drive=np.tile(self.drive, (len(nudges), 1)),
+            beta=beta,
+            target=target.astype(dtype),
+            cost=nudges[0].cost,
+            behind=nudges[0].kind == "output",
+        )
+        if nudges[0].kind != "current":
+            return pulled
+        if free is None:
+            raise UserError("nudge: a current nudge is taken at the free equilibrium; pass it as start=free")
+        if free.nudge is not None:
+            raise UserError(
+                "nudge: a current nudge is taken at the free equilibrium; this start is itself a nudged one"
+            )
+        outputs = np.tile(free.outputs.astype(dtype, copy=False), (len(nudges), 1))
+        return replace(pulled, constant=pulled.pull(outputs), beta=None, target=None)
+
+    def free(self) -> Self:
+        """The same without the nudge."""
+        return replace(self, constant=None, beta=None, target=None, behind=False)
+
+    def select(self, samples: Bool[Array, " batch"] | Int[Array, " some"]) -> Self:
+        """The equations of some of the samples."""
+        return replace(
+            self,
+            drive=self.drive[samples],
+            constant=None if self.constant is None else self.constant[samples],
+            beta=None if self.beta is None else self.beta[samples],
+            target=None if self.target is None else self.target[samples],
+        )
+
+    def pull(self, outputs: Float[Array, "batch outputs"]) -> Float[Array, "batch outputs"]:
+        """-β ∂C/∂s_L at ``outputs``, volts, of a nudge that follows the state."""
+        if self.beta is None or self.target is None:
+            return np.zeros_like(outputs)
+        slope = cost_slope(self.cost, self.network.readout(outputs), self.target)
+        slope *= -self.beta
+        return self.network.along_readout(slope)
+
+    @cached_property
+    def curvature(self) -> Float[Array, "batch 1"] | None:
+        """What ∂²(βC)/∂s_L² does not exceed where it is positive; None where no nudge follows the state."""
+        if self.beta is None or self.target is None:
+            return None
+        bound = self.beta.clip(0)
+        if self.cost == "cross-entropy":
+            bound = bound * (0.5 * self.target.sum(axis=1, keepdims=True))
+        if self.network.head is not None:
+            weights = self.network.head[0]
+            bound = bound * np.linalg.eigvalsh(weights.T @ weights)[-1]
+        return bound
+
+    def forces(self, states: Layers, out: Layers | None = None) -> Layers:
+        """Voltages u of every layer, volts, written into ``out`` (C-contiguous, of the network's dtype) if given."""
+        network = self.network
+        total = self.zeros() if out is None else out
+        choices: list[Choice] = [None]
+        for layer, each in enumerate(network.connections[1:], start=1):
+            total[layer][...] = each.spread_bias(network.biases[layer])
+            choices.append(each.add_forward(network.weights[layer], states[layer - 1], total[layer]))
+        total[0][...] = self.drive
+        for layer, weights in enumerate(network.back, start=1):
+            network.connections[layer].add_backward(weights, states[layer], choices[layer], total[layer - 1])
+        self._add_pull(states, total[-1])
+        return total
+
+    def force(
+        self, layer: int, states: Layers, out: Float[Array, "batch nodes"] | None = None
+    ) -> Float[Array, "batch nodes"]:
+        """Voltages u of ``layer`` (1..L) alone, while all layers hold, volts, written into ``out`` if given."""
+        network = self.network
+        total = np.empty_like(states[layer - 1]) if out is None else out
+        if layer == 1:
+            total[...] = self.drive
+        else:
+            each = network.connections[layer - 1]
+            total[...] = each.spread_bias(network.biases[layer - 1])
+            each.add_forward(network.weights[layer - 1], states[layer - 2], total)
+        if layer < network.depth:
+            each = network.connections[layer]
+            choice = each.winners(network.weights[layer], states[layer - 1])
+            each.add_backward(network.back[layer - 1], states[layer], choice, total)
+        else:
+            self._add_pull(states, total)
+        return total
+
+    def _add_pull(self, states: Layers, total: Float[Array, "batch outputs"]) -> None:
+        if self.constant is not None:
+            total += self.constant
+        if self.beta is not None and not self.behind:
+            total += self.pull(states[-1])
+
+    def residual(self, states: Layers) -> Float[Array, " batch"]:
+        """Largest |s - ρ(u)| over all nodes of each sample, volts."""
+        forces = self.forces(states)
+        return self.distance(states, forces)
+
+    def distance(self, states: Layers, forces: Layers) -> Float[Array, " batch"]:
+        """Largest |s - ρ(u)| of each sample from u = ``forces``, volts; ``forces`` are used up."""
+        largest = np.zeros(len(self), self.drive.dtype)
+        for s, u in zip(states, forces, strict=True):
+            self.network.buffer.output(u, out=u)
+            if self.behind and s is states[-1]:
+                np.add(u, self.pull(s), out=u)
+            np.subtract(s, u, out=u)
+            np.maximum(largest, np.abs(u, out=u).max(axis=1), out=largest)
+        return largest
+
+    def energy(self, states: Layers) -> Float[Array, " batch"]:
+        """E + βC, of tied weights, volts squared up to what does not depend on the states (a constant pull adds -c·s_L)."""
+        if self.behind:
+            raise UserError('energy: a nudge of kind "output" adds no energy that is known')
+        network = self.network
+        total = -(self.drive * states[0]).sum(axis=1)
+        for layer, each in enumerate(network.connections[1:], start=1):
+            force = each.forward(network.weights[layer], states[layer - 1])[0]
+            total -= ((force + each.spread_bias(network.biases[layer])) * states[layer]).sum(axis=1)
+        for s in states:
+            total += network.buffer.potential(s).sum(axis=1)
+        if self.constant is not None:
+            total -= (self.constant * states[-1]).sum(axis=1)
+        if self.beta is not None and self.target is not None:
+            total += self.beta[:, 0] * cost(self.cost, network.readout(states[-1]), self.target)
+        return total
+
+    def zeros(self) -> Layers:
+        """All states at 0 V."""
+        return tuple(np.zeros((len(self), size), self.drive.dtype) for size in self.network.layers[1:])
