@@ -155,6 +155,8 @@ class ResistiveConfig(TrainConfig):
         if self.solver == "ngspice":
             ngspice = NgspiceSolver(self.workers)
             return ResistiveTraining(self, network, ngspice, ngspice)
+        if self.device != "cpu" and self.sweeps is not None:
+            _torch_learner(network, self.rule(0), self.sweeps, self.method)  # says now what it cannot do
         solver = SurrogateSolver(sweeps=self.sweeps, check_residual=False)
         return ResistiveTraining(self, network, solver, SurrogateSolver(sweeps=self.test_sweeps))
 

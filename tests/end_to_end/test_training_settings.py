@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from eqprop_analog.config import presets, resolve
+from eqprop_analog.config import ResistiveConfig, presets, resolve
 from eqprop_analog.data import shifted
 from eqprop_analog.errors import UserError
 
@@ -85,6 +85,7 @@ def test_the_exact_gradient_trains_as_weak_nudges_do(train):
         ({"method": "implicit"}, "method: .implicit. needs a fixed number of sweeps"),
         ({"method": "implicit", "sweeps": 3, "on_failure": "skip"}, "on_failure = .stop."),
         ({"test_sweeps": 3, "solver": "ngspice"}, "ngspice always converges; leave sweeps and test_sweeps out"),
+        ({"device": "cuda"}, "device: a GPU needs a fixed number of sweeps"),
         ({"shift": -1}, "shift: .*greater than or equal to 0, got -1"),
         ({"cosine": 0}, "cosine: .*greater than or equal to 1, got 0"),
     ],
@@ -94,12 +95,32 @@ def test_settings_that_do_not_go_together_are_named(preset, settings, words):
         resolve(str(preset), settings)
 
 
+def test_a_gpu_that_is_not_there_is_named_before_anything_is_written(run, preset, dataset):
+    try:
+        import torch
+
+        if torch.cuda.is_available():
+            pytest.skip("there is a GPU here")
+    except ImportError:
+        pass
+    preset.write_text('diode = { law = "clamp" }\ndevice = "cuda"\n' + preset.read_text() + TRUNCATED)
+    result = run("train", "--preset", preset, "--data-dir", dataset, "--output", "run")
+    assert result.code == 2
+    assert "device: " in result.err
+    assert "PyTorch" in result.err
+    assert not Path("run").exists()
+
+
 @pytest.mark.parametrize("name", presets())
 def test_every_preset_says_what_it_is_and_makes_its_rule(name):
     config = resolve(name, {})
     assert config.description
     rates = config.rule(0).rates
-    assert len(rates.conductances) == len(rates.biases) == len(config.layers) - 1
+    connections = len(config.sizes) - 1
+    if isinstance(config, ResistiveConfig):
+        assert len(rates.conductances) == len(rates.biases) == connections
+    else:
+        assert len(rates.weights) == len(rates.biases) == connections + (config.head is not None)
 
 
 @pytest.mark.parametrize(
