@@ -1,0 +1,165 @@
+"""One chip of a technology: every device of every crossbar, drawn once."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import IntEnum
+
+import numpy as np
+from jaxtyping import Bool, Float
+from numpy.typing import DTypeLike
+
+from eqprop_analog.devices.conductance.technology import Technology
+from eqprop_analog.errors import UserError
+
+Array = np.ndarray
+
+
+class _Stream(IntEnum):
+    """What is drawn, each from a stream of its own, so that one imperfection more or less changes no other."""
+
+    FACTOR = 0
+    LOWEST = 1
+    HIGHEST = 2
+    STUCK = 3
+    DRIFT = 4
+    WRITE = 5
+
+
+@dataclass(frozen=True, eq=False)
+class Devices:
+    """The devices of one crossbar. What is alike in all of them is an array without axes."""
+
+    technology: Technology
+    shape: tuple[int, ...]
+    key: tuple[int, int, int]
+    """(seed, chip number, crossbar), from which everything is drawn."""
+    dtype: np.dtype
+    factor: Float[Array, "..."]
+    """f of Spread."""
+    lowest: Float[Array, "..."]
+    """Each device's own G_min, siemens."""
+    highest: Float[Array, "..."]
+    """Each device's own G_max, siemens."""
+    stuck_on: Bool[Array, "..."]
+    stuck_off: Bool[Array, "..."]
+
+    @classmethod
+    def drawn(
+        cls, technology: Technology, shape: Sequence[int], key: tuple[int, int, int], dtype: DTypeLike = np.float64
+    ) -> "Devices":
+        """The crossbar ``key`` of that technology; the same one wherever, whenever and in whatever dtype it is drawn."""
+        size = tuple(int(length) for length in shape)
+
+        def normal(stream: _Stream, spread: float) -> Array:
+            return _random(key, stream).standard_normal(size) if spread else np.zeros(())
+
+        spread, stuck, window = technology.spread, technology.stuck, technology.window
+        factor = spread.factors(normal(_Stream.FACTOR, spread.factor))
+        lowest, highest = spread.windows(
+            window, normal(_Stream.LOWEST, spread.window), normal(_Stream.HIGHEST, spread.window)
+        )
+        uniform = _random(key, _Stream.STUCK).random(size) if stuck.on or stuck.off else np.full((), 0.5)
+        on, off = (np.asarray(cells) for cells in stuck.cells(uniform))
+        factor, lowest, highest = (np.asarray(values, dtype) for values in (factor, lowest, highest))
+        return cls(technology, size, key, np.dtype(dtype), factor, lowest, highest, on, off)
+
+    def programmed(self, wanted: Float[Array, "rows columns"], write: int = 0) -> Float[Array, "rows columns"]:
+        """What write number ``write`` of the conductances ``wanted`` (S) delivers, siemens.
+
+        Within each device's own window. Raises UserError for another shape, NaN or infinity.
+        """
+        aim = self._checked(wanted)
+        delivered = self.technology.window.nearest(aim)
+        delivered *= self.factor
+        if self.technology.noise is not None:
+            normal = _random(self.key, _Stream.WRITE, write).standard_normal(self.shape).astype(self.dtype)
+            delivered = self.technology.noise.written(delivered, normal).astype(self.dtype, copy=False)
+        np.clip(delivered, self.lowest, self.highest, out=delivered)
+        return self._stick(delivered)
+
+    def update(
+        self,
+        conductance: Float[Array, "rows columns"],
+        change: Float[Array, "rows columns"],
+        random: np.random.Generator,
+    ) -> Float[Array, "rows columns"]:
+        """``conductance`` (S) after the pulses for a wanted ``change`` (S), in place; ``change`` is used up.
+
+        ``random`` rounds pulses and draws cycle-to-cycle noise.
+        """
+        law = self.technology.pulses
+        pulses = law.count(change, self.technology.window.span, random)
+        pulses *= self.factor
+        return self._stick(law.apply(conductance, pulses, self.lowest, self.highest, random))
+
+    def after(self, seconds: float, conductance: Float[Array, "rows columns"]) -> Float[Array, "rows columns"]:
+        """Conductances (S) ``seconds`` after they were programmed to ``conductance`` (S); stuck cells stay."""
+        if not (np.isfinite(seconds) and seconds >= 0):
+            raise UserError(f"seconds: expected a finite time after programming, at least 0, got {seconds}")
+        given = self._checked(conductance)
+        if self.technology.drift is None:
+            return given.copy()
+        normal = _random(self.key, _Stream.DRIFT).standard_normal(self.shape).astype(self.dtype)
+        drifted = self.technology.drift.after(seconds, given, normal)
+        return np.where(self.stuck_on | self.stuck_off, given, drifted)
+
+    def _stick(self, conductance: Float[Array, "rows columns"]) -> Float[Array, "rows columns"]:
+        for stuck, value in ((self.stuck_on, self.highest), (self.stuck_off, self.lowest)):
+            if stuck.ndim:
+                np.copyto(conductance, value, where=stuck)
+        return conductance
+
+    def _checked(self, conductance: Float[Array, "rows columns"]) -> Float[Array, "rows columns"]:
+        array = np.asarray(conductance, self.dtype)
+        if array.shape != self.shape:
+            raise UserError(
+                f"conductances of crossbar {self.key[2] + 1}: expected shape {self.shape}, got {array.shape}"
+            )
+        if not np.isfinite(array).all():
+            raise UserError(f"conductances of crossbar {self.key[2] + 1}: NaN or infinite values; expected siemens")
+        return array
+
+
+@dataclass(frozen=True)
+class Chip:
+    """The crossbars of one network, made in one piece: tuples in the order of ``ResistiveNetwork.conductances``."""
+
+    crossbars: tuple[Devices, ...]
+
+    @classmethod
+    def drawn(
+        cls,
+        technology: Technology,
+        shapes: Sequence[Sequence[int]],
+        seed: int,
+        number: int = 0,
+        dtype: DTypeLike = np.float64,
+    ) -> "Chip":
+        """Chip ``number`` (from 0) of the lot ``seed``, with a crossbar of each of the ``shapes`` (rows, columns).
+
+        The same chip whatever was drawn before it, in any process. Raises UserError for a negative seed or number.
+        """
+        for name, value in (("seed", seed), ("chip number", number)):
+            if int(value) != value or value < 0:
+                raise UserError(f"{name}: expected an integer of at least 0, got {value!r}")
+        keys = ((int(seed), int(number), crossbar) for crossbar in range(len(shapes)))
+        return cls(tuple(Devices.drawn(technology, shape, key, dtype) for shape, key in zip(shapes, keys, strict=True)))
+
+    def programmed(
+        self, wanted: Sequence[Float[Array, "rows columns"]], write: int = 0
+    ) -> tuple[Float[Array, "rows columns"], ...]:
+        """What write number ``write`` of these conductances (S) delivers, siemens."""
+        return tuple(devices.programmed(matrix, write) for devices, matrix in zip(self.crossbars, wanted, strict=True))
+
+    def after(
+        self, seconds: float, conductances: Sequence[Float[Array, "rows columns"]]
+    ) -> tuple[Float[Array, "rows columns"], ...]:
+        """Conductances (S) ``seconds`` after they were programmed."""
+        return tuple(
+            devices.after(seconds, matrix) for devices, matrix in zip(self.crossbars, conductances, strict=True)
+        )
+
+
+def _random(key: tuple[int, int, int], stream: _Stream, *further: int) -> np.random.Generator:
+    seed, number, crossbar = key
+    return np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(number, crossbar, stream, *further)))

@@ -1,0 +1,80 @@
+"""Conductance exponential in the number of pulses: the model of NeuroSim."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float
+
+from eqprop_analog.devices.conductance.pulses import Counting, approach, balance, check, settle, whole
+from eqprop_analog.devices.law import require_finite, require_positive
+
+Array = np.ndarray
+
+
+@dataclass(frozen=True)
+class ExponentialPulses:
+    """Up: G(p) = G_min + B₊ (1 - exp(-ν₊ p/P₊));   down: G(p) = G_max - B₋ (1 - exp(-ν₋ p/P₋)).
+
+    B = (G_max - G_min)/(1 - exp(-ν)), so that P pulses lead from one end of the window to the other; p is where on the curve
+    the device stands. ν → 0 is linear, ν > 0 steep at first, ν < 0 steep at the end. In NeuroSim's letters A = P/ν. Source:
+    Chen, Peng & Yu 2018, "NeuroSim: a circuit-level macro model for benchmarking neuro-inspired architectures in online
+    learning", IEEE TCAD 37, 3067.
+    """
+
+    up: float
+    """ν₊, nonlinearity of potentiation; not 0."""
+    down: float
+    """ν₋, nonlinearity of depression; not 0."""
+    pulses_up: float = 100
+    """P₊."""
+    pulses_down: float = 100
+    """P₋."""
+    counting: Counting = "truncated"
+    cycle_noise: float = 0.0
+    """σ of one pulse's cycle-to-cycle noise, of the window's width."""
+
+    def __post_init__(self) -> None:
+        """Raise ValueError for what is no pulse law."""
+        require_finite(up=self.up, down=self.down)
+        require_positive(pulses_up=self.pulses_up, pulses_down=self.pulses_down)
+        if not (1e-6 <= abs(self.up) <= 100 and 1e-6 <= abs(self.down) <= 100):
+            raise ValueError(
+                f"nonlinearity: expected 1e-6 to 100 of either sign (LinearPulses is 0), got {self.up} and {self.down}"
+            )
+        check(self.counting, self.cycle_noise)
+
+    @property
+    def rates(self) -> tuple[float, float]:
+        """ν/P up and down, a pulse."""
+        return self.up / self.pulses_up, self.down / self.pulses_down
+
+    def _asymptotes(
+        self, lowest: Float[Array, "..."], highest: Float[Array, "..."]
+    ) -> tuple[Float[Array, "..."], Float[Array, "..."]]:
+        """G_min + B₊ and G_max - B₋, siemens: what endless pulses would lead to without the window."""
+        span = highest - lowest
+        return lowest - span / float(np.expm1(-self.up)), highest + span / float(np.expm1(-self.down))
+
+    def symmetric_point(self, lowest: float, highest: float) -> float:
+        """Where one pulse up and one pulse down move by the same amount, siemens."""
+        upper, lower = self._asymptotes(np.asarray(lowest), np.asarray(highest))
+        return balance(float(upper), float(lower), self.rates)
+
+    def count(self, change: Float[Array, "..."], span: float, random: np.random.Generator) -> Float[Array, "..."]:
+        """Number n = P·change/span, in place: right on average over the window, as NeuroSim writes."""
+        change *= np.where(
+            change > 0, change.dtype.type(self.pulses_up / span), change.dtype.type(self.pulses_down / span)
+        )
+        return whole(change, self.counting, random)
+
+    def apply(
+        self,
+        conductance: Float[Array, "..."],
+        pulses: Float[Array, "..."],
+        lowest: Float[Array, "..."],
+        highest: Float[Array, "..."],
+        random: np.random.Generator,
+    ) -> Float[Array, "..."]:
+        """``conductance`` (S) after ``pulses``, in place."""
+        approach(conductance, pulses, *self._asymptotes(lowest, highest), self.rates)
+        return settle(conductance, pulses, lowest, highest, self.cycle_noise, random)

@@ -1,0 +1,68 @@
+"""How far a write lands from where it was aimed, drawn anew at every write."""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from jaxtyping import Float
+
+from eqprop_analog.devices.law import require_finite
+
+Array = np.ndarray
+
+
+class ProgrammingNoise(Protocol):
+    """Conductance after a write aimed at G, for a standard normal ξ; may leave the window, which the device then clips."""
+
+    def written(self, conductance: Float[Array, "..."], normal: Float[Array, "..."]) -> Float[Array, "..."]:
+        """Conductance (S) where the write ends, of aim ``conductance`` (S) and ``normal`` of its shape."""
+        ...
+
+
+@dataclass(frozen=True)
+class GaussianNoise:
+    """G + σ(G) ξ,   σ(G) = max(c₀ + c₁ G + c₂ G², 0).
+
+    Source of the form: Joshi et al. 2020, Nature Communications 11, 2473 (phase-change memory, c₂ < 0); Falcone et al. 2025,
+    arXiv 2502.04524 (CMO/HfOx, c₂ = 0). The error left by write-and-verify.
+    """
+
+    absolute: float = 0.0
+    """c₀, siemens."""
+    relative: float = 0.0
+    """c₁, dimensionless."""
+    curvature: float = 0.0
+    """c₂, 1/siemens."""
+
+    def __post_init__(self) -> None:
+        """Raise ValueError for coefficients that are no numbers."""
+        require_finite(absolute=self.absolute, relative=self.relative, curvature=self.curvature)
+
+    def sigma(self, conductance: Float[Array, "..."]) -> Float[Array, "..."]:
+        """σ(G), siemens."""
+        return np.maximum(self.absolute + conductance * (self.relative + self.curvature * conductance), 0)
+
+    def written(self, conductance: Float[Array, "..."], normal: Float[Array, "..."]) -> Float[Array, "..."]:
+        """G + σ(G) ξ, siemens."""
+        return conductance + self.sigma(conductance) * normal
+
+
+@dataclass(frozen=True)
+class LogNormalNoise:
+    """G exp(σ ξ): median G, never negative.
+
+    Source: Liu et al. 2015, "Vortex: variation-aware training for memristor X-bar", DAC (r → r exp θ, θ normal).
+    """
+
+    sigma: float = 0.0
+    """σ of ln G, dimensionless; for small values the relative error."""
+
+    def __post_init__(self) -> None:
+        """Raise ValueError for a negative σ."""
+        require_finite(sigma=self.sigma)
+        if self.sigma < 0:
+            raise ValueError(f"sigma must not be negative, got {self.sigma}")
+
+    def written(self, conductance: Float[Array, "..."], normal: Float[Array, "..."]) -> Float[Array, "..."]:
+        """G exp(σ ξ), siemens."""
+        return conductance * np.exp(self.sigma * normal)

@@ -1,0 +1,41 @@
+"""Relaxation of a filamentary oxide memory, logarithmic in time."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float
+
+Array = np.ndarray
+
+
+@dataclass(frozen=True)
+class Falcone2025Relaxation:
+    """G(t) = G(0) - m ln(t/1 s) + (s₀ + s₁ ln(t/1 s)) ξ for t >= 1 s, never negative.
+
+    The relaxation within the first second, s₀, is not resolved in time: before 1 s nothing is said to move. ξ belongs to the
+    device; the source gives the distribution over devices at every time, not whose deviation persists.
+    Source: Falcone et al. 2025, arXiv 2502.04524 (CMO/HfOx, 8 ... 90 µS, fitted around 50 µS and found independent of the
+    state); coefficients as in IBM's aihwkit.
+    """
+
+    fall: float = 0.089e-6
+    """m, siemens."""
+    initial: float = 0.4118e-6
+    """s₀, siemens."""
+    widening: float = 0.042e-6
+    """s₁, siemens."""
+
+    def __post_init__(self) -> None:
+        """Raise ValueError for a negative coefficient."""
+        if not min(self.fall, self.initial, self.widening) >= 0:
+            raise ValueError(f"fall, initial and widening must not be negative, got {self}")
+
+    def after(
+        self, seconds: float, conductance: Float[Array, "..."], normal: Float[Array, "..."]
+    ) -> Float[Array, "..."]:
+        """G(t), siemens."""
+        if seconds < 1:
+            return conductance.copy()
+        decades = np.log(seconds)
+        moved = conductance - self.fall * decades + (self.initial + self.widening * decades) * normal
+        return np.maximum(moved, 0).astype(conductance.dtype)

@@ -1,0 +1,44 @@
+"""Device-to-device spread: what sets one device apart from its neighbour, the same at every write."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float
+
+from eqprop_analog.devices.conductance.window import Window
+from eqprop_analog.devices.law import require_finite
+
+Array = np.ndarray
+
+
+@dataclass(frozen=True)
+class Spread:
+    """G → f G,   one pulse → f pulses,   ln f = σ_f ξ;   a device's own window G_min (1 + σ_w η), G_max (1 + σ_w ζ).
+
+    ξ, η and ζ are standard normal, drawn once for a chip. Sources: the factor, Liu et al. 2015 (DAC, "Vortex"), which is
+    open-loop writing: write-and-verify leaves no factor, only programming noise; the window, Chen, Peng & Yu 2018
+    (NeuroSim, IEEE TCAD 37, 3067), variation of the conductance range.
+    """
+
+    factor: float = 0.0
+    """σ_f, dimensionless: 0.3 is a spread of 30 %."""
+    window: float = 0.0
+    """σ_w, dimensionless."""
+
+    def __post_init__(self) -> None:
+        """Raise ValueError for a negative spread."""
+        require_finite(factor=self.factor, window=self.window)
+        for name in ("factor", "window"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"spread of {name} must not be negative, got {getattr(self, name)}")
+
+    def factors(self, normal: Float[Array, "..."]) -> Float[Array, "..."]:
+        """Factors f of devices with these ξ, dimensionless."""
+        return np.exp(self.factor * normal)
+
+    def windows(
+        self, window: Window, low: Float[Array, "..."], high: Float[Array, "..."]
+    ) -> tuple[Float[Array, "..."], Float[Array, "..."]]:
+        """(G_min, G_max) of devices with these η and ζ, siemens: G_min not below 0, G_max not below G_min."""
+        lowest = np.maximum(window.lowest * (1 + self.window * low), 0)
+        return lowest, np.maximum(window.highest * (1 + self.window * high), lowest)

@@ -1,0 +1,31 @@
+"""Cells that no write moves."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Bool, Float
+
+Array = np.ndarray
+
+
+@dataclass(frozen=True)
+class StuckCells:
+    """P(stuck on, at the device's own G_max) = p_on,   P(stuck off, at its own G_min) = p_off.
+
+    Source: Chen et al. 2015, "RRAM defect modeling and failure analysis based on March test and a novel squeeze-search
+    scheme", IEEE Trans. Computers 64, 180: about a tenth of a 4-Mbit HfO2 chip.
+    """
+
+    on: float = 0.0
+    """p_on."""
+    off: float = 0.0
+    """p_off."""
+
+    def __post_init__(self) -> None:
+        """Raise ValueError for what are no probabilities."""
+        if not (self.on >= 0 and self.off >= 0 and self.on + self.off <= 1):
+            raise ValueError(f"stuck fractions must be at least 0 and together at most 1, got {self.on} and {self.off}")
+
+    def cells(self, uniform: Float[Array, "..."]) -> tuple[Bool[Array, "..."], Bool[Array, "..."]]:
+        """(stuck on, stuck off) of devices with these uniform variates; a larger fraction adds cells to a smaller one's."""
+        return uniform < self.on, uniform >= 1 - self.off

@@ -1,0 +1,48 @@
+"""The conductances that a device can be set to: a window and its levels."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float
+
+from eqprop_analog.devices.law import require_finite
+
+Array = np.ndarray
+
+
+@dataclass(frozen=True)
+class Window:
+    """G = G_min + k (G_max - G_min)/(N - 1), k = 0 ... N - 1: N levels equally spaced in conductance."""
+
+    lowest: float = 0.0
+    """G_min, siemens."""
+    highest: float = 1e-4
+    """G_max, siemens."""
+    levels: int | None = None
+    """N, both ends included; None is every conductance between them."""
+
+    def __post_init__(self) -> None:
+        """Raise ValueError for what is no window."""
+        require_finite(lowest=self.lowest, highest=self.highest)
+        if not 0 <= self.lowest < self.highest:
+            raise ValueError(f"expected 0 <= lowest < highest in siemens, got {self.lowest:g} and {self.highest:g}")
+        if self.levels is not None and (self.levels < 2 or self.levels != int(self.levels)):
+            raise ValueError(f"levels must be a whole number of at least 2, got {self.levels}")
+
+    @property
+    def span(self) -> float:
+        """G_max - G_min, siemens."""
+        return self.highest - self.lowest
+
+    def nearest(self, wanted: Float[Array, "..."]) -> Float[Array, "..."]:
+        """The level nearest to each of the conductances ``wanted`` (S), as a new array of their dtype."""
+        delivered = np.clip(wanted, self.lowest, self.highest)
+        if self.levels is None:
+            return delivered
+        step = self.span / (self.levels - 1)
+        delivered -= self.lowest
+        delivered /= step
+        np.rint(delivered, out=delivered)
+        delivered *= step
+        delivered += self.lowest
+        return np.minimum(delivered, delivered.dtype.type(self.highest), out=delivered)
