@@ -142,7 +142,7 @@ def _computed(
     nudges: Sequence[Nudge],
 ) -> tuple[Equilibrium, ...]:
     if isinstance(network, HopfieldNetwork):
-        return surrogate(network).solve_phases(network, inputs, nudges)
+        return surrogate().solve_phases(network, inputs, nudges)
     return SurrogateSolver().solve_phases(network.in_spice(), inputs, nudges)
 
 

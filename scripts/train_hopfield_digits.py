@@ -124,7 +124,6 @@ def main() -> None:
     logging.basicConfig(level=logging.WARNING)
     parts = split(validation=arguments.validation)
     measured = "validation" if arguments.validation else "test"
-    network = HopfieldNetwork.dense(LAYERS)
     figures: dict[str, Any] = {
         "layers": LAYERS,
         "images": {"train": len(parts[0]), measured: len(parts[2])},
@@ -132,7 +131,7 @@ def main() -> None:
         "versions": versions(),
     }
     courses = []
-    solvers: list[tuple[str, Callable[[], Any]]] = [("surrogate", lambda: surrogate(network))]
+    solvers: list[tuple[str, Callable[[], Any]]] = [("surrogate", surrogate)]
     if not arguments.surrogate_only:
         solvers.append(("ngspice", lambda: HopfieldNgspiceSolver(arguments.workers)))
     for name, make in solvers:

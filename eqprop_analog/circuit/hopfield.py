@@ -48,6 +48,23 @@ HOLD = 1e6
 
 
 @dataclass(frozen=True, eq=False)
+class Kernel:
+    """Weights of a convolution as parameters ``<stem>_<out>_<in>_<row>_<column>`` of the netlist."""
+
+    stem: str
+    values: Float[Array, "out in height width"]
+    shared: Int[Array, "rows columns"]
+    """Which value, by its flat index, each weight is."""
+    here: bool
+    """Whether the bank writes the parameters; tied weights back are written from those of the way forward."""
+
+    @property
+    def names(self) -> list[str]:
+        """Of all values, flat."""
+        return [f"{self.stem}_{'_'.join(map(str, index))}" for index in np.ndindex(self.values.shape)]
+
+
+@dataclass(frozen=True, eq=False)
 class Weights:
     """I_ij = |W_ij|·unit·(±V(row_i) - V(column_j)), the sign that of W_ij; W_ij = 0 is no resistor."""
 
@@ -61,10 +78,8 @@ class Weights:
     weights: Float[Array, "rows columns"]
     unit: float
     """g/K, siemens."""
-    kernel: Float[Array, "..."] | None = None
-    """The values that the weights share, written as parameters w<prefix>_<index>...; None writes each resistor's own."""
-    shared: Int[Array, "rows columns"] | None = None
-    """Which value of the flattened kernel each weight is."""
+    kernel: "Kernel | None" = None
+    """Values that weights share; None writes each resistor's own."""
 
     def devices(self) -> Iterator[tuple[str, tuple[str, ...]]]:
         """All of them as one device; rows that no weight uses touch nothing."""
@@ -81,14 +96,15 @@ class Weights:
         return ()
 
     def lines(self) -> Iterable[str]:
-        """R elements, ohms; where weights are shared, their values first."""
+        """R elements, ohms; where weights share a kernel, its parameters first."""
         i, j = np.nonzero(self.weights)
         ohms = [repr(value) for value in (1 / (self.unit * np.abs(self.weights[i, j]))).tolist()]
-        if self.kernel is not None and self.shared is not None:
-            names = [f"w{self.prefix}_{'_'.join(map(str, index))}" for index in np.ndindex(self.kernel.shape)]
-            for name, value in zip(names, self.kernel.ravel().tolist(), strict=True):
-                yield f".param {name}={value!r}"
-            ohms = [f"{{1/({self.unit!r}*abs({names[k]}))}}" for k in self.shared[i, j].tolist()]
+        if self.kernel is not None:
+            names = self.kernel.names
+            if self.kernel.here:
+                values = self.kernel.values.ravel().tolist()
+                yield from (f".param {name}={value!r}" for name, value in zip(names, values, strict=True))
+            ohms = [f"{{1/({self.unit!r}*abs({names[k]}))}}" for k in self.kernel.shared[i, j].tolist()]
         for a, b, r in zip(i.tolist(), j.tolist(), ohms, strict=True):
             yield f"R{self.prefix}_{a}_{b} {self._row(a, b)} {self.columns[b]} {r}"
 
@@ -267,12 +283,17 @@ def compile_hopfield(
     """
     if form not in ("flat", "norton"):
         raise UserError(f'form: expected "flat" or "norton", got "{form}"')
+    if nudged is not None and nudged.behind:
+        raise UserError(
+            'nudge: a circuit is nudged before its buffers; take kind="conductance" or "feedback", not "output"'
+        )
     network = network.astype(np.float64)
     swing = default_swing(network) if swing is None else float(swing)
     _require_leaks(network, swing)
     unit = conductance / swing
     counter = POINT if start is None else SAMPLE
     model, parameters = network.buffer.spice
+    loaded = loads(network)
     sections = [_inputs(network, inputs.astype(np.float64), form, unit, swing, counter)]
     for layer in range(1, network.depth + 1):
         elements: list[Element] = []
@@ -284,7 +305,7 @@ def compile_hopfield(
         bias = network.connections[layer - 1].spread_bias(network.biases[layer - 1])
         elements += [
             CurrentSources(f"b{layer}", here, conductance * bias[None]),
-            Conductances(f"l{layer}", here, conductance * (1 - loads(network)[layer - 1] / swing)),
+            Conductances(f"l{layer}", here, conductance * (1 - loaded[layer - 1] / swing)),
             Buffers(
                 layer, here, nets(network, layer, "p"), nets(network, layer, "n"), model, {**parameters, "swing": swing}
             ),
@@ -376,16 +397,16 @@ def _bank(network: HopfieldNetwork, layer: int, unit: float, *, back: bool = Fal
     connection = network.connections[layer - 1]
     values = network.back[layer - 2] if back else network.weights[layer - 1]
     matrix = unroll(connection, values)
-    kernel = shared = None
+    before, after = (layer, layer - 1) if back else (layer - 1, layer)
+    kernel = None
     if not isinstance(connection, Dense):
         numbers = np.arange(1.0, values.size + 1).reshape(values.shape)
-        kernel, shared = values, np.rint(unroll(connection, numbers)).astype(int) - 1
-    before, after = layer - 1, layer
-    if back:
-        before, after, matrix, shared = after, before, matrix.T, None if shared is None else shared.T
+        shared = np.rint(unroll(connection, numbers)).astype(int) - 1
+        own = back and bool(network.returning)
+        kernel = Kernel(f"wr{layer}" if own else f"w{layer}", values, shared.T if back else shared, own or not back)
     true, inverted = nets(network, before, "p"), nets(network, before, "n")
     prefix = f"r{layer}" if back else f"{layer}"
-    return Weights(prefix, true, inverted, nets(network, after), matrix, unit, kernel, shared)
+    return Weights(prefix, true, inverted, nets(network, after), matrix.T if back else matrix, unit, kernel)
 
 
 def _inputs(

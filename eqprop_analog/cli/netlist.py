@@ -13,7 +13,7 @@ from eqprop_analog.errors import UserError
 from eqprop_analog.files import write_text
 from eqprop_analog.models import HopfieldEquations, HopfieldNetwork, ResistiveNetwork
 from eqprop_analog.nudging import Nudge
-from eqprop_analog.solvers.hopfield_ngspice import BEGIN_WITHIN, surrogate
+from eqprop_analog.solvers.hopfield_ngspice import surrogate
 
 SUMMARY = "Write a network as a SPICE netlist that `ngspice -b FILE` runs as it stands."
 EXAMPLES = """\
@@ -94,7 +94,7 @@ def _hopfield(arguments: argparse.Namespace, network: HopfieldNetwork, inputs: n
         nudge = Nudge(targets, options.beta(arguments, network))
         equations = equations.nudged([nudge], None)
     circuit = compile_hopfield(network, inputs, equations, arguments.form)
-    dynamics = surrogate(network, BEGIN_WITHIN)
+    dynamics = surrogate()
     free = dynamics.solve(network, inputs)
     rest = free if nudge is None else dynamics.solve(network, inputs, nudge, free)
     return static_netlist(circuit, np.concatenate(equations.forces(rest.voltages), axis=1)[0].round(DIGITS))

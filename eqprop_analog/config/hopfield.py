@@ -15,6 +15,8 @@ from eqprop_analog.devices.buffer import buffer_from
 from eqprop_analog.equilibrium import Equilibrium
 from eqprop_analog.errors import UserError
 from eqprop_analog.learning.bptt import BpttLearner
+from eqprop_analog.learning.continual import ContinualLearner
+from eqprop_analog.learning.local import Signal
 from eqprop_analog.learning.persistent import PersistentStates
 from eqprop_analog.learning.trainer import Learner, Nudging, Pass, PhaseLearner, Progress, Rule, evaluate
 from eqprop_analog.learning.update import Momentum, WeightRates
@@ -62,8 +64,10 @@ class HopfieldConfig(TrainConfig):
     kind: Literal["conductance", "output"] = "conductance"
     """Of squared errors: a pull at the output nodes, before their buffers, or behind these (discrete time alone)."""
     cost: Cost = "squared-error"
-    update: Literal["contrast", "continual"] = "contrast"
-    """Once after the nudged phases, or at every step of the nudged phase."""
+    signal: Signal = "contrast"
+    """What the phases say about a weight; see learning.local."""
+    update: Literal["once", "continual"] = "once"
+    """After the nudged phases, or at every step of the nudged phase."""
     weight_rates: NotNegative | list[NotNegative]
     """1/V², one for all connections (and the head, last) or one each."""
     bias_rates: NotNegative | list[NotNegative] | None = None
@@ -75,7 +79,8 @@ class HopfieldConfig(TrainConfig):
     dynamics: Literal["gradient-flow", "leaky-integrator", "discrete-time", "descent"]
     """How states find their equilibrium; see the solvers of these names."""
     step: Annotated[float, Field(gt=0, le=1)] | None = None
-    """Of gradient flow and leaky integrator, in units of the nodes' time constant."""
+    """Of gradient flow and leaky integrator, in units of the nodes' time constant; of discrete time the part of the way to ρ(u)
+    that a step goes, 1 unless given."""
     free_steps: Count | None = None
     """Truncate the free phase after this many steps (sweeps, of descent) instead of converging."""
     nudged_steps: Count | None = None
@@ -120,12 +125,16 @@ class HopfieldConfig(TrainConfig):
 
     def _require_dynamics(self) -> None:
         timed = self.dynamics in ("gradient-flow", "leaky-integrator")
-        if timed != (self.step is not None):
-            raise ValueError(
-                f"step: {self.dynamics} needs one" if timed else f"step: {self.dynamics} has none; leave it out"
-            )
+        if timed and self.step is None:
+            raise ValueError(f"step: {self.dynamics} needs one")
+        if self.dynamics == "descent" and self.step is not None:
+            raise ValueError("step: descent has none; leave it out")
+        if self.method == "bptt" and self.dynamics == "discrete-time" and self.step not in (None, 1):
+            raise ValueError('method: "bptt" goes back through whole steps of discrete time; leave step out')
         if self.kind == "output" and (self.dynamics != "discrete-time" or self.cost != "squared-error"):
             raise ValueError('kind: "output" is for discrete-time and the squared error')
+        if self.update == "continual" and (self.nudging == "centred" or self.nudged_steps is None or self.head):
+            raise ValueError('update: "continual" needs nudging in one phase of so many nudged_steps, and no head')
         if self.method == "bptt" and self.free_steps is None and self.backward_steps is None:
             raise ValueError("backward_steps: needed to go back from a free phase that converges")
         if self.persistent and (self.shift or self.flip):
@@ -215,7 +224,7 @@ class HopfieldConfig(TrainConfig):
         biases = weights if self.bias_rates is None else spread(self.bias_rates, count)
         rates = WeightRates(weights, biases).scaled(self.annealed(epoch))
         kind: Kind = self.kind if self.cost == "squared-error" else "feedback"
-        return Rule(rates, self.beta, self.nudging, kind, self.cost)
+        return Rule(rates, self.beta, self.nudging, kind, self.cost, self.signal)
 
     def solver(self) -> Relaxation:
         """What finds the equilibria of training; their residuals cost a step and are not looked at."""
@@ -268,6 +277,8 @@ class HopfieldTraining:
                 momentum=momentum,
                 persistent=kept,
             )
+        if config.update == "continual":
+            return ContinualLearner(self.network, self.solver, rule, momentum, self.random, kept)
         return PhaseLearner(self.network, self.solver, rule, momentum=momentum, random=self.random, persistent=kept)
 
     def evaluate(

@@ -58,10 +58,10 @@ class Unrolling:
             self._groups = [range(0, network.depth, 2), range(1, network.depth, 2)]
         elif isinstance(solver, GradientFlowSolver) and isinstance(network.buffer, HardSigmoid):
             self._rate = solver.step * network.buffer.gain
-        elif not isinstance(solver, DiscreteTimeSolver):
+        elif not isinstance(solver, DiscreteTimeSolver) or solver.step != 1:
             raise UserError(
-                "bptt: goes back through discrete time, descent, and the gradient flow of hard sigmoids; got "
-                f"{type(solver).__name__} with {network.buffer}"
+                "bptt: goes back through discrete time of whole steps, descent, and the gradient flow of hard sigmoids; got "
+                f"{solver} with {network.buffer}"
             )
         self._carry = (1 - self._rate) / (self._rate * network.buffer.gain)
 

@@ -3,6 +3,7 @@
 from eqprop_analog.solvers.discrete_time import DiscreteTimeSolver
 from eqprop_analog.solvers.gradient_flow import GradientFlowSolver
 from eqprop_analog.solvers.hopfield_descent import HopfieldDescentSolver
+from eqprop_analog.solvers.hopfield_ngspice import HopfieldNgspiceSolver
 from eqprop_analog.solvers.leaky_integrator import LeakyIntegratorSolver
 from eqprop_analog.solvers.ngspice import NgspiceSolver
 from eqprop_analog.solvers.surrogate import SurrogateSolver
@@ -11,6 +12,7 @@ __all__ = [
     "DiscreteTimeSolver",
     "GradientFlowSolver",
     "HopfieldDescentSolver",
+    "HopfieldNgspiceSolver",
     "LeakyIntegratorSolver",
     "NgspiceSolver",
     "SurrogateSolver",

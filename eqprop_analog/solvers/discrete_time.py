@@ -6,18 +6,25 @@ from typing import ClassVar
 import numpy as np
 
 from eqprop_analog.models import HopfieldEquations, Layers
-from eqprop_analog.solvers.relaxation import Motion, Relaxation
+from eqprop_analog.solvers.relaxation import Motion, Relaxation, require_step
 
 
 @dataclass(frozen=True, kw_only=True)
 class DiscreteTimeSolver(Relaxation):
-    """s ← ρ(u(s)), all layers at once. Source: Ernoult et al. 2019; Laborieux et al. 2021.
+    """s ← s + ε(ρ(u(s)) - s), all layers at once. Source: Ernoult et al. 2019; Laborieux et al. 2021 (ε = 1).
 
-    Where weights are large it can alternate between two states for ever, which is STALLED. It alone takes nudges of kind
-    "output".
+    Where weights are large a whole step can alternate between two states for ever, which is STALLED; a part of it does not. It
+    alone takes nudges of kind "output".
     """
 
     nudges_behind: ClassVar[bool] = True
+    step: float = 1.0
+    """ε, the part of the way that a step goes."""
+
+    def __post_init__(self) -> None:
+        """Raise UserError for steps that are none."""
+        super().__post_init__()
+        require_step(self.step)
 
     def begin(self, equations: HopfieldEquations, start: Layers | None) -> Motion:
         """A batch at ``start``, or at rest."""
@@ -29,6 +36,11 @@ class DiscreteTimeSolver(Relaxation):
         equations.forces(motion.states, motion.forces)
         behind = equations.pull(motion.states[-1]) if equations.behind else None
         for s, u in zip(motion.states, motion.forces, strict=True):
-            buffer.output(u, out=s)
+            if self.step == 1:
+                buffer.output(u, out=s)
+                continue
+            np.subtract(buffer.output(u, out=u), s, out=u)
+            np.multiply(u, self.step, out=u)
+            np.add(s, u, out=s)
         if behind is not None:
-            np.add(motion.states[-1], behind, out=motion.states[-1])
+            np.add(motion.states[-1], np.multiply(behind, self.step, out=behind), out=motion.states[-1])

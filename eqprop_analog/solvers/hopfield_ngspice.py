@@ -30,13 +30,15 @@ TOLERANCE = 1e-9
 SAMPLES_PER_SWEEP = 100
 TIME_LIMIT = 600.0
 """Seconds that one sweep may take."""
-BEGIN_WITHIN = 1e-6
-"""Volts: how close to rest Newton's iteration begins; it does the rest."""
+STEP = 0.1
+"""Time constants: long steps may end in another basin than the circuit's own, or turn around an equilibrium for ever."""
+BEGIN = LeakyIntegratorSolver(step=STEP, tolerance=1e-6)
+"""Where Newton's iteration begins; it does the rest."""
 
 
-def surrogate(network: HopfieldNetwork, tolerance: float | None = None) -> LeakyIntegratorSolver:
-    """The circuit's dynamics in NumPy; untied networks may turn around their equilibria, which long steps leave."""
-    return LeakyIntegratorSolver(step=0.1 if network.returning else 0.5, tolerance=tolerance)
+def surrogate() -> LeakyIntegratorSolver:
+    """The circuit's dynamics in NumPy, to the last digit."""
+    return LeakyIntegratorSolver(step=STEP, max_steps=50_000)
 
 
 class HopfieldNgspiceSolver:
@@ -130,8 +132,7 @@ class HopfieldNgspiceSolver:
     ) -> tuple[Equilibrium, ...]:
         """One phase a nudge, all of them in one sweep."""
         network, inputs = network.astype(np.float64), inputs.astype(np.float64)
-        dynamics = surrogate(network, BEGIN_WITHIN)
-        rests = [dynamics.solve(network, inputs, nudge, start) for nudge in nudges]
+        rests = [BEGIN.solve(network, inputs, nudge, start) for nudge in nudges]
         free = HopfieldEquations.of(network, inputs)
         given = [nudge for nudge in nudges if nudge is not None]
         equations = free.nudged(given, start) if given else free

@@ -203,16 +203,18 @@ def test_where_newton_begins_names_the_minimum(run_ngspice: RunNgspice):
         assert done.values["v(op_0)"] == pytest.approx(default_swing(net) * states, abs=BOUND)
 
 
-def test_kernels_are_parameters_that_every_place_shares(run_ngspice: RunNgspice):
+@pytest.mark.parametrize("untied", [False, True], ids=["tied", "untied"])
+def test_kernels_are_parameters_that_every_place_shares(untied: bool, run_ngspice: RunNgspice):
     one = Convolution((1, 4, 4), channels=2, kernel=2)
     two = Convolution(one.pooled, channels=2, kernel=2)
-    net = HopfieldNetwork.build([one, two, Dense(8, 2)], 3, initial="fan-in", untied=True)
+    net = HopfieldNetwork.build([one, two, Dense(8, 2)], 3, initial="fan-in", untied=untied)
     inputs = np.random.default_rng(1).uniform(0, 1, (1, 16))
     text = static_netlist(compile_hopfield(net, inputs, form="flat"))
-    for prefix, kernel, places in (("1", net.weights[0], 9), ("2", net.weights[1], 4), ("r2", net.returning[0], 4)):
+    expected = [("1", net.weights[0], 9), ("2", net.weights[1], 4 if untied else 8)]
+    for prefix, kernel, places in [*expected, *(("r2", kernel, 4) for kernel in net.returning[:1])]:
         for index in np.ndindex(kernel.shape):
             name = f"w{prefix}_{'_'.join(map(str, index))}"
-            assert f"\n.param {name}={float(kernel[index])!r}\n" in text
+            assert text.count(f"\n.param {name}={float(kernel[index])!r}\n") == 1
             assert len(re.findall(rf"abs\({name}\)", text)) == places
     done = run_ngspice(text)
     states = LeakyIntegratorSolver(step=0.1).solve(net, inputs).outputs[0]

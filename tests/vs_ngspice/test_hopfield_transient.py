@@ -13,6 +13,7 @@ from scipy.integrate import solve_ivp
 from eqprop_analog import HopfieldNetwork, LeakyIntegratorSolver, Nudge, Status, UserError
 from eqprop_analog.devices.buffer import Buffer, HardSigmoid, Sigmoid
 from eqprop_analog.models import HopfieldEquations
+from eqprop_analog.solvers import hopfield_transient
 from eqprop_analog.solvers.hopfield_transient import HopfieldWaveforms, _arrival, settle_hopfield
 
 FULL_SCALE = 1.0
@@ -163,7 +164,8 @@ def test_bad_values_are_named(change: dict[str, Any], message: str):
         settle_hopfield(net, **{"inputs": INPUTS, "nudge": nudge, "capacitance": FARADS, **change})
 
 
-def test_a_circuit_that_oscillates_is_refused():
+def test_a_circuit_that_oscillates_is_refused(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(hopfield_transient, "MOST", 40.0)
     net = replace(
         HopfieldNetwork.dense([1, 2, 2], buffer=Sigmoid(), untied=True),
         weights=(np.zeros((1, 2)), 2.5 * np.eye(2)),
