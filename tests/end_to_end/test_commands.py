@@ -72,8 +72,9 @@ class TestHelp:
             "simulate_transient": "transient",
             "study_agreement": "study",
             "train_lattice": "lattice",
+            "show_ep_matches_bptt": "matching",
         }
-        studies = {"bench_spice", "bench_surrogate", "compare_training"}  # scripts with a parser of their own
+        studies = {"bench_spice", "bench_surrogate", "compare_training", "train_hopfield_digits"}  # scripts with a parser of their own
         typed = re.findall(r"^ +scripts/(\w+)\.py(.*)$", (REPOSITORY / "README.md").read_text(), re.MULTILINE)
         assert typed
         for script, arguments in typed:
