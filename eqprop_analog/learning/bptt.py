@@ -61,7 +61,7 @@ class Unrolling:
         elif not isinstance(solver, DiscreteTimeSolver) or solver.step != 1:
             raise UserError(
                 "bptt: goes back through discrete time of whole steps, descent, and the gradient flow of hard sigmoids; got "
-                f"{solver} with {network.buffer}"
+                f"{type(solver).__name__} with {network.buffer} and steps of {getattr(solver, 'step', 1):g}"
             )
         self._carry = (1 - self._rate) / (self._rate * network.buffer.gain)
 
