@@ -74,7 +74,8 @@ class TestHelp:
             "train_lattice": "lattice",
             "show_ep_matches_bptt": "matching",
         }
-        studies = {"bench_spice", "bench_surrogate", "compare_training", "train_hopfield_digits"}  # scripts with a parser of their own
+        # scripts with a parser of their own
+        studies = {"bench_spice", "bench_surrogate", "compare_training", "train_hopfield_digits"}
         typed = re.findall(r"^ +scripts/(\w+)\.py(.*)$", (REPOSITORY / "README.md").read_text(), re.MULTILINE)
         assert typed
         for script, arguments in typed:
