@@ -15,7 +15,7 @@ from eqprop_analog.models import HopfieldNetwork, ResistiveNetwork
 from eqprop_analog.nudging import Nudge
 from eqprop_analog.solvers import NgspiceSolver, SurrogateSolver
 from eqprop_analog.solvers.hopfield_ngspice import HopfieldNgspiceSolver, surrogate
-from eqprop_analog.solvers.ngspice import TIME_LIMIT
+from eqprop_analog.solvers.sweeps import TIME_LIMIT
 
 Array = np.ndarray
 

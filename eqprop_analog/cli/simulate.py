@@ -12,7 +12,7 @@ from eqprop_analog.equilibrium import Equilibrium
 from eqprop_analog.errors import UserError
 from eqprop_analog.models import HopfieldNetwork, ResistiveNetwork
 from eqprop_analog.run import one_hot, require_fit, versions
-from eqprop_analog.solvers.ngspice import TIME_LIMIT
+from eqprop_analog.solvers.sweeps import TIME_LIMIT
 from eqprop_analog.verification import LARGEST_DIFFERENCE, LARGEST_GRADIENT_DIFFERENCE, Agreement, compare
 
 SUMMARY = "Solve a network in ngspice, free and nudged by +beta and -beta, and compare with the surrogate."

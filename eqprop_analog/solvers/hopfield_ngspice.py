@@ -1,35 +1,27 @@
 """ngspice for Hopfield networks: the operating point of their circuit, from where its dynamics come to rest."""
 
-import logging
 from collections.abc import Sequence
 from concurrent.futures import Executor
-from concurrent.futures import TimeoutError as TimeLimitExceeded
-from dataclasses import replace
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from numpy.typing import ArrayLike
 
+from eqprop_analog.circuit import Circuit
 from eqprop_analog.circuit.hopfield import compile_hopfield
 from eqprop_analog.circuit.resistive import Form
 from eqprop_analog.equilibrium import Equilibrium
-from eqprop_analog.errors import UserError
-from eqprop_analog.models import HopfieldEquations, HopfieldNetwork, Layers
+from eqprop_analog.models import HopfieldEquations, HopfieldNetwork
 from eqprop_analog.nudging import Nudge
-from eqprop_analog.solvers import libngspice
 from eqprop_analog.solvers.hopfield_certificate import certified
 from eqprop_analog.solvers.leaky_integrator import LeakyIntegratorSolver
 from eqprop_analog.solvers.relaxation import split
-from eqprop_analog.solvers.workers import WorkerLostError, Workers
+from eqprop_analog.solvers.sweeps import TIME_LIMIT, TOGETHER_THEN_ALONE, Chunk, Rung, Sweeps
 
 Array = np.ndarray
-log = logging.getLogger(__name__)
 
 TOLERANCE = 1e-9
 """Volts: what Kirchhoff's current law may leave at a certified node, over the node's conductance."""
-SAMPLES_PER_SWEEP = 100
-TIME_LIMIT = 600.0
-"""Seconds that one sweep may take."""
 STEP = 0.1
 """Time constants: long steps may end in another basin than the circuit's own, or turn around an equilibrium for ever."""
 BEGIN = LeakyIntegratorSolver(step=STEP, tolerance=1e-6)
@@ -41,14 +33,14 @@ def surrogate() -> LeakyIntegratorSolver:
     return LeakyIntegratorSolver(step=STEP, max_steps=50_000)
 
 
-class HopfieldNgspiceSolver:
+class HopfieldNgspiceSolver(Sweeps[HopfieldNetwork]):
     """-u + W ρ(u) + b + pull = 0 by ngspice's own Newton iteration: one netlist and one ``.dc`` sweep for many samples.
 
     The energy has many minima, and Newton's iteration, which knows no dynamics, may leave the basin that the circuit is in, or
     find a point where it would not stay. So every sample begins where the leaky integrators of its circuit, in NumPy, come to
     rest: from u = 0 V, or from ``start``; in the netlist a source holds every node there, and lets go. Every equilibrium is
     certified by the network's own equations (solvers.hopfield_certificate); one that is not is asked for again alone, then
-    carries its status.
+    carries its status. See Sweeps for the processes.
     """
 
     def __init__(
@@ -63,17 +55,9 @@ class HopfieldNgspiceSolver:
 
         UserError if libngspice is missing.
         """
-        if workers < 1:
-            raise UserError(f"workers: expected at least 1, got {workers}")
-        if not time_limit > 0:
-            raise UserError(f"time limit: expected seconds above 0, got {time_limit}")
-        if executor is None:
-            libngspice.library_path()
-        self.workers = workers
+        super().__init__(workers, time_limit, executor)
         self.form: Form = form
         self.swing = swing
-        self.time_limit = time_limit
-        self._work = Workers(workers, time_limit, executor)
 
     def solve(
         self,
@@ -88,10 +72,9 @@ class HopfieldNgspiceSolver:
         """
         network.validate()
         batch = network.check_inputs(inputs)
-        compile_hopfield(
-            network, batch[:1], form=self.form, swing=self.swing
-        )  # the whole graph is validated once, here
-        (result,) = self._solve(network, batch, [nudge], start)
+        # The whole graph is validated once, here.
+        compile_hopfield(network, batch[:1], form=self.form, swing=self.swing)
+        (result,) = self._phases(network, batch, [nudge], start)
         return result
 
     def solve_phases(
@@ -105,32 +88,15 @@ class HopfieldNgspiceSolver:
 
         For training: ``network`` and ``inputs`` are taken as already valid.
         """
-        (free,) = self._solve(network, inputs, [None], start)
-        if not nudges:
-            return (free,)
-        # A sample without a free phase gets none here either, wherever it begins.
-        filled = replace(free, voltages=tuple(np.nan_to_num(s) for s in free.voltages))
-        return free, *self._solve(network, inputs, nudges, filled)
+        return self._free_and_nudged(network, inputs, nudges, start, at_once=False)
 
-    def close(self) -> None:
-        """Stop the workers; the next solve starts new ones."""
-        self._work.close()
-
-    def start(self) -> int:
-        """Start the workers now, wait until one has libngspice loaded, and return its major version."""
-        try:
-            return int(self._work.result(self._work.submit(libngspice.load)))
-        except TimeLimitExceeded as error:
-            raise UserError(f"ngspice was not loaded within the time limit of {self.time_limit:g} s") from error
-
-    def _solve(
+    def _phases(
         self,
         network: HopfieldNetwork,
         inputs: Float[Array, "batch inputs"],
         nudges: Sequence[Nudge | None],
         start: Equilibrium | None,
     ) -> tuple[Equilibrium, ...]:
-        """One phase a nudge, all of them in one sweep."""
         network, inputs = network.astype(np.float64), inputs.astype(np.float64)
         rests = [BEGIN.solve(network, inputs, nudge, start) for nudge in nudges]
         free = HopfieldEquations.of(network, inputs)
@@ -139,30 +105,11 @@ class HopfieldNgspiceSolver:
         begin = equations.forces(tuple(map(np.concatenate, zip(*(rest.voltages for rest in rests), strict=True))))
         measured = tuple(np.full_like(u, np.nan) for u in begin)
         inputs = np.tile(inputs, (len(nudges), 1))
-        todo = np.arange(len(inputs))
-        for at_once in (SAMPLES_PER_SWEEP, 1):
-            self._measure(equations, inputs, todo, at_once, begin, measured)
-            result = certified(equations, measured, TOLERANCE, None)
-            todo = np.flatnonzero(~result.good)
-            if not todo.size:
-                break
-            log.warning("ngspice (%d at once): %d of %d samples not certified", at_once, todo.size, len(inputs))
-        return tuple(split(result, nudges))
+        splits = np.cumsum(network.layers[1:-1]).tolist()
 
-    def _measure(
-        self,
-        equations: HopfieldEquations,
-        inputs: Float[Array, "batch inputs"],
-        samples: Int[Array, " some"],
-        at_once: int,
-        begin: Layers,
-        measured: Layers,
-    ) -> None:
-        """Sweep ``samples``, ``at_once`` in a netlist, and write the node voltages that ngspice delivers into ``measured``."""
-        jobs = []
-        for chunk in np.array_split(samples, max(min(self.workers, samples.size), -(-samples.size // at_once))):
-            circuit = compile_hopfield(
-                equations.network,
+        def circuit(chunk: Chunk) -> Circuit:
+            return compile_hopfield(
+                network,
                 inputs[chunk],
                 equations.select(chunk),
                 self.form,
@@ -170,15 +117,14 @@ class HopfieldNgspiceSolver:
                 start=tuple(u[chunk] for u in begin),
                 validate=False,
             )
-            jobs.append((chunk, self._work.submit(libngspice.sweep, circuit)))
-        splits = np.cumsum(equations.network.layers[1:-1]).tolist()
-        for chunk, job in jobs:
-            try:
-                swept = self._work.result(job)[1::2]
-            except (libngspice.SimulationError, WorkerLostError) as error:
-                log.warning("ngspice: %s", error)
-            except TimeLimitExceeded:
-                log.warning("ngspice did not finish within %g s", self.time_limit)
-            else:
-                for layer, u in zip(measured, np.split(swept, splits, axis=1), strict=True):
+
+        def measure(rung: Rung, samples: Chunk) -> None:
+            for chunk, swept in self._sweep(rung, samples, circuit):
+                for layer, u in zip(measured, np.split(swept[1::2], splits, axis=1), strict=True):
                     layer[chunk] = u
+
+        def certify() -> list[Equilibrium]:
+            return [certified(equations, measured, TOLERANCE, None)]
+
+        (result,) = self._climb(TOGETHER_THEN_ALONE, len(inputs), measure, certify)
+        return tuple(split(result, nudges))

@@ -24,7 +24,7 @@ from eqprop_analog.solvers import ngspice as ngspice_module
 from eqprop_analog.solvers import workers as workers_module
 
 INPUTS = np.random.default_rng(8).uniform(-1, 1, (6, 3))
-LOGGER = "eqprop_analog.solvers.ngspice"
+LOGGER = "eqprop_analog.solvers.sweeps"
 
 
 def network() -> ResistiveNetwork:

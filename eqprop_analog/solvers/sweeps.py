@@ -1,0 +1,146 @@
+"""What every solver by ngspice does: sweeps of many samples in worker processes, and those that fail asked for again."""
+
+import logging
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Executor
+from concurrent.futures import TimeoutError as TimeLimitExceeded
+from dataclasses import dataclass, field, replace
+from typing import Any, Generic, TypeVar
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from eqprop_analog.circuit import Circuit
+from eqprop_analog.equilibrium import Equilibrium
+from eqprop_analog.errors import UserError
+from eqprop_analog.nudging import Nudge
+from eqprop_analog.solvers import libngspice
+from eqprop_analog.solvers.workers import WorkerLostError, Workers
+
+Array = np.ndarray
+N = TypeVar("N")
+Chunk = Int[Array, " some"]
+log = logging.getLogger(__name__)
+
+SAMPLES_PER_SWEEP = 100
+"""Longer sweeps gain nothing: from 100 samples on, an equilibrium costs the same."""
+TIME_LIMIT = 600.0
+"""Seconds that one sweep may take."""
+
+
+@dataclass(frozen=True)
+class Rung:
+    """One way to ask ngspice; samples that fail on one rung are asked again on the next."""
+
+    name: str
+    samples: int
+    """Samples in one sweep: a sample that fails ends its whole sweep."""
+    options: Mapping[str, float] = field(default_factory=dict)
+    guess: bool = False
+    """Begin at the surrogate's free phase."""
+
+
+TOGETHER_THEN_ALONE = (Rung("batch", SAMPLES_PER_SWEEP), Rung("alone", 1))
+
+
+class Sweeps(ABC, Generic[N]):
+    """libngspice in ``workers`` processes of its own, started at the first solve and stopped with the solver.
+
+    Or on any ``executor`` the caller has (a Dask client's, say; a circuit that makes libngspice end takes that worker down). A
+    worker that dies costs the same question once more; one that exceeds ``time_limit`` seconds costs its samples their rung.
+    """
+
+    def __init__(self, workers: int = 1, time_limit: float = TIME_LIMIT, executor: Executor | None = None) -> None:
+        """Raise UserError for numbers that are none, and if libngspice is missing."""
+        if workers < 1:
+            raise UserError(f"workers: expected at least 1, got {workers}")
+        if not time_limit > 0:
+            raise UserError(f"time limit: expected seconds above 0, got {time_limit}")
+        if executor is None:
+            libngspice.library_path()
+        self.workers = workers
+        self.time_limit = time_limit
+        self._work = Workers(workers, time_limit, executor)
+
+    def start(self) -> int:
+        """Start the workers now, wait until one has libngspice loaded, and return its major version."""
+        try:
+            return int(self._work.result(self._work.submit(libngspice.load)))
+        except TimeLimitExceeded as error:
+            raise UserError(f"ngspice was not loaded within the time limit of {self.time_limit:g} s") from error
+
+    def close(self) -> None:
+        """Stop the workers; the next solve starts new ones."""
+        self._work.close()
+
+    @abstractmethod
+    def _phases(
+        self,
+        network: N,
+        inputs: Float[Array, "batch inputs"],
+        nudges: Sequence[Nudge | None],
+        start: Equilibrium | None,
+    ) -> tuple[Equilibrium, ...]:
+        """One phase a nudge (None is the free one), all of them in one sweep."""
+
+    def _free_and_nudged(
+        self,
+        network: N,
+        inputs: Float[Array, "batch inputs"],
+        nudges: Sequence[Nudge],
+        start: Equilibrium | None = None,
+        *,
+        at_once: bool,
+    ) -> tuple[Equilibrium, ...]:
+        """The free phase and every nudged one; ``at_once`` if no nudged phase has to know the free one beforehand."""
+        if at_once:
+            return self._phases(network, inputs, [None, *nudges], start)
+        (free,) = self._phases(network, inputs, [None], start)
+        if not nudges:
+            return (free,)
+        # A sample without a free phase gets none here either, whatever its nudge.
+        filled = replace(free, voltages=tuple(np.nan_to_num(v) for v in free.voltages))
+        return free, *self._phases(network, inputs, nudges, filled)
+
+    def _climb(
+        self,
+        ladder: Sequence[Rung],
+        samples: int,
+        measure: Callable[[Rung, Chunk], None],
+        certify: Callable[[], Sequence[Equilibrium]],
+    ) -> tuple[Equilibrium, ...]:
+        """``measure`` on one rung after the other the samples that are not yet good in all phases that ``certify`` gives."""
+        todo: Array = np.arange(samples)
+        phases: Sequence[Equilibrium] = ()
+        for rung in ladder:
+            measure(rung, todo)
+            phases = certify()
+            todo = np.flatnonzero(~np.all([phase.good for phase in phases], axis=0))
+            if not todo.size:
+                break
+            log.warning("ngspice (%s): %d of %d samples not certified", rung.name, todo.size, samples)
+        return tuple(phases)
+
+    def _sweep(
+        self,
+        rung: Rung,
+        samples: Chunk,
+        circuit: Callable[[Chunk], Circuit | tuple[Circuit, Float[Array, " probes"] | None]],
+    ) -> Iterator[tuple[Chunk, Float[Array, "points probes"]]]:
+        """The voltages of every chunk of ``samples`` that ngspice delivers; ``circuit`` gives a chunk's, and where to begin."""
+        pieces = max(min(self.workers, samples.size), -(-samples.size // rung.samples))
+        jobs: list[tuple[Chunk, Any]] = []
+        for chunk in np.array_split(samples, pieces):
+            asked = circuit(chunk)
+            bench, guess = asked if isinstance(asked, tuple) else (asked, None)
+            jobs.append((chunk, self._work.submit(libngspice.sweep, bench, rung.options, guess)))
+        for chunk, job in jobs:
+            try:
+                swept = self._work.result(job)
+            except (libngspice.SimulationError, WorkerLostError) as error:
+                log.warning("ngspice: %s", error)
+            except TimeLimitExceeded:
+                log.warning("ngspice did not finish within %g s", self.time_limit)
+            else:
+                yield chunk, swept
