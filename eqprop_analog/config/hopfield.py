@@ -129,8 +129,6 @@ class HopfieldConfig(TrainConfig):
             raise ValueError(f"step: {self.dynamics} needs one")
         if self.dynamics == "descent" and self.step is not None:
             raise ValueError("step: descent has none; leave it out")
-        if self.method == "bptt" and self.dynamics == "discrete-time" and self.step not in (None, 1):
-            raise ValueError('method: "bptt" goes back through whole steps of discrete time; leave step out')
         if self.kind == "output" and (self.dynamics != "discrete-time" or self.cost != "squared-error"):
             raise ValueError('kind: "output" is for discrete-time and the squared error')
         if self.update == "continual" and (self.nudging == "centred" or self.nudged_steps is None or self.head):

@@ -7,7 +7,7 @@ from collections import Counter
 from dataclasses import replace
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from numpy.typing import ArrayLike
 
 from eqprop_analog.devices.buffer import HardSigmoid
@@ -33,13 +33,13 @@ Steps = tuple[Float[Array, "steps batch nodes"], ...]
 class Unrolling:
     """``length`` steps of a solver's free phase, s' of s and u(s), and the way back through them.
 
-    With A = ∂s'/∂u and c·A = ∂s'/∂s of one node, dC/du = A·dC/ds' and dC/ds = c·dC/du + (∂u/∂s)ᵀ·dC/du:
+    With A = ∂s'/∂u and c = ∂s'/∂s of one node, dC/du = A·dC/ds' and dC/ds = c·dC/ds' + (∂u/∂s)ᵀ·dC/du:
 
-    discrete time, descent    s' = ρ(u)                           A = ρ′     c = 0
-    gradient flow             s' = clip(s + εg·(gu - s), 0, 1)    A = εg²    c = (1 - εg)/εg²    (hard sigmoid of gain g)
+    discrete time    s' = s + ε(ρ(u) - s)               A = ερ′(u)    c = 1 - ε     (descent: ε = 1)
+    gradient flow    s' = clip(s + εg(gu - s), 0, 1)    A = εg²       c = 1 - εg    (hard sigmoid of gain g)
 
-    and A = 0 where s' is 0 or 1 V. Memory is linear in the steps: two arrays of (length, batch, nodes) a layer. Raises
-    UserError for another solver, or gradient flow of another buffer.
+    where ρ′(u) = 0 if ρ(u) is 0 or 1 V, and A = c = 0 if the flow is stopped there. Memory is linear in the steps: two arrays of
+    (length, batch, nodes) a layer. Raises UserError for another solver, or gradient flow of another buffer.
     """
 
     def __init__(self, network: HopfieldNetwork, solver: Relaxation, batch: int, length: int) -> None:
@@ -52,18 +52,19 @@ class Unrolling:
         self._winners: list[list[tuple[Choice, Choice]]] = []
         self._groups = [range(network.depth)]
         """Layers that step at once, those of a later group seeing the states that the earlier ones have just taken."""
-        self._rate = 1.0
-        """Of the way from s to ρ(u) that a step goes, unless it ends at a corner."""
+        self._rate, self._flows = 1.0, False
+        """Of the way that a step goes, to ρ(u) or, if it flows, to gu, unless that ends at a corner."""
         if isinstance(solver, HopfieldDescentSolver):
             self._groups = [range(0, network.depth, 2), range(1, network.depth, 2)]
+        elif isinstance(solver, DiscreteTimeSolver):
+            self._rate = solver.step
         elif isinstance(solver, GradientFlowSolver) and isinstance(network.buffer, HardSigmoid):
-            self._rate = solver.step * network.buffer.gain
-        elif not isinstance(solver, DiscreteTimeSolver) or solver.step != 1:
+            self._rate, self._flows = solver.step * network.buffer.gain, True
+        else:
             raise UserError(
-                "bptt: goes back through discrete time of whole steps, descent, and the gradient flow of hard sigmoids; got "
-                f"{type(solver).__name__} with {network.buffer} and steps of {getattr(solver, 'step', 1):g}"
+                "bptt: goes back through discrete time, descent, and the gradient flow of hard sigmoids; got "
+                f"{type(solver).__name__} with {network.buffer}"
             )
-        self._carry = (1 - self._rate) / (self._rate * network.buffer.gain)
 
     @property
     def outputs(self) -> Float[Array, "batch nodes"]:
@@ -106,34 +107,52 @@ class Unrolling:
         return list(zip(ahead, back, strict=True))
 
     def _take(self, layer: int, t: int) -> None:
-        """The new state of a layer from its u."""
+        """The new state of a layer from its u; of a part of a step, ρ(u) takes the place of u."""
         before, u, after = self.states[layer][t], self.forces[layer][t], self.states[layer][t + 1]
-        buffer = self.network.buffer
-        if self._rate == 1:
+        buffer, rate = self.network.buffer, u.dtype.type(self._rate)
+        if self._flows:
+            np.multiply(u, rate * u.dtype.type(buffer.gain), out=after)
+            np.multiply(before, 1 - rate, out=u)
+            np.add(after, u, out=after)
+            np.clip(after, 0, 1, out=after)
+        elif rate == 1:
             buffer.output(u, out=after)
-            return
-        np.multiply(u, u.dtype.type(self._rate * buffer.gain), out=after)
-        np.multiply(before, u.dtype.type(1 - self._rate), out=u)
-        np.add(after, u, out=after)
-        np.clip(after, 0, 1, out=after)
+        else:
+            np.subtract(buffer.output(u, out=u), before, out=after)
+            np.multiply(after, rate, out=after)
+            np.add(before, after, out=after)
 
     def backward(self, targets: Float[Array, "batch classes"], cost: Cost = "squared-error") -> None:
         """From C of the read-outs after the last step to ``forces`` = dC/du of every step."""
         self._pull = cost_slope(cost, self.network.readout(self.outputs), targets)
-        adjoint = [np.zeros_like(states[0]) for states in self.states]
-        adjoint[-1][...] = self.network.along_readout(self._pull)
+        adjoint = self._last()
         for t in reversed(range(self.length)):
             for group in reversed(self._groups):
                 for layer in group:
-                    np.multiply(self._slope(self.states[layer][t + 1]), adjoint[layer], out=self.forces[layer][t])
-                    np.multiply(self.forces[layer][t], self._carry, out=adjoint[layer])
-                for layer in group:
-                    self._spread(layer, t, adjoint)
+                    np.multiply(self._slope(layer, t), adjoint[layer], out=self.forces[layer][t])
+                self._return(group, t, adjoint)
 
-    def _slope(self, after: Float[Array, "batch nodes"]) -> Float[Array, "batch nodes"]:
-        """A of a step to ``after``."""
-        rise = self.network.buffer.rise(after) * after.dtype.type(self._rate)
-        return rise * ((after > 0) & (after < 1))
+    def _last(self) -> list[Float[Array, "batch nodes"]]:
+        """dC/ds of every layer after the last step."""
+        adjoint = [np.zeros_like(states[0]) for states in self.states]
+        adjoint[-1][...] = self.network.along_readout(self._pull)
+        return adjoint
+
+    def _slope(self, layer: int, t: int) -> Float[Array, "batch nodes"]:
+        """A of step t, where ``forces`` are not yet dC/du."""
+        parted = self._rate != 1 and not self._flows
+        output = self.forces[layer][t] if parted else self.states[layer][t + 1]
+        rise = self.network.buffer.rise(output) * output.dtype.type(self._rate)
+        return rise * _inside(output)
+
+    def _return(self, group: range, t: int, adjoint: list[Float[Array, "batch nodes"]]) -> None:
+        """From dC/ds' to dC/ds of the layers that step at once, by dC/du."""
+        for layer in group:
+            adjoint[layer] *= adjoint[layer].dtype.type(1 - self._rate)
+            if self._flows:
+                adjoint[layer] *= _inside(self.states[layer][t + 1])
+        for layer in group:
+            self._spread(layer, t, adjoint)
 
     def _spread(self, layer: int, t: int, adjoint: list[Float[Array, "batch nodes"]]) -> None:
         """Add (∂u/∂s)ᵀ·dC/du of one layer's u to its neighbours."""
@@ -147,13 +166,10 @@ class Unrolling:
 
     def state_gradients(self, t: int) -> Layers:
         """dC/ds of every layer before step t, or after the last (t = ``length``), of each sample's own C; after ``backward``."""
-        if t == self.length:
-            adjoint = [np.zeros_like(states[0]) for states in self.states]
-            adjoint[-1][...] = self.network.along_readout(self._pull)
-            return tuple(adjoint)
-        adjoint = [forces[t] * forces.dtype.type(self._carry) for forces in self.forces]
-        for layer in self._groups[0]:  # what the later ones see is no longer this state
-            self._spread(layer, t, adjoint)
+        adjoint = self._last()
+        for later in reversed(range(t, self.length)):
+            for group in reversed(self._groups):
+                self._return(group, later, adjoint)
         return tuple(adjoint)
 
     def gradient(self) -> dict[str, Array]:
@@ -192,6 +208,11 @@ class Unrolling:
         named |= {f"bias_{l}": values for l, values in enumerate(biases, start=1)}
         named |= {f"returning_{l}": values for l, values in enumerate(returning, start=2)}
         return {name: values / values.dtype.type(self.batch) for name, values in named.items()}
+
+
+def _inside(output: Float[Array, "batch nodes"]) -> Bool[Array, "batch nodes"]:
+    """Where a node is at none of its corners."""
+    return np.asarray((output > 0) & (output < 1))
 
 
 def _product(
@@ -259,7 +280,10 @@ def _lead(
 
 
 class BpttLearner:
-    """What PhaseLearner does with the same solver's free phase, by ``bptt_gradient`` in place of nudged phases."""
+    """What PhaseLearner does with the same solver's free phase, by ``bptt_gradient`` in place of nudged phases.
+
+    States kept from epoch to epoch are where a phase begins and no further back: to the gradient they are constants.
+    """
 
     def __init__(
         self,

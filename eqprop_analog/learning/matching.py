@@ -18,7 +18,7 @@ of the step that is t steps back. This takes
 It holds for any ρ, because the nudge stands inside it. Gradients by the states are another matter: -dC/ds = Δ_s only where ρ′ = 1
 (in discrete time, the nodes of the hard sigmoid of gain 1 that are not saturated). With the nudge behind ρ, as Ernoult et al.
 have it (kind "output"), Δ_s(0) = -∂C/∂s: hard sigmoids still match where no output is saturated, and smooth ones match
-in neither, but follow the gradients of another cost (see nudging). Euler steps of the gradient flow match likewise.
+in neither, but follow the gradients of another cost (see nudging). Part steps and the gradient flow match likewise.
 """
 
 from collections.abc import Sequence

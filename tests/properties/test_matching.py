@@ -64,7 +64,11 @@ def states(values: dict[str, np.ndarray]) -> list[np.ndarray]:
 
 class TestExact:
     @KINDS
-    @pytest.mark.parametrize("solver", [DISCRETE, GradientFlowSolver(step=0.3)], ids=["discrete time", "gradient flow"])
+    @pytest.mark.parametrize(
+        "solver",
+        [DISCRETE, DiscreteTimeSolver(step=0.5), GradientFlowSolver(step=0.3)],
+        ids=["discrete time", "part steps", "gradient flow"],
+    )
     @settings(max_examples=5)
     @given(seed=st.integers(0, 1000), gain=st.sampled_from([0.5, 1.0]))
     def test_every_update_of_every_array_is_the_gradient_as_many_steps_back(self, kind, solver, seed, gain):

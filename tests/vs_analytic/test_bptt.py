@@ -28,6 +28,7 @@ from eqprop_analog.solvers.relaxation import Relaxation
 STEPS = 6
 DYNAMICS = {
     "discrete time": DiscreteTimeSolver(free_steps=STEPS),
+    "part steps": DiscreteTimeSolver(step=0.6, free_steps=STEPS),
     "gradient flow": GradientFlowSolver(step=0.6, free_steps=STEPS),
     "descent": HopfieldDescentSolver(free_steps=STEPS),
 }
@@ -277,6 +278,26 @@ class TestLearner:
                 np.testing.assert_allclose(mine[examples], its, rtol=0, atol=1e-14)
         assert not np.delete(kept.states[0], examples, axis=0).any()
 
+    @pytest.mark.parametrize("dynamics", ["part steps", "gradient flow"])
+    def test_kept_states_are_constants_to_the_gradient(self, dynamics):
+        net, solver = network("dense"), DYNAMICS[dynamics]
+        inputs, targets = batch(net)
+        kept = PersistentStates.of(net, len(inputs))
+        for states in kept.states:
+            states[...] = 0.3
+        start = kept.start(np.arange(3))
+        before = net.astype(np.float64)
+
+        def mean_cost() -> float:
+            return float(cost("squared-error", solver.solve(before, inputs, start=start).outputs, targets).mean())
+
+        slopes = {name: differences(values, mean_cost) for name, values in before.arrays().items()}
+        BpttLearner(net, solver, WeightRates((1.0,) * 3, (1.0,) * 3), persistent=kept).learn(
+            inputs, targets, np.arange(3)
+        )
+        after = net.arrays()
+        assert_close({name: values - after[name] for name, values in before.arrays().items()}, slopes, 1e-5)
+
     def test_a_network_that_has_diverged_is_refused_before_the_update(self):
         net = network("dense")
         net.weights[1][0, 0] = np.nan
@@ -300,8 +321,8 @@ class TestAutograd:
     """PyTorch's own gradients of the same steps, written with its own operators."""
 
     @staticmethod
-    def steps(torch: Any, net: HopfieldNetwork, rate: float | None, inputs: Any, parameters: dict[str, Any]) -> Any:
-        """The last layer's states after STEPS steps of discrete time, or of gradient flow with this rate."""
+    def steps(torch: Any, net: HopfieldNetwork, solver: Relaxation, inputs: Any, parameters: dict[str, Any]) -> Any:
+        """The last layer's states after STEPS steps of discrete time or of gradient flow."""
         functional = torch.nn.functional
         shapes = [
             (c.shape, c.pooled) if isinstance(c, Convolution) else ((c.inputs,), (c.outputs,)) for c in net.connections
@@ -319,26 +340,36 @@ class TestAutograd:
                 total, before = total + (s.reshape(-1, *after) * maps).sum(), s
             return total
 
+        flows, rate = isinstance(solver, GradientFlowSolver), solver.step
         smooth = isinstance(net.buffer, Sigmoid)
         states = [torch.zeros(len(inputs), nodes, dtype=torch.float64, requires_grad=True) for nodes in net.layers[1:]]
         for _ in range(STEPS):
             forces = torch.autograd.grad(phi(states), states, create_graph=True)
-            if rate is not None:
+            if flows:
                 forces = [s + rate * (u - s) for s, u in zip(states, forces, strict=True)]
-            states = [torch.sigmoid(4 * (u - 0.5)) if smooth else u.clamp(0, 1) for u in forces]
+            outputs = [torch.sigmoid(4 * (u - 0.5)) if smooth else u.clamp(0, 1) for u in forces]
+            if not flows:
+                outputs = [s + rate * (rho - s) for s, rho in zip(states, outputs, strict=True)]
+            states = outputs
         return states[-1]
 
     @KINDS
     @pytest.mark.parametrize(
-        ("dynamics", "buffer"), [("discrete time", "hard"), ("discrete time", "smooth"), ("gradient flow", "hard")]
+        ("dynamics", "buffer"),
+        [
+            ("discrete time", "hard"),
+            ("discrete time", "smooth"),
+            ("part steps", "hard"),
+            ("part steps", "smooth"),
+            ("gradient flow", "hard"),
+        ],
     )
     def test_they_agree(self, kind, dynamics, buffer):
         torch = pytest.importorskip("torch")
         net, solver = network(kind, buffer=BUFFERS[buffer]), DYNAMICS[dynamics]
         inputs, targets = batch(net)
         parameters = {name: torch.tensor(values, requires_grad=True) for name, values in net.arrays().items()}
-        rate = solver.step if dynamics == "gradient flow" else None
-        outputs = self.steps(torch, net, rate, torch.tensor(inputs), parameters)
+        outputs = self.steps(torch, net, solver, torch.tensor(inputs), parameters)
         (0.5 * (outputs - torch.tensor(targets)) ** 2).sum(dim=1).mean().backward()
         assert_close(
             bptt_gradient(net, solver, inputs, targets),
