@@ -62,7 +62,7 @@ class HopfieldConfig(TrainConfig):
     """Nudged phases, or backpropagation through the steps of the free one to compare them with."""
     nudging: Nudging = "centred"
     kind: Literal["conductance", "output"] = "conductance"
-    """Of squared errors: a pull at the output nodes, before their buffers, or behind these (discrete time alone)."""
+    """Of squared errors: a pull at the output nodes, before their buffers, or behind these (discrete time alone; or "bptt")."""
     cost: Cost = "squared-error"
     signal: Signal = "contrast"
     """What the phases say about a weight; see learning.local."""
@@ -129,8 +129,9 @@ class HopfieldConfig(TrainConfig):
             raise ValueError(f"step: {self.dynamics} needs one")
         if self.dynamics == "descent" and self.step is not None:
             raise ValueError("step: descent has none; leave it out")
-        if self.kind == "output" and (self.dynamics != "discrete-time" or self.cost != "squared-error"):
-            raise ValueError('kind: "output" is for discrete-time and the squared error')
+        behind = self.dynamics == "discrete-time" or self.method == "bptt"
+        if self.kind == "output" and not (behind and self.cost == "squared-error"):
+            raise ValueError('kind: "output" is for discrete-time or "bptt", and the squared error')
         if self.update == "continual" and (self.nudging == "centred" or self.nudged_steps is None or self.head):
             raise ValueError('update: "continual" needs nudging in one phase of so many nudged_steps, and no head')
         if self.method == "bptt" and self.free_steps is None and self.backward_steps is None:
@@ -147,11 +148,18 @@ class HopfieldConfig(TrainConfig):
 
     @classmethod
     def adapted(cls, values: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[str, Any]:
-        """Layers in place of connections, and the rates of another depth: the first for all but the last."""
+        """Layers in place of connections, and the rates of another depth: the first for all but the last.
+
+        And for ``method="bptt"`` a cost behind the output buffers: before them, saturated outputs have no gradient.
+        """
+        adapted = dict(values)
+        method = values.get("method"), overrides.get("method")
+        if method[0] != method[1] == "bptt" and values.get("cost", "squared-error") == "squared-error":
+            adapted["kind"] = "output"
         if "layers" not in overrides:
-            return dict(values)
+            return adapted
         count = len(overrides["layers"]) - 1 + ("head" in values)
-        adapted = {name: value for name, value in values.items() if name != "connections"}
+        adapted.pop("connections", None)
         for name in ("weight_rates", "bias_rates"):
             rates = values.get(name)
             if isinstance(rates, list) and rates and len(rates) != count:
@@ -271,6 +279,7 @@ class HopfieldTraining:
                 self.solver,
                 rule.rates,
                 config.cost,
+                kind=config.kind,
                 backward_steps=back,
                 momentum=momentum,
                 persistent=kept,

@@ -5,6 +5,7 @@ Source: Ernoult et al. 2019; at a fixed point the recursion is that of Almeida 1
 
 from collections import Counter
 from dataclasses import replace
+from typing import Literal
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
@@ -28,6 +29,8 @@ from eqprop_analog.solvers.relaxation import Relaxation
 Array = np.ndarray
 Steps = tuple[Float[Array, "steps batch nodes"], ...]
 """One array a layer 1..L."""
+Side = Literal["conductance", "output"]
+"""Before or behind the output buffers."""
 
 
 class Unrolling:
@@ -122,14 +125,22 @@ class Unrolling:
             np.multiply(after, rate, out=after)
             np.add(before, after, out=after)
 
-    def backward(self, targets: Float[Array, "batch classes"], cost: Cost = "squared-error") -> None:
-        """From C of the read-outs after the last step to ``forces`` = dC/du of every step."""
+    def backward(
+        self, targets: Float[Array, "batch classes"], cost: Cost = "squared-error", kind: Side = "conductance"
+    ) -> None:
+        """From C of the read-outs after the last step to ``forces`` = dC/du of every step; ``kind``: see BpttLearner."""
         self._pull = cost_slope(cost, self.network.readout(self.outputs), targets)
         adjoint = self._last()
+        behind = np.zeros_like(adjoint[-1])
+        if kind == "output":
+            behind, adjoint[-1] = adjoint[-1], behind
         for t in reversed(range(self.length)):
             for group in reversed(self._groups):
                 for layer in group:
                     np.multiply(self._slope(layer, t), adjoint[layer], out=self.forces[layer][t])
+                if kind == "output" and group[-1] == self.network.depth - 1:
+                    self.forces[-1][t] += behind * behind.dtype.type(self._rate)
+                    behind *= behind.dtype.type(1 - self._rate)
                 self._return(group, t, adjoint)
 
     def _last(self) -> list[Float[Array, "batch nodes"]]:
@@ -165,7 +176,10 @@ class Unrolling:
             each.add_forward(network.back[layer], du, adjoint[layer + 1], choice)
 
     def state_gradients(self, t: int) -> Layers:
-        """dC/ds of every layer before step t, or after the last (t = ``length``), of each sample's own C; after ``backward``."""
+        """dC/ds of every layer before step t, or after the last (t = ``length``), of each sample's own C.
+
+        After ``backward`` of kind "conductance".
+        """
         adjoint = self._last()
         for later in reversed(range(t, self.length)):
             for group in reversed(self._groups):
@@ -237,18 +251,20 @@ def bptt_gradient(
     targets: Float[Array, "batch classes"],
     cost: Cost = "squared-error",
     backward_steps: int | None = None,
+    kind: Side = "conductance",
 ) -> dict[str, Array]:
     """dC/dθ, batch mean, named as ``network.arrays()``, of C after the free phase of ``solver`` begun at 0 V.
 
-    It goes back through all ``solver.free_steps``, or through the last ``backward_steps`` alone (Ernoult et al. 2019). A solver
-    that goes on until it has converged takes ``backward_steps`` more; enough of them give the gradient of the equilibrium. Raises
-    UserError for a solver that Unrolling does not take, and for a phase that fails.
+    Of ``kind`` "output" it is another cost's, see BpttLearner. It goes back through all ``solver.free_steps``, or through the last
+    ``backward_steps`` alone (Ernoult et al. 2019). A solver that goes on until it has converged takes ``backward_steps`` more;
+    enough of them give the gradient of the equilibrium. Raises UserError for a solver that Unrolling does not take, and for a
+    phase that fails.
     """
     batch = network.check_inputs(inputs)
     unrolling = Unrolling(network, solver, len(batch), _kept(solver, backward_steps))
     start = _lead(network, solver, unrolling.length, batch, None)
     unrolling.forward(batch, None if start is None else start.voltages)
-    unrolling.backward(np.asarray(targets, batch.dtype), cost)
+    unrolling.backward(np.asarray(targets, batch.dtype), cost, kind)
     return unrolling.gradient()
 
 
@@ -282,6 +298,11 @@ def _lead(
 class BpttLearner:
     """What PhaseLearner does with the same solver's free phase, by ``bptt_gradient`` in place of nudged phases.
 
+    ``kind`` says where C pulls, as that of a nudge does. "conductance", before the output buffers: the gradient itself, dC/du =
+    ρ′·∂C/∂s, which is zero at an output that is 0 or 1 V however wrong; a finite nudge moves such a node, this gradient never,
+    and with hard sigmoids class after class dies out. "output", behind them: dC/du = ∂C/∂s at the outputs, the gradient of their
+    matching cost ∫(ρ(u) - y)du, at rest or after whole steps (Auer, Herbster & Warmuth 1996; of sigmoids a cross-entropy).
+
     States kept from epoch to epoch are where a phase begins and no further back: to the gradient they are constants.
     """
 
@@ -292,11 +313,13 @@ class BpttLearner:
         rates: LearningRates,
         cost: Cost = "squared-error",
         *,
+        kind: Side = "conductance",
         backward_steps: int | None = None,
         momentum: Momentum | None = None,
         persistent: PersistentStates | None = None,
     ) -> None:
         self.network, self.solver, self.rates, self.cost = network, solver, rates, cost
+        self.kind: Side = kind
         self.momentum, self.persistent = momentum, persistent
         self._unrolling = Unrolling(network, solver, 1, _kept(solver, backward_steps))
 
@@ -316,7 +339,7 @@ class BpttLearner:
         unrolling.forward(inputs, None if start is None else start.voltages)
         if not np.isfinite(unrolling.outputs).all():
             raise PhaseError("a state is no longer finite")
-        unrolling.backward(targets, self.cost)
+        unrolling.backward(targets, self.cost, self.kind)
         descend(self.network, unrolling.gradient(), self.rates, self.momentum)
         status = np.full(len(inputs), Status.TRUNCATED, dtype=object)
         free = Equilibrium(tuple(s[-1] for s in unrolling.states), np.full(len(inputs), np.nan), status)

@@ -74,7 +74,7 @@ def train(run, dataset, tmp_path):
         DENSE + DISCRETE + 'kind = "output"\nnudging = "one-sided"\n',
         DENSE + SIGMOID + DISCRETE + 'method = "bptt"\n',
         DENSE + SIGMOID + DISCRETE + 'step = 0.5\nmethod = "bptt"\n',
-        DENSE + FLOW + 'persistent = true\nmethod = "bptt"\n',
+        DENSE + FLOW + 'persistent = true\nmethod = "bptt"\nkind = "output"\n',
         DENSE + SIGMOID + DESCENT + 'method = "bptt"\nbackward_steps = 3\npersistent = true\n',
         DENSE + 'dynamics = "descent"\n',
         READ_OUTSIDE + DISCRETE,
@@ -97,6 +97,17 @@ def test_a_run_leaves_a_network_and_says_how_its_phases_ended(train):
     assert HopfieldNetwork.load("run/network.npz").layers == (16, 8, 3)
     assert resolve("run/config.toml", {}).model == "hopfield"
     assert train(DENSE + 'dynamics = "descent"\n', output="converged")["statuses"] == {"CONVERGED": 12 * (3 * 90 + 45)}
+
+
+def test_bptt_in_place_of_nudges_has_its_cost_behind_the_buffers(tmp_path):
+    for settings, kind in ((DESCENT, "output"), (DESCENT + 'method = "bptt"\n', "conductance")):
+        path = tmp_path / "hopfield.toml"
+        path.write_text(SMALL + DENSE + settings)
+        config = resolve(str(path), {"method": "bptt"})
+        assert isinstance(config, HopfieldConfig)
+        assert config.kind == kind
+    path.write_text(SMALL + READ_OUTSIDE + DESCENT)
+    assert resolve(str(path), {"method": "bptt"}).model_dump()["kind"] == "conductance"
 
 
 def test_layers_beside_a_preset_of_convolutions_replace_them(train):
@@ -175,7 +186,7 @@ def test_a_run_says_its_dynamics(run, dataset, tmp_path, dynamics, monkeypatch):
         (DENSE + DESCENT + 'buffer = { law = "sigmoid", gain = -1 }', "buffer law sigmoid: gain"),
         (DENSE + DESCENT + "persistent = true\nshift = 1", "persistent: images that move have no last equilibrium"),
         (DENSE + 'dynamics = "descent"\nmethod = "bptt"', "backward_steps: needed"),
-        (DENSE + DESCENT + 'kind = "output"', 'kind: "output" is for discrete-time and the squared error'),
+        (DENSE + DESCENT + 'kind = "output"', 'kind: "output" is for discrete-time or "bptt", and the squared error'),
         (DENSE + DESCENT + 'update = "continual"', 'update: "continual" needs nudging in one phase'),
         (DENSE + DESCENT + "pixel_mean = [0.1, 0.2]", "pixel_mean: 2 values for 1 channels of mnist"),
         (DENSE + DESCENT + "momentum = 1.0", "momentum: .*less than 1, got 1.0"),

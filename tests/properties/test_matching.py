@@ -17,6 +17,7 @@ from eqprop_analog import (
     UserError,
 )
 from eqprop_analog.devices.buffer import HardSigmoid, Sigmoid
+from eqprop_analog.learning.bptt import Unrolling
 from eqprop_analog.learning.matching import Match, estimate_errors, match, relative_difference
 from eqprop_analog.models.connections import Convolution, Dense
 
@@ -115,6 +116,27 @@ class TestExact:
         outputs = DISCRETE.solve(net, batch(net)[0]).require().outputs
         assert ((outputs > 0) & (outputs < 1)).all()
         assert worst(matched(net, kind="output")) <= BOUND
+
+    @KINDS
+    @pytest.mark.parametrize("buffer", [HardSigmoid(), Sigmoid()], ids=["hard", "smooth"])
+    @pytest.mark.parametrize("step", [1, 0.5])
+    def test_a_nudge_behind_the_buffers_matches_bptt_of_a_cost_behind_them_saturated_outputs_and_all(
+        self, kind, buffer, step
+    ):
+        net, solver = network(kind, buffer=buffer), DiscreteTimeSolver(step=step)
+        net.biases[-1][:2] = (-2, 2)
+        result = matched(net, kind="output", solver=solver)
+        inputs, targets = batch(net)
+        free = solver.solve(net, inputs).require()
+        back = Unrolling(net, solver, len(inputs), STEPS)
+        back.forward(inputs, free.voltages)
+        back.backward(targets, kind="output")
+        for updates, forces in zip(states(result.updates), back.forces, strict=True):
+            assert relative_difference(updates, -forces[::-1]) <= BOUND
+        for name, updates in result.updates.items():
+            if not name.startswith("state"):
+                total = back.gradient()[name]
+                assert relative_difference(-updates.sum(axis=0), total) <= BOUND
 
     def test_the_error_travels_one_layer_a_step(self):
         net = network("dense")

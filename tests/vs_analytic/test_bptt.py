@@ -21,6 +21,7 @@ from eqprop_analog.learning.hopfield_implicit import hopfield_implicit_gradient
 from eqprop_analog.learning.persistent import PersistentStates
 from eqprop_analog.learning.trainer import PhaseError, mistakes, predictions
 from eqprop_analog.learning.update import Momentum, WeightRates
+from eqprop_analog.models import HopfieldEquations
 from eqprop_analog.models.connections import Convolution, Dense
 from eqprop_analog.nudging import cost
 from eqprop_analog.solvers.relaxation import Relaxation
@@ -107,6 +108,38 @@ class TestFiniteDifferences:
         found = bptt_gradient(net, solver, inputs, targets, "cross-entropy")
         assert_close(found, numerical(net, solver, inputs, targets, "cross-entropy"), 1e-5)
         assert "head_weight" in found
+
+    @KINDS
+    @pytest.mark.parametrize("dynamics", ["discrete time", "descent"])
+    def test_behind_the_buffers_it_is_another_cost_that_has_the_slope(self, kind, dynamics):
+        """∫(ρ(u) - y)du of the sigmoid is -¼ Σ [y ln s + (1 - y) ln(1 - s)]."""
+        net, solver = network(kind, buffer=Sigmoid()), DYNAMICS[dynamics]
+        inputs, targets = batch(net)
+
+        def mean_cost() -> float:
+            s = solver.solve(net, inputs).outputs
+            return float(-0.25 * (targets * np.log(s) + (1 - targets) * np.log1p(-s)).sum(axis=1).mean())
+
+        slopes = {name: differences(values, mean_cost) for name, values in net.arrays().items()}
+        assert_close(bptt_gradient(net, solver, inputs, targets, kind="output"), slopes, 1e-5)
+
+    @KINDS
+    def test_behind_hard_buffers_saturated_outputs_have_a_slope_too(self, kind):
+        """∫(ρ(u) - y)du is ½s² + (u - s)s - yu, at s = ρ(u) and with s² = s at a corner."""
+        net, solver = network(kind), DYNAMICS["discrete time"]
+        net.biases[-1][:2] = (-2, 2)
+        inputs, targets = batch(net)
+        before = replace(solver, free_steps=STEPS - 1)
+
+        def mean_cost() -> float:
+            u = HopfieldEquations.of(net, inputs).forces(before.solve(net, inputs).voltages)[-1]
+            s = u.clip(0, 1)
+            return float((s**2 / 2 + (u - s) * s - targets * u).sum(axis=1).mean())
+
+        assert set(solver.solve(net, inputs).outputs[:, :2].ravel()) == {0, 1}
+        slopes = {name: differences(values, mean_cost) for name, values in net.arrays().items()}
+        assert_close(bptt_gradient(net, solver, inputs, targets, kind="output"), slopes, 1e-5)
+        assert not bptt_gradient(net, solver, inputs, targets)["bias_3"][:2].any()
 
     @KINDS
     @pytest.mark.parametrize("dynamics", DYNAMICS)
