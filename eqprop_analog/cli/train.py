@@ -47,6 +47,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         choices=["equilibrium-propagation", "implicit", "bptt"],
         help="finite nudges; or a resistive network's exact gradient, a Hopfield network's back through time",
     )
+    settings.add_argument("--rate-factor", type=float, metavar="X", help="all learning rates times X")
     settings.add_argument("--dataset", choices=list(data.SHAPES), help="what to train on")
     settings.add_argument("--epochs", type=int, metavar="N", help="passes over the training images")
     settings.add_argument("--batch-size", type=int, metavar="N", help="images an update")
@@ -77,6 +78,7 @@ SETTINGS = (
     "layers",
     "solver",
     "method",
+    "rate_factor",
     "dataset",
     "epochs",
     "batch_size",

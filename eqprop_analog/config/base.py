@@ -62,6 +62,8 @@ class TrainConfig(BaseModel, ABC):
     description: str = ""
     dataset: data.Name = "mnist"
     beta: Positive
+    rate_factor: Positive = 1.0
+    """Factor on all rates: another method than the preset's may bear less of them, or more."""
     decay: Positive = 1.0
     """Factor on all rates after each epoch."""
     cosine: Count | None = None
@@ -125,7 +127,7 @@ class TrainConfig(BaseModel, ABC):
     def annealed(self, epoch: int) -> float:
         """The factor on all rates in epoch 0, 1, ..."""
         part = 1.0 if self.cosine is None else (1 + math.cos(math.pi * min(epoch / self.cosine, 1))) / 2
-        return part * self.decay**epoch
+        return self.rate_factor * part * self.decay**epoch
 
     def toml(self) -> str:
         """The resolved configuration as a file that reproduces the run (``--preset FILE``)."""

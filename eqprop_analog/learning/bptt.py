@@ -255,7 +255,7 @@ def bptt_gradient(
 ) -> dict[str, Array]:
     """dC/dθ, batch mean, named as ``network.arrays()``, of C after the free phase of ``solver`` begun at 0 V.
 
-    Of ``kind`` "output" it is another cost's, see BpttLearner. It goes back through all ``solver.free_steps``, or through the last
+    Of ``kind`` "output" that of another cost, see BpttLearner. It goes back through all ``solver.free_steps``, or the last
     ``backward_steps`` alone (Ernoult et al. 2019). A solver that goes on until it has converged takes ``backward_steps`` more;
     enough of them give the gradient of the equilibrium. Raises UserError for a solver that Unrolling does not take, and for a
     phase that fails.

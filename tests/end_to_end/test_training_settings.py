@@ -58,6 +58,10 @@ def test_half_a_cosine_takes_the_rates_to_zero(small, tmp_path):
     config = resolve(str(path), {})
     rates = [config.rule(epoch).rates.conductances[0] / 1e-15 for epoch in (0, 5, 10, 11)]
     assert rates == pytest.approx([1, 0.5, 0, 0], abs=1e-15)
+    config = resolve(str(path), {"rate_factor": 0.3})
+    assert [config.rule(epoch).rates.biases[0] for epoch in (0, 5)] == pytest.approx(
+        [0.3 * resolve(str(path), {}).rule(epoch).rates.biases[0] for epoch in (0, 5)]
+    )
 
 
 @pytest.mark.parametrize(
@@ -87,6 +91,7 @@ def test_the_exact_gradient_trains_as_weak_nudges_do(train):
         ({"test_sweeps": 3, "solver": "ngspice"}, "ngspice always converges; leave sweeps and test_sweeps out"),
         ({"device": "cuda"}, "device: a GPU needs a fixed number of sweeps"),
         ({"shift": -1}, "shift: .*greater than or equal to 0, got -1"),
+        ({"rate_factor": -1.0}, "rate_factor: .*greater than 0, got -1"),
         ({"cosine": 0}, "cosine: .*greater than or equal to 1, got 0"),
     ],
 )
