@@ -1,6 +1,5 @@
 """Checkpoints: all that a run needs to go on to the same bits, written in one step after every epoch."""
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,7 +8,7 @@ import numpy as np
 
 from eqprop_analog.config import TrainConfig, Training
 from eqprop_analog.errors import UserError
-from eqprop_analog.files import UNREADABLE, arrays_of, replacing
+from eqprop_analog.files import loaded_arrays, save_arrays
 
 FORMAT = "eqprop-analog checkpoint 1"
 
@@ -27,32 +26,22 @@ class Checkpoint:
     def save(self, path: Path, config: TrainConfig) -> None:
         """Write arrays and one JSON text, no pickle; UserError if the folder cannot be written."""
         state = {
-            "format": FORMAT,
             "random": self.random.bit_generator.state,
             "history": self.history,
             "config": config.model_dump(mode="json"),
         }
-        with replacing(path) as temporary, temporary.open("wb") as file:
-            np.savez(file, allow_pickle=False, state=np.array(json.dumps(state)), **self.training.arrays())
+        save_arrays(path, FORMAT, state, self.training.arrays(), text="state")
 
     def restore(self, path: Path, config: TrainConfig) -> None:
         """Become what a run with this configuration saved; UserError says what differs or that the file is damaged."""
-        try:
-            with arrays_of(path) as file:
-                state = json.loads(str(file["state"]))
-                if state["format"] != FORMAT:
-                    raise UserError(f'{path}: expected format "{FORMAT}", got "{state["format"]}"')
-                _require_same(path, state["config"], config)
-                for name, values in self.training.arrays().items():
-                    values[...] = file[name]
-                self.random.bit_generator.state = state["random"]
-                self.history[:] = state["history"]
-        except FileNotFoundError as error:
-            raise UserError(f"{path.parent}: no checkpoint to resume from; start without --resume") from error
-        except UserError:
-            raise
-        except UNREADABLE as error:
-            raise UserError(f"{path}: not a checkpoint, or a damaged one ({error})") from error
+        if not path.exists():
+            raise UserError(f"{path.parent}: no checkpoint to resume from; start without --resume")
+        with loaded_arrays(path, FORMAT, text="state", name="checkpoint") as (state, file):
+            _require_same(path, state["config"], config)
+            for name, values in self.training.arrays().items():
+                values[...] = file[name]
+            self.random.bit_generator.state = state["random"]
+            self.history[:] = state["history"]
         self.training.network.validate()
         done = len(self.history)
         if done > config.epochs:

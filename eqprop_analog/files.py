@@ -1,9 +1,10 @@
-"""Writing files so that a reader never sees half of one."""
+"""Files as they should be: written so that a reader never sees half of one, read so that damage is a sentence."""
 
+import json
 import os
 import tempfile
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from tokenize import TokenError
@@ -28,8 +29,42 @@ UNREADABLE = (
 """What NumPy, zipfile and json raise for a file that is damaged or not what it should be."""
 
 
+def save_arrays(
+    path: Path, kind: str, description: Mapping[str, Any], arrays: Mapping[str, np.ndarray], text: str = "description"
+) -> None:
+    """Write an uncompressed ``.npz`` in one step: ``arrays``, and ``description`` as JSON in the array ``text``; no pickle.
+
+    ``kind``: what loading asks for. Raises UserError if it cannot be written.
+    """
+    written = np.array(json.dumps({"format": kind, **description}))
+    with replacing(path) as temporary, temporary.open("wb") as file:
+        np.savez(file, allow_pickle=False, **{text: written}, **arrays)
+
+
 @contextmanager
-def arrays_of(path: Path) -> Iterator[Any]:
+def loaded_arrays(
+    path: Path, kind: str, text: str = "description", name: str = "network file"
+) -> Iterator[tuple[dict[str, Any], Any]]:
+    """(description, arrays by name) of a file of ``save_arrays``, for a block that makes something of them.
+
+    UserError, which calls the file a ``name``, if it is missing, of another kind, or holds what the block cannot use.
+    """
+    try:
+        with _arrays_of(path) as file:
+            description = json.loads(str(file[text]))
+            if description["format"] != kind:
+                raise UserError(f'{path}: expected format "{kind}", got "{description["format"]}"')
+            yield description, file
+    except FileNotFoundError as error:
+        raise UserError(f"{path}: no such {name}") from error
+    except UserError:
+        raise
+    except UNREADABLE as error:
+        raise UserError(f"{path}: not a {name}, or a damaged one ({error})") from error
+
+
+@contextmanager
+def _arrays_of(path: Path) -> Iterator[Any]:
     """The arrays of an ``.npz`` file by name; closed again whatever happens (np.load leaves a damaged file open)."""
     with path.open("rb") as raw:
         if not zipfile.is_zipfile(raw):

@@ -11,7 +11,7 @@ from jaxtyping import Float
 from eqprop_analog.circuit.resistive import Injection
 from eqprop_analog.devices.buffer import BUFFERS, buffer_from
 from eqprop_analog.errors import UserError
-from eqprop_analog.files import UNREADABLE, arrays_of, real, write_text
+from eqprop_analog.files import UNREADABLE, loaded_arrays, real, write_text
 from eqprop_analog.models import HopfieldNetwork, NodalEquations, ResistiveNetwork
 from eqprop_analog.models.hopfield import FORMAT as HOPFIELD
 from eqprop_analog.nudging import Nudge
@@ -86,9 +86,9 @@ def _fresh_hopfield(options: argparse.Namespace) -> HopfieldNetwork:
 def _is_hopfield(path: Path) -> bool:
     """Whether it is such a network's file; what is wrong with any other file, the resistive network says."""
     try:
-        with arrays_of(path) as file:
-            return bool(json.loads(str(file["description"]))["format"] == HOPFIELD)
-    except (UserError, TypeError, *UNREADABLE):
+        with loaded_arrays(path, HOPFIELD):
+            return True
+    except UserError:
         return False
 
 

@@ -3,7 +3,6 @@
 Source: Stern et al. 2021, PRX 11 021045; Dillavou et al. 2022, Phys. Rev. Applied 18 014040 (networks of learning resistors).
 """
 
-import json
 import re
 from collections import Counter
 from collections.abc import Hashable, Iterable, Mapping, Sequence
@@ -23,7 +22,8 @@ from scipy.sparse.linalg import splu
 
 from eqprop_analog.devices import Antiparallel, Law, NgspiceDiode, law_from, table_of
 from eqprop_analog.errors import UserError
-from eqprop_analog.files import UNREADABLE, arrays_of, real, replacing
+from eqprop_analog.files import loaded_arrays, real, save_arrays
+from eqprop_analog.models.inputs import checked_inputs
 
 Array = np.ndarray
 Node = Hashable
@@ -164,12 +164,7 @@ class GraphNetwork:
 
     def check_inputs(self, inputs: ArrayLike) -> Float[Array, "batch inputs"]:
         """``inputs`` as (batch, inputs) float64 volts, or UserError."""
-        array = np.atleast_2d(np.asarray(inputs, dtype=float))
-        if array.ndim != 2 or array.shape[1] != len(self.inputs) or not len(array):
-            raise UserError(f"inputs: expected shape (batch, {len(self.inputs)}), got {np.shape(inputs)}")
-        if not np.isfinite(array).all():
-            raise UserError("inputs: NaN or infinite values; every input must be a finite voltage")
-        return array
+        return checked_inputs(inputs, len(self.inputs), float, "voltage")
 
     def in_spice(self) -> Self:
         """The network that SPICE solves in place of this one (see Law.in_spice)."""
@@ -266,25 +261,19 @@ class GraphNetwork:
     def save(self, path: str | Path) -> None:
         """Write an uncompressed ``.npz`` (arrays and one JSON text, no pickle) in one step; UserError if it cannot."""
         description = {
-            "format": FORMAT,
             "names": self.names,
             "diode": table_of(self.diode),
             "conductance_window": self.conductance_window,
         }
         arrays = {name: getattr(self, name) for name in (*_INTEGERS, *_FLOATS)}
-        with replacing(Path(path)) as temporary, temporary.open("wb") as file:
-            np.savez(file, allow_pickle=False, description=np.array(json.dumps(description)), **arrays)
+        save_arrays(Path(path), FORMAT, description, arrays)
 
     @classmethod
     def load(cls, path: str | Path) -> Self:
         """Read a network written by ``save``; UserError if the file is not one."""
-        try:
-            with arrays_of(Path(path)) as file:
-                description = json.loads(str(file["description"]))
-                if description["format"] != FORMAT:
-                    raise UserError(f'{path}: expected format "{FORMAT}", got "{description["format"]}"')
-                integers = {name: real(file[name]).astype(np.intp) for name in _INTEGERS}
-                floats = {name: real(file[name]) for name in _FLOATS}
+        with loaded_arrays(Path(path), FORMAT) as (description, file):
+            integers = {name: real(file[name]).astype(np.intp) for name in _INTEGERS}
+            floats = {name: real(file[name]) for name in _FLOATS}
             network = cls(
                 names=tuple(description["names"]),
                 **integers,
@@ -293,12 +282,6 @@ class GraphNetwork:
                 conductance_window=tuple(description["conductance_window"]),
             )
             network.validate()
-        except FileNotFoundError as error:
-            raise UserError(f"{path}: no such network file") from error
-        except UserError:
-            raise
-        except UNREADABLE as error:
-            raise UserError(f"{path}: not a network file, or a damaged one ({error})") from error
         return network
 
 

@@ -3,7 +3,6 @@
 Source: Hopfield 1984; Scellier & Bengio 2017; Ernoult et al. 2019; Laborieux et al. 2021.
 """
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
@@ -17,8 +16,9 @@ from numpy.typing import ArrayLike, DTypeLike
 from eqprop_analog.devices.buffer import Buffer, HardSigmoid, buffer_from, buffer_table
 from eqprop_analog.equilibrium import Equilibrium
 from eqprop_analog.errors import UserError
-from eqprop_analog.files import UNREADABLE, arrays_of, real, replacing
+from eqprop_analog.files import loaded_arrays, real, save_arrays
 from eqprop_analog.models.connections import Choice, Connection, Convolution, Dense
+from eqprop_analog.models.inputs import checked_inputs
 from eqprop_analog.models.resistive import Layers, check_layers
 from eqprop_analog.nudging import cost_slope
 
@@ -205,12 +205,7 @@ class HopfieldNetwork:
 
     def check_inputs(self, inputs: ArrayLike) -> Float[Array, "batch inputs"]:
         """``inputs`` as (batch, inputs) in the network's dtype, or UserError."""
-        array = np.atleast_2d(np.asarray(inputs, dtype=self.weights[0].dtype))
-        if array.ndim != 2 or array.shape[1] != self.layers[0] or not len(array):
-            raise UserError(f"inputs: expected shape (batch, {self.layers[0]}), got {np.shape(inputs)}")
-        if not np.isfinite(array).all():
-            raise UserError("inputs: NaN or infinite values; every input must be a finite number")
-        return array
+        return checked_inputs(inputs, self.layers[0], self.weights[0].dtype)
 
     def validate(self) -> None:
         """Raise UserError unless connections follow each other and every array fits and is finite."""
@@ -246,38 +241,26 @@ class HopfieldNetwork:
     def save(self, path: str | Path) -> None:
         """Write an uncompressed ``.npz`` (arrays and one JSON text, no pickle) in one step; UserError if it cannot."""
         description = {
-            "format": FORMAT,
             "connections": [_table(each) for each in self.connections],
             "buffer": buffer_table(self.buffer),
         }
-        with replacing(Path(path)) as temporary, temporary.open("wb") as file:
-            np.savez(file, allow_pickle=False, description=np.array(json.dumps(description)), **self.arrays())
+        save_arrays(Path(path), FORMAT, description, self.arrays())
 
     @classmethod
     def load(cls, path: str | Path) -> Self:
         """Read a network written by ``save``; UserError if the file is not one."""
-        try:
-            with arrays_of(Path(path)) as file:
-                description = json.loads(str(file["description"]))
-                if description["format"] != FORMAT:
-                    raise UserError(f'{path}: expected format "{FORMAT}", got "{description["format"]}"')
-                connections = tuple(_connection(table) for table in description["connections"])
-                numbers = range(1, len(connections) + 1)
-                network = cls(
-                    connections,
-                    tuple(real(file[f"weight_{l}"]) for l in numbers),
-                    tuple(real(file[f"bias_{l}"]) for l in numbers),
-                    buffer_from(description["buffer"]),
-                    tuple(real(file[f"returning_{l}"]) for l in numbers if f"returning_{l}" in file.files),
-                    (real(file["head_weight"]), real(file["head_bias"])) if "head_weight" in file.files else None,
-                )
+        with loaded_arrays(Path(path), FORMAT) as (description, file):
+            connections = tuple(_connection(table) for table in description["connections"])
+            numbers = range(1, len(connections) + 1)
+            network = cls(
+                connections,
+                tuple(real(file[f"weight_{l}"]) for l in numbers),
+                tuple(real(file[f"bias_{l}"]) for l in numbers),
+                buffer_from(description["buffer"]),
+                tuple(real(file[f"returning_{l}"]) for l in numbers if f"returning_{l}" in file.files),
+                (real(file["head_weight"]), real(file["head_bias"])) if "head_weight" in file.files else None,
+            )
             network.validate()
-        except FileNotFoundError as error:
-            raise UserError(f"{path}: no such network file") from error
-        except UserError:
-            raise
-        except UNREADABLE as error:
-            raise UserError(f"{path}: not a network file, or a damaged one ({error})") from error
         return network
 
 

@@ -3,7 +3,6 @@
 Source: Kendall et al. 2020, arXiv 2006.01981; Scellier 2024, arXiv 2402.11674.
 """
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -16,7 +15,8 @@ from numpy.typing import ArrayLike, DTypeLike
 from eqprop_analog.devices import Antiparallel, Law, NgspiceDiode, law_from, table_of
 from eqprop_analog.equilibrium import Equilibrium
 from eqprop_analog.errors import UserError
-from eqprop_analog.files import UNREADABLE, arrays_of, real, replacing
+from eqprop_analog.files import loaded_arrays, real, save_arrays
+from eqprop_analog.models.inputs import checked_inputs
 from eqprop_analog.nudging import Kind
 
 Array = np.ndarray
@@ -204,12 +204,7 @@ class ResistiveNetwork:
 
     def check_inputs(self, inputs: ArrayLike) -> Float[Array, "batch inputs"]:
         """``inputs`` as (batch, inputs) in the network's dtype, or UserError."""
-        array = np.atleast_2d(np.asarray(inputs, dtype=self.conductances[0].dtype))
-        if array.ndim != 2 or array.shape[1] != self.layers[0] or not len(array):
-            raise UserError(f"inputs: expected shape (batch, {self.layers[0]}), got {np.shape(inputs)}")
-        if not np.isfinite(array).all():
-            raise UserError("inputs: NaN or infinite values; every input must be a finite number")
-        return array
+        return checked_inputs(inputs, self.layers[0], self.conductances[0].dtype)
 
     def validate(self) -> None:
         """Raise UserError unless shapes, window, gains and values describe a network that can be built."""
@@ -346,7 +341,6 @@ class ResistiveNetwork:
     def save(self, path: str | Path) -> None:
         """Write an uncompressed ``.npz`` (arrays and one JSON text, no pickle) in one step; UserError if it cannot."""
         description = {
-            "format": FORMAT,
             "diode": table_of(self.diode),
             "amplifier_gain": self.amplifier_gain,
             "input_gain": self.input_gain,
@@ -354,8 +348,7 @@ class ResistiveNetwork:
             "bias_row": self.bias_row,
             "outputs": self.outputs,
         }
-        with replacing(Path(path)) as temporary, temporary.open("wb") as file:
-            np.savez(file, allow_pickle=False, description=np.array(json.dumps(description)), **self.arrays())
+        save_arrays(Path(path), FORMAT, description, self.arrays())
 
     def arrays(self) -> dict[str, Array]:
         """Every parameter by the name it has in files: ``conductance_<l>`` (S) and ``bias_<l>`` (A), l from 1."""
@@ -364,14 +357,10 @@ class ResistiveNetwork:
     @classmethod
     def load(cls, path: str | Path) -> Self:
         """Read a network written by ``save``; UserError if the file is not one."""
-        try:
-            with arrays_of(Path(path)) as file:
-                description = json.loads(str(file["description"]))
-                if description["format"] != FORMAT:
-                    raise UserError(f'{path}: expected format "{FORMAT}", got "{description["format"]}"')
-                depth = sum(name.startswith("conductance_") for name in file.files)
-                conductances = tuple(real(file[f"conductance_{l}"]) for l in range(1, depth + 1))
-                biases = tuple(real(file[f"bias_{l}"]) for l in range(1, depth + 1))
+        with loaded_arrays(Path(path), FORMAT) as (description, file):
+            depth = sum(name.startswith("conductance_") for name in file.files)
+            conductances = tuple(real(file[f"conductance_{l}"]) for l in range(1, depth + 1))
+            biases = tuple(real(file[f"bias_{l}"]) for l in range(1, depth + 1))
             network = cls(
                 conductances,
                 biases,
@@ -383,12 +372,6 @@ class ResistiveNetwork:
                 description.get("outputs", "single"),
             )
             network.validate()
-        except FileNotFoundError as error:
-            raise UserError(f"{path}: no such network file") from error
-        except UserError:
-            raise
-        except UNREADABLE as error:
-            raise UserError(f"{path}: not a network file, or a damaged one ({error})") from error
         return network
 
 
