@@ -21,7 +21,6 @@ import numpy as np
 from jaxtyping import Float, Int
 from threadpoolctl import threadpool_limits
 
-from eqprop_analog import plotting
 from eqprop_analog.checkpoint import Checkpoint
 from eqprop_analog.config import Network, TrainConfig
 from eqprop_analog.data import VALIDATION, Dataset
@@ -29,6 +28,8 @@ from eqprop_analog.errors import UserError
 from eqprop_analog.files import write_text
 from eqprop_analog.learning.trainer import Pass, Progress, require_finite, train_pass
 from eqprop_analog.models import ResistiveNetwork
+from eqprop_analog.plotting.agreement import agreement_of_run
+from eqprop_analog.plotting.training import conductance_histograms, learning_curve
 from eqprop_analog.verification import Agreement
 
 Array = np.ndarray
@@ -75,9 +76,9 @@ def train(config: TrainConfig, dataset: Dataset, folder: Path, resume: bool, sta
     network.save(folder / "network.npz")
     metrics = _metrics(config, checkpoint.history)
     write_metrics(folder, metrics)
-    plotting.learning_curve(checkpoint.history, folder / "learning_curve.png")
+    learning_curve(checkpoint.history, folder / "learning_curve.png")
     if isinstance(network, ResistiveNetwork):
-        plotting.conductance_histograms(network, folder / "conductances.png")
+        conductance_histograms(network, folder / "conductances.png")
     return Run(folder, network, metrics)
 
 
@@ -85,7 +86,7 @@ def add_agreement(run: Run, agreements: list[Agreement]) -> None:
     """Put the comparison with ngspice into the run's metrics and draw it."""
     run.metrics["agreement"] = [agreement.figures() for agreement in agreements]
     write_metrics(run.folder, run.metrics)
-    plotting.agreement(agreements[0], run.folder / "agreement.png")
+    agreement_of_run(agreements[0], run.folder / "agreement.png")
 
 
 def write_metrics(folder: Path, metrics: dict[str, Any]) -> None:

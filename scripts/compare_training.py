@@ -10,16 +10,14 @@ import json
 import time
 from pathlib import Path
 
-import matplotlib as mpl
 import numpy as np
-from matplotlib.figure import Figure
 
 from eqprop_analog import NgspiceSolver, ResistiveNetwork, SurrogateSolver, data
 from eqprop_analog.cli import console
 from eqprop_analog.config import TrainConfig, resolve
-from eqprop_analog.files import replacing, write_text
+from eqprop_analog.files import write_text
 from eqprop_analog.learning.trainer import train_epoch
-from eqprop_analog.plotting import STYLE
+from eqprop_analog.plotting.style import drawing
 from eqprop_analog.run import one_hot
 
 WATCHED = 8
@@ -96,8 +94,7 @@ def difference(one: ResistiveNetwork, other: ResistiveNetwork) -> list[float]:
 
 def draw(runs: dict[str, Recorder], step: int, path: Path) -> None:
     """Some conductances of each crossbar against images seen, both runs overlaid."""
-    with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(9.6, 3.8))
+    with drawing(path, (9.6, 3.8)) as figure:
         for number, axes in enumerate(figure.subplots(1, len(runs["ngspice"].kept[0])), start=1):
             traces = {
                 name: 1e6 * np.array([kept[number - 1].ravel() for kept in run.kept]) for name, run in runs.items()
@@ -111,8 +108,6 @@ def draw(runs: dict[str, Recorder], step: int, path: Path) -> None:
                 xlabel="images", ylabel="conductance (µS)", title=f"crossbar {number}, the {WATCHED} that moved most"
             )
             axes.legend()
-        with replacing(path) as temporary:
-            figure.savefig(temporary, dpi=150)
 
 
 if __name__ == "__main__":

@@ -16,16 +16,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import matplotlib as mpl
 import numpy as np
-from matplotlib.figure import Figure
 
 from eqprop_analog import HopfieldNetwork, data
 from eqprop_analog.devices.buffer import Sigmoid
 from eqprop_analog.files import write_text
 from eqprop_analog.learning.trainer import PhaseLearner, PhaseSolver, Rule, evaluate, train_pass
 from eqprop_analog.learning.update import WeightRates
-from eqprop_analog.plotting import STYLE
+from eqprop_analog.plotting.style import drawing
 from eqprop_analog.run import one_hot, versions
 from eqprop_analog.solvers.hopfield_ngspice import HopfieldNgspiceSolver, surrogate
 
@@ -92,8 +90,7 @@ def plot(network: HopfieldNetwork, ours: np.ndarray, theirs: np.ndarray, path: P
     begins = dict(zip(network.arrays(), (0, *ends), strict=False))
     epochs = np.arange(len(ours))
     moved = np.abs(ours[-1] - ours[0])
-    with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(10, 3.6))
+    with drawing(path, (10, 3.6)) as figure:
         axes = figure.subplots(1, 3)
         for layer, ax in enumerate(axes[:2], start=1):
             begin = begins[f"weight_{layer}"]
@@ -105,8 +102,6 @@ def plot(network: HopfieldNetwork, ours: np.ndarray, theirs: np.ndarray, path: P
             ax.title.set_fontsize(9)
         axes[2].semilogy(epochs[1:], np.abs(ours - theirs).max(axis=1)[1:], "o-", color="black", markersize=3)
         axes[2].set(xlabel="epoch", ylabel="largest |Δ| of all weights and biases")
-        path.parent.mkdir(parents=True, exist_ok=True)
-        figure.savefig(path, dpi=150)
 
 
 def main() -> None:

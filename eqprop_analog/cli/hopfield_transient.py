@@ -6,13 +6,13 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from eqprop_analog import hopfield_plot
 from eqprop_analog.circuit.hopfield import nets
 from eqprop_analog.cli import console, options
 from eqprop_analog.errors import UserError
 from eqprop_analog.files import replacing, write_text
 from eqprop_analog.models import HopfieldNetwork
 from eqprop_analog.nudging import Nudge
+from eqprop_analog.plotting.hopfield import relaxation
 from eqprop_analog.run import versions
 from eqprop_analog.solvers.hopfield_transient import HopfieldWaveforms, settle_hopfield
 
@@ -47,7 +47,7 @@ def run(
     console.say(f"largest |u(ngspice) - u(integrated)| over all nodes and moments: {result.deviation:.1e} V")
     folder = arguments.output
     write_text(folder / "transient.cir", result.netlist)
-    hopfield_plot.relaxation(result, folder / "waveforms.png")
+    relaxation(result, folder / "waveforms.png")
     _write_csv(network, result, folder / "waveforms.csv")
     options.write_json(arguments.json, _figures(network, result, nudge))
     console.say(f"in {folder}: waveforms.png, waveforms.csv, transient.cir (run it: ngspice -b {folder}/transient.cir)")

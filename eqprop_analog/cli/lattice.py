@@ -8,25 +8,23 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import matplotlib as mpl
 import networkx as nx
 import numpy as np
 from jaxtyping import Float
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
 from eqprop_analog.circuit import static_netlist
 from eqprop_analog.circuit.graph_network import compile_graph
 from eqprop_analog.cli import console, options
 from eqprop_analog.devices import NgspiceDiode
 from eqprop_analog.errors import UserError
-from eqprop_analog.files import replacing, require_writable, write_text
-from eqprop_analog.graph_plot import draw_network, positions
+from eqprop_analog.files import require_writable, write_text
 from eqprop_analog.learning.edges import edge_step
 from eqprop_analog.models.graph_network import GraphNetwork
 from eqprop_analog.models.topologies import disordered, square_lattice, with_diodes
 from eqprop_analog.nudging import Nudge
-from eqprop_analog.plotting import STYLE
+from eqprop_analog.plotting.graph import draw_network, positions
+from eqprop_analog.plotting.style import drawing
 from eqprop_analog.run import versions
 from eqprop_analog.solvers.graph_ngspice import GraphNgspiceSolver
 from eqprop_analog.solvers.sparse_newton import SparseNewtonSolver
@@ -308,8 +306,7 @@ def _confirm(task: Task, ngspice: GraphNgspiceSolver) -> dict[str, Any]:
 
 
 def _draw(task: Task, history: list[float], before: Array, after: Array, path: Path) -> None:
-    with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(14, 4.6))
+    with drawing(path, (14, 4.6)) as figure:
         network, curve, result = figure.subplots(1, 3, width_ratios=[1.4, 1, 1])
         draw_network(figure, network, task.network, positions(task.graph))
         curve.semilogy(1e3 * np.array(history), color="black")
@@ -318,8 +315,6 @@ def _draw(task: Task, history: list[float], before: Array, after: Array, path: P
             _draw_function(result, task, before, after)
         else:
             _draw_drops(result, task, before, after)
-        with replacing(path) as temporary:
-            figure.savefig(temporary, dpi=150)
 
 
 def _draw_drops(axes: Axes, task: Task, before: Array, after: Array) -> None:

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from eqprop_analog import matching_plot
 from eqprop_analog.cli import console, options
 from eqprop_analog.devices.buffer import Sigmoid
 from eqprop_analog.errors import UserError
@@ -18,6 +17,7 @@ from eqprop_analog.learning.matching import Match, Nudging, estimate_errors, mat
 from eqprop_analog.models import HopfieldNetwork
 from eqprop_analog.models.connections import Connection, Convolution, Dense
 from eqprop_analog.nudging import Kind, Nudge
+from eqprop_analog.plotting import matching as plots
 from eqprop_analog.run import versions
 from eqprop_analog.solvers.discrete_time import DiscreteTimeSolver
 from eqprop_analog.solvers.gradient_flow import GradientFlowSolver
@@ -111,9 +111,9 @@ def run(arguments: argparse.Namespace) -> None:
         if case in swept and case.name in DRAWN:
             layers = "-".join(map(str, case.network.layers))
             title = f"{case.name} network {layers}, {case.dynamics}, {_nudge(arguments)}"
-            matching_plot.step_by_step(result, title, arguments.output / f"{case.name}.png")
+            plots.step_by_step(result, title, arguments.output / f"{case.name}.png")
     steps_of, estimates = ({NAMES[k]: v for k, v in beta[what].items()} for what in ("steps", "estimates"))
-    matching_plot.against_beta(BETAS, steps_of, estimates, arguments.output / "beta.png")
+    plots.against_beta(BETAS, steps_of, estimates, arguments.output / "beta.png")
     console.say(f"in {arguments.output}: {', '.join(f'{name}.png' for name in (*DRAWN, 'beta'))}")
     settings = {name: getattr(arguments, name) for name in ("seed", "steps", "beta", "nudging")}
     options.write_json(arguments.json, settings | steps | {"against_beta": beta, "versions": versions()})
@@ -196,8 +196,8 @@ def _curves(result: Match) -> dict[str, Any]:
     drawn: dict[str, Any] = {}
     for name, gradients in result.gradients.items():
         if name.startswith(("state", "weight")):
-            picked = matching_plot.chosen(matching_plot.curves(gradients, name))
-            sides = (matching_plot.curves(side[name], name)[:, picked] for side in (result.updates, result.gradients))
+            picked = plots.chosen(plots.curves(gradients, name))
+            sides = (plots.curves(side[name], name)[:, picked] for side in (result.updates, result.gradients))
             drawn[name] = dict(zip(("updates", "gradients"), (side.T.tolist() for side in sides), strict=True))
     return drawn
 

@@ -8,10 +8,11 @@ from concurrent.futures import TimeoutError as TimeLimitExceeded
 from pathlib import Path
 from typing import Any
 
-from eqprop_analog import plotting, study
+from eqprop_analog import study
 from eqprop_analog.cli import console, options
 from eqprop_analog.errors import UserError
 from eqprop_analog.files import require_writable, write_text
+from eqprop_analog.plotting.agreement import agreement_study
 from eqprop_analog.run import versions
 from eqprop_analog.solvers import libngspice
 from eqprop_analog.solvers.workers import WorkerLostError, Workers
@@ -86,7 +87,7 @@ def _all(work: Workers, arguments: argparse.Namespace) -> list[int]:
     options.write_json(folder / "study.json", report)
     options.write_json(arguments.json, report | {"circuit": circuits})
     write_text(folder / "study.csv", _table(circuits))
-    plotting.agreement_study(circuits, folder / "agreement.png")
+    agreement_study(circuits, folder / "agreement.png")
     _print(figures, circuits)
     console.say(f"in {folder}: study.json, study.csv, agreement.png, circuits/")
     missed = list(figures["circuits_not_met"])

@@ -12,7 +12,7 @@ from eqprop_analog.energy import Power
 from eqprop_analog.files import replacing, write_text
 from eqprop_analog.models import HopfieldNetwork, ResistiveNetwork
 from eqprop_analog.nudging import Nudge
-from eqprop_analog.plotting import waveforms
+from eqprop_analog.plotting.transient import waveforms
 from eqprop_analog.run import versions
 from eqprop_analog.solvers.transient import Phase, Waveforms, settle
 

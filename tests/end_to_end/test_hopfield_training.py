@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from eqprop_analog import HopfieldNetwork, cli, data, plotting
+from eqprop_analog import HopfieldNetwork, cli, data
 from eqprop_analog.config import HopfieldConfig, presets, resolve
 from eqprop_analog.errors import UserError
 
@@ -38,7 +38,7 @@ CHANCE = 2 / 3
 def small_images(monkeypatch) -> None:
     """The synthetic data set passes for MNIST; nothing is drawn."""
     monkeypatch.setitem(data.SHAPES, "mnist", (1, 4, 4))
-    monkeypatch.setattr(plotting, "learning_curve", lambda history, path: None)
+    monkeypatch.setattr("eqprop_analog.run.learning_curve", lambda history, path: None)
 
 
 @pytest.fixture

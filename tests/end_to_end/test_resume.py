@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from eqprop_analog import cli, plotting
+from eqprop_analog import cli
 
 pytestmark = pytest.mark.usefixtures("without_ngspice", "without_plots")
 
@@ -59,8 +59,8 @@ sys.exit(cli.main(arguments))
 @pytest.fixture
 def without_plots(monkeypatch) -> None:
     """Most of a small run's time goes into its plots, which say nothing here."""
-    monkeypatch.setattr(plotting, "learning_curve", lambda history, path: None)
-    monkeypatch.setattr(plotting, "conductance_histograms", lambda network, path: None)
+    monkeypatch.setattr("eqprop_analog.run.learning_curve", lambda history, path: None)
+    monkeypatch.setattr("eqprop_analog.run.conductance_histograms", lambda network, path: None)
 
 
 @pytest.fixture(params=["truncated", "converged"])

@@ -10,8 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from eqprop_analog import UserError
-from eqprop_analog.ir_drop import ir_drop, ir_drop_map
+from eqprop_analog.models.ir_drop import ir_drop
 from eqprop_analog.models.wired_crossbar import WiredCrossbar
+from eqprop_analog.plotting.ir_drop import ir_drop_map
 
 Array = np.ndarray
 SOME = settings(max_examples=25)

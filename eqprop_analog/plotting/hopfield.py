@@ -2,14 +2,11 @@
 
 from pathlib import Path
 
-import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, MaxNLocator
 
-from eqprop_analog.files import replacing
-from eqprop_analog.plotting import STYLE
+from eqprop_analog.plotting.style import drawing
 from eqprop_analog.solvers.hopfield_transient import HopfieldWaveforms
 
 Array = np.ndarray
@@ -30,8 +27,7 @@ def relaxation(result: HopfieldWaveforms, path: Path) -> None:
     depth, switch = len(result.nodes), result.switch
     windows = [SHOWN * span for span in (switch, float(result.time[-1]) - switch)]
     seconds = EngFormatter("s", places=2)
-    with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(10, 1.3 + 1.9 * depth))
+    with drawing(path, (10, 1.3 + 1.9 * depth)) as figure:
         rows = figure.subplots(depth, 2, squeeze=False, sharex="col")[::-1]
         for layer, (row, u, curve, arrival) in enumerate(
             zip(rows, result.nodes, result.integrated, result.arrivals, strict=True), start=1
@@ -58,8 +54,6 @@ def relaxation(result: HopfieldWaveforms, path: Path) -> None:
             f"ngspice (points) on the integrated equations (lines): at most {1e6 * result.deviation:.0f} µV apart",
             fontsize=10,
         )
-        with replacing(path) as temporary:
-            figure.savefig(temporary, dpi=150)
 
 
 def _layer(axes: Axes, time: Array, points: Array, curves: Array, span: tuple[float, float]) -> None:

@@ -1,19 +1,13 @@
-"""What the wires of a crossbar keep from its cells (IR drop), cell by cell, and its map."""
+"""What the wires of a crossbar keep from its cells (IR drop), cell by cell."""
 
 from dataclasses import dataclass
-from pathlib import Path
 
-import matplotlib as mpl
 import numpy as np
 from jaxtyping import Float
-from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
 from numpy.typing import ArrayLike
 
 from eqprop_analog.errors import UserError
-from eqprop_analog.files import replacing
 from eqprop_analog.models.wired_crossbar import WiredCrossbar
-from eqprop_analog.plotting import STYLE
 
 Array = np.ndarray
 
@@ -60,27 +54,3 @@ def ir_drop(crossbar: WiredCrossbar, rows: ArrayLike, columns: ArrayLike) -> IRD
             raise UserError(f"{what}: expected {size} finite voltages, got {volts.tolist()}"[:200])
     on_rows, on_columns = (wire[0] for wire in crossbar.wires(np.concatenate(ends)[None]))
     return IRDrop(on_rows, on_columns, ends[0][:, None] - ends[1] - (on_rows - on_columns))
-
-
-def ir_drop_map(drop: IRDrop, path: Path) -> None:
-    """Voltage across each cell (V) and by how much the wires change it (mV), the worst cell marked; readable in grey."""
-    rows, columns = drop.lost.shape
-    with mpl.rc_context({**STYLE, "axes.grid": False, "axes.spines.top": True, "axes.spines.right": True}):
-        figure = Figure(figsize=(9.6, 1.4 + 3.6 * min(max(rows / columns, 0.4), 1.4)))
-        panels = figure.subplots(1, 2)
-        title = f"changed by the wires (|mV|); largest {1e3 * drop.largest:.3g} mV, {100 * drop.relative:.2g} %"
-        for axes, values, name in zip(
-            panels, (drop.across, 1e3 * np.abs(drop.lost)), ("across each cell (V)", title), strict=True
-        ):
-            image = axes.imshow(values, cmap="Greys", aspect="auto", interpolation="nearest")
-            figure.colorbar(image, ax=axes)
-            row, column = drop.where
-            for shade, width in (("white", 3.5), ("black", 1.2)):
-                ring = {"markersize": 10, "markerfacecolor": "none", "markeredgecolor": shade, "markeredgewidth": width}
-                axes.plot(column, row, "o", clip_on=False, zorder=5, **ring)
-            axes.set(xlabel="column (node at the bottom)", ylabel="row (driver at the left)")
-            axes.set_title(name, fontsize=10)
-            for axis in (axes.xaxis, axes.yaxis):
-                axis.set_major_locator(MaxNLocator(6, integer=True))
-        with replacing(path) as temporary:
-            figure.savefig(temporary, dpi=150)

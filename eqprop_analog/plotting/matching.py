@@ -1,18 +1,15 @@
-"""Drawings of the theorem: updates over gradients step by step, and how both part with β; readable in print and in grey."""
+"""Drawings of the theorem: updates over gradients step by step, and how both part with β."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import matplotlib as mpl
 import numpy as np
 from jaxtyping import Float, Int
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from eqprop_analog.files import replacing
 from eqprop_analog.learning.matching import Match
-from eqprop_analog.plotting import STYLE
+from eqprop_analog.plotting.style import drawing
 
 Array = np.ndarray
 
@@ -37,8 +34,7 @@ def curves(values: Float[Array, "steps ..."], name: str) -> Float[Array, "steps 
 def step_by_step(result: Match, title: str, path: Path) -> None:
     """A row a layer: its states' updates (dashed) over the gradients (solid) against the step, and its weights'."""
     depth = sum(name.startswith("state") for name in result.updates)
-    with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(9.6, 1.2 + 2.1 * depth))
+    with drawing(path, (9.6, 1.2 + 2.1 * depth)) as figure:
         rows = figure.subplots(depth, 2, squeeze=False, sharex=True)
         for layer, row in enumerate(rows, start=1):
             for axes, name in zip(row, (f"state_{layer}", f"weight_{layer}"), strict=True):
@@ -57,7 +53,6 @@ def step_by_step(result: Match, title: str, path: Path) -> None:
             axes.set_xlabel("step t")
             axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         figure.suptitle(title, fontsize=11)
-        _save(figure, path)
 
 
 def against_beta(
@@ -67,8 +62,7 @@ def against_beta(
     path: Path,
 ) -> None:
     """Relative errors of each network, by nudging, against β: of any one step, and of the gradient of converged phases."""
-    with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(10.2, 4.6))
+    with drawing(path, (10.2, 4.6)) as figure:
         left, right = figure.subplots(1, 2, sharey=True)
         for axes, errors, title in (
             (left, steps, "Step by step: updates against BPTT"),
@@ -93,7 +87,6 @@ def against_beta(
         right.plot([], [], "-", color="black", label="one-sided: β (filled)")
         right.plot([], [], "--", color="black", label="centred: ±β (open)")
         figure.legend(*right.get_legend_handles_labels(), loc="outside lower center", ncols=6, fontsize=9)
-        _save(figure, path)
 
 
 def _guides(axes: Axes, betas: Array) -> None:
@@ -104,8 +97,3 @@ def _guides(axes: Axes, betas: Array) -> None:
         axes.annotate(
             name, (at, scale * at**power), xytext=(-4, 4), textcoords="offset points", ha="right", color="0.3"
         )
-
-
-def _save(figure: Figure, path: Path) -> None:
-    with replacing(path) as temporary:
-        figure.savefig(temporary, dpi=150)

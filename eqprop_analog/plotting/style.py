@@ -1,0 +1,33 @@
+"""How every plot looks, and how it is written."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+from matplotlib.figure import Figure
+
+from eqprop_analog.files import replacing
+
+STYLE: Any = {
+    "font.size": 10,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.color": "0.9",
+    "lines.linewidth": 1.6,
+    "legend.frameon": False,
+    "figure.constrained_layout.use": True,
+}
+
+
+@contextmanager
+def drawing(path: Path, size: tuple[float, float], style: Any = STYLE) -> Iterator[Figure]:
+    """A figure of ``size`` inches to draw on, which is then written to ``path`` in one step. Raises UserError if it cannot be."""
+    with mpl.rc_context(style):
+        figure = Figure(figsize=size)
+        yield figure
+        with replacing(path) as temporary:
+            figure.savefig(temporary, dpi=150)

@@ -1,0 +1,38 @@
+"""A training run: its learning curve, and where its conductances end."""
+
+from pathlib import Path
+from typing import Any
+
+from matplotlib.ticker import MaxNLocator
+
+from eqprop_analog.models import ResistiveNetwork
+from eqprop_analog.plotting.style import drawing
+
+
+def learning_curve(history: list[dict[str, Any]], path: Path) -> None:
+    """Training error (of the free phases, before each update) and test or validation error against epoch, in percent."""
+    with drawing(path, (6.4, 3.8)) as figure:
+        axes = figure.subplots()
+        epochs = [entry["epoch"] for entry in history]
+        held_out = "test" if "test_error" in history[0] else "validation"
+        for name, style in (("train", "o--"), (held_out, "s-")):
+            values = [100 * entry[f"{name}_error"] for entry in history]
+            shade = "0.55" if name == "train" else "black"
+            axes.plot(epochs, values, style, color=shade, label=f"{name}, last {values[-1]:.2f} %", markersize=4)
+        axes.set(xlabel="epoch", ylabel="error (%)", ylim=(0, None), title="Learning curve")
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.legend()
+
+
+def conductance_histograms(network: ResistiveNetwork, path: Path) -> None:
+    """How the conductances of each crossbar are distributed, in microsiemens, with the share at G_min."""
+    with drawing(path, (3.6 * network.depth + 0.6, 3.4)) as figure:
+        row = figure.subplots(1, network.depth, squeeze=False)[0]
+        low = network.conductance_window[0]
+        for number, (axes, matrix) in enumerate(zip(row, network.conductances, strict=True), start=1):
+            above = 1e6 * matrix[matrix > low]
+            axes.hist(above, bins=60, color="0.45")
+            shape = f"{matrix.shape[0]} x {matrix.shape[1]}"
+            share = 100 * (1 - above.size / matrix.size)
+            axes.set(xlabel="conductance (µS)", ylabel="cells", yscale="log")
+            axes.set_title(f"crossbar {number}, {shape}; {share:.1f} % at G_min")
