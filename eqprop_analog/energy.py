@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import Float
 from scipy.integrate import trapezoid
 
-from eqprop_analog.circuit.resistive import Injection
+from eqprop_analog.circuit.elements import Injection
 from eqprop_analog.errors import UserError
 from eqprop_analog.models import Layers, ResistiveNetwork
 

@@ -6,9 +6,9 @@ written as piecewise-linear functions of the voltage of net ``point``, which a `
 source that changes with time in a ``.tran``. What changes only from sample to sample follows net ``sample`` instead.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Protocol, Self
 
 import numpy as np
 from jaxtyping import Float
@@ -26,8 +26,8 @@ SAMPLE = "sample"
 """Net whose voltage counts the samples of a sweep, each of which stays for all its phases."""
 
 Pair = tuple[str, str]
-Member = Literal["", "p", "n"]
-"""Which one of an antiparallel pair of diodes, by its rail."""
+Injection = tuple[float | Float[Array, "#batch 1"], Float[Array, "#batch outputs"]]
+"""A nudge as (g, c): it injects c - g·v at the outputs; siemens and amperes. Zeros are the free phase."""
 
 
 class Element(Protocol):
@@ -38,12 +38,12 @@ class Element(Protocol):
         ...
 
     def dc_paths(self) -> Iterable[Pair]:
-        """Pairs of nets joined by a conductance or an ideal voltage source."""
-        ...
+        """Pairs of nets joined by a conductance or an ideal voltage source; forced currents and what can block join none."""
+        return ()
 
     def held(self) -> Iterable[Pair]:
-        """Pairs of nets between which an ideal voltage source (or amplifier output) fixes the voltage."""
-        ...
+        """Pairs of nets between which an ideal voltage source (or amplifier output) fixes the voltage; none elsewhere."""
+        return ()
 
     def lines(self) -> Iterable[str]:
         """SPICE lines."""
@@ -67,8 +67,13 @@ def series(values: Float[Array, " points"], counter: str = POINT) -> str:
     return f"pwl(V({counter}),{repr(knots)[1:-1].replace(' ', '')})"
 
 
+def subcircuit(model: str, parameters: Mapping[str, float]) -> str:
+    """How an X element ends: the subcircuit that it is, and its parameters."""
+    return " ".join([model, *(f"{key}={float(value)!r}" for key, value in parameters.items())])
+
+
 @dataclass(frozen=True, eq=False)
-class VoltageSources:
+class VoltageSources(Element):
     """V(net) = volts."""
 
     nets: tuple[str, ...]
@@ -99,7 +104,7 @@ class VoltageSources:
 
 
 @dataclass(frozen=True, eq=False)
-class CurrentSources:
+class CurrentSources(Element):
     """Current into net = amperes; devices without current are left out."""
 
     prefix: str
@@ -115,14 +120,6 @@ class CurrentSources:
         """One source a net."""
         return ((f"I{self.prefix}_{k}", (GROUND, net)) for k, net in self._present())
 
-    def dc_paths(self) -> Iterable[Pair]:
-        """None: a current source joins nothing."""
-        return ()
-
-    def held(self) -> Iterable[Pair]:
-        """None."""
-        return ()
-
     def lines(self) -> Iterable[str]:
         """I elements, or B elements where the current follows the sweep."""
         for k, net in self._present():
@@ -136,7 +133,7 @@ class CurrentSources:
 
 
 @dataclass(frozen=True, eq=False)
-class Crossbar:
+class Crossbar(Element):
     """I_ij = G_ij (V(row_i) - V(column_j)); G_ij = 0 is no resistor."""
 
     number: int
@@ -160,10 +157,6 @@ class Crossbar:
         ports = (*self.rows, *self.columns)
         _, first = np.unique(part, return_index=True)
         return ((ports[first[p]], port) for p, port in zip(part, ports, strict=True) if ports[first[p]] != port)
-
-    def held(self) -> Iterable[Pair]:
-        """None."""
-        return ()
 
     def lines(self) -> Iterable[str]:
         """R<crossbar>_<row>_<column>, ohms."""
@@ -192,7 +185,7 @@ class Crossbar:
 
 
 @dataclass(frozen=True, eq=False)
-class Conductances:
+class Conductances(Element):
     """I_k = G_k V(net_k): a conductance from every net to ground."""
 
     prefix: str
@@ -208,10 +201,6 @@ class Conductances:
         """Every net to ground."""
         return ((net, GROUND) for net in self.nets)
 
-    def held(self) -> Iterable[Pair]:
-        """None."""
-        return ()
-
     def lines(self) -> Iterable[str]:
         """R elements, ohms."""
         ohms = (1 / self.conductance).tolist()
@@ -224,7 +213,7 @@ class Conductances:
 
 
 @dataclass(frozen=True, eq=False)
-class Capacitors:
+class Capacitors(Element):
     """I_k = C dV(net_k)/dt: a capacitance from every net to ground."""
 
     nets: tuple[str, ...]
@@ -234,14 +223,6 @@ class Capacitors:
     def devices(self) -> Iterator[tuple[str, tuple[str, ...]]]:
         """One capacitor a net."""
         return ((f"C{net}", (net, GROUND)) for net in self.nets)
-
-    def dc_paths(self) -> Iterable[Pair]:
-        """None: a capacitor carries no direct current."""
-        return ()
-
-    def held(self) -> Iterable[Pair]:
-        """None."""
-        return ()
 
     def lines(self) -> Iterable[str]:
         """C elements, farads."""
@@ -254,37 +235,24 @@ class Capacitors:
 
 
 @dataclass(frozen=True, eq=False)
-class Diodes:
-    """One diode a hidden node: from the upper rail into an excitatory node, from an inhibitory node into the lower rail."""
+class Diodes(Element):
+    """One diode a pair of nets."""
 
-    layer: int
-    nodes: tuple[str, ...]
-    polarity: Float[Array, " nodes"]
-    rails: Pair
-    """Nets of the excitatory and of the inhibitory half's rail."""
+    prefix: str
+    """Xd<prefix><index> is a device's name."""
+    pairs: tuple[Pair, ...]
+    """(anode, cathode) of each."""
     model: str
     """Subcircuit, defined in ``circuits/<model>.lib``."""
     parameters: dict[str, float]
-    member: Member = ""
-    """Xd<member><layer>_<index> is a device's name."""
 
     def devices(self) -> Iterator[tuple[str, tuple[str, ...]]]:
         """(anode, cathode) of each."""
-        upper, lower = self.rails
-        for k, (node, sign) in enumerate(zip(self.nodes, self.polarity.tolist(), strict=True)):
-            yield f"Xd{self.member}{self.layer}_{k}", (upper, node) if sign > 0 else (node, lower)
-
-    def dc_paths(self) -> Iterable[Pair]:
-        """None: a diode that blocks holds nothing."""
-        return ()
-
-    def held(self) -> Iterable[Pair]:
-        """None."""
-        return ()
+        return ((f"Xd{self.prefix}{k}", pair) for k, pair in enumerate(self.pairs))
 
     def lines(self) -> Iterable[str]:
         """X elements."""
-        tail = " ".join([self.model, *(f"{key}={float(value)!r}" for key, value in self.parameters.items())])
+        tail = subcircuit(self.model, self.parameters)
         return (f"{name} {anode} {cathode} {tail}" for name, (anode, cathode) in self.devices())
 
     def check(self) -> None:
@@ -292,7 +260,7 @@ class Diodes:
 
 
 @dataclass(frozen=True, eq=False)
-class Amplifiers:
+class Amplifiers(Element):
     """V(drive) = gain·V(node); the node loses the drive's current over gain (subcircuit ``amplifier``)."""
 
     layer: int
@@ -327,48 +295,52 @@ class Amplifiers:
 
 
 @dataclass(frozen=True, eq=False)
-class NudgeSources:
-    """I_k = c_k - g·V(output_k): in a static circuit a conductance g to a source at c_k/g, or the current c_k alone."""
+class NudgeSources(Element):
+    """I_k = c_k - g·V(plus_k, minus_k) into plus: statically a conductance g to a source at c_k/g, or the current c_k alone.
 
-    outputs: tuple[str, ...]
+    The free phase must stand without them.
+    """
+
+    outputs: tuple[Pair, ...]
+    """(plus, minus) of each; minus is ground where one net is read."""
     conductance: Float[Array, " points"]
     """g, siemens."""
     current: Float[Array, "points outputs"]
     """c, amperes."""
 
-    def _static(self) -> bool:
-        return len(self.conductance) == 1
+    @classmethod
+    def of(cls, outputs: tuple[Pair, ...], batch: int, injections: Sequence[Injection | None]) -> Self:
+        """Every sample under every injection, sample by sample."""
+        phases = len(injections)
+        conductance, current = np.zeros((batch, phases, 1)), np.zeros((batch, phases, len(outputs)))
+        for phase, injection in enumerate(injections):
+            if injection:
+                conductance[:, phase], current[:, phase] = injection
+        return cls(outputs, conductance.ravel(), current.reshape(-1, len(outputs)))
 
     def devices(self) -> Iterator[tuple[str, tuple[str, ...]]]:
-        """One an output, to ground (its target source included)."""
-        return ((f"nudge_{k}", (GROUND, output)) for k, output in enumerate(self.outputs))
-
-    def dc_paths(self) -> Iterable[Pair]:
-        """None: the free phase must stand without it."""
-        return ()
-
-    def held(self) -> Iterable[Pair]:
-        """None."""
-        return ()
+        """One an output (its target source included)."""
+        return ((f"nudge_{k}", (minus, plus)) for k, (plus, minus) in enumerate(self.outputs))
 
     def lines(self) -> Iterable[str]:
         """V and R (or I) elements in a static circuit; B elements along a sweep."""
-        g = float(self.conductance[0])
-        if not self._static():
+        static, g = len(self.conductance) == 1, float(self.conductance[0])
+        if not static:
             yield f"Bbeta beta 0 V={series(self.conductance)}"
-        for k, output in enumerate(self.outputs):
-            if not self._static():
-                yield f"Bnudge_{k} 0 {output} I={series(self.current[:, k])}-V(beta)*V({output})"
+        for k, (plus, minus) in enumerate(self.outputs):
+            if not static:
+                read = plus if minus == GROUND else f"{plus},{minus}"
+                yield f"Bnudge_{k} {minus} {plus} I={series(self.current[:, k])}-V(beta)*V({read})"
             elif g == 0:
-                yield f"Inudge_{k} 0 {output} {float(self.current[0, k])!r}"
+                yield f"Inudge_{k} {minus} {plus} {float(self.current[0, k])!r}"
             else:
-                yield f"Vy_{k} y_{k} 0 {float(self.current[0, k]) / g!r}"
-                yield f"Rnudge_{k} y_{k} {output} {1 / g!r}"
+                yield f"Vy_{k} y_{k} {minus} {float(self.current[0, k]) / g!r}"
+                yield f"Rnudge_{k} y_{k} {plus} {1 / g!r}"
 
     def check(self) -> None:
         """Finite nudges."""
         good = np.isfinite(self.current).all(axis=0) & np.isfinite(self.conductance).all()
-        _require(good, self.outputs, "nudge is not finite")
+        _require(good, tuple(plus for plus, _ in self.outputs), "nudge is not finite")
 
 
 def _require(good: Array, nets: tuple[str, ...], what: str) -> None:

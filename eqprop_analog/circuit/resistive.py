@@ -6,7 +6,7 @@ conductances (rows 0..n-1 are xp, n..2n-1 xn, 2n xb), ``Xd``/``Xa`` diodes (of a
 amplifiers, ``Ib`` bias currents, ``C<net>`` node capacitances.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Literal
 
@@ -14,6 +14,7 @@ import numpy as np
 from jaxtyping import Float
 
 from eqprop_analog.circuit.elements import (
+    GROUND,
     POINT,
     SAMPLE,
     Amplifiers,
@@ -23,7 +24,7 @@ from eqprop_analog.circuit.elements import (
     CurrentSources,
     Diodes,
     Element,
-    Member,
+    Injection,
     NudgeSources,
     VoltageSources,
 )
@@ -34,8 +35,6 @@ from eqprop_analog.models import ResistiveNetwork
 
 Array = np.ndarray
 Form = Literal["flat", "norton"]
-Injection = tuple[float | Float[Array, "#batch 1"], Float[Array, "#batch outputs"]]
-"""A nudge as (g, c): it injects c - g·v at the outputs; siemens and amperes. Zeros are the free phase."""
 
 
 def compile_network(
@@ -59,29 +58,16 @@ def compile_network(
     phases = len(injections)
     rows = network.rows(inputs.astype(np.float64))
     sections = [_first_crossbar(network, rows, form, SAMPLE if phases > 1 else POINT)]
-    diode_model, diode_parameters = network.diode.spice
     rail = network.diode.rail
     if network.depth > 1:
         rails = VoltageSources(("rail_p", "rail_n"), np.array([[rail, -rail]]))
         of = ("into every node", "out of it") if _paired(network) else ("excitatory nodes", "inhibitory nodes")
         sections.append(Section(f"bias rails: {of[0]} {rail:+g} V, {of[1]} {-rail:+g} V", (rails,)))
-    for layer in range(1, network.depth + 1):
-        nets = nodes(network, layer)
-        elements: list[Element] = []
-        if layer > 1:
-            elements.append(Crossbar(layer, drives(network, layer - 1), nets, network.conductances[layer - 1]))
-        elements.append(CurrentSources(f"b{layer}", nets, network.biases[layer - 1][None]))
-        if layer < network.depth:
-            members: tuple[Member, ...] = ("p", "n") if _paired(network) else ("",)
-            elements.extend(
-                Diodes(layer, nets, side, ("rail_p", "rail_n"), diode_model, diode_parameters, member)
-                for member, side in zip(members, network.diode_sides(layer), strict=True)
-            )
-            if network.amplifier_gain[layer - 1] != 1:
-                elements.append(Amplifiers(layer, nets, drives(network, layer), network.amplifier_gain[layer - 1]))
-        sections.append(Section(_heading(network, layer), tuple(elements)))
+    sections += [
+        Section(_heading(network, layer), tuple(_layer(network, layer))) for layer in range(1, network.depth + 1)
+    ]
     outputs = nodes(network, network.depth)
-    nudges = _nudges(network, len(inputs), injections)
+    nudges = NudgeSources.of(tuple((net, GROUND) for net in outputs), len(inputs), injections)
     if nudges.conductance.any() or nudges.current.any():
         sections.append(Section("nudge: pulls every output towards its target", (nudges,)))
     amplified = any(gain != 1 for gain in network.amplifier_gain)
@@ -89,7 +75,7 @@ def compile_network(
         title=f"eqprop-analog: resistive network {'-'.join(map(str, network.layers))}, {form} form",
         notes=_notes(network, nudges, form),
         sections=tuple(sections),
-        models=((diode_model,) if network.depth > 1 else ()) + (("amplifier",) if amplified else ()),
+        models=((network.diode.spice[0],) if network.depth > 1 else ()) + (("amplifier",) if amplified else ()),
         options=network.diode.options,
         probes=tuple(net for layer in range(1, network.depth + 1) for net in nodes(network, layer)),
         outputs=outputs,
@@ -146,6 +132,23 @@ def _first_crossbar(network: ResistiveNetwork, rows: Float[Array, "samples rows"
     return Section(heading, (currents, Conductances("n1", nets, matrix.sum(axis=0))))
 
 
+def _layer(network: ResistiveNetwork, layer: int) -> Iterator[Element]:
+    """Its crossbar but for the first, its biases, diodes and amplifiers."""
+    nets = nodes(network, layer)
+    if layer > 1:
+        yield Crossbar(layer, drives(network, layer - 1), nets, network.conductances[layer - 1])
+    yield CurrentSources(f"b{layer}", nets, network.biases[layer - 1][None])
+    if layer == network.depth:
+        return
+    model, parameters = network.diode.spice
+    members = ("p", "n") if _paired(network) else ("",)
+    for member, side in zip(members, network.diode_sides(layer), strict=True):
+        pairs = [("rail_p", net) if sign > 0 else (net, "rail_n") for net, sign in zip(nets, side, strict=True)]
+        yield Diodes(f"{member}{layer}_", tuple(pairs), model, parameters)
+    if network.amplifier_gain[layer - 1] != 1:
+        yield Amplifiers(layer, nets, drives(network, layer), network.amplifier_gain[layer - 1])
+
+
 def _paired(network: ResistiveNetwork) -> bool:
     """Whether every hidden node has two diodes."""
     return isinstance(network.diode, Antiparallel)
@@ -164,15 +167,6 @@ def _heading(network: ResistiveNetwork, layer: int) -> str:
         else f"{(size + 1) // 2} excitatory and {size // 2} inhibitory"
     )
     return f"layer {layer}: {size} hidden nodes, {halves}{amplified}"
-
-
-def _nudges(network: ResistiveNetwork, batch: int, injections: Sequence[Injection | None]) -> NudgeSources:
-    size, phases = network.layers[-1], len(injections)
-    conductance, current = np.zeros((batch, phases, 1)), np.zeros((batch, phases, size))
-    for phase, injection in enumerate(injections):
-        if injection:
-            conductance[:, phase], current[:, phase] = injection
-    return NudgeSources(nodes(network, network.depth), conductance.ravel(), current.reshape(-1, size))
 
 
 def _notes(network: ResistiveNetwork, nudges: NudgeSources, form: Form) -> tuple[str, ...]:

@@ -11,9 +11,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 from jaxtyping import Float
 
-from eqprop_analog.circuit.elements import Crossbar, Element, Pair
+from eqprop_analog.circuit.elements import Crossbar, Element, Injection, Pair
 from eqprop_analog.circuit.graph import Circuit, Section
-from eqprop_analog.circuit.resistive import Injection, compile_network
+from eqprop_analog.circuit.resistive import compile_network
 from eqprop_analog.models.wired_crossbar import WiredCrossbar
 from eqprop_analog.models.wired_network import WiredNetwork
 

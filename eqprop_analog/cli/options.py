@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from eqprop_analog.circuit.resistive import Injection
+from eqprop_analog.circuit.elements import Injection
 from eqprop_analog.devices.buffer import BUFFERS, buffer_from
 from eqprop_analog.errors import UserError
 from eqprop_analog.files import UNREADABLE, loaded_arrays, real, write_text

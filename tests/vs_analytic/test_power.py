@@ -5,7 +5,7 @@ import pytest
 from scipy.linalg import eigvals
 
 from eqprop_analog import Clamp, Nudge, ResistiveNetwork, SurrogateSolver, UserError
-from eqprop_analog.circuit.resistive import Injection
+from eqprop_analog.circuit.elements import Injection
 from eqprop_analog.devices import Antiparallel, NgspiceDiode, Shockley
 from eqprop_analog.energy import power
 from eqprop_analog.models import NodalEquations

@@ -52,7 +52,7 @@ def crossbar(rows: tuple[str, ...], columns: tuple[str, ...], siemens: float = 1
 
 
 def diodes(*nets: str) -> Diodes:
-    return Diodes(1, nets, np.ones(len(nets)), ("rail_p", "rail_n"), "diode", {})
+    return Diodes("1_", tuple(("rail_p", net) for net in nets), "diode", {})
 
 
 DRIVEN = (sources("xp_0"), crossbar(("xp_0",), ("h1_0",)))
@@ -100,7 +100,7 @@ def test_a_small_circuit_made_by_hand_is_accepted() -> None:
             [*DRIVEN, Amplifiers(1, ("h1_0",), ("a1_0",), -1.0)], "net h1_0: amplifier gain -1.0 is not", id="gain"
         ),
         pytest.param(
-            [*DRIVEN, NudgeSources(("h1_0",), np.array([np.nan]), np.zeros((1, 1)))],
+            [*DRIVEN, NudgeSources((("h1_0", "0"),), np.array([np.nan]), np.zeros((1, 1)))],
             "net h1_0: nudge is not finite",
             id="nudge",
         ),

@@ -150,9 +150,9 @@ def test_a_closed_solver_starts_again(solver: NgspiceSolver) -> None:
 @pytest.mark.parametrize(
     ("extra", "words"),
     [
-        (Diodes(9, ("h1_0",), np.ones(1), ("rail_p", "rail_n"), "nosuchcircuit", {}), "nosuchcircuit"),
+        (Diodes("9_", (("rail_p", "h1_0"),), "nosuchcircuit", {}), "nosuchcircuit"),
         (Amplifiers(9, ("rail_p",), ("rail_n",), 2.0), "singular|no convergence|failed"),
-        (Diodes(9, ("h1_0 h1_1",), np.ones(1), ("rail_p", "rail_n"), "diode", {"is": 1.0}), "too many parameters"),
+        (Diodes("9_", (("rail_p", "h1_0 h1_1"),), "diode", {"is": 1.0}), "too many parameters"),
     ],
     ids=["unknown subcircuit", "source loop", "a net too many"],
 )
