@@ -9,6 +9,7 @@ from jaxtyping import Bool, Float
 from numpy.typing import DTypeLike
 
 from eqprop_analog.devices.conductance.technology import Technology
+from eqprop_analog.devices.conductance.window import confine
 from eqprop_analog.errors import UserError
 
 Array = np.ndarray
@@ -70,12 +71,12 @@ class Devices:
         """
         aim = self._checked(wanted)
         delivered = self.technology.window.nearest(aim)
-        delivered *= self.factor
+        if self.factor.ndim:
+            delivered *= self.factor
         if self.technology.noise is not None:
             normal = _random(self.key, _Stream.WRITE, write).standard_normal(self.shape).astype(self.dtype)
             delivered = self.technology.noise.written(delivered, normal).astype(self.dtype, copy=False)
-        np.clip(delivered, self.lowest, self.highest, out=delivered)
-        return self._stick(delivered)
+        return self.within(delivered)
 
     def update(
         self,
@@ -89,8 +90,13 @@ class Devices:
         """
         law = self.technology.pulses
         pulses = law.count(change, self.technology.window.span, random)
-        pulses *= self.factor
+        if self.factor.ndim:
+            pulses *= self.factor
         return self._stick(law.apply(conductance, pulses, self.lowest, self.highest, random))
+
+    def within(self, conductance: Float[Array, "rows columns"]) -> Float[Array, "rows columns"]:
+        """``conductance`` (S) as these devices can have it without a write, in place: own windows, stuck cells."""
+        return self._stick(confine(conductance, self.lowest, self.highest))
 
     def after(self, seconds: float, conductance: Float[Array, "rows columns"]) -> Float[Array, "rows columns"]:
         """Conductances (S) ``seconds`` after they were programmed to ``conductance`` (S); stuck cells stay."""

@@ -5,14 +5,14 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float
 
-from eqprop_analog.devices.conductance.pulses import Counting, approach, balance, check, settle, whole
+from eqprop_analog.devices.conductance.pulses import Counting, PulseLaw, approach, balance
 from eqprop_analog.devices.law import require_finite, require_positive
 
 Array = np.ndarray
 
 
 @dataclass(frozen=True)
-class ExponentialPulses:
+class ExponentialPulses(PulseLaw):
     """Up: G(p) = G_min + B₊ (1 - exp(-ν₊ p/P₊));   down: G(p) = G_max - B₋ (1 - exp(-ν₋ p/P₋)).
 
     B = (G_max - G_min)/(1 - exp(-ν)), so that P pulses lead from one end of the window to the other; p is where on the curve
@@ -31,7 +31,6 @@ class ExponentialPulses:
     """P₋."""
     counting: Counting = "truncated"
     cycle_noise: float = 0.0
-    """σ of one pulse's cycle-to-cycle noise, of the window's width."""
 
     def __post_init__(self) -> None:
         """Raise ValueError for what is no pulse law."""
@@ -41,7 +40,7 @@ class ExponentialPulses:
             raise ValueError(
                 f"nonlinearity: expected 1e-6 to 100 of either sign (LinearPulses is 0), got {self.up} and {self.down}"
             )
-        check(self.counting, self.cycle_noise)
+        super().__post_init__()
 
     @property
     def rates(self) -> tuple[float, float]:
@@ -60,21 +59,16 @@ class ExponentialPulses:
         upper, lower = self._asymptotes(np.asarray(lowest), np.asarray(highest))
         return balance(float(upper), float(lower), self.rates)
 
-    def count(self, change: Float[Array, "..."], span: float, random: np.random.Generator) -> Float[Array, "..."]:
-        """Number n = P·change/span, in place: right on average over the window, as NeuroSim writes."""
-        change *= np.where(
-            change > 0, change.dtype.type(self.pulses_up / span), change.dtype.type(self.pulses_down / span)
-        )
-        return whole(change, self.counting, random)
+    def worth(self, span: float) -> tuple[float, float]:
+        """P/span: right on average over the window, as NeuroSim writes."""
+        return self.pulses_up / span, self.pulses_down / span
 
-    def apply(
+    def move(
         self,
         conductance: Float[Array, "..."],
         pulses: Float[Array, "..."],
         lowest: Float[Array, "..."],
         highest: Float[Array, "..."],
-        random: np.random.Generator,
-    ) -> Float[Array, "..."]:
-        """``conductance`` (S) after ``pulses``, in place."""
+    ) -> None:
+        """Along the curves."""
         approach(conductance, pulses, *self._asymptotes(lowest, highest), self.rates)
-        return settle(conductance, pulses, lowest, highest, self.cycle_noise, random)

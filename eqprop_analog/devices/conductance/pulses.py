@@ -1,23 +1,62 @@
-"""From a wanted change of a conductance to pulses, and what they do: the parts that all pulse laws share."""
+"""From a wanted change of a conductance to pulses, and what they do: a law says what a pulse is worth and what it moves."""
 
-from typing import Literal, Protocol
+from abc import ABC, abstractmethod
+from typing import Literal, get_args
 
 import numpy as np
 from jaxtyping import Float
+
+from eqprop_analog.devices.conductance.window import confine
+from eqprop_analog.devices.law import require_finite
 
 Array = np.ndarray
 Counting = Literal["exact", "stochastic", "truncated"]
 """How a wanted change becomes pulses: any real number of them (their length is modulated), a whole number rounded up with
 the probability of its fraction (right on average), or a whole number rounded towards zero."""
-COUNTINGS: tuple[Counting, ...] = ("exact", "stochastic", "truncated")
 
 
-class PulseLaw(Protocol):
+class PulseLaw(ABC):
     """How pulses change conductances. A positive number of pulses potentiates (raises G), a negative one depresses."""
+
+    counting: Counting
+    cycle_noise: float
+    """σ of one pulse's cycle-to-cycle noise, of the window's width; √n σ for n pulses (Chen, Peng & Yu 2018)."""
+
+    def __post_init__(self) -> None:
+        """Raise ValueError for a counting that there is not, or a negative noise."""
+        if self.counting not in get_args(Counting):
+            raise ValueError(f'counting "{self.counting}" is unknown; there are {", ".join(get_args(Counting))}')
+        require_finite(cycle_noise=self.cycle_noise)
+        if self.cycle_noise < 0:
+            raise ValueError(f"cycle_noise must not be negative, got {self.cycle_noise}")
+
+    @abstractmethod
+    def worth(self, span: float) -> tuple[float, float]:
+        """Pulses up and pulses down for a wanted change of 1 S, where the nominal window is ``span`` (S) wide."""
+
+    @abstractmethod
+    def move(
+        self,
+        conductance: Float[Array, "..."],
+        pulses: Float[Array, "..."],
+        lowest: Float[Array, "..."],
+        highest: Float[Array, "..."],
+    ) -> None:
+        """Add to ``conductance`` (S) what ``pulses`` do between ``lowest`` and ``highest`` (S), without noise."""
 
     def count(self, change: Float[Array, "..."], span: float, random: np.random.Generator) -> Float[Array, "..."]:
         """The signed number of pulses for a wanted change (S), in place, where the nominal window is ``span`` (S) wide."""
-        ...
+        up, down = self.worth(span)
+        if up == down:
+            change *= up
+        else:
+            (np.maximum if up > down else np.minimum)(change * up, change * down, out=change)
+        if self.counting == "stochastic":
+            change += random.random(change.shape, change.dtype)
+            np.floor(change, out=change)
+        elif self.counting == "truncated":
+            np.trunc(change, out=change)
+        return change
 
     def apply(
         self,
@@ -27,41 +66,25 @@ class PulseLaw(Protocol):
         highest: Float[Array, "..."],
         random: np.random.Generator,
     ) -> Float[Array, "..."]:
-        """``conductance`` (S) after ``pulses``, in place, within each device's own window (S)."""
-        ...
+        """``conductance`` (S) after ``pulses``, in place, within each device's own window (S).
+
+        Without cycle noise nothing is drawn, and with it only for devices that get a pulse.
+        """
+        self.move(conductance, pulses, lowest, highest)
+        if self.cycle_noise:
+            noise = np.abs(pulses)
+            np.sqrt(noise, out=noise)
+            noise *= self.cycle_noise * (highest - lowest)
+            noise *= _normal(pulses != 0, pulses.dtype, random)
+            conductance += noise
+        return confine(conductance, lowest, highest)
 
 
-def check(counting: Counting, cycle_noise: float) -> None:
-    """Raise ValueError for a counting that there is not, or a negative noise."""
-    if counting not in COUNTINGS:
-        raise ValueError(f'counting "{counting}" is unknown; there are {", ".join(COUNTINGS)}')
-    if not cycle_noise >= 0:
-        raise ValueError(f"cycle_noise must not be negative, got {cycle_noise}")
-
-
-def whole(pulses: Float[Array, "..."], counting: Counting, random: np.random.Generator) -> Float[Array, "..."]:
-    """``pulses`` as they can be given, in place."""
-    if counting == "stochastic":
-        pulses += random.random(pulses.shape, pulses.dtype)
-        np.floor(pulses, out=pulses)
-    elif counting == "truncated":
-        np.trunc(pulses, out=pulses)
-    return pulses
-
-
-def settle(
-    conductance: Float[Array, "..."],
-    pulses: Float[Array, "..."],
-    lowest: Float[Array, "..."],
-    highest: Float[Array, "..."],
-    cycle_noise: float,
-    random: np.random.Generator,
-) -> Float[Array, "..."]:
-    """Cycle-to-cycle noise of σ·(G_max - G_min)·√|pulses| (Chen, Peng & Yu 2018), then the window; in place."""
-    if cycle_noise:
-        normal = random.standard_normal(pulses.shape, pulses.dtype)
-        conductance += cycle_noise * (highest - lowest) * np.sqrt(np.abs(pulses)) * normal
-    return np.clip(conductance, lowest, highest, out=conductance, casting="same_kind")
+def _normal(where: Array, dtype: np.dtype, random: np.random.Generator) -> Array:
+    """Standard normal variates in these places, zeros elsewhere: drawing takes longer than all the rest."""
+    normal = np.zeros(where.shape, dtype)
+    normal[where] = random.standard_normal(np.count_nonzero(where), dtype)
+    return normal
 
 
 def approach(
@@ -70,19 +93,18 @@ def approach(
     upper: Float[Array, "..."],
     lower: Float[Array, "..."],
     rates: tuple[float, float],
-) -> Float[Array, "..."]:
+) -> None:
     """G ← G + (B - G)(1 - exp(-r |pulses|)), in place.
 
     B is ``upper`` (S) and r the first of ``rates`` for pulses above zero, else ``lower`` and the second.
     """
-    rising = pulses > 0
-    decay = np.where(rising, pulses.dtype.type(-rates[0]), pulses.dtype.type(rates[1]))
-    decay *= pulses
     with np.errstate(over="ignore"):  # a rate below zero runs away, to the edge of the window
-        np.expm1(decay, out=decay)
-        decay *= conductance - np.where(rising, upper, lower)
-    conductance += decay
-    return conductance
+        rise = np.expm1(np.maximum(pulses, 0) * -rates[0])
+        fall = np.expm1(np.minimum(pulses, 0) * rates[1])
+        rise *= conductance - upper
+        fall *= conductance - lower
+    conductance += rise  # one of the two is zero: branches without a branch, which takes NumPy several times longer
+    conductance += fall
 
 
 def balance(upper: float, lower: float, rates: tuple[float, float]) -> float:

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float
 
+from eqprop_analog.devices.law import require_finite
+
 Array = np.ndarray
 
 
@@ -27,6 +29,7 @@ class Falcone2025Relaxation:
 
     def __post_init__(self) -> None:
         """Raise ValueError for a negative coefficient."""
+        require_finite(fall=self.fall, initial=self.initial, widening=self.widening)
         if not min(self.fall, self.initial, self.widening) >= 0:
             raise ValueError(f"fall, initial and widening must not be negative, got {self}")
 

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float
 
+from eqprop_analog.devices.law import require_finite
+
 Array = np.ndarray
 
 
@@ -23,6 +25,7 @@ class StuckCells:
 
     def __post_init__(self) -> None:
         """Raise ValueError for what are no probabilities."""
+        require_finite(on=self.on, off=self.off)
         if not (self.on >= 0 and self.off >= 0 and self.on + self.off <= 1):
             raise ValueError(f"stuck fractions must be at least 0 and together at most 1, got {self.on} and {self.off}")
 

@@ -24,6 +24,8 @@ class Window:
     def __post_init__(self) -> None:
         """Raise ValueError for what is no window."""
         require_finite(lowest=self.lowest, highest=self.highest)
+        if self.levels is not None:
+            require_finite(levels=self.levels)
         if not 0 <= self.lowest < self.highest:
             raise ValueError(f"expected 0 <= lowest < highest in siemens, got {self.lowest:g} and {self.highest:g}")
         if self.levels is not None and (self.levels < 2 or self.levels != int(self.levels)):
@@ -46,3 +48,13 @@ class Window:
         delivered *= step
         delivered += self.lowest
         return np.minimum(delivered, delivered.dtype.type(self.highest), out=delivered)
+
+
+def confine(
+    conductance: Float[Array, "..."], lowest: Float[Array, "..."], highest: Float[Array, "..."]
+) -> Float[Array, "..."]:
+    """``conductance`` (S) clipped to [``lowest``, ``highest``] (S), in place."""
+    if lowest.ndim == 0:
+        return np.clip(conductance, lowest, highest, out=conductance)
+    np.maximum(conductance, lowest, out=conductance)  # NumPy's clip is four times slower between arrays
+    return np.minimum(conductance, highest, out=conductance)
