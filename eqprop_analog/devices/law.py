@@ -58,9 +58,9 @@ class Law(Protocol):
 
 
 def require_finite(**parameters: object) -> None:
-    """Raise ValueError, naming the parameter, for text, NaN and infinity."""
+    """Raise ValueError, naming the parameter, for text, true and false, NaN and infinity."""
     for name, value in parameters.items():
-        if not isinstance(value, int | float) or not math.isfinite(value):
+        if not isinstance(value, int | float) or isinstance(value, bool) or not math.isfinite(value):
             raise ValueError(f"{name} must be a finite number, got {value!r}")
 
 

@@ -1,7 +1,8 @@
-"""A law as the table that configurations and saved networks hold: ``law``, its parameters, and ``arrangement``."""
+"""A law as the table that configurations and saved networks hold: ``law``, its parameters, and a diode's ``arrangement``."""
 
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import MISSING, asdict, fields
+from typing import Any, TypeVar
 
 from eqprop_analog.devices.antiparallel import Antiparallel
 from eqprop_analog.devices.clamp import Clamp
@@ -20,25 +21,60 @@ LAWS: dict[str, type[Law]] = {
 ARRANGEMENTS = ("single", "antiparallel")
 """One diode a node, or two (devices.antiparallel); single goes without saying."""
 
+Thing = TypeVar("Thing")
+
 
 def law_from(table: Mapping[str, object]) -> Law:
-    """The law that a table describes. Raises ValueError, saying what there is, for anything else."""
-    name, arrangement = table.get("law"), table.get("arrangement", "single")
-    if name not in LAWS:
-        raise ValueError(f'law "{name}" is unknown; there are {", ".join(LAWS)}')
+    """The law of a diode that a table describes. Raises ValueError, saying what there is, for anything else."""
+    arrangement = table.get("arrangement", "single")
     if arrangement not in ARRANGEMENTS:
         raise ValueError(f'arrangement "{arrangement}" is unknown; there are {", ".join(ARRANGEMENTS)}')
-    parameters = {key: value for key, value in table.items() if key not in ("law", "arrangement")}
+    law = one_of(LAWS, {key: value for key, value in table.items() if key != "arrangement"})
     try:
-        law = LAWS[str(name)](**parameters)
         return Antiparallel(law) if arrangement == "antiparallel" else law
-    except (TypeError, ValueError) as error:
-        raise ValueError(f"parameters of law {name}: {error}") from error
+    except ValueError as error:
+        raise ValueError(f"parameters of law {table['law']}: {error}") from error
 
 
 def table_of(law: Law) -> dict[str, object]:
     """The table from which ``law_from`` makes this law again."""
-    single = law.law if isinstance(law, Antiparallel) else law
-    name = next(name for name, kind in LAWS.items() if type(single) is kind)
-    arrangement = {} if single is law else {"arrangement": "antiparallel"}
-    return {"law": name, **arrangement, **asdict(single)}  # type: ignore[call-overload]
+    if not isinstance(law, Antiparallel):
+        return as_one_of(LAWS, law)
+    table = as_one_of(LAWS, law.law)
+    return {"law": table.pop("law"), "arrangement": "antiparallel", **table}
+
+
+def one_of(laws: Mapping[str, type[Thing]], table: Mapping[str, object]) -> Thing:
+    """That one of ``laws`` which a table names, with the table's other keys as parameters. Raises ValueError."""
+    name = table.get("law")
+    if not isinstance(name, str) or name not in laws:
+        raise ValueError(f'law "{name}" is unknown; there are {", ".join(laws)}')
+    try:
+        return made(laws[name], {key: value for key, value in table.items() if key != "law"})
+    except ValueError as error:
+        raise ValueError(f"parameters of law {name}: {error}") from error
+
+
+def as_one_of(laws: Mapping[str, type[Thing]], law: Thing) -> dict[str, object]:
+    """The table from which ``one_of`` makes this law again. Raises ValueError for a law that is none of them."""
+    for name, kind in laws.items():
+        if type(law) is kind:
+            return {"law": name, **parameters_of(law)}
+    raise ValueError(f"{law!r} has no name in tables; there are {', '.join(laws)}")
+
+
+def made(kind: type[Thing], parameters: Mapping[str, object]) -> Thing:
+    """The dataclass with these parameters. Raises ValueError for an unknown or missing one, or what it refuses itself."""
+    known = {field.name: field for field in fields(kind)}  # type: ignore[arg-type]
+    for name in parameters:
+        if name not in known:
+            raise ValueError(f'"{name}" is unknown; there are {", ".join(known)}')
+    for name, field in known.items():
+        if name not in parameters and field.default is MISSING and field.default_factory is MISSING:
+            raise ValueError(f'"{name}" is missing')
+    return kind(**parameters)
+
+
+def parameters_of(thing: Any) -> dict[str, object]:
+    """The parameters from which ``made`` makes this dataclass again; what is None is left out, as TOML has no word for it."""
+    return {name: value for name, value in asdict(thing).items() if value is not None}

@@ -11,8 +11,6 @@ from hypothesis import strategies as st
 
 from eqprop_analog import UserError
 from eqprop_analog.devices.conductance import (
-    CMO_HFOX_FALCONE2025,
-    PCM_JOSHI2020,
     Chip,
     Drift,
     ExponentialPulses,
@@ -29,12 +27,15 @@ from eqprop_analog.devices.conductance import (
     StuckCells,
     Technology,
     Window,
+    technology,
 )
 
+CMO_HFOX_FALCONE2025, PCM_JOSHI2020 = technology("cmo-hfox-falcone2025"), technology("pcm-joshi2020")
 SHAPES = [(5, 3), (3, 4)]
 NOISES: list[ProgrammingNoise | None] = [None, GaussianNoise(2e-6, 0.1, -500.0), LogNormalNoise(0.4)]
 DRIFTS: list[Drift | None] = [None, PowerLawDrift(0.05, 0.02), Joshi2020Drift(), Falcone2025Relaxation()]
 PULSES: list[PulseLaw] = [
+    LinearPulses(),
     LinearPulses(50, "truncated"),
     LinearPulses(200, "stochastic", cycle_noise=0.05),
     SoftBounds(0.02, 0.05, cycle_noise=0.02),
@@ -159,6 +160,44 @@ def test_training_keeps_every_device_in_its_own_window(technology: Technology, s
         devices.update(conductance, scale * technology.window.span * random.normal(size=conductance.shape), random)
         assert (devices.lowest <= conductance).all()
         assert (conductance <= devices.highest).all()
+
+
+@given(technologies, seeds)
+def test_given_conductances_are_kept_within_own_windows_and_stuck_cells_in_place(
+    technology: Technology, seed: int
+) -> None:
+    for devices, given_values in zip(
+        Chip.drawn(technology, SHAPES, seed).crossbars, wanted(seed, technology.window), strict=True
+    ):
+        kept = given_values.copy()
+        assert devices.within(kept) is kept
+        on, off, low, high = (
+            np.broadcast_to(values, kept.shape)
+            for values in (devices.stuck_on, devices.stuck_off, devices.lowest, devices.highest)
+        )
+        np.testing.assert_array_equal(kept[on], high[on])
+        np.testing.assert_array_equal(kept[off], low[off])
+        free = ~(on | off)
+        np.testing.assert_array_equal(kept[free], np.minimum(np.maximum(given_values, low), high)[free])
+        np.testing.assert_array_equal(devices.within(kept.copy()), kept)
+
+
+@given(technologies, seeds)
+def test_updates_draw_for_rounding_and_for_the_noise_of_devices_with_pulses_and_nothing_else(
+    technology: Technology, seed: int
+) -> None:
+    law = technology.pulses
+    devices = Chip.drawn(technology, SHAPES, seed).crossbars[0]
+    conductance = devices.programmed(wanted(seed, technology.window)[0])
+    change = np.random.default_rng(seed).normal(0, technology.window.span / 200, conductance.shape)
+    random, shadow = np.random.default_rng(seed), np.random.default_rng(seed)
+    pulses = law.count(change.copy(), technology.window.span, shadow) * devices.factor
+    if law.cycle_noise:
+        shadow.standard_normal(np.count_nonzero(pulses))
+    devices.update(conductance, change, random)
+    assert random.bit_generator.state == shadow.bit_generator.state
+    if law.counting != "stochastic" and not law.cycle_noise:
+        assert random.bit_generator.state == np.random.default_rng(seed).bit_generator.state
 
 
 @given(technologies, seeds)

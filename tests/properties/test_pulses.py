@@ -1,5 +1,7 @@
 """Laws of the pulses that change a conductance: they return, they stop at bounds, they compose, they are counted."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -131,6 +133,28 @@ def test_a_pulse_is_worth_the_same_to_the_programmer_wherever_the_device_stands(
     worth = {LinearPulses: (0.01, 0.01), SoftBounds: (0.01, 0.02), ExponentialPulses: (1 / 80, 1 / 50)}[type(law)]
     change = np.array([1, -1]) * worth * SPAN * (1 + 1e-9)
     np.testing.assert_allclose(law.count(7 * change, SPAN, np.random.default_rng(0)), [7, -7], rtol=1e-6)
+
+
+@given(laws, st.integers(0, 1000))
+def test_exact_pulses_are_the_change_over_what_one_is_worth_in_its_direction(law: PulseLaw, seed: int) -> None:
+    change = np.random.default_rng(seed).normal(0, 1e-6, 30)
+    up, down = law.worth(SPAN)
+    exact = replace(law, counting="exact")  # type: ignore[type-var]
+    random = np.random.default_rng(0)
+    np.testing.assert_array_equal(
+        exact.count(change.copy(), SPAN, random), np.where(change > 0, change * up, change * down)
+    )
+    assert random.bit_generator.state == np.random.default_rng(0).bit_generator.state
+
+
+@given(laws, st.integers(0, 1000))
+def test_devices_in_a_crossbar_move_as_each_would_alone(law: PulseLaw, seed: int) -> None:
+    random = np.random.default_rng(seed)
+    start, pulses = at(*random.uniform(0, 1, 12)), random.normal(0, 20, 12)
+    together = start.copy()
+    law.apply(together, pulses, np.full(12, LOW), np.full(12, HIGH), RANDOM)
+    for i in range(12):
+        assert after(law, start[i : i + 1], pulses[i]) == pytest.approx(together[i], rel=1e-12)
 
 
 @given(st.floats(-30, 30), st.integers(0, 1000))

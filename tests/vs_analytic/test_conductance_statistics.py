@@ -4,8 +4,6 @@ import numpy as np
 import pytest
 
 from eqprop_analog.devices.conductance import (
-    CMO_HFOX_FALCONE2025,
-    PCM_JOSHI2020,
     Chip,
     Devices,
     Falcone2025Relaxation,
@@ -18,8 +16,10 @@ from eqprop_analog.devices.conductance import (
     StuckCells,
     Technology,
     Window,
+    technology,
 )
 
+CMO_HFOX_FALCONE2025, PCM_JOSHI2020 = technology("cmo-hfox-falcone2025"), technology("pcm-joshi2020")
 SIDE = 200
 N = SIDE * SIDE
 WIDE = Window(0.0, 1.0)

@@ -1,14 +1,35 @@
 """The specification of a technology of programmable conductances: its imperfections, each from its own file."""
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
 
-from eqprop_analog.devices.conductance.drift import Drift
+from eqprop_analog.devices.conductance.drift import Drift, PowerLawDrift
+from eqprop_analog.devices.conductance.drift_joshi2020 import Joshi2020Drift
+from eqprop_analog.devices.conductance.exponential_pulses import ExponentialPulses
 from eqprop_analog.devices.conductance.linear_pulses import LinearPulses
-from eqprop_analog.devices.conductance.programming_noise import ProgrammingNoise
+from eqprop_analog.devices.conductance.programming_noise import GaussianNoise, LogNormalNoise, ProgrammingNoise
 from eqprop_analog.devices.conductance.pulses import PulseLaw
+from eqprop_analog.devices.conductance.relaxation_falcone2025 import Falcone2025Relaxation
+from eqprop_analog.devices.conductance.soft_bounds import SoftBounds
 from eqprop_analog.devices.conductance.spread import Spread
 from eqprop_analog.devices.conductance.stuck import StuckCells
 from eqprop_analog.devices.conductance.window import Window
+from eqprop_analog.devices.table import as_one_of, made, one_of, parameters_of
+from eqprop_analog.errors import UserError
+
+NOISES: dict[str, type[ProgrammingNoise]] = {"gaussian": GaussianNoise, "log-normal": LogNormalNoise}
+DRIFTS: dict[str, type[Drift]] = {
+    "power-law": PowerLawDrift,
+    "joshi2020": Joshi2020Drift,
+    "falcone2025": Falcone2025Relaxation,
+}
+PULSES: dict[str, type[PulseLaw]] = {
+    "linear": LinearPulses,
+    "soft-bounds": SoftBounds,
+    "exponential": ExponentialPulses,
+}
 
 
 @dataclass(frozen=True)
@@ -25,3 +46,43 @@ class Technology:
     """After a write; None is none."""
     pulses: PulseLaw = field(default_factory=LinearPulses)
     """How training changes a conductance."""
+
+    @classmethod
+    def from_table(cls, table: Mapping[str, object]) -> "Technology":
+        """The technology of a TOML file's [conductance]; what it does not say stays ideal.
+
+        ``window``, ``spread`` and ``stuck`` hold parameters; ``noise``, ``drift`` and ``pulses`` a ``law`` (NOISES, DRIFTS,
+        PULSES) and its parameters. Raises UserError, naming table and key, for anything else.
+        """
+        parts: dict[str, Any] = {}
+        for name, values in table.items():
+            if name not in _MAKERS:
+                raise UserError(f'conductance: "{name}" is unknown; there are {", ".join(_MAKERS)}')
+            if not isinstance(values, Mapping):
+                raise UserError(f"conductance.{name}: expected a table, got {values!r}")
+            try:
+                parts[name] = _MAKERS[name](values)
+            except ValueError as error:
+                raise UserError(f"conductance.{name}: {error}") from error
+        return cls(**parts)
+
+    def table(self) -> dict[str, object]:
+        """The table from which ``from_table`` makes this technology again. Raises ValueError for a law without a name."""
+        laws = {
+            "noise": None if self.noise is None else as_one_of(NOISES, self.noise),
+            "drift": None if self.drift is None else as_one_of(DRIFTS, self.drift),
+            "pulses": as_one_of(PULSES, self.pulses),
+        }
+        parts = {"window": self.window, "spread": self.spread, "stuck": self.stuck}
+        tables = {name: parameters_of(part) for name, part in parts.items()} | laws
+        return {name: tables[name] for name in _MAKERS if tables[name] is not None}
+
+
+_MAKERS: dict[str, Callable[[Mapping[str, object]], object]] = {
+    "window": partial(made, Window),
+    "noise": partial(one_of, NOISES),
+    "spread": partial(made, Spread),
+    "stuck": partial(made, StuckCells),
+    "drift": partial(one_of, DRIFTS),
+    "pulses": partial(one_of, PULSES),
+}
