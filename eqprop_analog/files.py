@@ -3,6 +3,7 @@
 import json
 import os
 import tempfile
+import tomllib
 import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -72,6 +73,16 @@ def _arrays_of(path: Path) -> Iterator[Any]:
         raw.seek(0)
         with np.load(raw, allow_pickle=False) as file:
             yield file
+
+
+def read_toml(path: Path, what: str) -> dict[str, Any]:
+    """The tables of a TOML file; UserError if there is none, naming ``what`` it was to be."""
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise UserError(f"{path}: no such {what}") from error
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise UserError(f"{path}: not a readable TOML file ({error})") from error
 
 
 def real(array: Any) -> np.ndarray:

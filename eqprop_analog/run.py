@@ -10,20 +10,20 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
-from jaxtyping import Float, Int
 from threadpoolctl import threadpool_limits
 
+from eqprop_analog.batches import Split, batches
 from eqprop_analog.checkpoint import Checkpoint
 from eqprop_analog.config import Network, TrainConfig
-from eqprop_analog.data import VALIDATION, Dataset
+from eqprop_analog.data import Dataset
 from eqprop_analog.errors import UserError
 from eqprop_analog.files import write_text
 from eqprop_analog.learning.trainer import Pass, Progress, require_finite, train_pass
@@ -58,7 +58,7 @@ def train(config: TrainConfig, dataset: Dataset, folder: Path, resume: bool, sta
     path = folder / "checkpoint.npz"
     if not resume and path.exists():
         raise UserError(f"{folder}: holds a run already; go on with it by --resume, or choose another --output")
-    split = _Split.of(config, dataset)
+    split = Split.of(config, dataset)
     random = np.random.default_rng(config.seed)
     training = config.training(len(split.images), len(split.held_out_images), random)
     try:
@@ -101,41 +101,14 @@ def write_metrics(folder: Path, metrics: dict[str, Any]) -> None:
     write_text(folder / "metrics.csv", table.getvalue())
 
 
-def one_hot(labels: Int[Array, " samples"], classes: int, dtype: str = "float64") -> Float[Array, "samples classes"]:
-    """Targets in volts: 1 V at the right class's output, 0 V at the others."""
-    return np.eye(classes, dtype=dtype)[labels]
-
-
-@dataclass(frozen=True)
-class _Split:
-    """What is trained on, and what is held out."""
-
-    images: Float[Array, "samples inputs"]
-    labels: Int[Array, " samples"]
-    held_out: str
-    """"test" or "validation"."""
-    held_out_images: Float[Array, "samples inputs"]
-    held_out_labels: Int[Array, " samples"]
-
-    @classmethod
-    def of(cls, config: TrainConfig, dataset: Dataset) -> Self:
-        """As the configuration asks for, every image prepared in its precision."""
-        images, labels = config.prepared(dataset.train_images), dataset.train_labels
-        training = images.astype(config.precision, copy=False)
-        if config.validation:
-            count = VALIDATION[dataset.name]
-            return cls(training[:-count], labels[:-count], "validation", images[-count:], labels[-count:])
-        return cls(training, labels, "test", config.prepared(dataset.test_images), dataset.test_labels)
-
-
-def _epochs(config: TrainConfig, split: _Split, checkpoint: Checkpoint, save: Callable[[], None], stage: Stage) -> None:
+def _epochs(config: TrainConfig, split: Split, checkpoint: Checkpoint, save: Callable[[], None], stage: Stage) -> None:
     training, history = checkpoint.training, checkpoint.history
     for epoch in range(len(history), config.epochs):
         order = checkpoint.random.permutation(len(split.images))[: config.limit]
         with stage(f"epoch {epoch + 1}/{config.epochs}", len(order)) as progress:
             begin = time.perf_counter()
-            batches = _batches(config, split, order, checkpoint.random)
-            trained = train_pass(training.learner(epoch), batches, progress)
+            given = batches(config, split, order, checkpoint.random)
+            trained = train_pass(training.learner(epoch), given, progress)
             require_finite(training.network)
             seconds = time.perf_counter() - begin
         with stage(f"  {split.held_out} images", len(split.held_out_images)) as progress:
@@ -151,17 +124,6 @@ def _epochs(config: TrainConfig, split: _Split, checkpoint: Checkpoint, save: Ca
             100 * tested.error,
             seconds,
         )
-
-
-def _batches(
-    config: TrainConfig, split: _Split, order: Int[Array, " samples"], random: np.random.Generator
-) -> Iterator[tuple[Array, ...]]:
-    """Inputs and targets of one batch after the other, and, where they are asked for, the images' indices."""
-    targets = one_hot(np.arange(config.classes), config.classes, config.precision)
-    for begin in range(0, len(order), config.batch_size):
-        batch = order[begin : begin + config.batch_size]
-        inputs = config.augmented(split.images[batch], random)
-        yield (inputs, targets[split.labels[batch]], batch)[: 2 + config.indexed]
 
 
 def _entry(epoch: int, held_out: str, trained: Pass, tested: Pass, seconds: float, samples: int) -> dict[str, Any]:

@@ -13,12 +13,12 @@ from pathlib import Path
 import numpy as np
 
 from eqprop_analog import NgspiceSolver, ResistiveNetwork, SurrogateSolver, data
+from eqprop_analog.batches import one_hot
 from eqprop_analog.cli import console
 from eqprop_analog.config import TrainConfig, resolve
 from eqprop_analog.files import write_text
 from eqprop_analog.learning.trainer import train_epoch
 from eqprop_analog.plotting.style import drawing
-from eqprop_analog.run import one_hot
 
 WATCHED = 8
 """Conductances of each crossbar that are drawn: those that moved most in ngspice."""

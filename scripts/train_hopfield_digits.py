@@ -19,12 +19,13 @@ from typing import Any
 import numpy as np
 
 from eqprop_analog import HopfieldNetwork, data
+from eqprop_analog.batches import one_hot
 from eqprop_analog.devices.buffer import Sigmoid
 from eqprop_analog.files import write_text
 from eqprop_analog.learning.trainer import PhaseLearner, PhaseSolver, Rule, evaluate, train_pass
 from eqprop_analog.learning.update import WeightRates
 from eqprop_analog.plotting.style import drawing
-from eqprop_analog.run import one_hot, versions
+from eqprop_analog.run import versions
 from eqprop_analog.solvers.hopfield_ngspice import HopfieldNgspiceSolver, surrogate
 
 LAYERS = (64, 32, 10)

@@ -5,13 +5,14 @@ from pathlib import Path
 from typing import Any
 
 from eqprop_analog import data
+from eqprop_analog.batches import one_hot
 from eqprop_analog.cli import console, options
 from eqprop_analog.cli.simulate import agreement_rows
 from eqprop_analog.config import DEFAULT_PRESETS, ResistiveConfig, TrainConfig, presets, resolve
 from eqprop_analog.errors import UserError
 from eqprop_analog.files import require_writable
 from eqprop_analog.models import ResistiveNetwork
-from eqprop_analog.run import Run, add_agreement, one_hot, train
+from eqprop_analog.run import Run, add_agreement, train
 from eqprop_analog.solvers import libngspice
 from eqprop_analog.verification import Agreement, compare
 

@@ -1,6 +1,5 @@
 """Presets and TOML files, resolved with overrides into a checked configuration."""
 
-import tomllib
 from collections.abc import Mapping
 from importlib.resources import files
 from pathlib import Path
@@ -12,6 +11,7 @@ from eqprop_analog.config.base import TrainConfig
 from eqprop_analog.config.hopfield import HopfieldConfig
 from eqprop_analog.config.resistive import ResistiveConfig
 from eqprop_analog.errors import UserError
+from eqprop_analog.files import read_toml
 
 DEFAULT_PRESETS = {"surrogate": "mnist-1024", "ngspice": "mnist-100-ngspice"}
 """What is trained, by solver, if nobody says otherwise."""
@@ -32,12 +32,7 @@ def resolve(preset: str, overrides: Mapping[str, Any]) -> TrainConfig:
     path = known.get(preset) or Path(preset)
     if path.suffix != ".toml":
         raise UserError(f'preset "{preset}" is unknown; there are {", ".join(known)}, or name a .toml file')
-    try:
-        values = tomllib.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise UserError(f"{path}: no such configuration file") from error
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise UserError(f"{path}: not a readable TOML file ({error})") from error
+    values = read_toml(path, "configuration file")
     model = values.get("model", "resistive")
     if not isinstance(model, str) or model not in MODELS:
         raise UserError(f"configuration: model: expected one of {', '.join(MODELS)}, got {model!r}")
@@ -48,11 +43,16 @@ def resolve(preset: str, overrides: Mapping[str, Any]) -> TrainConfig:
     try:
         return kind.model_validate({**kind.adapted(values, overrides), **overrides})
     except ValidationError as error:
-        raise UserError("; ".join(map(_sentence, error.errors()))) from error
+        raise UserError(refused("configuration", error)) from error
 
 
-def _sentence(problem: Mapping[str, Any]) -> str:
+def refused(what: str, error: ValidationError) -> str:
+    """What is wrong with a file's tables, one sentence a setting."""
+    return "; ".join(_sentence(what, problem) for problem in error.errors())
+
+
+def _sentence(what: str, problem: Mapping[str, Any]) -> str:
     where = ".".join(str(part) for part in problem["loc"] if isinstance(part, (str, int)))
     text = str(problem["msg"]).removeprefix("Value error, ")
     given = "" if problem["type"] in ("value_error", "missing") else f", got {problem['input']!r}"
-    return f"configuration: {where + ': ' if where else ''}{text}{given}"
+    return f"{what}: {where + ': ' if where else ''}{text}{given}"

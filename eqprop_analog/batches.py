@@ -1,0 +1,51 @@
+"""From a data set to what one epoch after the other sees of it: images held out, and batches in random order."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Self
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from eqprop_analog.config import TrainConfig
+from eqprop_analog.data import VALIDATION, Dataset
+
+Array = np.ndarray
+
+
+def one_hot(labels: Int[Array, " samples"], classes: int, dtype: str = "float64") -> Float[Array, "samples classes"]:
+    """Targets in volts: 1 V at the right class's output, 0 V at the others."""
+    return np.eye(classes, dtype=dtype)[labels]
+
+
+@dataclass(frozen=True)
+class Split:
+    """What is trained on, and what is held out."""
+
+    images: Float[Array, "samples inputs"]
+    labels: Int[Array, " samples"]
+    held_out: str
+    """"test" or "validation"."""
+    held_out_images: Float[Array, "samples inputs"]
+    held_out_labels: Int[Array, " samples"]
+
+    @classmethod
+    def of(cls, config: TrainConfig, dataset: Dataset) -> Self:
+        """As the configuration asks for, every image prepared in its precision."""
+        images, labels = config.prepared(dataset.train_images), dataset.train_labels
+        training = images.astype(config.precision, copy=False)
+        if config.validation:
+            count = VALIDATION[dataset.name]
+            return cls(training[:-count], labels[:-count], "validation", images[-count:], labels[-count:])
+        return cls(training, labels, "test", config.prepared(dataset.test_images), dataset.test_labels)
+
+
+def batches(
+    config: TrainConfig, split: Split, order: Int[Array, " samples"], random: np.random.Generator
+) -> Iterator[tuple[Array, ...]]:
+    """Inputs and targets of one batch after the other, and, where they are asked for, the images' indices."""
+    targets = one_hot(np.arange(config.classes), config.classes, config.precision)
+    for begin in range(0, len(order), config.batch_size):
+        batch = order[begin : begin + config.batch_size]
+        inputs = config.augmented(split.images[batch], random)
+        yield (inputs, targets[split.labels[batch]], batch)[: 2 + config.indexed]
