@@ -7,6 +7,7 @@ import tomllib
 import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from importlib.resources import files
 from pathlib import Path
 from tokenize import TokenError
 from typing import Any
@@ -83,6 +84,21 @@ def read_toml(path: Path, what: str) -> dict[str, Any]:
         raise UserError(f"{path}: no such {what}") from error
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise UserError(f"{path}: not a readable TOML file ({error})") from error
+
+
+def packaged(folder: str) -> dict[str, Path]:
+    """The TOML files in one of the package's own folders, by name."""
+    here = Path(str(files("eqprop_analog"))) / folder
+    return {path.stem: path for path in sorted(here.glob("*.toml"))}
+
+
+def packaged_or_own(folder: str, name: str, what: str) -> Path:
+    """A packaged TOML file by its name, or one of the user's by its path; UserError for a name that there is not."""
+    known = packaged(folder)
+    path = known.get(name) or Path(name)
+    if path.suffix != ".toml":
+        raise UserError(f'{what} "{name}" is unknown; there are {", ".join(known)}, or name a .toml file')
+    return path
 
 
 def real(array: Any) -> np.ndarray:

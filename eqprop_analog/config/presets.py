@@ -1,7 +1,6 @@
 """Presets and TOML files, resolved with overrides into a checked configuration."""
 
 from collections.abc import Mapping
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +10,7 @@ from eqprop_analog.config.base import TrainConfig
 from eqprop_analog.config.hopfield import HopfieldConfig
 from eqprop_analog.config.resistive import ResistiveConfig
 from eqprop_analog.errors import UserError
-from eqprop_analog.files import read_toml
+from eqprop_analog.files import packaged, packaged_or_own, read_toml
 
 DEFAULT_PRESETS = {"surrogate": "mnist-1024", "ngspice": "mnist-100-ngspice"}
 """What is trained, by solver, if nobody says otherwise."""
@@ -22,16 +21,12 @@ MODELS: Mapping[str, type[TrainConfig]] = {"resistive": ResistiveConfig, "hopfie
 
 def presets() -> dict[str, Path]:
     """Files of the presets that come with the package, by name."""
-    folder = Path(str(files("eqprop_analog"))) / "presets"
-    return {path.stem: path for path in sorted(folder.glob("*.toml"))}
+    return packaged("presets")
 
 
 def resolve(preset: str, overrides: Mapping[str, Any]) -> TrainConfig:
     """The preset (a name, or a TOML file) with ``overrides`` in place of its own values. Raises UserError."""
-    known = presets()
-    path = known.get(preset) or Path(preset)
-    if path.suffix != ".toml":
-        raise UserError(f'preset "{preset}" is unknown; there are {", ".join(known)}, or name a .toml file')
+    path = packaged_or_own("presets", preset, "preset")
     values = read_toml(path, "configuration file")
     model = values.get("model", "resistive")
     if not isinstance(model, str) or model not in MODELS:

@@ -1,0 +1,137 @@
+"""One chip of a specification: its devices, its circuit and its read-out, all drawn from (seed, number)."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from enum import IntEnum
+
+import numpy as np
+from numpy.typing import DTypeLike
+
+from eqprop_analog.chips.readout import Readout
+from eqprop_analog.chips.specification import Specification
+from eqprop_analog.devices.conductance import Devices
+from eqprop_analog.equilibrium import Equilibrium
+from eqprop_analog.errors import UserError
+from eqprop_analog.models import ResistiveNetwork
+from eqprop_analog.solvers import NgspiceSolver, SurrogateSolver
+
+Array = np.ndarray
+
+
+class _Stream(IntEnum):
+    """What is drawn, each from a stream of its own."""
+
+    PULSES = 0
+    READINGS = 1
+    OFFSETS = 2
+
+
+@dataclass(eq=False)
+class Chip:
+    """A network as one chip has it: what is written is not what is wanted, and what is read is not what is there."""
+
+    specification: Specification
+    number: int
+    devices: tuple[Devices, ...]
+    """Of crossbars 1..L."""
+    readout: Readout
+    network: ResistiveNetwork
+    """Its conductances are those that the devices have now (S); settings, gains and biases (programmable sources) are nominal."""
+    pulses: np.random.Generator
+    """Rounds numbers of pulses, and draws their noise from cycle to cycle."""
+    readings: np.random.Generator
+    """Draws the noise of readings."""
+    writes: int = 0
+    """How often all of it was programmed."""
+
+    @classmethod
+    def drawn(cls, specification: Specification, network: ResistiveNetwork, seed: int, number: int = 0) -> "Chip":
+        """Chip ``number`` (from 0) of the lot ``seed``, for networks like ``network`` and in its dtype, not yet programmed.
+
+        The same chip whatever was drawn before it, in any process. Raises UserError for a negative seed or number, and where
+        the network's window is not that of the devices.
+        """
+        for name, value in (("seed", seed), ("chip number", number)):
+            if int(value) != value or value < 0:
+                raise UserError(f"{name}: expected an integer of at least 0, got {value!r}")
+        window = specification.technology.window
+        if not np.allclose(network.conductance_window, (window.lowest, window.highest), rtol=1e-9, atol=0):
+            low, high = network.conductance_window
+            raise UserError(
+                f"conductance_window: the devices reach {window.lowest:g} to {window.highest:g} S, the network {low:g} to "
+                f"{high:g} S; map it to them first (chips.mapping)"
+            )
+        dtype = network.conductances[0].dtype
+        devices = tuple(
+            Devices.drawn(specification.technology, matrix.shape, (int(seed), int(number), crossbar), dtype)
+            for crossbar, matrix in enumerate(network.conductances)
+        )
+        streams = {stream: np.random.SeedSequence(seed, spawn_key=(number, stream)) for stream in _Stream}
+        table, offsets = specification.readout, np.random.default_rng(streams[_Stream.OFFSETS])
+        own = tuple(table.offset * offsets.standard_normal(size) for size in network.layers[1:])
+        return cls(
+            specification,
+            int(number),
+            devices,
+            Readout(own, table.noise, table.bits, table.range),
+            network.astype(dtype),
+            np.random.default_rng(streams[_Stream.PULSES]),
+            np.random.default_rng(streams[_Stream.READINGS]),
+        )
+
+    def begin(self, fresh: ResistiveNetwork) -> None:
+        """Write an untrained network, between two levels to either at random: nearest ones would write the lowest alone."""
+        window = self.specification.technology.window
+        step = 0.0 if window.levels is None else window.span / (window.levels - 1)
+        random = np.random.default_rng(self.pulses.integers(2**63))
+        dithered = tuple(
+            (matrix + step * random.uniform(-0.5, 0.5, matrix.shape)).astype(matrix.dtype)
+            for matrix in fresh.conductances
+        )
+        self.program(replace(fresh, conductances=dithered))
+
+    def program(self, wanted: ResistiveNetwork) -> None:
+        """Write the conductances of ``wanted`` (S) into the devices, and set its bias currents."""
+        for own, devices, matrix in zip(self.network.conductances, self.devices, wanted.conductances, strict=True):
+            own[...] = devices.programmed(matrix, self.writes)
+        for bias, currents in zip(self.network.biases, wanted.biases, strict=True):
+            bias[...] = currents
+        self.writes += 1
+
+    def restore(self, network: ResistiveNetwork) -> None:
+        """Have the conductances and bias currents that ``network`` has, which this chip had before."""
+        for name, values in self.network.arrays().items():
+            values[...] = network.arrays()[name]
+
+    def change(self, wanted: Mapping[str, Array]) -> None:
+        """Pulses for the wanted changes of conductances (S), and the changes of bias currents (A); they are used up."""
+        for layer, (devices, matrix, bias) in enumerate(
+            zip(self.devices, self.network.conductances, self.network.biases, strict=True), start=1
+        ):
+            devices.update(matrix, wanted[f"conductance_{layer}"], self.pulses)
+            np.add(bias, wanted[f"bias_{layer}"], out=bias)
+
+    def age(self, seconds: float) -> None:
+        """Let the devices drift for ``seconds`` after the last write."""
+        for devices, matrix in zip(self.devices, self.network.conductances, strict=True):
+            matrix[...] = devices.after(seconds, matrix)
+
+    def circuit(self, dtype: DTypeLike | None = None) -> ResistiveNetwork:
+        """The circuit as it is now, in its own dtype or another."""
+        return self.network if dtype is None else self.network.astype(dtype)
+
+    def solver(self) -> SurrogateSolver:
+        """What solves ``circuit`` in NumPy, to the last digit."""
+        return SurrogateSolver()
+
+    def ngspice(self, workers: int) -> NgspiceSolver:
+        """What solves it in ngspice."""
+        return NgspiceSolver(workers)
+
+    def training_solver(self, sweeps: int | None) -> SurrogateSolver:
+        """The same for training: truncated after so many sweeps, if a number is given."""
+        return SurrogateSolver(sweeps=sweeps, check_residual=False)
+
+    def measured(self, equilibrium: Equilibrium) -> Equilibrium:
+        """What is read of ``equilibrium``; every call is another reading."""
+        return self.readout.measured(equilibrium, self.readings)

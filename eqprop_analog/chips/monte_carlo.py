@@ -1,0 +1,276 @@
+"""Many chips of one specification, and of its variations: cases that any executor can work on, one result file each."""
+
+import hashlib
+import json
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from threadpoolctl import threadpool_limits
+
+from eqprop_analog import data
+from eqprop_analog.batches import Split
+from eqprop_analog.chips.chip import Chip
+from eqprop_analog.chips.protocols import PROTOCOLS, Protocol, Recipe, in_software, judged, on_chip
+from eqprop_analog.chips.specification import Specification
+from eqprop_analog.config import ResistiveConfig, resolve
+from eqprop_analog.config.base import Count
+from eqprop_analog.config.presets import refused
+from eqprop_analog.errors import UserError
+from eqprop_analog.files import packaged_or_own, read_toml, write_text
+from eqprop_analog.models import ResistiveNetwork
+
+Array = np.ndarray
+
+
+class Point(BaseModel):
+    """One place on a curve."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    x: float
+    """In the unit of the curve."""
+    having: dict[str, Any] = Field(default_factory=dict)
+    """What the specification has otherwise here, by dotted names."""
+
+
+class Sweep(BaseModel):
+    """One imperfection, from none to much."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str = Field(pattern=r"^[a-z0-9-]+$")
+    label: str
+    """With its unit, for tables and axes."""
+    points: list[Point] = Field(min_length=1)
+    protocols: list[Protocol] = list(PROTOCOLS)
+    training: dict[str, Any] = Field(default_factory=dict)
+    """Settings of learning on the chip that this curve has otherwise."""
+    confirm: float | None = None
+    """The x whose first chip is solved in ngspice as well."""
+
+    @model_validator(mode="after")
+    def _on_the_curve(self) -> Self:
+        if self.confirm is not None and self.confirm not in [point.x for point in self.points]:
+            raise ValueError(f"confirm: {self.confirm} is not among the points of {self.name}")
+        return self
+
+
+class Study(BaseModel):
+    """Chips to make, and what to vary."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    description: str = ""
+    preset: str
+    """Training configuration of the network: a preset's name or a TOML file."""
+    training: dict[str, Any] = Field(default_factory=dict)
+    """Settings in place of the preset's."""
+    specification: dict[str, Any] = Field(default_factory=dict)
+    """What all curves begin with; see chips.specification."""
+    chips: Count = 3
+    seed: int = Field(0, ge=0)
+    target_error: float = Field(0.05, gt=0, lt=1)
+    """A chip with no more test error than this is a good one."""
+    sweeps: list[Sweep] = Field(min_length=1)
+
+    @classmethod
+    def of(cls, values: dict[str, Any]) -> Self:
+        """From tables as a TOML file has them. Raises UserError."""
+        try:
+            study = cls.model_validate(values)
+        except ValidationError as error:
+            raise UserError(refused("study", error)) from error
+        for _ in study.cases():
+            pass
+        return study
+
+    @classmethod
+    def load(cls, name: str) -> Self:
+        """One that comes with the package, by its name, or a TOML file. Raises UserError."""
+        return cls.of(read_toml(packaged_or_own("studies", name, "study"), "study"))
+
+    def cases(self) -> Iterator[tuple[Sweep, Point, "Case"]]:
+        """Everything to be done; the same case may stand on several curves. Raises UserError."""
+        base = Specification.of(self.specification)
+        for sweep in self.sweeps:
+            software = _config(self.preset, self.training)
+            config = _config(self.preset, self.training | sweep.training)
+            for point in sweep.points:
+                specification = base.having(point.having)
+                for protocol in sweep.protocols:
+                    for chip in range(self.chips):
+                        confirm = chip == 0 and point.x == sweep.confirm
+                        yield sweep, point, Case(software, config, specification, protocol, self.seed, chip, confirm)
+
+
+def _config(preset: str, changes: dict[str, Any]) -> ResistiveConfig:
+    config = resolve(preset, changes)
+    if (
+        not isinstance(config, ResistiveConfig)
+        or config.solver != "surrogate"
+        or config.method != "equilibrium-propagation"
+    ):
+        raise UserError(f"study: preset {preset}: expected a resistive network trained by nudges with the surrogate")
+    return config
+
+
+@dataclass(frozen=True)
+class Case:
+    """One chip that is to be brought to work by one protocol."""
+
+    software: ResistiveConfig
+    """How the network was trained that is written into it."""
+    config: ResistiveConfig
+    """How it learns itself."""
+    specification: Specification
+    protocol: Protocol
+    seed: int
+    chip: int
+    keep: bool
+    """Whether its conductances are kept beside its figures."""
+
+    @property
+    def key(self) -> str:
+        """What its result depends on, in short: the name of its file."""
+        parts = [self.config.model_dump(mode="json"), self.specification.model_dump(mode="json", exclude={"name"})]
+        parts += [self.software.model_dump(mode="json")] if self.protocol != "in-situ" else []
+        text = json.dumps([*parts, self.protocol, self.seed, self.chip], sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+    @property
+    def software_key(self) -> str:
+        """The same of the network that is written into it."""
+        window = self.specification.technology.window
+        text = json.dumps([self.software.model_dump(mode="json"), window.lowest, window.highest], sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+    @property
+    def recipe(self) -> Recipe:
+        """What learns on the chip."""
+        return Recipe(self.config, self.specification.technology.window)
+
+    def drawn(self) -> Chip:
+        """The chip, not yet programmed."""
+        return Chip.drawn(self.specification, self.recipe.fresh(), self.seed, self.chip)
+
+
+def result_path(folder: Path, case: Case) -> Path:
+    """Where its figures are, once it is done."""
+    return folder / "chips" / f"{case.key}.json"
+
+
+def network_path(folder: Path, case: Case) -> Path:
+    """Where its conductances are, if they were to be kept."""
+    return result_path(folder, case).with_suffix(".npz")
+
+
+def software_path(folder: Path, case: Case) -> Path:
+    """Where the network is that is written into its chip."""
+    return folder / "software" / f"{case.software_key}.npz"
+
+
+def train_software(folder: Path, case: Case) -> None:
+    """Train the network that is written into the chip of ``case``, into its file."""
+    with threadpool_limits(1):
+        split = Split.of(case.software, dataset(case.software.dataset))
+        network = in_software(Recipe(case.software, case.specification.technology.window), split, _silent)
+    network.save(software_path(folder, case))
+
+
+def measure(folder: Path, case: Case) -> None:
+    """Do one case and write its figures; what fails is a result too."""
+    begin = time.perf_counter()
+    with threadpool_limits(1):
+        try:
+            figures = _measured(folder, case)
+        except UserError as error:
+            figures = {"failure": str(error)}
+    figures["seconds"] = time.perf_counter() - begin
+    write_text(result_path(folder, case), json.dumps(figures, indent=1) + "\n")
+
+
+def _measured(folder: Path, case: Case) -> dict[str, Any]:
+    split = Split.of(case.config, dataset(case.config.dataset))
+    software = ResistiveNetwork.load(software_path(folder, case))
+    chip = case.drawn()
+    on_chip(case.protocol, chip, case.recipe, software, split, _silent)
+    if case.keep:
+        chip.network.astype(np.float64).save(network_path(folder, case))
+    result = judged(chip, split.held_out_images, split.held_out_labels, chip.solver())
+    return {f"{split.held_out}_error": result.error, "statuses": dict(result.statuses)}
+
+
+def read(folder: Path, case: Case) -> dict[str, Any] | None:
+    """The figures of a case that is done; UserError for a damaged file."""
+    path = result_path(folder, case)
+    if not path.exists() or (case.keep and not network_path(folder, case).exists()):
+        return None
+    try:
+        figures = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path}: not readable ({error}); delete it to measure that chip again") from error
+    if not isinstance(figures, dict):
+        raise UserError(f"{path}: expected a table of figures; delete it to measure that chip again")
+    return figures
+
+
+def table(study: Study, folder: Path) -> list[dict[str, Any]]:
+    """A row a chip, protocol and point of a curve, for those that are done."""
+    rows = []
+    for sweep, point, case in study.cases():
+        figures = read(folder, case)
+        if figures is not None:
+            where = {"sweep": sweep.name, "x": point.x, "protocol": case.protocol, "chip": case.chip}
+            rows.append({**where, "file": case.key, **figures})
+    return rows
+
+
+def summary(study: Study, rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """A row a point and protocol: mean error over chips, its 95 % interval (Student's t), and yield at the target error."""
+    from scipy.stats import t
+
+    result = []
+    for sweep in study.sweeps:
+        for protocol in sweep.protocols:
+            for point in sweep.points:
+                where = {"sweep": sweep.name, "x": point.x, "protocol": protocol}
+                errors = np.array([_error(row) for row in rows if where.items() <= row.items()])
+                if not errors.size:
+                    continue
+                known = errors[np.isfinite(errors)]
+                half = (
+                    float(t.ppf(0.975, known.size - 1) * known.std(ddof=1) / np.sqrt(known.size))
+                    if known.size > 1
+                    else None
+                )
+                result.append(
+                    where
+                    | {
+                        "chips": errors.size,
+                        "failures": int(errors.size - known.size),
+                        "mean_error": float(known.mean()) if known.size else None,
+                        "interval": half,
+                        "yield": float((errors <= study.target_error).mean()),
+                    }
+                )
+    return result
+
+
+def _error(row: dict[str, Any]) -> float:
+    return float(row.get("test_error", row.get("validation_error", np.nan)))
+
+
+def _silent(_done: int, _error: float) -> None:
+    pass
+
+
+@cache
+def dataset(name: data.Name) -> data.Dataset:
+    """A data set, read once in every process."""
+    return data.load(name)

@@ -1,0 +1,153 @@
+"""The specification of a chip: every imperfection with its unit, as a TOML file.
+
+A spread is a standard deviation from part to part, drawn once for a chip. What is left out is ideal.
+"""
+
+from collections.abc import Mapping
+from functools import cached_property
+from typing import Annotated, Any, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from eqprop_analog.config.base import Count, NotNegative, Positive
+from eqprop_analog.config.presets import refused
+from eqprop_analog.devices.conductance import Technology
+from eqprop_analog.errors import UserError
+from eqprop_analog.files import packaged_or_own, read_toml
+from eqprop_analog.models.wired_crossbar import TILE
+
+
+class _Table(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class DiodeTable(_Table):
+    """Diodes of the hidden nodes."""
+
+    saturation_current: NotNegative = 0.0
+    """σ of ln I_S, dimensionless."""
+    emission: NotNegative = 0.0
+    """σ of n over its nominal value."""
+    celsius: Annotated[float, Field(gt=-273.15, allow_inf_nan=False)] | None = None
+    """Temperature of the chip, degrees Celsius; left out, that of the diode's parameters."""
+    temperature: NotNegative = 0.0
+    """σ of a node's temperature about the chip's, kelvin."""
+
+
+class AmplifierTable(_Table):
+    """Bidirectional amplifiers behind the hidden nodes."""
+
+    gain: NotNegative = 0.0
+    """σ of the voltage gain over its nominal value."""
+    return_gain: NotNegative = 0.0
+    """σ of the current gain back into the node over its nominal value."""
+    offset: NotNegative = 0.0
+    """σ of the input offset, volts."""
+    input_conductance: NotNegative = 0.0
+    """From the node to ground, siemens."""
+    output_resistance: NotNegative = 0.0
+    """In series with the row, ohms."""
+    saturation: Positive | None = None
+    """Largest voltage that it drives, volts: S tanh(A v/S)."""
+
+
+class SourceTable(_Table):
+    """The drivers of the input rows."""
+
+    resistance: NotNegative = 0.0
+    """In series with the row, ohms."""
+
+
+class WireTable(_Table):
+    """Wires of the crossbars."""
+
+    resistance: NotNegative = 0.0
+    """Of one segment, ohms a cell's pitch."""
+    tile: tuple[Count, Count] = TILE
+    """Rows and columns of one array, at most."""
+
+
+class ReadoutTable(_Table):
+    """Measurement of the nodes' voltages."""
+
+    noise: NotNegative = 0.0
+    """Of one reading, volts rms."""
+    offset: NotNegative = 0.0
+    """σ of a node's comparator, volts."""
+    bits: Annotated[int, Field(ge=1, le=24)] | None = None
+    """Of the converter; left out, it resolves everything."""
+    range: Positive = 1.0
+    """Of the converter: it reads from -range to range, volts."""
+
+
+class NudgeTable(_Table):
+    """What pulls the outputs."""
+
+    gain: NotNegative = 0.0
+    """σ of an output's β over its nominal value."""
+    offset: NotNegative = 0.0
+    """σ of an output's target, volts."""
+
+
+class Specification(_Table):
+    """What all chips of one design have in common; as it stands, an ideal one with conductances of 0 to 100 µS."""
+
+    name: str = "ideal"
+    conductance: dict[str, Any] = Field(default_factory=dict)
+    """The programmable devices: window, noise, spread, stuck, drift and pulses of devices.conductance.Technology."""
+    diode: DiodeTable = DiodeTable()
+    amplifier: AmplifierTable = AmplifierTable()
+    source: SourceTable = SourceTable()
+    wires: WireTable = WireTable()
+    readout: ReadoutTable = ReadoutTable()
+    nudge: NudgeTable = NudgeTable()
+
+    @field_validator("conductance")
+    @classmethod
+    def _known(cls, value: dict[str, Any]) -> dict[str, Any]:
+        try:
+            Technology.from_table(value)
+        except UserError as error:
+            raise ValueError(str(error)) from error
+        return value
+
+    @cached_property
+    def technology(self) -> Technology:
+        """The programmable devices."""
+        return Technology.from_table(self.conductance)
+
+    @property
+    def circuit_is_ideal(self) -> bool:
+        """Whether all imperfections are those of devices and read-out."""
+        default = Specification()
+        return (
+            all(getattr(self, part) == getattr(default, part) for part in ("diode", "amplifier", "source", "nudge"))
+            and not self.wires.resistance
+        )
+
+    def having(self, changes: Mapping[str, Any]) -> Self:
+        """Itself with other values, by their dotted names: ``{"conductance.spread.factor": 0.1}``. Raises UserError."""
+        values = self.model_dump(exclude_unset=True)
+        for name, value in changes.items():
+            table = values
+            *path, last = name.split(".")
+            for key in path:
+                table = table.setdefault(key, {})
+                if not isinstance(table, dict):
+                    raise UserError(f"specification: {name}: {key} is no table")
+            table[last] = value
+        return self.of(values)
+
+    @classmethod
+    def of(cls, values: Mapping[str, Any]) -> Self:
+        """From tables as a TOML file has them. Raises UserError."""
+        try:
+            return cls.model_validate(dict(values))
+        except ValidationError as error:
+            raise UserError(refused("specification", error)) from error
+
+    @classmethod
+    def load(cls, name: str) -> Self:
+        """One that comes with the package, by its name, or a TOML file. Raises UserError."""
+        path = packaged_or_own("specifications", name, "specification")
+        return cls.of({"name": path.stem, **read_toml(path, "specification")})

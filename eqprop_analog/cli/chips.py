@@ -1,0 +1,205 @@
+"""``eqprop-analog chips``: train through what a fab delivers; three protocols side by side, on many chips."""
+
+import argparse
+import csv
+import io
+from collections.abc import Callable, Mapping
+from concurrent.futures import TimeoutError as TimeLimitExceeded
+from pathlib import Path
+from typing import Any
+
+from eqprop_analog.chips import monte_carlo
+from eqprop_analog.chips.confirmation import LARGEST_DIFFERENCE, confirmed
+from eqprop_analog.chips.monte_carlo import Case, Study
+from eqprop_analog.chips.protocols import PROTOCOLS
+from eqprop_analog.chips.specification import Specification
+from eqprop_analog.cli import console, options
+from eqprop_analog.errors import UserError
+from eqprop_analog.files import packaged, require_writable, write_text
+from eqprop_analog.plotting.chips import imperfections
+from eqprop_analog.run import versions
+from eqprop_analog.solvers import libngspice
+from eqprop_analog.solvers.workers import WorkerLostError, Workers
+
+SUMMARY = (
+    "Bring a network onto imperfect chips: learn in situ, program what was learned elsewhere, or go on learning there."
+)
+DEFAULT = "imperfections-quick"
+EXAMPLES = """\
+examples:
+  the study in short, under ten minutes:        --study imperfections-quick --workers 2
+  the study, two hours on two cores:            --study imperfections --workers 2
+  five chips of one technology:                 --specification pcm-joshi2020 --chips 5 --workers 2
+  a specification or a study of your own:       --specification my-fab.toml, --study my-study.toml
+
+In situ learns on the chip from a fresh network; ex situ trains the ideal circuit and writes the result into the chip;
+fine-tuned goes on for one epoch there. Every chip is a file in the output folder; what was interrupted goes on with those
+that are missing. Points that the study names are solved in ngspice too; the exit code is 2 if a bound is missed."""
+TIME_LIMIT = 7200.0
+"""Seconds that one chip may take."""
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Options of this command."""
+    what = parser.add_mutually_exclusive_group()
+    what.add_argument(
+        "--study",
+        metavar="NAME|FILE",
+        help=f"one of {', '.join(packaged('studies'))}, or a TOML file (default {DEFAULT})",
+    )
+    what.add_argument(
+        "--specification",
+        metavar="NAME|FILE",
+        help=f"chips of one specification: one of {', '.join(packaged('specifications'))}, or a TOML file",
+    )
+    parser.add_argument("--chips", type=int, metavar="N", help="a point (default: the study's)")
+    parser.add_argument("--seed", type=int, help="of all chips (default: the study's)")
+    parser.add_argument("--workers", type=int, default=1, help="processes (default 1)")
+    parser.add_argument("--images", type=int, default=100, metavar="N", help="solved in ngspice (default 100)")
+    parser.add_argument("--output", type=Path, metavar="DIR", help="default runs/NAME")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write every figure here too")
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Measure what is missing, confirm what is to be confirmed, report on all."""
+    for name, least in (("chips", 1), ("seed", 0), ("workers", 1), ("images", 1)):
+        if (value := getattr(arguments, name)) is not None and value < least:
+            raise UserError(f"--{name}: expected at least {least}, got {value}")
+    name, study = _study(arguments)
+    folder = (arguments.output or Path("runs") / name).absolute()
+    require_writable(folder / "chips.csv")
+    cases = {case.key: case for _, _, case in study.cases()}
+    cases |= {case.key: case for case in cases.values() if case.keep}
+    if any(case.keep for case in cases.values()):
+        libngspice.library_path()
+    work = Workers(arguments.workers, TIME_LIMIT)
+    try:
+        software = {case.software_key: case for case in cases.values()}
+        _do("networks trained on the ideal circuit", work, software, monte_carlo.train_software, _trained, folder)
+        _do("chips", work, cases, monte_carlo.measure, _measured, folder)
+    finally:
+        work.close()
+    agreements = _confirm(study, folder, arguments)
+    _report(study, folder, agreements, arguments)
+
+
+def _study(arguments: argparse.Namespace) -> tuple[str, Study]:
+    """The study's name and itself: the one that is named, or a single point of one specification."""
+    changes = {name: value for name in ("chips", "seed") if (value := getattr(arguments, name)) is not None}
+    if arguments.specification is None:
+        name = arguments.study or DEFAULT
+        study = Study.load(name)
+        return Path(name).stem, Study.of(study.model_dump() | changes)
+    specification = Specification.load(arguments.specification)
+    base = Study.load(DEFAULT)
+    only = {"name": "chips", "label": specification.name, "points": [{"x": 0}], "confirm": 0.0}
+    values = base.model_dump() | {"specification": specification.model_dump(), "sweeps": [only]} | changes
+    return specification.name, Study.of(values)
+
+
+def _trained(folder: Path, case: Case) -> bool:
+    return monte_carlo.software_path(folder, case).exists()
+
+
+def _measured(folder: Path, case: Case) -> bool:
+    return monte_carlo.read(folder, case) is not None
+
+
+def _do(
+    what: str,
+    work: Workers,
+    cases: Mapping[str, Case],
+    task: Callable[[Path, Case], None],
+    done: Callable[[Path, Case], bool],
+    folder: Path,
+) -> None:
+    """``task`` for all cases that are not done."""
+    missing = [case for case in cases.values() if not done(folder, case)]
+    if len(missing) < len(cases):
+        console.say(f"{folder} holds {len(cases) - len(missing)} of {len(cases)} {what} already")
+    jobs = [work.submit(task, folder, case) for case in missing]
+    failed = 0
+    with console.stage(what, len(cases), what.partition(" ")[0]) as progress:
+        for number, (case, job) in enumerate(zip(missing, jobs, strict=True), start=len(cases) - len(missing) + 1):
+            try:
+                work.result(job)
+            except (TimeLimitExceeded, WorkerLostError) as error:
+                failed += 1
+                console.say(f"{case.protocol} on chip {case.chip} was given up ({type(error).__name__}: {error})")
+            progress(number, failed / number)
+
+
+def _confirm(study: Study, folder: Path, arguments: argparse.Namespace) -> list[dict[str, Any]]:
+    """The kept chips in ngspice."""
+    rows = [(sweep, point, case) for sweep, point, case in study.cases() if case.keep and _measured(folder, case)]
+    result = []
+    with console.stage("chips in ngspice", len(rows), "chips") as progress:
+        for number, (sweep, point, case) in enumerate(rows, start=1):
+            figures = confirmed(folder, case, arguments.images, arguments.workers)
+            result.append({"sweep": sweep.name, "x": point.x, "protocol": case.protocol, **figures})
+            progress(number, 0.0)
+    return result
+
+
+def _report(study: Study, folder: Path, agreements: list[dict[str, Any]], arguments: argparse.Namespace) -> None:
+    rows = monte_carlo.table(study, folder)
+    summary = monte_carlo.summary(study, rows)
+    write_text(folder / "chips.csv", _csv(rows))
+    write_text(folder / "summary.csv", _csv(summary))
+    imperfections(study, summary, folder / "imperfections.png")
+    figures = {
+        "study": study.model_dump(mode="json"),
+        "summary": summary,
+        "ngspice": agreements,
+        "chips": rows,
+        "versions": versions(),
+    }
+    options.write_json(folder / "study.json", figures)
+    options.write_json(arguments.json, figures)
+    _print(study, summary, agreements)
+    console.say(f"in {folder}: chips.csv, summary.csv, study.json, imperfections.png")
+    missed = [each for each in agreements if not each["met"]]
+    if missed:
+        raise UserError(
+            f"ngspice and the surrogate are not within {LARGEST_DIFFERENCE:g} at {missed[0]['sweep']} = {missed[0]['x']:g}"
+        )
+
+
+def _csv(rows: list[dict[str, Any]]) -> str:
+    columns = list(dict.fromkeys(name for row in rows for name in row if name != "statuses"))
+    text = io.StringIO()
+    writer = csv.DictWriter(text, columns, lineterminator="\n", extrasaction="ignore")
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue()
+
+
+def _print(study: Study, summary: list[dict[str, Any]], agreements: list[dict[str, Any]]) -> None:
+    sections = []
+    for sweep in study.sweeps:
+        section = []
+        for point in sweep.points:
+            at = [row for row in summary if (row["sweep"], row["x"]) == (sweep.name, point.x)]
+            cells = {row["protocol"]: _cell(row) for row in at}
+            section.append([f"{sweep.label}: {point.x:g}", *(cells.get(name, "") for name in PROTOCOLS)])
+        sections.append(section)
+    console.table(
+        f"test error, mean of {study.chips} chips ± 95 % interval (yield at {100 * study.target_error:g} %)",
+        ["", *PROTOCOLS],
+        *sections,
+    )
+    if agreements:
+        largest = max(each["relative_difference"] for each in agreements)
+        wrong = sum(not each["same_predictions"] for each in agreements)
+        console.say(
+            f"in ngspice: {len(agreements)} chips, {agreements[0]['images']} test images each, largest |ΔV| over the circuit's "
+            f"largest voltage {largest:.1e}, predictions {'all the same' if not wrong else f'differ on {wrong} chips'}"
+        )
+
+
+def _cell(row: dict[str, Any]) -> str:
+    if row["mean_error"] is None:
+        return "fails"
+    band = "" if row["interval"] is None else f" ± {100 * row['interval']:.2f}"
+    failures = f", {row['failures']} fail" if row["failures"] else ""
+    return f"{100 * row['mean_error']:.2f}{band} % ({100 * row['yield']:.0f} %{failures})"

@@ -1,0 +1,68 @@
+"""Learning in situ: phases of the real circuit, as they are measured, become pulses on the real devices."""
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+from jaxtyping import Float
+
+from eqprop_analog.equilibrium import Equilibrium
+from eqprop_analog.learning.trainer import PhaseSolver, Rule, count_statuses, mistakes, required
+from eqprop_analog.models import ResistiveNetwork
+
+Array = np.ndarray
+
+
+class Hardware(Protocol):
+    """What the learner needs of a chip."""
+
+    @property
+    def network(self) -> ResistiveNetwork:
+        """The nominal network, for the contrast of measured voltages."""
+        ...
+
+    def circuit(self) -> Any:
+        """What the solver solves: the circuit as it is now."""
+        ...
+
+    def measured(self, equilibrium: Equilibrium) -> Equilibrium:
+        """What is read of it."""
+        ...
+
+    def change(self, wanted: Mapping[str, Array]) -> None:
+        """Pulses for the wanted changes."""
+        ...
+
+
+@dataclass(frozen=True)
+class InSituLearner:
+    """wanted ΔG = -η dC/dG of measured voltages, a batch after the other; what the devices make of it is theirs.
+
+    An equilibrium that neither converged nor was truncated on purpose raises PhaseError before the update.
+    """
+
+    hardware: Hardware
+    solver: PhaseSolver[Any]
+    rule: Rule
+
+    def learn(
+        self,
+        inputs: Float[Array, "batch inputs"],
+        targets: Float[Array, "batch outputs"],
+        *examples: Any,  # noqa: ARG002 - nothing is kept of them
+    ) -> tuple[int, Counter[str]]:
+        """See Learner."""
+        hardware, rule = self.hardware, self.rule
+        phases = self.solver.solve_phases(hardware.circuit(), inputs, rule.nudges(targets))
+        statuses: Counter[str] = Counter()
+        for phase in phases:
+            count_statuses(required(phase), statuses)
+        free, *nudged = (hardware.measured(phase) for phase in phases)
+        plus, minus = (*nudged, free)[:2]
+        wanted = hardware.network.contrast(inputs, plus, minus).arrays()
+        for name, slope in wanted.items():
+            np.multiply(slope, slope.dtype.type(-rule.rates.of(name)), out=slope)
+        hardware.change(wanted)
+        return mistakes(hardware.network.readout(free.outputs), targets), statuses
