@@ -13,13 +13,13 @@ LARGEST_DIFFERENCE = 1e-9
 """Of |ΔV| over the circuit's largest voltage, at least 1 V."""
 
 
-def confirmed(folder: Path, case: Case, images: int, workers: int) -> dict[str, Any]:
+def confirmed(folder: Path, data_dir: Path | None, case: Case, images: int, workers: int) -> dict[str, Any]:
     """How ngspice's voltages and predictions of a kept chip compare with NumPy's, on the first test images.
 
     Both are read with the same noise. Raises UserError if the kept chip cannot be read.
     """
-    inputs = case.config.prepared(dataset(case.config.dataset).test_images)[:images]
-    labels = dataset(case.config.dataset).test_labels[:images]
+    given = dataset(case.config.dataset, data_dir)
+    inputs, labels = case.config.prepared(given.test_images[:images]), given.test_labels[:images]
     network = ResistiveNetwork.load(network_path(folder, case))
     chips = [case.drawn(), case.drawn()]
     for chip in chips:
@@ -31,7 +31,9 @@ def confirmed(folder: Path, case: Case, images: int, workers: int) -> dict[str, 
     finally:
         ngspice.close()
     phases = (free, witnessed)
-    read = [predictions(network.readout(chip.measured(phase).outputs)) for chip, phase in zip(chips, phases, strict=True)]
+    read = [
+        predictions(network.readout(chip.measured(phase).outputs)) for chip, phase in zip(chips, phases, strict=True)
+    ]
     ours, theirs = (np.concatenate(phase.voltages, axis=1) for phase in phases)
     largest = np.maximum(1, np.abs(ours).max(axis=1))
     relative = float((np.abs(ours - theirs).max(axis=1) / largest).max())

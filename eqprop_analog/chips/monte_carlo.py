@@ -138,7 +138,10 @@ class Case:
     @property
     def key(self) -> str:
         """What its result depends on, in short: the name of its file."""
-        parts = [self.config.model_dump(mode="json"), self.specification.model_dump(mode="json", exclude={"name"})]
+        parts = [
+            self.config.model_dump(mode="json"),
+            self.specification.model_dump(mode="json", exclude={"name", "description"}),
+        ]
         parts += [self.software.model_dump(mode="json")] if self.protocol != "in-situ" else []
         text = json.dumps([*parts, self.protocol, self.seed, self.chip], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
@@ -175,28 +178,28 @@ def software_path(folder: Path, case: Case) -> Path:
     return folder / "software" / f"{case.software_key}.npz"
 
 
-def train_software(folder: Path, case: Case) -> None:
+def train_software(folder: Path, data_dir: Path | None, case: Case) -> None:
     """Train the network that is written into the chip of ``case``, into its file."""
     with threadpool_limits(1):
-        split = Split.of(case.software, dataset(case.software.dataset))
+        split = Split.of(case.software, dataset(case.software.dataset, data_dir))
         network = in_software(Recipe(case.software, case.specification.technology.window), split, _silent)
     network.save(software_path(folder, case))
 
 
-def measure(folder: Path, case: Case) -> None:
+def measure(folder: Path, data_dir: Path | None, case: Case) -> None:
     """Do one case and write its figures; what fails is a result too."""
     begin = time.perf_counter()
     with threadpool_limits(1):
         try:
-            figures = _measured(folder, case)
+            figures = _measured(folder, data_dir, case)
         except UserError as error:
             figures = {"failure": str(error)}
     figures["seconds"] = time.perf_counter() - begin
     write_text(result_path(folder, case), json.dumps(figures, indent=1) + "\n")
 
 
-def _measured(folder: Path, case: Case) -> dict[str, Any]:
-    split = Split.of(case.config, dataset(case.config.dataset))
+def _measured(folder: Path, data_dir: Path | None, case: Case) -> dict[str, Any]:
+    split = Split.of(case.config, dataset(case.config.dataset, data_dir))
     software = ResistiveNetwork.load(software_path(folder, case))
     chip = case.drawn()
     on_chip(case.protocol, chip, case.recipe, software, split, _silent)
@@ -271,6 +274,6 @@ def _silent(_done: int, _error: float) -> None:
 
 
 @cache
-def dataset(name: data.Name) -> data.Dataset:
+def dataset(name: data.Name, data_dir: Path | None) -> data.Dataset:
     """A data set, read once in every process."""
-    return data.load(name)
+    return data.load(name, data_dir)

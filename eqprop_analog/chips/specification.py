@@ -93,6 +93,7 @@ class Specification(_Table):
     """What all chips of one design have in common; as it stands, an ideal one with conductances of 0 to 100 µS."""
 
     name: str = "ideal"
+    description: str = ""
     conductance: dict[str, Any] = Field(default_factory=dict)
     """The programmable devices: window, noise, spread, stuck, drift and pulses of devices.conductance.Technology."""
     diode: DiodeTable = DiodeTable()

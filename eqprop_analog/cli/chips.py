@@ -56,6 +56,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seed", type=int, help="of all chips (default: the study's)")
     parser.add_argument("--workers", type=int, default=1, help="processes (default 1)")
     parser.add_argument("--images", type=int, default=100, metavar="N", help="solved in ngspice (default 100)")
+    parser.add_argument("--data-dir", type=Path, metavar="DIR", help="the data set's four IDX files")
     parser.add_argument("--output", type=Path, metavar="DIR", help="default runs/NAME")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write every figure here too")
 
@@ -68,18 +69,21 @@ def run(arguments: argparse.Namespace) -> None:
     name, study = _study(arguments)
     folder = (arguments.output or Path("runs") / name).absolute()
     require_writable(folder / "chips.csv")
-    cases = {case.key: case for _, _, case in study.cases()}
-    cases |= {case.key: case for case in cases.values() if case.keep}
+    cases: dict[str, Case] = {}
+    for _, _, case in study.cases():
+        if case.key not in cases or case.keep:
+            cases[case.key] = case
     if any(case.keep for case in cases.values()):
         libngspice.library_path()
+    where = folder, arguments.data_dir and arguments.data_dir.absolute()
     work = Workers(arguments.workers, TIME_LIMIT)
     try:
         software = {case.software_key: case for case in cases.values()}
-        _do("networks trained on the ideal circuit", work, software, monte_carlo.train_software, _trained, folder)
-        _do("chips", work, cases, monte_carlo.measure, _measured, folder)
+        _do("networks trained on the ideal circuit", work, software, monte_carlo.train_software, _trained, where)
+        _do("chips", work, cases, monte_carlo.measure, _measured, where)
     finally:
         work.close()
-    agreements = _confirm(study, folder, arguments)
+    agreements = _confirm(study, where, arguments)
     _report(study, folder, agreements, arguments)
 
 
@@ -109,15 +113,16 @@ def _do(
     what: str,
     work: Workers,
     cases: Mapping[str, Case],
-    task: Callable[[Path, Case], None],
+    task: Callable[[Path, Path | None, Case], None],
     done: Callable[[Path, Case], bool],
-    folder: Path,
+    where: tuple[Path, Path | None],
 ) -> None:
-    """``task`` for all cases that are not done."""
+    """``task`` for all cases that are not done; ``where``: the output folder, and where the data are."""
+    folder = where[0]
     missing = [case for case in cases.values() if not done(folder, case)]
     if len(missing) < len(cases):
         console.say(f"{folder} holds {len(cases) - len(missing)} of {len(cases)} {what} already")
-    jobs = [work.submit(task, folder, case) for case in missing]
+    jobs = [work.submit(task, *where, case) for case in missing]
     failed = 0
     with console.stage(what, len(cases), what.partition(" ")[0]) as progress:
         for number, (case, job) in enumerate(zip(missing, jobs, strict=True), start=len(cases) - len(missing) + 1):
@@ -129,13 +134,13 @@ def _do(
             progress(number, failed / number)
 
 
-def _confirm(study: Study, folder: Path, arguments: argparse.Namespace) -> list[dict[str, Any]]:
+def _confirm(study: Study, where: tuple[Path, Path | None], arguments: argparse.Namespace) -> list[dict[str, Any]]:
     """The kept chips in ngspice."""
-    rows = [(sweep, point, case) for sweep, point, case in study.cases() if case.keep and _measured(folder, case)]
+    rows = [(sweep, point, case) for sweep, point, case in study.cases() if case.keep and _measured(where[0], case)]
     result = []
     with console.stage("chips in ngspice", len(rows), "chips") as progress:
         for number, (sweep, point, case) in enumerate(rows, start=1):
-            figures = confirmed(folder, case, arguments.images, arguments.workers)
+            figures = confirmed(*where, case, arguments.images, arguments.workers)
             result.append({"sweep": sweep.name, "x": point.x, "protocol": case.protocol, **figures})
             progress(number, 0.0)
     return result

@@ -1,0 +1,102 @@
+"""``eqprop-analog chips`` brings networks onto chips, goes on where it stopped, and has ngspice confirm what it says."""
+
+import csv
+import json
+from concurrent.futures import Executor, Future
+from pathlib import Path
+
+import matplotlib.image
+import pytest
+
+from eqprop_analog.cli import chips
+from eqprop_analog.solvers.workers import Workers
+
+STUDY = """
+preset = "small.toml"
+chips = 2
+target_error = 0.2
+[training]
+conductance_window = [0.0, 2e-6]
+epochs = 3
+[specification.conductance.window]
+lowest = 2e-8
+highest = 2e-6
+[[sweeps]]
+name = "spread"
+label = "spread (%)"
+confirm = 30
+points = [{ x = 0 }, { x = 30, having = { "conductance.spread.factor" = 0.3, "readout.noise" = 1e-4 } }]
+[[sweeps]]
+name = "levels"
+label = "levels (bits)"
+protocols = ["ex-situ", "in-situ"]
+points = [{ x = 4, having = { "conductance.window.levels" = 16 } }]
+"""
+
+
+class InThisProcess(Executor):
+    """Runs a task at once; what the test has put in place of the published data is in place here."""
+
+    def submit(self, function, /, *arguments, **named):
+        future: Future = Future()
+        future.set_result(function(*arguments, **named))
+        return future
+
+
+@pytest.fixture
+def study(dataset, preset, monkeypatch) -> tuple[object, ...]:
+    """A command line, for an empty folder."""
+    monkeypatch.setattr(chips, "Workers", lambda count, limit: Workers(count, limit, InThisProcess()))
+    Path(preset.parent / "study.toml").write_text(STUDY)
+    return ("chips", "--study", "study.toml", "--data-dir", dataset, "--images", 10, "--output", "out")
+
+
+def test_a_study_leaves_a_row_a_chip_and_protocol_and_ngspice_confirms_what_is_named(study, run):
+    result = run(*study, "--json", "all.json")
+    assert (result.code, result.err) == (0, "")
+    figures = json.loads(Path("all.json").read_text())
+    with Path("out/chips.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == len(figures["chips"]) == 2 * (2 * 3 + 2)
+    assert all(float(row["test_error"]) < 0.5 for row in rows if row["sweep"] == "spread")  # chance is 0.67
+    ideal = [row["test_error"] for row in rows if row["x"] == "0.0" and row["protocol"] == "ex-situ"]
+    assert ideal[0] == ideal[1]  # without imperfections all chips are alike
+    assert [(row["sweep"], row["x"]) for row in figures["ngspice"]] == [("spread", 30.0)] * 3
+    assert all(row["met"] and row["images"] == 10 for row in figures["ngspice"])
+    mean = sum(float(row["test_error"]) for row in rows if (row["x"], row["protocol"]) == ("30.0", "in-situ")) / 2
+    (summary,) = [row for row in figures["summary"] if (row["x"], row["protocol"]) == (30.0, "in-situ")]
+    assert summary["mean_error"] == pytest.approx(mean)
+    assert matplotlib.image.imread("out/imperfections.png").std() > 0.01
+
+
+def test_a_study_goes_on_with_the_chips_that_are_missing(study, run):
+    run(*study)
+    files = sorted(Path("out/chips").glob("*.json"))
+    before = {path: json.loads(path.read_text()) for path in files}
+    files[0].unlink()
+    kept = files[1].stat().st_mtime_ns
+    result = run(*study)
+    assert result.code == 0
+    assert f"holds {len(files) - 1} of {len(files)} chips already" in result.out
+    assert files[1].stat().st_mtime_ns == kept
+    again = json.loads(files[0].read_text())
+    assert {**again, "seconds": 0} == {**before[files[0]], "seconds": 0}
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        (STUDY.replace("spread.factor", "spread.facto"), "facto"),
+        (STUDY.replace("readout.noise", "readout.nois"), "nois"),
+        (STUDY.replace('readout.noise" = 1e-4', 'readout.noise" = -1.0'), "noise"),
+        (STUDY.replace("confirm = 30", "confirm = 31"), "not among the points"),
+        (STUDY.replace("small.toml", "nowhere"), "unknown"),
+        (STUDY + "[[sweeps", "not a readable TOML file"),
+    ],
+)
+def test_a_study_that_makes_no_sense_is_refused_in_a_sentence(text, complaint, study, run):
+    Path("study.toml").write_text(text)
+    result = run(*study)
+    assert (result.code, result.out) == (2, "")
+    assert complaint in result.err
+    assert not Path("out").exists()
