@@ -155,8 +155,8 @@ class ResistiveConfig(TrainConfig):
         if self.solver == "ngspice":
             ngspice = NgspiceSolver(self.workers)
             return ResistiveTraining(self, network, ngspice, ngspice)
-        if self.device != "cpu" and self.sweeps is not None:
-            _torch_learner(network, self.rule(0), self.sweeps, self.method)  # says now what it cannot do
+        if self.device != "cpu":
+            _torch_learner().require_possible(network, self.rule(0))
         solver = SurrogateSolver(sweeps=self.sweeps, check_residual=False)
         return ResistiveTraining(self, network, solver, SurrogateSolver(sweeps=self.test_sweeps))
 
@@ -184,7 +184,7 @@ class ResistiveTraining:
         config, rule = self.config, self.config.rule(epoch)
         if config.device != "cpu" and config.sweeps is not None:
             if self.on_gpu is None:
-                self.on_gpu = _torch_learner(self.own, rule, config.sweeps, config.method)
+                self.on_gpu = _torch_learner()(self.own, rule, config.sweeps, config.method)
             self.on_gpu.rule = rule
             return self.on_gpu
         if config.sweeps is not None and config.on_failure == "stop":  # which "implicit" asks for
@@ -207,12 +207,12 @@ class ResistiveTraining:
             self.solver.close()
 
 
-def _torch_learner(network: ResistiveNetwork, rule: Rule, sweeps: int, method: Method) -> "TorchLearner":
+def _torch_learner() -> "type[TorchLearner]":
     try:
         from eqprop_analog.learning.truncated_torch import TorchLearner
     except ImportError as error:
         raise UserError(f"device: training on a GPU needs PyTorch with CUDA (pip install torch): {error}") from error
-    return TorchLearner(network, rule, sweeps, method)
+    return TorchLearner
 
 
 def _rates_for(values: Mapping[str, Any], crossbars: int) -> dict[str, list[float]]:

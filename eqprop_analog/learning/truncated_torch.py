@@ -39,14 +39,7 @@ class TorchLearner:
         method: Method = "equilibrium-propagation",
         device: str = "cuda",
     ) -> None:
-        if not isinstance(network.diode, Clamp) or network.diode.on_resistance or network.bias_row:
-            raise UserError("device: on a GPU only networks of ideal clamps without a bias row train; use the CPU")
-        if rule.kind != "conductance" or network.outputs != "single":
-            raise UserError(
-                'device: on a GPU only conductances nudge single outputs; use kind = "conductance", or the CPU'
-            )
-        if device == "cuda" and not torch.cuda.is_available():
-            raise UserError("device: PyTorch sees no GPU here; train on the CPU, or install PyTorch with CUDA")
+        self.require_possible(network, rule, device)
         self.network, self.sweeps = network, sweeps
         self.device = torch.device(device)
         self._rates = torch.zeros(2, network.depth, dtype=torch.from_numpy(network.biases[0]).dtype, device=self.device)
@@ -64,6 +57,18 @@ class TorchLearner:
         half = network.layers[0]
         self._difference = self._matrices[0][:half] - self._matrices[0][half:]
         self._steps: dict[int, tuple[Tensor, Tensor, Callable[[], Tensor]]] = {}
+
+    @staticmethod
+    def require_possible(network: ResistiveNetwork, rule: Rule, device: str = "cuda") -> None:
+        """Raise UserError for a network or a rule that is not among them, and for a GPU that is not there."""
+        if not isinstance(network.diode, Clamp) or network.diode.on_resistance or network.bias_row:
+            raise UserError("device: on a GPU only networks of ideal clamps without a bias row train; use the CPU")
+        if rule.kind != "conductance" or network.outputs != "single":
+            raise UserError(
+                'device: on a GPU only conductances nudge single outputs; use kind = "conductance", or the CPU'
+            )
+        if device == "cuda" and not torch.cuda.is_available():
+            raise UserError("device: PyTorch sees no GPU here; train on the CPU, or install PyTorch with CUDA")
 
     @property
     def rule(self) -> Rule:
