@@ -131,7 +131,10 @@ class TestArrays:
 
     def test_inputs_beyond_floating_point(self, refused, tmp_path):
         (tmp_path / "x.npy").write_bytes(npy(np.full((1, 4), 1e308)))
-        refused("netlist", "--layers", 4, 6, 2, "--inputs", "x.npy", "--input-gain", 1e10, "--output", "a.cir")
+        message = refused(
+            "netlist", "--layers", 4, 6, 2, "--inputs", "x.npy", "--input-gain", 1e10, "--output", "a.cir"
+        )
+        assert_words("net xp_0: source voltage is not finite", message)
 
 
 class TestShapesAndNumbers:
@@ -178,7 +181,9 @@ class TestShapesAndNumbers:
 
     @pytest.mark.parametrize("gain", [1e200, 1e300])
     def test_gain_whose_square_is_beyond_floating_point(self, refused, gain):
-        refused("simulate", "--layers", 4, 6, 2, "--amplifier-gain", gain)
+        assert_words(
+            "amplifier_gain: must be positive", refused("simulate", "--layers", 4, 6, 2, "--amplifier-gain", gain)
+        )
 
     @pytest.mark.parametrize("value", [0, "nan", "inf", -1])
     def test_beta_of_a_netlist(self, refused, value):
@@ -405,12 +410,20 @@ class TestConfigurations:
         assert_words(words, train())
 
     @pytest.mark.parametrize(
-        "content",
-        [b"", b"layers = [16, 8", b"= 3", b"beta = 1\nbeta = 2", b"\xff\xfe\0", bytes(10), b"[layers]\nbeta = 1"],
+        ("content", "words"),
+        [
+            (b"", "layers: Field required"),
+            (b"layers = [16, 8", "not a readable TOML file"),
+            (b"= 3", "not a readable TOML file"),
+            (b"beta = 1\nbeta = 2", "not a readable TOML file"),
+            (b"\xff\xfe\0", "not a readable TOML file"),
+            (bytes(10), "not a readable TOML file"),
+            (b"[layers]\nbeta = 1", "layers: Input should be a valid list"),
+        ],
     )
-    def test_no_toml_of_a_run(self, train, preset, content):
+    def test_no_toml_of_a_run(self, train, preset, content, words):
         preset.write_bytes(content)
-        train()
+        assert_words(words, train())
 
     def test_unknown_preset_lists_the_known(self, refused):
         assert_words(
