@@ -1,6 +1,7 @@
 """The proof that the surrogate and the circuit are the same thing: one network, both solvers, every node, volt by volt."""
 
 import time
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
 
@@ -106,10 +107,7 @@ def compare(
         end = time.perf_counter()
     finally:
         ngspice.close()
-    statuses: dict[str, int] = {}
-    for phase in measured:
-        for status in phase.status.tolist():
-            statuses[status.name] = statuses.get(status.name, 0) + 1
+    statuses = Counter(status.name for phase in measured for status in phase.status.tolist())
     for phase in (*measured, *computed):
         phase.require()
     ours, theirs = _stack(computed), _stack(measured)
@@ -120,7 +118,7 @@ def compare(
         samples=len(inputs),
         nodes=ours.shape[-1],
         beta=beta,
-        statuses=statuses,
+        statuses=dict(statuses),
         largest_difference=float(worst.max()),
         median_difference=float(np.median(worst)),
         relative_difference=float((worst / scale).max()),

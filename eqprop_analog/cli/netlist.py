@@ -46,12 +46,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--targets", type=Path, metavar="Y.npy", help="targets of the nudge, V (default: 1 V at output 0)"
     )
-    parser.add_argument(
-        "--beta",
-        type=float,
-        metavar="SIEMENS",
-        help="nudge conductance (default: a tenth of the safe bound; of a Hopfield network without unit, 0.5)",
-    )
+    options.add_beta(parser)
     parser.add_argument("--output", type=Path, required=True, metavar="FILE.cir", help="the netlist")
 
 

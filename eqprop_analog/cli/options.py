@@ -19,6 +19,11 @@ from eqprop_analog.solvers import SurrogateSolver
 
 Array = np.ndarray
 
+HOPFIELD_BETA = 0.5
+"""Default of Hopfield networks, without unit."""
+RESISTIVE = ("amplifier_gain", "input_gain", "bias_row")
+"""Options of fresh resistive networks."""
+
 
 def add_network(parser: argparse.ArgumentParser) -> None:
     """--layers or --network, and what else makes a network."""
@@ -47,10 +52,14 @@ def add_network(parser: argparse.ArgumentParser) -> None:
     )
 
 
-HOPFIELD_BETA = 0.5
-"""Default of Hopfield networks, without unit."""
-RESISTIVE = ("amplifier_gain", "input_gain", "bias_row")
-"""Options of fresh resistive networks."""
+def add_beta(parser: argparse.ArgumentParser) -> None:
+    """--beta; see ``beta``."""
+    parser.add_argument(
+        "--beta",
+        type=float,
+        metavar="SIEMENS",
+        help="nudge conductance (default: a tenth of the safe bound; of a Hopfield network without unit, 0.5)",
+    )
 
 
 def network(options: argparse.Namespace) -> ResistiveNetwork | HopfieldNetwork:

@@ -37,12 +37,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--dataset", choices=["mnist", "fashion-mnist"], help="take test images for inputs and targets")
     parser.add_argument("--samples", type=int, default=20, metavar="N", help="how many of --dataset (default 20)")
-    parser.add_argument(
-        "--beta",
-        type=float,
-        metavar="SIEMENS",
-        help="nudge conductance (default: a tenth of the safe bound; of a Hopfield network without unit, 0.5)",
-    )
+    options.add_beta(parser)
     parser.add_argument(
         "--form",
         choices=["flat", "norton"],

@@ -23,7 +23,7 @@ from scipy.sparse.linalg import splu
 from eqprop_analog.devices import Antiparallel, Law, NgspiceDiode, law_from, table_of
 from eqprop_analog.errors import UserError
 from eqprop_analog.files import loaded_arrays, real, save_arrays
-from eqprop_analog.models.inputs import checked_inputs
+from eqprop_analog.models.checks import check_window, checked_inputs
 
 Array = np.ndarray
 Node = Hashable
@@ -172,9 +172,7 @@ class GraphNetwork:
 
     def validate(self) -> None:
         """Raise UserError, naming the node, unless every free node has a resistive path to a source and all values are sound."""
-        low, high = self.conductance_window
-        if not (np.isfinite([low, high]).all() and 0 <= low < high):
-            raise UserError(f"conductance_window: expected 0 <= G_min < G_max in siemens, got ({low:g}, {high:g})")
+        check_window(self.conductance_window)
         self._require_shapes()
         for values, what in ((self.rail_volts, "rail voltage"), (self.currents, "source current")):
             if not np.isfinite(values).all():

@@ -17,9 +17,9 @@ from eqprop_analog.devices.buffer import Buffer, HardSigmoid, buffer_from, buffe
 from eqprop_analog.equilibrium import Equilibrium
 from eqprop_analog.errors import UserError
 from eqprop_analog.files import loaded_arrays, real, save_arrays
+from eqprop_analog.models.checks import check_layers, check_seed, checked_inputs
 from eqprop_analog.models.connections import Choice, Connection, Convolution, Dense
-from eqprop_analog.models.inputs import checked_inputs
-from eqprop_analog.models.resistive import Layers, check_layers
+from eqprop_analog.models.resistive import Layers
 from eqprop_analog.nudging import cost_slope
 
 Array = np.ndarray
@@ -72,8 +72,7 @@ class HopfieldNetwork:
         a = 1/√fan_in for weights and biases alike (what PyTorch does, and 2019 and 2021 with it). Untied returning weights
         are drawn independently.
         """
-        if int(seed) != seed or seed < 0:
-            raise UserError(f"seed must be an integer of at least 0, got {seed!r}")
+        check_seed(seed)
         if initial not in ("glorot", "fan-in"):
             raise UserError(f'initial: expected "glorot" or "fan-in", got "{initial}"')
         rng = np.random.default_rng(seed)

@@ -16,7 +16,7 @@ from eqprop_analog.devices import Antiparallel, Law, NgspiceDiode, law_from, tab
 from eqprop_analog.equilibrium import Equilibrium
 from eqprop_analog.errors import UserError
 from eqprop_analog.files import loaded_arrays, real, save_arrays
-from eqprop_analog.models.inputs import checked_inputs
+from eqprop_analog.models.checks import check_layers, check_seed, check_window, checked_inputs
 from eqprop_analog.nudging import Kind
 
 Array = np.ndarray
@@ -86,8 +86,7 @@ class ResistiveNetwork:
         nodes: ``outputs="pairs"`` takes two a class. Raises UserError.
         """
         sizes = check_layers(layers)
-        if int(seed) != seed or seed < 0:
-            raise UserError(f"seed must be an integer of at least 0, got {seed!r}")
+        check_seed(seed)
         rng = np.random.default_rng(seed)
         fan_in = [2 * sizes[0] + bool(bias_row), *sizes[1:-1]]
         try:
@@ -223,9 +222,7 @@ class ResistiveNetwork:
             self._require(np.isfinite(bias)[None, :], number, "bias current is not finite")
 
     def _validate_settings(self) -> None:
-        low, high = self.conductance_window
-        if not (np.isfinite([low, high]).all() and 0 <= low < high):
-            raise UserError(f"conductance_window: expected 0 <= G_min < G_max in siemens, got ({low:g}, {high:g})")
+        check_window(self.conductance_window)
         if len(self.amplifier_gain) != self.depth - 1:
             raise UserError(f"amplifier_gain: expected {self.depth - 1} values, got {len(self.amplifier_gain)}")
         if not all(1e-9 <= gain <= 1e9 for gain in self.amplifier_gain):
@@ -373,19 +370,6 @@ class ResistiveNetwork:
             )
             network.validate()
         return network
-
-
-def check_layers(layers: Sequence[int]) -> tuple[int, ...]:
-    """``layers`` as a tuple of at least two sizes of at least 1, or UserError."""
-    try:
-        sizes = tuple(int(size) for size in layers)
-    except (TypeError, ValueError) as error:
-        raise UserError(f"layers: expected whole numbers, got {layers!r}") from error
-    if len(sizes) < 2 or min(sizes) < 1 or any(size != given for size, given in zip(sizes, layers, strict=True)):
-        raise UserError(
-            f"layers: expected at least two sizes (inputs ... outputs), each at least 1, got {list(layers)}"
-        )
-    return sizes
 
 
 def _named(conductances: Sequence[Array], biases: Sequence[Array]) -> dict[str, Array]:

@@ -1,0 +1,49 @@
+"""What several networks ask of their settings and inputs, each in one sentence."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from jaxtyping import Float
+from numpy.typing import ArrayLike, DTypeLike
+
+from eqprop_analog.errors import UserError
+
+Array = np.ndarray
+
+
+def check_layers(layers: Sequence[int]) -> tuple[int, ...]:
+    """``layers`` as a tuple of at least two sizes of at least 1, or UserError."""
+    try:
+        sizes = tuple(int(size) for size in layers)
+    except (TypeError, ValueError) as error:
+        raise UserError(f"layers: expected whole numbers, got {layers!r}") from error
+    if len(sizes) < 2 or min(sizes) < 1 or any(size != given for size, given in zip(sizes, layers, strict=True)):
+        raise UserError(
+            f"layers: expected at least two sizes (inputs ... outputs), each at least 1, got {list(layers)}"
+        )
+    return sizes
+
+
+def check_seed(seed: int) -> None:
+    """UserError unless it is a whole number of at least 0."""
+    if int(seed) != seed or seed < 0:
+        raise UserError(f"seed must be an integer of at least 0, got {seed!r}")
+
+
+def check_window(window: tuple[float, float]) -> None:
+    """UserError unless (G_min, G_max), siemens, are finite and in order."""
+    low, high = window
+    if not (np.isfinite([low, high]).all() and 0 <= low < high):
+        raise UserError(f"conductance_window: expected 0 <= G_min < G_max in siemens, got ({low:g}, {high:g})")
+
+
+def checked_inputs(
+    inputs: ArrayLike, columns: int, dtype: DTypeLike, value: str = "number"
+) -> Float[Array, "batch columns"]:
+    """``inputs`` as (batch, columns) of ``dtype``; UserError for another shape, none at all, or values that are not finite."""
+    array = np.atleast_2d(np.asarray(inputs, dtype=dtype))
+    if array.ndim != 2 or array.shape[1] != columns or not len(array):
+        raise UserError(f"inputs: expected shape (batch, {columns}), got {np.shape(inputs)}")
+    if not np.isfinite(array).all():
+        raise UserError(f"inputs: NaN or infinite values; every input must be a finite {value}")
+    return array
