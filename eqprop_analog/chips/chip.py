@@ -3,19 +3,29 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from enum import IntEnum
+from typing import Any
 
 import numpy as np
 from numpy.typing import DTypeLike
 
+from eqprop_analog.chips.drawing import drawn_periphery, normal_of
 from eqprop_analog.chips.readout import Readout
 from eqprop_analog.chips.specification import Specification
 from eqprop_analog.devices.conductance import Devices
 from eqprop_analog.equilibrium import Equilibrium
 from eqprop_analog.errors import UserError
 from eqprop_analog.models import ResistiveNetwork
+from eqprop_analog.models.nonideal_network import NonidealNetwork
+from eqprop_analog.models.periphery import Periphery
 from eqprop_analog.solvers import NgspiceSolver, SurrogateSolver
+from eqprop_analog.solvers.nonideal_newton import NonidealNewtonSolver
+from eqprop_analog.solvers.nonideal_ngspice import NonidealNgspiceSolver
 
 Array = np.ndarray
+Circuit = ResistiveNetwork | NonidealNetwork
+
+TRAINING_TOLERANCE = 1e-9
+"""Of a node's voltage over the circuit's largest, while a chip with an imperfect periphery learns."""
 
 
 class _Stream(IntEnum):
@@ -23,7 +33,7 @@ class _Stream(IntEnum):
 
     PULSES = 0
     READINGS = 1
-    OFFSETS = 2
+    PERIPHERY = 2
 
 
 @dataclass(eq=False)
@@ -35,6 +45,7 @@ class Chip:
     devices: tuple[Devices, ...]
     """Of crossbars 1..L."""
     readout: Readout
+    periphery: Periphery
     network: ResistiveNetwork
     """Its conductances are those that the devices have now (S); settings, gains and biases (programmable sources) are nominal."""
     pulses: np.random.Generator
@@ -66,17 +77,24 @@ class Chip:
             Devices.drawn(specification.technology, matrix.shape, (int(seed), int(number), crossbar), dtype)
             for crossbar, matrix in enumerate(network.conductances)
         )
-        streams = {stream: np.random.SeedSequence(seed, spawn_key=(number, stream)) for stream in _Stream}
-        table, offsets = specification.readout, np.random.default_rng(streams[_Stream.OFFSETS])
-        own = tuple(table.offset * offsets.standard_normal(size) for size in network.layers[1:])
+        pulses, readings = (
+            np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(number, stream)))
+            for stream in (_Stream.PULSES, _Stream.READINGS)
+        )
+        normal = normal_of((seed, number, _Stream.PERIPHERY))
+        table = specification.readout
+        own = tuple(
+            table.offset * normal(f"comparator {layer}", size) for layer, size in enumerate(network.layers[1:], start=1)
+        )
         return cls(
             specification,
             int(number),
             devices,
             Readout(own, table.noise, table.bits, table.range),
+            drawn_periphery(specification, network, normal),
             network.astype(dtype),
-            np.random.default_rng(streams[_Stream.PULSES]),
-            np.random.default_rng(streams[_Stream.READINGS]),
+            pulses,
+            readings,
         )
 
     def begin(self, fresh: ResistiveNetwork) -> None:
@@ -108,7 +126,7 @@ class Chip:
         for layer, (devices, matrix, bias) in enumerate(
             zip(self.devices, self.network.conductances, self.network.biases, strict=True), start=1
         ):
-            devices.update(matrix, wanted[f"conductance_{layer}"], self.pulses)
+            devices.update(matrix, wanted[f"conductance_{layer}"].astype(matrix.dtype, copy=False), self.pulses)
             np.add(bias, wanted[f"bias_{layer}"], out=bias)
 
     def age(self, seconds: float) -> None:
@@ -116,21 +134,27 @@ class Chip:
         for devices, matrix in zip(self.devices, self.network.conductances, strict=True):
             matrix[...] = devices.after(seconds, matrix)
 
-    def circuit(self, dtype: DTypeLike | None = None) -> ResistiveNetwork:
-        """The circuit as it is now, in its own dtype or another."""
-        return self.network if dtype is None else self.network.astype(dtype)
+    def circuit(self, dtype: DTypeLike | None = None) -> Circuit:
+        """The circuit as it is now; if all around the devices is ideal, in the chip's dtype or another, else in float64."""
+        network = self.network if dtype is None else self.network.astype(dtype)
+        if self.specification.circuit_is_ideal:
+            return network
+        wires = self.specification.wires
+        return NonidealNetwork(network, self.periphery, wires.resistance, wires.tile)
 
-    def solver(self) -> SurrogateSolver:
+    def solver(self) -> Any:
         """What solves ``circuit`` in NumPy, to the last digit."""
-        return SurrogateSolver()
+        return SurrogateSolver() if self.specification.circuit_is_ideal else NonidealNewtonSolver()
 
-    def ngspice(self, workers: int) -> NgspiceSolver:
+    def training_solver(self, sweeps: int | None) -> Any:
+        """The same for training: of circuits that are ideal around the devices truncated after ``sweeps``, if it is a number."""
+        if self.specification.circuit_is_ideal:
+            return SurrogateSolver(sweeps=sweeps, check_residual=False)
+        return NonidealNewtonSolver(tolerance=TRAINING_TOLERANCE)
+
+    def ngspice(self, workers: int) -> Any:
         """What solves it in ngspice."""
-        return NgspiceSolver(workers)
-
-    def training_solver(self, sweeps: int | None) -> SurrogateSolver:
-        """The same for training: truncated after so many sweeps, if a number is given."""
-        return SurrogateSolver(sweeps=sweeps, check_residual=False)
+        return NgspiceSolver(workers) if self.specification.circuit_is_ideal else NonidealNgspiceSolver(workers)
 
     def measured(self, equilibrium: Equilibrium) -> Equilibrium:
         """What is read of ``equilibrium``; every call is another reading."""

@@ -78,7 +78,7 @@ def on_chip(
 ) -> None:
     """Bring the network onto ``chip``: in-situ for all epochs from a fresh one, or ``software`` with no or one more epoch.
 
-    Fine-tuning goes on at the rates of the last epoch. Raises UserError if training diverges.
+    Fine-tuning goes on at the rates of the last epoch. Then the devices drift as long as is specified. Raises UserError if training diverges.
     """
     if protocol == "in-situ":
         chip.begin(recipe.fresh())
@@ -91,6 +91,8 @@ def on_chip(
         learner = InSituLearner(chip, chip.training_solver(recipe.config.sweeps), recipe.rule(epoch))
         recipe.epoch(learner, split, random, progress)
         require_finite(chip.network)
+    if chip.specification.retention:
+        chip.age(chip.specification.retention)
 
 
 def judged(chip: Chip, images: Float[Array, "samples inputs"], labels: Int[Array, " samples"], solver: Any) -> Pass:

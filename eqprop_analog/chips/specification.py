@@ -27,7 +27,7 @@ class DiodeTable(_Table):
     saturation_current: NotNegative = 0.0
     """σ of ln I_S, dimensionless."""
     emission: NotNegative = 0.0
-    """σ of n over its nominal value."""
+    """σ of ln n, dimensionless."""
     celsius: Annotated[float, Field(gt=-273.15, allow_inf_nan=False)] | None = None
     """Temperature of the chip, degrees Celsius; left out, that of the diode's parameters."""
     temperature: NotNegative = 0.0
@@ -38,9 +38,9 @@ class AmplifierTable(_Table):
     """Bidirectional amplifiers behind the hidden nodes."""
 
     gain: NotNegative = 0.0
-    """σ of the voltage gain over its nominal value."""
+    """σ of ln of the voltage gain, dimensionless."""
     return_gain: NotNegative = 0.0
-    """σ of the current gain back into the node over its nominal value."""
+    """σ of ln of the current gain back into the node, dimensionless."""
     offset: NotNegative = 0.0
     """σ of the input offset, volts."""
     input_conductance: NotNegative = 0.0
@@ -84,7 +84,7 @@ class NudgeTable(_Table):
     """What pulls the outputs."""
 
     gain: NotNegative = 0.0
-    """σ of an output's β over its nominal value."""
+    """σ of ln of an output's β, dimensionless."""
     offset: NotNegative = 0.0
     """σ of an output's target, volts."""
 
@@ -101,6 +101,8 @@ class Specification(_Table):
     source: SourceTable = SourceTable()
     wires: WireTable = WireTable()
     readout: ReadoutTable = ReadoutTable()
+    retention: NotNegative = 0.0
+    """Between the last write and the test, seconds: what drift has."""
     nudge: NudgeTable = NudgeTable()
 
     @field_validator("conductance")

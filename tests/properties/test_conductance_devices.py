@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from eqprop_analog import UserError
+from eqprop_analog.chips import Specification
 from eqprop_analog.devices.conductance import (
     Chip,
     Drift,
@@ -27,10 +28,11 @@ from eqprop_analog.devices.conductance import (
     StuckCells,
     Technology,
     Window,
-    technology,
 )
 
-CMO_HFOX_FALCONE2025, PCM_JOSHI2020 = technology("cmo-hfox-falcone2025"), technology("pcm-joshi2020")
+CMO_HFOX_FALCONE2025, PCM_JOSHI2020 = (
+    Specification.load(name).technology for name in ("cmo-hfox-falcone2025", "pcm-joshi2020")
+)
 SHAPES = [(5, 3), (3, 4)]
 NOISES: list[ProgrammingNoise | None] = [None, GaussianNoise(2e-6, 0.1, -500.0), LogNormalNoise(0.4)]
 DRIFTS: list[Drift | None] = [None, PowerLawDrift(0.05, 0.02), Joshi2020Drift(), Falcone2025Relaxation()]

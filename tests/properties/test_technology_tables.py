@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from eqprop_analog import UserError
+from eqprop_analog.chips import Specification
 from eqprop_analog.devices.conductance import (
     Chip,
     ExponentialPulses,
@@ -24,9 +25,8 @@ from eqprop_analog.devices.conductance import (
     StuckCells,
     Technology,
     Window,
-    technologies,
-    technology,
 )
+from eqprop_analog.files import packaged
 
 small = st.floats(0, 1)
 any_number = st.floats(-1e3, 1e3)
@@ -112,11 +112,12 @@ def test_a_law_of_ones_own_has_no_name_in_tables() -> None:
         Technology(pulses=Mine()).table()
 
 
-@pytest.mark.parametrize("name", technologies())
+@pytest.mark.parametrize("name", packaged("specifications"))
 def test_every_published_technology_makes_chips_that_write_and_train(name: str) -> None:
-    published = technology(name)
-    assert technology(technologies()[name]) == published == Technology.from_table(published.table())
-    assert tomllib.loads(technologies()[name].read_text(encoding="utf-8"))["description"]
+    specification = Specification.load(name)
+    published = specification.technology
+    assert published == Technology.from_table(published.table())
+    assert specification.description
     window = published.window
     devices = Chip.drawn(published, [(40, 30)], 0, dtype=np.float32).crossbars[0]
     conductance = devices.programmed(np.full((40, 30), window.lowest + 0.5 * window.span))
@@ -127,7 +128,7 @@ def test_every_published_technology_makes_chips_that_write_and_train(name: str) 
 
 def test_there_are_published_technologies_of_hafnium_and_tantalum_oxide_and_of_phase_change_memory() -> None:
     for material in ("hfo", "taox", "pcm"):
-        assert any(material in name for name in technologies())
+        assert any(material in name for name in packaged("specifications"))
 
 
 def greatest_bow(law: ExponentialPulses, window: Window, sign: int) -> float:
@@ -150,7 +151,7 @@ def greatest_bow(law: ExponentialPulses, window: Window, sign: int) -> float:
     ],
 )
 def test_pulsed_technologies_are_those_of_neurosims_table(name, states, labels, on_resistance, ratio) -> None:
-    published = technology(name)
+    published = Specification.load(name).technology
     window, law = published.window, published.pulses
     assert 1 / window.highest == pytest.approx(on_resistance, rel=1e-3)
     assert window.highest / window.lowest == pytest.approx(ratio, rel=1e-3)
@@ -169,23 +170,29 @@ def quiet(law: ExponentialPulses) -> ExponentialPulses:
     ("content", "words"),
     [
         ("[conductance", "not a readable TOML file"),
-        ("description = 'nothing'", r"expected a table \[conductance\]"),
-        ("conductance = 1", r"expected a table \[conductance\] .* got 1"),
-        ("drift = 1\n[conductance]", "drift is unknown; a technology has description and conductance"),
-        ("[conductance.window]\nlowest = 1", r"mine\.toml: conductance\.window: expected 0 <= lowest < highest"),
+        ("conductance = 1", "specification: conductance: Input should be a valid dictionary, got 1"),
+        ("drift = 1\n[conductance]", "specification: drift: Extra inputs are not permitted"),
+        (
+            "[conductance.window]\nlowest = 1",
+            r"specification: conductance: conductance\.window: expected 0 <= lowest < high",
+        ),
+        (
+            "[wires]\nresistance = -1",
+            "specification: wires.resistance: Input should be greater than or equal to 0, got -1",
+        ),
     ],
 )
-def test_a_file_that_holds_no_technology_is_refused(tmp_path: Path, content: str, words: str) -> None:
+def test_a_file_that_holds_no_specification_is_refused(tmp_path: Path, content: str, words: str) -> None:
     file = tmp_path / "mine.toml"
     file.write_text(content, encoding="utf-8")
     with pytest.raises(UserError, match=words):
-        technology(file)
+        Specification.load(str(file))
 
 
 def test_a_name_or_file_that_is_not_there_is_refused(tmp_path: Path) -> None:
     with pytest.raises(
-        UserError, match=r'technology "unobtainium" is unknown; there are alox-hfo2-woo2016, .*toml file'
+        UserError, match=r'specification "unobtainium" is unknown; there are alox-hfo2-woo2016, .*toml file'
     ):
-        technology("unobtainium")
-    with pytest.raises(UserError, match="no such technology file"):
-        technology(tmp_path / "none.toml")
+        Specification.load("unobtainium")
+    with pytest.raises(UserError, match="no such specification"):
+        Specification.load(str(tmp_path / "none.toml"))

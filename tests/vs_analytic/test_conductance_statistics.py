@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from eqprop_analog.chips import Specification
 from eqprop_analog.devices.conductance import (
     Chip,
     Devices,
@@ -16,10 +17,11 @@ from eqprop_analog.devices.conductance import (
     StuckCells,
     Technology,
     Window,
-    technology,
 )
 
-CMO_HFOX_FALCONE2025, PCM_JOSHI2020 = technology("cmo-hfox-falcone2025"), technology("pcm-joshi2020")
+CMO_HFOX_FALCONE2025, PCM_JOSHI2020 = (
+    Specification.load(name).technology for name in ("cmo-hfox-falcone2025", "pcm-joshi2020")
+)
 SIDE = 200
 N = SIDE * SIDE
 WIDE = Window(0.0, 1.0)

@@ -10,7 +10,6 @@ from eqprop_analog.devices.conductance.drift_joshi2020 import Joshi2020Drift
 from eqprop_analog.devices.conductance.exponential_pulses import ExponentialPulses
 from eqprop_analog.devices.conductance.linear_pulses import LinearPulses
 from eqprop_analog.devices.conductance.programming_noise import GaussianNoise, LogNormalNoise, ProgrammingNoise
-from eqprop_analog.devices.conductance.published import technologies, technology
 from eqprop_analog.devices.conductance.pulses import PulseLaw
 from eqprop_analog.devices.conductance.relaxation_falcone2025 import Falcone2025Relaxation
 from eqprop_analog.devices.conductance.soft_bounds import SoftBounds
@@ -37,6 +36,4 @@ __all__ = [
     "StuckCells",
     "Technology",
     "Window",
-    "technologies",
-    "technology",
 ]
