@@ -13,8 +13,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from eqprop_analog import data
 from eqprop_analog.cli import main
+from eqprop_analog.data import formats, publications
 
 REPOSITORY = Path(__file__).parents[2]
 PATTERNS = np.kron(np.eye(3, 4)[:, :, None], np.ones(4)).astype(np.uint8)
@@ -82,19 +82,19 @@ def write_dataset(folder: Path) -> Path:
     folder.mkdir(parents=True)
     random = np.random.default_rng(0)
     for images, labels, count in (
-        (data.TRAIN_IMAGES, data.TRAIN_LABELS, 90),
-        (data.TEST_IMAGES, data.TEST_LABELS, 45),
+        (formats.TRAIN_IMAGES, formats.TRAIN_LABELS, 90),
+        (formats.TEST_IMAGES, formats.TEST_LABELS, 45),
     ):
         classes = (np.arange(count) % 3).astype(np.uint8)
         noise = random.integers(0, 76, (count, 4, 4), dtype=np.uint8)
-        (folder / images).write_bytes(data.format_idx(179 * PATTERNS[classes] + noise))
-        (folder / labels).write_bytes(data.format_idx(classes))
+        (folder / images).write_bytes(formats.format_idx(179 * PATTERNS[classes] + noise))
+        (folder / labels).write_bytes(formats.format_idx(classes))
     return folder
 
 
-def published(folder: Path) -> data.Publication:
+def published(folder: Path) -> publications.Publication:
     """MNIST's publication as if ``folder`` held its files and nobody else did."""
-    mnist = data.PUBLICATIONS["mnist"]
+    mnist = publications.PUBLICATIONS["mnist"]
     sha256 = {name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in mnist.sha256}
     return dataclasses.replace(mnist, sha256=sha256, sources=())
 
@@ -108,7 +108,7 @@ def dataset_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def publish(dataset_folder: Path) -> Callable[[pytest.MonkeyPatch], None]:
     """Make the synthetic data set's checksums MNIST's published ones, until the patch is undone."""
-    return lambda patch: patch.setitem(data.PUBLICATIONS, "mnist", published(dataset_folder))
+    return lambda patch: patch.setitem(publications.PUBLICATIONS, "mnist", published(dataset_folder))
 
 
 @pytest.fixture

@@ -13,7 +13,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eqprop_analog import ResistiveNetwork, UserError, data
+from eqprop_analog import ResistiveNetwork, UserError
+from eqprop_analog.data import formats
 
 Refused = Callable[..., str]
 
@@ -458,15 +459,15 @@ class TestData:
     def train_on_mine(self, refused, preset, mine) -> Refused:
         return lambda: refused("train", "--preset", preset, "--data-dir", mine, "--output", "run")
 
-    @pytest.mark.parametrize("name", [data.TRAIN_IMAGES, data.TEST_LABELS])
+    @pytest.mark.parametrize("name", [formats.TRAIN_IMAGES, formats.TEST_LABELS])
     @pytest.mark.parametrize("damage", [lambda all_: all_[:-1], lambda all_: all_[:-1] + b"\xff", lambda all_: b""])
     def test_damaged_file(self, train_on_mine, mine, name, damage):
         (mine / name).write_bytes(damage((mine / name).read_bytes()))
         assert_words(name, train_on_mine())
 
     def test_missing_file(self, train_on_mine, mine):
-        (mine / data.TEST_IMAGES).unlink()
-        assert_words(f"expected {data.TEST_IMAGES}", train_on_mine())
+        (mine / formats.TEST_IMAGES).unlink()
+        assert_words(f"expected {formats.TEST_IMAGES}", train_on_mine())
 
     def test_missing_folder(self, train_on_mine, mine):
         shutil.rmtree(mine)

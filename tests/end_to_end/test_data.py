@@ -3,6 +3,7 @@
 import dataclasses
 import gzip
 import hashlib
+import importlib.util
 import io
 import struct
 import subprocess
@@ -17,15 +18,16 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
 from eqprop_analog import data
-from eqprop_analog.data import DataError, format_idx, parse_idx
+from eqprop_analog.data import DataError, formats, publications
+from eqprop_analog.data.formats import format_idx, parse_idx
 from eqprop_analog.errors import UserError
 
 RNG = np.random.default_rng(0)
 ARRAYS = {
-    data.TRAIN_IMAGES: RNG.integers(0, 256, (6, 4, 4), dtype=np.uint8),
-    data.TRAIN_LABELS: RNG.integers(0, 10, 6, dtype=np.uint8),
-    data.TEST_IMAGES: RNG.integers(0, 256, (3, 4, 4), dtype=np.uint8),
-    data.TEST_LABELS: RNG.integers(0, 10, 3, dtype=np.uint8),
+    formats.TRAIN_IMAGES: RNG.integers(0, 256, (6, 4, 4), dtype=np.uint8),
+    formats.TRAIN_LABELS: RNG.integers(0, 10, 6, dtype=np.uint8),
+    formats.TEST_IMAGES: RNG.integers(0, 256, (3, 4, 4), dtype=np.uint8),
+    formats.TEST_LABELS: RNG.integers(0, 10, 3, dtype=np.uint8),
 }
 small_arrays = arrays(np.uint8, array_shapes(max_dims=4, min_side=0, max_side=5))
 
@@ -38,8 +40,8 @@ def write_files(folder: Path, *, gz: bool = False) -> Path:
     return folder
 
 
-def refuse(reason: str) -> data.Source:
-    def source(publication: data.Publication, scratch: Path) -> Path:
+def refuse(reason: str) -> publications.Source:
+    def source(publication: publications.Publication, scratch: Path) -> Path:
         raise DataError(reason)
 
     return source
@@ -50,10 +52,10 @@ def publish(monkeypatch, tmp_path):
     """Make the synthetic files the published ones, an empty folder the cache, and the sources those given."""
     monkeypatch.setenv("EQPROP_ANALOG_CACHE", str(tmp_path / "cache"))
 
-    def publish(*sources: tuple[str, data.Source]) -> None:
+    def publish(*sources: tuple[str, publications.Source]) -> None:
         sha256 = {name: hashlib.sha256(format_idx(array)).hexdigest() for name, array in ARRAYS.items()}
-        small = dataclasses.replace(data.PUBLICATIONS["mnist"], sha256=sha256, sources=sources)
-        monkeypatch.setitem(data.PUBLICATIONS, "mnist", small)
+        small = dataclasses.replace(publications.PUBLICATIONS["mnist"], sha256=sha256, sources=sources)
+        monkeypatch.setitem(publications.PUBLICATIONS, "mnist", small)
 
     publish(("nowhere", refuse("no source may be asked")))
     return publish
@@ -98,9 +100,9 @@ def test_named_folder_gives_scaled_rows(publish, tmp_path, below, gz):
     assert dataset.train_images.dtype == np.float32
     assert dataset.train_labels.dtype == np.int64
     assert dataset.test_images.shape == (3, 16)
-    np.testing.assert_array_equal(dataset.train_images, ARRAYS[data.TRAIN_IMAGES].reshape(6, 16) / np.float32(255))
-    np.testing.assert_array_equal(dataset.test_labels, ARRAYS[data.TEST_LABELS])
-    assert not data.cache_dir().exists()
+    np.testing.assert_array_equal(dataset.train_images, ARRAYS[formats.TRAIN_IMAGES].reshape(6, 16) / np.float32(255))
+    np.testing.assert_array_equal(dataset.test_labels, ARRAYS[formats.TEST_LABELS])
+    assert not publications.cache_dir().exists()
 
 
 @pytest.mark.parametrize(
@@ -115,9 +117,9 @@ def test_named_folder_gives_scaled_rows(publish, tmp_path, below, gz):
     ids=["truncated", "header", "magic", "checksum", "empty"],
 )
 def test_damaged_file_in_named_folder_is_named(publish, tmp_path, damage, words):
-    path = write_files(tmp_path) / data.TEST_IMAGES
+    path = write_files(tmp_path) / formats.TEST_IMAGES
     path.write_bytes(damage(path.read_bytes()))
-    with pytest.raises(DataError, match=f"{data.TEST_IMAGES}.*{words}"):
+    with pytest.raises(DataError, match=f"{formats.TEST_IMAGES}.*{words}"):
         data.load("mnist", tmp_path)
 
 
@@ -127,27 +129,27 @@ def test_damaged_file_in_named_folder_is_named(publish, tmp_path, damage, words)
     ids=["truncated", "corrupt", "plain"],
 )
 def test_damaged_gzip_is_named(publish, tmp_path, damage):
-    path = write_files(tmp_path, gz=True) / f"{data.TRAIN_IMAGES}.gz"
+    path = write_files(tmp_path, gz=True) / f"{formats.TRAIN_IMAGES}.gz"
     path.write_bytes(damage(path.read_bytes()))
-    with pytest.raises(DataError, match=f"{data.TRAIN_IMAGES}.gz"):
+    with pytest.raises(DataError, match=f"{formats.TRAIN_IMAGES}.gz"):
         data.load("mnist", tmp_path)
 
 
 def test_named_folder_never_falls_back(publish, tmp_path):
     publish(("elsewhere", lambda publication, scratch: write_files(scratch)))
-    with pytest.raises(DataError, match=f"missing: expected {data.TRAIN_IMAGES}"):
+    with pytest.raises(DataError, match=f"missing: expected {formats.TRAIN_IMAGES}"):
         data.load("mnist", tmp_path / "missing")
 
 
 def test_first_good_source_is_kept_and_the_cache_serves_from_then_on(publish, tmp_path):
     def unverifiable(publication, scratch):
-        (write_files(scratch) / data.TEST_LABELS).write_bytes(format_idx(np.zeros(3, np.uint8) + 77))
+        (write_files(scratch) / formats.TEST_LABELS).write_bytes(format_idx(np.zeros(3, np.uint8) + 77))
         return scratch
 
     def good(publication, scratch):
         return write_files(scratch, gz=True)
 
-    cache = ("the cache", data._from_cache)
+    cache = ("the cache", publications._from_cache)
     publish(cache, ("bad copy", unverifiable), ("good copy", good))
     fetched = data.load("mnist")
     kept = tmp_path / "cache" / "mnist"
@@ -156,7 +158,7 @@ def test_first_good_source_is_kept_and_the_cache_serves_from_then_on(publish, tm
     publish(cache)
     np.testing.assert_array_equal(data.load("mnist").train_images, fetched.train_images)
 
-    (kept / data.TEST_LABELS).write_bytes(b"rot")
+    (kept / formats.TEST_LABELS).write_bytes(b"rot")
     with pytest.raises(DataError, match="not an IDX file"):
         data.load("mnist")
 
@@ -169,12 +171,14 @@ def test_cache_that_cannot_be_written_costs_only_a_warning(publish, tmp_path, ca
 
 
 def test_nothing_reachable_lists_every_way_and_what_to_do(publish):
-    publish(("the cache", data._from_cache), ("carrier pigeon", refuse("it\nrains")), ("telegraph", refuse("cut")))
+    publish(
+        ("the cache", publications._from_cache), ("carrier pigeon", refuse("it\nrains")), ("telegraph", refuse("cut"))
+    )
     with pytest.raises(UserError) as caught:
         data.load("mnist")
     message = str(caught.value)
     assert "mnist could not be had" in message
-    assert f"the cache: {data.cache_dir()}" in message
+    assert f"the cache: {publications.cache_dir()}" in message
     assert "carrier pigeon: it rains" in message
     assert "telegraph: cut" in message
     assert "--data-dir" in message
@@ -197,7 +201,7 @@ def test_broken_torchvision_is_only_a_reason(publish, monkeypatch, tmp_path, mod
     (tmp_path / "torchvision" / "__init__.py").write_text(module)
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.delitem(sys.modules, "torchvision", raising=False)
-    publish(("torchvision", data._from_torchvision))
+    publish(("torchvision", publications._from_torchvision))
     try:
         with pytest.raises(DataError, match=words):
             data.load("mnist")
@@ -208,40 +212,42 @@ def test_broken_torchvision_is_only_a_reason(publish, monkeypatch, tmp_path, mod
 def test_unreachable_mirror_is_a_data_error(monkeypatch, tmp_path):
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     with pytest.raises(DataError, match=r"train-images-idx3-ubyte\.gz did not come \(ConnectionError\)"):
-        data._from_mirror("http://127.0.0.1:9", data.PUBLICATIONS["mnist"], tmp_path)
+        publications._from_mirror("http://127.0.0.1:9", publications.PUBLICATIONS["mnist"], tmp_path)
 
 
 def test_package_client_missing_failing_or_hanging_is_a_data_error(monkeypatch, tmp_path):
     with pytest.raises(DataError, match="no-such-client is not installed"):
-        data._run(["no-such-client"], tmp_path)
+        publications._run(["no-such-client"], tmp_path)
     with pytest.raises(DataError, match="sh failed: no such package"):
-        data._run(["sh", "-c", "echo no such package >&2; exit 1"], tmp_path)
+        publications._run(["sh", "-c", "echo no such package >&2; exit 1"], tmp_path)
 
     def hang(*args, **kwargs):
-        raise subprocess.TimeoutExpired("sh", data.CLIENT_SECONDS)
+        raise subprocess.TimeoutExpired("sh", publications.CLIENT_SECONDS)
 
     monkeypatch.setattr(subprocess, "run", hang)
     with pytest.raises(DataError, match="sh gave no answer within"):
-        data._run(["sh"], tmp_path)
+        publications._run(["sh"], tmp_path)
 
 
 @pytest.mark.parametrize("name", ["mnist", "fashion-mnist"])
 def test_every_publication_has_four_checksums_and_starts_with_the_cache(name):
-    publication = data.PUBLICATIONS[name]
+    publication = publications.PUBLICATIONS[name]
     assert publication.name == name
     assert set(publication.sha256) == set(ARRAYS)
     assert all(len(bytes.fromhex(digest)) == 32 for digest in publication.sha256.values())
-    assert publication.sources[0] == ("the cache", data._from_cache)
+    assert publication.sources[0] == ("the cache", publications._from_cache)
 
 
 def cifar_records(count: int) -> np.ndarray:
     """Records of a class and 3 x 32 x 32 pixels, as they stand in CIFAR-10's binary files."""
-    records = RNG.integers(0, 256, (count, data.CIFAR_RECORD), dtype=np.uint8)
+    records = RNG.integers(0, 256, (count, formats.CIFAR_RECORD), dtype=np.uint8)
     records[:, 0] %= 10
     return records
 
 
-CIFAR = {name: cifar_records(number) for number, name in enumerate((*data.CIFAR_TRAIN, *data.CIFAR_TEST), start=1)}
+CIFAR = {
+    name: cifar_records(number) for number, name in enumerate((*formats.CIFAR_TRAIN, *formats.CIFAR_TEST), start=1)
+}
 
 
 def cifar_archive(changed: dict[str, bytes | None]) -> bytes:
@@ -250,7 +256,7 @@ def cifar_archive(changed: dict[str, bytes | None]) -> bytes:
     with tarfile.open(fileobj=written, mode="w:gz") as archive:
         for name, content in ({name: records.tobytes() for name, records in CIFAR.items()} | changed).items():
             if content is not None:
-                member = tarfile.TarInfo(f"{data.CIFAR_FOLDER}/{name}")
+                member = tarfile.TarInfo(f"{formats.CIFAR_FOLDER}/{name}")
                 member.size = len(content)
                 archive.addfile(member, io.BytesIO(content))
     return written.getvalue()
@@ -264,11 +270,11 @@ def publish_cifar(monkeypatch, tmp_path):
     def publish(content: bytes) -> Path:
         folder = tmp_path / "cifar"
         folder.mkdir(exist_ok=True)
-        (folder / data.CIFAR_ARCHIVE).write_bytes(content)
-        sha256 = {data.CIFAR_ARCHIVE: hashlib.sha256(content).hexdigest()}
-        sources = (("the cache", data._from_cache), ("folder", lambda publication, scratch: folder))
-        small = dataclasses.replace(data.PUBLICATIONS["cifar-10"], sha256=sha256, sources=sources)
-        monkeypatch.setitem(data.PUBLICATIONS, "cifar-10", small)
+        (folder / formats.CIFAR_ARCHIVE).write_bytes(content)
+        sha256 = {formats.CIFAR_ARCHIVE: hashlib.sha256(content).hexdigest()}
+        sources = (("the cache", publications._from_cache), ("folder", lambda publication, scratch: folder))
+        small = dataclasses.replace(publications.PUBLICATIONS["cifar-10"], sha256=sha256, sources=sources)
+        monkeypatch.setitem(publications.PUBLICATIONS, "cifar-10", small)
         return folder
 
     return publish
@@ -276,12 +282,12 @@ def publish_cifar(monkeypatch, tmp_path):
 
 def test_cifar_is_read_from_its_archive_channel_by_channel(publish_cifar):
     dataset = data.load("cifar-10", publish_cifar(cifar_archive({})))
-    records = np.concatenate([CIFAR[name] for name in data.CIFAR_TRAIN])
+    records = np.concatenate([CIFAR[name] for name in formats.CIFAR_TRAIN])
     assert dataset.train_images.shape == (1 + 2 + 3 + 4 + 5, 3072)
     assert dataset.train_images.dtype == np.float32
     np.testing.assert_array_equal(dataset.train_images, records[:, 1:] / np.float32(255))
     np.testing.assert_array_equal(dataset.train_labels, records[:, 0])
-    np.testing.assert_array_equal(dataset.test_labels, CIFAR[data.CIFAR_TEST[0]][:, 0])
+    np.testing.assert_array_equal(dataset.test_labels, CIFAR[formats.CIFAR_TEST[0]][:, 0])
     assert dataset.test_labels.dtype == np.int64
 
 
@@ -289,8 +295,8 @@ def test_cifar_is_kept_in_the_cache_as_it_came(publish_cifar, tmp_path):
     content = cifar_archive({})
     folder = publish_cifar(content)
     data.load("cifar-10")
-    (folder / data.CIFAR_ARCHIVE).unlink()
-    assert (tmp_path / "cache" / "cifar-10" / data.CIFAR_ARCHIVE).read_bytes() == content
+    (folder / formats.CIFAR_ARCHIVE).unlink()
+    assert (tmp_path / "cache" / "cifar-10" / formats.CIFAR_ARCHIVE).read_bytes() == content
     assert len(data.load("cifar-10").test_labels) == 6
 
 
@@ -313,8 +319,8 @@ def test_cifar_is_kept_in_the_cache_as_it_came(publish_cifar, tmp_path):
 )
 def test_damaged_cifar_archive_is_named(publish_cifar, content, words):
     folder = publish_cifar(cifar_archive({}))
-    (folder / data.CIFAR_ARCHIVE).write_bytes(content)
-    with pytest.raises(DataError, match=f"{data.CIFAR_ARCHIVE}.*{words}"):
+    (folder / formats.CIFAR_ARCHIVE).write_bytes(content)
+    with pytest.raises(DataError, match=f"{formats.CIFAR_ARCHIVE}.*{words}"):
         data.load("cifar-10", folder)
 
 
@@ -335,7 +341,7 @@ def test_digits_are_every_fifth_for_testing():
 
 
 def test_digits_without_scikit_learn_say_what_to_install(monkeypatch):
-    monkeypatch.setattr(data.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(DataError, match=r"scikit-learn, which is not installed: pip install 'eqprop-analog\[digits\]'"):
         data.load("digits")
 

@@ -26,10 +26,11 @@ KILLED = """
 import contextlib, os, runpy, signal, sys
 from pathlib import Path
 import eqprop_analog.files
-from eqprop_analog import cli, data
+from eqprop_analog import cli
+from eqprop_analog.data import publications
 
 conftest, folder, event, left, *arguments = sys.argv[1:]
-data.PUBLICATIONS["mnist"] = runpy.run_path(conftest)["published"](Path(folder))
+publications.PUBLICATIONS["mnist"] = runpy.run_path(conftest)["published"](Path(folder))
 left = int(left)
 replace = os.replace
 

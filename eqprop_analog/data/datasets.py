@@ -1,0 +1,79 @@
+"""MNIST, Fashion-MNIST, CIFAR-10 and scikit-learn's digits, as arrays."""
+
+import importlib
+import importlib.util
+from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import chain
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from eqprop_analog.data.formats import DataError
+from eqprop_analog.data.publications import PUBLICATIONS, find, read
+
+Name = Literal["mnist", "fashion-mnist", "cifar-10", "digits"]
+
+SHAPES: Mapping[str, tuple[int, int, int]] = {
+    "mnist": (1, 28, 28),
+    "fashion-mnist": (1, 28, 28),
+    "cifar-10": (3, 32, 32),
+    "digits": (1, 8, 8),
+}
+"""Channels, height and width of an image, which a row of pixels lists in this order."""
+
+VALIDATION: Mapping[str, int] = {"mnist": 10_000, "fashion-mnist": 10_000, "cifar-10": 5_000, "digits": 200}
+"""The last so many training images: every choice is made on these, none on the test images."""
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Images as rows of pixels, float32 in [0, 1], and their classes, int64 in 0..9.
+
+    Shapes: images (samples, pixels), of MNIST (60000, 784) and (10000, 784); labels (samples,).
+    """
+
+    name: str
+    train_images: np.ndarray
+    train_labels: np.ndarray
+    test_images: np.ndarray
+    test_labels: np.ndarray
+
+
+def load(name: Name, data_dir: Path | None = None) -> Dataset:
+    """Load a data set from ``data_dir`` if given, else from the first source that has it.
+
+    Raises :class:`DataError`: unknown name; a file missing, damaged or not the published one in ``data_dir``; or no
+    source could be reached, with the reason of each. The digits come with scikit-learn, wherever ``data_dir`` is.
+    """
+    if name == "digits":
+        return _digits()
+    if name not in PUBLICATIONS:
+        raise DataError(f"unknown data set {name!r}: expected one of {', '.join((*PUBLICATIONS, 'digits'))}")
+    publication = PUBLICATIONS[name]
+    files = find(publication) if data_dir is None else read(publication, Path(data_dir))
+    train_images, train_labels, test_images, test_labels = chain.from_iterable(
+        publication.parse(content, file) for file, content in files.items()
+    )
+    return Dataset(
+        name=name,
+        train_images=_pixels(train_images),
+        train_labels=train_labels.astype(np.int64),
+        test_images=_pixels(test_images),
+        test_labels=test_labels.astype(np.int64),
+    )
+
+
+def _digits() -> Dataset:
+    """scikit-learn's 1,797 digits of 8 x 8 pixels; every fifth is a test image, as there is no published split."""
+    if importlib.util.find_spec("sklearn") is None:
+        raise DataError("digits come with scikit-learn, which is not installed: pip install 'eqprop-analog[digits]'")
+    found = importlib.import_module("sklearn.datasets").load_digits()
+    images, labels = (found.data / 16).astype(np.float32), found.target.astype(np.int64)
+    test = np.arange(len(images)) % 5 == 4
+    return Dataset("digits", images[~test], labels[~test], images[test], labels[test])
+
+
+def _pixels(images: np.ndarray) -> np.ndarray:
+    return images.reshape(len(images), -1) / np.float32(255)

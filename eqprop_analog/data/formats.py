@@ -1,0 +1,80 @@
+"""The files of published data sets: IDX, and CIFAR-10's archive.
+
+LeCun, Cortes & Burges, "The MNIST database of handwritten digits" (1998), section "File formats"; Krizhevsky, "The CIFAR-10
+dataset" (2009), section "Binary version", which no pickle is needed to read.
+"""
+
+import io
+import math
+import struct
+import tarfile
+import zlib
+
+import numpy as np
+
+from eqprop_analog.errors import UserError
+
+TRAIN_IMAGES, TRAIN_LABELS = "train-images-idx3-ubyte", "train-labels-idx1-ubyte"
+TEST_IMAGES, TEST_LABELS = "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"
+UNSIGNED_BYTE = 0x08  # the only IDX element type in these data sets
+CIFAR_ARCHIVE = "cifar-10-binary.tar.gz"
+CIFAR_FOLDER = "cifar-10-batches-bin"
+CIFAR_TRAIN, CIFAR_TEST = [f"data_batch_{number}.bin" for number in range(1, 6)], ["test_batch.bin"]
+CIFAR_RECORD = 1 + 3 * 32 * 32  # bytes: the class, then the pixels
+
+
+class DataError(UserError):
+    """A data set that cannot be had, or a file that is not what it should be."""
+
+
+def parse_idx(content: bytes, where: str) -> np.ndarray:
+    """Read an IDX file of unsigned bytes; the array is a read-only uint8 view of ``content``.
+
+    Raises :class:`DataError` naming ``where``, what was expected and what came.
+    """
+    if len(content) < 4 or content[:3] != bytes((0, 0, UNSIGNED_BYTE)) or content[3] == 0:
+        raise DataError(f"{where}: not an IDX file of bytes: expected magic 00 00 08 0N, came {content[:4].hex(' ')!r}")
+    dimensions = content[3]
+    header = 4 + 4 * dimensions
+    if len(content) < header:
+        raise DataError(f"{where}: truncated IDX header: expected {header} bytes, came {len(content)}")
+    shape = struct.unpack_from(f">{dimensions}I", content, 4)
+    if len(content) != header + math.prod(shape):
+        expected = header + math.prod(shape)
+        raise DataError(f"{where}: IDX of shape {shape}: expected {expected} bytes, came {len(content)}")
+    try:
+        return np.frombuffer(content, np.uint8, offset=header).reshape(shape)
+    except ValueError as error:  # more dimensions than NumPy has, or a size of zero spelled with huge ones
+        raise DataError(f"{where}: IDX shape that NumPy cannot hold: {error}") from error
+
+
+def format_idx(array: np.ndarray) -> bytes:
+    """Write a uint8 array of any shape (at least one dimension) as IDX: the inverse of :func:`parse_idx`."""
+    return struct.pack(f">BBBB{array.ndim}I", 0, 0, UNSIGNED_BYTE, array.ndim, *array.shape) + array.tobytes()
+
+
+def parse_cifar(content: bytes, where: str) -> tuple[np.ndarray, ...]:
+    """Training images (samples, 3072), their labels, test images and theirs, uint8, from CIFAR-10's binary archive.
+
+    Raises :class:`DataError` naming ``where``, what was expected and what came.
+    """
+    arrays: list[np.ndarray] = []
+    try:
+        with tarfile.open(fileobj=io.BytesIO(content), mode="r:gz") as archive:
+            for names in (CIFAR_TRAIN, CIFAR_TEST):
+                records = np.concatenate([_cifar_records(archive, name, where) for name in names])
+                arrays += [records[:, 1:], records[:, 0]]
+    except (tarfile.TarError, KeyError, OSError, EOFError, zlib.error) as error:
+        raise DataError(f"{where}: not CIFAR-10's binary archive: {error}") from error
+    return tuple(arrays)
+
+
+def _cifar_records(archive: tarfile.TarFile, name: str, where: str) -> np.ndarray:
+    member = archive.extractfile(f"{CIFAR_FOLDER}/{name}")
+    content = member.read() if member else b""
+    if not content or len(content) % CIFAR_RECORD:
+        raise DataError(f"{where}: {name}: expected records of {CIFAR_RECORD} bytes, came {len(content)} bytes")
+    records = np.frombuffer(content, np.uint8).reshape(-1, CIFAR_RECORD)
+    if (records[:, 0] > 9).any():
+        raise DataError(f"{where}: {name}: expected classes 0 to 9, came {records[:, 0].max()}")
+    return records
