@@ -30,7 +30,8 @@ examples:
   the study in short, under ten minutes:        --study imperfections-quick --workers 2
   the study, two hours on two cores:            --study imperfections --workers 2
   five chips of one technology:                 --specification pcm-joshi2020 --chips 5 --workers 2
-  a specification or a study of your own:       --specification my-fab.toml, --study my-study.toml
+  a specification of your own:                  --specification my-fab.toml
+  a study of your own:                          --study my-study.toml
 
 In situ learns on the chip from a fresh network; ex situ trains the ideal circuit and writes the result into the chip;
 fine-tuned goes on for one epoch there. Every chip is a file in the output folder; what was interrupted goes on with those
