@@ -1,5 +1,6 @@
 """Where a network's power comes from and where it goes, from its node voltages: the flat circuit's, every resistor counted."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass, fields
 
 import numpy as np
@@ -11,6 +12,15 @@ from eqprop_analog.errors import UserError
 from eqprop_analog.models import Layers, ResistiveNetwork
 
 Array = np.ndarray
+
+SOURCES = {
+    "rows": "input rows",
+    "rails": "bias rails",
+    "biases": "bias currents",
+    "nudge": "nudge",
+    "amplifiers": "amplifiers' supply",
+}
+"""Parts of Power that deliver, and what they are called."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,12 +50,28 @@ class Power:
     @property
     def delivered(self) -> Float[Array, "*samples"]:
         """All that sources and amplifiers deliver."""
-        return self.rows + self.rails + self.biases + self.nudge + self.amplifiers
+        return np.sum([*self.sources.values()], axis=0)
 
     @property
     def dissipated(self) -> Float[Array, "*samples"]:
         """All that turns into heat; what is delivered beyond it charges capacitors, and is zero at an equilibrium."""
-        return self.crossbars.sum(axis=-1) + self.diodes + self.nudge_conductances
+        return np.sum([*self.sinks.values()], axis=0)
+
+    @property
+    def sources(self) -> dict[str, Float[Array, "*samples"]]:
+        """What each part delivers, by its name."""
+        return {name: getattr(self, field) for field, name in SOURCES.items()}
+
+    @property
+    def sinks(self) -> dict[str, Float[Array, "*samples"]]:
+        """What each part dissipates, by its name."""
+        crossbars = {f"crossbar {l}": watts for l, watts in enumerate(np.moveaxis(self.crossbars, -1, 0), 1)}
+        return crossbars | {"diodes": self.diodes, "nudge's conductances": self.nudge_conductances}
+
+    @property
+    def imbalance(self) -> Float[Array, "*samples"]:
+        """|delivered - dissipated| over the larger of the two; 0 where there is no power at all."""
+        return relative_difference(self.delivered, self.dissipated)
 
     def integral(self, time: Float[Array, " samples"]) -> "Power":
         """Every part over ``time`` (s) by the trapezoidal rule: joules."""
@@ -65,32 +91,50 @@ def power(
     """Power of every group of devices, watts, from the node voltages of layers 1..L (volts), at equilibrium or not.
 
     ``injection`` is the nudge as (g, c), siemens and amperes; None is the free phase. All sums are matrix products: no
-    (batch, rows, columns) array. Raises UserError for an ideal clamp away from 0 V, whose current no voltage tells.
+    (batch, rows, columns) array. A diode's current is its law's at its voltage; where its law leaves it open (an ideal clamp
+    at its rail, the rounding of v on a steep side), it is what Kirchhoff's current law asks of it. Raises UserError for
+    voltages beyond an ideal clamp.
     """
-    diode = network.single_diode
-    if diode.rail and network.depth > 1 and np.isinf(diode.slope(np.array(diode.rail))):
-        raise UserError("energy: an ideal clamp's current does not follow from its voltage; give it an on_resistance")
-    batch = len(voltages[-1])
-    rails, biases, amplifiers, diodes = np.zeros((4, batch))
-    driven, crossbars = [], []
-    drive = network.rows(inputs)
-    for layer, (matrix, bias, v) in enumerate(zip(network.conductances, network.biases, voltages, strict=True), 1):
-        given = (drive * (drive * matrix.sum(axis=1) - v @ matrix.T)).sum(axis=1)
-        taken = (v * (drive @ matrix - v * matrix.sum(axis=0))).sum(axis=1)
-        driven.append(given)
-        crossbars.append(given - taken)
+    gains, rails = network.drive_gains, np.zeros(len(voltages[-1]))
+    biases, amplifiers, diodes = np.zeros((3, len(rails)))
+    drives = [network.rows(inputs), *(gain * v for gain, v in zip(gains[1:], voltages[:-1], strict=True))]
+    joined = [*zip(drives, network.conductances, voltages, strict=True)]
+    leaving = [drive * matrix.sum(axis=1) - v @ matrix.T for drive, matrix, v in joined]
+    entering = [drive @ matrix - v * matrix.sum(axis=0) for drive, matrix, v in joined]
+    given = [(drive * current).sum(axis=1) for drive, current in zip(drives, leaving, strict=True)]
+    taken = [(v * current).sum(axis=1) for v, current in zip(voltages, entering, strict=True)]
+    for layer, (v, bias) in enumerate(zip(voltages, network.biases, strict=True), start=1):
         biases += v @ bias
         if layer > 1:
-            amplifiers += (1 - network.drive_gains[layer - 1] ** -2) * given
+            amplifiers += (1 - gains[layer - 1] ** -2) * given[layer - 1]
         if layer < network.depth:
-            for side in network.diode_sides(layer):
-                across = side * v
-                current = diode.current(across)
-                rails -= diode.rail * current.sum(axis=1)
-                diodes += ((across - diode.rail) * current).sum(axis=1)
-            drive = network.drive_gains[layer] * v
+            for across, current in _diodes(
+                network, layer, v, entering[layer - 1] + bias - leaving[layer] / gains[layer]
+            ):
+                rails -= network.diode.rail * current.sum(axis=1)
+                diodes += ((across - network.diode.rail) * current).sum(axis=1)
+    crossbars = np.stack(given, axis=-1) - np.stack(taken, axis=-1)
     nudge, nudge_conductances = _nudge(voltages[-1], injection)
-    return Power(driven[0], rails, biases, nudge, amplifiers, np.stack(crossbars, axis=-1), diodes, nudge_conductances)
+    return Power(given[0], rails, biases, nudge, amplifiers, crossbars, diodes, nudge_conductances)
+
+
+def relative_difference(one: Float[Array, "*samples"], other: Float[Array, "*samples"]) -> Float[Array, "*samples"]:
+    """|one - other| over the larger magnitude; 0 for two zeros."""
+    larger = np.maximum(np.abs(one), np.abs(other))
+    return np.abs(one - other) / np.where(larger > 0, larger, 1)
+
+
+def _diodes(
+    network: ResistiveNetwork, layer: int, v: Float[Array, "batch nodes"], inflow: Float[Array, "batch nodes"]
+) -> Iterator[tuple[Float[Array, "batch nodes"], Float[Array, "batch nodes"]]]:
+    """Voltage and current of one diode of each node, mirrored to the excitatory side; ``inflow`` (A): all the diodes' current."""
+    law, sides = network.single_diode, network.diode_sides(layer)
+    for side in sides:
+        across = side * v
+        if np.isinf(law.current(across)).any():
+            raise UserError("energy: a node is beyond its ideal clamp; where SPICE found it, take network.in_spice()")
+        carried = side * inflow + (law.current(-across) if len(sides) > 1 else 0)
+        yield across, carried - law.mismatch(across, carried)
 
 
 def _nudge(outputs: Float[Array, "batch outputs"], injection: Injection | None) -> tuple[Array, Array]:

@@ -20,7 +20,9 @@ def normal_of(key: Sequence[int]) -> Normal:
 
     def normal(name: str, size: int) -> Float[Array, " size"]:
         stream = tuple(name.encode())
-        return np.random.default_rng(np.random.SeedSequence(key[0], spawn_key=(*key[1:], *stream))).standard_normal(size)
+        return np.random.default_rng(np.random.SeedSequence(key[0], spawn_key=(*key[1:], *stream))).standard_normal(
+            size
+        )
 
     return normal
 

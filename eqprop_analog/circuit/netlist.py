@@ -57,6 +57,12 @@ def sweep_netlist(
     return _text(circuit, [*_nodeset(circuit, guess), *sweep, *saves], options)
 
 
+def metered_netlist(circuit: Circuit, vectors: Sequence[str], points: int) -> str:
+    """A circuit of one point, solved ``points`` times over by a ``.dc`` sweep that changes nothing, saving ``vectors``."""
+    saves = [f".save {vector}" for vector in vectors]
+    return _text(circuit, [f"V{POINT} {POINT} 0 0", f".dc V{POINT} 0 {points - 1} 1", *saves])
+
+
 def transient_netlist(
     circuit: Circuit, course: Sequence[tuple[float, float]], end: float, max_step: float, charge: float
 ) -> str:

@@ -8,10 +8,23 @@ from collections.abc import Sequence
 from importlib.metadata import version
 from typing import Any, NoReturn
 
-from eqprop_analog.cli import chips, console, demo, lattice, matching, netlist, simulate, study, train, transient, xor
+from eqprop_analog.cli import (
+    chips,
+    console,
+    demo,
+    energy,
+    lattice,
+    matching,
+    netlist,
+    simulate,
+    study,
+    train,
+    transient,
+    xor,
+)
 from eqprop_analog.errors import UserError
 
-COMMANDS = (netlist, simulate, transient, train, demo, xor, lattice, matching, study, chips)
+COMMANDS = (netlist, simulate, transient, energy, train, demo, xor, lattice, matching, study, chips)
 BAD_INPUT, INTERRUPTED = 2, 130
 
 

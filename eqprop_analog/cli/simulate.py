@@ -29,14 +29,7 @@ EXAMPLES_SHOWN = 5
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Options of this command."""
     options.add_network(parser)
-    parser.add_argument(
-        "--inputs", type=Path, metavar="X.npy", help="(samples, inputs); default: five examples from --seed"
-    )
-    parser.add_argument(
-        "--targets", type=Path, metavar="Y.npy", help="(samples, outputs), V; default: 1 V at one output each"
-    )
-    parser.add_argument("--dataset", choices=["mnist", "fashion-mnist"], help="take test images for inputs and targets")
-    parser.add_argument("--samples", type=int, default=20, metavar="N", help="how many of --dataset (default 20)")
+    add_samples(parser)
     options.add_beta(parser)
     parser.add_argument(
         "--form",
@@ -55,10 +48,22 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", type=Path, metavar="FILE", help="write every voltage and figure")
 
 
+def add_samples(parser: argparse.ArgumentParser) -> None:
+    """What is solved: inputs and targets, for ``samples``."""
+    parser.add_argument(
+        "--inputs", type=Path, metavar="X.npy", help="(samples, inputs); default: five examples from --seed"
+    )
+    parser.add_argument(
+        "--targets", type=Path, metavar="Y.npy", help="(samples, outputs), V; default: 1 V at one output each"
+    )
+    parser.add_argument("--dataset", choices=["mnist", "fashion-mnist"], help="take test images for inputs and targets")
+    parser.add_argument("--samples", type=int, default=20, metavar="N", help="how many of --dataset (default 20)")
+
+
 def run(arguments: argparse.Namespace) -> None:
     """Solve with both, print outputs and agreement."""
     network = options.network(arguments)
-    inputs, targets = _samples(arguments, network)
+    inputs, targets = samples(arguments, network)
     beta = options.beta(arguments, network)
     result = compare(network, inputs, targets, beta, arguments.form, arguments.workers, time_limit=arguments.time_limit)
     free = result.phases[0]
@@ -85,7 +90,7 @@ def _unit(network: ResistiveNetwork | HopfieldNetwork) -> str:
     return "V" if isinstance(network, HopfieldNetwork) else "A"
 
 
-def _samples(
+def samples(
     arguments: argparse.Namespace, network: ResistiveNetwork | HopfieldNetwork
 ) -> tuple[np.ndarray, np.ndarray]:
     """Inputs (samples, inputs) and targets (samples, outputs; volts): from files, test images, or examples."""

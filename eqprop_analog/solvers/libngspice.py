@@ -50,6 +50,12 @@ def sweep(
         return library().sweep(netlist, circuit.probes, circuit.points)
 
 
+def measure(netlist: str, vectors: Sequence[str], points: int) -> Float[Array, " vectors"]:
+    """``vectors`` at the last of the ``points`` of the netlist's ``.dc`` sweep. Raises SimulationError as ``sweep`` does."""
+    with _ONE_AT_A_TIME:
+        return library().sweep(netlist, vectors, points)[-1]
+
+
 def transient(
     netlist: str, nets: Sequence[str], end: float
 ) -> tuple[Float[Array, " samples"], Float[Array, "samples nets"]]:

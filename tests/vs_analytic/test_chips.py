@@ -108,7 +108,9 @@ def test_impedance_scaling_keeps_every_voltage_and_scales_every_update(diode, k)
     rule = scaled_rule(RULE, k)
     for beta, scaled in ((None, None), (RULE.beta, rule.beta)):
         nudges = [None if b is None else Nudge(TARGETS, b) for b in (beta, scaled)]
-        ours, theirs = (SurrogateSolver().solve(n, INPUTS, nudge) for n, nudge in zip((net, other), nudges, strict=True))
+        ours, theirs = (
+            SurrogateSolver().solve(n, INPUTS, nudge) for n, nudge in zip((net, other), nudges, strict=True)
+        )
         for v, w in zip(ours.voltages, theirs.voltages, strict=True):
             np.testing.assert_allclose(v, w, atol=1e-12)
     PhaseLearner(net, SurrogateSolver(), RULE).learn(INPUTS, TARGETS)
@@ -130,7 +132,9 @@ def test_a_chip_takes_only_networks_of_its_devices_window():
 
 def test_a_fresh_network_begins_between_levels_at_random_and_right_on_average():
     levels = specification(**{"conductance.window": {**WINDOW, "levels": 5}})
-    fresh = replace(network(), conductances=(np.full((8, 500), 3e-5), np.full((500, 3), 3e-5)), biases=(np.zeros(500), np.zeros(3)))
+    fresh = replace(
+        network(), conductances=(np.full((8, 500), 3e-5), np.full((500, 3), 3e-5)), biases=(np.zeros(500), np.zeros(3))
+    )
     chip = Chip.drawn(levels, fresh, 0)
     chip.begin(fresh)
     first = chip.network.conductances[0]

@@ -1,15 +1,18 @@
 """Power: every part device by device, and what is delivered is dissipated or charges the nodes."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
-from scipy.linalg import eigvals
+from scipy.linalg import eigh, eigvals
 
 from eqprop_analog import Clamp, Nudge, ResistiveNetwork, SurrogateSolver, UserError
 from eqprop_analog.circuit.elements import Injection
-from eqprop_analog.devices import Antiparallel, NgspiceDiode, Shockley
+from eqprop_analog.devices import Antiparallel, NgspiceDiode, PiecewiseLinear, Shockley
 from eqprop_analog.energy import power
 from eqprop_analog.models import NodalEquations
 from eqprop_analog.solvers.newton import newton_step
+from eqprop_analog.solvers.time_constants import slowest_time_constants
 from eqprop_analog.solvers.transient import time_constant
 
 SHAPES = pytest.mark.parametrize(
@@ -17,8 +20,17 @@ SHAPES = pytest.mark.parametrize(
 )
 DIODES = pytest.mark.parametrize(
     "diode",
-    [NgspiceDiode(), Clamp(), Clamp(rail=0.1, on_resistance=1e4), Antiparallel(Shockley(rail=-0.1))],
-    ids=["ngspice", "ideal", "clamp", "pair"],
+    [
+        NgspiceDiode(),
+        Clamp(),
+        Clamp(rail=0.1),
+        Clamp(rail=0.1, on_resistance=1e4),
+        Clamp(rail=0.1, on_resistance=1e-6),
+        PiecewiseLinear(),
+        Antiparallel(Shockley(rail=-0.1)),
+        Antiparallel(Clamp(rail=-0.1)),
+    ],
+    ids=["ngspice", "ideal", "ideal-rail", "clamp", "stand-in", "piecewise", "pair", "ideal-pair"],
 )
 NUDGES = pytest.mark.parametrize("kind", ["free", "plus", "minus", "current"])
 
@@ -100,6 +112,7 @@ def test_at_equilibrium_all_that_is_delivered_is_dissipated(random_network, laye
     equilibrium = SurrogateSolver().solve(network, inputs, nudge, free) if nudge else free
     result = power(network, inputs, equilibrium.require().voltages, equations.injection)
     np.testing.assert_allclose(result.delivered, result.dissipated, rtol=1e-9)
+    assert result.imbalance.max() <= 1e-9
     assert (result.crossbars >= 0).all()
     assert (result.diodes >= 0).all()
 
@@ -124,10 +137,37 @@ def test_free_phase_needs_no_injection(random_network):
     assert not without.nudge.any()
 
 
-def test_current_of_an_ideal_clamp_away_from_zero_is_not_guessed(random_network):
+@pytest.mark.parametrize("pair", [False, True], ids=["single", "pair"])
+def test_an_ideal_clamp_takes_the_power_of_a_steep_one(random_network, pair):
+    """At a rail that is not 0 V it exchanges power, by a current that only Kirchhoff's current law tells."""
+    powers = []
+    for ohms in (0.0, 1.0):
+        law = Clamp(rail=-0.2 if pair else 0.2, on_resistance=ohms)
+        diode = Antiparallel(law) if pair else law
+        network, inputs, _, _ = example(random_network, (3, 4, 2), (5.0,), diode, "free")
+        powers.append(power(network, inputs, SurrogateSolver().solve(network, inputs).voltages))
+    ideal, steep = powers
+    assert np.abs(ideal.rails).max() > 1e-8
+    np.testing.assert_allclose(ideal.rails, steep.rails, rtol=1e-4)
+    np.testing.assert_allclose(ideal.diodes, 0, atol=1e-18)
+
+
+def test_voltages_beyond_an_ideal_clamp_are_refused(random_network):
     network = random_network(0, (3, 4, 2), diode=Clamp(rail=0.2))
-    with pytest.raises(UserError, match="on_resistance"):
+    with pytest.raises(UserError, match="beyond its ideal clamp"):
         power(network, np.zeros((1, 3)), voltages_anywhere(network, 1))
+
+
+def test_parts_by_name_are_all_that_is_delivered_and_dissipated(random_network):
+    network, inputs, equations, _ = example(random_network, (3, 4, 5, 2), (3.0, 0.5), NgspiceDiode(), "plus")
+    result = power(network, inputs, voltages_anywhere(network, len(inputs)), equations.injection)
+    delivered = result.rows + result.rails + result.biases + result.nudge + result.amplifiers
+    np.testing.assert_allclose(result.delivered, delivered)
+    np.testing.assert_allclose(
+        result.dissipated, result.crossbars.sum(axis=-1) + result.diodes + result.nudge_conductances
+    )
+    assert list(result.sinks)[:3] == ["crossbar 1", "crossbar 2", "crossbar 3"]
+    np.testing.assert_array_equal(result.sinks["crossbar 2"], result.crossbars[:, 1])
 
 
 def conductance_matrix(equations: NodalEquations, voltages: tuple[np.ndarray, ...]) -> np.ndarray:
@@ -156,3 +196,44 @@ def test_time_constant_bounds_every_mode_whatever_the_diodes_do(random_network, 
         assert slowest <= bound * (1 + 1e-6)
         if tight:
             assert bound < 1.05 * slowest
+
+
+def nodal_matrices(equations: NodalEquations, voltages: list[np.ndarray], farads: np.ndarray) -> tuple:
+    """γJ (S, symmetric) and γC (F) of one sample, written down entry by entry."""
+    network = equations.network
+    ends = np.cumsum([0, *network.layers[1:]])
+    part = [slice(*pair) for pair in pairwise(ends)]
+    stiffness = np.zeros((ends[-1], ends[-1]))
+    for l, (slopes, gamma) in enumerate(
+        zip(equations.slopes(tuple(v[None] for v in voltages)), network.gammas, strict=True)
+    ):
+        stiffness[part[l], part[l]] = np.diag(gamma * slopes[0])
+        if l:
+            between = -network.gammas[l - 1] / network.drive_gains[l] * network.conductances[l]
+            stiffness[part[l - 1], part[l]], stiffness[part[l], part[l - 1]] = between, between.T
+    return stiffness, np.diag(np.repeat(farads * network.gammas, network.layers[1:]))
+
+
+@SHAPES
+@DIODES
+@pytest.mark.parametrize("kind", ["free", "plus", "minus"])
+def test_slowest_time_constants_are_generalised_eigenvalues(random_network, layers, gains, kind, diode):
+    network, inputs, equations, nudge = example(random_network, layers, gains, diode, kind, batch=3)
+    free = SurrogateSolver().solve(network, inputs)
+    voltages = (SurrogateSolver().solve(network, inputs, nudge, free) if nudge else free).voltages
+    farads = np.linspace(1e-12, 3e-12, network.depth)
+    bound = time_constant(equations, farads.tolist())
+    for k, found in enumerate(slowest_time_constants(equations, voltages, farads.tolist())):
+        stiffness, storage = nodal_matrices(equations.select(np.array([k])), [v[k] for v in voltages], farads)
+        moves = np.isfinite(np.diag(stiffness))
+        moving = np.ix_(moves, moves)
+        slowest = eigh(storage[moving], stiffness[moving], eigvals_only=True)[-1]
+        assert found == pytest.approx(slowest, rel=1e-8)
+        assert found <= bound * (1 + 1e-9)
+
+
+def test_time_constant_of_one_node_is_its_capacitance_over_its_conductance(random_network):
+    network = random_network(0, (2, 1))
+    equations = NodalEquations.of(network, np.ones((1, 2)))
+    (found,) = slowest_time_constants(equations, equations.zeros(), [3e-12])
+    assert found == pytest.approx(3e-12 / network.conductances[0].sum(), rel=1e-12)

@@ -1,0 +1,238 @@
+"""``eqprop-analog energy``: power of every part at each equilibrium, settling times, and the energy of both."""
+
+import argparse
+import csv
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from eqprop_analog import energy_plot
+from eqprop_analog.cli import console, options, simulate
+from eqprop_analog.energy import Power
+from eqprop_analog.energy_report import NOT_COUNTED, PHASES, EnergyReport, PhaseCost, energy_report
+from eqprop_analog.errors import UserError
+from eqprop_analog.files import require_writable, write_text
+from eqprop_analog.models import ResistiveNetwork
+from eqprop_analog.run import versions
+from eqprop_analog.solvers.sweeps import TIME_LIMIT
+
+SUMMARY = "Report where power goes at each equilibrium, how long a circuit takes to settle, and the energy of both."
+EXAMPLES = """\
+examples:
+  a fresh 16-12-4 network, measured in ngspice, too: --layers 16 12 4 --amplifier-gain 3
+  a trained one on ten test images:                  --network runs/demo/network.npz --dataset mnist --samples 10
+  its every resistor in ngspice (minutes):           --network runs/demo/network.npz --dataset mnist --samples 1 --ngspice
+  0.2 pF at hidden nodes, 5 pF at outputs:           --network net.npz --capacitance 2e-13 5e-12
+
+Powers are the flat circuit's, every resistor counted. A phase lasts its slowest time constant times ln(1/fraction); its energy is
+the power at its equilibrium times that. An inference is the free phase, a training sample the free phase and both nudged ones.
+(`eqprop-analog transient` integrates one sample's power along the way.)"""
+
+BOUND = 1e-9
+"""Relative: of delivered and dissipated power, and of every part in ngspice from the surrogate's."""
+LARGEST = 100_000
+"""Resistors times operating points that ngspice measures without being asked: some ten seconds."""
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Options of this command."""
+    options.add_network(parser)
+    simulate.add_samples(parser)
+    parser.add_argument(
+        "--beta",
+        type=float,
+        metavar="SIEMENS",
+        help="nudge by plus and minus this (default: a tenth of the safe bound)",
+    )
+    parser.add_argument(
+        "--capacitance",
+        type=float,
+        nargs="+",
+        default=[1e-12],
+        metavar="FARADS",
+        help="to ground at every node, or one a layer (default 1e-12)",
+    )
+    parser.add_argument(
+        "--fraction",
+        type=float,
+        default=1e-3,
+        help="what is left of a phase's change when it counts as settled (default 0.001)",
+    )
+    parser.add_argument(
+        "--ngspice",
+        action=argparse.BooleanOptionalAction,
+        help="measure every device's power in ngspice, too "
+        f"(default: where resistors x samples x 3 phases are at most {LARGEST:,})",
+    )
+    parser.add_argument(
+        "--time-limit",
+        type=float,
+        default=TIME_LIMIT,
+        metavar="SECONDS",
+        help=f"what ngspice may take for one operating point (default {TIME_LIMIT:g})",
+    )
+    parser.add_argument("--output", type=Path, default=Path("runs/energy"), metavar="DIR", help="default runs/energy")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write every figure here, too")
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Compute, measure, print, write figures, table and plot."""
+    network = options.network(arguments)
+    if not isinstance(network, ResistiveNetwork):
+        raise UserError("the energy report is about resistive networks; this is a Hopfield network")
+    folder = arguments.output
+    for path in (folder / "energy.json", arguments.json):
+        if path is not None:
+            require_writable(path)
+    inputs, targets = simulate.samples(arguments, network)
+    beta = options.beta(arguments, network)
+    resistors = sum(int(np.count_nonzero(matrix)) for matrix in network.conductances)
+    points = len(PHASES) * len(inputs)
+    measure = resistors * points <= LARGEST if arguments.ngspice is None else arguments.ngspice
+    report = energy_report(
+        network,
+        inputs,
+        targets,
+        beta,
+        arguments.capacitance,
+        arguments.fraction,
+        ngspice=measure,
+        time_limit=arguments.time_limit,
+    )
+    _show_powers(report, "-".join(map(str, network.layers)))
+    if measure:
+        _show_measured(report, resistors)
+    _show_energies(report)
+    if not measure:
+        advice = (
+            "" if arguments.ngspice is False else "; --ngspice does it all the same, --samples N takes fewer images"
+        )
+        console.say(f"not measured in ngspice: {resistors:,} resistors x {points} operating points{advice}")
+    console.say(f"not counted: {NOT_COUNTED}")
+    figures = _figures(report, network, resistors)
+    write_text(folder / "energy.json", json.dumps(figures, indent=2) + "\n")
+    write_text(folder / "power.csv", _table(report))
+    energy_plot.power_by_part(report, folder / "power.png")
+    options.write_json(arguments.json, figures)
+    console.say(f"in {folder}: energy.json, power.csv, power.png")
+
+
+def _show_powers(report: EnergyReport, layers: str) -> None:
+    powers = [phase.power for phase in report.phases]
+    console.table(
+        f"{layers}, β = {report.beta:.3g} S: power at the equilibrium, mean of {len(report.stored)} samples, by the surrogate",
+        ["W", "free", "+β", "-β"],
+        _rows("from", [power.sources for power in powers]),
+        [["delivered", *(f"{power.delivered.mean():.4g}" for power in powers)]],
+        _rows("in", [power.sinks for power in powers]),
+        [["dissipated", *(f"{power.dissipated.mean():.4g}" for power in powers)]],
+        [["largest |delivered - dissipated|, relative", *(f"{power.imbalance.max():.1e}" for power in powers)]],
+    )
+
+
+def _rows(side: str, phases: list[dict[str, np.ndarray]]) -> list[list[str]]:
+    return [[f"{side} {part}", *(f"{phase[part].mean():.4g}" for phase in phases)] for part in phases[0]]
+
+
+def _show_measured(report: EnergyReport, resistors: int) -> None:
+    found = [phase.measured for phase in report.phases if phase.measured]
+    differences = [each.differences for each in found]
+    worst = max(report.imbalance, report.difference or 0.0)
+    console.table(
+        f"ngspice, v·i of every device, {resistors:,} resistors: largest relative difference from the surrogate's power",
+        ["", "free", "+β", "-β"],
+        [[part, *(f"{each[part].max():.1e}" for each in differences)] for part in differences[0]],
+        [["largest |delivered - dissipated|, relative", *(f"{each.power.imbalance.max():.1e}" for each in found)]],
+        [[f"asked: at most {BOUND:g}", "", "", "met" if worst <= BOUND else "NOT MET"]],
+    )
+
+
+def _show_energies(report: EnergyReport) -> None:
+    phases, percent = report.phases, f"{100 * report.fraction:g} %"
+    farads = ", ".join(f"{c:g}" for c in dict.fromkeys(report.capacitance))
+    console.table(
+        f"{farads} F at every node: time to settle within {percent} of the change, and energy, mean of the samples",
+        ["", "free", "+β", "-β"],
+        [
+            ["slowest time constant (s)", *(f"{phase.time_constant.mean():.4g}" for phase in phases)],
+            ["settling time (s)", *(f"{phase.settling_time.mean():.4g}" for phase in phases)],
+            ["bound, whatever the diodes do (s)", *(f"{phase.longest:.4g}" for phase in phases)],
+            ["energy (J)", *(f"{phase.energy.mean():.4g}" for phase in phases)],
+        ],
+        [
+            ["an inference, the free phase (J)", f"{report.inference.mean():.4g}", "", ""],
+            ["a training sample, all three phases (J)", f"{report.training.mean():.4g}", "", ""],
+            ["stored in the capacitances, not counted (J)", f"{report.stored.mean():.4g}", "", ""],
+        ],
+    )
+
+
+def _figures(report: EnergyReport, network: ResistiveNetwork, resistors: int) -> dict[str, Any]:
+    return {
+        "units": {"power": "W", "time": "s", "energy": "J", "capacitance": "F", "beta": "S"},
+        "layers": network.layers,
+        "resistors": resistors,
+        "samples": len(report.stored),
+        "beta": report.beta,
+        "capacitance": report.capacitance,
+        "settled_fraction": report.fraction,
+        "phases": {name: _phase(phase) for name, phase in zip(PHASES, report.phases, strict=True)},
+        "energy_per_inference": _summary(report.inference),
+        "energy_per_training_sample": _summary(report.training),
+        "stored_in_capacitances": _summary(report.stored),
+        "largest_imbalance": report.imbalance,
+        "largest_difference_from_ngspice": report.difference,
+        "bound": BOUND,
+        "met": max(report.imbalance, report.difference or 0.0) <= BOUND,
+        "not_counted": NOT_COUNTED,
+        "versions": versions(),
+    }
+
+
+def _phase(phase: PhaseCost) -> dict[str, Any]:
+    figures = {
+        "status": phase.equilibrium.status[0].name,
+        "surrogate": _power(phase.power),
+        "time_constant": _summary(phase.time_constant),
+        "settling_time": _summary(phase.settling_time),
+        "settling_time_bound": phase.longest,
+        "energy": _summary(phase.energy),
+    }
+    if phase.measured:
+        figures["ngspice"] = _power(phase.measured.power)
+        figures["relative_difference"] = {part: float(d.max()) for part, d in phase.measured.differences.items()}
+    return figures
+
+
+def _power(power: Power) -> dict[str, Any]:
+    """Means over the samples, and the worst balance."""
+    return {
+        "sources": {part: float(watts.mean()) for part, watts in power.sources.items()},
+        "sinks": {part: float(watts.mean()) for part, watts in power.sinks.items()},
+        "delivered": float(power.delivered.mean()),
+        "dissipated": float(power.dissipated.mean()),
+        "largest_imbalance": float(power.imbalance.max()),
+    }
+
+
+def _summary(values: np.ndarray) -> dict[str, float]:
+    return {"mean": float(values.mean()), "smallest": float(values.min()), "largest": float(values.max())}
+
+
+def _table(report: EnergyReport) -> str:
+    """A row a sample, phase and part: what it delivers or dissipates, by the surrogate and, where it was asked, ngspice."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["sample", "phase", "side", "part", "surrogate (W)", "ngspice (W)"])
+    for name, phase in zip(PHASES, report.phases, strict=True):
+        theirs = phase.measured.power if phase.measured else None
+        for side in ("sources", "sinks"):
+            found = getattr(theirs, side) if theirs else {}
+            for part, watts in getattr(phase.power, side).items():
+                beside = found[part].tolist() if found else [""] * len(watts)
+                for sample, pair in enumerate(zip(watts.tolist(), beside, strict=True)):
+                    writer.writerow([sample, name, side, part, *pair])
+    return text.getvalue()
