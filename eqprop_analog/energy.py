@@ -58,6 +58,11 @@ class Power:
         return np.sum([*self.sinks.values()], axis=0)
 
     @property
+    def heat(self) -> Float[Array, "*samples"]:
+        """What the supplies pay for: ``dissipated`` without the credit for a negative nudge conductance, a supply itself."""
+        return self.dissipated - np.minimum(self.nudge_conductances, 0)
+
+    @property
     def sources(self) -> dict[str, Float[Array, "*samples"]]:
         """What each part delivers, by its name."""
         return {name: getattr(self, field) for field, name in SOURCES.items()}

@@ -50,13 +50,14 @@ def power_by_part(report: EnergyReport, path: Path) -> None:
 def _stack(axes: Axes, phases: list[dict[str, np.ndarray]], title: str) -> None:
     """One part on top of the other, what is negative below zero; parts without power are left out."""
     watts = {part: np.array([float(np.mean(phase[part])) for phase in phases]) for part in phases[0]}
+    total = np.sum([*watts.values()], axis=0)
     ends = np.zeros((2, len(phases)))  # of what is positive so far, of what is negative
     for number, (part, values) in enumerate(watts.items()):
         if not values.any():
             continue
         shade, hatch = FILLS[number % len(FILLS)]
         base = np.where(values < 0, ends[1], ends[0])
-        shares = " / ".join(f"{share:.2g}" for share in 100 * values / sum(watts.values()))
+        shares = " / ".join(f"{share:.3g}" for share in 100 * values / np.where(total != 0, total, 1))
         label = f"{part}: {shares} %"
         axes.bar(NAMES, values, 0.6, base, color=shade, hatch=hatch, edgecolor="black", linewidth=0.6, label=label)
         ends += [np.maximum(values, 0), np.minimum(values, 0)]

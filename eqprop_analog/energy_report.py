@@ -61,8 +61,8 @@ class PhaseCost:
 
     @property
     def energy(self) -> Float[Array, " batch"]:
-        """Delivered power times settling time, joules."""
-        return self.power.delivered * self.settling_time
+        """All that turns into heat times settling time, joules; that is what is delivered, and what a -β delivers besides."""
+        return self.power.heat * self.settling_time
 
 
 @dataclass(frozen=True, eq=False)

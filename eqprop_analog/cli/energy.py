@@ -28,7 +28,8 @@ examples:
   0.2 pF at hidden nodes, 5 pF at outputs:           --network net.npz --capacitance 2e-13 5e-12
 
 Powers are the flat circuit's, every resistor counted. A phase lasts its slowest time constant times ln(1/fraction); its energy is
-the power at its equilibrium times that. An inference is the free phase, a training sample the free phase and both nudged ones.
+the heat at its equilibrium times that: all that is dissipated, where -β, a negative conductance, counts as a supply. An inference
+is the free phase, a training sample the free phase and both nudged ones.
 (`eqprop-analog transient` integrates one sample's power along the way.)"""
 
 BOUND = 1e-9
@@ -129,6 +130,7 @@ def _show_powers(report: EnergyReport, layers: str) -> None:
         [["delivered", *(f"{power.delivered.mean():.4g}" for power in powers)]],
         _rows("in", [power.sinks for power in powers]),
         [["dissipated", *(f"{power.dissipated.mean():.4g}" for power in powers)]],
+        [["heat, a negative conductance taken for a supply", *(f"{power.heat.mean():.4g}" for power in powers)]],
         [["largest |delivered - dissipated|, relative", *(f"{power.imbalance.max():.1e}" for power in powers)]],
     )
 
@@ -214,6 +216,7 @@ def _power(power: Power) -> dict[str, Any]:
         "sinks": {part: float(watts.mean()) for part, watts in power.sinks.items()},
         "delivered": float(power.delivered.mean()),
         "dissipated": float(power.dissipated.mean()),
+        "heat": float(power.heat.mean()),
         "largest_imbalance": float(power.imbalance.max()),
     }
 
