@@ -9,13 +9,13 @@ from typing import Any
 
 import numpy as np
 
-from eqprop_analog import energy_plot
 from eqprop_analog.cli import console, options, simulate
 from eqprop_analog.energy import Power
 from eqprop_analog.energy_report import NOT_COUNTED, PHASES, EnergyReport, PhaseCost, energy_report
 from eqprop_analog.errors import UserError
 from eqprop_analog.files import require_writable, write_text
 from eqprop_analog.models import ResistiveNetwork
+from eqprop_analog.plotting import energy as drawing
 from eqprop_analog.run import versions
 from eqprop_analog.solvers.sweeps import TIME_LIMIT
 
@@ -116,7 +116,7 @@ def run(arguments: argparse.Namespace) -> None:
     figures = _figures(report, network, resistors)
     write_text(folder / "energy.json", json.dumps(figures, indent=2) + "\n")
     write_text(folder / "power.csv", _table(report))
-    energy_plot.power_by_part(report, folder / "power.png")
+    drawing.power_by_part(report, folder / "power.png")
     options.write_json(arguments.json, figures)
     console.say(f"in {folder}: energy.json, power.csv, power.png")
 
