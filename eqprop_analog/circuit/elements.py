@@ -7,7 +7,7 @@ source that changes with time in a ``.tran``. What changes only from sample to s
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol, Self
 
 import numpy as np
@@ -213,6 +213,36 @@ class Conductances(Element):
 
 
 @dataclass(frozen=True, eq=False)
+class Resistors(Element):
+    """I_k = (V(one_k) - V(other_k))/R_k: single resistors, each with a name of its own."""
+
+    names: tuple[str, ...]
+    ends: tuple[Pair, ...]
+    resistance: Float[Array, " resistors"]
+    """R, ohms."""
+
+    def devices(self) -> Iterator[tuple[str, tuple[str, ...]]]:
+        """Every resistor."""
+        return zip(self.names, self.ends, strict=True)
+
+    def dc_paths(self) -> Iterable[Pair]:
+        """Through every resistor."""
+        return self.ends
+
+    def lines(self) -> Iterable[str]:
+        """R elements, ohms."""
+        ohms = self.resistance.tolist()
+        return (
+            f"{name} {one} {other} {r!r}" for name, (one, other), r in zip(self.names, self.ends, ohms, strict=True)
+        )
+
+    def check(self) -> None:
+        """Finite and positive."""
+        good = np.isfinite(self.resistance) & (self.resistance > 0)
+        _require(good, tuple(other for _, other in self.ends), "a resistance at it is not positive")
+
+
+@dataclass(frozen=True, eq=False)
 class Capacitors(Element):
     """I_k = C dV(net_k)/dt: a capacitance from every net to ground."""
 
@@ -244,7 +274,10 @@ class Diodes(Element):
     """(anode, cathode) of each."""
     model: str
     """Subcircuit, defined in ``circuits/<model>.lib``."""
-    parameters: dict[str, float]
+    parameters: Mapping[str, float | Float[Array, " nodes"]]
+    """One value for all, or one for each."""
+    layer: int = 0
+    """Of hidden nodes, where there are layers."""
 
     def devices(self) -> Iterator[tuple[str, tuple[str, ...]]]:
         """(anode, cathode) of each."""
@@ -252,8 +285,7 @@ class Diodes(Element):
 
     def lines(self) -> Iterable[str]:
         """X elements."""
-        tail = subcircuit(self.model, self.parameters)
-        return (f"{name} {anode} {cathode} {tail}" for name, (anode, cathode) in self.devices())
+        return _instances(self.devices(), self.model, self.parameters)
 
     def check(self) -> None:
         """Parameters are the law's own business."""
@@ -267,6 +299,10 @@ class Amplifiers(Element):
     nodes: tuple[str, ...]
     drives: tuple[str, ...]
     gain: float
+    model: str = "amplifier"
+    """Subcircuit, defined in ``circuits/<model>.lib``."""
+    parameters: Mapping[str, float | Float[Array, " nodes"]] = field(default_factory=dict)
+    """Further ones, one value for all, or one for each node."""
 
     def devices(self) -> Iterator[tuple[str, tuple[str, ...]]]:
         """(node, drive) of each."""
@@ -283,7 +319,7 @@ class Amplifiers(Element):
 
     def lines(self) -> Iterable[str]:
         """X elements."""
-        return (f"{name} {node} {drive} amplifier gain={float(self.gain)!r}" for name, (node, drive) in self.devices())
+        return _instances(self.devices(), self.model, {"gain": self.gain, **self.parameters})
 
     def check(self) -> None:
         """A gain that can be divided by."""
@@ -296,7 +332,7 @@ class Amplifiers(Element):
 
 @dataclass(frozen=True, eq=False)
 class NudgeSources(Element):
-    """I_k = c_k - g·V(plus_k, minus_k) into plus: statically a conductance g to a source at c_k/g, or the current c_k alone.
+    """I_k = c_k - f_k g·V(plus_k, minus_k) into plus: statically f_k g to a source at c_k/(f_k g), or the current c_k alone.
 
     The free phase must stand without them.
     """
@@ -307,6 +343,8 @@ class NudgeSources(Element):
     """g, siemens."""
     current: Float[Array, "points outputs"]
     """c, amperes."""
+    factor: Float[Array, " outputs"] | None = None
+    """On g, of each output; None is 1."""
 
     @classmethod
     def of(cls, outputs: tuple[Pair, ...], batch: int, injections: Sequence[Injection | None]) -> Self:
@@ -328,19 +366,34 @@ class NudgeSources(Element):
         if not static:
             yield f"Bbeta beta 0 V={series(self.conductance)}"
         for k, (plus, minus) in enumerate(self.outputs):
+            factor = 1.0 if self.factor is None else float(self.factor[k])
             if not static:
                 read = plus if minus == GROUND else f"{plus},{minus}"
-                yield f"Bnudge_{k} {minus} {plus} I={series(self.current[:, k])}-V(beta)*V({read})"
+                pull = f"V(beta)*V({read})" if factor == 1 else f"{factor!r}*V(beta)*V({read})"
+                yield f"Bnudge_{k} {minus} {plus} I={series(self.current[:, k])}-{pull}"
             elif g == 0:
                 yield f"Inudge_{k} {minus} {plus} {float(self.current[0, k])!r}"
             else:
-                yield f"Vy_{k} y_{k} {minus} {float(self.current[0, k]) / g!r}"
-                yield f"Rnudge_{k} y_{k} {plus} {1 / g!r}"
+                yield f"Vy_{k} y_{k} {minus} {float(self.current[0, k]) / (factor * g)!r}"
+                yield f"Rnudge_{k} y_{k} {plus} {1 / (factor * g)!r}"
 
     def check(self) -> None:
         """Finite nudges."""
         good = np.isfinite(self.current).all(axis=0) & np.isfinite(self.conductance).all()
         _require(good, tuple(plus for plus, _ in self.outputs), "nudge is not finite")
+
+
+def _instances(
+    devices: Iterator[tuple[str, tuple[str, ...]]],
+    model: str,
+    parameters: Mapping[str, float | Float[Array, " devices"]],
+) -> Iterator[str]:
+    """X lines, each device with its own parameters."""
+    bank = list(devices)
+    columns = [np.broadcast_to(np.asarray(values, float), (len(bank),)).tolist() for values in parameters.values()]
+    for (name, nets), *values in zip(bank, *columns, strict=True):
+        own = (f"{key}={value!r}" for key, value in zip(parameters, values, strict=True))
+        yield " ".join([name, *nets, model, *own])
 
 
 def _require(good: Array, nets: tuple[str, ...], what: str) -> None:

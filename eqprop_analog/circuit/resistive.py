@@ -52,6 +52,22 @@ def compile_network(
     sources by one current and one conductance a node, which leaves every node voltage as it is. Raises UserError.
     ``validate=False`` checks values but not the graph, for loops over one topology.
     """
+    circuit = layered_circuit(network, inputs, injections, form)
+    if validate:
+        circuit.validate()
+    else:
+        circuit.check()
+    network.require_definite(min((float(np.min(each[0])) for each in injections if each), default=0.0))
+    return circuit
+
+
+def layered_circuit(
+    network: ResistiveNetwork,
+    inputs: Float[Array, "batch inputs"],
+    injections: Sequence[Injection | None],
+    form: Form,
+) -> Circuit:
+    """What ``compile_network`` gives, not yet validated."""
     if form not in ("flat", "norton"):
         raise UserError(f'form: expected "flat" or "norton", got "{form}"')
     network = network.in_spice().astype(np.float64)
@@ -71,7 +87,7 @@ def compile_network(
     if nudges.conductance.any() or nudges.current.any():
         sections.append(Section("nudge: pulls every output towards its target", (nudges,)))
     amplified = any(gain != 1 for gain in network.amplifier_gain)
-    circuit = Circuit(
+    return Circuit(
         title=f"eqprop-analog: resistive network {'-'.join(map(str, network.layers))}, {form} form",
         notes=_notes(network, nudges, form),
         sections=tuple(sections),
@@ -82,12 +98,6 @@ def compile_network(
         points=len(rows) * phases,
         phases=phases,
     )
-    if validate:
-        circuit.validate()
-    else:
-        circuit.check()
-    network.require_definite(float(nudges.conductance.min()))
-    return circuit
 
 
 def with_capacitances(circuit: Circuit, network: ResistiveNetwork, farads: Sequence[float]) -> Circuit:
@@ -144,7 +154,7 @@ def _layer(network: ResistiveNetwork, layer: int) -> Iterator[Element]:
     members = ("p", "n") if _paired(network) else ("",)
     for member, side in zip(members, network.diode_sides(layer), strict=True):
         pairs = [("rail_p", net) if sign > 0 else (net, "rail_n") for net, sign in zip(nets, side, strict=True)]
-        yield Diodes(f"{member}{layer}_", tuple(pairs), model, parameters)
+        yield Diodes(f"{member}{layer}_", tuple(pairs), model, parameters, layer)
     if network.amplifier_gain[layer - 1] != 1:
         yield Amplifiers(layer, nets, drives(network, layer), network.amplifier_gain[layer - 1])
 

@@ -29,7 +29,7 @@ class Antiparallel:
 
     def __post_init__(self) -> None:
         """Raise ValueError for two ideal clamps that leave nothing between them."""
-        if self.rail >= 0 and np.isinf(self.law.slope(np.array(self.rail))):
+        if self.rail >= 0 and np.isinf(self.law.slope(np.array(self.rail))).any():
             raise ValueError(f"two antiparallel ideal clamps need a rail below 0 V, got {self.rail}")
 
     @property

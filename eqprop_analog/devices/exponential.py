@@ -1,11 +1,14 @@
 """What exponential junctions share: their thermal voltage by ngspice's constants, and the root they have beside a resistor."""
 
 from collections.abc import Callable
+from typing import TypeVar
 
 import numpy as np
 from jaxtyping import Float
 
 Array = np.ndarray
+Celsius = TypeVar("Celsius", float, Array)
+"""Degrees, one or an array of them."""
 Junction = Callable[[Float[Array, "..."]], tuple[Float[Array, "..."], Float[Array, "..."]]]
 """Current I(w), amperes, and slope dI/dw, siemens."""
 
@@ -20,7 +23,7 @@ STEPS = 100
 """Newton steps at most; ordinary nodes take one or two, nodes that hang on ngspice's reverse current alone a dozen."""
 
 
-def thermal_voltage(celsius: float) -> float:
+def thermal_voltage(celsius: Celsius) -> Celsius:
     """V_T = k T / q, volts."""
     return BOLTZMANN * (celsius + ZERO_CELSIUS) / ELEMENTARY_CHARGE
 

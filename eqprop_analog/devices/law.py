@@ -58,17 +58,19 @@ class Law(Protocol):
 
 
 def require_finite(**parameters: object) -> None:
-    """Raise ValueError, naming the parameter, for text, true and false, NaN and infinity."""
+    """Raise ValueError, naming the parameter, for text, true and false, NaN and infinity; of an array, for any of its entries."""
     for name, value in parameters.items():
-        if not isinstance(value, int | float) or isinstance(value, bool) or not math.isfinite(value):
-            raise ValueError(f"{name} must be a finite number, got {value!r}")
+        entries = value.tolist() if isinstance(value, np.ndarray) else (value,)
+        for entry in entries:
+            if not isinstance(entry, int | float) or isinstance(entry, bool) or not math.isfinite(entry):
+                raise ValueError(f"{name} must be a finite number, got {entry!r}")
 
 
 def require_positive(**parameters: float) -> None:
-    """Raise ValueError, naming the parameter, for anything but a finite number above zero."""
+    """Raise ValueError, naming the parameter, for anything but a finite number, or array of them, above zero."""
     require_finite(**parameters)
     for name, value in parameters.items():
-        if value <= 0:
+        if np.any(np.less_equal(value, 0)):
             raise ValueError(f"{name} must be positive, got {value}")
 
 

@@ -112,6 +112,79 @@ class WiredCrossbar:
         return on_rows - on_columns
 
 
+@dataclass(frozen=True, eq=False)
+class DrivenCrossbar:
+    """I_r = Y_rr a - T v, I_c = Y_cc v - Tᵀ a: a crossbar whose row ports stand behind resistances, seen from drives a, v.
+
+    The row ports are eliminated: p = a - R I_r. What is left is a Laplacian again; ideal wires take no factorization.
+    """
+
+    crossbar: WiredCrossbar
+    resistance: Float[Array, " rows"]
+    """R, ohms, in series with each row; 0 is none."""
+
+    @property
+    def direct(self) -> bool:
+        """Whether wires and sources are ideal, so that T is the conductances and Y_rr and Y_cc are diagonal."""
+        return self.crossbar.wire_resistance == 0 and not self.resistance.any()
+
+    @cached_property
+    def between(self) -> Float[Array, "rows columns"]:
+        """T, siemens: none is negative."""
+        if self.crossbar.wire_resistance == 0:
+            return self.crossbar.conductance * self._divider[:, None]
+        rows = len(self.resistance)
+        return -self._matrix[:rows, rows:]
+
+    @cached_property
+    def columns(self) -> Float[Array, "columns columns"]:
+        """Y_cc, siemens: no off-diagonal is positive."""
+        if self.crossbar.wire_resistance > 0:
+            rows = len(self.resistance)
+            return self._matrix[rows:, rows:]
+        totals = self.between.sum(axis=0)
+        if self.direct:
+            return np.diag(totals)
+        among = (self.between.T * self.resistance) @ self.crossbar.conductance
+        np.fill_diagonal(among, 0)
+        among = 0.5 * (among + among.T)
+        return np.diag(totals + among.sum(axis=1)) - among
+
+    @cached_property
+    def rows(self) -> Float[Array, "rows rows"]:
+        """Y_rr, siemens: no off-diagonal is positive."""
+        if self.crossbar.wire_resistance == 0:
+            return np.diag(self.between.sum(axis=1))
+        rows = len(self.resistance)
+        return self._matrix[:rows, :rows]
+
+    def ports(
+        self, drives: Float[Array, "batch rows"], voltages: Float[Array, "batch columns"]
+    ) -> Float[Array, "batch ports"]:
+        """Voltages of the crossbar's own ports, rows behind their resistances, then columns; volts."""
+        drawn = drives @ self.rows - voltages @ self.between.T if self.resistance.any() else 0.0
+        return np.concatenate([drives - self.resistance * drawn, voltages], axis=1)
+
+    @cached_property
+    def _divider(self) -> Float[Array, " rows"]:
+        """A's share of p with ideal wires: 1/(1 + R Σ_j G_ij)."""
+        return 1 / (1 + self.resistance * self.crossbar.conductance.sum(axis=1))
+
+    @cached_property
+    def _matrix(self) -> Float[Array, "ports ports"]:
+        """[Y_rr, -T; -Tᵀ, Y_cc] with wires: (1 + Y_rr R)⁻¹ Y_r, diagonals the sums of their rows."""
+        matrix, rows = self.crossbar.port_matrix, len(self.resistance)
+        if not self.resistance.any():
+            return matrix
+        seen = np.linalg.solve(np.eye(rows) + matrix[:rows, :rows] * self.resistance, matrix[:rows])
+        coupling = np.empty_like(matrix)
+        coupling[:rows], coupling[rows:, :rows] = -seen, -seen[:, rows:].T
+        coupling[rows:, rows:] = (matrix[rows:, :rows] * self.resistance) @ seen[:, rows:] - matrix[rows:, rows:]
+        np.fill_diagonal(coupling, 0)
+        coupling = 0.5 * (coupling + coupling.T)
+        return np.diag(coupling.sum(axis=1)) - coupling
+
+
 def _couplings(matrix: Float[Array, "rows columns"], wire_resistance: float) -> Float[Array, "ports ports"]:
     """Conductances between the ports of one tile, siemens.
 

@@ -1,4 +1,4 @@
-"""ngspice for networks whose crossbars have wires: every segment a resistor, measured in the circuit simulator."""
+"""ngspice for networks with a chip's imperfections: every one a device, measured in the circuit simulator."""
 
 from collections.abc import Sequence
 
@@ -7,41 +7,42 @@ from jaxtyping import Float
 from numpy.typing import ArrayLike
 
 from eqprop_analog.circuit import Circuit
-from eqprop_analog.circuit.wired_network import compile_wired
+from eqprop_analog.circuit.nonideal_network import compile_nonideal
+from eqprop_analog.circuit.resistive import Form
 from eqprop_analog.equilibrium import Equilibrium
-from eqprop_analog.models.wired_network import WiredEquations, WiredNetwork
+from eqprop_analog.models.nonideal_network import NonidealEquations, NonidealNetwork
 from eqprop_analog.nudging import Nudge
+from eqprop_analog.solvers.nonideal_newton import certified
 from eqprop_analog.solvers.sweeps import TOGETHER_THEN_ALONE, Chunk, Rung, Sweeps
-from eqprop_analog.solvers.wired_newton import certified
 
 Array = np.ndarray
 
 TOLERANCE = 1e-9
-"""Excess of a certified equilibrium (solvers.wired_newton), over the circuit's largest voltage."""
+"""Excess of a certified equilibrium (solvers.nonideal_newton), over the circuit's largest voltage."""
 
 
-class WiredNgspiceSolver(Sweeps[WiredNetwork]):
-    """F(v) = 0 by ngspice's own Newton iteration: one flat netlist and one ``.dc`` sweep for many samples and all phases.
+class NonidealNgspiceSolver(Sweeps[NonidealNetwork]):
+    """F(v) = 0 by ngspice's own Newton iteration: one netlist and one ``.dc`` sweep for many samples and all phases.
 
-    Certified by the reduced equations of WiredNewtonSolver. A sample whose sweep ngspice does not finish is asked for again
-    alone, then carries its status. ngspice's reordering grows fast with the wires' nodes: for tiles and small networks. See
-    Sweeps for the processes.
+    The netlist is in the Norton form where wires and sources of the first crossbar are ideal. Certified by the reduced
+    equations of NonidealNewtonSolver. A sample whose sweep ngspice does not finish is asked for again alone, then carries its
+    status. ngspice's reordering grows fast with the wires' nodes: for tiles and small networks. See Sweeps for the processes.
     """
 
     def solve(
-        self, network: WiredNetwork, inputs: ArrayLike, nudge: Nudge | None = None, start: Equilibrium | None = None
+        self, network: NonidealNetwork, inputs: ArrayLike, nudge: Nudge | None = None, start: Equilibrium | None = None
     ) -> Equilibrium:
         """Equilibrium of each row of ``inputs``; ``start`` gives a current nudge its free phase (ngspice begins by itself).
 
         Raises UserError for a circuit that fails validation; samples that ngspice cannot solve carry their status.
         """
         batch = network.check_inputs(inputs)
-        compile_wired(network, batch[:1])  # the whole graph is validated once, here
+        compile_nonideal(network, batch[:1], form=_form(network))  # the whole graph is validated once, here
         (result,) = self._phases(network, batch, [nudge], start)
         return result
 
     def solve_phases(
-        self, network: WiredNetwork, inputs: ArrayLike, nudges: Sequence[Nudge]
+        self, network: NonidealNetwork, inputs: ArrayLike, nudges: Sequence[Nudge]
     ) -> tuple[Equilibrium, ...]:
         """The free phase and every nudged one, each nudged phase swept to from the free phase of its own sample."""
         batch = network.check_inputs(inputs)
@@ -50,19 +51,19 @@ class WiredNgspiceSolver(Sweeps[WiredNetwork]):
 
     def _phases(
         self,
-        network: WiredNetwork,
+        network: NonidealNetwork,
         inputs: Float[Array, "batch inputs"],
         nudges: Sequence[Nudge | None],
         start: Equilibrium | None,
     ) -> tuple[Equilibrium, ...]:
         network = network.in_spice()
-        free = WiredEquations.of(network, inputs)
-        equations = [free.nudged(nudge, start) if nudge else free for nudge in nudges]
+        free = NonidealEquations.of(network, inputs)
+        equations = [free.nudged([nudge], start) if nudge else free for nudge in nudges]
         measured = np.full((len(nudges), *free.source.shape), np.nan)
 
         def circuit(chunk: Chunk) -> Circuit:
             injections = [each.select(chunk).injection for each in equations]
-            return compile_wired(network, inputs[chunk], injections, validate=False)
+            return compile_nonideal(network, inputs[chunk], injections, _form(network), validate=False)
 
         def measure(rung: Rung, samples: Chunk) -> None:
             for chunk, swept in self._sweep(rung, samples, circuit):
@@ -75,3 +76,7 @@ class WiredNgspiceSolver(Sweeps[WiredNetwork]):
             ]
 
         return self._climb(TOGETHER_THEN_ALONE, len(inputs), measure, certify)
+
+
+def _form(network: NonidealNetwork) -> Form:
+    return "norton" if network.driven[0].direct else "flat"

@@ -20,10 +20,10 @@ from eqprop_analog import (
     SurrogateSolver,
 )
 from eqprop_analog.devices import Law
-from eqprop_analog.models.wired_network import WiredEquations, WiredNetwork
-from eqprop_analog.solvers.wired_newton import WiredNewtonSolver, certified
+from eqprop_analog.models.nonideal_network import NonidealEquations, NonidealNetwork
+from eqprop_analog.solvers.nonideal_newton import NonidealNewtonSolver, certified
 
-SOLVER = WiredNewtonSolver()
+SOLVER = NonidealNewtonSolver()
 BATCH = 3
 FEW = settings(max_examples=30)
 LAWS: list[Law] = [
@@ -52,7 +52,7 @@ class Problem:
     def random(self, stream: int) -> np.random.Generator:
         return np.random.default_rng([self.seed, stream])
 
-    def network(self) -> WiredNetwork:
+    def network(self) -> NonidealNetwork:
         random, hidden = self.random(0), len(self.layers) - 2
         network = ResistiveNetwork.dense(
             self.layers,
@@ -64,7 +64,7 @@ class Problem:
         )
         for matrix in network.conductances:
             matrix[...] = 1e-6 * 10 ** random.uniform(-self.decades / 2, self.decades / 2, matrix.shape)
-        return WiredNetwork.of(network, self.ohms, self.tile)
+        return NonidealNetwork(network, wire_resistance=self.ohms, tile=self.tile)
 
     @property
     def inputs(self) -> np.ndarray:
@@ -90,7 +90,7 @@ def stacked(equilibrium: Equilibrium) -> np.ndarray:
     return np.concatenate(equilibrium.voltages, axis=1)
 
 
-def softest(network: WiredNetwork) -> float:
+def softest(network: NonidealNetwork) -> float:
     """The beta that makes the circuit indefinite, S."""
     outputs = network.layers[-1]
     resistance = np.linalg.inv(network.nodal_matrix)[-outputs:, -outputs:]
@@ -106,11 +106,11 @@ def test_every_phase_converges_to_kirchhoffs_law_and_its_residual_is_that_of_its
         Nudge(problem.targets, sign * 0.3 * beta, kind) for kind in ("conductance", "current") for sign in (1, -1)
     ]
     phases = SOLVER.solve_phases(network, problem.inputs, nudges)
-    free = WiredEquations.of(network, problem.inputs)
+    free = NonidealEquations.of(network, problem.inputs)
     for phase, nudge in zip(phases, [None, *nudges], strict=True):
         assert phase.status.tolist() == [Status.CONVERGED] * BATCH
         assert phase.nudge is nudge
-        equations = free if nudge is None else free.nudged(nudge, phases[0])
+        equations = free if nudge is None else free.nudged([nudge], phases[0])
         residuals = equations.residuals(stacked(phase))
         np.testing.assert_array_equal(np.abs(residuals).max(axis=1), phase.residual)
         v = stacked(phase)
@@ -124,11 +124,11 @@ def test_every_phase_converges_to_kirchhoffs_law_and_its_residual_is_that_of_its
 def test_the_equilibrium_has_the_least_energy_and_does_not_depend_on_where_it_was_begun(problem):
     network = problem.network()
     found = SOLVER.solve(network, problem.inputs)
-    equations, random = WiredEquations.of(network, problem.inputs), problem.random(3)
-    lowest, v = equations.energy(stacked(found)), stacked(found)
+    random = problem.random(3)
+    lowest, v = network.energy(problem.inputs, found.voltages), stacked(found)
     for size in (1e-4, 1e-2, 1.0):
-        elsewhere = equations.energy(v + size * random.normal(size=v.shape))
-        assert (elsewhere >= lowest - 1e-12 * np.abs(lowest)).all()
+        elsewhere = tuple(part + size * random.normal(size=part.shape) for part in found.voltages)
+        assert (network.energy(problem.inputs, elsewhere) >= lowest - 1e-12 * np.abs(lowest)).all()
     begin = replace(found, voltages=tuple(3 * random.normal(size=part.shape) for part in found.voltages))
     again = SOLVER.solve(network, problem.inputs, start=begin)
     assert again.good.all()
@@ -177,14 +177,14 @@ def test_a_nudge_lowers_the_cost_and_its_opposite_raises_it(problem, share):
 def test_a_point_off_equilibrium_is_not_certified():
     problem = Problem(1, (3, 5, 2), NgspiceDiode(), 100.0, (128, 128), 1.0)
     network = problem.network()
-    equations, found = WiredEquations.of(network, problem.inputs), SOLVER.solve(network, problem.inputs)
+    equations, found = NonidealEquations.of(network, problem.inputs), SOLVER.solve(network, problem.inputs)
     shifted = stacked(found)
     shifted[0, 3] += 1e-6
     shifted[1] = 1e7
     shifted[2, 0] = np.nan
     statuses = certified(equations, shifted, 1e-13, None).status.tolist()
     assert statuses == [Status.STALLED, Status.OUT_OF_BOUNDS, Status.SIMULATOR_FAILED]
-    hurried = WiredNewtonSolver(max_iterations=1).solve(network, problem.inputs)
+    hurried = NonidealNewtonSolver(max_iterations=1).solve(network, problem.inputs)
     assert hurried.status.tolist() == [Status.STALLED] * BATCH
 
 
@@ -192,7 +192,7 @@ def test_samples_are_solved_in_pieces_as_they_are_at_once(monkeypatch):
     problem = Problem(2, (3, 5, 2), NgspiceDiode(), 100.0, (128, 128), 1.0)
     network = problem.network()
     at_once = stacked(SOLVER.solve(network, problem.inputs))
-    monkeypatch.setattr("eqprop_analog.solvers.wired_newton.SAMPLE_ELEMENTS", 1)
+    monkeypatch.setattr("eqprop_analog.solvers.nonideal_newton.SAMPLE_ELEMENTS", 1)
     np.testing.assert_allclose(stacked(SOLVER.solve(network, problem.inputs)), at_once, rtol=0, atol=1e-13)
 
 
@@ -200,8 +200,8 @@ def test_steps_are_the_same_by_elimination_as_by_conjugate_gradients(monkeypatch
     problem = Problem(2, (3, 5, 6, 2), NgspiceDiode(), 100.0, (128, 128), 2.0)
     network = problem.network()
     by_gradients = SOLVER.solve(network, problem.inputs)
-    monkeypatch.setattr("eqprop_analog.solvers.wired_newton.CONJUGATE_STEPS", 0)
-    monkeypatch.setattr("eqprop_analog.solvers.wired_newton.ELEMENTS", 1)
+    monkeypatch.setattr("eqprop_analog.solvers.nonideal_newton.INNER_STEPS", 0)
+    monkeypatch.setattr("eqprop_analog.solvers.nonideal_newton.ELEMENTS", 1)
     eliminated = SOLVER.solve(network, problem.inputs)
     assert eliminated.good.all()
     np.testing.assert_allclose(stacked(eliminated), stacked(by_gradients), rtol=0, atol=1e-12)
@@ -211,7 +211,7 @@ def test_descent_finds_the_equilibrium_where_newtons_steps_lead_astray(monkeypat
     problem = Problem(3, (4, 6, 2), NgspiceDiode(), 100.0, (128, 128), 1.0)
     network = problem.network()
     found = SOLVER.solve(network, problem.inputs)
-    monkeypatch.setattr("eqprop_analog.solvers.wired_newton._newton", lambda equations, v, roots: 5 - roots)
-    alone = WiredNewtonSolver(max_iterations=1000).solve(network, problem.inputs)
+    monkeypatch.setattr("eqprop_analog.solvers.nonideal_newton._newton", lambda equations, v, roots: 5 - roots)
+    alone = NonidealNewtonSolver(max_iterations=1000).solve(network, problem.inputs)
     assert alone.good.all()
     np.testing.assert_allclose(stacked(alone), stacked(found), rtol=0, atol=1e-10)

@@ -1,0 +1,489 @@
+"""A layered resistive network with every imperfection of a real chip, and Kirchhoff's current law at its nodes."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from itertools import pairwise
+from typing import Self
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+from numpy.typing import ArrayLike
+
+from eqprop_analog.devices import Antiparallel, Law, NgspiceDiode, Shockley
+from eqprop_analog.devices.junctions import Junctions
+from eqprop_analog.equilibrium import Equilibrium
+from eqprop_analog.errors import UserError
+from eqprop_analog.models.kirchhoff import NodalEquations
+from eqprop_analog.models.periphery import JUNCTION, Periphery
+from eqprop_analog.models.resistive import Gradient, Layers, ResistiveNetwork
+from eqprop_analog.models.wired_crossbar import TILE, DrivenCrossbar, WiredCrossbar
+from eqprop_analog.nudging import Nudge
+
+Array = np.ndarray
+Block = tuple[slice, slice, Float[Array, "to of"]]
+"""Nodes that a block of a matrix takes current out of, nodes whose voltages do it, and the block."""
+
+
+@dataclass(frozen=True, eq=False)
+class NonidealNetwork:
+    """I_l = Y_l p_l, p_l = (a_{l-1}, v_l): crossbars with wires between amplifiers, diodes and sources as they came out.
+
+    One state of the weights: after an update, take it again. Raises UserError for what no chip is.
+    """
+
+    ideal: ResistiveNetwork
+    """What the chip was designed to be, in float64: its conductances, nominal gains, diode law, inputs."""
+    periphery: Periphery = field(default_factory=Periphery)
+    """What stands around the crossbars."""
+    wire_resistance: float = 0.0
+    """Of every crossbar's wires, ohms a cell's pitch; 0 is ideal wires."""
+    tile: tuple[int, int] = TILE
+    """Rows and columns of the crossbars' tiles, at most."""
+
+    def __post_init__(self) -> None:
+        """Copy and check."""
+        self.ideal.validate()
+        object.__setattr__(self, "ideal", self.ideal.astype(np.float64))
+        self.periphery.validate(self.ideal)
+        _ = self.crossbars
+
+    @cached_property
+    def crossbars(self) -> tuple[WiredCrossbar, ...]:
+        """Cells and wires of crossbars 1..L."""
+        return tuple(WiredCrossbar(matrix, self.wire_resistance, self.tile) for matrix in self.ideal.conductances)
+
+    @cached_property
+    def driven(self) -> tuple[DrivenCrossbar, ...]:
+        """Crossbars 1..L behind the resistances of what drives them."""
+        behind = [
+            self.periphery.rows(self.ideal),
+            *self.by_layer(self.periphery.hidden("output_resistance", self.ideal)),
+        ]
+        return tuple(DrivenCrossbar(*pair) for pair in zip(self.crossbars, behind, strict=True))
+
+    @property
+    def layers(self) -> tuple[int, ...]:
+        """(inputs, n_1, ..., n_L)."""
+        return self.ideal.layers
+
+    @property
+    def nudge_kind(self) -> str:
+        """The kind of nudge to take where none is asked for."""
+        return self.ideal.nudge_kind
+
+    def in_spice(self) -> Self:
+        """The network that SPICE solves in place of this one (see Law.in_spice)."""
+        return replace(self, ideal=self.ideal.in_spice())
+
+    def check_inputs(self, inputs: ArrayLike) -> Float[Array, "batch inputs"]:
+        """``inputs`` as (batch, inputs) float64, or UserError."""
+        return self.ideal.check_inputs(inputs)
+
+    def by_layer(self, values: Float[Array, "*batch hidden"]) -> list[Float[Array, "*batch nodes"]]:
+        """Values of all hidden nodes by hidden layer."""
+        return np.split(values, np.cumsum(self.layers[1:-2]), axis=-1) if len(self.layers) > 2 else []
+
+    @cached_property
+    def at(self) -> tuple[slice, ...]:
+        """Where the nodes of layers 1..L stand among all."""
+        ends = np.cumsum((0, *self.layers[1:])).tolist()
+        return tuple(slice(*pair) for pair in pairwise(ends))
+
+    @cached_property
+    def junctions(self) -> Junctions | None:
+        """The diodes' own parameters; None where all are the law's."""
+        law, periphery = self.ideal.single_diode, self.periphery
+        if not (isinstance(law, NgspiceDiode | Shockley) and periphery.differs(JUNCTION)):
+            return None
+        return Junctions(
+            law,
+            periphery.hidden("saturation_factor", self.ideal),
+            periphery.hidden("emission_factor", self.ideal),
+            law.celsius if periphery.celsius is None else periphery.celsius,
+            periphery.hidden("temperature_mismatch", self.ideal),
+        )
+
+    @cached_property
+    def diode(self) -> Law:
+        """The law of all hidden nodes, whose parameters may be arrays over them."""
+        if self.junctions is None:
+            return self.ideal.diode
+        law = self.junctions.law
+        return Antiparallel(law) if isinstance(self.ideal.diode, Antiparallel) else law
+
+    @cached_property
+    def polarity(self) -> Float[Array, " hidden"]:
+        """±1 of all hidden nodes."""
+        return np.concatenate([*(self.ideal.polarity(layer) for layer in range(1, self.ideal.depth)), np.zeros(0)])
+
+    @cached_property
+    def gains(self) -> Float[Array, " hidden"]:
+        """A f of every hidden node's amplifier, forward."""
+        return self._nominal * self.periphery.hidden("forward_factor", self.ideal)
+
+    @cached_property
+    def returns(self) -> Float[Array, " hidden"]:
+        """b/A of every hidden node's amplifier, back."""
+        return self.periphery.hidden("return_factor", self.ideal) / self._nominal
+
+    @property
+    def _loading(self) -> Float[Array, " hidden"]:
+        """g_in of every hidden node's amplifier, siemens."""
+        return self.periphery.hidden("input_conductance", self.ideal)
+
+    @property
+    def _nominal(self) -> Float[Array, " hidden"]:
+        return np.repeat(np.array(self.ideal.amplifier_gain, float), np.array(self.layers[1:-1], int))
+
+    @cached_property
+    def offset(self) -> Float[Array, " hidden"]:
+        """O of every hidden node's amplifier, volts."""
+        return self.periphery.hidden("offset", self.ideal)
+
+    @cached_property
+    def saturating(self) -> Int[Array, " some"]:
+        """Hidden nodes whose amplifier saturates."""
+        return np.flatnonzero(np.isfinite(self.periphery.hidden("saturation_voltage", self.ideal)))
+
+    @cached_property
+    def input_range(self) -> Float[Array, " some"]:
+        """S/(A f) of those: the input beyond which they saturate, volts."""
+        return self.periphery.hidden("saturation_voltage", self.ideal)[self.saturating] / self.gains[self.saturating]
+
+    def droop(
+        self, voltages: Float[Array, "batch nodes"]
+    ) -> tuple[Float[Array, "batch some"], Float[Array, "batch some"]]:
+        """What saturation takes at its amplifiers' inputs, w = x - S/(A f) tanh(A f x/S), x = v + o; volts. And dw/dv."""
+        x = voltages[:, self.saturating] + self.offset[self.saturating]
+        bent = np.tanh(x / self.input_range)
+        return x - self.input_range * bent, bent * bent
+
+    def drives(self, voltages: Layers) -> Layers:
+        """A of layers 1..L-1, volts: the amplifiers' outputs before their resistance."""
+        if self.ideal.depth == 1:
+            return ()
+        hidden = np.concatenate(voltages[:-1], axis=1)
+        behind = hidden + self.offset
+        if self.saturating.size:
+            behind[:, self.saturating] -= self.droop(hidden)[0]
+        return tuple(self.by_layer(self.gains * behind))
+
+    def ports(self, inputs: Float[Array, "batch inputs"], voltages: Layers) -> tuple[Float[Array, "batch ports"], ...]:
+        """Voltages of every crossbar's ports, rows then columns, from the node voltages of layers 1..L; volts."""
+        drives = (self.ideal.rows(inputs), *self.drives(voltages))
+        return tuple(each.ports(a, v) for each, a, v in zip(self.driven, drives, voltages, strict=True))
+
+    @property
+    def reciprocal(self) -> bool:
+        """Whether the amplifiers give back what they take, so that Kirchhoff's law is the stationarity of an energy."""
+        return not self.periphery.differs(("forward_factor", "return_factor", "saturation_voltage"))
+
+    def _require_reciprocal(self, what: str) -> None:
+        if not self.reciprocal:
+            raise UserError(
+                f"{what}: amplifiers with gain errors or saturation leave the circuit without an energy; take the ideal "
+                f"network's contrast, or leave forward_factor, return_factor and saturation_voltage out"
+            )
+
+    def energy(self, inputs: Float[Array, "batch inputs"], voltages: Layers) -> Float[Array, " batch"]:
+        """E = Σ_l γ_l [ ½ p_lᵀ Y_l p_l + Σ_j (Φ_lj(v_lj) + ½ g_in v_lj² - b_lj v_lj) ] of each sample, watts up to a constant.
+
+        p_l = (A_{l-1}(v_{l-1} + o), v_l). Raises UserError for a circuit that is not reciprocal.
+        """
+        self._require_reciprocal("energy")
+        ideal, hidden = self.ideal, np.concatenate([*voltages[:-1], np.zeros((len(inputs), 0))], axis=1)
+        density = self.diode.cocontent(self.polarity * hidden) if hidden.size else hidden
+        density = density + 0.5 * self._loading * hidden**2
+        own = [*(part.sum(axis=1) for part in self.by_layer(density)), 0.0]
+        drives = (ideal.rows(inputs), *self.drives(voltages))
+        total = np.zeros(len(inputs))
+        for each, a, v, bias, inside, gamma in zip(
+            self.driven, drives, voltages, ideal.biases, own, ideal.gammas, strict=True
+        ):
+            squares = 0.5 * ((a * (a @ each.rows)).sum(axis=1) + (v * (v @ each.columns)).sum(axis=1))
+            total += gamma * (squares - ((a @ each.between) * v).sum(axis=1) - v @ bias + inside)
+        return total
+
+    def cell_contrast(self, inputs: Float[Array, "batch inputs"], plus: Equilibrium, minus: Equilibrium) -> Gradient:
+        """Difference of ⟨∂E/∂θ⟩ between two phases over that of their β: ½(Δv)² of the drop across each cell itself.
+
+        The gradient of the cost that the nudge has, factors and offsets included. What is seen at the nodes alone, at nominal
+        gains, is ``ideal``'s contrast. Holds (batch, rows, columns) arrays. UserError for a circuit that is not reciprocal.
+        """
+        self._require_reciprocal("cell_contrast")
+        ideal, scale = self.ideal, 1 / ((plus.beta - minus.beta) * len(inputs))
+        conductances, biases = [], []
+        phases = (plus.voltages, minus.voltages)
+        ports = zip(*(self.ports(inputs, voltages) for voltages in phases), strict=True)
+        for crossbar, pair, above, below, gamma in zip(self.crossbars, ports, *phases, ideal.gammas, strict=True):
+            one, other = (crossbar.drops(volts) for volts in pair)
+            weight = scale * gamma / ideal.gammas[-1]
+            conductances.append(0.5 * weight * np.einsum("bij,bij->ij", one - other, one + other))
+            biases.append(-weight * (above - below).sum(axis=0))
+        return Gradient(tuple(conductances), tuple(biases))
+
+    @cached_property
+    def drive_blocks(self) -> tuple[Block, ...]:
+        """B by blocks, siemens: what currents v + o - w of the hidden layers takes out of all nodes, through amplifiers."""
+        blocks = []
+        for below, above, each in zip(self.at[:-1], self.at[1:], self.driven[1:], strict=True):
+            gains, returns = self.gains[below], self.returns[below]
+            blocks.append((below, below, returns[:, None] * each.rows * gains))
+            blocks.append((above, below, -each.between.T * gains))
+        return tuple(blocks)
+
+    @cached_property
+    def blocks(self) -> tuple[Block, ...]:
+        """K by blocks, siemens: what currents the nodes' voltages take out of them, rows at 0 V and amplifiers unsaturated.
+
+        K is symmetric in units of √γ where the circuit is reciprocal. It is an M-matrix, off-diagonals not positive and the
+        inverse not negative, whatever the forward factors if the return factors of each layer are equal, or the other way
+        round, and with one hidden layer always; otherwise for small errors (see output_stiffness).
+        """
+        blocks: list[Block] = [(at, at, each.columns.copy()) for at, each in zip(self.at, self.driven, strict=True)]
+        for (_, _, own), loading in zip(blocks[:-1], self.by_layer(self._loading), strict=True):
+            np.einsum("ii->i", own)[:] += loading
+        for layer, (below, above) in enumerate(pairwise(self.at)):
+            loaded, forward = self.drive_blocks[2 * layer : 2 * layer + 2]
+            np.add(blocks[layer][2], loaded[2], out=blocks[layer][2])
+            blocks += [forward, (below, above, -self.returns[below, None] * self.driven[layer + 1].between)]
+        return tuple(blocks)
+
+    @cached_property
+    def couplings(self) -> tuple[Block, ...]:
+        """K without its diagonal by blocks, siemens, those of zeros left out."""
+        own = [
+            (to, of, block - np.diag(np.diag(block))) if to == of else (to, of, block) for to, of, block in self.blocks
+        ]
+        return tuple(block for block in own if block[2].any())
+
+    @cached_property
+    def nodal_matrix(self) -> Float[Array, "nodes nodes"]:
+        """K, siemens, as one matrix."""
+        matrix = np.zeros((sum(self.layers[1:]),) * 2)
+        for to, of, block in self.blocks:
+            matrix[to, of] = block
+        return matrix
+
+    @cached_property
+    def reach(self) -> Float[Array, " nodes"]:
+        """K⁻¹ 1, ohms: how far one ampere into every node would move each; positive, K being an M-matrix."""
+        return np.linalg.solve(self.nodal_matrix, np.ones(len(self.nodal_matrix)))
+
+    @cached_property
+    def output_stiffness(self) -> Float[Array, "outputs outputs"]:
+        """S, siemens: K with the hidden layers eliminated, one after the other. UserError if K is no M-matrix.
+
+        A nudge that takes the conductances β f from the outputs leaves one equilibrium exactly while the spectral radius of
+        β f S⁻¹ is below 1: diodes and saturation that hold nodes less, on top of this, only hold the outputs more.
+        """
+        blocks = {(to.start, of.start): block for to, of, block in self.blocks}
+        starts = [where.start for where in self.at]
+        stiffness = blocks[starts[0], starts[0]]
+        for layer, (below, above) in enumerate(pairwise(starts), start=1):
+            self._require_stable(stiffness, layer)
+            eliminated = blocks[above, below] @ _solve(stiffness, blocks[below, above])
+            stiffness = blocks[above, above] - eliminated
+        self._require_stable(stiffness, self.ideal.depth)
+        return stiffness
+
+    def _require_stable(self, stiffness: Float[Array, "nodes nodes"], layer: int) -> None:
+        held = _solve(stiffness, np.ones((len(stiffness), 1)))[:, 0]
+        if not (held > 0).all():
+            raise UserError(
+                f"net {self.ideal.node_name(layer, int(held.argmin()))}: the amplifiers' forward_factor and return_factor give "
+                f"back more than the circuit can hold, so that it has no one equilibrium; use smaller errors"
+            )
+
+    def require_definite(self, beta: float) -> None:
+        """Raise UserError, naming the output, if a nudge of ``beta`` siemens takes the circuit its one equilibrium."""
+        if beta >= 0:
+            return
+        resistance = self.periphery.outputs(self.ideal)[:, None] * np.linalg.inv(self.output_stiffness)
+        values, vectors = np.linalg.eig(resistance)
+        softest = int(values.real.argmax())
+        if -beta * values[softest].real >= 1:
+            name = self.ideal.node_name(self.ideal.depth, int(np.abs(vectors[:, softest]).argmax()))
+            raise UserError(
+                f"nudge: beta = {beta:.4g} S makes the circuit indefinite at net {name}: in this circuit the outputs are "
+                f"held by only {1 / values[softest].real:.4g} S; use |beta| below that"
+            )
+
+
+def _solve(matrix: Float[Array, "nodes nodes"], right: Float[Array, "nodes some"]) -> Float[Array, "nodes some"]:
+    diagonal = np.diag(matrix)
+    if np.count_nonzero(matrix) == len(diagonal):
+        return right / diagonal[:, None]
+    return np.linalg.solve(matrix, right)
+
+
+@dataclass(frozen=True, eq=False)
+class NonidealEquations:
+    """F(v) = s - (K + f g) v + B w(v) - i(v) = 0 at all nodes of layers 1..L together, (batch, nodes).
+
+    g and part of s are the nudge's, f its factor at each output; w the amplifiers' droop.
+    """
+
+    network: NonidealNetwork
+    largest_input: Float[Array, " batch"]
+    """Largest row voltage of each sample, volts."""
+    source: Float[Array, "batch nodes"]
+    """s, amperes."""
+    nudge_conductance: Float[Array, "#batch 1"]
+    """g, siemens, before the factor of each output."""
+    nudge_current: Float[Array, "#batch outputs"]
+    """The nudge's share of s, amperes."""
+
+    @classmethod
+    def of(cls, network: NonidealNetwork, inputs: Float[Array, "batch inputs"]) -> Self:
+        """The free phase's equations; UserError for a node that no conductance drives, or amplifiers that are not stable."""
+        free = NodalEquations.of(network.ideal, inputs)
+        if not network.reciprocal:
+            _ = network.output_stiffness
+        source = np.tile(np.concatenate(network.ideal.biases), (len(inputs), 1))
+        first = network.driven[0]
+        columns = len(network.ideal.biases[0])
+        if first.direct:
+            source[:, :columns] = free.drive
+        else:
+            source[:, :columns] += network.ideal.rows(inputs) @ first.between
+        for to, of, block in network.drive_blocks:
+            source[:, to] -= block @ network.offset[of]
+        return cls(network, free.largest_input, source, np.zeros((1, 1)), np.zeros((1, network.layers[-1])))
+
+    def nudged(self, nudges: Sequence[Nudge], free: Equilibrium | None) -> Self:
+        """The equations under each of ``nudges``, one batch below the other: (len(nudges)·batch) samples.
+
+        ``free`` is where current nudges are taken. Raises UserError as NodalEquations do.
+        """
+        network, ideal, batch = self.network, self.network.ideal, len(self.source)
+        if free is not None and free.nudge is not None and any(nudge.kind == "current" for nudge in nudges):
+            raise UserError(
+                "nudge: a current nudge is taken at the free equilibrium; this start is itself a nudged one"
+            )
+        read = None if free is None else ideal.readout(free.outputs)
+        factor, offset = network.periphery.outputs(ideal), network.periphery.targets(ideal)
+        conductance, current = [], []
+        for nudge in nudges:
+            if nudge.target.shape not in ((batch, ideal.classes), (1, ideal.classes)):
+                raise UserError(
+                    f"nudge: expected a target of shape ({batch}, {ideal.classes}), got {nudge.target.shape}"
+                )
+            if nudge.kind == "conductance" and ideal.outputs == "pairs":
+                raise UserError(
+                    'nudge: a conductance pulls one node to one voltage; pairs of outputs take kind="current"'
+                )
+            if nudge.cost == "cross-entropy" and offset.any():
+                raise UserError("nudge: targets of a cross-entropy are no voltages; leave target_offset at 0")
+            g, c = replace(nudge, target=nudge.target + offset).injection(read)
+            network.require_definite(g)
+            conductance.append(np.full((batch, 1), g))
+            current.append(np.broadcast_to(ideal.along_readout(c) * factor, (batch, len(factor))))
+        source = np.tile(self.source, (len(nudges), 1))
+        source[:, network.at[-1]] += np.concatenate(current)
+        return replace(
+            self,
+            largest_input=np.tile(self.largest_input, len(nudges)),
+            source=source,
+            nudge_conductance=np.concatenate(conductance),
+            nudge_current=np.concatenate(current),
+        )
+
+    @property
+    def injection(self) -> tuple[Float[Array, "#batch 1"], Float[Array, "#batch outputs"]]:
+        """The nudge as (g, c): output k gets c_k - f_k g v_k; siemens and amperes, zeros in the free phase."""
+        return self.nudge_conductance, self.nudge_current
+
+    def select(self, samples: Bool[Array, " batch"] | Int[Array, " some"]) -> Self:
+        """The equations of some of the samples."""
+        nudge = (self.nudge_conductance, self.nudge_current)
+        conductance, current = (each if len(each) == 1 else each[samples] for each in nudge)
+        return replace(
+            self,
+            largest_input=self.largest_input[samples],
+            source=self.source[samples],
+            nudge_conductance=conductance,
+            nudge_current=current,
+        )
+
+    @cached_property
+    def total(self) -> Float[Array, "#batch nodes"]:
+        """D, the diagonal of K + f g, siemens."""
+        own = np.concatenate([np.diag(block) for to, of, block in self.network.blocks if to == of])
+        total = np.tile(own, (len(self.nudge_conductance), 1))
+        total[:, self.network.at[-1]] += self.nudge_conductance * self.network.periphery.outputs(self.network.ideal)
+        return total
+
+    def coupled(self, voltages: Float[Array, "batch nodes"]) -> Float[Array, "batch nodes"]:
+        """C v, C being K without its diagonal, amperes."""
+        currents = np.zeros_like(voltages)
+        for to, of, block in self.network.couplings:
+            currents[:, to] += voltages[:, of] @ block.T
+        return currents
+
+    def drooped(self, droop: Float[Array, "batch some"]) -> Float[Array, "batch nodes"]:
+        """B w, amperes, ``droop`` that of the saturating nodes."""
+        hidden, currents = np.zeros((len(droop), len(self.network.gains))), np.zeros((len(droop), self.total.shape[1]))
+        hidden[:, self.network.saturating] = droop
+        for to, of, block in self.network.drive_blocks:
+            currents[:, to] += hidden[:, of] @ block.T
+        return currents
+
+    def inflow(self, voltages: Float[Array, "batch nodes"]) -> Float[Array, "batch nodes"]:
+        """Current into every node if it sat at 0 V with its diodes removed, its own amplifier's droop held, amperes."""
+        inflow = self.source - self.coupled(voltages)
+        if self.network.saturating.size:
+            inflow += self.drooped(self.network.droop(voltages)[0])
+        return inflow
+
+    def root(self, inflow: Float[Array, "batch nodes"]) -> Float[Array, "batch nodes"]:
+        """Voltages at which every node carries off ``inflow`` (amperes); volts."""
+        voltages = inflow / self.total
+        sign = self.network.polarity
+        hidden = len(sign)
+        if hidden:
+            voltages[:, :hidden] = sign * self.network.diode.solve(self.total[:, :hidden], sign * inflow[:, :hidden])
+        return voltages
+
+    def slopes(self, voltages: Float[Array, "batch nodes"]) -> Float[Array, "batch nodes"]:
+        """D + di/dv, siemens; infinite where an ideal clamp holds the node."""
+        slopes = np.array(np.broadcast_to(self.total, voltages.shape))
+        sign = self.network.polarity
+        if sign.size:
+            slopes[:, : len(sign)] += self.network.diode.slope(sign * voltages[:, : len(sign)])
+        return slopes
+
+    def residuals(self, voltages: Float[Array, "batch nodes"]) -> Float[Array, "batch nodes"]:
+        """F: net current into every node, amperes."""
+        current = self.inflow(voltages) - self.total * voltages
+        sign = self.network.polarity
+        hidden = len(sign)
+        if hidden:
+            law = self.network.diode
+            current[:, :hidden] = sign * law.mismatch(sign * voltages[:, :hidden], sign * current[:, :hidden])
+        return current
+
+    def voltage_scale(self, voltages: Float[Array, "batch nodes"]) -> Float[Array, " batch"]:
+        """Largest voltage anywhere in each sample's circuit, volts: rows, rails and nodes; 1 if all are 0 V."""
+        scale = np.maximum(self.largest_input, np.abs(voltages).max(axis=1))
+        if self.network.ideal.depth > 1:
+            scale = np.maximum(scale, abs(self.network.ideal.diode.rail))
+        return np.where(scale > 0, scale, 1)
+
+    def driving_voltage(self) -> Float[Array, " batch"]:
+        """What drives each sample's circuit, amplified, volts: rows, rails, and every source current over its node's D."""
+        gain = float(np.prod([gains.max(initial=1.0) for gains in self.network.by_layer(self.network.gains)]))
+        own = np.abs(self.source / self.total).max(axis=1)
+        return np.asarray(gain * (self.largest_input + abs(self.network.ideal.diode.rail) + own))
+
+    def layers(self, voltages: Float[Array, "batch nodes"]) -> Layers:
+        """(batch, nodes) by layer."""
+        return tuple(voltages[:, where] for where in self.network.at)
+
+    def joined(self, start: Equilibrium) -> Float[Array, "batch nodes"]:
+        """The layers' voltages side by side; UserError if ``start`` has not one for every node and sample."""
+        expected = [(len(self.source), size) for size in self.network.layers[1:]]
+        if [v.shape for v in start.voltages] != expected:
+            raise UserError(f"start: expected voltages of shapes {expected}, got {[v.shape for v in start.voltages]}")
+        return np.concatenate(start.voltages, axis=1)
