@@ -189,6 +189,10 @@ def _notes(network: NonidealNetwork) -> tuple[str, ...]:
         notes.append("r<l>_<i> is row i of crossbar l behind its source's Rs1_<i> or its amplifier's Rout<l-1>_<i>.")
     if network.periphery.differs(["input_conductance"]):
         notes.append("Rin<l>_<j> is the input of node j's amplifier.")
+    if network.periphery.differs(tuple(PARAMETERS.values())):
+        notes.append("Every amplifier has its own factors on its gain forward and back, and its own offset in volts.")
+    if network.periphery.differs(["nudge_factor"]):
+        notes.append("The nudge's conductance, or its current, has a factor of its own at every output.")
     if network.wire_resistance:
         rows, columns = network.tile
         notes += [

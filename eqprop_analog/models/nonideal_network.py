@@ -33,7 +33,7 @@ class NonidealNetwork:
     """
 
     ideal: ResistiveNetwork
-    """What the chip was designed to be, in float64: its conductances, nominal gains, diode law, inputs."""
+    """What the chip was designed to be, copied in float64: its conductances, nominal gains, diode law, inputs."""
     periphery: Periphery = field(default_factory=Periphery)
     """What stands around the crossbars."""
     wire_resistance: float = 0.0
@@ -41,17 +41,18 @@ class NonidealNetwork:
     tile: tuple[int, int] = TILE
     """Rows and columns of the crossbars' tiles, at most."""
 
+    crossbars: tuple[WiredCrossbar, ...] = field(init=False)
+    """Cells and wires of crossbars 1..L."""
+
     def __post_init__(self) -> None:
         """Copy and check."""
         self.ideal.validate()
-        object.__setattr__(self, "ideal", self.ideal.astype(np.float64))
+        crossbars = tuple(WiredCrossbar(matrix, self.wire_resistance, self.tile) for matrix in self.ideal.conductances)
+        biases = tuple(bias.astype(np.float64) for bias in self.ideal.biases)
+        cells = tuple(each.conductance for each in crossbars)
+        object.__setattr__(self, "crossbars", crossbars)
+        object.__setattr__(self, "ideal", replace(self.ideal, conductances=cells, biases=biases))
         self.periphery.validate(self.ideal)
-        _ = self.crossbars
-
-    @cached_property
-    def crossbars(self) -> tuple[WiredCrossbar, ...]:
-        """Cells and wires of crossbars 1..L."""
-        return tuple(WiredCrossbar(matrix, self.wire_resistance, self.tile) for matrix in self.ideal.conductances)
 
     @cached_property
     def driven(self) -> tuple[DrivenCrossbar, ...]:
@@ -454,15 +455,21 @@ class NonidealEquations:
             slopes[:, : len(sign)] += self.network.diode.slope(sign * voltages[:, : len(sign)])
         return slopes
 
-    def residuals(self, voltages: Float[Array, "batch nodes"]) -> Float[Array, "batch nodes"]:
-        """F: net current into every node, amperes."""
-        current = self.inflow(voltages) - self.total * voltages
+    def surplus(
+        self, voltages: Float[Array, "batch nodes"], inflow: Float[Array, "batch nodes"]
+    ) -> Float[Array, "batch nodes"]:
+        """F: ``inflow`` less what the nodes carry off at ``voltages``, amperes."""
+        current = inflow - self.total * voltages
         sign = self.network.polarity
         hidden = len(sign)
         if hidden:
             law = self.network.diode
             current[:, :hidden] = sign * law.mismatch(sign * voltages[:, :hidden], sign * current[:, :hidden])
         return current
+
+    def residuals(self, voltages: Float[Array, "batch nodes"]) -> Float[Array, "batch nodes"]:
+        """F: net current into every node, amperes."""
+        return self.surplus(voltages, self.inflow(voltages))
 
     def voltage_scale(self, voltages: Float[Array, "batch nodes"]) -> Float[Array, " batch"]:
         """Largest voltage anywhere in each sample's circuit, volts: rows, rails and nodes; 1 if all are 0 V."""

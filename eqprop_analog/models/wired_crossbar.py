@@ -131,6 +131,8 @@ class DrivenCrossbar:
     @cached_property
     def between(self) -> Float[Array, "rows columns"]:
         """T, siemens: none is negative."""
+        if self.direct:
+            return self.crossbar.conductance
         if self.crossbar.wire_resistance == 0:
             return self.crossbar.conductance * self._divider[:, None]
         rows = len(self.resistance)

@@ -118,8 +118,9 @@ def certified(
 ) -> Equilibrium:
     """``voltages`` of all nodes with the residual (A) and status that the equations give; CONVERGED is excess <= tolerance."""
     with np.errstate(invalid="ignore", over="ignore"):
-        status = statuses(_excess(equations, voltages)[1] <= tolerance)
-        residual = np.abs(equations.residuals(voltages)).max(axis=1)
+        inflow = equations.inflow(voltages)
+        status = statuses(_excess(equations, voltages, inflow)[1] <= tolerance)
+        residual = np.abs(equations.surplus(voltages, inflow)).max(axis=1)
         height = np.abs(voltages).max(axis=1)
     status[height > RUNAWAY * equations.driving_voltage()] = Status.OUT_OF_BOUNDS
     status[~np.isfinite(height)] = Status.SIMULATOR_FAILED
@@ -127,10 +128,12 @@ def certified(
 
 
 def _excess(
-    equations: NonidealEquations, voltages: Float[Array, "batch nodes"]
+    equations: NonidealEquations,
+    voltages: Float[Array, "batch nodes"],
+    inflow: Float[Array, "batch nodes"] | None = None,
 ) -> tuple[Float[Array, "batch nodes"], Float[Array, " batch"]]:
     """Every node's own root, volts, and how far any node is from it, over the circuit's largest voltage."""
-    roots = equations.root(equations.inflow(voltages))
+    roots = equations.root(equations.inflow(voltages) if inflow is None else inflow)
     return roots, np.abs(roots - voltages).max(axis=1) / equations.voltage_scale(voltages)
 
 

@@ -1,9 +1,12 @@
 """Laws that every equilibrium of a network with wires obeys, over random networks, diodes, wires, tiles and nudges."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -21,6 +24,7 @@ from eqprop_analog import (
 )
 from eqprop_analog.devices import Law
 from eqprop_analog.models.nonideal_network import NonidealEquations, NonidealNetwork
+from eqprop_analog.models.periphery import Periphery
 from eqprop_analog.solvers.nonideal_newton import NonidealNewtonSolver, certified
 
 SOLVER = NonidealNewtonSolver()
@@ -48,6 +52,8 @@ class Problem:
     ohms: float
     tile: tuple[int, int]
     decades: float
+    chip: str = "ideal"
+    """Which imperfections beside the wires: none, those that leave an energy, all."""
 
     def random(self, stream: int) -> np.random.Generator:
         return np.random.default_rng([self.seed, stream])
@@ -64,7 +70,39 @@ class Problem:
         )
         for matrix in network.conductances:
             matrix[...] = 1e-6 * 10 ** random.uniform(-self.decades / 2, self.decades / 2, matrix.shape)
-        return NonidealNetwork(network, wire_resistance=self.ohms, tile=self.tile)
+        return NonidealNetwork(network, self.periphery(network), self.ohms, self.tile)
+
+    def periphery(self, network: ResistiveNetwork) -> Periphery:
+        """Spreads far wider than a fab's; return factors differ little, so that there is one equilibrium."""
+        random, hidden = self.random(4), network.layers[1:-1]
+
+        def each(draw: Callable[[int], np.ndarray]) -> list[np.ndarray]:
+            return [draw(n) for n in hidden]
+
+        drawn: dict[str, Any] = {}
+        if self.chip != "ideal":
+            drawn |= {
+                "offset": each(lambda n: random.normal(0, 0.05, n)),
+                "output_resistance": each(lambda n: 1e5 * random.random(n)),
+                "input_conductance": each(lambda n: 1e-6 * random.random(n) * (random.random(n) < 0.5)),
+                "source_resistance": 1e5 * random.random(len(network.conductances[0])),
+                "nudge_factor": random.uniform(0.5, 1.5, network.layers[-1]),
+                "target_offset": random.normal(0, 0.1, network.layers[-1]),
+            }
+            if isinstance(network.single_diode, NgspiceDiode | Shockley):
+                drawn |= {
+                    "saturation_factor": each(lambda n: np.exp(random.normal(0, 1, n))),
+                    "emission_factor": each(lambda n: np.exp(random.normal(0, 0.1, n))),
+                    "celsius": 70.0,
+                    "temperature_mismatch": each(lambda n: random.normal(0, 5, n)),
+                }
+        if self.chip == "all":
+            drawn |= {
+                "forward_factor": each(lambda n: np.exp(random.normal(0, 0.3, n))),
+                "return_factor": each(lambda n: np.exp(random.normal(0, 0.3 if len(hidden) == 1 else 0.003, n))),
+                "saturation_voltage": [random.choice([np.inf, 0.3, 3.0]) for _ in hidden],
+            }
+        return Periphery(**drawn)
 
     @property
     def inputs(self) -> np.ndarray:
@@ -83,7 +121,9 @@ PROBLEMS = st.builds(
     ohms=st.sampled_from([0.0, 1.0, 100.0, 1e4, 1e6]),
     tile=st.sampled_from([(128, 128), (3, 4)]),
     decades=st.sampled_from([1.0, 4.0]),
+    chip=st.sampled_from(["ideal", "reciprocal", "all"]),
 )
+RECIPROCAL = PROBLEMS.filter(lambda problem: problem.chip != "all")
 
 
 def stacked(equilibrium: Equilibrium) -> np.ndarray:
@@ -91,10 +131,11 @@ def stacked(equilibrium: Equilibrium) -> np.ndarray:
 
 
 def softest(network: NonidealNetwork) -> float:
-    """The beta that makes the circuit indefinite, S."""
+    """The beta that leaves the circuit no one equilibrium, S."""
     outputs = network.layers[-1]
     resistance = np.linalg.inv(network.nodal_matrix)[-outputs:, -outputs:]
-    return 1 / float(np.linalg.eigvalsh(0.5 * (resistance + resistance.T))[-1])
+    factor = np.broadcast_to(network.periphery.nudge_factor, outputs)
+    return 1 / float(np.linalg.eigvals(factor[:, None] * resistance).real.max())
 
 
 @FEW
@@ -110,27 +151,33 @@ def test_every_phase_converges_to_kirchhoffs_law_and_its_residual_is_that_of_its
     for phase, nudge in zip(phases, [None, *nudges], strict=True):
         assert phase.status.tolist() == [Status.CONVERGED] * BATCH
         assert phase.nudge is nudge
-        equations = free if nudge is None else free.nudged([nudge], phases[0])
-        residuals = equations.residuals(stacked(phase))
-        np.testing.assert_array_equal(np.abs(residuals).max(axis=1), phase.residual)
-        v = stacked(phase)
+    for equations, some in ((free, phases[:1]), (free.nudged(nudges, phases[0]), phases[1:])):
+        v = np.concatenate([stacked(phase) for phase in some])
+        residuals = equations.residuals(v)
+        np.testing.assert_array_equal(np.abs(residuals).max(axis=1), np.concatenate([phase.residual for phase in some]))
         scale = equations.voltage_scale(v)[:, None]
         own = v - equations.root(equations.inflow(v))  # what each node is off its own equation, volts
         assert np.abs(own / scale).max() <= 1e-13
 
 
 @FEW
-@given(PROBLEMS)
-def test_the_equilibrium_has_the_least_energy_and_does_not_depend_on_where_it_was_begun(problem):
-    network = problem.network()
+@given(RECIPROCAL)
+def test_the_equilibrium_has_the_least_energy(problem):
+    network, random = problem.network(), problem.random(3)
     found = SOLVER.solve(network, problem.inputs)
-    random = problem.random(3)
-    lowest, v = network.energy(problem.inputs, found.voltages), stacked(found)
+    lowest = network.energy(problem.inputs, found.voltages)
     for size in (1e-4, 1e-2, 1.0):
         elsewhere = tuple(part + size * random.normal(size=part.shape) for part in found.voltages)
         assert (network.energy(problem.inputs, elsewhere) >= lowest - 1e-12 * np.abs(lowest)).all()
+
+
+@FEW
+@given(PROBLEMS)
+def test_the_equilibrium_does_not_depend_on_where_it_was_begun(problem):
+    network, random = problem.network(), problem.random(3)
+    found = SOLVER.solve(network, problem.inputs)
     begin = replace(found, voltages=tuple(3 * random.normal(size=part.shape) for part in found.voltages))
-    again = SOLVER.solve(network, problem.inputs, start=begin)
+    again, v = SOLVER.solve(network, problem.inputs, start=begin), stacked(found)
     assert again.good.all()
     condition = np.linalg.cond(network.nodal_matrix)
     np.testing.assert_allclose(stacked(again), v, rtol=0, atol=1e-13 * condition * max(1, np.abs(v).max()))
@@ -138,8 +185,27 @@ def test_the_equilibrium_has_the_least_energy_and_does_not_depend_on_where_it_wa
 
 @FEW
 @given(PROBLEMS)
+def test_every_slope_of_kirchhoffs_law_is_an_m_matrix(problem):
+    network, random = problem.network(), problem.random(5)
+    equations = NonidealEquations.of(network, problem.inputs)
+    v = random.normal(size=equations.source.shape)
+    matrix = network.nodal_matrix
+    assert (matrix - np.diag(np.diag(matrix)) <= 1e-15 * matrix.max()).all()
+    bent = np.zeros_like(v)
+    if network.saturating.size:
+        bent[:, network.saturating] = network.droop(v)[1]
+    for sample in bent:
+        slope = matrix.copy()
+        for to, of, block in network.drive_blocks:
+            slope[to, of] -= block * sample[of]
+        inverse = np.linalg.inv(slope)
+        assert (inverse >= -1e-12 * np.abs(inverse).max()).all()
+
+
+@FEW
+@given(PROBLEMS)
 def test_without_wires_it_is_the_ideal_network_and_thin_wires_change_it_little(problem):
-    problem = replace(problem, ohms=0.0, decades=1.0)
+    problem = replace(problem, ohms=0.0, decades=1.0, chip="ideal")
     network = problem.network()
     ideal = stacked(SurrogateSolver().solve(network.ideal, problem.inputs).require())
     found = stacked(SOLVER.solve(network, problem.inputs).require())
@@ -162,14 +228,16 @@ def test_a_sample_does_not_see_the_others_of_its_batch(problem):
 
 
 @FEW
-@given(PROBLEMS, st.floats(0.01, 0.9))
+@given(RECIPROCAL, st.floats(0.01, 0.9))
 def test_a_nudge_lowers_the_cost_and_its_opposite_raises_it(problem, share):
     network = problem.network()
     beta = share * softest(network)
     free, plus, minus = SOLVER.solve_phases(
         network, problem.inputs, [Nudge(problem.targets, sign * beta) for sign in (1, -1)]
     )
-    cost = [((phase.outputs - problem.targets) ** 2).sum(axis=1) for phase in (plus, free, minus)]
+    factor = network.periphery.outputs(network.ideal)
+    aim = problem.targets + network.periphery.targets(network.ideal)
+    cost = [(factor * (phase.outputs - aim) ** 2).sum(axis=1) for phase in (plus, free, minus)]
     for lower, higher in pairwise(cost):
         assert (lower <= higher * (1 + 1e-9) + 1e-15).all()
 
@@ -196,19 +264,20 @@ def test_samples_are_solved_in_pieces_as_they_are_at_once(monkeypatch):
     np.testing.assert_allclose(stacked(SOLVER.solve(network, problem.inputs)), at_once, rtol=0, atol=1e-13)
 
 
-def test_steps_are_the_same_by_elimination_as_by_conjugate_gradients(monkeypatch):
-    problem = Problem(2, (3, 5, 6, 2), NgspiceDiode(), 100.0, (128, 128), 2.0)
+def test_steps_are_the_same_by_elimination_as_by_matrix_products(monkeypatch):
+    problem = Problem(2, (3, 5, 6, 2), NgspiceDiode(), 100.0, (128, 128), 2.0, "all")
     network = problem.network()
-    by_gradients = SOLVER.solve(network, problem.inputs)
+    by_products = SOLVER.solve(network, problem.inputs)
     monkeypatch.setattr("eqprop_analog.solvers.nonideal_newton.INNER_STEPS", 0)
     monkeypatch.setattr("eqprop_analog.solvers.nonideal_newton.ELEMENTS", 1)
     eliminated = SOLVER.solve(network, problem.inputs)
     assert eliminated.good.all()
-    np.testing.assert_allclose(stacked(eliminated), stacked(by_gradients), rtol=0, atol=1e-12)
+    np.testing.assert_allclose(stacked(eliminated), stacked(by_products), rtol=0, atol=1e-12)
 
 
-def test_descent_finds_the_equilibrium_where_newtons_steps_lead_astray(monkeypatch):
-    problem = Problem(3, (4, 6, 2), NgspiceDiode(), 100.0, (128, 128), 1.0)
+@pytest.mark.parametrize("chip", ["ideal", "all"])
+def test_sweeps_find_the_equilibrium_where_newtons_steps_lead_astray(chip, monkeypatch):
+    problem = Problem(3, (4, 6, 2), NgspiceDiode(), 100.0, (128, 128), 1.0, chip)
     network = problem.network()
     found = SOLVER.solve(network, problem.inputs)
     monkeypatch.setattr("eqprop_analog.solvers.nonideal_newton._newton", lambda equations, v, roots: 5 - roots)

@@ -1,6 +1,8 @@
 """Networks with wires against a dense nodal solution of every segment, a circuit on a graph, and finite differences."""
 
+from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,13 +15,16 @@ from eqprop_analog import (
     Nudge,
     PiecewiseLinear,
     ResistiveNetwork,
+    Shockley,
     SparseNewtonSolver,
     SurrogateSolver,
     UserError,
     contrast,
 )
 from eqprop_analog.devices import Law
+from eqprop_analog.models import NodalEquations
 from eqprop_analog.models.nonideal_network import NonidealEquations, NonidealNetwork
+from eqprop_analog.models.periphery import Periphery
 from eqprop_analog.solvers.nonideal_newton import NonidealNewtonSolver
 
 Array = np.ndarray
@@ -54,11 +59,12 @@ def inputs_of(network: ResistiveNetwork, batch: int = 3) -> Array:
     return np.random.default_rng(1).uniform(-1, 1, (batch, network.layers[0]))
 
 
-class Nodal:
-    """Σ currents = 0 at every node of the whole circuit, wires and all, stamped resistor by resistor.
+Terminal = tuple[object, float, float, float]
+"""Node, gain, back, volts: at the potential gain·v + volts, and of its current the node loses ``back``."""
 
-    A terminal is (unknown, gain): an amplified drive has the potential A·v, and takes 1/A of its current from v. Or it is volts.
-    """
+
+class Nodal:
+    """Σ currents = 0 at every node of the whole circuit, wires and all, stamped resistor by resistor."""
 
     def __init__(self) -> None:
         self.index: dict[object, int] = {}
@@ -68,16 +74,23 @@ class Nodal:
     def at(self, node: object) -> int:
         return self.index.setdefault(node, len(self.index))
 
-    def resistor(self, one: object, other: object, siemens: float) -> None:
+    def resistor(self, one: Terminal | float, other: Terminal | float, siemens: float) -> None:
         for a, b in ((one, other), (other, one)):
             if isinstance(a, float):
                 continue
-            node, gain = a
-            self.entries.append((self.at(node), self.at(node), siemens * gain / gain))
-            if isinstance(b, float):
-                self.sources.append((self.at(node), siemens * b / gain))
-            else:
-                self.entries.append((self.at(node), self.at(b[0]), -siemens * b[1] / gain))
+            node, gain, back, volts = a
+            self.entries.append((self.at(node), self.at(node), siemens * back * gain))
+            if not isinstance(b, float):
+                self.entries.append((self.at(node), self.at(b[0]), -siemens * back * b[1]))
+            across = (b if isinstance(b, float) else b[3]) - volts
+            self.sources.append((self.at(node), siemens * back * across))
+
+    def behind(self, drive: Terminal | float, name: object, ohms: float) -> Terminal | float:
+        if ohms == 0:
+            return drive
+        row = (name, 1.0, 1.0, 0.0)
+        self.resistor(drive, row, 1 / ohms)
+        return row
 
     def solve(self) -> dict[object, float]:
         matrix, right = np.zeros((len(self.index),) * 2), np.zeros(len(self.index))
@@ -89,27 +102,95 @@ class Nodal:
 
 
 def nodal_solution(
-    network: ResistiveNetwork, ohms: float, tile: tuple[int, int], x: Array, into: list[Array]
+    chip: NonidealNetwork, x: Array, into: list[Array], drives: list[Array] | None = None
 ) -> list[Array]:
-    """Node voltages of one sample with the currents ``into`` the nodes (amperes), by layer."""
+    """Node voltages of one sample with the currents ``into`` the nodes (amperes), by layer.
+
+    ``drives``: what the amplifiers put out (volts), where they saturate.
+    """
+    network, ohms, tile, own = chip.ideal, chip.wire_resistance, chip.tile, chip.periphery
     circuit = Nodal()
-    rows: list[object] = [float(v) for v in network.rows(x)[0]]
+    rows: list[Terminal | float] = [
+        circuit.behind(float(v), ("s", i), float(r))
+        for i, (v, r) in enumerate(zip(network.rows(x)[0], own.rows(network), strict=True))
+    ]
     for layer, matrix in enumerate(network.conductances, start=1):
-        columns = [((layer, j), 1.0) for j in range(matrix.shape[1])]
+        columns = [((layer, j), 1.0, 1.0, 0.0) for j in range(matrix.shape[1])]
         for j, amperes in enumerate(into[layer - 1]):
             circuit.sources.append((circuit.at((layer, j)), float(amperes)))
         for i in range(matrix.shape[0]):
             for j in range(matrix.shape[1]):
-                on_row, on_column = (("r", layer, i, j), 1.0), (("c", layer, i, j), 1.0)
+                on_row, on_column = (((kind, layer, i, j), 1.0, 1.0, 0.0) for kind in "rc")
                 circuit.resistor(on_row, on_column, float(matrix[i, j]))
-                left = rows[i] if j % tile[1] == 0 else (("r", layer, i, j - 1), 1.0)
+                left = rows[i] if j % tile[1] == 0 else (("r", layer, i, j - 1), 1.0, 1.0, 0.0)
                 circuit.resistor(left, on_row, 1 / ohms)
                 last = i == matrix.shape[0] - 1 or (i + 1) % tile[0] == 0
-                circuit.resistor(on_column, columns[j] if last else (("c", layer, i + 1, j), 1.0), 1 / ohms)
+                circuit.resistor(on_column, columns[j] if last else (("c", layer, i + 1, j), 1.0, 1.0, 0.0), 1 / ohms)
         if layer < network.depth:
-            rows = [((layer, j), network.amplifier_gain[layer - 1]) for j in range(matrix.shape[1])]
+            gain = network.amplifier_gain[layer - 1]
+            part = {
+                name: chip.by_layer(own.hidden(name, network))[layer - 1].tolist()
+                for name in ("forward_factor", "return_factor", "offset", "output_resistance", "input_conductance")
+            }
+            rows = []
+            for j in range(matrix.shape[1]):
+                forward, offset = gain * part["forward_factor"][j], part["offset"][j]
+                back = part["return_factor"][j] / gain
+                out = (forward, forward * offset) if drives is None else (0.0, float(drives[layer - 1][j]))
+                drive = ((layer, j), out[0], back, out[1])
+                rows.append(circuit.behind(drive, ("a", layer, j), part["output_resistance"][j]))
+                circuit.resistor(((layer, j), 1.0, 1.0, 0.0), 0.0, part["input_conductance"][j])
     found = circuit.solve()
     return [np.array([found[layer, j] for j in range(n)]) for layer, n in enumerate(network.layers[1:], start=1)]
+
+
+def random_chip(
+    network: ResistiveNetwork, seed: int, *, reciprocal: bool = False, ohms: float = 500.0
+) -> NonidealNetwork:
+    """Every imperfection there is; ``reciprocal``: those that leave the circuit an energy."""
+    random = np.random.default_rng([8, seed])
+    hidden = network.layers[1:-1]
+
+    def each(draw: Callable[[int], Array]) -> list[Array]:
+        return [draw(n) for n in hidden]
+
+    drawn: dict[str, Any] = {
+        "offset": each(lambda n: random.normal(0, 0.02, n)),
+        "output_resistance": each(lambda n: 2e4 * random.random(n) * (random.random(n) < 0.7)),
+        "input_conductance": each(lambda n: 2e-6 * random.random(n)),
+        "source_resistance": 1e4 * random.random(len(network.conductances[0])),
+        "nudge_factor": random.uniform(0.8, 1.2, network.layers[-1]),
+        "target_offset": random.normal(0, 0.1, network.layers[-1]),
+    }
+    if isinstance(network.single_diode, NgspiceDiode | Shockley):
+        drawn |= {
+            "saturation_factor": each(lambda n: np.exp(0.3 * random.normal(size=n))),
+            "emission_factor": each(lambda n: random.normal(1, 0.03, n)),
+            "celsius": 60.0,
+            "temperature_mismatch": each(lambda n: random.normal(0, 2, n)),
+        }
+    if not reciprocal:
+        drawn |= {
+            "forward_factor": each(lambda n: random.normal(1, 0.1, n)),
+            "return_factor": each(lambda n: random.normal(1, 0.1, n)),
+            "saturation_voltage": [*([1.5] * (len(hidden) - 1)), np.inf][: len(hidden)],
+        }
+    return NonidealNetwork(network, Periphery(**drawn), ohms, (4, 3))
+
+
+def required_agreement(chip: NonidealNetwork, beta: float) -> None:
+    """That every node is where the dense solution of all segments puts it, given the diodes' currents."""
+    network, x, target = chip.ideal, inputs_of(chip.ideal, 1), np.array([[0.5, -0.5]])
+    nudge = Nudge(target, beta) if beta else None
+    found = NonidealNewtonSolver().solve(chip, x, nudge).require()
+    hidden = np.concatenate(found.voltages[:-1], axis=1)
+    diodes = chip.by_layer(-chip.polarity * chip.diode.current(chip.polarity * hidden))
+    factor, offset = chip.periphery.outputs(network), chip.periphery.targets(network)
+    nudging = beta * factor * (target + offset - found.outputs)
+    into = [amperes[0] + bias for amperes, bias in zip((*diodes, nudging), network.biases, strict=True)]
+    saturated = [a[0] for a in chip.drives(found.voltages)] if chip.saturating.size else None
+    for ours, theirs in zip(found.voltages, nodal_solution(chip, x, into, saturated), strict=True):
+        np.testing.assert_allclose(ours[0], theirs, rtol=0, atol=1e-9 * np.abs(found.voltages[-1]).max().clip(1))
 
 
 @pytest.mark.parametrize("law", LAWS)
@@ -117,20 +198,41 @@ def nodal_solution(
 @pytest.mark.parametrize("beta", [0.0, 2e-6, -2e-7])
 def test_every_node_is_where_a_dense_nodal_solution_of_all_segments_puts_it(law, ohms, tile, beta):
     network = make(LAWS[law], bias_row=1.5)
-    x, target = inputs_of(network, 1), np.array([[0.5, -0.5]])
-    nudge = Nudge(target, beta) if beta else None
-    found = NonidealNewtonSolver().solve(NonidealNetwork(network, wire_resistance=ohms, tile=tile), x, nudge).require()
-    into = []
-    for layer, (v, bias) in enumerate(zip(found.voltages, network.biases, strict=True), start=1):
-        amperes = bias.copy()
-        if layer < network.depth:
-            sign = network.polarity(layer)
-            amperes -= sign * network.diode.current(sign * v[0])
-        else:
-            amperes += beta * (target[0] - v[0])
-        into.append(amperes)
-    for ours, theirs in zip(found.voltages, nodal_solution(network, ohms, tile, x, into), strict=True):
-        np.testing.assert_allclose(ours[0], theirs, rtol=0, atol=1e-9 * np.abs(found.voltages[-1]).max().clip(1))
+    required_agreement(NonidealNetwork(network, wire_resistance=ohms, tile=tile), beta)
+
+
+@pytest.mark.parametrize("law", LAWS)
+@pytest.mark.parametrize("reciprocal", [True, False])
+@pytest.mark.parametrize("beta", [0.0, 2e-6, -2e-7])
+def test_so_is_every_node_of_a_chip_with_all_imperfections(law, reciprocal, beta):
+    required_agreement(random_chip(make(LAWS[law], bias_row=1.5), 1, reciprocal=reciprocal), beta)
+
+
+@pytest.mark.parametrize("law", [*LAWS, "ideal clamp", "shockley"])
+@pytest.mark.parametrize("layers", [(3, 2), (3, 6, 2), (3, 6, 4, 2), (3, 5, 4, 3, 2)])
+def test_without_imperfections_it_is_the_ideal_circuit(law, layers):
+    others: dict[str, Law] = {"ideal clamp": Clamp(), "shockley": Shockley()}
+    network = make((LAWS | others)[law], layers, bias_row=1.5)
+    chip, x = NonidealNetwork(network, Periphery()), inputs_of(network)
+    v = (
+        NodalEquations.of(network, x).zeros()
+        if law == "ideal clamp"
+        else tuple(0.05 * np.random.default_rng(3).normal(size=(3, n)) for n in layers[1:])
+    )
+    ours = NonidealEquations.of(chip, x).residuals(np.concatenate(v, axis=1))
+    theirs = np.concatenate(NodalEquations.of(network, x).residuals(v), axis=1)
+    np.testing.assert_allclose(ours, theirs, rtol=0, atol=1e-12 * np.abs(theirs).max())
+    for kind in ("conductance", "current"):
+        nudges = [Nudge(np.full(2, 0.3), b, kind) for b in (1e-7, -1e-7)]
+        solved = zip(
+            NonidealNewtonSolver().solve_phases(chip, x, nudges),
+            SurrogateSolver().solve_phases(network, x, nudges),
+            strict=True,
+        )
+        for one, other in solved:
+            assert one.good.all()
+            for a, b in zip(one.voltages, other.voltages, strict=True):
+                np.testing.assert_allclose(a, b, rtol=0, atol=1e-12)
 
 
 def reduced_graph(wired: NonidealNetwork) -> GraphNetwork:
@@ -182,9 +284,10 @@ def test_the_reduced_circuit_is_a_graph_of_resistors_with_the_same_equilibria(la
 
 
 @pytest.mark.parametrize("layers", [(3, 2), (3, 5, 2), (2, 4, 3, 2)])
-def test_the_residual_is_the_slope_of_the_energy(layers):
-    network = make(LAWS["ngspice"], layers)
-    wired, x = NonidealNetwork(network, wire_resistance=300.0), inputs_of(network)
+@pytest.mark.parametrize("imperfect", [False, True])
+def test_the_residual_is_the_slope_of_the_energy(layers, imperfect):
+    network, x = make(LAWS["ngspice"], layers), inputs_of(make(LAWS["ngspice"], layers))
+    wired = random_chip(network, 2, reciprocal=True) if imperfect else NonidealNetwork(network, wire_resistance=300.0)
     equations = NonidealEquations.of(wired, x)
     gammas = np.repeat(network.gammas, layers[1:])
     v = 0.05 * np.random.default_rng(3).normal(size=equations.source.shape)
@@ -196,35 +299,55 @@ def test_the_residual_is_the_slope_of_the_energy(layers):
         np.testing.assert_allclose(modelled, force, rtol=1e-5, atol=1e-12)
 
 
-def loss(network: ResistiveNetwork, ohms: float, x: Array, target: Array) -> float:
-    out = NonidealNewtonSolver().solve(NonidealNetwork(network, wire_resistance=ohms, tile=(4, 3)), x).require().outputs
-    return float(0.5 * ((out - target) ** 2).sum(axis=1).mean())
+def loss(chip: NonidealNetwork, x: Array, target: Array) -> float:
+    """The cost that the chip's nudges have."""
+    factor, offset = chip.periphery.outputs(chip.ideal), chip.periphery.targets(chip.ideal)
+    out = NonidealNewtonSolver().solve(chip, x).require().outputs
+    return float(0.5 * (factor * (out - target - offset) ** 2).sum(axis=1).mean())
 
 
-def test_the_contrast_of_the_cells_own_drops_is_the_gradient_and_that_of_the_nodes_is_not():
-    network, ohms = make(LAWS["ngspice"], (3, 5, 2)), 2e3
+def changed(chip: NonidealNetwork, what: str, layer: int, index: tuple[int, ...], by: float) -> NonidealNetwork:
+    ideal = chip.ideal.astype(float)
+    arrays = [each.copy() for each in getattr(ideal, what)]
+    arrays[layer][index] += by
+    return replace(chip, ideal=replace(ideal, **{what: tuple(arrays)}))
+
+
+@pytest.mark.parametrize("imperfect", [False, True])
+@pytest.mark.parametrize("ohms", [0.0, 2e3])
+def test_the_contrast_of_the_cells_own_drops_is_the_gradient_and_that_of_the_nodes_is_not(imperfect, ohms):
+    network = make(LAWS["ngspice"], (3, 5, 2))
     x, target = inputs_of(network), np.random.default_rng(4).uniform(-1, 1, (3, 2))
-    wired = NonidealNetwork(network, wire_resistance=ohms, tile=(4, 3))
-    _, plus, minus = NonidealNewtonSolver().solve_phases(wired, x, [Nudge(target, b) for b in (1e-8, -1e-8)])
-    found, seen = wired.cell_contrast(x, plus, minus), contrast(wired.ideal, x, plus, minus)
+    chip = NonidealNetwork(network, wire_resistance=ohms, tile=(4, 3))
+    if imperfect:
+        chip = random_chip(network, 3, reciprocal=True, ohms=ohms)
+    _, plus, minus = NonidealNewtonSolver().solve_phases(chip, x, [Nudge(target, b) for b in (1e-8, -1e-8)])
+    found, seen = chip.cell_contrast(x, plus, minus), contrast(chip.ideal, x, plus, minus)
     worst = 0.0
-    for layer, (i, j) in ((0, (0, 0)), (0, (4, 3)), (1, (2, 1)), (1, (4, 0))):
-        slopes = []
-        for sign in (1, -1):
-            changed = network.astype(float)
-            changed.conductances[layer][i, j] += sign * 1e-10
-            slopes.append(loss(changed, ohms, x, target))
-        slope = (slopes[0] - slopes[1]) / 2e-10
-        assert found.conductances[layer][i, j] == pytest.approx(slope, rel=1e-3, abs=1e-3)
-        worst = max(worst, abs(seen.conductances[layer][i, j] / slope - 1))
-    assert worst > 0.01
-    for layer, j in ((0, 2), (1, 1)):
-        slopes = []
-        for sign in (1, -1):
-            changed = network.astype(float)
-            changed.biases[layer][j] += sign * 1e-10
-            slopes.append(loss(changed, ohms, x, target))
-        assert found.biases[layer][j] == pytest.approx((slopes[0] - slopes[1]) / 2e-10, rel=1e-3, abs=1e-3)
+    for what, layer, index in (
+        ("conductances", 0, (0, 0)),
+        ("conductances", 0, (4, 3)),
+        ("conductances", 1, (2, 1)),
+        ("conductances", 1, (4, 0)),
+        ("biases", 0, (2,)),
+        ("biases", 1, (1,)),
+    ):
+        ends = [loss(changed(chip, what, layer, index, step), x, target) for step in (1e-10, -1e-10)]
+        slope = (ends[0] - ends[1]) / 2e-10
+        assert getattr(found, what)[layer][index] == pytest.approx(slope, rel=1e-3, abs=1e-3)
+        worst = max(worst, abs(getattr(seen, what)[layer][index] / slope - 1))
+    assert (worst > 0.01) == (imperfect or ohms > 0)
+
+
+def test_a_circuit_that_is_not_reciprocal_has_no_energy_and_no_contrast_of_cells():
+    network = make(LAWS["ngspice"], (3, 5, 2))
+    x, target = inputs_of(network), np.zeros((3, 2))
+    for own in ({"forward_factor": 1.01}, {"return_factor": 0.99}, {"saturation_voltage": 3.0}):
+        chip = NonidealNetwork(network, Periphery(**own))
+        free, plus = NonidealNewtonSolver().solve_phases(chip, x, [Nudge(target, 1e-8)])
+        for refused in (lambda: chip.cell_contrast(x, plus, free), lambda: chip.energy(x, free.voltages)):  # noqa: B023
+            with pytest.raises(UserError, match="leave the circuit without an energy"):
+                refused()
 
 
 def test_without_wires_the_contrast_is_the_ideal_networks():
@@ -255,6 +378,78 @@ def test_a_nudge_is_refused_exactly_where_the_circuit_becomes_indefinite():
         wired.require_definite(-low * (1 + 1e-6))
     with pytest.raises(UserError, match="indefinite"):
         NonidealNewtonSolver().solve(wired, inputs_of(wired.ideal), Nudge(np.zeros(2), -1.01 * low))
+
+
+@pytest.mark.parametrize("layers", [(3, 2), (3, 5, 2), (3, 5, 4, 2)])
+def test_nor_need_the_circuit_be_reciprocal_for_that(layers):
+    chip = random_chip(make(LAWS["ngspice"], layers), 4)
+    outputs = chip.layers[-1]
+    factor = chip.periphery.outputs(chip.ideal)
+    low, high = 0.0, 1e-3
+    for _ in range(60):  # an M-matrix: its eigenvalue nearest to zero is real, and leaves at zero
+        beta = 0.5 * (low + high)
+        nudged = chip.nodal_matrix.copy()
+        nudged[range(-outputs, 0), range(-outputs, 0)] -= beta * factor
+        low, high = (beta, high) if np.linalg.eigvals(nudged).real.min() > 0 else (low, beta)
+    chip.require_definite(-low * (1 - 1e-6))
+    with pytest.raises(UserError, match=r"indefinite at net o_\d"):
+        chip.require_definite(-low * (1 + 1e-6))
+
+
+def test_amplifiers_that_give_back_more_than_the_circuit_holds_are_refused():
+    network = make(LAWS["ngspice"], (2, 4, 4, 2))
+    network.conductances[0][...] = 1e-8
+    network.conductances[1][...] = network.conductances[2][...] = 1e-5
+    uneven, turned = [1.0, [3.0, 3.0, 0.3, 0.3]], [1.0, [0.3, 0.3, 3.0, 3.0]]
+    NonidealNewtonSolver().solve(
+        NonidealNetwork(network, Periphery(forward_factor=uneven)), inputs_of(network)
+    ).require()
+    NonidealNewtonSolver().solve(
+        NonidealNetwork(network, Periphery(return_factor=turned)), inputs_of(network)
+    ).require()
+    chip = NonidealNetwork(network, Periphery(forward_factor=uneven, return_factor=turned))
+    assert np.linalg.eigvals(chip.nodal_matrix).real.min() < 0  # so it is
+    with pytest.raises(UserError, match=r"net o_\d: the amplifiers' forward_factor and return_factor give back more"):
+        NonidealNewtonSolver().solve(chip, inputs_of(network))
+
+
+@pytest.mark.parametrize(
+    ("own", "says"),
+    [
+        ({"offset": [0.1]}, "offset: expected one number, or one entry for each of 2 hidden layers, got 1"),
+        ({"offset": [0.1, np.zeros(3)]}, r"offset: expected one number or an array of 4, got shape \(3,\)"),
+        ({"offset": np.nan}, "offset: expected finite numbers, got nan"),
+        ({"forward_factor": 0.0}, "forward_factor: expected positive numbers, got 0.0"),
+        ({"return_factor": [1.0, np.inf]}, "return_factor: expected positive numbers, got inf"),
+        ({"emission_factor": -1}, "emission_factor: expected positive numbers, got -1.0"),
+        ({"saturation_voltage": 0.0}, "saturation_voltage: expected positive numbers"),
+        ({"saturation_voltage": [1.0, [1, 1, np.inf, 1]]}, "for all amplifiers of a layer"),
+        ({"input_conductance": -1e-9}, "input_conductance: expected numbers of at least 0"),
+        ({"output_resistance": -1.0}, "output_resistance: expected numbers of at least 0"),
+        ({"source_resistance": np.ones(5)}, "source_resistance: expected one number or an array of 6"),
+        ({"nudge_factor": [1.0, 0.0]}, "nudge_factor: expected positive numbers, got 0.0"),
+        ({"target_offset": [1.0]*3}, "target_offset: expected one number or an array of 2"),
+        ({"celsius": -300.0}, "celsius: expected diodes above absolute zero"),
+        ({"celsius": -270.0, "temperature_mismatch": -5.0}, "celsius: expected diodes above absolute zero"),
+    ],
+)  # fmt: skip
+def test_what_no_chip_has_is_refused(own, says):
+    with pytest.raises(UserError, match=says):
+        NonidealNetwork(make(LAWS["ngspice"]), Periphery(**own))
+
+
+@pytest.mark.parametrize("law", ["clamp", "piecewise-linear"])
+@pytest.mark.parametrize("name", ["saturation_factor", "emission_factor", "celsius", "temperature_mismatch"])
+def test_a_law_without_junction_has_none_of_its_parameters(law, name):
+    with pytest.raises(UserError, match=f"{name}: diodes of law"):
+        NonidealNetwork(make(LAWS[law]), Periphery(**{name: 1.5}))
+
+
+def test_targets_of_a_cross_entropy_have_no_offset():
+    network = make(LAWS["ngspice"], (3, 5, 2))
+    chip, x = NonidealNetwork(network, Periphery(target_offset=0.1)), inputs_of(network)
+    with pytest.raises(UserError, match="leave target_offset at 0"):
+        NonidealNewtonSolver().solve_phases(chip, x, [Nudge(np.array([0, 1]), 1e-8, "current", "cross-entropy")])
 
 
 def test_what_makes_no_circuit_is_refused():

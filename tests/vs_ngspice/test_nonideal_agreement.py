@@ -207,6 +207,44 @@ def test_the_plain_program_solves_the_written_netlist_whose_header_explains_the_
     assert f"Wires: {network.wire_resistance:g} ohm a segment, tiles of at most 5 x 4" in text
 
 
+@pytest.mark.parametrize("seed", [1, 8])  # ngspice's diode and Shockley's
+def test_the_plain_program_solves_a_chips_netlist_in_which_every_device_has_its_own_parameters(seed, run_ngspice):
+    network, inputs, targets = random_chip(seed, list(IMPERFECTIONS), seed % 3, wires=True)
+    sample, nudge = inputs[:1], Nudge(targets[:1], beta_of(network))
+    equations = NonidealEquations.of(network, sample).nudged([nudge], None)
+    text = static_netlist(compile_nonideal(network, sample, [equations.injection]))
+    done = run_ngspice(text)
+    assert done.code == 0
+    found = NonidealNewtonSolver().solve(network, sample, nudge).outputs[0]
+    bound = VOLTAGE_BOUND * max(1, np.abs(found).max())
+    assert done.values == {f"v(o_{k})": pytest.approx(v, rel=0, abs=bound) for k, v in enumerate(found.tolist())}
+    lines = {line.split()[0]: line.split()[1:] for line in text.splitlines() if line}
+    own, ideal = network.periphery, network.ideal
+    law = ideal.single_diode
+    model = "shockley" if isinstance(law, Shockley) else "diode"
+    current = float(law.saturation_current * own.saturation_factor[0][0])
+    emission = float(law.emission * own.emission_factor[0][0])
+    mismatch = float(own.temperature_mismatch[0][0])
+    assert lines["Xd1_0"][:6] == ["rail_p", "h1_0", model, f"is={current!r}", f"n={emission!r}", f"dtemp={mismatch!r}"]
+    assert lines["Xa1_1"] == [
+        "h1_1",
+        "a1_1",
+        "saturating_amplifier",
+        f"gain={ideal.amplifier_gain[0]!r}",
+        f"forward={float(own.forward_factor[0][1])!r}",
+        f"back={float(own.return_factor[0][1])!r}",
+        f"offset={float(own.offset[0][1])!r}",
+        f"swing={float(own.saturation_voltage[0][1])!r}",
+    ]
+    row = int(np.flatnonzero(own.source_resistance)[0])
+    net = f"xp_{row}" if row < network.layers[0] else f"xn_{row - network.layers[0]}"
+    assert lines[f"Rs1_{row}"] == [net, f"r1_{row}", repr(float(own.source_resistance[row]))]
+    assert lines[f"R1wr_{row}_0"][:2] == [f"r1_{row}", f"w1r_{row}_0"]
+    assert {"temp=60.0", f"tnom={float(law.celsius)!r}"} <= set(lines[".options"])
+    with pytest.raises(UserError, match='take form="flat"'):
+        compile_nonideal(network, sample, form="norton")
+
+
 def test_every_cell_and_every_segment_is_one_resistor_where_the_layout_has_it():
     network, inputs, _ = random_network(4)
     text = static_netlist(compile_nonideal(network, inputs[:1]))
