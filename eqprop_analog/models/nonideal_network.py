@@ -238,9 +238,10 @@ class NonidealNetwork:
     def blocks(self) -> tuple[Block, ...]:
         """K by blocks, siemens: what currents the nodes' voltages take out of them, rows at 0 V and amplifiers unsaturated.
 
-        K is symmetric in units of √γ where the circuit is reciprocal. It is an M-matrix, off-diagonals not positive and the
-        inverse not negative, whatever the forward factors if the return factors of each layer are equal, or the other way
-        round, and with one hidden layer always; otherwise for small errors (see output_stiffness).
+        K is symmetric in units of √γ where the circuit is reciprocal. It is an M-matrix (off-diagonals not positive, inverse not
+        negative) if the return factors of each layer are equal, whatever the forward factors and the saturation; without
+        saturation also the other way round; and with one hidden layer whose crossbar 1 has ideal wires and sources always.
+        Otherwise it is one for small errors (see output_stiffness, which refuses the rest).
         """
         blocks: list[Block] = [(at, at, each.columns.copy()) for at, each in zip(self.at, self.driven, strict=True)]
         for (_, _, own), loading in zip(blocks[:-1], self.by_layer(self._loading), strict=True):
@@ -276,8 +277,8 @@ class NonidealNetwork:
     def output_stiffness(self) -> Float[Array, "outputs outputs"]:
         """S, siemens: K with the hidden layers eliminated, one after the other. UserError if K is no M-matrix.
 
-        A nudge that takes the conductances β f from the outputs leaves one equilibrium exactly while the spectral radius of
-        β f S⁻¹ is below 1: diodes and saturation that hold nodes less, on top of this, only hold the outputs more.
+        A nudge that takes the conductances β f from the outputs leaves K an M-matrix exactly while the spectral radius of β f S⁻¹
+        is below 1. Diodes only add to K, and amplifiers that saturate push the outputs less, so that this is the worst case.
         """
         blocks = {(to.start, of.start): block for to, of, block in self.blocks}
         starts = [where.start for where in self.at]

@@ -61,7 +61,7 @@ class Periphery:
     def hidden(self, name: str, ideal: ResistiveNetwork) -> Float[Array, " hidden"]:
         """Quantity ``name`` of all hidden nodes, layer after layer. Raises UserError for shapes that do not fit."""
         value, sizes = getattr(self, name), ideal.layers[1:-1]
-        if isinstance(value, float | int):
+        if not isinstance(value, Sequence | np.ndarray):
             return np.full(sum(sizes), float(value))
         if len(value) != len(sizes):
             raise UserError(
@@ -120,7 +120,7 @@ class Periphery:
 def _equals(value: PerNode | None, default: object) -> bool:
     if value is None or default is None:
         return value is default
-    parts = [value] if isinstance(value, float | int) else value
+    parts = value if isinstance(value, Sequence | np.ndarray) else [value]
     return all(bool(np.all(np.asarray(part) == default)) for part in parts)
 
 

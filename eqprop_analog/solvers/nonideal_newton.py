@@ -33,11 +33,11 @@ STEP_LENGTHS = (1.0, 0.25, 0.0625, 0.015625, 0.0)
 class NonidealNewtonSolver:
     """(D + i'(u) + C - B w'(u)) δ = C (v - u) + B (w(u) - w(v)), v ← u + δ: Newton's step from every node's own root.
 
-    u = root(s - C v + B w(v)) is each node's voltage with all else held at v (D the diagonal of the nodal matrix, C the rest),
-    so that steep diodes cost no iterations. The circuit need not be reciprocal: with K an M-matrix, v ← u alone brings all
-    nodes nearer to the one equilibrium, each in units of (K⁻¹ 1), whatever the diodes and the saturation (a regular
-    splitting). A sample whose excess |u - v| is not halved takes what such a sweep leaves least of, begun at one of parts of
-    the step and none.
+    u = root(s - C v + B w(v)) is each node's voltage with all else held at v (D the diagonal of the nodal matrix K, C the
+    rest), so that steep diodes cost no iterations. The circuit need not be reciprocal: K being an M-matrix, v ← u is a regular
+    splitting of F's slope everywhere, which without saturation brings all nodes nearer to the one equilibrium, each in units
+    of (K⁻¹ 1). A sample whose excess |u - v| is not halved takes what a sweep of v ← u, layer after layer, leaves least of,
+    begun at one of parts of the step and none.
     """
 
     tolerance: float = 1e-13

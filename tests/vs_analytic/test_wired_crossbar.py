@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from eqprop_analog import UserError
 from eqprop_analog.models.ir_drop import ir_drop
-from eqprop_analog.models.wired_crossbar import WiredCrossbar
+from eqprop_analog.models.wired_crossbar import DrivenCrossbar, WiredCrossbar
 from eqprop_analog.plotting.ir_drop import ir_drop_map
 
 Array = np.ndarray
@@ -358,3 +358,33 @@ def test_voltages_that_do_not_fit_the_array_are_refused():
         ir_drop(crossbar, np.zeros(3), np.zeros(3))
     with pytest.raises(UserError, match="columns: expected 3 finite voltages"):
         ir_drop(crossbar, np.zeros(2), [0, np.nan, 0])
+
+
+@pytest.mark.parametrize("ohms", [0.0, 1e-3, 200.0])
+@pytest.mark.parametrize("resistance", [np.zeros(7), np.full(7, 3e3), np.array([0, 1e4, 0, 10.0, 1e6, 0, 500.0])])
+def test_a_crossbar_behind_resistances_is_the_laplacian_that_elimination_of_its_rows_leaves(ohms, resistance):
+    random = np.random.default_rng(5)
+    crossbar = WiredCrossbar(random.uniform(0, 1e-4, (7, 5)), ohms, (4, 3))
+    driven = DrivenCrossbar(crossbar, resistance)
+    behind = np.flatnonzero(resistance)  # the other rows are driven themselves
+    own = np.zeros((7 + len(behind) + 5,) * 2)  # drives, row ports behind resistances, columns
+    ports = np.arange(7)
+    ports[behind] = 7 + np.arange(len(behind))
+    ports = np.concatenate([ports, np.arange(own.shape[0] - 5, own.shape[0])])
+    own[np.ix_(ports, ports)] += crossbar.port_matrix
+    for drive, port in zip(behind, ports[behind], strict=True):
+        g = 1 / resistance[drive]
+        own[np.ix_([drive, port], [drive, port])] += [[g, -g], [-g, g]]
+    inner = ports[behind]
+    kept = np.setdiff1d(np.arange(own.shape[0]), inner)
+    eliminated = own[np.ix_(kept, inner)] @ np.linalg.solve(own[np.ix_(inner, inner)], own[np.ix_(inner, kept)])
+    expected = own[np.ix_(kept, kept)] - eliminated
+    found = np.block([[driven.rows, -driven.between], [-driven.between.T, driven.columns]])
+    np.testing.assert_allclose(found, expected, rtol=1e-9, atol=1e-12 * np.abs(expected).max())
+    np.testing.assert_allclose(found.sum(axis=1), 0, atol=1e-15 * np.abs(found).max())
+    assert driven.direct == (ohms == 0 and not resistance.any())
+    drives, voltages = random.normal(size=(3, 7)), random.normal(size=(3, 5))
+    at = driven.ports(drives, voltages)
+    into = at @ crossbar.port_matrix
+    np.testing.assert_allclose(at[:, :7] + resistance * into[:, :7], drives, rtol=0, atol=1e-9)
+    np.testing.assert_array_equal(at[:, 7:], voltages)
