@@ -78,7 +78,8 @@ def on_chip(
 ) -> None:
     """Bring the network onto ``chip``: in-situ for all epochs from a fresh one, or ``software`` with no or one more epoch.
 
-    Fine-tuning goes on at the rates of the last epoch. Then the devices drift as long as is specified. Raises UserError if training diverges.
+    Fine-tuning goes on at the rates of the last epoch. Then the devices drift as long as is specified. Raises UserError if
+    training diverges.
     """
     if protocol == "in-situ":
         chip.begin(recipe.fresh())

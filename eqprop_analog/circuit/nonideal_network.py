@@ -12,7 +12,17 @@ from dataclasses import dataclass, replace
 import numpy as np
 from jaxtyping import Float
 
-from eqprop_analog.circuit.elements import GROUND, Amplifiers, Crossbar, Diodes, Element, Injection, NudgeSources, Pair, Resistors
+from eqprop_analog.circuit.elements import (
+    GROUND,
+    Amplifiers,
+    Crossbar,
+    Diodes,
+    Element,
+    Injection,
+    NudgeSources,
+    Pair,
+    Resistors,
+)
 from eqprop_analog.circuit.graph import Circuit, Section
 from eqprop_analog.circuit.resistive import Form, layered_circuit, nodes
 from eqprop_analog.errors import UserError

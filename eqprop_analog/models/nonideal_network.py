@@ -17,12 +17,12 @@ from eqprop_analog.errors import UserError
 from eqprop_analog.models.kirchhoff import NodalEquations
 from eqprop_analog.models.periphery import JUNCTION, Periphery
 from eqprop_analog.models.resistive import Gradient, Layers, ResistiveNetwork
-from eqprop_analog.models.wired_crossbar import TILE, DrivenCrossbar, WiredCrossbar
+from eqprop_analog.models.wired_crossbar import TILE, DrivenCrossbar, Square, WiredCrossbar, diagonal, full, plus, times
 from eqprop_analog.nudging import Nudge
 
 Array = np.ndarray
-Block = tuple[slice, slice, Float[Array, "to of"]]
-"""Nodes that a block of a matrix takes current out of, nodes whose voltages do it, and the block."""
+Block = tuple[slice, slice, Square | Float[Array, "to of"]]
+"""Nodes that a block of a matrix takes current out of, nodes whose voltages do it, and the block (a vector: its diagonal)."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -202,7 +202,7 @@ class NonidealNetwork:
         for each, a, v, bias, inside, gamma in zip(
             self.driven, drives, voltages, ideal.biases, own, ideal.gammas, strict=True
         ):
-            squares = 0.5 * ((a * (a @ each.rows)).sum(axis=1) + (v * (v @ each.columns)).sum(axis=1))
+            squares = 0.5 * ((a * times(each.rows, a)).sum(axis=1) + (v * times(each.columns, v)).sum(axis=1))
             total += gamma * (squares - ((a @ each.between) * v).sum(axis=1) - v @ bias + inside)
         return total
 
@@ -230,7 +230,7 @@ class NonidealNetwork:
         blocks = []
         for below, above, each in zip(self.at[:-1], self.at[1:], self.driven[1:], strict=True):
             gains, returns = self.gains[below], self.returns[below]
-            blocks.append((below, below, returns[:, None] * each.rows * gains))
+            blocks.append((below, below, (returns * (each.rows * gains).T).T))
             blocks.append((above, below, -each.between.T * gains))
         return tuple(blocks)
 
@@ -243,29 +243,26 @@ class NonidealNetwork:
         saturation also the other way round; and with one hidden layer whose crossbar 1 has ideal wires and sources always.
         Otherwise it is one for small errors (see output_stiffness, which refuses the rest).
         """
-        blocks: list[Block] = [(at, at, each.columns.copy()) for at, each in zip(self.at, self.driven, strict=True)]
-        for (_, _, own), loading in zip(blocks[:-1], self.by_layer(self._loading), strict=True):
-            np.einsum("ii->i", own)[:] += loading
+        own: list[Square] = [each.columns for each in self.driven]
+        blocks: list[Block] = []
         for layer, (below, above) in enumerate(pairwise(self.at)):
-            loaded, forward = self.drive_blocks[2 * layer : 2 * layer + 2]
-            np.add(blocks[layer][2], loaded[2], out=blocks[layer][2])
+            (_, _, loaded), forward = self.drive_blocks[2 * layer : 2 * layer + 2]
+            own[layer] = plus(plus(own[layer], loaded), self._loading[below])
             blocks += [forward, (below, above, -self.returns[below, None] * self.driven[layer + 1].between)]
-        return tuple(blocks)
+        return (*((at, at, block) for at, block in zip(self.at, own, strict=True)), *blocks)
 
     @cached_property
     def couplings(self) -> tuple[Block, ...]:
-        """K without its diagonal by blocks, siemens, those of zeros left out."""
-        own = [
-            (to, of, block - np.diag(np.diag(block))) if to == of else (to, of, block) for to, of, block in self.blocks
-        ]
-        return tuple(block for block in own if block[2].any())
+        """K without its diagonal by blocks, siemens."""
+        dense = (each for each in self.blocks if each[2].ndim > 1)
+        return tuple((to, of, block - np.diag(np.diag(block)) if to == of else block) for to, of, block in dense)
 
     @cached_property
     def nodal_matrix(self) -> Float[Array, "nodes nodes"]:
         """K, siemens, as one matrix."""
         matrix = np.zeros((sum(self.layers[1:]),) * 2)
         for to, of, block in self.blocks:
-            matrix[to, of] = block
+            matrix[to, of] = full(block)
         return matrix
 
     @cached_property
@@ -286,11 +283,11 @@ class NonidealNetwork:
         for layer, (below, above) in enumerate(pairwise(starts), start=1):
             self._require_stable(stiffness, layer)
             eliminated = blocks[above, below] @ _solve(stiffness, blocks[below, above])
-            stiffness = blocks[above, above] - eliminated
+            stiffness = full(blocks[above, above]) - eliminated
         self._require_stable(stiffness, self.ideal.depth)
-        return stiffness
+        return full(stiffness)
 
-    def _require_stable(self, stiffness: Float[Array, "nodes nodes"], layer: int) -> None:
+    def _require_stable(self, stiffness: Square, layer: int) -> None:
         held = _solve(stiffness, np.ones((len(stiffness), 1)))[:, 0]
         if not (held > 0).all():
             raise UserError(
@@ -313,11 +310,8 @@ class NonidealNetwork:
             )
 
 
-def _solve(matrix: Float[Array, "nodes nodes"], right: Float[Array, "nodes some"]) -> Float[Array, "nodes some"]:
-    diagonal = np.diag(matrix)
-    if np.count_nonzero(matrix) == len(diagonal):
-        return right / diagonal[:, None]
-    return np.linalg.solve(matrix, right)
+def _solve(matrix: Square, right: Float[Array, "nodes some"]) -> Float[Array, "nodes some"]:
+    return right / matrix[:, None] if matrix.ndim == 1 else np.linalg.solve(matrix, right)
 
 
 @dataclass(frozen=True, eq=False)
@@ -351,7 +345,7 @@ class NonidealEquations:
         else:
             source[:, :columns] += network.ideal.rows(inputs) @ first.between
         for to, of, block in network.drive_blocks:
-            source[:, to] -= block @ network.offset[of]
+            source[:, to] -= times(block, network.offset[None, of])
         return cls(network, free.largest_input, source, np.zeros((1, 1)), np.zeros((1, network.layers[-1])))
 
     def nudged(self, nudges: Sequence[Nudge], free: Equilibrium | None) -> Self:
@@ -412,7 +406,7 @@ class NonidealEquations:
     @cached_property
     def total(self) -> Float[Array, "#batch nodes"]:
         """D, the diagonal of K + f g, siemens."""
-        own = np.concatenate([np.diag(block) for to, of, block in self.network.blocks if to == of])
+        own = np.concatenate([diagonal(block) for to, of, block in self.network.blocks if to == of])
         total = np.tile(own, (len(self.nudge_conductance), 1))
         total[:, self.network.at[-1]] += self.nudge_conductance * self.network.periphery.outputs(self.network.ideal)
         return total
@@ -429,7 +423,7 @@ class NonidealEquations:
         hidden, currents = np.zeros((len(droop), len(self.network.gains))), np.zeros((len(droop), self.total.shape[1]))
         hidden[:, self.network.saturating] = droop
         for to, of, block in self.network.drive_blocks:
-            currents[:, to] += hidden[:, of] @ block.T
+            currents[:, to] += times(block, hidden[:, of])
         return currents
 
     def inflow(self, voltages: Float[Array, "batch nodes"]) -> Float[Array, "batch nodes"]:

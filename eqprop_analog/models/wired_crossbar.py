@@ -19,6 +19,8 @@ from eqprop_analog.errors import UserError
 
 Array = np.ndarray
 
+Square = Float[Array, "nodes nodes"] | Float[Array, " nodes"]
+"""A square matrix, or a diagonal one by its diagonal."""
 TILE = (128, 128)
 """Rows and columns of the arrays that chips are made of."""
 
@@ -139,24 +141,24 @@ class DrivenCrossbar:
         return -self._matrix[:rows, rows:]
 
     @cached_property
-    def columns(self) -> Float[Array, "columns columns"]:
-        """Y_cc, siemens: no off-diagonal is positive."""
+    def columns(self) -> Square:
+        """Y_cc, siemens: no off-diagonal is positive, and where all is direct none is there."""
         if self.crossbar.wire_resistance > 0:
             rows = len(self.resistance)
             return self._matrix[rows:, rows:]
         totals = self.between.sum(axis=0)
         if self.direct:
-            return np.diag(totals)
+            return totals
         among = (self.between.T * self.resistance) @ self.crossbar.conductance
         np.fill_diagonal(among, 0)
         among = 0.5 * (among + among.T)
         return np.diag(totals + among.sum(axis=1)) - among
 
     @cached_property
-    def rows(self) -> Float[Array, "rows rows"]:
-        """Y_rr, siemens: no off-diagonal is positive."""
+    def rows(self) -> Square:
+        """Y_rr, siemens: no off-diagonal is positive, and with ideal wires none is there."""
         if self.crossbar.wire_resistance == 0:
-            return np.diag(self.between.sum(axis=1))
+            return self.between.sum(axis=1)
         rows = len(self.resistance)
         return self._matrix[:rows, :rows]
 
@@ -164,7 +166,7 @@ class DrivenCrossbar:
         self, drives: Float[Array, "batch rows"], voltages: Float[Array, "batch columns"]
     ) -> Float[Array, "batch ports"]:
         """Voltages of the crossbar's own ports, rows behind their resistances, then columns; volts."""
-        drawn = drives @ self.rows - voltages @ self.between.T if self.resistance.any() else 0.0
+        drawn = times(self.rows, drives) - voltages @ self.between.T if self.resistance.any() else 0.0
         return np.concatenate([drives - self.resistance * drawn, voltages], axis=1)
 
     @cached_property
@@ -185,6 +187,26 @@ class DrivenCrossbar:
         np.fill_diagonal(coupling, 0)
         coupling = 0.5 * (coupling + coupling.T)
         return np.diag(coupling.sum(axis=1)) - coupling
+
+
+def full(matrix: Square) -> Float[Array, "nodes nodes"]:
+    """The matrix itself."""
+    return np.diag(matrix) if matrix.ndim == 1 else matrix
+
+
+def diagonal(matrix: Square) -> Float[Array, " nodes"]:
+    """Its diagonal."""
+    return matrix if matrix.ndim == 1 else np.diag(matrix)
+
+
+def plus(one: Square, other: Square) -> Square:
+    """Their sum."""
+    return one + other if one.ndim == other.ndim else full(one) + full(other)
+
+
+def times(matrix: Square, vectors: Float[Array, "batch nodes"]) -> Float[Array, "batch nodes"]:
+    """The matrix times each of the vectors."""
+    return vectors * matrix if matrix.ndim == 1 else vectors @ matrix.T
 
 
 def _couplings(matrix: Float[Array, "rows columns"], wire_resistance: float) -> Float[Array, "ports ports"]:

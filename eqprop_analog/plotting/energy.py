@@ -2,15 +2,12 @@
 
 from pathlib import Path
 
-import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter
 
 from eqprop_analog.energy_report import EnergyReport
-from eqprop_analog.files import replacing
-from eqprop_analog.plotting import STYLE
+from eqprop_analog.plotting.style import STYLE, drawing
 
 FILLS = [
     ("0.35", ""),
@@ -27,8 +24,7 @@ NAMES = ("free", "+β", "-β")
 
 def power_by_part(report: EnergyReport, path: Path) -> None:
     """A bar a phase, mean over samples (W): left what each source delivers, right what each part dissipates."""
-    with mpl.rc_context({**STYLE, "hatch.linewidth": 0.6}):
-        figure = Figure(figsize=(10, 5.2))
+    with drawing(path, (10, 5.2), {**STYLE, "hatch.linewidth": 0.6}) as figure:
         left, right = figure.subplots(1, 2, sharey=True)
         _stack(left, [phase.power.sources for phase in report.phases], "Delivered by")
         _stack(right, [phase.power.sinks for phase in report.phases], "Dissipated in")
@@ -66,5 +62,3 @@ def _stack(axes: Axes, phases: list[dict[str, np.ndarray]], title: str) -> None:
 
 
 def _save(figure: Figure, path: Path) -> None:
-    with replacing(path) as temporary:
-        figure.savefig(temporary, dpi=150)

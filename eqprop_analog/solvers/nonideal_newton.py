@@ -9,6 +9,7 @@ from numpy.typing import ArrayLike
 
 from eqprop_analog.equilibrium import Equilibrium, Status, statuses
 from eqprop_analog.models.nonideal_network import NonidealEquations, NonidealNetwork
+from eqprop_analog.models.wired_crossbar import full
 from eqprop_analog.nudging import Nudge
 from eqprop_analog.solvers.certificate import RUNAWAY
 
@@ -177,7 +178,7 @@ class _Slope:
             bent = np.zeros((len(self.bent), size))
             bent[:, network.saturating] = self.bent
             for to, of, block in network.drive_blocks:
-                matrix[:, to, of] -= block * bent[:, None, of]
+                matrix[:, to, of] -= full(block) * bent[:, None, of]
         matrix *= self.left[:, :, None]
         matrix *= self.right[:, None, :]
         np.einsum("bii->bi", matrix)[:] += 1

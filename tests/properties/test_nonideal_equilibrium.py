@@ -25,6 +25,7 @@ from eqprop_analog import (
 from eqprop_analog.devices import Law
 from eqprop_analog.models.nonideal_network import NonidealEquations, NonidealNetwork
 from eqprop_analog.models.periphery import Periphery
+from eqprop_analog.models.wired_crossbar import full
 from eqprop_analog.solvers.nonideal_newton import NonidealNewtonSolver, certified
 
 SOLVER = NonidealNewtonSolver()
@@ -197,7 +198,7 @@ def test_every_slope_of_kirchhoffs_law_is_an_m_matrix(problem):
     for sample in bent:
         slope = matrix.copy()
         for to, of, block in network.drive_blocks:
-            slope[to, of] -= block * sample[of]
+            slope[to, of] -= full(block) * sample[of]
         inverse = np.linalg.inv(slope)
         assert (inverse >= -1e-12 * np.abs(inverse).max()).all()
 
