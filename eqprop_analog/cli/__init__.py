@@ -15,6 +15,7 @@ from eqprop_analog.cli import (
     energy,
     lattice,
     matching,
+    minima,
     netlist,
     simulate,
     study,
@@ -24,7 +25,7 @@ from eqprop_analog.cli import (
 )
 from eqprop_analog.errors import UserError
 
-COMMANDS = (netlist, simulate, transient, energy, train, demo, xor, lattice, matching, study, chips)
+COMMANDS = (netlist, simulate, transient, energy, train, demo, xor, lattice, matching, minima, study, chips)
 BAD_INPUT, INTERRUPTED = 2, 130
 
 

@@ -40,7 +40,6 @@ def power_by_part(report: EnergyReport, path: Path) -> None:
             axes.grid(visible=False, axis="x")
             axes.set_xlabel("phase, settling time, energy")
             axes.axhline(0, color="black", linewidth=0.8)
-        _save(figure, path)
 
 
 def _stack(axes: Axes, phases: list[dict[str, np.ndarray]], title: str) -> None:
@@ -59,6 +58,3 @@ def _stack(axes: Axes, phases: list[dict[str, np.ndarray]], title: str) -> None:
         ends += [np.maximum(values, 0), np.minimum(values, 0)]
     axes.set_title(f"{title} (shares: {' / '.join(NAMES)})")
     axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.22), fontsize=9)
-
-
-def _save(figure: Figure, path: Path) -> None:

@@ -6,9 +6,8 @@ import numpy as np
 from jaxtyping import Bool, Float
 from numpy.typing import ArrayLike
 
-from eqprop_analog.equilibrium import Status
+from eqprop_analog.equilibrium import Equilibrium
 from eqprop_analog.models import HopfieldNetwork
-from eqprop_analog.solvers.relaxation import Relaxation
 
 Array = np.ndarray
 
@@ -20,8 +19,8 @@ SAME = 1e-3
 class Minima:
     """Two free phases of the same samples, compared."""
 
-    converged: Bool[Array, " batch"]
-    """Where both have."""
+    good: Bool[Array, " batch"]
+    """Where both have converged, or were truncated on purpose."""
     distance: Float[Array, " batch"]
     """Largest difference of a node's state, volts."""
     energy: Float[Array, " batch"]
@@ -29,19 +28,18 @@ class Minima:
     same_prediction: Bool[Array, " batch"]
 
     @property
-    def same(self) -> float:
-        """Fraction of the converged samples that are in one minimum; NaN without any."""
-        return float((self.distance[self.converged] <= SAME).mean()) if self.converged.any() else float("nan")
+    def same(self) -> Bool[Array, " batch"]:
+        """Which good samples are in one minimum."""
+        return self.good & (self.distance <= SAME)
 
 
-def compare_minima(network: HopfieldNetwork, inputs: ArrayLike, first: Relaxation, second: Relaxation) -> Minima:
-    """The free phases that ``first`` and ``second`` reach from 0 V. Raises UserError for inputs that do not fit."""
-    one, other = first.solve(network, inputs), second.solve(network, inputs)
-    distance = np.max([np.abs(a - b).max(axis=1) for a, b in zip(one.voltages, other.voltages, strict=True)], axis=0)
+def compare_minima(network: HopfieldNetwork, inputs: ArrayLike, one: Equilibrium, other: Equilibrium) -> Minima:
+    """Free phases of the same ``inputs`` (batch, inputs), of a network of tied weights. Raises UserError for other inputs."""
     batch = network.check_inputs(inputs)
+    distance = np.max([np.abs(a - b).max(axis=1) for a, b in zip(one.voltages, other.voltages, strict=True)], axis=0)
     read = [network.readout(phase.outputs).argmax(axis=1) for phase in (one, other)]
     return Minima(
-        np.asarray((one.status == Status.CONVERGED) & (other.status == Status.CONVERGED), bool),
+        one.good & other.good,
         distance,
         network.energy(batch, other.voltages) - network.energy(batch, one.voltages),
         read[0] == read[1],

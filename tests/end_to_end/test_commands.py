@@ -77,6 +77,7 @@ class TestHelp:
             "study_agreement": "study",
             "train_lattice": "lattice",
             "show_ep_matches_bptt": "matching",
+            "compare_minima": "minima",
         }
         # scripts with a parser of their own
         studies = {"bench_spice", "bench_surrogate", "compare_training", "train_hopfield_digits"}

@@ -269,19 +269,24 @@ def test_minima_are_compared_sample_by_sample():
     """Two nodes that support each other: each of two minima is reached from its own side; alike dynamics end in one."""
     network = scaled(HopfieldNetwork.dense([3, 6, 2], 1), 0.5)
     inputs, _ = data(network, 1)
-    found = compare_minima(network, inputs, GradientFlowSolver(), HopfieldDescentSolver())
-    assert found.same == 1
-    assert found.converged.all()
+    ways = GradientFlowSolver(), HopfieldDescentSolver()
+    found = compare_minima(network, inputs, *(way.solve(network, inputs) for way in ways))
+    assert found.same.all()
     assert found.same_prediction.all()
     assert np.abs(found.energy).max() < 1e-10
+    stopped = HopfieldDescentSolver(free_steps=1).solve(network, inputs)
+    early = compare_minima(network, inputs, ways[0].solve(network, inputs), stopped)
+    assert early.good.all()
+    assert not early.same.any()
+    assert (early.energy > 0).all()
     switch = HopfieldNetwork.dense([1, 1, 1], 0)  # two nodes that hold each other down: who is first wins
     switch.weights[0][...], switch.weights[1][...] = 0.0, -2.0
     for bias in switch.biases:
         bias[...] = 1.0
     switch.biases[0][...] = 1 - 1e-3  # the flow lets the stronger one win, descent the first
-    found = compare_minima(switch, [[0.0]], GradientFlowSolver(), HopfieldDescentSolver())
-    assert found.converged.all()
-    assert found.same == 0
+    found = compare_minima(switch, [[0.0]], *(way.solve(switch, [[0.0]]) for way in ways))
+    assert found.good.all()
+    assert not found.same.any()
     assert found.distance[0] == pytest.approx(1)
     assert found.energy[0] == pytest.approx((1 - 0.999**2) / 2)
 

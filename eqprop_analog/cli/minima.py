@@ -1,0 +1,182 @@
+"""``eqprop-analog minima``: how often the fast ways to a trained Hopfield network's equilibrium end where the flow does."""
+
+import argparse
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from eqprop_analog import data
+from eqprop_analog.cli import console, options
+from eqprop_analog.config import HopfieldConfig, resolve
+from eqprop_analog.devices.buffer import HardSigmoid
+from eqprop_analog.equilibrium import Equilibrium, Status
+from eqprop_analog.errors import UserError
+from eqprop_analog.files import require_writable
+from eqprop_analog.learning.trainer import evaluate
+from eqprop_analog.models import HopfieldNetwork
+from eqprop_analog.run import require_fit, versions
+from eqprop_analog.solvers.gradient_flow import GradientFlowSolver
+from eqprop_analog.solvers.hopfield_descent import HopfieldDescentSolver
+from eqprop_analog.solvers.leaky_integrator import LeakyIntegratorSolver
+from eqprop_analog.solvers.minima import SAME, Minima, compare_minima
+from eqprop_analog.solvers.relaxation import Relaxation
+
+Array = np.ndarray
+
+STEP = 0.1
+"""Time constants: of the flow that the others are held against."""
+LONG_STEP = 0.5
+"""The same of 2017, which shows how much of a difference is the step's."""
+CHUNK = 200
+"""Samples that are relaxed together: what a step touches stays in the cache."""
+SUMMARY = (
+    "Count how often the fast ways to a trained Hopfield network's equilibrium end in the gradient flow's minimum."
+)
+EXAMPLES = f"""\
+The energy of a Hopfield network is not convex: it may have several minima for one image, and which of them is found depends on
+the way. Every way begins at 0 V:
+
+  gradient flow  ds/dt = -∂E/∂s, what the founding papers integrate, in Euler steps of {STEP:g} and {LONG_STEP:g} time constants
+                 (of smooth buffers, whose ∂s/∂u makes it slow: Hopfield's leaky integrators, which descend the same energy)
+  descent        each layer's minimum while its neighbours hold, layers 1, 3, ... and 2, 4, ... in turn, until converged
+  as trained     the run's own dynamics and number of steps, from the config.toml beside the network; seldom converged
+
+The first is what the others are held against. Two ends are one minimum if no node differs by more than {SAME:g} V; ΔE > 0 is an
+end of higher energy. Another minimum need not be another class: see the last column.
+
+examples:
+  a trained run:                     --network runs/hopfield-1h-0/network.npz --samples 1000
+  fewer images, figures as JSON:     --network runs/net1-0/network.npz --samples 200 --json minima.json"""
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Options of this command."""
+    parser.add_argument(
+        "--network", type=Path, required=True, metavar="FILE.npz", help="a Hopfield network of tied weights"
+    )
+    parser.add_argument(
+        "--dataset",
+        choices=list(data.SHAPES),
+        help="whose test images (default: what the run was trained on, or mnist)",
+    )
+    parser.add_argument(
+        "--data-dir", type=Path, metavar="DIR", help="folder with its files (default: cache, then download)"
+    )
+    parser.add_argument("--samples", type=int, default=1000, metavar="N", help="how many of them (default 1000)")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write every figure, sample by sample")
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Relax every way, compare, print."""
+    if arguments.samples < 1:
+        raise UserError(f"--samples: expected at least 1, got {arguments.samples}")
+    if arguments.json is not None:
+        require_writable(arguments.json)
+    network = HopfieldNetwork.load(arguments.network)
+    if network.returning:
+        raise UserError(f"{arguments.network}: untied weights have no energy, and so no minima; expected tied ones")
+    config = _config(arguments.network)
+    dataset = data.load(arguments.dataset or (config.dataset if config else "mnist"), arguments.data_dir)
+    require_fit(network.layers[0], network.classes, dataset)
+    images, labels = dataset.test_images[: arguments.samples], dataset.test_labels[: arguments.samples]
+    images = (config.prepared(images) if config else images).astype(float)
+    reference, *others = (_relaxed(*way, network, images, labels) for way in _ways(network, config).items())
+    compared = [(way, compare_minima(network, images, reference.phase, way.phase)) for way in others]
+    console.table(
+        f"{arguments.network}: {len(images)} test images of {dataset.name}, {reference.name}, and the others against it",
+        ["way", "converged", "error", f"|Δs| ≤ {SAME:g} V", "largest |Δs| (V)", "ΔE < 0, > 0", "same class"],
+        [[reference.name, str(reference.converged), f"{100 * reference.error:.2f} %", "", "", "", ""]],
+        [_row(way, minima) for way, minima in compared],
+    )
+    figures = {"network": str(arguments.network), "dataset": dataset.name, "samples": len(images), "bound": SAME}
+    figures |= {"reference": _figures(reference)}
+    figures |= {"ways": [_figures(way) | _compared(minima) for way, minima in compared]}
+    options.write_json(arguments.json, figures | {"versions": versions()})
+
+
+@dataclass(frozen=True)
+class _Way:
+    """Where one way ends."""
+
+    name: str
+    phase: Equilibrium
+
+    error: float
+    """Fraction of wrong predictions."""
+
+    @property
+    def converged(self) -> int:
+        return int((self.phase.status == Status.CONVERGED).sum())
+
+
+def _config(network: Path) -> HopfieldConfig | None:
+    """What the network was trained by, if its run folder says so."""
+    path = network.parent / "config.toml"
+    config = resolve(str(path), {}) if path.exists() else None
+    return config if isinstance(config, HopfieldConfig) else None
+
+
+def _ways(network: HopfieldNetwork, config: HopfieldConfig | None) -> Mapping[str, Relaxation]:
+    ways: dict[str, Relaxation] = {}
+    for step in (STEP, LONG_STEP):
+        if isinstance(network.buffer, HardSigmoid):
+            ways[f"gradient flow, ε = {step:g}"] = GradientFlowSolver(step=step)
+        else:
+            ways[f"leaky integrators, ε = {step:g}"] = LeakyIntegratorSolver(step=step)
+    ways["descent"] = HopfieldDescentSolver()
+    if config is not None:
+        steps = config.test_steps or config.free_steps
+        count = "" if steps is None else f", {steps} {'sweeps' if config.dynamics == 'descent' else 'steps'}"
+        ways[f"as trained: {config.dynamics}{count}"] = replace(config.solver(), free_steps=steps)
+    return ways
+
+
+def _relaxed(
+    name: str,
+    solver: Relaxation,
+    network: HopfieldNetwork,
+    images: Float[Array, "samples inputs"],
+    labels: Int[Array, " samples"],
+) -> _Way:
+    """Free phases from 0 V."""
+    phases: list[Equilibrium] = []
+
+    def solve(network: HopfieldNetwork, some: Float[Array, "batch inputs"]) -> Equilibrium:
+        phases.append(solver.solve(network, some))
+        return phases[-1]
+
+    with console.stage(name, len(images)) as progress:
+        error = evaluate(network, solve, images, labels, CHUNK, progress).error
+    voltages = tuple(map(np.concatenate, zip(*(phase.voltages for phase in phases), strict=True)))
+    residual, status = (np.concatenate([getattr(phase, each) for phase in phases]) for each in ("residual", "status"))
+    return _Way(name, Equilibrium(voltages, residual, status), error)
+
+
+def _row(way: _Way, minima: Minima) -> list[str]:
+    lower, higher = (int((minima.good & ~minima.same & (sign * minima.energy > 0)).sum()) for sign in (-1, 1))
+    return [
+        way.name,
+        str(way.converged),
+        f"{100 * way.error:.2f} %",
+        f"{int(minima.same.sum())} ({100 * float(minima.same.mean()):.1f} %)",
+        f"{minima.distance.max():.1e}",
+        f"{lower}, {higher}",
+        str(int(minima.same_prediction.sum())),
+    ]
+
+
+def _figures(way: _Way) -> dict[str, Any]:
+    return {"way": way.name, "converged": way.converged, "error": way.error}
+
+
+def _compared(minima: Minima) -> dict[str, Any]:
+    return {
+        "same_minimum": int(minima.same.sum()),
+        "same_class": int(minima.same_prediction.sum()),
+        "distance": minima.distance.tolist(),
+        "energy_difference": minima.energy.tolist(),
+    }
