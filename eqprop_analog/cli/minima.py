@@ -131,7 +131,7 @@ def _ways(network: HopfieldNetwork, config: HopfieldConfig | None) -> Mapping[st
     if config is not None:
         steps = config.test_steps or config.free_steps
         count = "" if steps is None else f", {steps} {'sweeps' if config.dynamics == 'descent' else 'steps'}"
-        ways[f"as trained: {config.dynamics}{count}"] = replace(config.solver(), free_steps=steps)
+        ways[f"as trained: {config.dynamics}{count}"] = replace(config.relaxation(), free_steps=steps)
     return ways
 
 

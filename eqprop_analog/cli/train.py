@@ -23,6 +23,8 @@ presets: {", ".join(presets())} (or a .toml file: a run's own config.toml repeat
 examples:
   the main network, with the surrogate:        --output runs/main
   the same circuit trained in ngspice:         --solver ngspice --workers 2 --limit 2000 --epochs 1
+  a Hopfield circuit in ngspice, 8x8 digits:   --preset digits-hopfield-ngspice --epochs 2
+  back through time, with smaller rates:       --preset hopfield-3h --method bptt --rate-factor 0.3
   two hidden layers on Fashion-MNIST:          --dataset fashion-mnist --layers 784 100 50 10 --epochs 3
   go on after an interruption:                 --output runs/main --resume"""
 VERIFIED_IMAGES = 20

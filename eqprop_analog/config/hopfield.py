@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from itertools import pairwise
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -26,6 +26,7 @@ from eqprop_analog.nudging import Cost, Kind
 from eqprop_analog.solvers.discrete_time import DiscreteTimeSolver
 from eqprop_analog.solvers.gradient_flow import GradientFlowSolver
 from eqprop_analog.solvers.hopfield_descent import HopfieldDescentSolver
+from eqprop_analog.solvers.hopfield_ngspice import STEP, HopfieldNgspiceSolver
 from eqprop_analog.solvers.leaky_integrator import LeakyIntegratorSolver
 from eqprop_analog.solvers.relaxation import Relaxation
 
@@ -38,12 +39,16 @@ DYNAMICS: Mapping[str, type[Relaxation]] = {
     "discrete-time": DiscreteTimeSolver,
     "descent": HopfieldDescentSolver,
 }
+PATIENCE = 5000
+"""Time constants after which leaky integrators count as stalled."""
 CHUNK = 200
 """Test images that are relaxed together: what a step touches stays in the cache."""
 
 
 class HopfieldConfig(TrainConfig):
     """How a Hopfield network is trained; states in volts, weights, β and time steps without unit."""
+
+    free_to_change: ClassVar[frozenset[str]] = TrainConfig.free_to_change | {"workers"}
 
     model: Literal["hopfield"]
     layers: list[Count] | None = Field(None, min_length=2)
@@ -76,6 +81,10 @@ class HopfieldConfig(TrainConfig):
     weight_decay: NotNegative = 0.0
     """V², times the weights in the gradient."""
 
+    solver: Literal["surrogate", "ngspice"] = "surrogate"
+    """Steps in NumPy; or operating points of the circuit, whose dynamics are leaky integrators (solvers.hopfield_ngspice)."""
+    workers: Count = 1
+    """ngspice only: worker processes."""
     dynamics: Literal["gradient-flow", "leaky-integrator", "discrete-time", "descent"]
     """How states find their equilibrium; see the solvers of these names."""
     step: Annotated[float, Field(gt=0, le=1)] | None = None
@@ -120,6 +129,7 @@ class HopfieldConfig(TrainConfig):
             if isinstance(given, list) and len(given) != rates:
                 raise ValueError(f"{name}: {len(given)} values for {rates} connections (the head included)")
         self._require_dynamics()
+        self._require_circuit()
         self._require_pixels()
         return self
 
@@ -139,6 +149,18 @@ class HopfieldConfig(TrainConfig):
         if self.persistent and (self.shift or self.flip):
             raise ValueError("persistent: images that move have no last equilibrium; leave out shift and flip")
 
+    def _require_circuit(self) -> None:
+        if self.solver != "ngspice":
+            return
+        if (self.dynamics, self.step) != ("leaky-integrator", STEP):
+            raise ValueError(
+                f'dynamics: ngspice solves a circuit of leaky integrators; set "leaky-integrator", step = {STEP:g}'
+            )
+        if self.precision == "float32":
+            raise ValueError('precision: ngspice computes in float64; set precision = "float64"')
+        if not self.free_steps == self.nudged_steps == self.test_steps is None or self.method == "bptt":
+            raise ValueError("free_steps: ngspice always converges; leave out steps of phases, and bptt")
+
     def _require_pixels(self) -> None:
         channels = data.SHAPES[self.dataset][0]
         for name in ("pixel_mean", "pixel_deviation"):
@@ -150,9 +172,14 @@ class HopfieldConfig(TrainConfig):
     def adapted(cls, values: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[str, Any]:
         """Layers in place of connections, and the rates of another depth: the first for all but the last.
 
-        And for ``method="bptt"`` a cost behind the output buffers: before them, saturated outputs have no gradient.
+        And for ``method="bptt"`` a cost behind the output buffers: before them, saturated outputs have no gradient. And for
+        ``solver="ngspice"`` the circuit's dynamics, its nudge, float64 and converged phases, which is all ngspice does.
         """
         adapted = dict(values)
+        if overrides.get("solver") == "ngspice":
+            truncations = ("free_steps", "nudged_steps", "test_steps", "kind")
+            adapted = {name: value for name, value in adapted.items() if name not in truncations}
+            adapted |= {"dynamics": "leaky-integrator", "step": STEP, "precision": "float64"}
         method = values.get("method"), overrides.get("method")
         if method[0] != method[1] == "bptt" and values.get("cost", "squared-error") == "squared-error":
             adapted["kind"] = "output"
@@ -189,8 +216,8 @@ class HopfieldConfig(TrainConfig):
 
     @property
     def method_in_words(self) -> str:
-        """The dynamics."""
-        return f"by {self.dynamics}"
+        """The dynamics, or the simulator."""
+        return "with ngspice" if self.solver == "ngspice" else f"by {self.dynamics}"
 
     def network(self) -> HopfieldNetwork:
         """A fresh network of this configuration and seed, float64."""
@@ -232,10 +259,12 @@ class HopfieldConfig(TrainConfig):
         kind: Kind = self.kind if self.cost == "squared-error" else "feedback"
         return Rule(rates, self.beta, self.nudging, kind, self.cost, self.signal)
 
-    def solver(self) -> Relaxation:
-        """What finds the equilibria of training; their residuals cost a step and are not looked at."""
+    def relaxation(self) -> Relaxation:
+        """The steps in NumPy that find the equilibria of training; their residuals cost a step and are not looked at."""
         kind: type[Relaxation] = DYNAMICS[self.dynamics]
         timed: dict[str, Any] = {} if self.step is None else {"step": self.step}
+        if self.dynamics == "leaky-integrator" and self.step is not None:
+            timed["max_steps"] = round(PATIENCE / self.step)
         return kind(free_steps=self.free_steps, nudged_steps=self.nudged_steps, check_residual=False, **timed)
 
     @property
@@ -247,7 +276,8 @@ class HopfieldConfig(TrainConfig):
         """A fresh network, its momentum, and, if asked for, the states of all images."""
         network = self.network().astype(self.precision)
         momentum = Momentum(network, self.momentum, self.weight_decay)
-        made = HopfieldTraining(self, network, self.solver(), momentum, random)
+        solver = HopfieldNgspiceSolver(self.workers) if self.solver == "ngspice" else self.relaxation()
+        made = HopfieldTraining(self, network, solver, momentum, random)
         if not self.persistent:
             return made
         kept, held = (PersistentStates.of(network, count) for count in (samples, held_out))
@@ -260,7 +290,7 @@ class HopfieldTraining:
 
     config: HopfieldConfig
     network: HopfieldNetwork
-    solver: Relaxation
+    solver: Relaxation | HopfieldNgspiceSolver
     momentum: Momentum
     random: np.random.Generator
     persistent: PersistentStates | None = None
@@ -271,12 +301,14 @@ class HopfieldTraining:
     def learner(self, epoch: int) -> Learner:
         """By nudged phases, or back through time."""
         config, rule = self.config, self.config.rule(epoch)
-        momentum, kept = self.momentum, self.persistent
+        momentum, kept, solver = self.momentum, self.persistent, self.solver
+        if isinstance(solver, HopfieldNgspiceSolver):
+            return PhaseLearner(self.network, solver, rule, momentum=momentum, random=self.random, persistent=kept)
         if config.method == "bptt":
             back = config.backward_steps
             return BpttLearner(
                 self.network,
-                self.solver,
+                solver,
                 rule.rates,
                 config.cost,
                 kind=config.kind,
@@ -285,14 +317,16 @@ class HopfieldTraining:
                 persistent=kept,
             )
         if config.update == "continual":
-            return ContinualLearner(self.network, self.solver, rule, momentum, self.random, kept)
-        return PhaseLearner(self.network, self.solver, rule, momentum=momentum, random=self.random, persistent=kept)
+            return ContinualLearner(self.network, solver, rule, momentum, self.random, kept)
+        return PhaseLearner(self.network, solver, rule, momentum=momentum, random=self.random, persistent=kept)
 
     def evaluate(
         self, images: Float[Array, "samples inputs"], labels: Int[Array, " samples"], progress: Progress
     ) -> Pass:
         """Error of the free phase's predictions, in the precision of training."""
-        solver = replace(self.solver, free_steps=self.config.test_steps or self.config.free_steps)
+        solver = self.solver
+        if isinstance(solver, Relaxation):
+            solver = replace(solver, free_steps=self.config.test_steps or self.config.free_steps)
         kept = self.held_out
         if kept is None:
             return evaluate(self.network, solver.solve, images, labels, CHUNK, progress)
@@ -317,4 +351,6 @@ class HopfieldTraining:
         return named
 
     def close(self) -> None:
-        """Nothing to let go of."""
+        """Let go of worker processes."""
+        if isinstance(self.solver, HopfieldNgspiceSolver):
+            self.solver.close()

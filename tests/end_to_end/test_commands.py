@@ -80,7 +80,7 @@ class TestHelp:
             "compare_minima": "minima",
         }
         # scripts with a parser of their own
-        studies = {"bench_spice", "bench_surrogate", "compare_training", "train_hopfield_digits"}
+        studies = {"bench_spice", "bench_surrogate", "compare_training"}
         typed = re.findall(r"^ +scripts/(\w+)\.py(.*)$", (REPOSITORY / "README.md").read_text(), re.MULTILINE)
         assert typed
         for script, arguments in typed:

@@ -30,6 +30,7 @@ DESCENT = 'dynamics = "descent"\nfree_steps = 5\nnudged_steps = 3\n'
 DISCRETE = 'dynamics = "discrete-time"\nfree_steps = 10\nnudged_steps = 4\n'
 FLOW = 'dynamics = "gradient-flow"\nstep = 0.5\nfree_steps = 20\nnudged_steps = 4\n'
 LEAKY = 'dynamics = "leaky-integrator"\nstep = 0.5\nfree_steps = 20\nnudged_steps = 8\n'
+CIRCUIT = 'dynamics = "leaky-integrator"\nstep = 0.1\nsolver = "ngspice"\n'
 CHANCE = 2 / 3
 """Error of guessing among three classes."""
 
@@ -137,6 +138,20 @@ def test_two_and_two_epochs_are_four(train, settings):
     assert left[0] == left[1]
 
 
+def test_a_circuit_trained_in_ngspice_is_the_one_its_surrogate_trains_and_goes_on_to_the_same_bits(train):
+    settings = DENSE + SIGMOID + DESCENT + 'precision = "float32"\n'
+    metrics = train(settings, "--solver", "ngspice", "--epochs", 2, output="whole")
+    assert metrics["statuses"] == {"CONVERGED": 2 * (3 * 90 + 45)}
+    train(settings, "--solver", "ngspice", "--epochs", 1, output="parts")
+    train(settings, "--solver", "ngspice", "--epochs", 2, "--resume", output="parts")
+    assert Path("whole/network.npz").read_bytes() == Path("parts/network.npz").read_bytes()
+    surrogate = train(DENSE + SIGMOID + 'dynamics = "leaky-integrator"\nstep = 0.1\n', "--epochs", 2, output="numpy")
+    assert [e["test_error"] for e in metrics["history"]] == [e["test_error"] for e in surrogate["history"]]
+    networks = [HopfieldNetwork.load(Path(folder, "network.npz")).arrays() for folder in ("whole", "numpy")]
+    for ours, theirs in zip(*(each.values() for each in networks), strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=0, atol=1e-9)
+
+
 def test_states_are_kept_of_training_and_of_test_images(train):
     train(DENSE + FLOW + "persistent = true\n", "--epochs", 1)
     with np.load("run/checkpoint.npz", allow_pickle=False) as file:
@@ -188,6 +203,10 @@ def test_a_run_says_its_dynamics(run, dataset, tmp_path, dynamics, monkeypatch):
         (DENSE + 'dynamics = "descent"\nmethod = "bptt"', "backward_steps: needed"),
         (DENSE + DESCENT + 'kind = "output"', 'kind: "output" is for discrete-time or "bptt", and the squared error'),
         (DENSE + DESCENT + 'update = "continual"', 'update: "continual" needs nudging in one phase'),
+        (DENSE + DESCENT + 'solver = "ngspice"', 'dynamics: ngspice .*set "leaky-integrator", step = 0.1'),
+        (DENSE + LEAKY.replace("0.5", "0.1") + 'solver = "ngspice"', "free_steps: ngspice always converges"),
+        (DENSE + CIRCUIT + 'precision = "float32"', "precision: ngspice computes in float64"),
+        (DENSE + CIRCUIT + 'method = "bptt"\nbackward_steps = 2', "leave out steps of phases, and bptt"),
         (DENSE + DESCENT + "pixel_mean = [0.1, 0.2]", "pixel_mean: 2 values for 1 channels of mnist"),
         (DENSE + DESCENT + "momentum = 1.0", "momentum: .*less than 1, got 1.0"),
         (DENSE + DESCENT + "conductance_rates = 0.1", "conductance_rates: Extra inputs are not permitted"),
@@ -207,8 +226,8 @@ def test_settings_that_do_not_go_together_are_named_in_a_line(run, dataset, tmp_
 def test_an_option_of_another_kind_of_network_is_named(run, dataset, tmp_path):
     path = tmp_path / "hopfield.toml"
     path.write_text(SMALL + DENSE + DESCENT)
-    result = run("train", "--preset", path, "--data-dir", dataset, "--solver", "ngspice")
-    assert result.err == "error: configuration: solver: hopfield trains a hopfield network, which has no such setting\n"
+    result = run("train", "--preset", path, "--data-dir", dataset, "--device", "cuda")
+    assert result.err == "error: configuration: device: hopfield trains a hopfield network, which has no such setting\n"
     with pytest.raises(UserError, match=r"method: .*'bptt'"):
         resolve("drn-xs", {"method": "bptt"})
     with pytest.raises(UserError, match=r"method: .*'implicit'"):
