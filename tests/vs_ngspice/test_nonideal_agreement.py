@@ -178,6 +178,14 @@ def test_all_imperfections_together_are_the_same_in_ngspice(seed, solver, caplog
     assert caplog.messages == []
 
 
+def test_pairs_of_outputs_are_nudged_by_each_nodes_factor_towards_their_shifted_targets(solver):
+    law = Antiparallel(Shockley(rail=-0.1))
+    network = ResistiveNetwork.dense([3, 6, 4], outputs="pairs", amplifier_gain=3.0, input_gain=5.0, diode=law)
+    own = Periphery(celsius=85.0, target_offset=[0.1, -0.1], nudge_factor=[1.1, 0.9, 1.0, 0.8], saturation_voltage=1.0)
+    inputs, targets = np.random.default_rng(0).uniform(-1, 1, (2, 3)), np.eye(2)
+    assert require_agreement(NonidealNetwork(network, own), inputs, targets, "current", solver) > 1e-3
+
+
 def test_one_tile_of_32_by_32_agrees_to_a_nanovolt(solver):
     random = np.random.default_rng(7)
     network = ResistiveNetwork.dense([16, 32], bias=1e-7, input_gain=5.0)
