@@ -48,7 +48,7 @@ CHUNK = 200
 class HopfieldConfig(TrainConfig):
     """How a Hopfield network is trained; states in volts, weights, β and time steps without unit."""
 
-    free_to_change: ClassVar[frozenset[str]] = TrainConfig.free_to_change | {"workers"}
+    free_to_change: ClassVar[frozenset[str]] = TrainConfig.free_to_change | {"workers", "on_failure"}
 
     model: Literal["hopfield"]
     layers: list[Count] | None = Field(None, min_length=2)
@@ -85,6 +85,8 @@ class HopfieldConfig(TrainConfig):
     """Steps in NumPy; or operating points of the circuit, whose dynamics are leaky integrators (solvers.hopfield_ngspice)."""
     workers: Count = 1
     """ngspice only: worker processes."""
+    on_failure: Literal["stop", "skip"] = "stop"
+    """What training does about a sample without a certified equilibrium: end with its status, or leave it out."""
     dynamics: Literal["gradient-flow", "leaky-integrator", "discrete-time", "descent"]
     """How states find their equilibrium; see the solvers of these names."""
     step: Annotated[float, Field(gt=0, le=1)] | None = None
@@ -144,6 +146,8 @@ class HopfieldConfig(TrainConfig):
             raise ValueError('kind: "output" is for discrete-time or "bptt", and the squared error')
         if self.update == "continual" and (self.nudging == "centred" or self.nudged_steps is None or self.head):
             raise ValueError('update: "continual" needs nudging in one phase of so many nudged_steps, and no head')
+        if self.on_failure == "skip" and (self.method == "bptt" or self.update == "continual"):
+            raise ValueError('on_failure: "skip" is for nudged phases and one update after them')
         if self.method == "bptt" and self.free_steps is None and self.backward_steps is None:
             raise ValueError("backward_steps: needed to go back from a free phase that converges")
         if self.persistent and (self.shift or self.flip):
@@ -302,8 +306,9 @@ class HopfieldTraining:
         """By nudged phases, or back through time."""
         config, rule = self.config, self.config.rule(epoch)
         momentum, kept, solver = self.momentum, self.persistent, self.solver
-        if isinstance(solver, HopfieldNgspiceSolver):
-            return PhaseLearner(self.network, solver, rule, momentum=momentum, random=self.random, persistent=kept)
+        if isinstance(solver, HopfieldNgspiceSolver) or (config.method != "bptt" and config.update == "once"):
+            skip = config.on_failure == "skip"
+            return PhaseLearner(self.network, solver, rule, skip, momentum, self.random, kept)
         if config.method == "bptt":
             back = config.backward_steps
             return BpttLearner(
@@ -316,9 +321,7 @@ class HopfieldTraining:
                 momentum=momentum,
                 persistent=kept,
             )
-        if config.update == "continual":
-            return ContinualLearner(self.network, solver, rule, momentum, self.random, kept)
-        return PhaseLearner(self.network, solver, rule, momentum=momentum, random=self.random, persistent=kept)
+        return ContinualLearner(self.network, solver, rule, momentum, self.random, kept)
 
     def evaluate(
         self, images: Float[Array, "samples inputs"], labels: Int[Array, " samples"], progress: Progress

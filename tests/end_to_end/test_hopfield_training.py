@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from eqprop_analog import HopfieldNetwork, cli, data
-from eqprop_analog.config import HopfieldConfig, presets, resolve
+from eqprop_analog.config import HopfieldConfig, hopfield, presets, resolve
 from eqprop_analog.errors import UserError
 
 SMALL = """\
@@ -152,6 +152,20 @@ def test_a_circuit_trained_in_ngspice_is_the_one_its_surrogate_trains_and_goes_o
         np.testing.assert_allclose(ours, theirs, rtol=0, atol=1e-9)
 
 
+def test_samples_without_an_equilibrium_end_the_run_or_are_left_out(train, run, dataset, tmp_path, monkeypatch):
+    monkeypatch.setattr(hopfield, "PATIENCE", 5)  # ten steps, in which nothing converges
+    settings = DENSE + 'dynamics = "leaky-integrator"\nstep = 0.5\n'
+    metrics = train(settings, "--on-failure", "skip", "--epochs", 1)
+    assert metrics["statuses"] == {"STALLED": 3 * 90 + 45}
+    assert metrics["train_error"] == metrics["test_error"] == 1
+    fresh = resolve(str(tmp_path / "hopfield.toml"), {}).network().arrays()
+    for name, values in HopfieldNetwork.load("run/network.npz").arrays().items():
+        np.testing.assert_array_equal(values, fresh[name])
+    result = run("train", "--preset", tmp_path / "hopfield.toml", "--data-dir", dataset, "--output", "stopped")
+    assert result.code == 2
+    assert "after 5 images: sample 0: STALLED" in result.err
+
+
 def test_states_are_kept_of_training_and_of_test_images(train):
     train(DENSE + FLOW + "persistent = true\n", "--epochs", 1)
     with np.load("run/checkpoint.npz", allow_pickle=False) as file:
@@ -207,6 +221,7 @@ def test_a_run_says_its_dynamics(run, dataset, tmp_path, dynamics, monkeypatch):
         (DENSE + LEAKY.replace("0.5", "0.1") + 'solver = "ngspice"', "free_steps: ngspice always converges"),
         (DENSE + CIRCUIT + 'precision = "float32"', "precision: ngspice computes in float64"),
         (DENSE + CIRCUIT + 'method = "bptt"\nbackward_steps = 2', "leave out steps of phases, and bptt"),
+        (DENSE + DESCENT + 'method = "bptt"\non_failure = "skip"', 'on_failure: "skip" is for nudged phases'),
         (DENSE + DESCENT + "pixel_mean = [0.1, 0.2]", "pixel_mean: 2 values for 1 channels of mnist"),
         (DENSE + DESCENT + "momentum = 1.0", "momentum: .*less than 1, got 1.0"),
         (DENSE + DESCENT + "conductance_rates = 0.1", "conductance_rates: Extra inputs are not permitted"),
