@@ -16,12 +16,14 @@ from eqprop_analog.circuit.elements import (
     GROUND,
     Amplifiers,
     Crossbar,
+    CurrentSources,
     Diodes,
     Element,
     Injection,
     NudgeSources,
     Pair,
     Resistors,
+    VoltageSources,
 )
 from eqprop_analog.circuit.graph import Circuit, Section
 from eqprop_analog.circuit.resistive import Form, layered_circuit, nodes
@@ -114,6 +116,36 @@ def compile_nonideal(
         circuit.validate()
     else:
         circuit.check()
+    return circuit
+
+
+def compile_tile(
+    crossbar: WiredCrossbar, rows: Float[Array, "samples rows"], currents: Float[Array, "samples columns"]
+) -> Circuit:
+    """An array with wires by itself, its row ports at ``rows`` (V), ``currents`` (A) into its column ports, which are probed.
+
+    What the rest of a chip does to the array is in these currents, so that an array too large for SPICE beside the others is
+    witnessed alone. Raises UserError.
+    """
+    row_nets = tuple(f"r1_{i}" for i in range(crossbar.shape[0]))
+    columns = tuple(f"c_{j}" for j in range(crossbar.shape[1]))
+    elements: tuple[Element, ...] = (
+        VoltageSources(row_nets, rows),
+        WiredArray(1, row_nets, columns, crossbar),
+        CurrentSources("n1", columns, currents),
+    )
+    circuit = Circuit(
+        title=f"eqprop-analog: an array of {crossbar.shape[0]} x {crossbar.shape[1]} cells with its wires",
+        notes=("Sources hold the rows; the rest of the chip is a current into every column.",),
+        sections=(Section("the array", elements),),
+        models=(),
+        options={},
+        probes=columns,
+        outputs=columns,
+        points=len(rows),
+        phases=1,
+    )
+    circuit.check()
     return circuit
 
 

@@ -195,11 +195,18 @@ def _print(study: Study, summary: list[dict[str, Any]], agreements: list[dict[st
         *sections,
     )
     if agreements:
-        largest = max(each["relative_difference"] for each in agreements)
-        wrong = sum(not each["same_predictions"] for each in agreements)
-        console.say(
-            f"in ngspice: {len(agreements)} chips, {agreements[0]['images']} test images each, largest |ΔV| over the circuit's "
-            f"largest voltage {largest:.1e}, predictions {'all the same' if not wrong else f'differ on {wrong} chips'}"
+        console.table(
+            f"the same chips in ngspice, {agreements[0]['images']} test images each",
+            ["", "solved in ngspice", "|ΔV| / largest V", "predictions"],
+            [
+                [
+                    f"{each['sweep']} {each['x']:g}, {each['protocol']}",
+                    each["witness"],
+                    f"{each['relative_difference']:.1e}",
+                    "" if "same_predictions" not in each else "the same" if each["same_predictions"] else "DIFFER",
+                ]
+                for each in agreements
+            ],
         )
 
 

@@ -1,0 +1,30 @@
+"""An array with wires, alone in ngspice, stands where its port matrix says."""
+
+import numpy as np
+import pytest
+
+from eqprop_analog.circuit.nonideal_network import compile_tile
+from eqprop_analog.errors import UserError
+from eqprop_analog.models.wired_crossbar import WiredCrossbar
+from eqprop_analog.solvers import libngspice
+from eqprop_analog.solvers.workers import Workers
+
+
+@pytest.mark.parametrize(("rows", "columns", "ohms"), [(6, 4, 50.0), (3, 7, 2e4), (1, 1, 1.0)])
+def test_columns_of_an_array_alone_are_at_the_voltages_that_its_port_matrix_gives(rows, columns, ohms):
+    random = np.random.default_rng(rows)
+    array = WiredCrossbar(10 ** random.uniform(-7, -4, (rows, columns)), ohms)
+    held, into = random.uniform(-5, 5, (9, rows)), random.normal(0, 1e-5, (9, columns))
+    ports = array.port_matrix
+    expected = np.linalg.solve(ports[rows:, rows:], (into - held @ ports[:rows, rows:]).T).T
+    work = Workers(1, 60)
+    try:
+        measured = work.result(work.submit(libngspice.sweep, compile_tile(array, held, into)))
+    finally:
+        work.close()
+    np.testing.assert_allclose(measured, expected, rtol=0, atol=1e-9 * max(1, np.abs(expected).max()))
+
+
+def test_a_voltage_that_is_none_is_refused():
+    with pytest.raises(UserError, match="not finite"):
+        compile_tile(WiredCrossbar(np.full((2, 2), 1e-6), 1.0), np.array([[np.nan, 1.0]]), np.zeros((1, 2)))
