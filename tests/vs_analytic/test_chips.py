@@ -1,15 +1,16 @@
 """Chips against what their specification says: readings, drawings, mapping, and learning that an ideal chip does not notice."""
 
-from dataclasses import replace
+from dataclasses import fields, replace
 
 import numpy as np
 import pytest
+from pydantic import BaseModel
 
 from eqprop_analog import Nudge, ResistiveNetwork, SurrogateSolver, UserError
 from eqprop_analog.chips import Chip, Readout, Specification
 from eqprop_analog.chips.mapping import mapped, scaled_rule
 from eqprop_analog.devices import Clamp, PiecewiseLinear, Shockley
-from eqprop_analog.devices.conductance import Window
+from eqprop_analog.devices.conductance import Technology, Window
 from eqprop_analog.learning.in_situ import InSituLearner
 from eqprop_analog.learning.trainer import PhaseLearner, Rule
 from eqprop_analog.learning.update import Rates
@@ -140,3 +141,12 @@ def test_a_fresh_network_begins_between_levels_at_random_and_right_on_average():
     first = chip.network.conductances[0]
     assert set(np.unique(np.rint(first / 2.5e-5))) == {1, 2}
     assert first.mean() == pytest.approx(3e-5, rel=0.05)
+
+
+def test_the_example_of_a_specification_has_every_setting_there_is():
+    given = Specification.load("everything").model_dump(exclude_unset=True)
+    for name, field in Specification.model_fields.items():
+        assert name in given, name
+        if isinstance(field.default, BaseModel):
+            assert set(given[name]) == set(type(field.default).model_fields), name
+    assert set(given["conductance"]) == {field.name for field in fields(Technology)}
