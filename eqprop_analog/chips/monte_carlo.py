@@ -2,8 +2,11 @@
 
 import hashlib
 import json
+import logging
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
+from concurrent.futures import TimeoutError as TimeLimitExceeded
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -23,9 +26,19 @@ from eqprop_analog.config.base import Count
 from eqprop_analog.config.presets import refused
 from eqprop_analog.errors import UserError
 from eqprop_analog.files import packaged_or_own, read_toml, write_text
+from eqprop_analog.learning.trainer import Progress
 from eqprop_analog.models import ResistiveNetwork
+from eqprop_analog.solvers.workers import WorkerLostError, Workers
 
 Array = np.ndarray
+Stage = Callable[[str, int, str], AbstractContextManager[Progress]]
+"""Opens a progress display: what is done, how many of them, and what they are called."""
+log = logging.getLogger(__name__)
+
+
+@contextmanager
+def _quiet(_what: str, _count: int, _unit: str) -> Iterator[Progress]:
+    yield _silent
 
 
 class Point(BaseModel):
@@ -223,6 +236,71 @@ def read(folder: Path, case: Case) -> dict[str, Any] | None:
     return figures
 
 
+def complete(study: Study, folder: Path, data_dir: Path | None, work: Workers, stage: Stage = _quiet) -> None:
+    """Do all cases of ``study`` that have no result in ``folder`` yet, first the networks that are written into chips.
+
+    ``work``: processes of our own, or any executor (``Workers(1, seconds, executor=client.get_executor())`` on a Dask cluster
+    that sees ``folder``). What is given up, by its time limit or with its worker, is logged and left out.
+    """
+    cases = distinct(study)
+    software = {case.software_key: case for case in cases}
+    _complete(
+        "networks trained on the ideal circuit",
+        software.values(),
+        train_software,
+        _trained,
+        folder,
+        data_dir,
+        work,
+        stage,
+    )
+    _complete("chips", cases, measure, _done, folder, data_dir, work, stage)
+
+
+def distinct(study: Study) -> list[Case]:
+    """Every case once; kept where any curve asks for it."""
+    cases: dict[str, Case] = {}
+    for _, _, case in study.cases():
+        if case.key not in cases or case.keep:
+            cases[case.key] = case
+    return list(cases.values())
+
+
+def _complete(
+    what: str,
+    cases: Collection[Case],
+    task: Callable[[Path, Path | None, Case], None],
+    done: Callable[[Path, Case], bool],
+    folder: Path,
+    data_dir: Path | None,
+    work: Workers,
+    stage: Stage,
+) -> None:
+    missing = [case for case in cases if not done(folder, case)]
+    if len(missing) < len(cases):
+        log.info("%s holds %d of %d %s already", folder, len(cases) - len(missing), len(cases), what)
+    jobs = [work.submit(task, folder, data_dir, case) for case in missing]
+    lost = 0
+    with stage(what, len(cases), what.partition(" ")[0]) as progress:
+        for number, (case, job) in enumerate(zip(missing, jobs, strict=True), start=len(cases) - len(missing) + 1):
+            try:
+                work.result(job)
+            except (TimeLimitExceeded, WorkerLostError) as error:
+                lost += 1
+                log.warning(
+                    "%s on chip %d was given up (%s: %s)", case.protocol, case.chip, type(error).__name__, error
+                )
+            progress(number, lost / number)
+
+
+def _trained(folder: Path, case: Case) -> bool:
+    return software_path(folder, case).exists()
+
+
+def _done(folder: Path, case: Case) -> bool:
+    return read(folder, case) is not None
+
+
 def table(study: Study, folder: Path) -> list[dict[str, Any]]:
     """A row a chip, protocol and point of a curve, for those that are done."""
     rows = []
@@ -269,7 +347,7 @@ def _error(row: dict[str, Any]) -> float:
     return float(row.get("test_error", row.get("validation_error", np.nan)))
 
 
-def _silent(_done: int, _error: float) -> None:
+def _silent(_count: int, _error: float) -> None:
     pass
 
 

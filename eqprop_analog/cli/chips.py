@@ -3,23 +3,21 @@
 import argparse
 import csv
 import io
-from collections.abc import Callable, Mapping
-from concurrent.futures import TimeoutError as TimeLimitExceeded
 from pathlib import Path
 from typing import Any
 
 from eqprop_analog.chips import monte_carlo
 from eqprop_analog.chips.confirmation import LARGEST_DIFFERENCE, confirmed
-from eqprop_analog.chips.monte_carlo import Case, Study
+from eqprop_analog.chips.monte_carlo import Study
 from eqprop_analog.chips.protocols import PROTOCOLS
 from eqprop_analog.chips.specification import Specification
 from eqprop_analog.cli import console, options
 from eqprop_analog.errors import UserError
 from eqprop_analog.files import packaged, require_writable, write_text
-from eqprop_analog.plotting.chips import imperfections
+from eqprop_analog.plotting.chips import errors, yields
 from eqprop_analog.run import versions
 from eqprop_analog.solvers import libngspice
-from eqprop_analog.solvers.workers import WorkerLostError, Workers
+from eqprop_analog.solvers.workers import Workers
 
 SUMMARY = (
     "Bring a network onto imperfect chips: learn in situ, program what was learned elsewhere, or go on learning there."
@@ -70,18 +68,12 @@ def run(arguments: argparse.Namespace) -> None:
     name, study = _study(arguments)
     folder = (arguments.output or Path("runs") / name).absolute()
     require_writable(folder / "chips.csv")
-    cases: dict[str, Case] = {}
-    for _, _, case in study.cases():
-        if case.key not in cases or case.keep:
-            cases[case.key] = case
-    if any(case.keep for case in cases.values()):
+    if any(case.keep for case in monte_carlo.distinct(study)):
         libngspice.library_path()
     where = folder, arguments.data_dir and arguments.data_dir.absolute()
     work = Workers(arguments.workers, TIME_LIMIT)
     try:
-        software = {case.software_key: case for case in cases.values()}
-        _do("networks trained on the ideal circuit", work, software, monte_carlo.train_software, _trained, where)
-        _do("chips", work, cases, monte_carlo.measure, _measured, where)
+        monte_carlo.complete(study, *where, work, console.stage)
     finally:
         work.close()
     agreements = _confirm(study, where, arguments)
@@ -97,47 +89,19 @@ def _study(arguments: argparse.Namespace) -> tuple[str, Study]:
         return Path(name).stem, Study.of(study.model_dump() | changes)
     specification = Specification.load(arguments.specification)
     base = Study.load(DEFAULT)
-    only = {"name": "chips", "label": specification.name, "points": [{"x": 0}], "confirm": 0.0}
+    only: dict[str, Any] = {"name": "chips", "label": specification.name, "points": [{"x": 0}], "confirm": 0.0}
+    if specification.wires.resistance:  # every update reduces the crossbars anew, so few of them
+        (wires,) = (sweep for sweep in base.sweeps if sweep.name == "wires")
+        only |= {"confirm": None, "protocols": wires.protocols, "training": wires.training}
     values = base.model_dump() | {"specification": specification.model_dump(), "sweeps": [only]} | changes
     return specification.name, Study.of(values)
 
 
-def _trained(folder: Path, case: Case) -> bool:
-    return monte_carlo.software_path(folder, case).exists()
-
-
-def _measured(folder: Path, case: Case) -> bool:
-    return monte_carlo.read(folder, case) is not None
-
-
-def _do(
-    what: str,
-    work: Workers,
-    cases: Mapping[str, Case],
-    task: Callable[[Path, Path | None, Case], None],
-    done: Callable[[Path, Case], bool],
-    where: tuple[Path, Path | None],
-) -> None:
-    """``task`` for all cases that are not done; ``where``: the output folder, and where the data are."""
-    folder = where[0]
-    missing = [case for case in cases.values() if not done(folder, case)]
-    if len(missing) < len(cases):
-        console.say(f"{folder} holds {len(cases) - len(missing)} of {len(cases)} {what} already")
-    jobs = [work.submit(task, *where, case) for case in missing]
-    failed = 0
-    with console.stage(what, len(cases), what.partition(" ")[0]) as progress:
-        for number, (case, job) in enumerate(zip(missing, jobs, strict=True), start=len(cases) - len(missing) + 1):
-            try:
-                work.result(job)
-            except (TimeLimitExceeded, WorkerLostError) as error:
-                failed += 1
-                console.say(f"{case.protocol} on chip {case.chip} was given up ({type(error).__name__}: {error})")
-            progress(number, failed / number)
-
-
 def _confirm(study: Study, where: tuple[Path, Path | None], arguments: argparse.Namespace) -> list[dict[str, Any]]:
     """The kept chips in ngspice."""
-    rows = [(sweep, point, case) for sweep, point, case in study.cases() if case.keep and _measured(where[0], case)]
+    rows = [
+        (sweep, point, case) for sweep, point, case in study.cases() if case.keep and monte_carlo.read(where[0], case)
+    ]
     result = []
     with console.stage("chips in ngspice", len(rows), "chips") as progress:
         for number, (sweep, point, case) in enumerate(rows, start=1):
@@ -152,7 +116,8 @@ def _report(study: Study, folder: Path, agreements: list[dict[str, Any]], argume
     summary = monte_carlo.summary(study, rows)
     write_text(folder / "chips.csv", _csv(rows))
     write_text(folder / "summary.csv", _csv(summary))
-    imperfections(study, summary, folder / "imperfections.png")
+    errors(study, summary, folder / "imperfections.png")
+    yields(study, summary, folder / "yield.png")
     figures = {
         "study": study.model_dump(mode="json"),
         "summary": summary,
@@ -163,7 +128,7 @@ def _report(study: Study, folder: Path, agreements: list[dict[str, Any]], argume
     options.write_json(folder / "study.json", figures)
     options.write_json(arguments.json, figures)
     _print(study, summary, agreements)
-    console.say(f"in {folder}: chips.csv, summary.csv, study.json, imperfections.png")
+    console.say(f"in {folder}: chips.csv, summary.csv, study.json, imperfections.png, yield.png")
     missed = [each for each in agreements if not each["met"]]
     if missed:
         raise UserError(

@@ -6,14 +6,19 @@ from pathlib import Path
 
 import numpy as np
 
+from eqprop_analog.chips import Chip, Specification
+from eqprop_analog.chips.mapping import impedance_scale, mapped
 from eqprop_analog.circuit import compile_network, static_netlist
 from eqprop_analog.circuit.hopfield import compile_hopfield
+from eqprop_analog.circuit.nonideal_network import compile_nonideal
 from eqprop_analog.cli import console, options
 from eqprop_analog.errors import UserError
-from eqprop_analog.files import write_text
+from eqprop_analog.files import packaged, write_text
 from eqprop_analog.models import HopfieldEquations, HopfieldNetwork, ResistiveNetwork
+from eqprop_analog.models.nonideal_network import NonidealEquations, NonidealNetwork
 from eqprop_analog.nudging import Nudge
 from eqprop_analog.solvers.hopfield_ngspice import surrogate
+from eqprop_analog.solvers.nonideal_newton import NonidealNewtonSolver
 
 SUMMARY = "Write a network as a SPICE netlist that `ngspice -b FILE` runs as it stands."
 EXAMPLES = """\
@@ -21,6 +26,7 @@ examples:
   every resistor of a 784x2-100-10 network:  --layers 784 100 10 --output mnist.cir
   a trained network, Norton form:            --network runs/demo/network.npz --form norton --output demo.cir
   with a nudge of 0.1 uS towards output 0:   --layers 2 4 1 --phase nudged --beta 1e-7 --output nudged.cir
+  the same network on one imperfect chip:    --layers 4 6 2 --specification everything --chip 3 --output chip.cir
   a Hopfield network, nudged by beta = 0.5:  --model hopfield --layers 3 3 2 --phase nudged --output hopfield.cir"""
 
 
@@ -47,6 +53,12 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "--targets", type=Path, metavar="Y.npy", help="targets of the nudge, V (default: 1 V at output 0)"
     )
     options.add_beta(parser)
+    parser.add_argument(
+        "--specification",
+        metavar="NAME|FILE",
+        help=f"as one chip of it has the network: one of {', '.join(packaged('specifications'))}, or a TOML file",
+    )
+    parser.add_argument("--chip", type=int, default=0, metavar="N", help="which chip of the lot --seed (default 0)")
     parser.add_argument("--output", type=Path, required=True, metavar="FILE.cir", help="the netlist")
 
 
@@ -61,7 +73,11 @@ def run(arguments: argparse.Namespace) -> None:
         raise UserError(f"a netlist holds one sample, got {len(inputs)} inputs and {len(targets)} targets")
     begin = time.perf_counter()
     if isinstance(network, HopfieldNetwork):
+        if arguments.specification:
+            raise UserError("--specification: chips are of resistive networks; leave it out")
         text = _hopfield(arguments, network, inputs, targets)
+    elif arguments.specification:
+        text = _chip(arguments, network, inputs, targets)
     else:
         text = _resistive(arguments, network, inputs, targets)
     write_text(arguments.output, text)
@@ -78,6 +94,23 @@ def _resistive(
     if arguments.phase == "nudged":
         nudge = options.injection(network, inputs, Nudge(targets, options.beta(arguments, network), network.nudge_kind))
     return static_netlist(compile_network(network, inputs, [nudge], arguments.form))
+
+
+def _chip(arguments: argparse.Namespace, network: ResistiveNetwork, inputs: np.ndarray, targets: np.ndarray) -> str:
+    """The network mapped onto the devices' window and written into the chip; β is that of the network, mapped as well."""
+    specification = Specification.load(arguments.specification)
+    window = specification.technology.window
+    mapping = mapped(network, window)
+    chip = Chip.drawn(specification, mapping, arguments.seed, arguments.chip)
+    chip.program(mapping)
+    circuit = NonidealNetwork(chip.network, chip.periphery, specification.wires.resistance, specification.wires.tile)
+    injection = None
+    if arguments.phase == "nudged":
+        beta = impedance_scale(network, window) * options.beta(arguments, network)
+        nudge = Nudge(targets, beta, network.nudge_kind)
+        start = NonidealNewtonSolver().solve(circuit, inputs).require() if nudge.kind == "current" else None
+        injection = NonidealEquations.of(circuit, circuit.check_inputs(inputs)).nudged([nudge], start).injection
+    return static_netlist(compile_nonideal(circuit, inputs, [injection], arguments.form))
 
 
 def _hopfield(arguments: argparse.Namespace, network: HopfieldNetwork, inputs: np.ndarray, targets: np.ndarray) -> str:

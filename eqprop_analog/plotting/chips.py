@@ -1,6 +1,7 @@
 """Statistics over chips: test error against each imperfection, one protocol a curve; readable in print and in grey."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,39 +17,55 @@ PANEL = (3.6, 3.1)
 """Inches."""
 
 
-def imperfections(study: Study, summary: Sequence[dict[str, Any]], path: Path) -> None:
+def errors(study: Study, summary: Sequence[dict[str, Any]], path: Path) -> None:
     """A panel a curve: mean test error over chips, percent, with its 95 % interval; the dotted line is the target."""
+    with _panels(study, path, "test error (%)") as panels:
+        for axes, sweep in zip(panels, study.sweeps, strict=True):
+            for x, rows, (shade, line, marker), protocol in _curves(sweep, summary):
+                mean = np.array([100 * (np.nan if row["mean_error"] is None else row["mean_error"]) for row in rows])
+                half = np.array([100 * (row["interval"] or 0) for row in rows])
+                axes.plot(x, mean, color=shade, linestyle=line, marker=marker, markersize=4, label=protocol)
+                axes.fill_between(x, np.maximum(mean - half, 1e-2), mean + half, color=shade, alpha=0.18, linewidth=0)
+            axes.axhline(100 * study.target_error, color="0.5", linestyle=":", linewidth=1)
+            axes.set_yscale("log")
+            axes.set_ylim(2, 100)
+            axes.set_yticks([2, 3, 5, 10, 20, 50, 100], ["2", "3", "5", "10", "20", "50", "100"])
+            axes.minorticks_off()
+
+
+def yields(study: Study, summary: Sequence[dict[str, Any]], path: Path) -> None:
+    """A panel a curve: chips with no more test error than the target, percent."""
+    with _panels(study, path, f"chips within {100 * study.target_error:g} % error (%)") as panels:
+        for axes, sweep in zip(panels, study.sweeps, strict=True):
+            for x, rows, (shade, line, marker), protocol in _curves(sweep, summary):
+                good = [100 * row["yield"] for row in rows]
+                axes.plot(x, good, color=shade, linestyle=line, marker=marker, markersize=4, label=protocol)
+            axes.set_ylim(-4, 104)
+
+
+@contextmanager
+def _panels(study: Study, path: Path, what: str) -> Iterator[list[Axes]]:
     count = len(study.sweeps)
     columns = min(count, 3)
     rows = -(-count // columns)
     with drawing(path, (PANEL[0] * columns, PANEL[1] * rows)) as figure:
-        panels = figure.subplots(rows, columns, squeeze=False).ravel()
+        panels = figure.subplots(rows, columns, squeeze=False).ravel().tolist()
+        yield panels[:count]
         for axes, sweep in zip(panels, study.sweeps, strict=False):
-            _panel(
-                axes, sweep, [row for row in summary if row["sweep"] == sweep.name and row["mean_error"] is not None]
-            )
-            axes.axhline(100 * study.target_error, color="0.5", linestyle=":", linewidth=1)
+            axes.set_xticks(range(len(sweep.points)), [f"{point.x:g}" for point in sweep.points])
+            axes.set_xlabel(sweep.label)
         for axes in panels[count:]:
             axes.set_visible(False)
         for axes in panels[::columns]:
-            axes.set_ylabel("test error (%)")
+            axes.set_ylabel(what)
         panels[0].legend(fontsize=9)
 
 
-def _panel(axes: Axes, sweep: Sweep, summary: Sequence[dict[str, Any]]) -> None:
-    places = [point.x for point in sweep.points]
-    where = {x: k for k, x in enumerate(places)}  # points stand evenly, whatever their values
+def _curves(
+    sweep: Sweep, summary: Sequence[dict[str, Any]]
+) -> Iterator[tuple[list[int], list[dict[str, Any]], tuple[str, str, str], str]]:
+    """(places, rows, look, name) of each protocol; points stand evenly, whatever their values."""
+    where = {point.x: k for k, point in enumerate(sweep.points)}
     for protocol in sweep.protocols:
-        shade, line, marker = LINES[protocol]
-        rows = [row for row in summary if row["protocol"] == protocol]
-        x = np.array([where[row["x"]] for row in rows])
-        mean = np.array([100 * row["mean_error"] for row in rows])
-        half = np.array([100 * (row["interval"] or 0) for row in rows])
-        axes.plot(x, mean, color=shade, linestyle=line, marker=marker, markersize=4, label=protocol)
-        axes.fill_between(x, np.maximum(mean - half, 1e-2), mean + half, color=shade, alpha=0.18, linewidth=0)
-    axes.set_xticks(range(len(places)), [f"{x:g}" for x in places])
-    axes.set_yscale("log")
-    axes.set_ylim(2, 100)
-    axes.set_yticks([2, 3, 5, 10, 20, 50, 100], ["2", "3", "5", "10", "20", "50", "100"])
-    axes.minorticks_off()
-    axes.set_xlabel(sweep.label)
+        rows = [row for row in summary if (row["sweep"], row["protocol"]) == (sweep.name, protocol)]
+        yield [where[row["x"]] for row in rows], rows, LINES[protocol], protocol

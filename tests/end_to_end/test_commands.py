@@ -78,6 +78,8 @@ class TestHelp:
             "train_lattice": "lattice",
             "show_ep_matches_bptt": "matching",
             "compare_minima": "minima",
+            "study_chips": "chips",
+            "report_energy": "energy",
         }
         # scripts with a parser of their own
         studies = {"bench_spice", "bench_surrogate", "compare_training"}
