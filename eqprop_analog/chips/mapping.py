@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from eqprop_analog.devices import Law
+from eqprop_analog.devices import Antiparallel, Law, NgspiceDiode, Shockley
 from eqprop_analog.devices.conductance import Window
 from eqprop_analog.errors import UserError
 from eqprop_analog.learning.trainer import Rule
@@ -47,8 +47,12 @@ def scaled_rule(rule: Rule, k: float) -> Rule:
 
 
 def _scaled(law: Law, k: float) -> Law:
-    if hasattr(law, "saturation_current"):
-        return replace(law, saturation_current=k * law.saturation_current)  # type: ignore[type-var]
+    if isinstance(law, Antiparallel):
+        return replace(law, law=_scaled(law.law, k))
+    if isinstance(law, NgspiceDiode):
+        return replace(law, saturation_current=k * law.saturation_current, gmin=k * law.gmin)
+    if isinstance(law, Shockley):
+        return replace(law, saturation_current=k * law.saturation_current)
     if np.isinf(law.slope(np.array(law.rail))):
         return law
     raise UserError(f"mapping: {law} cannot be scaled to other conductances; use a junction or an ideal clamp")

@@ -10,7 +10,7 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any, Self
+from typing import Annotated, Any, Self
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -41,12 +41,29 @@ def _quiet(_what: str, _count: int, _unit: str) -> Iterator[Progress]:
     yield _silent
 
 
+CIRCUIT = frozenset(
+    {
+        "layers",
+        "outputs",
+        "input_gain",
+        "amplifier_gain",
+        "conductance_window",
+        "diode",
+        "bias_row",
+        "dataset",
+        "validation",
+        "precision",
+    }
+)
+"""Settings that the network which is written into a chip must share with what learns there."""
+
+
 class Point(BaseModel):
     """One place on a curve."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    x: float
+    x: Annotated[float, Field(allow_inf_nan=False)]
     """In the unit of the curve."""
     having: dict[str, Any] = Field(default_factory=dict)
     """What the specification has otherwise here, by dotted names."""
@@ -61,11 +78,21 @@ class Sweep(BaseModel):
     label: str
     """With its unit, for tables and axes."""
     points: list[Point] = Field(min_length=1)
-    protocols: list[Protocol] = list(PROTOCOLS)
+    protocols: list[Protocol] = Field(list(PROTOCOLS), min_length=1)
     training: dict[str, Any] = Field(default_factory=dict)
     """Settings of learning on the chip that this curve has otherwise."""
     confirm: float | None = None
     """The x whose first chip is solved in ngspice as well."""
+
+    @model_validator(mode="after")
+    def _once_each(self) -> Self:
+        for what, values in (("x", [point.x for point in self.points]), ("protocols", self.protocols)):
+            if len(set(values)) < len(values):
+                raise ValueError(f"{what}: {self.name} has one of them twice")
+        circuit = sorted(CIRCUIT & self.training.keys())
+        if circuit:
+            raise ValueError(f"training: {circuit[0]} is the circuit's, the same for the whole study")
+        return self
 
     @model_validator(mode="after")
     def _on_the_curve(self) -> Self:
@@ -99,6 +126,9 @@ class Study(BaseModel):
             study = cls.model_validate(values)
         except ValidationError as error:
             raise UserError(refused("study", error)) from error
+        names = [sweep.name for sweep in study.sweeps]
+        if len(set(names)) < len(names):
+            raise UserError("study: two sweeps have the same name")
         for _ in study.cases():
             pass
         return study
@@ -200,32 +230,29 @@ def train_software(folder: Path, data_dir: Path | None, case: Case) -> None:
 
 
 def measure(folder: Path, data_dir: Path | None, case: Case) -> None:
-    """Do one case and write its figures; what fails is a result too."""
+    """Do one case and write its figures; a chip that cannot be brought to work is a result too. Raises UserError for files."""
     begin = time.perf_counter()
     with threadpool_limits(1):
+        split = Split.of(case.config, dataset(case.config.dataset, data_dir))
+        software = None if case.protocol == "in-situ" else ResistiveNetwork.load(software_path(folder, case))
+        chip = case.drawn()
+        figures: dict[str, Any]
         try:
-            figures = _measured(folder, data_dir, case)
-        except UserError as error:
+            on_chip(case.protocol, chip, case.recipe, software, split, _silent)
+            result = judged(chip, split.held_out_images, split.held_out_labels)
+            figures = {f"{split.held_out}_error": result.error, "statuses": dict(result.statuses)}
+        except (UserError, np.linalg.LinAlgError) as error:
             figures = {"failure": str(error)}
+    if case.keep and "failure" not in figures:
+        chip.network.astype(np.float64).save(network_path(folder, case))
     figures["seconds"] = time.perf_counter() - begin
     write_text(result_path(folder, case), json.dumps(figures, indent=1) + "\n")
-
-
-def _measured(folder: Path, data_dir: Path | None, case: Case) -> dict[str, Any]:
-    split = Split.of(case.config, dataset(case.config.dataset, data_dir))
-    software = ResistiveNetwork.load(software_path(folder, case))
-    chip = case.drawn()
-    on_chip(case.protocol, chip, case.recipe, software, split, _silent)
-    if case.keep:
-        chip.network.astype(np.float64).save(network_path(folder, case))
-    result = judged(chip, split.held_out_images, split.held_out_labels, chip.solver())
-    return {f"{split.held_out}_error": result.error, "statuses": dict(result.statuses)}
 
 
 def read(folder: Path, case: Case) -> dict[str, Any] | None:
     """The figures of a case that is done; UserError for a damaged file."""
     path = result_path(folder, case)
-    if not path.exists() or (case.keep and not network_path(folder, case).exists()):
+    if not path.exists():
         return None
     try:
         figures = json.loads(path.read_text(encoding="utf-8"))
@@ -233,6 +260,8 @@ def read(folder: Path, case: Case) -> dict[str, Any] | None:
         raise UserError(f"{path}: not readable ({error}); delete it to measure that chip again") from error
     if not isinstance(figures, dict):
         raise UserError(f"{path}: expected a table of figures; delete it to measure that chip again")
+    if case.keep and "failure" not in figures and not network_path(folder, case).exists():
+        return None
     return figures
 
 
@@ -243,7 +272,7 @@ def complete(study: Study, folder: Path, data_dir: Path | None, work: Workers, s
     that sees ``folder``). What is given up, by its time limit or with its worker, is logged and left out.
     """
     cases = distinct(study)
-    software = {case.software_key: case for case in cases}
+    software = {case.software_key: case for case in cases if case.protocol != "in-situ"}
     _complete(
         "networks trained on the ideal circuit",
         software.values(),
@@ -254,7 +283,8 @@ def complete(study: Study, folder: Path, data_dir: Path | None, work: Workers, s
         work,
         stage,
     )
-    _complete("chips", cases, measure, _done, folder, data_dir, work, stage)
+    ready = [case for case in cases if case.protocol == "in-situ" or _trained(folder, case)]
+    _complete("chips", ready, measure, _done, folder, data_dir, work, stage)
 
 
 def distinct(study: Study) -> list[Case]:
@@ -322,8 +352,6 @@ def summary(study: Study, rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]
             for point in sweep.points:
                 where = {"sweep": sweep.name, "x": point.x, "protocol": protocol}
                 errors = np.array([_error(row) for row in rows if where.items() <= row.items()])
-                if not errors.size:
-                    continue
                 known = errors[np.isfinite(errors)]
                 half = (
                     float(t.ppf(0.975, known.size - 1) * known.std(ddof=1) / np.sqrt(known.size))
@@ -334,10 +362,11 @@ def summary(study: Study, rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]
                     where
                     | {
                         "chips": errors.size,
+                        "missing": study.chips - errors.size,
                         "failures": int(errors.size - known.size),
                         "mean_error": float(known.mean()) if known.size else None,
                         "interval": half,
-                        "yield": float((errors <= study.target_error).mean()),
+                        "yield": float((errors <= study.target_error).mean()) if errors.size else None,
                     }
                 )
     return result

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -60,7 +60,8 @@ class Recipe:
 def in_software(recipe: Recipe, split: Split, progress: Progress) -> ResistiveNetwork:
     """A network trained on the ideal circuit; float64. Raises UserError if training diverges."""
     config, network = recipe.config, recipe.fresh()
-    network.require_definite(-recipe.rule(0).beta)
+    if (config.kind, config.nudging) == ("conductance", "centred"):
+        network.require_definite(-recipe.rule(0).beta)
     random = np.random.default_rng(config.seed)
     for epoch in range(config.epochs):
         learner: Learner
@@ -74,14 +75,15 @@ def in_software(recipe: Recipe, split: Split, progress: Progress) -> ResistiveNe
 
 
 def on_chip(
-    protocol: Protocol, chip: Chip, recipe: Recipe, software: ResistiveNetwork, split: Split, progress: Progress
+    protocol: Protocol, chip: Chip, recipe: Recipe, software: ResistiveNetwork | None, split: Split, progress: Progress
 ) -> None:
     """Bring the network onto ``chip``: in-situ for all epochs from a fresh one, or ``software`` with no or one more epoch.
 
-    Fine-tuning goes on at the rates of the last epoch. Then the devices drift as long as is specified. Raises UserError if
+    ``software`` is None in situ. Images come in an order that belongs to the recipe's seed and the chip's number, whatever the
+    lot. Fine-tuning goes on at the rates of the last epoch. Then the devices drift as long as is specified. Raises UserError if
     training diverges.
     """
-    if protocol == "in-situ":
+    if software is None:
         chip.begin(recipe.fresh())
     else:
         chip.program(software)
@@ -96,11 +98,12 @@ def on_chip(
         chip.age(chip.specification.retention)
 
 
-def judged(chip: Chip, images: Float[Array, "samples inputs"], labels: Int[Array, " samples"], solver: Any) -> Pass:
-    """Error of what is read of the free phases that ``solver`` finds: ``chip.solver()``, or one by ngspice."""
+def judged(chip: Chip, images: Float[Array, "samples inputs"], labels: Int[Array, " samples"]) -> Pass:
+    """Error of what is read of the chip's converged free phases."""
+    circuit, solver = chip.circuit(np.float64), chip.solver()
     return evaluate(
         chip.network.astype(np.float64),
-        lambda _network, inputs: chip.measured(solver.solve(chip.circuit(np.float64), inputs)),
+        lambda _network, inputs: chip.measured(solver.solve(circuit, inputs)),
         images,
         labels,
     )

@@ -4,6 +4,7 @@ A spread is a standard deviation from part to part, drawn once for a chip. What 
 """
 
 from collections.abc import Mapping
+from copy import deepcopy
 from functools import cached_property
 from typing import Annotated, Any, Self
 
@@ -138,7 +139,7 @@ class Specification(_Table):
                 table = table.setdefault(key, {})
                 if not isinstance(table, dict):
                     raise UserError(f"specification: {name}: {key} is no table")
-            table[last] = value
+            table[last] = deepcopy(value)
         return self.of(values)
 
     @classmethod

@@ -81,7 +81,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return BAD_INPUT
     except KeyboardInterrupt:
         console.complain(
-            "interrupted; train --resume goes on after the last whole epoch, study with the circuits that are missing"
+            "interrupted; train --resume goes on after the last whole epoch, study and chips with what is missing"
         )
         return INTERRUPTED
     return 0

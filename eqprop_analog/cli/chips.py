@@ -3,12 +3,13 @@
 import argparse
 import csv
 import io
+from concurrent.futures import TimeoutError as TimeLimitExceeded
 from pathlib import Path
 from typing import Any
 
 from eqprop_analog.chips import monte_carlo
 from eqprop_analog.chips.confirmation import LARGEST_DIFFERENCE, confirmed
-from eqprop_analog.chips.monte_carlo import Study
+from eqprop_analog.chips.monte_carlo import Case, Study
 from eqprop_analog.chips.protocols import PROTOCOLS
 from eqprop_analog.chips.specification import Specification
 from eqprop_analog.cli import console, options
@@ -26,7 +27,7 @@ DEFAULT = "imperfections-quick"
 EXAMPLES = """\
 examples:
   the study in short, under ten minutes:        --study imperfections-quick --workers 2
-  the study, two hours on two cores:            --study imperfections --workers 2
+  the study, two hours of one core:             --study imperfections --workers 2
   five chips of one technology:                 --specification pcm-joshi2020 --chips 5 --workers 2
   a specification of your own:                  --specification my-fab.toml
   a study of your own:                          --study my-study.toml
@@ -67,7 +68,9 @@ def run(arguments: argparse.Namespace) -> None:
             raise UserError(f"--{name}: expected at least {least}, got {value}")
     name, study = _study(arguments)
     folder = (arguments.output or Path("runs") / name).absolute()
-    require_writable(folder / "chips.csv")
+    for path in (folder / "chips.csv", arguments.json):
+        if path is not None:
+            require_writable(path)
     if any(case.keep for case in monte_carlo.distinct(study)):
         libngspice.library_path()
     where = folder, arguments.data_dir and arguments.data_dir.absolute()
@@ -94,7 +97,7 @@ def _study(arguments: argparse.Namespace) -> tuple[str, Study]:
         (wires,) = (sweep for sweep in base.sweeps if sweep.name == "wires")
         only |= {"confirm": None, "protocols": wires.protocols, "training": wires.training}
     values = base.model_dump() | {"specification": specification.model_dump(), "sweeps": [only]} | changes
-    return specification.name, Study.of(values)
+    return Path(arguments.specification).stem, Study.of(values)
 
 
 def _confirm(study: Study, where: tuple[Path, Path | None], arguments: argparse.Namespace) -> list[dict[str, Any]]:
@@ -105,10 +108,18 @@ def _confirm(study: Study, where: tuple[Path, Path | None], arguments: argparse.
     result = []
     with console.stage("chips in ngspice", len(rows), "chips") as progress:
         for number, (sweep, point, case) in enumerate(rows, start=1):
-            figures = confirmed(*where, case, arguments.images, arguments.workers)
+            try:
+                figures = confirmed(*where, case, arguments.images, arguments.workers)
+            except (UserError, TimeLimitExceeded) as error:
+                figures = {"images": arguments.images, "witness": str(error), "relative_difference": None, "met": False}
             result.append({"sweep": sweep.name, "x": point.x, "protocol": case.protocol, **figures})
             progress(number, 0.0)
     return result
+
+
+def _works(folder: Path, case: Case) -> bool:
+    figures = monte_carlo.read(folder, case)
+    return figures is not None and "failure" not in figures
 
 
 def _report(study: Study, folder: Path, agreements: list[dict[str, Any]], arguments: argparse.Namespace) -> None:
@@ -129,6 +140,11 @@ def _report(study: Study, folder: Path, agreements: list[dict[str, Any]], argume
     options.write_json(arguments.json, figures)
     _print(study, summary, agreements)
     console.say(f"in {folder}: chips.csv, summary.csv, study.json, imperfections.png, yield.png")
+    for failure in sorted({row["failure"] for row in rows if "failure" in row}):
+        console.say(f"a chip failed: {failure}")
+    missing = sum(row["missing"] for row in summary)
+    if missing:
+        raise UserError(f"{missing} chips are missing (they were given up); run the same again, it goes on with them")
     missed = [each for each in agreements if not each["met"]]
     if missed:
         raise UserError(
@@ -167,7 +183,7 @@ def _print(study: Study, summary: list[dict[str, Any]], agreements: list[dict[st
                 [
                     f"{each['sweep']} {each['x']:g}, {each['protocol']}",
                     each["witness"],
-                    f"{each['relative_difference']:.1e}",
+                    "none" if each["relative_difference"] is None else f"{each['relative_difference']:.1e}",
                     "" if "same_predictions" not in each else "the same" if each["same_predictions"] else "DIFFER",
                 ]
                 for each in agreements
@@ -177,7 +193,8 @@ def _print(study: Study, summary: list[dict[str, Any]], agreements: list[dict[st
 
 def _cell(row: dict[str, Any]) -> str:
     if row["mean_error"] is None:
-        return "fails"
+        return "fails" if row["chips"] else "missing"
     band = "" if row["interval"] is None else f" ± {100 * row['interval']:.2f}"
     failures = f", {row['failures']} fail" if row["failures"] else ""
+    failures += f", {row['missing']} missing" if row["missing"] else ""
     return f"{100 * row['mean_error']:.2f}{band} % ({100 * row['yield']:.0f} %{failures})"

@@ -58,12 +58,16 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         metavar="NAME|FILE",
         help=f"as one chip of it has the network: one of {', '.join(packaged('specifications'))}, or a TOML file",
     )
-    parser.add_argument("--chip", type=int, default=0, metavar="N", help="which chip of the lot --seed (default 0)")
+    parser.add_argument(
+        "--chip", type=int, metavar="N", help="which chip of the lot --seed (default 0), as written, before any drift"
+    )
     parser.add_argument("--output", type=Path, required=True, metavar="FILE.cir", help="the netlist")
 
 
 def run(arguments: argparse.Namespace) -> None:
     """Compile, validate, write."""
+    if arguments.chip is not None and arguments.specification is None:
+        raise UserError("--chip: is of a specification; add --specification, or leave it out")
     network = options.network(arguments)
     inputs = options.array(
         arguments.inputs, "inputs", network.layers[0], options.example_inputs(network, arguments.seed, 1)
@@ -101,7 +105,7 @@ def _chip(arguments: argparse.Namespace, network: ResistiveNetwork, inputs: np.n
     specification = Specification.load(arguments.specification)
     window = specification.technology.window
     mapping = mapped(network, window)
-    chip = Chip.drawn(specification, mapping, arguments.seed, arguments.chip)
+    chip = Chip.drawn(specification, mapping, arguments.seed, arguments.chip or 0)
     chip.program(mapping)
     circuit = NonidealNetwork(chip.network, chip.periphery, specification.wires.resistance, specification.wires.tile)
     injection = None

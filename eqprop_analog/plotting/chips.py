@@ -19,6 +19,8 @@ PANEL = (3.6, 3.1)
 
 def errors(study: Study, summary: Sequence[dict[str, Any]], path: Path) -> None:
     """A panel a curve: mean test error over chips, percent, with its 95 % interval; the dotted line is the target."""
+    means = [100 * row["mean_error"] for row in summary if row["mean_error"]]
+    lowest = 0.7 * min([*means, 100 * study.target_error])
     with _panels(study, path, "test error (%)") as panels:
         for axes, sweep in zip(panels, study.sweeps, strict=True):
             for x, rows, (shade, line, marker), protocol in _curves(sweep, summary):
@@ -28,8 +30,9 @@ def errors(study: Study, summary: Sequence[dict[str, Any]], path: Path) -> None:
                 axes.fill_between(x, np.maximum(mean - half, 1e-2), mean + half, color=shade, alpha=0.18, linewidth=0)
             axes.axhline(100 * study.target_error, color="0.5", linestyle=":", linewidth=1)
             axes.set_yscale("log")
-            axes.set_ylim(2, 100)
-            axes.set_yticks([2, 3, 5, 10, 20, 50, 100], ["2", "3", "5", "10", "20", "50", "100"])
+            axes.set_ylim(lowest, 100)
+            ticks = [tick for tick in (0.1, 0.2, 0.5, 1, 2, 3, 5, 10, 20, 50, 100) if tick >= lowest]
+            axes.set_yticks(ticks, [f"{tick:g}" for tick in ticks])
             axes.minorticks_off()
 
 
@@ -38,7 +41,7 @@ def yields(study: Study, summary: Sequence[dict[str, Any]], path: Path) -> None:
     with _panels(study, path, f"chips within {100 * study.target_error:g} % error (%)") as panels:
         for axes, sweep in zip(panels, study.sweeps, strict=True):
             for x, rows, (shade, line, marker), protocol in _curves(sweep, summary):
-                good = [100 * row["yield"] for row in rows]
+                good = [100 * (np.nan if row["yield"] is None else row["yield"]) for row in rows]
                 axes.plot(x, good, color=shade, linestyle=line, marker=marker, markersize=4, label=protocol)
             axes.set_ylim(-4, 104)
 

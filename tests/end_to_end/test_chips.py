@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 
 from eqprop_analog import Nudge, ResistiveNetwork
-from eqprop_analog.chips import Chip, Specification
+from eqprop_analog.chips import Chip, Specification, monte_carlo
 from eqprop_analog.chips.mapping import impedance_scale, mapped
 from eqprop_analog.cli import chips
-from eqprop_analog.solvers.workers import Workers
+from eqprop_analog.solvers.workers import WorkerLostError, Workers
 
 STUDY = """
 preset = "small.toml"
@@ -90,6 +90,32 @@ def test_a_study_goes_on_with_the_chips_that_are_missing(study, run):
     assert {**again, "seconds": 0} == {**before[files[0]], "seconds": 0}
 
 
+def test_a_chip_that_does_not_work_is_counted_and_named_and_the_others_are_reported(study, run):
+    dead = """"conductance.window" = { lowest = 0.0, highest = 2e-6, levels = 2 }, "conductance.stuck.off" = 1.0"""
+    text = STUDY.replace('"conductance.window.levels" = 16', dead)
+    Path("study.toml").write_text(text)
+    result = run(*study, "--json", "all.json")
+    assert (result.code, result.err) == (0, "")
+    assert "a chip failed: net h1_0: column 0 of crossbar 1 is all zero" in result.out
+    figures = json.loads(Path("all.json").read_text())
+    failed = [row for row in figures["summary"] if row["sweep"] == "levels"]
+    assert [(row["chips"], row["failures"], row["mean_error"], row["yield"]) for row in failed] == [
+        (2, 2, None, 0.0)
+    ] * 2
+    assert all(row["failures"] == 0 for row in figures["summary"] if row["sweep"] == "spread")
+
+
+def test_chips_that_were_given_up_are_missed_and_what_is_there_is_reported(study, run, monkeypatch):
+    def lost(*_task: object) -> None:
+        raise WorkerLostError("gone")
+
+    monkeypatch.setattr(monte_carlo, "measure", lost)
+    result = run(*study)
+    assert result.code == 2
+    assert "16 chips are missing" in result.err
+    assert Path("out/chips.csv").exists()
+
+
 @pytest.mark.parametrize(
     ("text", "complaint"),
     [
@@ -99,6 +125,10 @@ def test_a_study_goes_on_with_the_chips_that_are_missing(study, run):
         (STUDY.replace("confirm = 30", "confirm = 31"), "not among the points"),
         (STUDY.replace("small.toml", "nowhere"), "unknown"),
         (STUDY + "[[sweeps", "not a readable TOML file"),
+        (STUDY.replace('name = "levels"', 'name = "spread"'), "two sweeps have the same name"),
+        (STUDY.replace("x = 30", "x = 0"), "one of them twice"),
+        (STUDY.replace('["ex-situ", "in-situ"]', "[]"), "protocols"),
+        (STUDY + "training = { input_gain = 2.0 }\n", "input_gain is the circuit's"),
     ],
 )
 def test_a_study_that_makes_no_sense_is_refused_in_a_sentence(text, complaint, study, run):

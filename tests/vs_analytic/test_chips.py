@@ -9,7 +9,7 @@ from pydantic import BaseModel
 from eqprop_analog import Nudge, ResistiveNetwork, SurrogateSolver, UserError
 from eqprop_analog.chips import Chip, Readout, Specification
 from eqprop_analog.chips.mapping import mapped, scaled_rule
-from eqprop_analog.devices import Clamp, PiecewiseLinear, Shockley
+from eqprop_analog.devices import Antiparallel, Clamp, NgspiceDiode, PiecewiseLinear, Shockley
 from eqprop_analog.devices.conductance import Technology, Window
 from eqprop_analog.learning.in_situ import InSituLearner
 from eqprop_analog.learning.trainer import PhaseLearner, Rule
@@ -100,7 +100,7 @@ def test_learning_in_situ_corrects_what_the_write_got_wrong():
     assert cost() < 0.9 * before
 
 
-@pytest.mark.parametrize("diode", [Shockley(2e-9), Clamp()])
+@pytest.mark.parametrize("diode", [Shockley(2e-9), NgspiceDiode(2e-9), Antiparallel(Shockley(2e-9)), Clamp()])
 @pytest.mark.parametrize("k", [1e-2, 37.0])
 def test_impedance_scaling_keeps_every_voltage_and_scales_every_update(diode, k):
     net = replace(network(), diode=diode)
