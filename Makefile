@@ -1,6 +1,6 @@
 # eqprop-analog: every command a person types. PYTHON=python3.12 picks the interpreter when .venv is made.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check lock clean
+.PHONY: help setup demo test check docs lock clean
 
 help: ## what can be made
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-6s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -19,9 +19,12 @@ check: setup ## lint, format, types
 	@.venv/bin/ruff format --check .
 	@.venv/bin/mypy
 
+docs: setup ## the documentation as a site, in docs/_build; a warning is an error
+	@.venv/bin/python -m sphinx --fail-on-warning --keep-going -b html docs docs/_build
+
 lock: setup ## renew requirements.lock from pyproject.toml
 	@.venv/bin/python -m pip install --quiet 'uv<1'
-	@.venv/bin/uv pip compile --quiet --upgrade --universal --python-version 3.11 --extra dev --extra digits --extra fast --generate-hashes \
+	@.venv/bin/uv pip compile --quiet --upgrade --universal --python-version 3.11 --extra dev --extra docs --extra digits --extra fast --generate-hashes \
 		--no-annotate --custom-compile-command 'make lock' --output-file requirements.lock pyproject.toml
 
 clean: ## remove .venv, builds and caches; runs/ stays
