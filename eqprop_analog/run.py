@@ -1,7 +1,5 @@
 """A training run: from a configuration and a data set to a folder with the network, its metrics and plots."""
 
-import csv
-import io
 import json
 import logging
 import platform
@@ -25,7 +23,7 @@ from eqprop_analog.checkpoint import Checkpoint
 from eqprop_analog.config import Network, TrainConfig
 from eqprop_analog.data import Dataset
 from eqprop_analog.errors import UserError
-from eqprop_analog.files import write_text
+from eqprop_analog.files import write_csv, write_text
 from eqprop_analog.learning.trainer import Pass, Progress, require_finite, train_pass
 from eqprop_analog.models import ResistiveNetwork
 from eqprop_analog.plotting.agreement import agreement_of_run
@@ -92,13 +90,8 @@ def add_agreement(run: Run, agreements: list[Agreement]) -> None:
 def write_metrics(folder: Path, metrics: dict[str, Any]) -> None:
     """``metrics.json`` with every figure, ``metrics.csv`` with a line an epoch."""
     write_text(folder / "metrics.json", json.dumps(metrics, indent=2) + "\n")
-    table = io.StringIO()
     rows = [{key: value for key, value in epoch.items() if key != "statuses"} for epoch in metrics["history"]]
-    if rows:
-        writer = csv.DictWriter(table, rows[0], lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
-    write_text(folder / "metrics.csv", table.getvalue())
+    write_csv(folder / "metrics.csv", rows)
 
 
 def _epochs(config: TrainConfig, split: Split, checkpoint: Checkpoint, save: Callable[[], None], stage: Stage) -> None:

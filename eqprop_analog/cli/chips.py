@@ -1,8 +1,6 @@
 """``eqprop-analog chips``: train through what a fab delivers; three protocols side by side, on many chips."""
 
 import argparse
-import csv
-import io
 from concurrent.futures import TimeoutError as TimeLimitExceeded
 from pathlib import Path
 from typing import Any
@@ -14,7 +12,7 @@ from eqprop_analog.chips.protocols import PROTOCOLS
 from eqprop_analog.chips.specification import Specification
 from eqprop_analog.cli import console, options
 from eqprop_analog.errors import UserError
-from eqprop_analog.files import packaged, require_writable, write_text
+from eqprop_analog.files import packaged, require_writable, write_csv
 from eqprop_analog.plotting.chips import errors, yields
 from eqprop_analog.run import versions
 from eqprop_analog.solvers import libngspice
@@ -125,8 +123,8 @@ def _works(folder: Path, case: Case) -> bool:
 def _report(study: Study, folder: Path, agreements: list[dict[str, Any]], arguments: argparse.Namespace) -> None:
     rows = monte_carlo.table(study, folder)
     summary = monte_carlo.summary(study, rows)
-    write_text(folder / "chips.csv", _csv(rows))
-    write_text(folder / "summary.csv", _csv(summary))
+    write_csv(folder / "chips.csv", [{name: row[name] for name in row if name != "statuses"} for row in rows])
+    write_csv(folder / "summary.csv", summary)
     errors(study, summary, folder / "imperfections.png")
     yields(study, summary, folder / "yield.png")
     figures = {
@@ -150,15 +148,6 @@ def _report(study: Study, folder: Path, agreements: list[dict[str, Any]], argume
         raise UserError(
             f"ngspice and the surrogate are not within {LARGEST_DIFFERENCE:g} at {missed[0]['sweep']} = {missed[0]['x']:g}"
         )
-
-
-def _csv(rows: list[dict[str, Any]]) -> str:
-    columns = list(dict.fromkeys(name for row in rows for name in row if name != "statuses"))
-    text = io.StringIO()
-    writer = csv.DictWriter(text, columns, lineterminator="\n", extrasaction="ignore")
-    writer.writeheader()
-    writer.writerows(rows)
-    return text.getvalue()
 
 
 def _print(study: Study, summary: list[dict[str, Any]], agreements: list[dict[str, Any]]) -> None:

@@ -1,8 +1,6 @@
 """``eqprop-analog energy``: power of every part at each equilibrium, settling times, and the energy of both."""
 
 import argparse
-import csv
-import io
 import json
 from pathlib import Path
 from typing import Any
@@ -13,7 +11,7 @@ from eqprop_analog.cli import console, options, simulate
 from eqprop_analog.energy import Power
 from eqprop_analog.energy_report import NOT_COUNTED, PHASES, EnergyReport, PhaseCost, energy_report
 from eqprop_analog.errors import UserError
-from eqprop_analog.files import require_writable, write_text
+from eqprop_analog.files import require_writable, write_csv, write_text
 from eqprop_analog.models import ResistiveNetwork
 from eqprop_analog.plotting import energy as drawing
 from eqprop_analog.run import versions
@@ -115,7 +113,7 @@ def run(arguments: argparse.Namespace) -> None:
     console.say(f"not counted: {NOT_COUNTED}")
     figures = _figures(report, network, resistors)
     write_text(folder / "energy.json", json.dumps(figures, indent=2) + "\n")
-    write_text(folder / "power.csv", _table(report))
+    write_csv(folder / "power.csv", _table(report))
     drawing.power_by_part(report, folder / "power.png")
     options.write_json(arguments.json, figures)
     console.say(f"in {folder}: energy.json, power.csv, power.png")
@@ -225,17 +223,16 @@ def _summary(values: np.ndarray) -> dict[str, float]:
     return {"mean": float(values.mean()), "smallest": float(values.min()), "largest": float(values.max())}
 
 
-def _table(report: EnergyReport) -> str:
+def _table(report: EnergyReport) -> list[dict[str, Any]]:
     """A row a sample, phase and part: what it delivers or dissipates, by the surrogate and, where it was asked, ngspice."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["sample", "phase", "side", "part", "surrogate (W)", "ngspice (W)"])
+    rows: list[dict[str, Any]] = []
     for name, phase in zip(PHASES, report.phases, strict=True):
         theirs = phase.measured.power if phase.measured else None
         for side in ("sources", "sinks"):
             found = getattr(theirs, side) if theirs else {}
             for part, watts in getattr(phase.power, side).items():
+                where = {"phase": name, "side": side, "part": part}
                 beside = found[part].tolist() if found else [""] * len(watts)
-                for sample, pair in enumerate(zip(watts.tolist(), beside, strict=True)):
-                    writer.writerow([sample, name, side, part, *pair])
-    return text.getvalue()
+                for sample, (ours, other) in enumerate(zip(watts.tolist(), beside, strict=True)):
+                    rows.append({"sample": sample, **where, "surrogate (W)": ours, "ngspice (W)": other})
+    return rows

@@ -1,8 +1,6 @@
 """``eqprop-analog study``: the proof that surrogate and ngspice agree, on hundreds of random circuits."""
 
 import argparse
-import csv
-import io
 import json
 from concurrent.futures import TimeoutError as TimeLimitExceeded
 from pathlib import Path
@@ -11,7 +9,7 @@ from typing import Any
 from eqprop_analog import study
 from eqprop_analog.cli import console, options
 from eqprop_analog.errors import UserError
-from eqprop_analog.files import require_writable, write_text
+from eqprop_analog.files import require_writable, write_csv
 from eqprop_analog.plotting.agreement import agreement_study
 from eqprop_analog.run import versions
 from eqprop_analog.solvers import libngspice
@@ -86,7 +84,7 @@ def _all(work: Workers, arguments: argparse.Namespace) -> list[int]:
     report = {"seed": seed, **figures, "versions": versions()}
     options.write_json(folder / "study.json", report)
     options.write_json(arguments.json, report | {"circuit": circuits})
-    write_text(folder / "study.csv", _table(circuits))
+    write_csv(folder / "study.csv", circuits)
     agreement_study(circuits, folder / "agreement.png")
     _print(figures, circuits)
     console.say(f"in {folder}: study.json, study.csv, agreement.png, circuits/")
@@ -94,17 +92,6 @@ def _all(work: Workers, arguments: argparse.Namespace) -> list[int]:
     if not missed and not figures["met"]:
         raise UserError(f"the median difference is above {study.MEDIAN_DIFFERENCE:g}")
     return missed
-
-
-def _table(circuits: list[dict[str, Any]]) -> str:
-    """A line a circuit; what is a list or a table in JSON stays JSON."""
-    columns = list(dict.fromkeys(name for circuit in circuits for name in circuit))
-    text = io.StringIO()
-    writer = csv.DictWriter(text, columns, lineterminator="\n")
-    writer.writeheader()
-    for circuit in circuits:
-        writer.writerow({k: json.dumps(v) if isinstance(v, list | dict) else v for k, v in circuit.items()})
-    return text.getvalue()
 
 
 def _print(figures: dict[str, Any], circuits: list[dict[str, Any]]) -> None:

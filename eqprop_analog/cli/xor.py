@@ -1,8 +1,6 @@
 """``eqprop-analog xor``: a 2-4-1 network that learns XOR in seconds, small enough to check by hand."""
 
 import argparse
-import csv
-import io
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +9,7 @@ from eqprop_analog.circuit import compile_network, static_netlist
 from eqprop_analog.cli import console
 from eqprop_analog.cli.simulate import agreement_rows
 from eqprop_analog.errors import UserError
-from eqprop_analog.files import write_text
+from eqprop_analog.files import write_csv, write_text
 from eqprop_analog.learning.trainer import Rule, train_epoch
 from eqprop_analog.learning.update import Rates
 from eqprop_analog.models import ResistiveNetwork
@@ -84,12 +82,12 @@ def write(network: ResistiveNetwork, agreement: Agreement, folder: Path) -> None
     nudged = compile_network(network, pattern, [(BETA, BETA * target)], "flat")
     write_text(folder / "xor_nudged.cir", static_netlist(nudged))
     computed = SurrogateSolver().solve_phases(network, PATTERNS, RULE.nudges(TARGETS))
-    table = io.StringIO()
-    writer = csv.writer(table, lineterminator="\n")
     nets = [network.node_name(layer, j) for layer in (1, 2) for j in range(network.layers[layer])]
-    writer.writerow(["solver", "x_0 (V)", "x_1 (V)", "beta (S)", *(f"{net} (V)" for net in nets)])
+    columns = ["solver", "x_0 (V)", "x_1 (V)", "beta (S)", *(f"{net} (V)" for net in nets)]
+    rows = []
     for name, phases in (("surrogate", computed), ("ngspice", agreement.phases)):
         for beta, phase in zip((0.0, BETA, -BETA), phases, strict=True):
             for pattern, voltages in zip(PATTERNS, np.concatenate(phase.voltages, axis=1), strict=True):
-                writer.writerow([name, *pattern.tolist(), beta, *(f"{v:.12f}" for v in voltages)])
-    write_text(folder / "xor_solution.csv", table.getvalue())
+                values = [name, *pattern.tolist(), beta, *(f"{v:.12f}" for v in voltages)]
+                rows.append(dict(zip(columns, values, strict=True)))
+    write_csv(folder / "xor_solution.csv", rows)

@@ -1,5 +1,7 @@
 """Files are written whole or not at all."""
 
+import csv
+import json
 import os
 import stat
 import subprocess
@@ -9,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from eqprop_analog import ResistiveNetwork, UserError
-from eqprop_analog.files import replacing, write_text
+from eqprop_analog.files import replacing, write_csv, write_text
 
 
 def write_half(path: Path, error: type[BaseException]) -> None:
@@ -80,6 +82,16 @@ def test_text_is_written_in_utf8_wherever_it_is_written(tmp_path):
     ascii_locale = {**os.environ, "LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"}
     subprocess.run([sys.executable, "-c", program], cwd=tmp_path, env=ascii_locale, check=True, timeout=60)
     assert (tmp_path / "a.txt").read_bytes() == "β".encode()
+
+
+def test_a_table_has_every_column_of_any_row_and_reads_back(tmp_path):
+    rows = [{"a": 0.1, "b": 'comma, "quote"'}, {"a": 1e-300, "sizes": [2, 3], "of": {"β": None}}]
+    write_csv(tmp_path / "a.csv", rows)
+    with (tmp_path / "a.csv").open(encoding="utf-8", newline="") as file:
+        one, other = csv.DictReader(file)
+    assert (float(one["a"]), one["b"], one["sizes"], one["of"]) == (0.1, rows[0]["b"], "", "")
+    assert (float(other["a"]), other["b"]) == (1e-300, "")
+    assert (json.loads(other["sizes"]), json.loads(other["of"])) == ([2, 3], {"β": None})
 
 
 def test_saving_over_a_network_that_cannot_be_written_keeps_it(tmp_path, monkeypatch):
