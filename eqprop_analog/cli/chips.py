@@ -99,10 +99,8 @@ def _study(arguments: argparse.Namespace) -> tuple[str, Study]:
 
 
 def _confirm(study: Study, where: tuple[Path, Path | None], arguments: argparse.Namespace) -> list[dict[str, Any]]:
-    """The kept chips in ngspice."""
-    rows = [
-        (sweep, point, case) for sweep, point, case in study.cases() if case.keep and monte_carlo.read(where[0], case)
-    ]
+    """The kept chips in ngspice, those that work."""
+    rows = [each for each in study.cases() if each[2].keep and _works(where[0], each[2])]
     result = []
     with console.stage("chips in ngspice", len(rows), "chips") as progress:
         for number, (sweep, point, case) in enumerate(rows, start=1):

@@ -93,11 +93,14 @@ def test_a_study_goes_on_with_the_chips_that_are_missing(study, run):
 def test_a_chip_that_does_not_work_is_counted_and_named_and_the_others_are_reported(study, run):
     dead = """"conductance.window" = { lowest = 0.0, highest = 2e-6, levels = 2 }, "conductance.stuck.off" = 1.0"""
     text = STUDY.replace('"conductance.window.levels" = 16', dead)
-    Path("study.toml").write_text(text)
+    Path("study.toml").write_text(text.replace('"levels (bits)"', '"levels (bits)"\nconfirm = 4'))
     result = run(*study, "--json", "all.json")
     assert (result.code, result.err) == (0, "")
     assert "a chip failed: net h1_0: column 0 of crossbar 1 is all zero" in result.out
     figures = json.loads(Path("all.json").read_text())
+    assert [(row["sweep"], row["met"]) for row in figures["ngspice"]] == [
+        ("spread", True)
+    ] * 3  # no dead chip among them
     failed = [row for row in figures["summary"] if row["sweep"] == "levels"]
     assert [(row["chips"], row["failures"], row["mean_error"], row["yield"]) for row in failed] == [
         (2, 2, None, 0.0)
