@@ -6,7 +6,7 @@ import logging
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import TimeoutError as TimeLimitExceeded
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -14,6 +14,7 @@ from typing import Annotated, Any, Self
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from scipy.special import stdtrit
 from threadpoolctl import threadpool_limits
 
 from eqprop_analog import data
@@ -36,11 +37,6 @@ Stage = Callable[[str, int, str], AbstractContextManager[Progress]]
 log = logging.getLogger(__name__)
 
 
-@contextmanager
-def _quiet(_what: str, _count: int, _unit: str) -> Iterator[Progress]:
-    yield _silent
-
-
 CIRCUIT = frozenset(
     {
         "layers",
@@ -56,6 +52,8 @@ CIRCUIT = frozenset(
     }
 )
 """Settings that the network which is written into a chip must share with what learns there."""
+ONLY = {"solver": "surrogate", "method": "equilibrium-propagation", "device": "cpu", "on_failure": "stop"}
+"""Settings that have one value where a network is brought onto chips."""
 
 
 class Point(BaseModel):
@@ -141,8 +139,8 @@ class Study(BaseModel):
     def cases(self) -> Iterator[tuple[Sweep, Point, "Case"]]:
         """Everything to be done; the same case may stand on several curves. Raises UserError."""
         base = Specification.of(self.specification)
+        software = _config(self.preset, self.training)
         for sweep in self.sweeps:
-            software = _config(self.preset, self.training)
             config = _config(self.preset, self.training | sweep.training)
             for point in sweep.points:
                 specification = base.having(point.having)
@@ -154,12 +152,11 @@ class Study(BaseModel):
 
 def _config(preset: str, changes: dict[str, Any]) -> ResistiveConfig:
     config = resolve(preset, changes)
-    if (
-        not isinstance(config, ResistiveConfig)
-        or config.solver != "surrogate"
-        or config.method != "equilibrium-propagation"
-    ):
-        raise UserError(f"study: preset {preset}: expected a resistive network trained by nudges with the surrogate")
+    if not isinstance(config, ResistiveConfig):
+        raise UserError(f"study: preset {preset}: expected a resistive network, got one of model {config.model}")
+    for name, value in ONLY.items():
+        if (given := getattr(config, name)) != value:
+            raise UserError(f'study: preset {preset}: {name}: chips are trained with "{value}" alone, got "{given}"')
     return config
 
 
@@ -186,15 +183,13 @@ class Case:
             self.specification.model_dump(mode="json", exclude={"name", "description"}),
         ]
         parts += [self.software.model_dump(mode="json")] if self.protocol != "in-situ" else []
-        text = json.dumps([*parts, self.protocol, self.seed, self.chip], sort_keys=True)
-        return hashlib.sha256(text.encode()).hexdigest()[:16]
+        return _hash(*parts, self.protocol, self.seed, self.chip)
 
     @property
     def software_key(self) -> str:
         """The same of the network that is written into it."""
         window = self.specification.technology.window
-        text = json.dumps([self.software.model_dump(mode="json"), window.lowest, window.highest], sort_keys=True)
-        return hashlib.sha256(text.encode()).hexdigest()[:16]
+        return _hash(self.software.model_dump(mode="json"), window.lowest, window.highest)
 
     @property
     def recipe(self) -> Recipe:
@@ -204,6 +199,10 @@ class Case:
     def drawn(self) -> Chip:
         """The chip, not yet programmed."""
         return Chip.drawn(self.specification, self.recipe.fresh(), self.seed, self.chip)
+
+
+def _hash(*parts: Any) -> str:
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def result_path(folder: Path, case: Case) -> Path:
@@ -225,7 +224,7 @@ def train_software(folder: Path, data_dir: Path | None, case: Case) -> None:
     """Train the network that is written into the chip of ``case``, into its file."""
     with threadpool_limits(1):
         split = Split.of(case.software, dataset(case.software.dataset, data_dir))
-        network = in_software(Recipe(case.software, case.specification.technology.window), split, _silent)
+        network = in_software(Recipe(case.software, case.specification.technology.window), split)
     network.save(software_path(folder, case))
 
 
@@ -238,7 +237,7 @@ def measure(folder: Path, data_dir: Path | None, case: Case) -> None:
         chip = case.drawn()
         figures: dict[str, Any]
         try:
-            on_chip(case.protocol, chip, case.recipe, software, split, _silent)
+            on_chip(case.protocol, chip, case.recipe, software, split)
             result = judged(chip, split.held_out_images, split.held_out_labels)
             figures = {f"{split.held_out}_error": result.error, "statuses": dict(result.statuses)}
         except (UserError, np.linalg.LinAlgError) as error:
@@ -263,6 +262,10 @@ def read(folder: Path, case: Case) -> dict[str, Any] | None:
     if case.keep and "failure" not in figures and not network_path(folder, case).exists():
         return None
     return figures
+
+
+def _quiet(*_stage: object) -> AbstractContextManager[Progress]:
+    return nullcontext(lambda _done, _error: None)
 
 
 def complete(study: Study, folder: Path, data_dir: Path | None, work: Workers, stage: Stage = _quiet) -> None:
@@ -344,8 +347,6 @@ def table(study: Study, folder: Path) -> list[dict[str, Any]]:
 
 def summary(study: Study, rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     """A row a point and protocol: mean error over chips, its 95 % interval (Student's t), and yield at the target error."""
-    from scipy.stats import t
-
     result = []
     for sweep in study.sweeps:
         for protocol in sweep.protocols:
@@ -354,7 +355,7 @@ def summary(study: Study, rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]
                 errors = np.array([_error(row) for row in rows if where.items() <= row.items()])
                 known = errors[np.isfinite(errors)]
                 half = (
-                    float(t.ppf(0.975, known.size - 1) * known.std(ddof=1) / np.sqrt(known.size))
+                    float(stdtrit(known.size - 1, 0.975) * known.std(ddof=1) / np.sqrt(known.size))
                     if known.size > 1
                     else None
                 )
@@ -374,10 +375,6 @@ def summary(study: Study, rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]
 
 def _error(row: dict[str, Any]) -> float:
     return float(row.get("test_error", row.get("validation_error", np.nan)))
-
-
-def _silent(_count: int, _error: float) -> None:
-    pass
 
 
 @cache

@@ -17,7 +17,6 @@ from eqprop_analog.learning.trainer import (
     Learner,
     Pass,
     PhaseLearner,
-    Progress,
     Rule,
     evaluate,
     require_finite,
@@ -51,13 +50,13 @@ class Recipe:
     def _scale(self) -> float:
         return impedance_scale(self.config.network(), self.window)
 
-    def epoch(self, learner: Learner, split: Split, random: np.random.Generator, progress: Progress) -> Pass:
+    def epoch(self, learner: Learner, split: Split, random: np.random.Generator) -> Pass:
         """One pass over the training images in random order."""
         order = random.permutation(len(split.images))[: self.config.limit]
-        return train_pass(learner, batches(self.config, split, order, random), progress)
+        return train_pass(learner, batches(self.config, split, order, random))
 
 
-def in_software(recipe: Recipe, split: Split, progress: Progress) -> ResistiveNetwork:
+def in_software(recipe: Recipe, split: Split) -> ResistiveNetwork:
     """A network trained on the ideal circuit; float64. Raises UserError if training diverges."""
     config, network = recipe.config, recipe.fresh()
     if (config.kind, config.nudging) == ("conductance", "centred"):
@@ -69,14 +68,12 @@ def in_software(recipe: Recipe, split: Split, progress: Progress) -> ResistiveNe
             learner = PhaseLearner(network, SurrogateSolver(check_residual=False), recipe.rule(epoch))
         else:
             learner = TruncatedLearner(network, recipe.rule(epoch), config.sweeps)
-        recipe.epoch(learner, split, random, progress)
+        recipe.epoch(learner, split, random)
         require_finite(network)
     return network.astype(np.float64)
 
 
-def on_chip(
-    protocol: Protocol, chip: Chip, recipe: Recipe, software: ResistiveNetwork | None, split: Split, progress: Progress
-) -> None:
+def on_chip(protocol: Protocol, chip: Chip, recipe: Recipe, software: ResistiveNetwork | None, split: Split) -> None:
     """Bring the network onto ``chip``: in-situ for all epochs from a fresh one, or ``software`` with no or one more epoch.
 
     ``software`` is None in situ. Images come in an order that belongs to the recipe's seed and the chip's number, whatever the
@@ -92,7 +89,7 @@ def on_chip(
     random = np.random.default_rng([recipe.config.seed, chip.number])
     for epoch in range(first, epochs):
         learner = InSituLearner(chip, chip.training_solver(recipe.config.sweeps), recipe.rule(epoch))
-        recipe.epoch(learner, split, random, progress)
+        recipe.epoch(learner, split, random)
         require_finite(chip.network)
     if chip.specification.retention:
         chip.age(chip.specification.retention)

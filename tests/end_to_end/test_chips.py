@@ -15,6 +15,7 @@ from eqprop_analog import Nudge, ResistiveNetwork
 from eqprop_analog.chips import Chip, Specification, monte_carlo
 from eqprop_analog.chips.mapping import impedance_scale, mapped
 from eqprop_analog.cli import chips
+from eqprop_analog.config import ResistiveConfig
 from eqprop_analog.solvers.workers import WorkerLostError, Workers
 
 STUDY = """
@@ -132,6 +133,14 @@ def test_chips_that_were_given_up_are_missed_and_what_is_there_is_reported(study
         (STUDY.replace("x = 30", "x = 0"), "one of them twice"),
         (STUDY.replace('["ex-situ", "in-situ"]', "[]"), "protocols"),
         (STUDY + "training = { input_gain = 2.0 }\n", "input_gain is the circuit's"),
+        (STUDY + 'training = { on_failure = "skip" }\n', 'on_failure: chips are trained with "stop" alone, got "skip"'),
+        (STUDY + 'training = { solver = "ngspice" }\n', "solver"),
+        (
+            STUDY.replace("epochs = 3", 'epochs = 3\nsweeps = 4\ndevice = "cuda"'),
+            'device: chips are trained with "cpu"',
+        ),
+        (STUDY.replace("epochs = 3", 'epochs = 3\nsweeps = 4\nmethod = "implicit"'), "method"),
+        (STUDY.replace("small.toml", "hopfield-1h"), "no such setting"),
     ],
 )
 def test_a_study_that_makes_no_sense_is_refused_in_a_sentence(text, complaint, study, run):
@@ -140,6 +149,17 @@ def test_a_study_that_makes_no_sense_is_refused_in_a_sentence(text, complaint, s
     assert (result.code, result.out) == (2, "")
     assert complaint in result.err
     assert not Path("out").exists()
+
+
+def test_results_are_found_again_under_the_names_that_they_always_had():
+    config = ResistiveConfig(layers=[2, 3, 2], beta=1e-7, conductance_rates=1e-15, bias_rates=1e-15)
+    specification = Specification.of({"name": "any", "conductance": {"spread": {"factor": 0.3}}})
+    in_situ, fine_tuned = (
+        monte_carlo.Case(config, config, specification, protocol, seed=1, chip=2, keep=False)
+        for protocol in ("in-situ", "fine-tuned")
+    )
+    assert (in_situ.key, fine_tuned.key) == ("f255297d0062505a", "a9bfb8f57ab73950")
+    assert in_situ.software_key == fine_tuned.software_key == "d5596738046b173d"
 
 
 def test_a_netlist_of_one_chip_runs_in_ngspice_as_the_chip_does_in_numpy(run):
