@@ -7,7 +7,8 @@ import numpy as np
 from jaxtyping import Float
 
 from eqprop_analog.chips.chip import Chip
-from eqprop_analog.chips.monte_carlo import Case, dataset, network_path
+from eqprop_analog.chips.monte_carlo import dataset, network_path
+from eqprop_analog.chips.study import Case
 from eqprop_analog.circuit.nonideal_network import compile_tile
 from eqprop_analog.errors import UserError
 from eqprop_analog.learning.trainer import predictions

@@ -1,32 +1,25 @@
 """Many chips of one specification, and of its variations: cases that any executor can work on, one result file each."""
 
-import hashlib
 import json
 import logging
 import time
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import TimeoutError as TimeLimitExceeded
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Any
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from scipy.special import stdtrit
 from threadpoolctl import threadpool_limits
 
 from eqprop_analog import data
 from eqprop_analog.batches import Split
-from eqprop_analog.chips.chip import Chip
-from eqprop_analog.chips.protocols import PROTOCOLS, Protocol, Recipe, in_software, judged, on_chip
-from eqprop_analog.chips.specification import Specification
-from eqprop_analog.config import ResistiveConfig, resolve
-from eqprop_analog.config.base import Count
-from eqprop_analog.config.presets import refused
+from eqprop_analog.chips.protocols import Recipe, in_software, judged, on_chip
+from eqprop_analog.chips.study import Case, Study
 from eqprop_analog.errors import UserError
-from eqprop_analog.files import packaged_or_own, read_toml, write_text
+from eqprop_analog.files import write_text
 from eqprop_analog.learning.trainer import Progress
 from eqprop_analog.models import ResistiveNetwork
 from eqprop_analog.solvers.workers import WorkerLostError, Workers
@@ -35,174 +28,6 @@ Array = np.ndarray
 Stage = Callable[[str, int, str], AbstractContextManager[Progress]]
 """Opens a progress display: what is done, how many of them, and what they are called."""
 log = logging.getLogger(__name__)
-
-
-CIRCUIT = frozenset(
-    {
-        "layers",
-        "outputs",
-        "input_gain",
-        "amplifier_gain",
-        "conductance_window",
-        "diode",
-        "bias_row",
-        "dataset",
-        "validation",
-        "precision",
-    }
-)
-"""Settings that the network which is written into a chip must share with what learns there."""
-ONLY = {"solver": "surrogate", "method": "equilibrium-propagation", "device": "cpu", "on_failure": "stop"}
-"""Settings that have one value where a network is brought onto chips."""
-
-
-class Point(BaseModel):
-    """One place on a curve."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    x: Annotated[float, Field(allow_inf_nan=False)]
-    """In the unit of the curve."""
-    having: dict[str, Any] = Field(default_factory=dict)
-    """What the specification has otherwise here, by dotted names."""
-
-
-class Sweep(BaseModel):
-    """One imperfection, from none to much."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    name: str = Field(pattern=r"^[a-z0-9-]+$")
-    label: str
-    """With its unit, for tables and axes."""
-    points: list[Point] = Field(min_length=1)
-    protocols: list[Protocol] = Field(list(PROTOCOLS), min_length=1)
-    training: dict[str, Any] = Field(default_factory=dict)
-    """Settings of learning on the chip that this curve has otherwise."""
-    confirm: float | None = None
-    """The x whose first chip is solved in ngspice as well."""
-
-    @model_validator(mode="after")
-    def _once_each(self) -> Self:
-        for what, values in (("x", [point.x for point in self.points]), ("protocols", self.protocols)):
-            if len(set(values)) < len(values):
-                raise ValueError(f"{what}: {self.name} has one of them twice")
-        circuit = sorted(CIRCUIT & self.training.keys())
-        if circuit:
-            raise ValueError(f"training: {circuit[0]} is the circuit's, the same for the whole study")
-        return self
-
-    @model_validator(mode="after")
-    def _on_the_curve(self) -> Self:
-        if self.confirm is not None and self.confirm not in [point.x for point in self.points]:
-            raise ValueError(f"confirm: {self.confirm} is not among the points of {self.name}")
-        return self
-
-
-class Study(BaseModel):
-    """Chips to make, and what to vary."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    description: str = ""
-    preset: str
-    """Training configuration of the network: a preset's name or a TOML file."""
-    training: dict[str, Any] = Field(default_factory=dict)
-    """Settings in place of the preset's."""
-    specification: dict[str, Any] = Field(default_factory=dict)
-    """What all curves begin with; see chips.specification."""
-    chips: Count = 3
-    seed: int = Field(0, ge=0)
-    target_error: float = Field(0.05, gt=0, lt=1)
-    """A chip with no more test error than this is a good one."""
-    sweeps: list[Sweep] = Field(min_length=1)
-
-    @classmethod
-    def of(cls, values: dict[str, Any]) -> Self:
-        """From tables as a TOML file has them. Raises UserError."""
-        try:
-            study = cls.model_validate(values)
-        except ValidationError as error:
-            raise UserError(refused("study", error)) from error
-        names = [sweep.name for sweep in study.sweeps]
-        if len(set(names)) < len(names):
-            raise UserError("study: two sweeps have the same name")
-        for _ in study.cases():
-            pass
-        return study
-
-    @classmethod
-    def load(cls, name: str) -> Self:
-        """One that comes with the package, by its name, or a TOML file. Raises UserError."""
-        return cls.of(read_toml(packaged_or_own("studies", name, "study"), "study"))
-
-    def cases(self) -> Iterator[tuple[Sweep, Point, "Case"]]:
-        """Everything to be done; the same case may stand on several curves. Raises UserError."""
-        base = Specification.of(self.specification)
-        software = _config(self.preset, self.training)
-        for sweep in self.sweeps:
-            config = _config(self.preset, self.training | sweep.training)
-            for point in sweep.points:
-                specification = base.having(point.having)
-                for protocol in sweep.protocols:
-                    for chip in range(self.chips):
-                        confirm = chip == 0 and point.x == sweep.confirm
-                        yield sweep, point, Case(software, config, specification, protocol, self.seed, chip, confirm)
-
-
-def _config(preset: str, changes: dict[str, Any]) -> ResistiveConfig:
-    config = resolve(preset, changes)
-    if not isinstance(config, ResistiveConfig):
-        raise UserError(f"study: preset {preset}: expected a resistive network, got one of model {config.model}")
-    for name, value in ONLY.items():
-        if (given := getattr(config, name)) != value:
-            raise UserError(f'study: preset {preset}: {name}: chips are trained with "{value}" alone, got "{given}"')
-    return config
-
-
-@dataclass(frozen=True)
-class Case:
-    """One chip that is to be brought to work by one protocol."""
-
-    software: ResistiveConfig
-    """How the network was trained that is written into it."""
-    config: ResistiveConfig
-    """How it learns itself."""
-    specification: Specification
-    protocol: Protocol
-    seed: int
-    chip: int
-    keep: bool
-    """Whether its conductances are kept beside its figures."""
-
-    @property
-    def key(self) -> str:
-        """What its result depends on, in short: the name of its file."""
-        parts = [
-            self.config.model_dump(mode="json"),
-            self.specification.model_dump(mode="json", exclude={"name", "description"}),
-        ]
-        parts += [self.software.model_dump(mode="json")] if self.protocol != "in-situ" else []
-        return _hash(*parts, self.protocol, self.seed, self.chip)
-
-    @property
-    def software_key(self) -> str:
-        """The same of the network that is written into it."""
-        window = self.specification.technology.window
-        return _hash(self.software.model_dump(mode="json"), window.lowest, window.highest)
-
-    @property
-    def recipe(self) -> Recipe:
-        """What learns on the chip."""
-        return Recipe(self.config, self.specification.technology.window)
-
-    def drawn(self) -> Chip:
-        """The chip, not yet programmed."""
-        return Chip.drawn(self.specification, self.recipe.fresh(), self.seed, self.chip)
-
-
-def _hash(*parts: Any) -> str:
-    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def result_path(folder: Path, case: Case) -> Path:

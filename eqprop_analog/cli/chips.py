@@ -7,9 +7,9 @@ from typing import Any
 
 from eqprop_analog.chips import monte_carlo
 from eqprop_analog.chips.confirmation import LARGEST_DIFFERENCE, confirmed
-from eqprop_analog.chips.monte_carlo import Case, Study
 from eqprop_analog.chips.protocols import PROTOCOLS
 from eqprop_analog.chips.specification import Specification
+from eqprop_analog.chips.study import Case, Study
 from eqprop_analog.cli import console, options
 from eqprop_analog.errors import UserError
 from eqprop_analog.files import packaged, require_writable, write_csv

@@ -14,6 +14,7 @@ import pytest
 from eqprop_analog import Nudge, ResistiveNetwork
 from eqprop_analog.chips import Chip, Specification, monte_carlo
 from eqprop_analog.chips.mapping import impedance_scale, mapped
+from eqprop_analog.chips.study import Case
 from eqprop_analog.cli import chips
 from eqprop_analog.config import ResistiveConfig
 from eqprop_analog.solvers.workers import WorkerLostError, Workers
@@ -155,7 +156,7 @@ def test_results_are_found_again_under_the_names_that_they_always_had():
     config = ResistiveConfig(layers=[2, 3, 2], beta=1e-7, conductance_rates=1e-15, bias_rates=1e-15)
     specification = Specification.of({"name": "any", "conductance": {"spread": {"factor": 0.3}}})
     in_situ, fine_tuned = (
-        monte_carlo.Case(config, config, specification, protocol, seed=1, chip=2, keep=False)
+        Case(config, config, specification, protocol, seed=1, chip=2, keep=False)
         for protocol in ("in-situ", "fine-tuned")
     )
     assert (in_situ.key, fine_tuned.key) == ("f255297d0062505a", "a9bfb8f57ab73950")
