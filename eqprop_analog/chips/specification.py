@@ -120,7 +120,7 @@ class Specification(_Table):
         """The programmable devices."""
         return Technology.from_table(self.conductance)
 
-    @property
+    @cached_property
     def circuit_is_ideal(self) -> bool:
         """Whether all imperfections are those of devices and read-out."""
         default = Specification()
