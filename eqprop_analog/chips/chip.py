@@ -11,7 +11,7 @@ from numpy.typing import DTypeLike
 from eqprop_analog.chips.drawing import drawn_periphery, normal_of
 from eqprop_analog.chips.readout import Readout
 from eqprop_analog.chips.specification import Specification
-from eqprop_analog.devices.conductance import Devices
+from eqprop_analog.devices.conductance import ChipDevices
 from eqprop_analog.equilibrium import Equilibrium
 from eqprop_analog.errors import UserError
 from eqprop_analog.models import ResistiveNetwork
@@ -42,8 +42,7 @@ class Chip:
 
     specification: Specification
     number: int
-    devices: tuple[Devices, ...]
-    """Of crossbars 1..L."""
+    devices: ChipDevices
     readout: Readout
     periphery: Periphery
     network: ResistiveNetwork
@@ -62,9 +61,6 @@ class Chip:
         The same chip whatever was drawn before it, in any process. Raises UserError for a negative seed or number, and where
         the network's window is not that of the devices.
         """
-        for name, value in (("seed", seed), ("chip number", number)):
-            if int(value) != value or value < 0:
-                raise UserError(f"{name}: expected an integer of at least 0, got {value!r}")
         window = specification.technology.window
         if not np.allclose(network.conductance_window, (window.lowest, window.highest), rtol=1e-9, atol=0):
             low, high = network.conductance_window
@@ -73,10 +69,8 @@ class Chip:
                 f"{high:g} S; map it to them first (chips.mapping)"
             )
         dtype = network.conductances[0].dtype
-        devices = tuple(
-            Devices.drawn(specification.technology, matrix.shape, (int(seed), int(number), crossbar), dtype)
-            for crossbar, matrix in enumerate(network.conductances)
-        )
+        shapes = [matrix.shape for matrix in network.conductances]
+        devices = ChipDevices.drawn(specification.technology, shapes, seed, number, dtype)
         pulses, readings = (
             np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(number, stream)))
             for stream in (_Stream.PULSES, _Stream.READINGS)
@@ -110,8 +104,9 @@ class Chip:
 
     def program(self, wanted: ResistiveNetwork) -> None:
         """Write the conductances of ``wanted`` (S) into the devices, and set its bias currents."""
-        for own, devices, matrix in zip(self.network.conductances, self.devices, wanted.conductances, strict=True):
-            own[...] = devices.programmed(matrix, self.writes)
+        delivered = self.devices.programmed(wanted.conductances, self.writes)
+        for own, matrix in zip(self.network.conductances, delivered, strict=True):
+            own[...] = matrix
         for bias, currents in zip(self.network.biases, wanted.biases, strict=True):
             bias[...] = currents
         self.writes += 1
@@ -124,15 +119,16 @@ class Chip:
     def change(self, wanted: Mapping[str, Array]) -> None:
         """Pulses for the wanted changes of conductances (S), and the changes of bias currents (A); they are used up."""
         for layer, (devices, matrix, bias) in enumerate(
-            zip(self.devices, self.network.conductances, self.network.biases, strict=True), start=1
+            zip(self.devices.crossbars, self.network.conductances, self.network.biases, strict=True), start=1
         ):
             devices.update(matrix, wanted[f"conductance_{layer}"].astype(matrix.dtype, copy=False), self.pulses)
             np.add(bias, wanted[f"bias_{layer}"], out=bias)
 
     def age(self, seconds: float) -> None:
         """Let the devices drift for ``seconds`` after the last write."""
-        for devices, matrix in zip(self.devices, self.network.conductances, strict=True):
-            matrix[...] = devices.after(seconds, matrix)
+        drifted = self.devices.after(seconds, self.network.conductances)
+        for own, matrix in zip(self.network.conductances, drifted, strict=True):
+            own[...] = matrix
 
     def circuit(self, dtype: DTypeLike | None = None) -> Circuit:
         """The circuit as it is now; if all around the devices is ideal, in the chip's dtype or another, else in float64."""

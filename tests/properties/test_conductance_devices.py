@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from eqprop_analog import UserError
 from eqprop_analog.chips import Specification
 from eqprop_analog.devices.conductance import (
-    Chip,
+    ChipDevices,
     Drift,
     ExponentialPulses,
     Falcone2025Relaxation,
@@ -79,7 +79,7 @@ def wanted(seed: int, window: Window, beyond: float = 0.2, shapes: list[tuple[in
 
 @given(technologies, seeds)
 def test_every_write_stays_in_the_devices_own_window(technology: Technology, seed: int) -> None:
-    chip = Chip.drawn(technology, SHAPES, seed)
+    chip = ChipDevices.drawn(technology, SHAPES, seed)
     for devices, delivered in zip(chip.crossbars, chip.programmed(wanted(seed, technology.window)), strict=True):
         assert (devices.lowest >= 0).all()
         assert (devices.lowest <= delivered).all()
@@ -89,7 +89,7 @@ def test_every_write_stays_in_the_devices_own_window(technology: Technology, see
 @given(technologies, seeds)
 def test_without_spread_of_the_window_it_is_the_technologys(technology: Technology, seed: int) -> None:
     technology = replace(technology, spread=replace(technology.spread, window=0.0))
-    for delivered in Chip.drawn(technology, SHAPES, seed).programmed(wanted(seed, technology.window)):
+    for delivered in ChipDevices.drawn(technology, SHAPES, seed).programmed(wanted(seed, technology.window)):
         assert technology.window.lowest <= delivered.min()
         assert delivered.max() <= technology.window.highest
 
@@ -120,7 +120,7 @@ def test_there_are_as_many_levels_as_said_and_both_ends_are_levels(levels: int, 
 @given(seeds, st.sampled_from([np.float32, np.float64]))
 def test_the_ideal_chip_is_the_identity_and_takes_every_change(seed: int, dtype: type) -> None:
     technology = Technology()
-    chip = Chip.drawn(technology, SHAPES, seed, dtype=dtype)
+    chip = ChipDevices.drawn(technology, SHAPES, seed, dtype=dtype)
     aims = [aim.astype(dtype) for aim in wanted(seed, technology.window, beyond=-0.1)]
     delivered = chip.programmed(aims, write=7)
     random = np.random.default_rng(0)
@@ -136,7 +136,7 @@ def test_the_ideal_chip_is_the_identity_and_takes_every_change(seed: int, dtype:
 
 @given(technologies, seeds)
 def test_stuck_cells_do_not_move(technology: Technology, seed: int) -> None:
-    chip = Chip.drawn(technology, SHAPES, seed)
+    chip = ChipDevices.drawn(technology, SHAPES, seed)
     random = np.random.default_rng(seed)
     delivered = chip.programmed(wanted(seed, technology.window))
     again = chip.programmed(wanted(seed + 1, technology.window), write=1)
@@ -155,7 +155,7 @@ def test_stuck_cells_do_not_move(technology: Technology, seed: int) -> None:
 
 @given(technologies, seeds)
 def test_training_keeps_every_device_in_its_own_window(technology: Technology, seed: int) -> None:
-    devices = Chip.drawn(technology, SHAPES, seed).crossbars[0]
+    devices = ChipDevices.drawn(technology, SHAPES, seed).crossbars[0]
     random = np.random.default_rng(seed)
     conductance = devices.programmed(wanted(seed, technology.window)[0])
     for scale in (0.01, 0.3, 10.0):
@@ -169,7 +169,7 @@ def test_given_conductances_are_kept_within_own_windows_and_stuck_cells_in_place
     technology: Technology, seed: int
 ) -> None:
     for devices, given_values in zip(
-        Chip.drawn(technology, SHAPES, seed).crossbars, wanted(seed, technology.window), strict=True
+        ChipDevices.drawn(technology, SHAPES, seed).crossbars, wanted(seed, technology.window), strict=True
     ):
         kept = given_values.copy()
         assert devices.within(kept) is kept
@@ -189,7 +189,7 @@ def test_updates_draw_for_rounding_and_for_the_noise_of_devices_with_pulses_and_
     technology: Technology, seed: int
 ) -> None:
     law = technology.pulses
-    devices = Chip.drawn(technology, SHAPES, seed).crossbars[0]
+    devices = ChipDevices.drawn(technology, SHAPES, seed).crossbars[0]
     conductance = devices.programmed(wanted(seed, technology.window)[0])
     change = np.random.default_rng(seed).normal(0, technology.window.span / 200, conductance.shape)
     random, shadow = np.random.default_rng(seed), np.random.default_rng(seed)
@@ -204,7 +204,7 @@ def test_updates_draw_for_rounding_and_for_the_noise_of_devices_with_pulses_and_
 
 @given(technologies, seeds)
 def test_nothing_drifts_at_once_and_nothing_becomes_negative(technology: Technology, seed: int) -> None:
-    chip = Chip.drawn(technology, SHAPES, seed)
+    chip = ChipDevices.drawn(technology, SHAPES, seed)
     delivered = chip.programmed(wanted(seed, technology.window))
     for now, before in zip(chip.after(0.0, delivered), delivered, strict=True):
         np.testing.assert_array_equal(now, before)
@@ -216,8 +216,8 @@ def test_nothing_drifts_at_once_and_nothing_becomes_negative(technology: Technol
 @given(technologies, seeds, st.integers(0, 1000))
 def test_a_chip_is_the_same_whatever_was_drawn_before_it(technology: Technology, seed: int, number: int) -> None:
     aims = wanted(seed, technology.window)
-    alone = Chip.drawn(technology, SHAPES, seed, number).programmed(aims, write=3)
-    chips = {other: Chip.drawn(technology, SHAPES, seed, other) for other in (number + 2, number, number + 1)}
+    alone = ChipDevices.drawn(technology, SHAPES, seed, number).programmed(aims, write=3)
+    chips = {other: ChipDevices.drawn(technology, SHAPES, seed, other) for other in (number + 2, number, number + 1)}
     chips[number + 1].programmed(aims)
     chips[number].programmed(aims, write=9)
     for first, second in zip(alone, chips[number].programmed(aims, write=3), strict=True):
@@ -227,18 +227,18 @@ def test_a_chip_is_the_same_whatever_was_drawn_before_it(technology: Technology,
 def test_a_chip_is_the_same_in_another_process() -> None:
     line = (
         "from eqprop_analog.devices.conductance import *; import numpy as np; "
-        f"t = {IMPERFECT!r}; c = Chip.drawn(t, {SHAPES!r}, 11, 5); "
+        f"t = {IMPERFECT!r}; c = ChipDevices.drawn(t, {SHAPES!r}, 11, 5); "
         f"g = c.programmed([np.full(s, 4e-5) for s in {SHAPES!r}], 2); "
         "print(*(x.tobytes().hex() for x in (*g, *c.after(1e5, g))))"
     )
     told = subprocess.run([sys.executable, "-c", line], capture_output=True, text=True, check=True).stdout.split()
-    chip = Chip.drawn(IMPERFECT, SHAPES, 11, 5)
+    chip = ChipDevices.drawn(IMPERFECT, SHAPES, 11, 5)
     delivered = chip.programmed([np.full(shape, 4e-5) for shape in SHAPES], 2)
     assert told == [x.tobytes().hex() for x in (*delivered, *chip.after(1e5, delivered))]
 
 
 def test_a_chip_is_the_same_as_ever() -> None:
-    delivered = Chip.drawn(IMPERFECT, [(1, 4)], 0).programmed([np.full((1, 4), 4e-5)])[0]
+    delivered = ChipDevices.drawn(IMPERFECT, [(1, 4)], 0).programmed([np.full((1, 4), 4e-5)])[0]
     np.testing.assert_allclose(delivered, PINNED, rtol=1e-12)
 
 
@@ -249,7 +249,7 @@ PINNED = [[2.6330173246987655e-05, 3.7126658083538574e-05, 0.0001053617224422627
 def test_chips_crossbars_and_writes_differ_from_each_other() -> None:
     noisy = Technology(noise=LogNormalNoise(0.1), spread=Spread(0.1))
     aims = [np.full((4, 4), 4e-5)] * 2
-    chips = [Chip.drawn(noisy, [(4, 4)] * 2, seed, number) for seed, number in ((0, 0), (0, 1), (1, 0))]
+    chips = [ChipDevices.drawn(noisy, [(4, 4)] * 2, seed, number) for seed, number in ((0, 0), (0, 1), (1, 0))]
     seen = [delivered for chip in chips for write in (0, 1) for delivered in chip.programmed(aims, write)]
     assert len(np.unique(np.concatenate(seen, axis=None))) == 16 * len(seen)
 
@@ -257,15 +257,15 @@ def test_chips_crossbars_and_writes_differ_from_each_other() -> None:
 def test_one_imperfection_more_leaves_the_draws_of_the_others_as_they_are() -> None:
     some = replace(IMPERFECT, stuck=StuckCells(), noise=None, spread=Spread(0.3))
     more = replace(IMPERFECT, stuck=StuckCells(0.3, 0.1), noise=LogNormalNoise(0.1), spread=Spread(0.3, 0.2))
-    first, second = (Chip.drawn(technology, SHAPES, 2).crossbars[0] for technology in (some, more))
+    first, second = (ChipDevices.drawn(technology, SHAPES, 2).crossbars[0] for technology in (some, more))
     np.testing.assert_array_equal(first.factor, second.factor)
-    wider = Chip.drawn(replace(some, spread=Spread(0.6)), SHAPES, 2).crossbars[0]
+    wider = ChipDevices.drawn(replace(some, spread=Spread(0.6)), SHAPES, 2).crossbars[0]
     np.testing.assert_allclose(np.log(wider.factor), 2 * np.log(first.factor), rtol=1e-12)
 
 
 def test_more_stuck_cells_are_the_same_ones_and_further_ones() -> None:
     few, many = (
-        Chip.drawn(Technology(stuck=StuckCells(on, off)), [(40, 40)], 4).crossbars[0]
+        ChipDevices.drawn(Technology(stuck=StuckCells(on, off)), [(40, 40)], 4).crossbars[0]
         for on, off in ((0.02, 0.03), (0.1, 0.05))
     )
     assert (few.stuck_on <= many.stuck_on).all()
@@ -276,8 +276,10 @@ def test_more_stuck_cells_are_the_same_ones_and_further_ones() -> None:
 
 def test_a_chip_in_single_precision_is_the_same_chip() -> None:
     aims = wanted(0, IMPERFECT.window)
-    double = Chip.drawn(IMPERFECT, SHAPES, 3).programmed(aims)
-    single = Chip.drawn(IMPERFECT, SHAPES, 3, dtype=np.float32).programmed([aim.astype(np.float32) for aim in aims])
+    double = ChipDevices.drawn(IMPERFECT, SHAPES, 3).programmed(aims)
+    single = ChipDevices.drawn(IMPERFECT, SHAPES, 3, dtype=np.float32).programmed(
+        [aim.astype(np.float32) for aim in aims]
+    )
     for wide, narrow in zip(double, single, strict=True):
         assert narrow.dtype == np.float32
         np.testing.assert_allclose(narrow, wide, rtol=2e-6)
@@ -286,7 +288,7 @@ def test_a_chip_in_single_precision_is_the_same_chip() -> None:
 @pytest.mark.parametrize("technology", [PCM_JOSHI2020, CMO_HFOX_FALCONE2025])
 def test_published_technologies_deliver_what_is_wanted_within_a_few_of_their_sigmas(technology: Technology) -> None:
     aims = wanted(1, technology.window, beyond=0.0)
-    chip = Chip.drawn(technology, SHAPES, 1)
+    chip = ChipDevices.drawn(technology, SHAPES, 1)
     assert isinstance(technology.noise, GaussianNoise)
     for aim, delivered in zip(aims, chip.programmed(aims), strict=True):
         assert (np.abs(delivered - aim) < 4 * technology.noise.sigma(aim)).all()
@@ -294,7 +296,7 @@ def test_published_technologies_deliver_what_is_wanted_within_a_few_of_their_sig
 
 
 def test_bad_input_is_named() -> None:
-    chip = Chip.drawn(Technology(), SHAPES, 0)
+    chip = ChipDevices.drawn(Technology(), SHAPES, 0)
     with pytest.raises(UserError, match=r"crossbar 2: expected shape \(3, 4\), got \(2, 4\)"):
         chip.programmed([np.zeros((5, 3)), np.zeros((2, 4))])
     with pytest.raises(UserError, match="crossbar 1: NaN or infinite"):
@@ -302,7 +304,7 @@ def test_bad_input_is_named() -> None:
     with pytest.raises(UserError, match="seconds: expected a finite time"):
         chip.crossbars[0].after(-1.0, np.zeros((5, 3)))
     with pytest.raises(UserError, match="chip number: expected an integer"):
-        Chip.drawn(Technology(), SHAPES, 0, -1)
+        ChipDevices.drawn(Technology(), SHAPES, 0, -1)
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from eqprop_analog import UserError
 from eqprop_analog.chips import Specification
 from eqprop_analog.devices.conductance import (
-    Chip,
+    ChipDevices,
     ExponentialPulses,
     Falcone2025Relaxation,
     GaussianNoise,
@@ -119,7 +119,7 @@ def test_every_published_technology_makes_chips_that_write_and_train(name: str) 
     assert published == Technology.from_table(published.table())
     assert specification.description
     window = published.window
-    devices = Chip.drawn(published, [(40, 30)], 0, dtype=np.float32).crossbars[0]
+    devices = ChipDevices.drawn(published, [(40, 30)], 0, dtype=np.float32).crossbars[0]
     conductance = devices.programmed(np.full((40, 30), window.lowest + 0.5 * window.span))
     before = conductance.copy()
     devices.update(conductance, np.full((40, 30), 0.25 * window.span, np.float32), np.random.default_rng(0))

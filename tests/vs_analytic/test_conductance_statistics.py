@@ -5,7 +5,7 @@ import pytest
 
 from eqprop_analog.chips import Specification
 from eqprop_analog.devices.conductance import (
-    Chip,
+    ChipDevices,
     Devices,
     Falcone2025Relaxation,
     GaussianNoise,
@@ -29,7 +29,7 @@ WIDE = Window(0.0, 1.0)
 
 
 def crossbar(technology: Technology, number: int = 0) -> Devices:
-    return Chip.drawn(technology, [(SIDE, SIDE)], 2024, number).crossbars[0]
+    return ChipDevices.drawn(technology, [(SIDE, SIDE)], 2024, number).crossbars[0]
 
 
 def written(technology: Technology, conductance: float, write: int = 0) -> np.ndarray:

@@ -1,10 +1,10 @@
-"""Programmable conductances as a fab delivers them: one imperfection a file, composed in ``Technology``, drawn as a ``Chip``.
+"""Programmable conductances as a fab delivers them: one a file, composed in ``Technology``, drawn as ``ChipDevices``.
 
 What a write does: wanted → nearest level → device's own factor → programming noise → device's own window → stuck cells.
 What a training step does: wanted change → pulses → the pulse law within the device's own window → stuck cells.
 """
 
-from eqprop_analog.devices.conductance.chip import Chip, Devices
+from eqprop_analog.devices.conductance.chip import ChipDevices, Devices
 from eqprop_analog.devices.conductance.drift import Drift, PowerLawDrift
 from eqprop_analog.devices.conductance.drift_joshi2020 import Joshi2020Drift
 from eqprop_analog.devices.conductance.exponential_pulses import ExponentialPulses
@@ -19,7 +19,7 @@ from eqprop_analog.devices.conductance.technology import Technology
 from eqprop_analog.devices.conductance.window import Window
 
 __all__ = [
-    "Chip",
+    "ChipDevices",
     "Devices",
     "Drift",
     "ExponentialPulses",

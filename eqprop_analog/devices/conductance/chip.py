@@ -1,4 +1,4 @@
-"""One chip of a technology: every device of every crossbar, drawn once."""
+"""The devices of one chip: every one of every crossbar, drawn once."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -127,8 +127,8 @@ class Devices:
 
 
 @dataclass(frozen=True)
-class Chip:
-    """The crossbars of one network, made in one piece: tuples in the order of ``ResistiveNetwork.conductances``."""
+class ChipDevices:
+    """The devices of one chip: tuples in the order of ``ResistiveNetwork.conductances``."""
 
     crossbars: tuple[Devices, ...]
 
@@ -140,8 +140,8 @@ class Chip:
         seed: int,
         number: int = 0,
         dtype: DTypeLike = np.float64,
-    ) -> "Chip":
-        """Chip ``number`` (from 0) of the lot ``seed``, with a crossbar of each of the ``shapes`` (rows, columns).
+    ) -> "ChipDevices":
+        """Those of chip ``number`` (from 0) of the lot ``seed``, with a crossbar of each of the ``shapes`` (rows, columns).
 
         The same chip whatever was drawn before it, in any process. Raises UserError for a negative seed or number.
         """
