@@ -13,7 +13,7 @@ from eqprop_analog.models import ResistiveNetwork
 
 
 def impedance_scale(network: ResistiveNetwork, window: Window) -> float:
-    """K = (G_max - G_min) of ``window`` over that of the network's own."""
+    """The factor k: G_max - G_min of ``window`` over that of the network's own."""
     low, high = network.conductance_window
     return window.span / (high - low)
 

@@ -401,7 +401,7 @@ def _own(step: float, v: Array, dv: Array) -> Array:
 
 @_compiled
 def _product(scale: float, factors: Array, indices: Array, count: int, rows: Array, out: Array) -> None:
-    """Out = scale · Σ_k factors[k] · rows[indices[k]] over the first ``count``, after which up to three zeros follow."""
+    """``out`` = scale · Σ_k factors[k] · rows[indices[k]] over the first ``count``, after which up to three zeros follow."""
     for k in range(0, count, 4):
         x0, x1, x2, x3 = scale * factors[k], scale * factors[k + 1], scale * factors[k + 2], scale * factors[k + 3]
         b0, b1, b2, b3 = indices[k], indices[k + 1], indices[k + 2], indices[k + 3]

@@ -139,7 +139,7 @@ class NonidealNetwork:
 
     @cached_property
     def offset(self) -> Float[Array, " hidden"]:
-        """O of every hidden node's amplifier, volts."""
+        """The offset o of every hidden node's amplifier, volts."""
         return self.periphery.hidden("offset", self.ideal)
 
     @cached_property
@@ -161,7 +161,7 @@ class NonidealNetwork:
         return x - self.input_range * bent, bent * bent
 
     def drives(self, voltages: Layers) -> Layers:
-        """A of layers 1..L-1, volts: the amplifiers' outputs before their resistance."""
+        """The drives a of layers 1..L-1, volts: the amplifiers' outputs before their resistance."""
         if self.ideal.depth == 1:
             return ()
         hidden = np.concatenate(voltages[:-1], axis=1)

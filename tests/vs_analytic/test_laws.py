@@ -175,7 +175,7 @@ def test_solve_finds_the_root_to_rounding(law: Law):
 
 @every_law
 def test_solve_balances_the_node(law: Law):
-    """Source = conductance·v + diode current, as the law itself judges it; an error counts by the voltage it stands for."""
+    """``source`` = conductance·v + diode current, as the law itself judges it; an error counts by the voltage it stands for."""
     conductance, source = drives()
     v = law.solve(conductance, source)
     slope = law.slope(v)
