@@ -9,7 +9,7 @@ from jaxtyping import Bool, Float
 from numpy.typing import DTypeLike
 
 from eqprop_analog.devices.conductance.technology import Technology
-from eqprop_analog.devices.conductance.window import confine
+from eqprop_analog.devices.conductance.window import Values, confine
 from eqprop_analog.errors import UserError
 
 Array = np.ndarray
@@ -35,11 +35,11 @@ class Devices:
     key: tuple[int, int, int]
     """(seed, chip number, crossbar), from which everything is drawn."""
     dtype: np.dtype
-    factor: Float[Array, "..."]
+    factor: Values
     """f of Spread."""
-    lowest: Float[Array, "..."]
+    lowest: Values
     """Each device's own G_min, siemens."""
-    highest: Float[Array, "..."]
+    highest: Values
     """Each device's own G_max, siemens."""
     stuck_on: Bool[Array, "..."]
     stuck_off: Bool[Array, "..."]

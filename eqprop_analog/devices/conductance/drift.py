@@ -4,19 +4,15 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
-from jaxtyping import Float
 
+from eqprop_analog.devices.conductance.window import Values
 from eqprop_analog.devices.law import require_finite, require_positive
-
-Array = np.ndarray
 
 
 class Drift(Protocol):
     """Conductance some time after its write, for a standard normal ξ that belongs to the device."""
 
-    def after(
-        self, seconds: float, conductance: Float[Array, "..."], normal: Float[Array, "..."]
-    ) -> Float[Array, "..."]:
+    def after(self, seconds: float, conductance: Values, normal: Values) -> Values:
         """Conductances (S) ``seconds`` after they were programmed to ``conductance`` (S), never negative."""
         ...
 
@@ -43,13 +39,11 @@ class PowerLawDrift:
         if self.exponent < 0 or self.spread < 0:
             raise ValueError(f"exponent and spread must not be negative, got {self.exponent} and {self.spread}")
 
-    def after(
-        self, seconds: float, conductance: Float[Array, "..."], normal: Float[Array, "..."]
-    ) -> Float[Array, "..."]:
+    def after(self, seconds: float, conductance: Values, normal: Values) -> Values:
         """G(t), siemens."""
         return decayed(conductance, np.maximum(self.exponent + self.spread * normal, 0), seconds / self.reference)
 
 
-def decayed(conductance: Float[Array, "..."], exponent: Float[Array, "..."], ratio: float) -> Float[Array, "..."]:
+def decayed(conductance: Values, exponent: Values, ratio: float) -> Values:
     """G·ratio^-ν, siemens, in the dtype of G; G itself for a ratio of times up to 1."""
     return (conductance * np.exp(-exponent * np.log(max(ratio, 1.0)))).astype(conductance.dtype)

@@ -3,12 +3,10 @@
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float
 
 from eqprop_analog.devices.conductance.drift import decayed
+from eqprop_analog.devices.conductance.window import Values
 from eqprop_analog.devices.law import require_positive
-
-Array = np.ndarray
 
 
 @dataclass(frozen=True)
@@ -29,16 +27,14 @@ class Joshi2020Drift:
         """Raise ValueError unless both are positive."""
         require_positive(highest=self.highest, reference=self.reference)
 
-    def statistics(self, conductance: Float[Array, "..."]) -> tuple[Float[Array, "..."], Float[Array, "..."]]:
+    def statistics(self, conductance: Values) -> tuple[Values, Values]:
         """(μ_ν, σ_ν) of devices programmed to ``conductance`` (S), dimensionless."""
         with np.errstate(divide="ignore"):
             logarithm = np.log(conductance / self.highest)
         mean = np.clip(0.0244 - 0.0155 * logarithm, 0.049, 0.1)
         return mean, np.clip(-0.0059 - 0.0125 * logarithm, 0.008, 0.045)
 
-    def after(
-        self, seconds: float, conductance: Float[Array, "..."], normal: Float[Array, "..."]
-    ) -> Float[Array, "..."]:
+    def after(self, seconds: float, conductance: Values, normal: Values) -> Values:
         """G(t), siemens."""
         mean, spread = self.statistics(conductance)
         return decayed(conductance, np.maximum(mean + spread * normal, 0), seconds / self.reference)

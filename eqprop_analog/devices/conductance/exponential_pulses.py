@@ -3,12 +3,10 @@
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float
 
 from eqprop_analog.devices.conductance.pulses import Counting, PulseLaw, approach, balance
+from eqprop_analog.devices.conductance.window import Values
 from eqprop_analog.devices.law import require_finite, require_positive
-
-Array = np.ndarray
 
 
 @dataclass(frozen=True)
@@ -47,9 +45,7 @@ class ExponentialPulses(PulseLaw):
         """ν/P up and down, a pulse."""
         return self.up / self.pulses_up, self.down / self.pulses_down
 
-    def _asymptotes(
-        self, lowest: Float[Array, "..."], highest: Float[Array, "..."]
-    ) -> tuple[Float[Array, "..."], Float[Array, "..."]]:
+    def _asymptotes(self, lowest: Values, highest: Values) -> tuple[Values, Values]:
         """G_min + B₊ and G_max - B₋, siemens: what endless pulses would lead to without the window."""
         span = highest - lowest
         return lowest - span / float(np.expm1(-self.up)), highest + span / float(np.expm1(-self.down))
@@ -63,12 +59,6 @@ class ExponentialPulses(PulseLaw):
         """P/span: right on average over the window, as NeuroSim writes."""
         return self.pulses_up / span, self.pulses_down / span
 
-    def move(
-        self,
-        conductance: Float[Array, "..."],
-        pulses: Float[Array, "..."],
-        lowest: Float[Array, "..."],
-        highest: Float[Array, "..."],
-    ) -> None:
+    def move(self, conductance: Values, pulses: Values, lowest: Values, highest: Values) -> None:
         """Along the curves."""
         approach(conductance, pulses, *self._asymptotes(lowest, highest), self.rates)

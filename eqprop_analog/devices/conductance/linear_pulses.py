@@ -2,13 +2,9 @@
 
 from dataclasses import dataclass
 
-import numpy as np
-from jaxtyping import Float
-
 from eqprop_analog.devices.conductance.pulses import Counting, PulseLaw
+from eqprop_analog.devices.conductance.window import Values
 from eqprop_analog.devices.law import require_positive
-
-Array = np.ndarray
 
 
 @dataclass(frozen=True)
@@ -29,12 +25,6 @@ class LinearPulses(PulseLaw):
         """P/span, up and down."""
         return self.pulses / span, self.pulses / span
 
-    def move(
-        self,
-        conductance: Float[Array, "..."],
-        pulses: Float[Array, "..."],
-        lowest: Float[Array, "..."],
-        highest: Float[Array, "..."],
-    ) -> None:
+    def move(self, conductance: Values, pulses: Values, lowest: Values, highest: Values) -> None:
         """Equal steps."""
         conductance += pulses * ((highest - lowest) / self.pulses).astype(pulses.dtype, copy=False)

@@ -4,17 +4,15 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
-from jaxtyping import Float
 
+from eqprop_analog.devices.conductance.window import Values
 from eqprop_analog.devices.law import require_finite
-
-Array = np.ndarray
 
 
 class ProgrammingNoise(Protocol):
     """Conductance after a write aimed at G, for a standard normal ξ; may leave the window, which the device then clips."""
 
-    def written(self, conductance: Float[Array, "..."], normal: Float[Array, "..."]) -> Float[Array, "..."]:
+    def written(self, conductance: Values, normal: Values) -> Values:
         """Conductance (S) where the write ends, of aim ``conductance`` (S) and ``normal`` of its shape."""
         ...
 
@@ -38,11 +36,11 @@ class GaussianNoise:
         """Raise ValueError for coefficients that are no numbers."""
         require_finite(absolute=self.absolute, relative=self.relative, curvature=self.curvature)
 
-    def sigma(self, conductance: Float[Array, "..."]) -> Float[Array, "..."]:
+    def sigma(self, conductance: Values) -> Values:
         """σ(G), siemens."""
         return np.maximum(self.absolute + conductance * (self.relative + self.curvature * conductance), 0)
 
-    def written(self, conductance: Float[Array, "..."], normal: Float[Array, "..."]) -> Float[Array, "..."]:
+    def written(self, conductance: Values, normal: Values) -> Values:
         """G + σ(G) ξ, siemens."""
         return conductance + self.sigma(conductance) * normal
 
@@ -63,6 +61,6 @@ class LogNormalNoise:
         if self.sigma < 0:
             raise ValueError(f"sigma must not be negative, got {self.sigma}")
 
-    def written(self, conductance: Float[Array, "..."], normal: Float[Array, "..."]) -> Float[Array, "..."]:
+    def written(self, conductance: Values, normal: Values) -> Values:
         """G exp(σ ξ), siemens."""
         return conductance * np.exp(self.sigma * normal)

@@ -4,9 +4,8 @@ from abc import ABC, abstractmethod
 from typing import Literal, get_args
 
 import numpy as np
-from jaxtyping import Float
 
-from eqprop_analog.devices.conductance.window import confine
+from eqprop_analog.devices.conductance.window import Values, confine
 from eqprop_analog.devices.law import require_finite
 
 Array = np.ndarray
@@ -35,16 +34,10 @@ class PulseLaw(ABC):
         """Pulses up and pulses down for a wanted change of 1 S, where the nominal window is ``span`` (S) wide."""
 
     @abstractmethod
-    def move(
-        self,
-        conductance: Float[Array, "..."],
-        pulses: Float[Array, "..."],
-        lowest: Float[Array, "..."],
-        highest: Float[Array, "..."],
-    ) -> None:
+    def move(self, conductance: Values, pulses: Values, lowest: Values, highest: Values) -> None:
         """Add to ``conductance`` (S) what ``pulses`` do between ``lowest`` and ``highest`` (S), without noise."""
 
-    def count(self, change: Float[Array, "..."], span: float, random: np.random.Generator) -> Float[Array, "..."]:
+    def count(self, change: Values, span: float, random: np.random.Generator) -> Values:
         """The signed number of pulses for a wanted change (S), in place, where the nominal window is ``span`` (S) wide."""
         up, down = self.worth(span)
         if up == down:
@@ -59,13 +52,8 @@ class PulseLaw(ABC):
         return change
 
     def apply(
-        self,
-        conductance: Float[Array, "..."],
-        pulses: Float[Array, "..."],
-        lowest: Float[Array, "..."],
-        highest: Float[Array, "..."],
-        random: np.random.Generator,
-    ) -> Float[Array, "..."]:
+        self, conductance: Values, pulses: Values, lowest: Values, highest: Values, random: np.random.Generator
+    ) -> Values:
         """``conductance`` (S) after ``pulses``, in place, within each device's own window (S).
 
         Without cycle noise nothing is drawn, and with it only for devices that get a pulse.
@@ -87,13 +75,7 @@ def _normal(where: Array, dtype: np.dtype, random: np.random.Generator) -> Array
     return normal
 
 
-def approach(
-    conductance: Float[Array, "..."],
-    pulses: Float[Array, "..."],
-    upper: Float[Array, "..."],
-    lower: Float[Array, "..."],
-    rates: tuple[float, float],
-) -> None:
+def approach(conductance: Values, pulses: Values, upper: Values, lower: Values, rates: tuple[float, float]) -> None:
     """G ← G + (B - G)(1 - exp(-r |pulses|)), in place.
 
     B is ``upper`` (S) and r the first of ``rates`` for pulses above zero, else ``lower`` and the second.

@@ -3,11 +3,9 @@
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float
 
+from eqprop_analog.devices.conductance.window import Values
 from eqprop_analog.devices.law import require_finite
-
-Array = np.ndarray
 
 
 @dataclass(frozen=True)
@@ -33,9 +31,7 @@ class Falcone2025Relaxation:
         if not min(self.fall, self.initial, self.widening) >= 0:
             raise ValueError(f"fall, initial and widening must not be negative, got {self}")
 
-    def after(
-        self, seconds: float, conductance: Float[Array, "..."], normal: Float[Array, "..."]
-    ) -> Float[Array, "..."]:
+    def after(self, seconds: float, conductance: Values, normal: Values) -> Values:
         """G(t), siemens."""
         if seconds < 1:
             return conductance.copy()

@@ -3,12 +3,10 @@
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float
 
 from eqprop_analog.devices.conductance.pulses import Counting, PulseLaw, approach, balance
+from eqprop_analog.devices.conductance.window import Values
 from eqprop_analog.devices.law import require_finite
-
-Array = np.ndarray
 
 
 @dataclass(frozen=True)
@@ -46,12 +44,6 @@ class SoftBounds(PulseLaw):
         """1/(α span): right where a pulse moves the farthest, at the opposite bound."""
         return 1 / (self.up * span), 1 / (self.down * span)
 
-    def move(
-        self,
-        conductance: Float[Array, "..."],
-        pulses: Float[Array, "..."],
-        lowest: Float[Array, "..."],
-        highest: Float[Array, "..."],
-    ) -> None:
+    def move(self, conductance: Values, pulses: Values, lowest: Values, highest: Values) -> None:
         """The closer to its bound, the less."""
         approach(conductance, pulses, highest, lowest, self.rates)

@@ -3,12 +3,9 @@
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float
 
-from eqprop_analog.devices.conductance.window import Window
+from eqprop_analog.devices.conductance.window import Values, Window
 from eqprop_analog.devices.law import require_finite
-
-Array = np.ndarray
 
 
 @dataclass(frozen=True)
@@ -32,13 +29,11 @@ class Spread:
             if getattr(self, name) < 0:
                 raise ValueError(f"spread of {name} must not be negative, got {getattr(self, name)}")
 
-    def factors(self, normal: Float[Array, "..."]) -> Float[Array, "..."]:
+    def factors(self, normal: Values) -> Values:
         """Factors f of devices with these ξ, dimensionless."""
         return np.exp(self.factor * normal)
 
-    def windows(
-        self, window: Window, low: Float[Array, "..."], high: Float[Array, "..."]
-    ) -> tuple[Float[Array, "..."], Float[Array, "..."]]:
+    def windows(self, window: Window, low: Values, high: Values) -> tuple[Values, Values]:
         """(G_min, G_max) of devices with these η and ζ, siemens: G_min not below 0, G_max not below G_min."""
         lowest = np.maximum(window.lowest * (1 + self.window * low), 0)
         return lowest, np.maximum(window.highest * (1 + self.window * high), lowest)

@@ -3,8 +3,9 @@
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Bool
 
+from eqprop_analog.devices.conductance.window import Values
 from eqprop_analog.devices.law import require_finite
 
 Array = np.ndarray
@@ -29,6 +30,6 @@ class StuckCells:
         if not (self.on >= 0 and self.off >= 0 and self.on + self.off <= 1):
             raise ValueError(f"stuck fractions must be at least 0 and together at most 1, got {self.on} and {self.off}")
 
-    def cells(self, uniform: Float[Array, "..."]) -> tuple[Bool[Array, "..."], Bool[Array, "..."]]:
+    def cells(self, uniform: Values) -> tuple[Bool[Array, "..."], Bool[Array, "..."]]:
         """(stuck on, stuck off) of devices with these uniform variates; a larger fraction adds cells to a smaller one's."""
         return uniform < self.on, uniform >= 1 - self.off

@@ -8,6 +8,8 @@ from jaxtyping import Float
 from eqprop_analog.devices.law import require_finite
 
 Array = np.ndarray
+Values = Float[Array, "..."]
+"""One number a device, or one for all of them, in arrays of any shape."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +38,7 @@ class Window:
         """G_max - G_min, siemens."""
         return self.highest - self.lowest
 
-    def nearest(self, wanted: Float[Array, "..."]) -> Float[Array, "..."]:
+    def nearest(self, wanted: Values) -> Values:
         """The level nearest to each of the conductances ``wanted`` (S), as a new array of their dtype."""
         delivered = np.clip(wanted, self.lowest, self.highest)
         if self.levels is None:
@@ -50,9 +52,7 @@ class Window:
         return np.minimum(delivered, delivered.dtype.type(self.highest), out=delivered)
 
 
-def confine(
-    conductance: Float[Array, "..."], lowest: Float[Array, "..."], highest: Float[Array, "..."]
-) -> Float[Array, "..."]:
+def confine(conductance: Values, lowest: Values, highest: Values) -> Values:
     """``conductance`` (S) clipped to [``lowest``, ``highest``] (S), in place."""
     if lowest.ndim == 0:
         return np.clip(conductance, lowest, highest, out=conductance)
