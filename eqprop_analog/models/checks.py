@@ -1,4 +1,4 @@
-"""What several networks ask of their settings and inputs, each in one sentence."""
+"""What several networks ask of their settings, inputs and nudges, each in one sentence."""
 
 from collections.abc import Sequence
 
@@ -6,7 +6,9 @@ import numpy as np
 from jaxtyping import Float
 from numpy.typing import ArrayLike, DTypeLike
 
+from eqprop_analog.equilibrium import Equilibrium
 from eqprop_analog.errors import UserError
+from eqprop_analog.nudging import Nudge
 
 Array = np.ndarray
 
@@ -47,3 +49,14 @@ def checked_inputs(
     if not np.isfinite(array).all():
         raise UserError(f"inputs: NaN or infinite values; every input must be a finite {value}")
     return array
+
+
+def check_nudges(nudges: Sequence[Nudge], batch: int, classes: int, free: Equilibrium | None) -> None:
+    """UserError for a target that does not fit so many read-outs, or a current nudge taken at a nudged equilibrium."""
+    for nudge in nudges:
+        if nudge.target.shape not in ((batch, classes), (1, classes)):
+            raise UserError(f"nudge: expected a target of shape ({batch}, {classes}), got {nudge.target.shape}")
+        if nudge.kind == "current" and free is not None and free.nudge is not None:
+            raise UserError(
+                "nudge: a current nudge is taken at the free equilibrium; this start is itself a nudged one"
+            )

@@ -11,6 +11,7 @@ from scipy.sparse.linalg import splu
 
 from eqprop_analog.equilibrium import Equilibrium
 from eqprop_analog.errors import UserError
+from eqprop_analog.models.checks import check_nudges
 from eqprop_analog.models.graph_network import GraphNetwork
 from eqprop_analog.nudging import Nudge
 
@@ -55,13 +56,7 @@ class GraphEquations:
         Raises UserError for a nudge that does not fit the outputs or makes the circuit indefinite, and for a current nudge
         taken at anything but a free equilibrium.
         """
-        if nudge.kind == "current" and free is not None and free.nudge is not None:
-            raise UserError(
-                "nudge: a current nudge is taken at the free equilibrium; this start is itself a nudged one"
-            )
-        batch, outputs = len(self.sources), len(self.network.outputs)
-        if nudge.target.shape not in ((batch, outputs), (1, outputs)):
-            raise UserError(f"nudge: expected a target of shape ({batch}, {outputs}), got {nudge.target.shape}")
+        check_nudges([nudge], len(self.sources), len(self.network.outputs), free)
         conductance, current = nudge.injection(None if free is None else free.outputs)
         require_definite(self.network, conductance)
         ceiling = _ceiling(self.network, self.sources, conductance, current)

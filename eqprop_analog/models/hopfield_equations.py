@@ -10,6 +10,7 @@ from jaxtyping import Bool, Float, Int
 
 from eqprop_analog.equilibrium import Equilibrium
 from eqprop_analog.errors import UserError
+from eqprop_analog.models.checks import check_nudges
 from eqprop_analog.models.connections import Choice
 from eqprop_analog.models.hopfield import HopfieldNetwork
 from eqprop_analog.models.resistive import Layers
@@ -63,11 +64,7 @@ class HopfieldEquations:
         network, batch, dtype = self.network, len(self), self.drive.dtype
         if len({(nudge.kind, nudge.cost) for nudge in nudges}) != 1:
             raise UserError("nudge: phases that are solved together need one kind and one cost")
-        for nudge in nudges:
-            if nudge.target.shape not in ((batch, network.classes), (1, network.classes)):
-                raise UserError(
-                    f"nudge: expected a target of shape ({batch}, {network.classes}), got {nudge.target.shape}"
-                )
+        check_nudges(nudges, batch, network.classes, free)
         target = np.concatenate([np.broadcast_to(nudge.target, (batch, network.classes)) for nudge in nudges])
         beta = np.repeat(np.array([nudge.beta for nudge in nudges], dtype), batch)[:, None]
         pulled = replace(
@@ -82,10 +79,6 @@ class HopfieldEquations:
             return pulled
         if free is None:
             raise UserError("nudge: a current nudge is taken at the free equilibrium; pass it as start=free")
-        if free.nudge is not None:
-            raise UserError(
-                "nudge: a current nudge is taken at the free equilibrium; this start is itself a nudged one"
-            )
         outputs = np.tile(free.outputs.astype(dtype, copy=False), (len(nudges), 1))
         return replace(pulled, constant=pulled.pull(outputs), beta=None, target=None)
 

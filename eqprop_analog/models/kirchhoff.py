@@ -9,6 +9,7 @@ from jaxtyping import Bool, Float, Int
 
 from eqprop_analog.equilibrium import Equilibrium
 from eqprop_analog.errors import UserError
+from eqprop_analog.models.checks import check_nudges
 from eqprop_analog.models.resistive import Layers, ResistiveNetwork
 from eqprop_analog.nudging import Nudge
 
@@ -91,33 +92,17 @@ class NodalEquations:
         circuit indefinite, and for a current nudge taken at anything but a free equilibrium. Pairs of outputs take current
         nudges, into the plus node and out of the minus node.
         """
-        if free is not None and free.nudge is not None and any(nudge.kind == "current" for nudge in nudges):
-            raise UserError(
-                "nudge: a current nudge is taken at the free equilibrium; this start is itself a nudged one"
-            )
-        network = self.network
-        read = None if free is None else network.readout(free.outputs)
-        batch, outputs, dtype = len(self.drive), network.layers[-1], self.drive.dtype
-        conductance, current = [], []
-        for nudge in nudges:
-            if nudge.target.shape not in ((batch, network.classes), (1, network.classes)):
-                raise UserError(
-                    f"nudge: expected a target of shape ({batch}, {network.classes}), got {nudge.target.shape}"
-                )
-            if nudge.kind == "conductance" and network.outputs == "pairs":
-                raise UserError(
-                    'nudge: a conductance pulls one node to one voltage; pairs of outputs take kind="current"'
-                )
-            g, c = nudge.injection(read)
+        network, batch, dtype = self.network, len(self.drive), self.drive.dtype
+        check_nudges(nudges, batch, network.classes, free)
+        conductance, current = injections(network, nudges, batch, free)
+        for g in conductance:
             network.require_definite(g, self.input_conductance)
-            conductance.append(np.full((batch, 1), g, dtype))
-            current.append(np.broadcast_to(network.along_readout(c), (batch, outputs)).astype(dtype))
         return replace(
             self,
             drive=np.tile(self.drive, (len(nudges), 1)),
             largest_input=np.tile(self.largest_input, len(nudges)),
-            nudge_conductance=np.concatenate(conductance),
-            nudge_current=np.concatenate(current),
+            nudge_conductance=np.repeat(np.array(conductance, dtype), batch)[:, None],
+            nudge_current=current.astype(dtype),
         )
 
     @property
@@ -224,3 +209,19 @@ class NodalEquations:
     def zeros(self) -> Layers:
         """All nodes at 0 V."""
         return tuple(np.zeros((len(self.drive), size), self.drive.dtype) for size in self.network.layers[1:])
+
+
+def injections(
+    network: ResistiveNetwork, nudges: Sequence[Nudge], batch: int, free: Equilibrium | None
+) -> tuple[list[float], Float[Array, "nudged outputs"]]:
+    """What each of ``nudges`` injects at the outputs of ``batch`` samples, c - g v: every g, and all c one below the other.
+
+    In siemens and amperes, along the read-outs. Raises UserError for a nudge that is not for these outputs.
+    """
+    if network.outputs == "pairs" and any(nudge.kind == "conductance" for nudge in nudges):
+        raise UserError('nudge: a conductance pulls one node to one voltage; pairs of outputs take kind="current"')
+    read = None if free is None else network.readout(free.outputs)
+    found = [nudge.injection(read) for nudge in nudges]
+    shape = batch, network.layers[-1]
+    currents = [np.broadcast_to(network.along_readout(current), shape) for _, current in found]
+    return [conductance for conductance, _ in found], np.concatenate(currents)

@@ -14,7 +14,8 @@ from eqprop_analog.devices import Antiparallel, Law, NgspiceDiode, Shockley
 from eqprop_analog.devices.junctions import Junctions
 from eqprop_analog.equilibrium import Equilibrium
 from eqprop_analog.errors import UserError
-from eqprop_analog.models.kirchhoff import NodalEquations
+from eqprop_analog.models.checks import check_nudges
+from eqprop_analog.models.kirchhoff import NodalEquations, injections
 from eqprop_analog.models.periphery import JUNCTION, Periphery
 from eqprop_analog.models.resistive import Gradient, Layers, ResistiveNetwork
 from eqprop_analog.models.wired_crossbar import TILE, DrivenCrossbar, Square, WiredCrossbar, diagonal, full, plus, times
@@ -354,36 +355,23 @@ class NonidealEquations:
         ``free`` is where current nudges are taken. Raises UserError as NodalEquations do.
         """
         network, ideal, batch = self.network, self.network.ideal, len(self.source)
-        if free is not None and free.nudge is not None and any(nudge.kind == "current" for nudge in nudges):
-            raise UserError(
-                "nudge: a current nudge is taken at the free equilibrium; this start is itself a nudged one"
-            )
-        read = None if free is None else ideal.readout(free.outputs)
         factor, offset = network.periphery.outputs(ideal), network.periphery.targets(ideal)
-        conductance, current = [], []
-        for nudge in nudges:
-            if nudge.target.shape not in ((batch, ideal.classes), (1, ideal.classes)):
-                raise UserError(
-                    f"nudge: expected a target of shape ({batch}, {ideal.classes}), got {nudge.target.shape}"
-                )
-            if nudge.kind == "conductance" and ideal.outputs == "pairs":
-                raise UserError(
-                    'nudge: a conductance pulls one node to one voltage; pairs of outputs take kind="current"'
-                )
-            if nudge.cost == "cross-entropy" and offset.any():
-                raise UserError("nudge: targets of a cross-entropy are no voltages; leave target_offset at 0")
-            g, c = replace(nudge, target=nudge.target + offset).injection(read)
+        check_nudges(nudges, batch, ideal.classes, free)
+        if offset.any() and any(nudge.cost == "cross-entropy" for nudge in nudges):
+            raise UserError("nudge: targets of a cross-entropy are no voltages; leave target_offset at 0")
+        shifted = [replace(nudge, target=nudge.target + offset) for nudge in nudges]
+        conductance, current = injections(ideal, shifted, batch, free)
+        for g in conductance:
             network.require_definite(g)
-            conductance.append(np.full((batch, 1), g))
-            current.append(np.broadcast_to(ideal.along_readout(c) * factor, (batch, len(factor))))
+        current = current * factor
         source = np.tile(self.source, (len(nudges), 1))
-        source[:, network.at[-1]] += np.concatenate(current)
+        source[:, network.at[-1]] += current
         return replace(
             self,
             largest_input=np.tile(self.largest_input, len(nudges)),
             source=source,
-            nudge_conductance=np.concatenate(conductance),
-            nudge_current=np.concatenate(current),
+            nudge_conductance=np.repeat(conductance, batch)[:, None],
+            nudge_current=current,
         )
 
     @property
