@@ -1,32 +1,70 @@
-"""The console program ``eqprop-analog``; the scripts in ``scripts/`` are its subcommands under their own names."""
+"""The console program ``eqprop-analog``; the scripts in ``scripts/`` are its subcommands under their own names.
+
+A command is a module here with SUMMARY, EXAMPLES, add_options and run; it is imported when it is typed.
+"""
 
 import argparse
 import io
+import os
 import re
+import signal
 import sys
-from collections.abc import Sequence
-from importlib.metadata import version
+import traceback
+from collections.abc import Iterable, Mapping, Sequence
+from enum import IntEnum
+from importlib import import_module
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from types import FrameType, ModuleType
 from typing import Any, NoReturn
 
-from eqprop_analog.cli import (
-    chips,
-    console,
-    demo,
-    energy,
-    lattice,
-    matching,
-    minima,
-    netlist,
-    simulate,
-    study,
-    train,
-    transient,
-    xor,
-)
-from eqprop_analog.errors import UserError
+from eqprop_analog.cli import console
+from eqprop_analog.cli.completion import SHELLS, PrintCompletion
+from eqprop_analog.errors import NotMetError, UserError
 
-COMMANDS = (netlist, simulate, transient, energy, train, demo, xor, lattice, matching, minima, study, chips)
-BAD_INPUT, INTERRUPTED = 2, 130
+PURPOSES: Mapping[str, tuple[str, ...]] = {
+    "build": ("netlist",),
+    "solve": ("simulate", "transient", "energy"),
+    "train": ("demo", "train", "xor", "lattice", "chips"),
+    "judge": ("study", "matching", "minima"),
+    "look": (),
+}
+COMMANDS = tuple(name for names in PURPOSES.values() for name in names)
+GOES_ON = {
+    "train": "the same command with --resume goes on with the run folder's checkpoint",
+    "demo": "the same command goes on with the run folder's checkpoint",
+    "sweep": "the same command goes on with what is missing",
+    "study": "the same command goes on with what is missing",
+    "chips": "the same command goes on with what is missing",
+}
+"""What to say to who interrupts."""
+
+
+class Exit(IntEnum):
+    """How a command ends."""
+
+    DONE = 0
+    BUG = 1
+    BAD_INPUT = 2
+    NOT_MET = 3
+    INTERRUPTED = 130
+    BROKEN_PIPE = 141
+
+
+EXITS = """\
+exit codes:
+  0    done
+  1    an unexpected error, which is a bug
+  2    bad input, or something that is missing; nothing is left half written
+  3    done, but a stated bound is not met (or, of doctor, something needed is not there)
+  130  interrupted, by ^C or SIGTERM
+  141  the reader of the output has gone"""
+OVERVIEW = """\
+begin with:
+  eqprop-analog doctor                                        # what this machine has, and what it lacks
+  eqprop-analog simulate --layers 4 6 2                       # a small circuit, in ngspice and by the surrogate
+  eqprop-analog train --preset mnist-100 --epochs 1           # an epoch of MNIST, and its proof in ngspice
+  eqprop-analog COMMAND --help                                # every option, with examples"""
 
 
 class Parser(argparse.ArgumentParser):
@@ -38,55 +76,175 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Say what is wrong and how to learn more, and exit with 2."""
-        self.exit(BAD_INPUT, f"{self.prog}: error: {message} (--help shows every option)\n")
+        self.exit(Exit.BAD_INPUT, f"{self.prog}: error: {message} (--help shows every option)\n")
 
 
-def parser() -> Parser:
-    """The parser of all subcommands."""
+def module_of(name: str) -> ModuleType:
+    """The command's module; UserError where a library that it needs cannot be loaded."""
+    try:
+        return import_module(f"{__name__}.{name}")
+    except Exception as error:
+        raise UserError(
+            f"{name} needs a library that cannot be loaded ({type(error).__name__}: {error}); "
+            "`eqprop-analog doctor` says what is missing and how to get it"
+        ) from error
+
+
+def parser(names: Iterable[str] = COMMANDS) -> Parser:
+    """The parser of the subcommands of these names."""
     top = Parser(
         prog="eqprop-analog",
         description="Energy-based networks as analog circuits: compile to SPICE, solve, train by equilibrium propagation.",
-        epilog="Exit codes: 0 done, 2 bad input or a missing program, 130 interrupted.",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        usage="%(prog)s [-q | -v] COMMAND [OPTION ...]",
     )
-    top.add_argument("--version", action="version", version=version("eqprop-analog"))
-    commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND", parser_class=Parser)
-    for module in COMMANDS:
-        name = module.__name__.rpartition(".")[2]
+    add_common(top, default=False)
+    top.add_argument(
+        "--print-completion",
+        action=PrintCompletion,
+        default=argparse.SUPPRESS,
+        choices=SHELLS,
+        help="print the shell's completion script; bash: source <(eqprop-analog --print-completion bash)",
+    )
+    commands = top.add_subparsers(
+        dest="command", required=True, metavar="COMMAND", parser_class=Parser, title="commands"
+    )
+    listed = dict.fromkeys(names, "")
+    for name in listed:
+        try:
+            module = module_of(name)
+        except UserError as error:
+            if len(listed) == 1:
+                raise
+            listed[name] = f"({error})"
+            commands.add_parser(name)
+            continue
+        listed[name] = module.SUMMARY
         sub = commands.add_parser(
             name,
-            help=module.SUMMARY,
             description=module.SUMMARY,
-            epilog=module.EXAMPLES,
+            epilog=f"{with_command_lines(module)}\n\n{EXITS}",
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )
         module.add_options(sub)
+        add_common(sub, default=argparse.SUPPRESS)
         sub.set_defaults(run=module.run)
+    purposes = [
+        "\n".join([f"{purpose}:", *(f"    {name:<11}{listed[name]}" for name in names if name in listed)])
+        for purpose, names in PURPOSES.items()
+    ]
+    commands.help = "one of these; `eqprop-analog COMMAND --help` explains it"
+    top.epilog = "\n\n".join([*purposes, OVERVIEW, EXITS])
     return top
 
 
+def add_common(parser: argparse.ArgumentParser, default: Any) -> None:
+    """What every command takes, before its name or after."""
+    group = parser.add_argument_group("of every command")
+    loudness = group.add_mutually_exclusive_group()
+    loudness.add_argument(
+        "-q", "--quiet", action="store_true", default=default, help="print results, warnings and errors alone"
+    )
+    loudness.add_argument(
+        "-v", "--verbose", action="store_true", default=default, help="say what is done, and where an error comes from"
+    )
+    try:
+        number = version("eqprop-analog")
+    except PackageNotFoundError:
+        number = "unknown: this copy is not installed"
+    group.add_argument("--version", action="version", version=number, help="print the version")
+
+
+def with_command_lines(module: ModuleType) -> str:
+    """The module's EXAMPLES with each line "  what:  OPTIONS" as a command line that can be typed, below what it does."""
+    command = f"eqprop-analog {module.__name__.rpartition('.')[2]}"
+    text: str = module.EXAMPLES
+    head, examples, lines = text.partition("examples:\n")
+    return (
+        head
+        + examples
+        + re.sub(r"^  (\S.*?):(?: +(?=-)|  +)(.*)$", rf"  # \1\n  {command} \2", lines, flags=re.MULTILINE)
+    )
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a command line; returns the exit code. Expected errors are one line on standard error, never a traceback."""
+    """Run a command line; returns the exit code (see Exit). Expected errors are one line on standard error."""
+    words = sys.argv[1:] if arguments is None else list(arguments)
+    sys.stdout, sys.stderr = (stream or Path(os.devnull).open("w") for stream in (sys.stdout, sys.stderr))  # noqa: SIM115
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # a terminal without Greek letters is no error
-    options = parser().parse_args(arguments)
-    console.show_log()
+    before = _terminate_as_interrupt()
+    options = argparse.Namespace(verbose=False, command="")
     try:
+        options = _parsed(words)
+        aside = getattr(options, "json", None) == Path("-")
+        console.configure(quiet=options.quiet, verbose=options.verbose, aside=aside)
         options.run(options)
-    except UserError as error:
-        console.complain(str(error))
-        return BAD_INPUT
-    except OSError as error:
-        console.complain(f"{error.filename or 'file'}: {error.strerror or error}")
-        return BAD_INPUT
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else Python complains when it flushes at exit
+        return Exit.BROKEN_PIPE
     except KeyboardInterrupt:
-        console.complain(
-            "interrupted; train --resume goes on after the last whole epoch, study and chips with what is missing"
-        )
-        return INTERRUPTED
-    return 0
+        advice = GOES_ON.get(options.command)
+        console.complain("interrupted" + (f"; {advice}" if advice else ""))
+        return Exit.INTERRUPTED
+    except Exception as error:  # noqa: BLE001 - it is reported, and with --verbose shown
+        if options.verbose:
+            traceback.print_exc()
+        code, text = _explained(error)
+        console.complain(text, "not met" if code == Exit.NOT_MET else "error")
+        return code
+    finally:
+        if before is not None:
+            signal.signal(signal.SIGTERM, before)
+    return Exit.DONE
 
 
-def run_script(command: str) -> NoReturn:
+def _parsed(words: Sequence[str]) -> argparse.Namespace:
+    """Only the command that is typed is imported; for anything else all are, to be listed."""
+    name = next((word for word in words if not word.startswith("-")), None)
+    everything = parser([name] if name in COMMANDS else COMMANDS)
+    if not words:
+        everything.print_help()
+        raise SystemExit(Exit.BAD_INPUT)
+    try:
+        return everything.parse_args(words)
+    finally:
+        sys.stdout.flush()  # of --help, while a broken pipe is still looked after
+
+
+def _explained(error: Exception) -> tuple[Exit, str]:
+    """Exit code and one line."""
+    match error:
+        case NotMetError():
+            return Exit.NOT_MET, str(error)
+        case UserError():
+            return Exit.BAD_INPUT, str(error)
+        case MemoryError():
+            return Exit.BAD_INPUT, f"out of memory ({error}); ask for less at once: fewer samples, workers or nodes"
+        case OSError():
+            return Exit.BAD_INPUT, f"{error.filename or 'file'}: {error.strerror or error}"
+        case _:
+            said = " ".join(str(error).split())
+            return Exit.BUG, (
+                f"unexpected {type(error).__name__}: {said} - this is a bug; please report it with the command, what the same "
+                "with --verbose prints, and `eqprop-analog doctor`"
+            )
+
+
+def _terminate_as_interrupt() -> Any:
+    """SIGTERM ends a command as ^C does, so that workers are stopped and files whole; what it did before, to be put back."""
+
+    def interrupt(number: int, frame: FrameType | None) -> NoReturn:  # noqa: ARG001 - signal's own signature
+        raise KeyboardInterrupt
+
+    try:
+        return signal.signal(signal.SIGTERM, interrupt)
+    except ValueError:  # not the main thread: somebody else looks after signals
+        return None
+
+
+def run_script(*command: str) -> NoReturn:
     """Entry of a script that is one subcommand."""
-    sys.exit(main([command, *sys.argv[1:]]))
+    sys.exit(main([*command, *sys.argv[1:]]))

@@ -11,10 +11,9 @@ from eqprop_analog.chips.protocols import PROTOCOLS
 from eqprop_analog.chips.specification import Specification
 from eqprop_analog.chips.study import Case, Study
 from eqprop_analog.cli import console, options
-from eqprop_analog.errors import UserError
+from eqprop_analog.errors import NotMetError, UserError
 from eqprop_analog.files import packaged, require_writable, write_csv
 from eqprop_analog.plotting.chips import errors, yields
-from eqprop_analog.run import versions
 from eqprop_analog.solvers import libngspice
 from eqprop_analog.solvers.workers import Workers
 
@@ -32,7 +31,7 @@ examples:
 
 In situ learns on the chip from a fresh network; ex situ trains the ideal circuit and writes the result into the chip;
 fine-tuned goes on for one epoch there. Every chip is a file in the output folder; what was interrupted goes on with those
-that are missing. Points that the study names are solved in ngspice too; the exit code is 2 if a bound is missed."""
+that are missing. Points that the study names are solved in ngspice too."""
 TIME_LIMIT = 7200.0
 """Seconds that one chip may take."""
 
@@ -56,7 +55,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--images", type=int, default=100, metavar="N", help="solved in ngspice (default 100)")
     parser.add_argument("--data-dir", type=Path, metavar="DIR", help="the data set's four IDX files")
     parser.add_argument("--output", type=Path, metavar="DIR", help="default runs/NAME")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write every figure here too")
+    options.add_json(parser)
 
 
 def run(arguments: argparse.Namespace) -> None:
@@ -66,9 +65,7 @@ def run(arguments: argparse.Namespace) -> None:
             raise UserError(f"--{name}: expected at least {least}, got {value}")
     name, study = _study(arguments)
     folder = (arguments.output or Path("runs") / name).absolute()
-    for path in (folder / "chips.csv", arguments.json):
-        if path is not None:
-            require_writable(path)
+    require_writable(folder / "chips.csv")
     if any(case.keep for case in monte_carlo.distinct(study)):
         libngspice.library_path()
     where = folder, arguments.data_dir and arguments.data_dir.absolute()
@@ -130,10 +127,8 @@ def _report(study: Study, folder: Path, agreements: list[dict[str, Any]], argume
         "summary": summary,
         "ngspice": agreements,
         "chips": rows,
-        "versions": versions(),
     }
-    options.write_json(folder / "study.json", figures)
-    options.write_json(arguments.json, figures)
+    options.give_json(arguments, figures, folder / "study.json")
     _print(study, summary, agreements)
     console.say(f"in {folder}: chips.csv, summary.csv, study.json, imperfections.png, yield.png")
     for failure in sorted({row["failure"] for row in rows if "failure" in row}):
@@ -143,7 +138,7 @@ def _report(study: Study, folder: Path, agreements: list[dict[str, Any]], argume
         raise UserError(f"{missing} chips are missing (they were given up); run the same again, it goes on with them")
     missed = [each for each in agreements if not each["met"]]
     if missed:
-        raise UserError(
+        raise NotMetError(
             f"ngspice and the surrogate are not within {LARGEST_DIFFERENCE:g} at {missed[0]['sweep']} = {missed[0]['x']:g}"
         )
 

@@ -1,49 +1,102 @@
-"""What commands print: messages, tables, progress with rate, remaining time and current error."""
+"""What commands print: messages, results, tables, progress with rate, remaining time and current error.
+
+With --quiet messages and progress are left out. Where figures go to standard output (``--json -``), all else goes to standard
+error. rich is imported where it is needed, so that `doctor` can say that it is missing.
+"""
 
 import logging
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cache
+from typing import TYPE_CHECKING, Any, TextIO
 
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-from rich.table import Table
-
-from eqprop_analog.learning.trainer import Progress as OnBatch
-
-_out = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else 120)
-_err = Console(stderr=True, highlight=False, soft_wrap=True)
+if TYPE_CHECKING:
+    from rich.console import Console
 
 REFRESH_SECONDS = 0.1
 """Between two updates of a progress bar, one of which costs as much as training a small network on a batch."""
 
 
-class _Handler(logging.Handler):
-    def emit(self, record: logging.LogRecord) -> None:
-        _out.print(("warning: " if record.levelno >= logging.WARNING else "") + record.getMessage(), markup=False)
+@dataclass
+class _Manner:
+    """How this command line is to speak."""
+
+    quiet: bool = False
+    verbose: bool = False
+    aside: bool = False
+    """Standard output is for figures alone."""
 
 
-def show_log() -> None:
-    """Print the package's own log messages."""
+_manner = _Manner()
+
+
+def configure(*, quiet: bool = False, verbose: bool = False, aside: bool = False) -> None:
+    """Speak so from now on, and print the package's own log messages: with ``verbose`` all of them, when and by what module."""
+    _manner.quiet, _manner.verbose, _manner.aside = quiet, verbose, aside
     logger = logging.getLogger("eqprop_analog")
-    logger.setLevel(logging.INFO)
+    logger.setLevel(logging.DEBUG if verbose else logging.WARNING if quiet else logging.INFO)
     if not logger.handlers:
         logger.addHandler(_Handler())
 
 
+class _Handler(logging.Handler):
+    def emit(self, record: logging.LogRecord) -> None:
+        text = ("warning: " if record.levelno >= logging.WARNING else "") + record.getMessage()
+        if _manner.verbose:
+            module = record.name.removeprefix("eqprop_analog.")
+            text = f"[{record.relativeCreated / 1000:.3f} s, {module}] {text}"
+        _write(sys.stderr if _manner.quiet else _stream(), text)
+
+
 def say(text: str) -> None:
-    """Print one message."""
-    _out.print(text, markup=False)
+    """Print one message, which --quiet leaves out."""
+    if not _manner.quiet:
+        _write(_stream(), text)
 
 
-def complain(text: str) -> None:
+def result(text: str) -> None:
+    """Print what was asked for."""
+    _write(_stream(), text)
+
+
+def figures(text: str) -> None:
+    """Print to standard output, whatever goes elsewhere."""
+    _write(sys.stdout, text)
+
+
+def complain(text: str, kind: str = "error") -> None:
     """Print one error on standard error."""
-    _err.print(f"error: {text}", markup=False)
+    _write(sys.stderr, f"{kind}: {text}")
+
+
+def _stream() -> TextIO:
+    return sys.stderr if _manner.aside else sys.stdout
+
+
+def _write(stream: TextIO, text: str) -> None:
+    stream.write(f"{text}\n")
+    stream.flush()
+
+
+@cache
+def _console(aside: bool) -> "Console":
+    from rich.console import Console
+
+    class Plain(Console):
+        def on_broken_pipe(self) -> None:
+            raise  # noqa: PLE0704 - rich calls this where BrokenPipeError is handled; `main` knows what to do with it
+
+    width = None if (sys.stderr if aside else sys.stdout).isatty() else 120
+    return Plain(stderr=aside, highlight=False, soft_wrap=True, width=width)
 
 
 def table(title: str, columns: Sequence[str], *sections: Sequence[Sequence[str]]) -> None:
     """Print a table of one or more ruled-off sections of rows; the first column is text, the others are numbers."""
+    from rich.table import Table
+
     result = Table(title=title, title_justify="left", title_style="bold")
     for k, name in enumerate(columns):
         result.add_column(name, justify="left" if k == 0 else "right", overflow="fold")
@@ -51,12 +104,21 @@ def table(title: str, columns: Sequence[str], *sections: Sequence[Sequence[str]]
         for row in rows:
             result.add_row(*row)
         result.add_section()
-    _out.print(result, markup=False)
+    _console(_manner.aside).print(result, markup=False)
 
 
 @contextmanager
-def stage(description: str, total: int, unit: str = "images") -> Iterator[OnBatch]:
-    """A progress bar over ``total`` of ``unit``; nothing where the output is not a terminal."""
+def stage(description: str, total: int, unit: str = "images") -> Iterator[Callable[[int, float], Any]]:
+    """A progress bar over ``total`` of ``unit``; nothing where the output is not a terminal, or --quiet."""
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+
     columns = (
         TextColumn("{task.description}"),
         BarColumn(bar_width=24),
@@ -66,7 +128,9 @@ def stage(description: str, total: int, unit: str = "images") -> Iterator[OnBatc
         TextColumn("left"),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=_out, transient=True, disable=not _out.is_terminal) as display:
+    console = _console(_manner.aside)
+    hidden = _manner.quiet or not console.is_terminal
+    with Progress(*columns, console=console, transient=True, disable=hidden) as display:
         task = display.add_task(description, total=total, rate="", error="")
         shown = 0.0
 

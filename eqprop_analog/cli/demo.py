@@ -3,10 +3,10 @@
 import argparse
 from pathlib import Path
 
-from eqprop_analog.cli import console
+from eqprop_analog.cli import console, options
+from eqprop_analog.cli.simulate import require_met
 from eqprop_analog.cli.train import report, train_and_verify
 from eqprop_analog.config import resolve
-from eqprop_analog.errors import UserError
 from eqprop_analog.solvers import libngspice
 
 PRESET = "mnist-100"
@@ -23,6 +23,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--data-dir", type=Path, metavar="DIR", help="folder with the four IDX files (default: cache, then download)"
     )
+    options.add_json(parser)
 
 
 def run(arguments: argparse.Namespace) -> None:
@@ -33,5 +34,5 @@ def run(arguments: argparse.Namespace) -> None:
         console.say(f"{arguments.output} holds a run of the demo: going on with it (delete the folder to train anew)")
     finished, agreements = train_and_verify(resolve(PRESET, {}), arguments.output, arguments.data_dir, resume)
     report(finished, agreements)
-    if not all(agreement.met for agreement in agreements):
-        raise UserError(f"{arguments.output}: ngspice and the surrogate do not agree within the bounds in the table")
+    options.write_json(arguments.json, finished.metrics)
+    require_met(agreements)

@@ -1,7 +1,6 @@
 """``eqprop-analog energy``: power of every part at each equilibrium, settling times, and the energy of both."""
 
 import argparse
-import json
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +9,10 @@ import numpy as np
 from eqprop_analog.cli import console, options, simulate
 from eqprop_analog.energy import Power
 from eqprop_analog.energy_report import NOT_COUNTED, PHASES, EnergyReport, PhaseCost, energy_report
-from eqprop_analog.errors import UserError
-from eqprop_analog.files import require_writable, write_csv, write_text
+from eqprop_analog.errors import NotMetError, UserError
+from eqprop_analog.files import require_writable, write_csv
 from eqprop_analog.models import ResistiveNetwork
 from eqprop_analog.plotting import energy as drawing
-from eqprop_analog.run import versions
 from eqprop_analog.solvers.sweeps import TIME_LIMIT
 
 SUMMARY = "Report where power goes at each equilibrium, how long a circuit takes to settle, and the energy of both."
@@ -40,20 +38,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     """Options of this command."""
     options.add_network(parser)
     simulate.add_samples(parser)
-    parser.add_argument(
-        "--beta",
-        type=float,
-        metavar="SIEMENS",
-        help="nudge by plus and minus this (default: a tenth of the safe bound)",
-    )
-    parser.add_argument(
-        "--capacitance",
-        type=float,
-        nargs="+",
-        default=[1e-12],
-        metavar="FARADS",
-        help="to ground at every node, or one a layer (default 1e-12)",
-    )
+    options.add_beta(parser)
+    options.add_capacitance(parser)
     parser.add_argument(
         "--fraction",
         type=float,
@@ -74,7 +60,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         help=f"what ngspice may take for one operating point (default {TIME_LIMIT:g})",
     )
     parser.add_argument("--output", type=Path, default=Path("runs/energy"), metavar="DIR", help="default runs/energy")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write every figure here, too")
+    options.add_json(parser)
 
 
 def run(arguments: argparse.Namespace) -> None:
@@ -83,9 +69,7 @@ def run(arguments: argparse.Namespace) -> None:
     if not isinstance(network, ResistiveNetwork):
         raise UserError("the energy report is about resistive networks; this is a Hopfield network")
     folder = arguments.output
-    for path in (folder / "energy.json", arguments.json):
-        if path is not None:
-            require_writable(path)
+    require_writable(folder / "energy.json")
     inputs, targets = simulate.samples(arguments, network)
     beta = options.beta(arguments, network)
     resistors = sum(int(np.count_nonzero(matrix)) for matrix in network.conductances)
@@ -112,11 +96,12 @@ def run(arguments: argparse.Namespace) -> None:
         console.say(f"not measured in ngspice: {resistors:,} resistors x {points} operating points{advice}")
     console.say(f"not counted: {NOT_COUNTED}")
     figures = _figures(report, network, resistors)
-    write_text(folder / "energy.json", json.dumps(figures, indent=2) + "\n")
     write_csv(folder / "power.csv", _table(report))
     drawing.power_by_part(report, folder / "power.png")
-    options.write_json(arguments.json, figures)
+    options.give_json(arguments, figures, folder / "energy.json")
     console.say(f"in {folder}: energy.json, power.csv, power.png")
+    if not figures["met"]:
+        raise NotMetError(f"power is not balanced, or ngspice's not the surrogate's, within {BOUND:g}")
 
 
 def _show_powers(report: EnergyReport, layers: str) -> None:
@@ -188,7 +173,6 @@ def _figures(report: EnergyReport, network: ResistiveNetwork, resistors: int) ->
         "bound": BOUND,
         "met": max(report.imbalance, report.difference or 0.0) <= BOUND,
         "not_counted": NOT_COUNTED,
-        "versions": versions(),
     }
 
 

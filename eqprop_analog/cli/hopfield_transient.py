@@ -13,7 +13,6 @@ from eqprop_analog.files import replacing, write_text
 from eqprop_analog.models import HopfieldNetwork
 from eqprop_analog.nudging import Nudge
 from eqprop_analog.plotting.hopfield import relaxation
-from eqprop_analog.run import versions
 from eqprop_analog.solvers.hopfield_transient import HopfieldWaveforms, settle_hopfield
 
 Array = np.ndarray
@@ -49,7 +48,7 @@ def run(
     write_text(folder / "transient.cir", result.netlist)
     relaxation(result, folder / "waveforms.png")
     _write_csv(network, result, folder / "waveforms.csv")
-    options.write_json(arguments.json, _figures(network, result, nudge))
+    options.give_json(arguments, _figures(network, result, nudge))
     console.say(f"in {folder}: waveforms.png, waveforms.csv, transient.cir (run it: ngspice -b {folder}/transient.cir)")
 
 
@@ -73,7 +72,6 @@ def _figures(network: HopfieldNetwork, result: HopfieldWaveforms, nudge: Nudge) 
             }
             for name, phase in phases.items()
         },
-        "versions": versions(),
     }
 
 

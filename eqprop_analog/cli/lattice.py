@@ -17,7 +17,7 @@ from eqprop_analog.circuit import static_netlist
 from eqprop_analog.circuit.graph_network import compile_graph
 from eqprop_analog.cli import console, options
 from eqprop_analog.devices import NgspiceDiode
-from eqprop_analog.errors import UserError
+from eqprop_analog.errors import NotMetError, UserError
 from eqprop_analog.files import require_writable, write_text
 from eqprop_analog.learning.edges import edge_step
 from eqprop_analog.models.graph_network import GraphNetwork
@@ -25,7 +25,6 @@ from eqprop_analog.models.topologies import disordered, square_lattice, with_dio
 from eqprop_analog.nudging import Nudge
 from eqprop_analog.plotting.graph import draw_network, positions
 from eqprop_analog.plotting.style import drawing
-from eqprop_analog.run import versions
 from eqprop_analog.solvers.graph_ngspice import GraphNgspiceSolver
 from eqprop_analog.solvers.sparse_newton import SparseNewtonSolver
 
@@ -102,7 +101,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--nodes", type=int, metavar="N", help="default 100 for allostery, 20 for regression")
     parser.add_argument("--seed", type=int, default=0, help="of graph, sources, targets and conductances (default 0)")
     parser.add_argument("--output", type=Path, default=Path("runs/lattice"), metavar="DIR", help="default runs/lattice")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write every figure")
+    options.add_json(parser)
 
 
 def run(arguments: argparse.Namespace) -> None:
@@ -113,9 +112,7 @@ def run(arguments: argparse.Namespace) -> None:
     topology = arguments.topology or ("disordered" if allosteric else "random")
     nodes = arguments.nodes if arguments.nodes is not None else (100 if allosteric else 20)
     task = (allostery if allosteric else regression)(make_graph(topology, nodes, arguments.seed), arguments.seed)
-    for path in (arguments.output / "network.npz", arguments.json):
-        if path is not None:
-            require_writable(path)
+    require_writable(arguments.output / "network.npz")
     ngspice = GraphNgspiceSolver()  # if it is missing, say so before training
     network, solver = task.network, SparseNewtonSolver()
     console.say(
@@ -149,7 +146,9 @@ def run(arguments: argparse.Namespace) -> None:
     write_text(arguments.output / "trained.cir", static_netlist(compile_graph(network, task.inputs[:1])))
     _draw(task, history, before, after, arguments.output / "lattice.png")
     console.say(f"in {arguments.output}: network.npz, trained.cir, lattice.png")
-    options.write_json(arguments.json, figures | {"versions": versions()})
+    options.give_json(arguments, figures)
+    if not figures.get("met", True):
+        raise NotMetError(f"{arguments.task} was not learned as well as asked; try another --seed or more --nodes")
 
 
 def make_graph(topology: str, nodes: int, seed: int) -> "nx.Graph[Any]":

@@ -11,14 +11,13 @@ from jaxtyping import Float
 
 from eqprop_analog.cli import console, options
 from eqprop_analog.devices.buffer import Sigmoid
-from eqprop_analog.errors import UserError
+from eqprop_analog.errors import NotMetError, UserError
 from eqprop_analog.files import require_writable
 from eqprop_analog.learning.matching import Match, Nudging, estimate_errors, match, relative_difference
 from eqprop_analog.models import HopfieldNetwork
 from eqprop_analog.models.connections import Connection, Convolution, Dense
 from eqprop_analog.nudging import Kind, Nudge
 from eqprop_analog.plotting import matching as plots
-from eqprop_analog.run import versions
 from eqprop_analog.solvers.discrete_time import DiscreteTimeSolver
 from eqprop_analog.solvers.gradient_flow import GradientFlowSolver
 from eqprop_analog.solvers.hopfield_descent import HopfieldDescentSolver
@@ -88,7 +87,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--output", type=Path, default=Path("runs/matching"), metavar="DIR", help="default runs/matching"
     )
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write every figure")
+    options.add_json(parser)
 
 
 def run(arguments: argparse.Namespace) -> None:
@@ -99,9 +98,7 @@ def run(arguments: argparse.Namespace) -> None:
         raise UserError(f"--steps: expected at least 1, got {arguments.steps}")
     if not 0 < arguments.beta < 1:
         raise UserError(f"--beta: expected a number between 0 and 1, got {arguments.beta:g}")
-    for path in (arguments.output / "beta.png", arguments.json):
-        if path is not None:
-            require_writable(path)
+    require_writable(arguments.output / "beta.png")
     cases = toys(arguments.seed)
     matches = [compared(case, arguments.seed, arguments.beta, arguments.steps, arguments.nudging) for case in cases]
     steps = _show_steps(cases, matches, arguments)
@@ -116,7 +113,9 @@ def run(arguments: argparse.Namespace) -> None:
     plots.against_beta(BETAS, steps_of, estimates, arguments.output / "beta.png")
     console.say(f"in {arguments.output}: {', '.join(f'{name}.png' for name in (*DRAWN, 'beta'))}")
     settings = {name: getattr(arguments, name) for name in ("seed", "steps", "beta", "nudging")}
-    options.write_json(arguments.json, settings | steps | {"against_beta": beta, "versions": versions()})
+    options.give_json(arguments, settings | steps | {"against_beta": beta})
+    if not steps["met"]:
+        raise NotMetError(f"updates and gradients differ by more than {BOUND:g} where the theorem is exact")
 
 
 def toys(seed: int) -> list[Case]:

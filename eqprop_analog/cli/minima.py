@@ -15,10 +15,9 @@ from eqprop_analog.config import HopfieldConfig, resolve
 from eqprop_analog.devices.buffer import HardSigmoid
 from eqprop_analog.equilibrium import Equilibrium, Status
 from eqprop_analog.errors import UserError
-from eqprop_analog.files import require_writable
 from eqprop_analog.learning.trainer import evaluate
 from eqprop_analog.models import HopfieldNetwork
-from eqprop_analog.run import require_fit, versions
+from eqprop_analog.run import require_fit
 from eqprop_analog.solvers.gradient_flow import GradientFlowSolver
 from eqprop_analog.solvers.hopfield_descent import HopfieldDescentSolver
 from eqprop_analog.solvers.leaky_integrator import LeakyIntegratorSolver
@@ -67,15 +66,13 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "--data-dir", type=Path, metavar="DIR", help="folder with its files (default: cache, then download)"
     )
     parser.add_argument("--samples", type=int, default=1000, metavar="N", help="how many of them (default 1000)")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write every figure, sample by sample")
+    options.add_json(parser, "every figure, sample by sample")
 
 
 def run(arguments: argparse.Namespace) -> None:
     """Relax every way, compare, print."""
     if arguments.samples < 1:
         raise UserError(f"--samples: expected at least 1, got {arguments.samples}")
-    if arguments.json is not None:
-        require_writable(arguments.json)
     network = HopfieldNetwork.load(arguments.network)
     if network.returning:
         raise UserError(f"{arguments.network}: untied weights have no energy, and so no minima; expected tied ones")
@@ -95,7 +92,7 @@ def run(arguments: argparse.Namespace) -> None:
     figures = {"network": str(arguments.network), "dataset": dataset.name, "samples": len(images), "bound": SAME}
     figures |= {"reference": _figures(reference)}
     figures |= {"ways": [_figures(way) | _compared(minima) for way, minima in compared]}
-    options.write_json(arguments.json, figures | {"versions": versions()})
+    options.give_json(arguments, figures)
 
 
 @dataclass(frozen=True)

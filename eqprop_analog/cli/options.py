@@ -9,15 +9,21 @@ import numpy as np
 from jaxtyping import Float
 
 from eqprop_analog.circuit.elements import Injection
+from eqprop_analog.cli import console
 from eqprop_analog.devices.buffer import BUFFERS, buffer_from
 from eqprop_analog.errors import UserError
-from eqprop_analog.files import UNREADABLE, loaded_arrays, real, write_text
+from eqprop_analog.files import UNREADABLE, loaded_arrays, real, require_writable, write_text
 from eqprop_analog.models import HopfieldNetwork, NodalEquations, ResistiveNetwork
 from eqprop_analog.models.hopfield import FORMAT as HOPFIELD
 from eqprop_analog.nudging import Nudge
+from eqprop_analog.run import versions
 from eqprop_analog.solvers import SurrogateSolver
 
 Array = np.ndarray
+
+STANDARD_OUTPUT = Path("-")
+NO_SETTINGS = ("command", "run", "json", "quiet", "verbose")
+"""What a command line says that no figure depends on."""
 
 HOPFIELD_BETA = 0.5
 """Default of Hopfield networks, without unit."""
@@ -59,6 +65,18 @@ def add_beta(parser: argparse.ArgumentParser) -> None:
         type=float,
         metavar="SIEMENS",
         help="nudge conductance (default: a tenth of the safe bound; of a Hopfield network without unit, 0.5)",
+    )
+
+
+def add_capacitance(parser: argparse.ArgumentParser, note: str = "") -> None:
+    """--capacitance, farads."""
+    parser.add_argument(
+        "--capacitance",
+        type=float,
+        nargs="+",
+        default=[1e-12],
+        metavar="FARADS",
+        help=f"to ground at every node, or one a layer (default 1e-12){note}",
     )
 
 
@@ -153,7 +171,48 @@ def injection(network: ResistiveNetwork, inputs: Float[Array, "batch inputs"], n
     return NodalEquations.of(network, batch).nudged([nudge], free).injection
 
 
+def add_json(parser: argparse.ArgumentParser, what: str = "every figure") -> None:
+    """--json; see ``give_json``."""
+    parser.add_argument(
+        "--json",
+        type=figures_file,
+        metavar="FILE",
+        help=f"write {what}, all options and versions; - is standard output, all else goes to standard error then",
+    )
+
+
+def figures_file(text: str) -> Path:
+    """The path after --json, refused before anything is computed if it cannot be written."""
+    path = Path(text)
+    if path != STANDARD_OUTPUT:
+        try:
+            require_writable(path)
+        except UserError as error:
+            raise argparse.ArgumentTypeError(str(error)) from error
+    return path
+
+
+def give_json(arguments: argparse.Namespace, figures: dict[str, Any], *files: Path) -> None:
+    """Write the figures to ``files`` and where --json asks for them: with all options, and the versions that computed them."""
+    asked = {name: _plain(value) for name, value in vars(arguments).items() if name not in NO_SETTINGS}
+    document = {"command": arguments.command, "options": asked} | figures | {"versions": versions()}
+    for path in (*files, arguments.json):
+        write_json(path, document)
+
+
+def _plain(value: Any) -> Any:
+    """Of an option, as JSON has it."""
+    if isinstance(value, list):
+        return [_plain(item) for item in value]
+    return str(value) if isinstance(value, Path) else value
+
+
 def write_json(path: Path | None, figures: dict[str, Any]) -> None:
-    """Write every figure where --json asks for it."""
-    if path is not None:
-        write_text(path, json.dumps(figures, indent=2) + "\n")
+    """Write figures to a file, to standard output if it is "-", or, for None, nowhere."""
+    if path is None:
+        return
+    text = json.dumps(figures, indent=2)
+    if path == STANDARD_OUTPUT:
+        console.figures(text)
+    else:
+        write_text(path, text + "\n")

@@ -1,6 +1,7 @@
 """``eqprop-analog simulate``: solve a network in ngspice, free and nudged, beside the surrogate."""
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +11,9 @@ from eqprop_analog import data
 from eqprop_analog.batches import one_hot
 from eqprop_analog.cli import console, options
 from eqprop_analog.equilibrium import Equilibrium
-from eqprop_analog.errors import UserError
+from eqprop_analog.errors import NotMetError, UserError
 from eqprop_analog.models import HopfieldNetwork, ResistiveNetwork
-from eqprop_analog.run import require_fit, versions
+from eqprop_analog.run import require_fit
 from eqprop_analog.solvers.sweeps import TIME_LIMIT
 from eqprop_analog.verification import LARGEST_DIFFERENCE, LARGEST_GRADIENT_DIFFERENCE, Agreement, compare
 
@@ -45,7 +46,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         metavar="SECONDS",
         help=f"what one ngspice sweep may take before its samples are given up (default {TIME_LIMIT:g})",
     )
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write every voltage and figure")
+    options.add_json(parser, "every voltage and figure")
 
 
 def add_samples(parser: argparse.ArgumentParser) -> None:
@@ -78,11 +79,18 @@ def run(arguments: argparse.Namespace) -> None:
         ],
     )
     console.table("ngspice against the surrogate", ["figure", "value"], agreement_rows(result, _unit(network)))
-    figures: dict[str, Any] = {"layers": network.layers, "agreement": result.figures(), "versions": versions()}
+    figures: dict[str, Any] = {"layers": network.layers, "agreement": result.figures()}
     figures["phases"] = {
         name: _phase(network, phase) for name, phase in zip(("free", "plus", "minus"), result.phases, strict=True)
     }
-    options.write_json(arguments.json, figures)
+    options.give_json(arguments, figures)
+    require_met([result])
+
+
+def require_met(agreements: Sequence[Agreement]) -> None:
+    """Raise NotMetError if ngspice and the surrogate are further apart than the bounds that ``agreement_rows`` names."""
+    if not all(agreement.met for agreement in agreements):
+        raise NotMetError("ngspice and the surrogate do not agree within the bounds in the table")
 
 
 def _unit(network: ResistiveNetwork | HopfieldNetwork) -> str:

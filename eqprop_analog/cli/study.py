@@ -8,7 +8,7 @@ from typing import Any
 
 from eqprop_analog import study
 from eqprop_analog.cli import console, options
-from eqprop_analog.errors import UserError
+from eqprop_analog.errors import NotMetError, UserError
 from eqprop_analog.files import require_writable, write_csv
 from eqprop_analog.plotting.agreement import agreement_study
 from eqprop_analog.run import versions
@@ -21,8 +21,7 @@ examples:
   the whole study, two processes:      --workers 2
   one of its circuits again, alone:    --circuit 123
 
-Every circuit is a file in the output folder; a study that was interrupted goes on with those that are missing. The exit
-code is 2 if a bound is missed."""
+Every circuit is a file in the output folder; a study that was interrupted goes on with those that are missing."""
 TIME_LIMIT = 600.0
 """Seconds that one circuit may take."""
 SHOWN = 8
@@ -36,7 +35,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--circuit", type=int, metavar="N", help="this one alone; writes nothing but --json")
     parser.add_argument("--workers", type=int, default=1, help="processes (default 1)")
     parser.add_argument("--output", type=Path, default=Path("runs/study"), metavar="DIR", help="default runs/study")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write every figure here too")
+    options.add_json(parser)
 
 
 def run(arguments: argparse.Namespace) -> None:
@@ -49,15 +48,15 @@ def run(arguments: argparse.Namespace) -> None:
     try:
         if arguments.circuit is not None:
             figures = work.result(work.submit(study.measure, arguments.seed, arguments.circuit))
-            options.write_json(arguments.json, figures)
-            console.say(json.dumps(figures, indent=2))
+            options.give_json(arguments, figures)
+            console.result(json.dumps(figures, indent=2))
             missed = [] if figures["met"] else [arguments.circuit]
         else:
             missed = _all(work, arguments)
     finally:
         work.close()
     if missed:
-        raise UserError(
+        raise NotMetError(
             f"ngspice and the surrogate are not within the bounds in circuits {missed} (--circuit N shows one)"
         )
 
@@ -81,16 +80,15 @@ def _all(work: Workers, arguments: argparse.Namespace) -> list[int]:
             progress(len(found), sum(not circuit["met"] for circuit in found.values()) / len(found))
     circuits = [found[number] for number in range(count)]
     figures = study.summary(circuits)
-    report = {"seed": seed, **figures, "versions": versions()}
-    options.write_json(folder / "study.json", report)
-    options.write_json(arguments.json, report | {"circuit": circuits})
+    options.write_json(folder / "study.json", {"seed": seed, **figures, "versions": versions()})
+    options.give_json(arguments, figures | {"seed": seed, "circuit": circuits})
     write_csv(folder / "study.csv", circuits)
     agreement_study(circuits, folder / "agreement.png")
     _print(figures, circuits)
     console.say(f"in {folder}: study.json, study.csv, agreement.png, circuits/")
     missed = list(figures["circuits_not_met"])
     if not missed and not figures["met"]:
-        raise UserError(f"the median difference is above {study.MEDIAN_DIFFERENCE:g}")
+        raise NotMetError(f"the median difference is above {study.MEDIAN_DIFFERENCE:g}")
     return missed
 
 

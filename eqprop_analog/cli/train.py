@@ -7,10 +7,9 @@ from typing import Any
 from eqprop_analog import data
 from eqprop_analog.batches import one_hot
 from eqprop_analog.cli import console, options
-from eqprop_analog.cli.simulate import agreement_rows
+from eqprop_analog.cli.simulate import agreement_rows, require_met
 from eqprop_analog.config import DEFAULT_PRESETS, ResistiveConfig, TrainConfig, presets, resolve
 from eqprop_analog.errors import UserError
-from eqprop_analog.files import require_writable
 from eqprop_analog.models import ResistiveNetwork
 from eqprop_analog.run import Run, add_agreement, train
 from eqprop_analog.solvers import libngspice
@@ -74,7 +73,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--output", type=Path, metavar="DIR", help="run folder (default runs/PRESET-SEED)")
     parser.add_argument("--resume", action="store_true", help="go on from the run folder's checkpoint")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write every figure here as well")
+    options.add_json(parser)
 
 
 SETTINGS = (
@@ -102,11 +101,10 @@ def run(arguments: argparse.Namespace) -> None:
     preset = arguments.preset or _resumed_settings(arguments) or usual
     config = resolve(preset, overrides)
     folder = arguments.output or Path("runs") / f"{Path(preset).stem}-{config.seed}"
-    if arguments.json is not None:
-        require_writable(arguments.json)
     finished, agreements = train_and_verify(config, folder, arguments.data_dir, arguments.resume)
     report(finished, agreements)
     options.write_json(arguments.json, finished.metrics)
+    require_met(agreements)
 
 
 def _resumed_settings(arguments: argparse.Namespace) -> str | None:

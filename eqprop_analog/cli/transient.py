@@ -13,7 +13,6 @@ from eqprop_analog.files import replacing, write_text
 from eqprop_analog.models import HopfieldNetwork, ResistiveNetwork
 from eqprop_analog.nudging import Nudge
 from eqprop_analog.plotting.transient import waveforms
-from eqprop_analog.run import versions
 from eqprop_analog.solvers.transient import Phase, Waveforms, settle
 
 SUMMARY = "Simulate a network in time with a capacitance at every node: settling time and energy, free and nudged."
@@ -31,24 +30,12 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     options.add_network(parser)
     parser.add_argument("--inputs", type=Path, metavar="X.npy", help="one sample (default: uniform from --seed)")
     parser.add_argument("--targets", type=Path, metavar="Y.npy", help="its targets, V (default: 1 V at output 0)")
-    parser.add_argument(
-        "--beta",
-        type=float,
-        metavar="SIEMENS",
-        help="nudge conductance (default: a tenth of the safe bound; of a Hopfield network without unit, 0.5)",
-    )
-    parser.add_argument(
-        "--capacitance",
-        type=float,
-        nargs="+",
-        default=[1e-12],
-        metavar="FARADS",
-        help="of every node, or one a layer (default 1e-12); a Hopfield network's nodes have all the same",
-    )
+    options.add_beta(parser)
+    options.add_capacitance(parser, "; a Hopfield network's nodes have all the same")
     parser.add_argument(
         "--output", type=Path, default=Path("runs/transient"), metavar="DIR", help="default runs/transient"
     )
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write every figure, voltages at the end included")
+    options.add_json(parser, "every figure, voltages at the end included")
 
 
 def run(arguments: argparse.Namespace) -> None:
@@ -73,7 +60,7 @@ def run(arguments: argparse.Namespace) -> None:
     write_text(folder / "transient.cir", result.netlist)
     waveforms(result, folder / "waveforms.png")
     _write_csv(network, result, folder / "waveforms.csv")
-    options.write_json(arguments.json, _figures(network, result))
+    options.give_json(arguments, _figures(network, result))
     console.say(f"in {folder}: waveforms.png, waveforms.csv, transient.cir (run it: ngspice -b {folder}/transient.cir)")
 
 
@@ -115,7 +102,6 @@ def _figures(network: ResistiveNetwork, result: Waveforms) -> dict[str, Any]:
         "rise_time": result.rise_time,
         "steps": len(result.time),
         "phases": {"free": _phase(result.free), "nudged": _phase(result.nudged)},
-        "versions": versions(),
     }
 
 

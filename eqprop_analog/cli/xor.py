@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 
 from eqprop_analog.circuit import compile_network, static_netlist
-from eqprop_analog.cli import console
-from eqprop_analog.cli.simulate import agreement_rows
+from eqprop_analog.cli import console, options
+from eqprop_analog.cli.simulate import agreement_rows, require_met
 from eqprop_analog.errors import UserError
 from eqprop_analog.files import write_csv, write_text
 from eqprop_analog.learning.trainer import Rule, train_epoch
@@ -40,6 +40,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--seed", type=int, default=0, help="of the initial conductances (default 0)")
     parser.add_argument("--output", type=Path, default=Path("runs/xor"), metavar="DIR", help="default runs/xor")
+    options.add_json(parser)
 
 
 def run(arguments: argparse.Namespace) -> None:
@@ -55,6 +56,14 @@ def run(arguments: argparse.Namespace) -> None:
     )
     console.table("ngspice against the surrogate", ["figure", "value"], agreement_rows(agreement))
     console.say(f"in {arguments.output}: xor.npz, xor_free.cir, xor_nudged.cir, xor_solution.csv")
+    figures = {
+        "layers": network.layers,
+        "epochs": epochs,
+        "inputs": PATTERNS.tolist(),
+        "targets": TARGETS[:, 0].tolist(),
+    }
+    options.give_json(arguments, figures | {"outputs": outputs.tolist(), "agreement": agreement.figures()})
+    require_met([agreement])
 
 
 def learn(seed: int, solver_name: str) -> tuple[ResistiveNetwork, int]:

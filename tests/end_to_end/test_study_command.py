@@ -58,7 +58,7 @@ def test_goes_on_with_what_is_missing_and_notices_what_missed_its_bound(finished
     spoilt.write_text(json.dumps(json.loads(before[spoilt]) | {"met": False}))
     written = kept.stat().st_mtime_ns
     result = run("study", "--circuits", CIRCUITS, "--output", "out")
-    assert result.code == 2
+    assert result.code == 3
     assert "circuits [2]" in result.err
     assert f"holds {CIRCUITS - 1} of {CIRCUITS} circuits already" in result.out
     again, first = (json.loads(text) for text in (gone.read_text(), before[gone]))
@@ -92,7 +92,7 @@ def test_a_folder_of_another_study_is_refused_and_left_alone(finished, run):
 def test_a_circuit_whose_workers_die_is_reported(finished, run):
     study.give_up(finished, 0, 4, "WorkerLostError: 5 workers were lost")
     result = run("study", "--circuits", CIRCUITS, "--output", "out")
-    assert result.code == 2
+    assert result.code == 3
     assert "circuits [4]" in result.err
     assert f"{9 * (CIRCUITS - 1)} CONVERGED, 9 SIMULATOR_FAILED" in result.out
 

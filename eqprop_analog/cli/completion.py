@@ -1,0 +1,67 @@
+"""Shell completion: what each option takes, told to shtab, which writes the scripts."""
+
+import argparse
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+SHELLS = ("bash", "zsh", "tcsh")
+NAMED = {"preset": "presets", "specification": "specifications", "study": "studies"}
+"""Options whose values are names of packaged files, and the folder of these; a TOML file may stand there, too."""
+
+
+class PrintCompletion(argparse.Action):
+    """Print the completion script of the whole program, and exit."""
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,  # noqa: ARG002 - argparse's signature
+        values: str | Sequence[Any] | None,
+        option_string: str | None = None,  # noqa: ARG002
+    ) -> None:
+        """Tell every option's kind of value, and let shtab write."""
+        import shtab
+
+        for action in _actions(parser):
+            kind = _kind(action)
+            if kind:
+                action.complete = kind  # type: ignore[attr-defined]
+        sys.stdout.write(shtab.complete(parser, str(values)) + "\n")
+        sys.stdout.flush()
+        parser.exit()
+
+
+def _actions(parser: argparse.ArgumentParser) -> Iterator[argparse.Action]:
+    for action in parser._actions:  # noqa: SLF001 - argparse has no other way to list them
+        yield action
+        if isinstance(action, argparse._SubParsersAction):  # noqa: SLF001
+            for sub in dict.fromkeys(action.choices.values()):
+                yield from _actions(sub)
+
+
+def _kind(action: argparse.Action) -> dict[str, Any] | None:
+    """What may be typed after it, in shtab's words: by its type, the ending in its metavar, or the files it names."""
+    import shtab
+
+    from eqprop_analog.cli.options import figures_file
+
+    if action.dest in NAMED:
+        return _names(action.dest)
+    if action.type not in (Path, figures_file):
+        return None
+    metavar = str(action.metavar)
+    if metavar == "DIR":
+        return dict(shtab.DIRECTORY)
+    return dict(shtab.glob(f"*{Path(metavar).suffix}") if Path(metavar).suffix in (".npz", ".npy") else shtab.FILE)
+
+
+def _names(option: str) -> dict[str, Any]:
+    from eqprop_analog.files import packaged
+
+    names = " ".join(packaged(NAMED[option]))
+    function = f"_eqprop_analog_{option}"
+    bash = f'{function}() {{ compgen -W "{names}" -- "$1"; compgen -f -X "!*.toml" -- "$1"; compgen -d -- "$1"; }}'
+    zsh = f'{function}() {{ compadd -- {names}; _files -g "*.toml" }}'
+    return {"bash": function, "zsh": function, "tcsh": f"({names})", "preamble": {"bash": bash, "zsh": zsh}}
