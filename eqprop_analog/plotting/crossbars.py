@@ -1,0 +1,131 @@
+"""Crossbars as maps of conductances, and what the inputs' conductances respond to, as images."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float
+from matplotlib.axes import Axes
+from matplotlib.ticker import MaxNLocator
+
+from eqprop_analog.circuit.elements import Crossbar
+from eqprop_analog.circuit.graph import Circuit
+from eqprop_analog.circuit.hopfield_elements import Weights
+from eqprop_analog.plotting.style import STYLE, drawing
+
+Array = np.ndarray
+
+POINTS = 400
+"""A map's largest number of points across and down; more cells are averaged."""
+SHADES = "cividis_r"
+"""Dark is much; the order stays in grey."""
+FIELDS = 100
+"""Nodes whose receptive fields are drawn."""
+PLAIN = {**STYLE, "axes.grid": False, "axes.spines.top": True, "axes.spines.right": True}
+
+
+@dataclass(frozen=True)
+class _Map:
+    name: str
+    conductance: Float[Array, "rows columns"]
+    """Siemens."""
+    halves: tuple[tuple[str, int], ...]
+    """What the rows are, one group after the other: (name, rows)."""
+
+
+def crossbar_maps(circuit: Circuit, path: Path) -> int:
+    """A panel a crossbar, its conductances in µS; returns how many there are, and draws none where there is none."""
+    maps = list(_maps(circuit))
+    if not maps:
+        return 0
+    with drawing(path, (4.2 * len(maps) + 0.4, 5.2), PLAIN) as figure:
+        for axes, each in zip(figure.subplots(1, len(maps), squeeze=False)[0], maps, strict=True):
+            values, (down, across) = coarsened(1e6 * each.conductance)
+            top = float(np.quantile(values, 0.995)) or float(values.max()) or 1.0
+            rows, columns = each.conductance.shape
+            extent = (-0.5, columns - 0.5, rows - 0.5, -0.5)
+            image = axes.imshow(
+                values, cmap=SHADES, aspect="auto", interpolation="nearest", vmin=0, vmax=top, extent=extent
+            )
+            figure.colorbar(image, ax=axes, label="conductance (µS)", extend="max" if values.max() > top else "neither")
+            cell = "one point a cell" if down == across == 1 else f"a point is the mean of {down} x {across} cells"
+            axes.set_title(f"{each.name}: {rows} x {columns}\n{cell}", fontsize=10)
+            axes.set(xlabel="column", ylabel="row")
+            _mark(axes, each.halves)
+            for axis in (axes.xaxis, axes.yaxis):
+                axis.set_major_locator(MaxNLocator(6, integer=True))
+    return len(maps)
+
+
+def receptive_fields(conductance: Float[Array, "rows nodes"], shape: tuple[int, int], path: Path) -> tuple[int, int]:
+    """G+ - G- of the nodes of layer 1 as images of ``shape``, black negative and white positive; returns (drawn, nodes).
+
+    ``conductance``: rows +x, then -x, siemens; a bias row at the end is left out. Where there are more than FIELDS nodes they
+    are spread evenly over the layer.
+    """
+    pixels, nodes = shape[0] * shape[1], conductance.shape[1]
+    weights = conductance[:pixels] - conductance[pixels : 2 * pixels]
+    shown = np.unique(np.linspace(0, nodes - 1, min(nodes, FIELDS)).round().astype(int))
+    columns = min(len(shown), 20)
+    rows = -(-len(shown) // columns)
+    gap = 1
+    sheet = np.full((rows * (shape[0] + gap) - gap, columns * (shape[1] + gap) - gap), np.nan)
+    top = 1e6 * float(np.quantile(np.abs(weights), 0.995)) or 1.0
+    for k, node in enumerate(shown.tolist()):
+        y, x = (k // columns) * (shape[0] + gap), (k % columns) * (shape[1] + gap)
+        sheet[y : y + shape[0], x : x + shape[1]] = 1e6 * weights[:, node].reshape(shape)
+    height, width = sheet.shape
+    with drawing(path, (9.6, 0.7 + 8.4 * height / width), PLAIN) as figure:
+        axes = figure.subplots()
+        image = axes.imshow(sheet, cmap="gray", vmin=-top, vmax=top, interpolation="nearest")
+        axes.axis("off")
+        numbers = f"nodes 0 to {nodes - 1}" if len(shown) == nodes else f"{len(shown)} of {nodes} nodes, evenly spread"
+        axes.set_title(f"layer 1, {numbers}, row by row: G+ - G-, black negative, white positive", fontsize=10)
+        figure.colorbar(image, ax=axes, label="µS", shrink=min(1.0, 2.5 * height / width), extend="both", pad=0.01)
+    return len(shown), nodes
+
+
+def coarsened(values: Float[Array, "rows columns"]) -> tuple[Float[Array, "down across"], tuple[int, int]]:
+    """Means over blocks of cells, so that no more than POINTS a side are left, and the size of a block."""
+    down, across = (-(-size // POINTS) for size in values.shape)
+    if down == across == 1:
+        return values, (1, 1)
+    for axis, size in ((0, down), (1, across)):
+        edges = np.arange(0, values.shape[axis], size)
+        counts = np.diff([*edges, values.shape[axis]])
+        values = np.add.reduceat(values, edges, axis=axis) / np.expand_dims(counts, 1 - axis)
+    return values, (down, across)
+
+
+def _maps(circuit: Circuit) -> Iterator[_Map]:
+    for element in circuit.elements:
+        if isinstance(element, Crossbar):
+            rows, inputs = len(element.rows), sum(net.startswith("xp_") for net in element.rows)
+            halves = (("+x", inputs), ("-x", inputs), ("bias", rows - 2 * inputs)) if inputs else ()
+            yield _Map(f"crossbar {element.number}", element.conductance, halves)
+        elif isinstance(element, Weights):
+            values = element.unit * np.concatenate([np.maximum(element.weights, 0), np.maximum(-element.weights, 0)])
+            halves = (("true", len(element.true)), ("inverted", len(element.inverted)))
+            yield _Map(f"weights R{element.prefix}", values, halves)
+
+
+def _mark(axes: Axes, halves: tuple[tuple[str, int], ...]) -> None:
+    """Lines between groups of rows, and their names at the right."""
+    begin = 0
+    for name, rows in halves:
+        if not rows:
+            continue
+        if begin:
+            axes.axhline(begin - 0.5, color="black", linewidth=1, linestyle="--")
+        axes.annotate(
+            name,
+            (1, begin + rows / 2 - 0.5),
+            xycoords=("axes fraction", "data"),
+            xytext=(3, 0),
+            textcoords="offset points",
+            rotation=90,
+            va="center",
+            fontsize=9,
+        )
+        begin += rows
