@@ -18,7 +18,7 @@ Array = np.ndarray
 
 POINTS = 400
 """A map's largest number of points across and down; more cells are averaged."""
-SHADES = "cividis_r"
+SHADES = "magma_r"
 """Dark is much; the order stays in grey."""
 FIELDS = 100
 """Nodes whose receptive fields are drawn."""
