@@ -13,7 +13,7 @@ from eqprop_analog.models.graph_kirchhoff import GraphEquations
 from eqprop_analog.models.graph_network import GraphNetwork
 from eqprop_analog.nudging import Nudge
 from eqprop_analog.solvers.sparse_newton import certified, relative
-from eqprop_analog.solvers.sweeps import TOGETHER_THEN_ALONE, Chunk, Rung, Sweeps
+from eqprop_analog.solvers.sweeps import TOGETHER_THEN_ALONE, Chunk, Measured, Rung, Sweeps
 
 Array = np.ndarray
 
@@ -28,18 +28,11 @@ class GraphNgspiceSolver(Sweeps[GraphNetwork]):
     again alone, then carries its status. See Sweeps for the processes.
     """
 
-    def solve(
-        self, network: GraphNetwork, inputs: ArrayLike, nudge: Nudge | None = None, start: Equilibrium | None = None
-    ) -> Equilibrium:
-        """Equilibrium of each row of ``inputs``; ``start`` gives a current nudge its free phase (ngspice begins by itself).
-
-        Raises UserError for a circuit that fails validation; samples that ngspice cannot solve carry their status.
-        """
+    def _checked(self, network: GraphNetwork, inputs: ArrayLike) -> Float[Array, "batch inputs"]:
         network.validate()
         batch = network.check_inputs(inputs)
-        compile_graph(network, batch[:1])  # the whole graph is validated once, here
-        (result,) = self._phases(network, batch, [nudge], start)
-        return result
+        compile_graph(network, batch[:1])
+        return batch
 
     def solve_phases(
         self, network: GraphNetwork, inputs: ArrayLike, nudges: Sequence[Nudge]
@@ -61,23 +54,15 @@ class GraphNgspiceSolver(Sweeps[GraphNetwork]):
         if start is not None:
             free.require_shape(start)
         equations = [free.nudged(nudge, start) if nudge else free for nudge in nudges]
-        measured = np.full((len(nudges), len(inputs), len(network.names)), np.nan)
 
-        def circuit(chunk: Chunk) -> Circuit:
+        def circuit(_rung: Rung, chunk: Chunk) -> Circuit:
             injections = [each.select(chunk).injection for each in equations]
             return compile_graph(network, inputs[chunk], injections, validate=False)
 
-        def measure(rung: Rung, samples: Chunk) -> None:
-            for chunk, swept in self._sweep(rung, samples, circuit):
-                measured[:, chunk] = swept.reshape(len(chunk), len(equations), -1).swapaxes(0, 1)
+        def certify(measured: Measured) -> list[Equilibrium]:
+            return [_certified(*phase) for phase in zip(equations, measured, nudges, strict=True)]
 
-        def certify() -> list[Equilibrium]:
-            return [
-                _certified(each, voltages, nudge)
-                for each, voltages, nudge in zip(equations, measured, nudges, strict=True)
-            ]
-
-        return self._climb(TOGETHER_THEN_ALONE, len(inputs), measure, certify)
+        return self._climb(TOGETHER_THEN_ALONE, (len(nudges), *free.sources.shape), circuit, certify)
 
 
 def _certified(equations: GraphEquations, voltages: Float[Array, "batch nodes"], nudge: Nudge | None) -> Equilibrium:

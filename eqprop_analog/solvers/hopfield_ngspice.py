@@ -16,7 +16,7 @@ from eqprop_analog.nudging import Nudge
 from eqprop_analog.solvers.hopfield_certificate import certified
 from eqprop_analog.solvers.leaky_integrator import LeakyIntegratorSolver
 from eqprop_analog.solvers.relaxation import split
-from eqprop_analog.solvers.sweeps import TIME_LIMIT, TOGETHER_THEN_ALONE, Chunk, Rung, Sweeps
+from eqprop_analog.solvers.sweeps import TIME_LIMIT, TOGETHER_THEN_ALONE, Chunk, Measured, Rung, Sweeps, by_layer
 
 Array = np.ndarray
 
@@ -59,23 +59,11 @@ class HopfieldNgspiceSolver(Sweeps[HopfieldNetwork]):
         self.form: Form = form
         self.swing = swing
 
-    def solve(
-        self,
-        network: HopfieldNetwork,
-        inputs: ArrayLike,
-        nudge: Nudge | None = None,
-        start: Equilibrium | None = None,
-    ) -> Equilibrium:
-        """States of each row of ``inputs``, begun where the circuit rests that is let go at ``start``, or at u = 0 V.
-
-        Raises UserError for a circuit that fails validation; samples that ngspice cannot solve carry their status.
-        """
+    def _checked(self, network: HopfieldNetwork, inputs: ArrayLike) -> Float[Array, "batch inputs"]:
         network.validate()
         batch = network.check_inputs(inputs)
-        # The whole graph is validated once, here.
         compile_hopfield(network, batch[:1], form=self.form, swing=self.swing)
-        (result,) = self._phases(network, batch, [nudge], start)
-        return result
+        return batch
 
     def solve_phases(
         self,
@@ -103,11 +91,9 @@ class HopfieldNgspiceSolver(Sweeps[HopfieldNetwork]):
         given = [nudge for nudge in nudges if nudge is not None]
         equations = free.nudged(given, start) if given else free
         begin = equations.forces(tuple(map(np.concatenate, zip(*(rest.voltages for rest in rests), strict=True))))
-        measured = tuple(np.full_like(u, np.nan) for u in begin)
         inputs = np.tile(inputs, (len(nudges), 1))
-        splits = np.cumsum(network.layers[1:-1]).tolist()
 
-        def circuit(chunk: Chunk) -> Circuit:
+        def circuit(_rung: Rung, chunk: Chunk) -> Circuit:
             return compile_hopfield(
                 network,
                 inputs[chunk],
@@ -118,13 +104,10 @@ class HopfieldNgspiceSolver(Sweeps[HopfieldNetwork]):
                 validate=False,
             )
 
-        def measure(rung: Rung, samples: Chunk) -> None:
-            for chunk, swept in self._sweep(rung, samples, circuit):
-                for layer, u in zip(measured, np.split(swept[1::2], splits, axis=1), strict=True):
-                    layer[chunk] = u
+        def certify(measured: Measured) -> list[Equilibrium]:
+            _held, let_go = measured
+            return [certified(equations, by_layer(network, let_go), TOLERANCE, None)]
 
-        def certify() -> list[Equilibrium]:
-            return [certified(equations, measured, TOLERANCE, None)]
-
-        (result,) = self._climb(TOGETHER_THEN_ALONE, len(inputs), measure, certify)
+        shape = 2, len(inputs), sum(network.layers[1:])
+        (result,) = self._climb(TOGETHER_THEN_ALONE, shape, circuit, certify)
         return tuple(split(result, nudges))

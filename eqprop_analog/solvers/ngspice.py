@@ -7,14 +7,14 @@ import numpy as np
 from jaxtyping import Float
 from numpy.typing import ArrayLike
 
-from eqprop_analog.circuit import Circuit, compile_network
+from eqprop_analog.circuit import compile_network
 from eqprop_analog.circuit.resistive import Form
 from eqprop_analog.equilibrium import Equilibrium
 from eqprop_analog.models import NodalEquations, ResistiveNetwork
 from eqprop_analog.nudging import Nudge
 from eqprop_analog.solvers.certificate import certified
 from eqprop_analog.solvers.surrogate import SurrogateSolver
-from eqprop_analog.solvers.sweeps import TIME_LIMIT, TOGETHER_THEN_ALONE, Chunk, Rung, Sweeps
+from eqprop_analog.solvers.sweeps import TIME_LIMIT, TOGETHER_THEN_ALONE, Asked, Chunk, Measured, Rung, Sweeps, by_layer
 
 Array = np.ndarray
 
@@ -55,22 +55,11 @@ class NgspiceSolver(Sweeps[ResistiveNetwork]):
         self.form: Form = form
         self.repeats = repeats
 
-    def solve(
-        self,
-        network: ResistiveNetwork,
-        inputs: ArrayLike,
-        nudge: Nudge | None = None,
-        start: Equilibrium | None = None,
-    ) -> Equilibrium:
-        """Equilibrium of each row of ``inputs``; ``start`` gives a current nudge its free phase (ngspice begins by itself).
-
-        Raises UserError for a circuit that fails validation; samples that ngspice cannot solve carry their status.
-        """
+    def _checked(self, network: ResistiveNetwork, inputs: ArrayLike) -> Float[Array, "batch inputs"]:
         network.validate()
         batch = network.check_inputs(inputs)
-        compile_network(network, batch[:1], form=self.form)  # the whole graph is validated once, here
-        (result,) = self._phases(network, batch, [nudge], start)
-        return result
+        compile_network(network, batch[:1], form=self.form)
+        return batch
 
     def solve_phases(
         self, network: ResistiveNetwork, inputs: Float[Array, "batch inputs"], nudges: Sequence[Nudge]
@@ -96,31 +85,19 @@ class NgspiceSolver(Sweeps[ResistiveNetwork]):
         if start is not None:
             free.require_shape(start)
         equations = [free.nudged([nudge], start) if nudge else free for nudge in nudges]
-        measured = [tuple(np.full((len(inputs), size), np.nan) for size in network.layers[1:]) for _ in equations]
-        splits = np.cumsum(network.layers[1:-1]).tolist()
 
-        def measure(rung: Rung, samples: Chunk) -> None:
-            def circuit(chunk: Chunk) -> tuple[Circuit, Float[Array, " probes"] | None]:
-                asked = [each.select(chunk) for each in equations for _ in range(self.repeats)]
-                return self._circuit(rung, asked, inputs[chunk])
+        def circuit(rung: Rung, chunk: Chunk) -> Asked:
+            asked = [each.select(chunk) for each in equations for _ in range(self.repeats)]
+            return self._circuit(rung, asked, inputs[chunk])
 
-            for chunk, swept in self._sweep(rung, samples, circuit):
-                last = swept[self.repeats - 1 :: self.repeats]
-                for phase, layers in enumerate(measured):
-                    for layer, v in zip(layers, np.split(last[phase :: len(measured)], splits, axis=1), strict=True):
-                        layer[chunk] = v
+        def certify(measured: Measured) -> list[Equilibrium]:
+            phases = zip(equations, measured[self.repeats - 1 :: self.repeats], nudges, strict=True)
+            return [certified(each, by_layer(network, voltages), TOLERANCE, nudge) for each, voltages, nudge in phases]
 
-        def certify() -> list[Equilibrium]:
-            return [
-                certified(each, voltages, TOLERANCE, nudge)
-                for each, voltages, nudge in zip(equations, measured, nudges, strict=True)
-            ]
+        shape = len(nudges) * self.repeats, len(inputs), sum(network.layers[1:])
+        return self._climb(LADDER, shape, circuit, certify)
 
-        return self._climb(LADDER, len(inputs), measure, certify)
-
-    def _circuit(
-        self, rung: Rung, equations: Sequence[NodalEquations], inputs: Float[Array, "batch inputs"]
-    ) -> tuple[Circuit, Float[Array, " probes"] | None]:
+    def _circuit(self, rung: Rung, equations: Sequence[NodalEquations], inputs: Float[Array, "batch inputs"]) -> Asked:
         """The circuit of one sweep (the worker writes its text) and where Newton's iteration begins, volts."""
         network = equations[0].network
         injections = [each.injection for each in equations]

@@ -13,7 +13,7 @@ from eqprop_analog.equilibrium import Equilibrium
 from eqprop_analog.models.nonideal_network import NonidealEquations, NonidealNetwork
 from eqprop_analog.nudging import Nudge
 from eqprop_analog.solvers.nonideal_newton import certified
-from eqprop_analog.solvers.sweeps import TOGETHER_THEN_ALONE, Chunk, Rung, Sweeps
+from eqprop_analog.solvers.sweeps import TOGETHER_THEN_ALONE, Chunk, Measured, Rung, Sweeps
 
 Array = np.ndarray
 
@@ -29,17 +29,10 @@ class NonidealNgspiceSolver(Sweeps[NonidealNetwork]):
     status. ngspice's reordering grows fast with the wires' nodes: for tiles and small networks. See Sweeps for the processes.
     """
 
-    def solve(
-        self, network: NonidealNetwork, inputs: ArrayLike, nudge: Nudge | None = None, start: Equilibrium | None = None
-    ) -> Equilibrium:
-        """Equilibrium of each row of ``inputs``; ``start`` gives a current nudge its free phase (ngspice begins by itself).
-
-        Raises UserError for a circuit that fails validation; samples that ngspice cannot solve carry their status.
-        """
+    def _checked(self, network: NonidealNetwork, inputs: ArrayLike) -> Float[Array, "batch inputs"]:
         batch = network.check_inputs(inputs)
-        compile_nonideal(network, batch[:1], form=_form(network))  # the whole graph is validated once, here
-        (result,) = self._phases(network, batch, [nudge], start)
-        return result
+        compile_nonideal(network, batch[:1], form=_form(network))
+        return batch
 
     def solve_phases(
         self, network: NonidealNetwork, inputs: ArrayLike, nudges: Sequence[Nudge]
@@ -59,23 +52,16 @@ class NonidealNgspiceSolver(Sweeps[NonidealNetwork]):
         network = network.in_spice()
         free = NonidealEquations.of(network, inputs)
         equations = [free.nudged([nudge], start) if nudge else free for nudge in nudges]
-        measured = np.full((len(nudges), *free.source.shape), np.nan)
 
-        def circuit(chunk: Chunk) -> Circuit:
+        def circuit(_rung: Rung, chunk: Chunk) -> Circuit:
             injections = [each.select(chunk).injection for each in equations]
             return compile_nonideal(network, inputs[chunk], injections, _form(network), validate=False)
 
-        def measure(rung: Rung, samples: Chunk) -> None:
-            for chunk, swept in self._sweep(rung, samples, circuit):
-                measured[:, chunk] = swept.reshape(len(chunk), len(equations), -1).swapaxes(0, 1)
+        def certify(measured: Measured) -> list[Equilibrium]:
+            phases = zip(equations, measured, nudges, strict=True)
+            return [certified(each, voltages, TOLERANCE, nudge) for each, voltages, nudge in phases]
 
-        def certify() -> list[Equilibrium]:
-            return [
-                certified(each, voltages, TOLERANCE, nudge)
-                for each, voltages, nudge in zip(equations, measured, nudges, strict=True)
-            ]
-
-        return self._climb(TOGETHER_THEN_ALONE, len(inputs), measure, certify)
+        return self._climb(TOGETHER_THEN_ALONE, (len(nudges), *free.source.shape), circuit, certify)
 
 
 def _form(network: NonidealNetwork) -> Form:

@@ -10,10 +10,13 @@ from typing import Any, Generic, TypeVar
 
 import numpy as np
 from jaxtyping import Float, Int
+from numpy.typing import ArrayLike
 
 from eqprop_analog.circuit import Circuit
 from eqprop_analog.equilibrium import Equilibrium
 from eqprop_analog.errors import UserError
+from eqprop_analog.models import HopfieldNetwork, ResistiveNetwork
+from eqprop_analog.models.resistive import Layers
 from eqprop_analog.nudging import Nudge
 from eqprop_analog.solvers import libngspice
 from eqprop_analog.solvers.workers import WorkerLostError, Workers
@@ -21,6 +24,10 @@ from eqprop_analog.solvers.workers import WorkerLostError, Workers
 Array = np.ndarray
 N = TypeVar("N")
 Chunk = Int[Array, " some"]
+Asked = Circuit | tuple[Circuit, Float[Array, " probes"] | None]
+"""A circuit to sweep, and where Newton's iteration begins, volts."""
+Measured = Float[Array, "points samples probes"]
+"""Volts; NaN where ngspice gave none."""
 log = logging.getLogger(__name__)
 
 SAMPLES_PER_SWEEP = 100
@@ -74,6 +81,20 @@ class Sweeps(ABC, Generic[N]):
         """Stop the workers; the next solve starts new ones."""
         self._work.close()
 
+    def solve(
+        self, network: N, inputs: ArrayLike, nudge: Nudge | None = None, start: Equilibrium | None = None
+    ) -> Equilibrium:
+        """Equilibrium of each row of ``inputs``; ``start`` gives a current nudge its free phase, dynamics their beginning.
+
+        Raises UserError for a circuit that fails validation; samples that ngspice cannot solve carry their status.
+        """
+        (result,) = self._phases(network, self._checked(network, inputs), [nudge], start)
+        return result
+
+    @abstractmethod
+    def _checked(self, network: N, inputs: ArrayLike) -> Float[Array, "batch inputs"]:
+        """``inputs`` as an array. UserError for these, the network, or a graph that is no circuit: once for all sweeps."""
+
     @abstractmethod
     def _phases(
         self,
@@ -106,16 +127,22 @@ class Sweeps(ABC, Generic[N]):
     def _climb(
         self,
         ladder: Sequence[Rung],
-        samples: int,
-        measure: Callable[[Rung, Chunk], None],
-        certify: Callable[[], Sequence[Equilibrium]],
+        shape: tuple[int, int, int],
+        circuit: Callable[[Rung, Chunk], Asked],
+        certify: Callable[[Measured], Sequence[Equilibrium]],
     ) -> tuple[Equilibrium, ...]:
-        """``measure`` on one rung after the other the samples that are not yet good in all phases that ``certify`` gives."""
+        """The phases that ``certify`` makes of ``shape`` voltages (points of a sample's sweep, samples, probes).
+
+        On one rung after the other the samples are asked for, by ``circuit``, that are not yet good in all phases.
+        """
+        measured = np.full(shape, np.nan)
+        points, samples, probes = shape
         todo: Array = np.arange(samples)
         phases: Sequence[Equilibrium] = ()
         for rung in ladder:
-            measure(rung, todo)
-            phases = certify()
+            for chunk, swept in self._sweep(rung, todo, circuit):
+                measured[:, chunk] = swept.reshape(len(chunk), points, probes).swapaxes(0, 1)
+            phases = certify(measured)
             todo = np.flatnonzero(~np.all([phase.good for phase in phases], axis=0))
             if not todo.size:
                 break
@@ -126,13 +153,13 @@ class Sweeps(ABC, Generic[N]):
         self,
         rung: Rung,
         samples: Chunk,
-        circuit: Callable[[Chunk], Circuit | tuple[Circuit, Float[Array, " probes"] | None]],
+        circuit: Callable[[Rung, Chunk], Asked],
     ) -> Iterator[tuple[Chunk, Float[Array, "points probes"]]]:
-        """The voltages of every chunk of ``samples`` that ngspice delivers; ``circuit`` gives a chunk's, and where to begin."""
+        """The voltages of every chunk of ``samples`` that ngspice delivers."""
         pieces = max(min(self.workers, samples.size), -(-samples.size // rung.samples))
         jobs: list[tuple[Chunk, Any]] = []
         for chunk in np.array_split(samples, pieces):
-            asked = circuit(chunk)
+            asked = circuit(rung, chunk)
             bench, guess = asked if isinstance(asked, tuple) else (asked, None)
             jobs.append((chunk, self._work.submit(libngspice.sweep, bench, rung.options, guess)))
         for chunk, job in jobs:
@@ -144,3 +171,8 @@ class Sweeps(ABC, Generic[N]):
                 log.warning("ngspice did not finish within %g s", self.time_limit)
             else:
                 yield chunk, swept
+
+
+def by_layer(network: ResistiveNetwork | HopfieldNetwork, voltages: Float[Array, "samples nodes"]) -> Layers:
+    """Voltages of the nodes of layers 1..L, side by side, as an array a layer."""
+    return tuple(part.copy() for part in np.split(voltages, np.cumsum(network.layers[1:-1]).tolist(), axis=1))
