@@ -15,7 +15,8 @@ from eqprop_analog.cli import console, options
 from eqprop_analog.errors import UserError
 from eqprop_analog.files import packaged, write_text
 from eqprop_analog.models import HopfieldEquations, HopfieldNetwork, ResistiveNetwork
-from eqprop_analog.models.nonideal_network import NonidealEquations, NonidealNetwork
+from eqprop_analog.models.nonideal_equations import NonidealEquations
+from eqprop_analog.models.nonideal_network import NonidealNetwork
 from eqprop_analog.nudging import Nudge
 from eqprop_analog.solvers.hopfield_ngspice import surrogate
 from eqprop_analog.solvers.nonideal_newton import NonidealNewtonSolver

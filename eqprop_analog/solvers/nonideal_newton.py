@@ -8,7 +8,8 @@ from jaxtyping import Bool, Float
 from numpy.typing import ArrayLike
 
 from eqprop_analog.equilibrium import Equilibrium, Status, statuses
-from eqprop_analog.models.nonideal_network import NonidealEquations, NonidealNetwork
+from eqprop_analog.models.nonideal_equations import NonidealEquations
+from eqprop_analog.models.nonideal_network import NonidealNetwork
 from eqprop_analog.models.wired_crossbar import full
 from eqprop_analog.nudging import Nudge
 from eqprop_analog.solvers.certificate import RUNAWAY

@@ -10,7 +10,8 @@ from eqprop_analog.circuit import Circuit
 from eqprop_analog.circuit.nonideal_network import compile_nonideal
 from eqprop_analog.circuit.resistive import Form
 from eqprop_analog.equilibrium import Equilibrium
-from eqprop_analog.models.nonideal_network import NonidealEquations, NonidealNetwork
+from eqprop_analog.models.nonideal_equations import NonidealEquations
+from eqprop_analog.models.nonideal_network import NonidealNetwork
 from eqprop_analog.nudging import Nudge
 from eqprop_analog.solvers.nonideal_newton import certified
 from eqprop_analog.solvers.sweeps import TOGETHER_THEN_ALONE, Chunk, Measured, Rung, Sweeps

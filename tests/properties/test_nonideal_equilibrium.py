@@ -23,7 +23,8 @@ from eqprop_analog import (
     SurrogateSolver,
 )
 from eqprop_analog.devices import Law
-from eqprop_analog.models.nonideal_network import NonidealEquations, NonidealNetwork
+from eqprop_analog.models.nonideal_equations import NonidealEquations
+from eqprop_analog.models.nonideal_network import NonidealNetwork
 from eqprop_analog.models.periphery import Periphery
 from eqprop_analog.models.wired_crossbar import full
 from eqprop_analog.solvers.nonideal_newton import NonidealNewtonSolver, certified

@@ -20,7 +20,8 @@ from eqprop_analog import (
 from eqprop_analog.circuit import static_netlist
 from eqprop_analog.circuit.nonideal_network import compile_nonideal
 from eqprop_analog.devices import Law
-from eqprop_analog.models.nonideal_network import NonidealEquations, NonidealNetwork
+from eqprop_analog.models.nonideal_equations import NonidealEquations
+from eqprop_analog.models.nonideal_network import NonidealNetwork
 from eqprop_analog.models.periphery import Periphery
 from eqprop_analog.models.wired_crossbar import WiredCrossbar
 from eqprop_analog.solvers.nonideal_newton import NonidealNewtonSolver
