@@ -63,7 +63,8 @@ def kernels_for(network: ResistiveNetwork) -> Kernels:
     """Compiled kernels where numba is installed and the network has hidden nodes of a law it knows, else NumPy's."""
     if find_spec("numba") is None or network.depth == 1:
         return PlainKernels(network)
-    from eqprop_analog.kernels.compiled import CompiledKernels, node_of
+    from eqprop_analog.kernels.compiled import CompiledKernels
+    from eqprop_analog.kernels.compiled_nodes import node_of
 
     if node_of(network.diode, network.conductances[0].dtype) is None:
         return PlainKernels(network)

@@ -270,7 +270,7 @@ def test_with_numba_laws_without_a_compiled_solution_are_computed_in_numpy() -> 
 def test_compiled_nodes_have_the_laws_own_roots(dtype: str, bound: float, reach: float) -> None:
     """Relative to the larger of the voltage and the rail; from 1 nS to 1 mS, driven to either side."""
     numba = pytest.importorskip("numba")
-    from eqprop_analog.kernels.compiled import node_of, solve_nodes
+    from eqprop_analog.kernels.compiled_nodes import node_of, solve_nodes
 
     law = NgspiceDiode()
     random = np.random.default_rng(0)
