@@ -41,11 +41,14 @@ class Split:
 
 
 def batches(
-    config: TrainConfig, split: Split, order: Int[Array, " samples"], random: np.random.Generator
+    config: TrainConfig, split: Split, order: Int[Array, " samples"], random: np.random.Generator, done: int = 0
 ) -> Iterator[tuple[Array, ...]]:
-    """Inputs and targets of one batch after the other, and, where they are asked for, the images' indices."""
+    """Inputs and targets of one batch after the other, and, where they are asked for, the images' indices.
+
+    The first ``done`` images have been in batches before.
+    """
     targets = one_hot(np.arange(config.classes), config.classes, config.precision)
-    for begin in range(0, len(order), config.batch_size):
+    for begin in range(done, len(order), config.batch_size):
         batch = order[begin : begin + config.batch_size]
         inputs = config.augmented(split.images[batch], random)
         yield (inputs, targets[split.labels[batch]], batch)[: 2 + config.indexed]

@@ -1,51 +1,168 @@
-"""Checkpoints: all that a run needs to go on to the same bits, written in one step after every epoch."""
+"""Checkpoints: all that a run needs to go on to the same bits, at any batch of any epoch, written in one step."""
 
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
+from jaxtyping import Int
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from eqprop_analog.config import TrainConfig, Training
+from eqprop_analog.config.presets import refused
 from eqprop_analog.errors import UserError
-from eqprop_analog.files import loaded_arrays, save_arrays
+from eqprop_analog.files import Arrays, loaded_arrays, save_arrays
+from eqprop_analog.learning.trainer import Learner, Pass
 
-FORMAT = "eqprop-analog checkpoint 1"
+Array = np.ndarray
+FORMAT = "eqprop-analog checkpoint 2"
+
+Count = Annotated[int, Field(ge=0, le=2**53)]
+Fraction = Annotated[float, Field(ge=0, le=1)]
+Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+State = Mapping[str, Any]
+"""Of a random generator, as NumPy gives it."""
 
 
-@dataclass(frozen=True)
+class _Strict(BaseModel):
+    model_config = ConfigDict(strict=True, extra="forbid")
+
+
+class _Entry(_Strict):
+    """A finished epoch, as metrics.json has it."""
+
+    epoch: Count
+    train_error: Fraction
+    test_error: Fraction | None = None
+    validation_error: Fraction | None = None
+    seconds: Annotated[Seconds, Field(gt=0)]
+    samples: Count
+    statuses: dict[str, Count]
+
+
+class _Pass(_Strict):
+    samples: Count
+    wrong: Count
+    statuses: dict[str, Count]
+
+
+class _Saved(_Strict):
+    """The JSON text of a checkpoint."""
+
+    format: str
+    config: dict[str, Any]
+    history: list[_Entry]
+    random: State
+    before: State
+    trained: _Pass
+    tested: _Pass
+    seconds: Seconds
+
+
+@dataclass
 class Checkpoint:
-    """State after some epochs."""
+    """A run on its way: finished epochs, and how far the next one has come."""
 
     training: Training
     """Its arrays are in the precision of training."""
     random: np.random.Generator
-    history: list[dict[str, Any]]
+    history: list[dict[str, Any]] = field(default_factory=list)
     """One entry a finished epoch."""
+    learner: Learner = field(init=False)
+    """Of the epoch under way."""
+    before: State = field(init=False)
+    """Of ``random`` before that epoch, which decides the order of its images."""
+    trained: Pass = field(init=False)
+    tested: Pass = field(init=False)
+    seconds: float = field(init=False)
+    """Of its training alone."""
+
+    def __post_init__(self) -> None:
+        """At the beginning of the first epoch."""
+        self._begin()
+
+    def _begin(self) -> None:
+        self.learner = self.training.learner(len(self.history))
+        self.before = self.random.bit_generator.state
+        self.trained, self.tested, self.seconds = Pass(), Pass(), 0.0
+
+    def finish_epoch(self, entry: dict[str, Any]) -> None:
+        """Put an epoch into the history, and be at the beginning of the next."""
+        self.history.append(entry)
+        self._begin()
+
+    def order(self, images: int) -> Int[Array, " images"]:
+        """The order of so many images in the epoch under way; to be asked for once, before its next batch."""
+        now = self.random.bit_generator.state
+        self.random.bit_generator.state = self.before
+        order = self.random.permutation(images)
+        if self.trained.samples:
+            self.random.bit_generator.state = now
+        return order
 
     def save(self, path: Path, config: TrainConfig) -> None:
         """Write arrays and one JSON text, no pickle; UserError if the folder cannot be written."""
         state = {
-            "random": self.random.bit_generator.state,
-            "history": self.history,
             "config": config.model_dump(mode="json"),
+            "history": self.history,
+            "random": self.random.bit_generator.state,
+            "before": self.before,
+            "trained": vars(self.trained),
+            "tested": vars(self.tested),
+            "seconds": self.seconds,
         }
-        save_arrays(path, FORMAT, state, self.training.arrays(), text="state")
+        arrays = {**self.training.arrays(), **self.learner.arrays()}
+        save_arrays(path, FORMAT, state, arrays, text="state")
 
     def restore(self, path: Path, config: TrainConfig) -> None:
-        """Become what a run with this configuration saved; UserError says what differs or that the file is damaged."""
-        if not path.exists():
-            raise UserError(f"{path.parent}: no checkpoint to resume from; start without --resume")
+        """Become what a run with this configuration saved.
+
+        UserError says what differs, or that the file is damaged, of another version, or not of this network; every array's
+        size is looked at before the array is.
+        """
         with loaded_arrays(path, FORMAT, text="state", name="checkpoint") as (state, file):
-            _require_same(path, state["config"], config)
+            try:
+                saved = _Saved.model_validate(state)
+            except ValidationError as error:
+                raise ValueError(refused("state", error)[:500]) from error
+            _require_same(path, saved.config, config)
+            _require_history(saved.history, config)
             for name, values in self.training.arrays().items():
-                values[...] = file[name]
-            self.random.bit_generator.state = state["random"]
+                values[...] = _read(file, name, values)
+            self.training.network.validate()
             self.history[:] = state["history"]
-        self.training.network.validate()
+            self._begin()
+            self.learner.restore({name: _read(file, name, like) for name, like in self.learner.arrays().items()})
+            self.random.bit_generator.state = saved.before
+            self.before = self.random.bit_generator.state
+            self.random.bit_generator.state = saved.random
+            self.trained, self.tested = (
+                Pass(each.samples, each.wrong, Counter(each.statuses)) for each in (saved.trained, saved.tested)
+            )
+            self.seconds = saved.seconds
         done = len(self.history)
         if done > config.epochs:
             raise UserError(f"{path}: the run has {done} epochs already; ask for that many --epochs or more")
+
+
+def _read(file: Arrays, name: str, like: Array) -> Array:
+    """The array of that name; ValueError, before it is read, unless it has the form of ``like``, and if it is not finite."""
+    shape, dtype = file.form(name)
+    if (shape, dtype) != (like.shape, like.dtype):
+        raise ValueError(f"{name}: expected {like.dtype} {like.shape}, got {dtype} {shape}")
+    values = file[name]
+    if not np.isfinite(values).all():
+        raise ValueError(f"{name}: holds NaN or infinite values")
+    return values
+
+
+def _require_history(history: list[_Entry], config: TrainConfig) -> None:
+    for number, entry in enumerate(history, start=1):
+        kinds = entry.test_error is not None, entry.validation_error is not None
+        if entry.epoch != number or kinds != (not config.validation, config.validation):
+            raise ValueError(f"history: epoch {number} is missing, or of another kind")
 
 
 def _require_same(path: Path, saved: dict[str, Any], config: TrainConfig) -> None:
@@ -54,5 +171,5 @@ def _require_same(path: Path, saved: dict[str, Any], config: TrainConfig) -> Non
     saved = {**defaults, **saved}  # a setting that came later was at its default
     differing = [name for name in asked if name not in config.free_to_change and saved.get(name) != asked[name]]
     if differing:
-        changes = ", ".join(f"{name} = {saved.get(name)!r} then and {asked[name]!r} now" for name in differing)
+        changes = ", ".join(f"{name} = {saved.get(name)!r:.80} then and {asked[name]!r:.80} now" for name in differing)
         raise UserError(f"{path}: the run was started with other settings ({changes}); use them, or another --output")

@@ -1,18 +1,23 @@
 """Files as they should be: written so that a reader never sees half of one, read so that damage is a sentence."""
 
+import contextlib
 import csv
+import errno
 import json
+import math
 import os
 import tempfile
 import tomllib
 import zipfile
+import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib.resources import files
 from pathlib import Path
 from tokenize import TokenError
-from typing import Any
+from typing import Any, BinaryIO
 
+import filelock
 import numpy as np
 
 from eqprop_analog.errors import UserError
@@ -23,13 +28,22 @@ UNREADABLE = (
     LookupError,
     TypeError,
     AttributeError,
+    ArithmeticError,
     EOFError,
     MemoryError,
     RuntimeError,
+    SyntaxError,
     TokenError,
     zipfile.BadZipFile,
+    zlib.error,
 )
 """What NumPy, zipfile and json raise for a file that is damaged or not what it should be."""
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+PARTIAL = ".partial-"
+"""How names of files begin that are being written."""
+LOCK = ".lock"
+TEXT_BYTES = 2**24
+"""The longest JSON text that is read from an array, at four bytes a character; a run's history takes 800 bytes an epoch."""
 
 
 def save_arrays(
@@ -44,19 +58,60 @@ def save_arrays(
         np.savez(file, allow_pickle=False, **{text: written}, **arrays)
 
 
+class Arrays:
+    """The arrays of an uncompressed ``.npz`` file, read by name when they are asked for.
+
+    Nothing of it is executed, and no array takes more memory than its part of the file: ValueError for a file that is
+    compressed, for an array whose header says another size, and for objects. ``raw`` is an open file.
+    """
+
+    def __init__(self, raw: BinaryIO) -> None:
+        self._zip = zipfile.ZipFile(raw)
+        members = self._zip.infolist()
+        self.files = [member.filename.removesuffix(".npy") for member in members]
+        if sum(member.file_size for member in members) > raw.seek(0, os.SEEK_END):
+            raise ValueError("it is compressed, or larger than the file that it is in")
+
+    def form(self, name: str) -> tuple[tuple[int, ...], np.dtype]:
+        """Shape and dtype."""
+        with self._zip.open(f"{name}.npy") as member:
+            version = np.lib.format.read_magic(member)
+            read = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}[version]
+            shape, _, dtype = read(member)
+            begin = member.tell()
+        size = self._zip.getinfo(f"{name}.npy").file_size
+        if dtype.hasobject or min(shape, default=0) < 0 or begin + math.prod(shape) * dtype.itemsize != size:
+            raise ValueError(f"{name}: {dtype} {shape} in {size} bytes")
+        return shape, dtype
+
+    def __getitem__(self, name: str) -> np.ndarray:
+        """All of it, in memory."""
+        self.form(name)
+        with self._zip.open(f"{name}.npy") as member:
+            return np.lib.format.read_array(member, allow_pickle=False)
+
+
 @contextmanager
 def loaded_arrays(
     path: Path, kind: str, text: str = "description", name: str = "network file"
-) -> Iterator[tuple[dict[str, Any], Any]]:
+) -> Iterator[tuple[dict[str, Any], Arrays]]:
     """(description, arrays by name) of a file of ``save_arrays``, for a block that makes something of them.
 
     UserError, which calls the file a ``name``, if it is missing, of another kind, or holds what the block cannot use.
     """
     try:
-        with _arrays_of(path) as file:
+        with path.open("rb") as raw:
+            if not zipfile.is_zipfile(raw):
+                raise ValueError("not an .npz archive, or cut off")
+            file = Arrays(raw)
+            if math.prod(file.form(text)[0]) * 4 > TEXT_BYTES:
+                raise ValueError(f"{text}: more than {TEXT_BYTES:,} bytes")
             description = json.loads(str(file[text]))
             if description["format"] != kind:
-                raise UserError(f'{path}: expected format "{kind}", got "{description["format"]}"')
+                raise UserError(
+                    f'{path}: expected format "{kind}", got "{description["format"]!s:.80}"; '
+                    f"use the version of this program that wrote it, or another file"
+                )
             yield description, file
     except FileNotFoundError as error:
         raise UserError(f"{path}: no such {name}") from error
@@ -64,17 +119,6 @@ def loaded_arrays(
         raise
     except UNREADABLE as error:
         raise UserError(f"{path}: not a {name}, or a damaged one ({error})") from error
-
-
-@contextmanager
-def _arrays_of(path: Path) -> Iterator[Any]:
-    """The arrays of an ``.npz`` file by name; closed again whatever happens (np.load leaves a damaged file open)."""
-    with path.open("rb") as raw:
-        if not zipfile.is_zipfile(raw):
-            raise ValueError("not an .npz archive, or cut off")
-        raw.seek(0)
-        with np.load(raw, allow_pickle=False) as file:
-            yield file
 
 
 def read_toml(path: Path, what: str) -> dict[str, Any]:
@@ -120,24 +164,77 @@ def require_writable(path: Path) -> None:
 def replacing(path: Path) -> Iterator[Path]:
     """A temporary path beside ``path``; on success it is renamed over ``path``, on failure it is removed.
 
-    Raises UserError when the folder cannot be written.
+    What is renamed is on the disk, so that a loss of power leaves the old file or the new one. Raises UserError when the
+    folder cannot be written or its disk is full.
     """
     path = Path(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=f".{path.stem}-", suffix=path.suffix, dir=path.parent)
+        handle, name = tempfile.mkstemp(prefix=f"{PARTIAL}{path.stem}-", suffix=path.suffix, dir=path.parent)
         os.close(handle)
     except OSError as error:
-        raise UserError(f"cannot write {path}: {error.strerror or error}; choose a folder you can write to") from error
+        raise _not_written(path, error, "; choose a folder you can write to") from error
     temporary = Path(name)
     try:
         yield temporary
+        _to_disk(temporary)
         temporary.chmod(0o666 & ~_umask())
         os.replace(temporary, path)
     except OSError as error:
-        raise UserError(f"cannot write {path}: {error.strerror or error}") from error
+        raise _not_written(path, error) from error
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _not_written(path: Path, error: OSError, advice: str = "") -> UserError:
+    if error.errno in FULL:
+        advice = "; what was there before is intact: make room, then give the same command again"
+    return UserError(f"cannot write {path}: {error.strerror or error}{advice}")
+
+
+def _to_disk(path: Path) -> None:
+    """Wait until the file is on its disk; a full one says so at the latest now."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Keep ``folder``, made if need be, to this process; what a killed one left half-written there is removed.
+
+    The system ends a lock with its process, so none is left behind. The process that has it may ask for it again. Raises
+    UserError, which names the other process, if there is one.
+    """
+    path = folder / LOCK
+    try:
+        made = not folder.exists()
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = filelock.FileLock(path, is_singleton=True)
+        lock.acquire(timeout=0)
+    except filelock.Timeout as error:
+        other = path.read_text(encoding="utf-8", errors="replace")[:20] if path.exists() else ""
+        raise UserError(
+            f"{folder}: in use by process {other or '(unknown)'}; wait for it, stop it, or choose another folder"
+        ) from error
+    except OSError as error:
+        raise _not_written(folder, error, "; choose a folder you can write to") from error
+    try:
+        if lock.lock_counter == 1:
+            for partial in folder.glob(f"{PARTIAL}*"):
+                partial.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):  # on a full disk the lock holds without a name
+                path.write_text(str(os.getpid()), encoding="utf-8")
+        yield
+    finally:
+        if lock.lock_counter == 1:
+            path.unlink(missing_ok=True)
+            if made:
+                with contextlib.suppress(OSError):  # there is something in it
+                    folder.rmdir()
+        lock.release()
 
 
 def _umask() -> int:

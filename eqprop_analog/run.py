@@ -23,7 +23,7 @@ from eqprop_analog.checkpoint import Checkpoint
 from eqprop_analog.config import Network, TrainConfig
 from eqprop_analog.data import Dataset
 from eqprop_analog.errors import UserError
-from eqprop_analog.files import write_csv, write_text
+from eqprop_analog.files import locked, write_csv, write_text
 from eqprop_analog.learning.trainer import Pass, Progress, require_finite, train_pass
 from eqprop_analog.models import ResistiveNetwork
 from eqprop_analog.plotting.agreement import agreement_of_run
@@ -33,6 +33,11 @@ from eqprop_analog.verification import Agreement
 Array = np.ndarray
 Stage = Callable[[str, int], AbstractContextManager[Progress]]
 """Opens a progress display for a stage of so many samples."""
+CHECKPOINT = "checkpoint.npz"
+CHECKPOINT_SECONDS = 60.0
+"""Between two checkpoints within an epoch: what a run that is killed loses at most."""
+LONG = 0.6
+"""Seconds: where a checkpoint takes longer, they come as much less often, which leaves them one hundredth of the time."""
 log = logging.getLogger(__name__)
 
 
@@ -47,34 +52,51 @@ class Run:
 
 
 def train(config: TrainConfig, dataset: Dataset, folder: Path, resume: bool, stage: Stage) -> Run:
-    """Train to ``config.epochs`` epochs, writing a checkpoint after each, and leave everything in ``folder``.
+    """Train to ``config.epochs`` epochs, writing checkpoints on the way, and leave everything in ``folder``.
 
-    ``resume`` goes on from the folder's checkpoint, to the same bits as if it had never stopped. Raises UserError for a
-    folder that holds a run already, or cannot be written, and for data that do not fit the layers.
+    A run that the folder holds goes on from its checkpoint, to the same bits as if it had never stopped; ``resume`` asks for
+    one. Raises UserError for a run of other settings, for a folder that another process trains into or that cannot be
+    written, and for data that do not fit the layers.
     """
     require_fit(config.sizes[0], config.classes, dataset)
-    path = folder / "checkpoint.npz"
-    if not resume and path.exists():
-        raise UserError(f"{folder}: holds a run already; go on with it by --resume, or choose another --output")
-    split = Split.of(config, dataset)
-    random = np.random.default_rng(config.seed)
-    training = config.training(len(split.images), len(split.held_out_images), random)
-    try:
-        checkpoint = Checkpoint(training, random, [])
-        if resume:
-            checkpoint.restore(path, config)
-        else:
-            checkpoint.save(path, config)
-        write_text(folder / "config.toml", config.toml())
-        with threadpool_limits(config.threads):
-            _epochs(config, split, checkpoint, lambda: checkpoint.save(path, config), stage)
-    finally:
-        training.close()
-    network = training.network.astype(np.float64)
+    path = folder / CHECKPOINT
+    if resume and not path.exists():
+        raise UserError(f"{folder}: no checkpoint to resume from; start without --resume")
+    with locked(folder):
+        split = Split.of(config, dataset)
+        random = np.random.default_rng(config.seed)
+        training = config.training(len(split.images), len(split.held_out_images), random)
+        try:
+            checkpoint = Checkpoint(training, random)
+            if path.exists():
+                checkpoint.restore(path, config)
+                log.info("%s: %s", folder, _state(config, checkpoint))
+            record = _Record(folder, config, checkpoint)
+            if not path.exists():
+                record.write()
+            write_text(folder / "config.toml", config.toml())
+            with threadpool_limits(config.threads):
+                while len(checkpoint.history) < config.epochs:
+                    _epoch(config, split, checkpoint, record, stage)
+        finally:
+            training.close()
+        return _finish(folder, config, training.network.astype(np.float64), checkpoint.history)
+
+
+def _state(config: TrainConfig, checkpoint: Checkpoint) -> str:
+    """What a checkpoint is the state of."""
+    done, images = len(checkpoint.history), checkpoint.trained.samples
+    if done == config.epochs:
+        return f"finished after {done} epochs; ask for more --epochs, or choose another --output to train anew"
+    return f"going on after {done} of {config.epochs} epochs" + (f" and {images:,} images" if images else "")
+
+
+def _finish(folder: Path, config: TrainConfig, network: Network, history: list[dict[str, Any]]) -> Run:
+    """Everything that a finished run leaves beside its checkpoint."""
     network.save(folder / "network.npz")
-    metrics = _metrics(config, checkpoint.history)
+    metrics = _metrics(config, history)
     write_metrics(folder, metrics)
-    learning_curve(checkpoint.history, folder / "learning_curve.png")
+    learning_curve(history, folder / "learning_curve.png")
     if isinstance(network, ResistiveNetwork):
         conductance_histograms(network, folder / "conductances.png")
     return Run(folder, network, metrics)
@@ -94,38 +116,73 @@ def write_metrics(folder: Path, metrics: dict[str, Any]) -> None:
     write_csv(folder / "metrics.csv", rows)
 
 
-def _epochs(config: TrainConfig, split: Split, checkpoint: Checkpoint, save: Callable[[], None], stage: Stage) -> None:
-    training, history = checkpoint.training, checkpoint.history
-    for epoch in range(len(history), config.epochs):
-        order = checkpoint.random.permutation(len(split.images))[: config.limit]
-        with stage(f"epoch {epoch + 1}/{config.epochs}", len(order)) as progress:
+class _Record:
+    """What a run leaves on its way: written at its beginning, after every epoch, and within one whenever it is due."""
+
+    def __init__(self, folder: Path, config: TrainConfig, checkpoint: Checkpoint) -> None:
+        self.folder, self.config, self.checkpoint = folder, config, checkpoint
+        self._due = time.monotonic() + CHECKPOINT_SECONDS
+
+    def write(self) -> None:
+        """The checkpoint, in place of the last one. Raises UserError, and leaves that, if training has diverged."""
+        require_finite(self.checkpoint.training.network)
+        begin = time.monotonic()
+        self.checkpoint.save(self.folder / CHECKPOINT, self.config)
+        end = time.monotonic()
+        self._due = end + CHECKPOINT_SECONDS * max(1.0, (end - begin) / LONG)
+
+    def write_if_due(self) -> None:
+        """Between two batches."""
+        if time.monotonic() >= self._due:
+            self.write()
+
+
+def _epoch(config: TrainConfig, split: Split, checkpoint: Checkpoint, record: _Record, stage: Stage) -> None:
+    """What is left of the epoch under way: training, the held-out images, its entry in the history."""
+    training, trained, tested = checkpoint.training, checkpoint.trained, checkpoint.tested
+    number = len(checkpoint.history) + 1
+    order = checkpoint.order(len(split.images))[: config.limit]
+    with stage(f"epoch {number}/{config.epochs}", len(order)) as shown:
+        begin = time.perf_counter()
+
+        def after_batch(done: int, error: float) -> None:
+            nonlocal begin
+            checkpoint.seconds += time.perf_counter() - begin
+            shown(done, error)
+            record.write_if_due()
             begin = time.perf_counter()
-            given = batches(config, split, order, checkpoint.random)
-            trained = train_pass(training.learner(epoch), given, progress)
-            require_finite(training.network)
-            seconds = time.perf_counter() - begin
-        with stage(f"  {split.held_out} images", len(split.held_out_images)) as progress:
-            tested = training.evaluate(split.held_out_images, split.held_out_labels, progress)
-        history.append(_entry(epoch + 1, split.held_out, trained, tested, seconds, len(order)))
-        save()
-        log.info(
-            "epoch %d/%d: training error %.2f %%, %s error %.2f %%, %.1f s",
-            epoch + 1,
-            config.epochs,
-            100 * trained.error,
-            split.held_out,
-            100 * tested.error,
-            seconds,
-        )
+
+        given = batches(config, split, order, checkpoint.random, trained.samples)
+        train_pass(checkpoint.learner, given, after_batch, trained)
+        require_finite(training.network)
+    with stage(f"  {split.held_out} images", len(split.held_out_images)) as shown:
+
+        def after_chunk(done: int, error: float) -> None:
+            shown(done, error)
+            record.write_if_due()
+
+        training.evaluate(split.held_out_images, split.held_out_labels, after_chunk, tested)
+    entry = _entry(number, split.held_out, trained, tested, checkpoint.seconds)
+    checkpoint.finish_epoch(entry)
+    record.write()
+    log.info(
+        "epoch %d/%d: training error %.2f %%, %s error %.2f %%, %.1f s",
+        number,
+        config.epochs,
+        100 * trained.error,
+        split.held_out,
+        100 * tested.error,
+        entry["seconds"],
+    )
 
 
-def _entry(epoch: int, held_out: str, trained: Pass, tested: Pass, seconds: float, samples: int) -> dict[str, Any]:
+def _entry(epoch: int, held_out: str, trained: Pass, tested: Pass, seconds: float) -> dict[str, Any]:
     return {
         "epoch": epoch,
         "train_error": trained.error,
         f"{held_out}_error": tested.error,
         "seconds": seconds,
-        "samples": samples,
+        "samples": trained.samples,
         "statuses": dict(trained.statuses + tested.statuses),
     }
 

@@ -31,7 +31,7 @@ PURPOSES: Mapping[str, tuple[str, ...]] = {
 }
 COMMANDS = tuple(name for names in PURPOSES.values() for name in names)
 GOES_ON = {
-    "train": "the same command with --resume goes on with the run folder's checkpoint",
+    "train": "the same command goes on with the run folder's checkpoint",
     "demo": "the same command goes on with the run folder's checkpoint",
     "sweep": "the same command goes on with what is missing",
     "study": "the same command goes on with what is missing",

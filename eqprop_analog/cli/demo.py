@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from eqprop_analog.cli import console, options
+from eqprop_analog.cli import options
 from eqprop_analog.cli.simulate import require_met
 from eqprop_analog.cli.train import report, train_and_verify
 from eqprop_analog.config import resolve
@@ -29,10 +29,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> None:
     """Train or find the finished training, verify, report."""
     libngspice.library_path()
-    resume = (arguments.output / "checkpoint.npz").exists()
-    if resume:
-        console.say(f"{arguments.output} holds a run of the demo: going on with it (delete the folder to train anew)")
-    finished, agreements = train_and_verify(resolve(PRESET, {}), arguments.output, arguments.data_dir, resume)
+    finished, agreements = train_and_verify(resolve(PRESET, {}), arguments.output, arguments.data_dir, resume=False)
     report(finished, agreements)
     options.write_json(arguments.json, finished.metrics)
     require_met(agreements)

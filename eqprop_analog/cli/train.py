@@ -10,6 +10,7 @@ from eqprop_analog.cli import console, options
 from eqprop_analog.cli.simulate import agreement_rows, require_met
 from eqprop_analog.config import DEFAULT_PRESETS, ResistiveConfig, TrainConfig, presets, resolve
 from eqprop_analog.errors import UserError
+from eqprop_analog.files import locked
 from eqprop_analog.models import ResistiveNetwork
 from eqprop_analog.run import Run, add_agreement, train
 from eqprop_analog.solvers import libngspice
@@ -25,7 +26,7 @@ examples:
   a Hopfield circuit in ngspice, 8x8 digits:   --preset digits-hopfield-ngspice --epochs 2
   back through time, with smaller rates:       --preset hopfield-3h --method bptt --rate-factor 0.3
   two hidden layers on Fashion-MNIST:          --dataset fashion-mnist --layers 784 100 50 10 --epochs 3
-  go on after an interruption:                 --output runs/main --resume"""
+  go on after an interruption:                 the same command again; or --output runs/main --resume"""
 VERIFIED_IMAGES = 20
 FLAT_LIMIT = 250_000
 """Conductances above which the flat netlist takes minutes and is left to `simulate --form flat`."""
@@ -39,7 +40,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "--preset",
         metavar="NAME",
         help=f"see below; default {DEFAULT_PRESETS['surrogate']}, with --solver ngspice {DEFAULT_PRESETS['ngspice']}, or, "
-        "to resume, the run folder's own settings",
+        "with --resume, the run folder's own settings",
     )
     settings = parser.add_argument_group("settings of the preset that can be overridden")
     settings.add_argument("--layers", type=int, nargs="+", metavar="N", help="inputs, hidden layers ..., outputs")
@@ -72,7 +73,12 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         help=f"folder with the four IDX files, or {data.CIFAR_ARCHIVE} (default: cache, then download)",
     )
     parser.add_argument("--output", type=Path, metavar="DIR", help="run folder (default runs/PRESET-SEED)")
-    parser.add_argument("--resume", action="store_true", help="go on from the run folder's checkpoint")
+    parser.add_argument(
+        "--resume",
+        action="store_true",
+        help="insist on a run to go on with, and take its settings from its folder; the same command given again goes on "
+        "by itself",
+    )
     options.add_json(parser)
 
 
@@ -97,20 +103,23 @@ SETTINGS = (
 def run(arguments: argparse.Namespace) -> None:
     """Train, verify, report."""
     overrides = {name: getattr(arguments, name) for name in SETTINGS if getattr(arguments, name) is not None}
-    usual = DEFAULT_PRESETS[arguments.solver or "surrogate"]
-    preset = arguments.preset or _resumed_settings(arguments) or usual
-    config = resolve(preset, overrides)
-    folder = arguments.output or Path("runs") / f"{Path(preset).stem}-{config.seed}"
+    preset = arguments.preset or DEFAULT_PRESETS[arguments.solver or "surrogate"]
+    folder = arguments.output or _usual_folder(preset, overrides)
+    config = resolve(_resumed_settings(arguments, folder) or preset, overrides)
     finished, agreements = train_and_verify(config, folder, arguments.data_dir, arguments.resume)
     report(finished, agreements)
     options.write_json(arguments.json, finished.metrics)
     require_met(agreements)
 
 
-def _resumed_settings(arguments: argparse.Namespace) -> str | None:
-    """The settings a resumed run was started with, if it is there to go on with."""
-    settings = arguments.output / "config.toml" if arguments.resume and arguments.output else None
-    return str(settings) if settings and settings.exists() else None
+def _usual_folder(preset: str, overrides: dict[str, Any]) -> Path:
+    return Path("runs") / f"{Path(preset).stem}-{resolve(preset, overrides).seed}"
+
+
+def _resumed_settings(arguments: argparse.Namespace, folder: Path) -> str | None:
+    """The settings that a run was started with, where it is to go on and no preset is named."""
+    settings = folder / "config.toml"
+    return str(settings) if arguments.resume and not arguments.preset and settings.exists() else None
 
 
 def train_and_verify(
@@ -121,9 +130,10 @@ def train_and_verify(
     dataset = data.load(config.dataset, data_dir)
     sizes = "-".join(map(str, config.sizes))
     console.say(f"training {sizes} on {config.dataset} {config.method_in_words}, into {folder}")
-    finished = train(config, dataset, folder, resume, console.stage)
-    if isinstance(config, ResistiveConfig) and isinstance(finished.network, ResistiveNetwork):
-        return finished, _verified(config, finished, finished.network, dataset)
+    with locked(folder):
+        finished = train(config, dataset, folder, resume, console.stage)
+        if isinstance(config, ResistiveConfig) and isinstance(finished.network, ResistiveNetwork):
+            return finished, _verified(config, finished, finished.network, dataset)
     return finished, []
 
 

@@ -36,13 +36,17 @@ class Training(Protocol):
         ...
 
     def evaluate(
-        self, images: Float[Array, "samples inputs"], labels: Int[Array, " samples"], progress: Progress
+        self,
+        images: Float[Array, "samples inputs"],
+        labels: Int[Array, " samples"],
+        progress: Progress,
+        so_far: Pass | None = None,
     ) -> Pass:
-        """Error of the free phase's predictions."""
+        """Error of the free phase's predictions, added to that of the first images (see learning.trainer.evaluate)."""
         ...
 
     def arrays(self) -> Mapping[str, Array]:
-        """All that a later epoch depends on, by name; a checkpoint saves these and writes them back in place."""
+        """All that training depends on but what learners keep, by name; checkpoints save it and write it back in place."""
         ...
 
     def close(self) -> None:

@@ -324,7 +324,11 @@ class HopfieldTraining:
         return ContinualLearner(self.network, solver, rule, momentum, self.random, kept)
 
     def evaluate(
-        self, images: Float[Array, "samples inputs"], labels: Int[Array, " samples"], progress: Progress
+        self,
+        images: Float[Array, "samples inputs"],
+        labels: Int[Array, " samples"],
+        progress: Progress,
+        so_far: Pass | None = None,
     ) -> Pass:
         """Error of the free phase's predictions, in the precision of training."""
         solver = self.solver
@@ -332,8 +336,9 @@ class HopfieldTraining:
             solver = replace(solver, free_steps=self.config.test_steps or self.config.free_steps)
         kept = self.held_out
         if kept is None:
-            return evaluate(self.network, solver.solve, images, labels, CHUNK, progress)
-        parts = iter(np.split(np.arange(len(images)), range(CHUNK, len(images), CHUNK)))
+            return evaluate(self.network, solver.solve, images, labels, CHUNK, progress, so_far)
+        todo = np.arange(0 if so_far is None else so_far.samples, len(images))
+        parts = iter(np.split(todo, range(CHUNK, len(todo), CHUNK)))
 
         def go_on(network: HopfieldNetwork, some: Array) -> Equilibrium:
             examples = next(parts)
@@ -341,7 +346,7 @@ class HopfieldTraining:
             kept.keep(examples, free)
             return free
 
-        return evaluate(self.network, go_on, images, labels, CHUNK, progress)
+        return evaluate(self.network, go_on, images, labels, CHUNK, progress, so_far)
 
     def arrays(self) -> Mapping[str, Array]:
         """Parameters, momenta, states."""

@@ -192,10 +192,15 @@ class ResistiveTraining:
         return PhaseLearner(self.network, self.solver, rule, config.on_failure == "skip")
 
     def evaluate(
-        self, images: Float[Array, "samples inputs"], labels: Int[Array, " samples"], progress: Progress
+        self,
+        images: Float[Array, "samples inputs"],
+        labels: Int[Array, " samples"],
+        progress: Progress,
+        so_far: Pass | None = None,
     ) -> Pass:
         """Error of the free phase's predictions, float64."""
-        return evaluate(self.network.astype(np.float64), self.tester.solve, images, labels, progress=progress)
+        network = self.network.astype(np.float64)
+        return evaluate(network, self.tester.solve, images, labels, progress=progress, so_far=so_far)
 
     def arrays(self) -> Mapping[str, Array]:
         """The parameters."""

@@ -33,6 +33,10 @@ class Kernels(Protocol):
         """D_l of every layer (models.NodalEquations), siemens; the same arrays after every update."""
         ...
 
+    def arrays(self) -> dict[str, Array]:
+        """Every sum by name; the arrays themselves, to be written to."""
+        ...
+
     def drive(self, inputs: Float[Array, "batch inputs"], source: Float[Array, "batch nodes"]) -> None:
         """s_1 = x·(G⁺ - G⁻) + b_1, amperes; ``inputs`` are those of the next ``descend``."""
         ...

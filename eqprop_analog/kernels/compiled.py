@@ -12,6 +12,7 @@ from eqprop_analog.kernels.compiled_descent import descend, total
 from eqprop_analog.kernels.compiled_nodes import node_of
 from eqprop_analog.kernels.compiled_settling import drive, light, settle
 from eqprop_analog.kernels.jit import NARROW
+from eqprop_analog.kernels.plain import named_sums
 from eqprop_analog.models import Layers, ResistiveNetwork
 
 Array = np.ndarray
@@ -49,6 +50,10 @@ class CompiledKernels:
         self._by_sample, self._by_row = (
             (np.empty(full, np.int32), np.empty(full, kind), np.empty(count, np.int32)) for full, count in shapes
         )
+
+    def arrays(self) -> dict[str, Array]:
+        """See Kernels."""
+        return named_sums(self.column_sums, self._row_sums, self.totals)
 
     def drive(self, inputs: Float[Array, "batch inputs"], source: Float[Array, "batch nodes"]) -> None:
         """See Kernels."""

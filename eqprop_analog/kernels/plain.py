@@ -24,6 +24,10 @@ class PlainKernels:
         self._products = [np.empty_like(matrix) for matrix in (first[: network.layers[0]], *inner)]
         self._volts = np.empty((0, 0), first.dtype)
 
+    def arrays(self) -> dict[str, Array]:
+        """See Kernels."""
+        return named_sums(self.column_sums, self._row_sums, self.totals)
+
     def drive(self, inputs: Float[Array, "batch inputs"], source: Float[Array, "batch nodes"]) -> None:
         """See Kernels."""
         network, difference = self.network, self._products[0]
@@ -99,3 +103,10 @@ class PlainKernels:
         for total, columns, rows in zip(self.totals, self.column_sums, (*self._row_sums, 0), strict=True):
             np.add(columns, rows, out=total)
         self.driven = all(sums.min() > 0 for sums in self.column_sums)
+
+
+def named_sums(column_sums: Sequence[Array], row_sums: Sequence[Array], totals: Sequence[Array]) -> dict[str, Array]:
+    """By the names they have in checkpoints."""
+    named = {f"column_sums_{l}": sums for l, sums in enumerate(column_sums, start=1)}
+    named |= {f"row_sums_{l}": sums for l, sums in enumerate(row_sums, start=2)}
+    return named | {f"total_{l}": total for l, total in enumerate(totals, start=1)}

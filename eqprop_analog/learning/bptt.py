@@ -15,7 +15,7 @@ from eqprop_analog.devices.buffer import HardSigmoid
 from eqprop_analog.equilibrium import Equilibrium, Status
 from eqprop_analog.errors import UserError
 from eqprop_analog.learning.persistent import PersistentStates
-from eqprop_analog.learning.trainer import PhaseError, mistakes, required
+from eqprop_analog.learning.trainer import Learner, PhaseError, mistakes, required
 from eqprop_analog.learning.update import LearningRates, Momentum, descend
 from eqprop_analog.models import Layers
 from eqprop_analog.models.connections import Choice, Connection, Dense
@@ -295,7 +295,7 @@ def _lead(
     return required(replace(solver, free_steps=steps, check_residual=False).solve_phases(network, inputs, (), start)[0])
 
 
-class BpttLearner:
+class BpttLearner(Learner):
     """What PhaseLearner does with the same solver's free phase, by ``bptt_gradient`` in place of nudged phases.
 
     ``kind`` says where C pulls, as that of a nudge does. "conductance", before the output buffers: the gradient itself, dC/du =

@@ -10,7 +10,7 @@ from eqprop_analog.equilibrium import Equilibrium, Status
 from eqprop_analog.errors import UserError
 from eqprop_analog.learning.local import learning_signal
 from eqprop_analog.learning.persistent import PersistentStates
-from eqprop_analog.learning.trainer import Rule, count_statuses, mistakes, required
+from eqprop_analog.learning.trainer import Learner, Rule, count_statuses, mistakes, required
 from eqprop_analog.learning.update import Momentum, descend
 from eqprop_analog.models import HopfieldEquations, HopfieldNetwork, Layers
 from eqprop_analog.nudging import Nudge
@@ -20,7 +20,7 @@ Array = np.ndarray
 
 
 @dataclass(frozen=True)
-class ContinualLearner:
+class ContinualLearner(Learner):
     """θ ← θ - η·signal(s_{t+1}, s_t) after every step t of the nudged phase; see Rule.signal.
 
     As the rates go to zero the updates of a phase add up to the one that its end gives. Raises UserError for a centred rule,

@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Float
 
 from eqprop_analog.equilibrium import Equilibrium
-from eqprop_analog.learning.trainer import PhaseSolver, Rule, count_statuses, mistakes, required
+from eqprop_analog.learning.trainer import Learner, PhaseSolver, Rule, count_statuses, mistakes, required
 from eqprop_analog.models import ResistiveNetwork
 
 Array = np.ndarray
@@ -37,7 +37,7 @@ class Hardware(Protocol):
 
 
 @dataclass(frozen=True)
-class InSituLearner:
+class InSituLearner(Learner):
     """wanted ΔG = -η dC/dG of measured voltages, a batch after the other; what the devices make of it is theirs.
 
     An equilibrium that neither converged nor was truncated on purpose raises PhaseError before the update.

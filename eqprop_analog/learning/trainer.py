@@ -1,8 +1,8 @@
 """Training by equilibrium propagation with any solver: phases, contrast, update, batch after batch."""
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Generic, Literal, Protocol, TypeVar
 
 import numpy as np
@@ -58,14 +58,20 @@ class Rule:
         return [Nudge(targets, beta, self.kind, self.cost) for beta in betas]
 
 
-@dataclass(frozen=True)
+@dataclass
 class Pass:
-    """What one pass over data gave."""
+    """What one pass over data has given so far."""
 
-    error: float
-    """Fraction of wrong predictions."""
-    statuses: Counter[str]
+    samples: int = 0
+    wrong: int = 0
+    """Of their predictions."""
+    statuses: Counter[str] = field(default_factory=Counter)
     """Equilibria by the name of their status."""
+
+    @property
+    def error(self) -> float:
+        """Fraction of wrong predictions."""
+        return self.wrong / max(self.samples, 1)
 
 
 class Learner(Protocol):
@@ -80,13 +86,22 @@ class Learner(Protocol):
         """
         ...
 
+    def arrays(self) -> Mapping[str, Array]:
+        """What it keeps from batch to batch, by name, beside what the network's training has (config.Training.arrays)."""
+        return {}
+
+    def restore(self, arrays: Mapping[str, Array]) -> None:
+        """Go on with what ``arrays`` gave, to the same bits; for a learner fresh from the network as it was then."""
+        for name, values in self.arrays().items():
+            values[...] = arrays[name]
+
 
 class PhaseError(UserError):
     """A batch holds a sample without an equilibrium."""
 
 
 @dataclass(frozen=True)
-class PhaseLearner(Generic[N]):
+class PhaseLearner(Learner, Generic[N]):
     """Phases from any solver, their contrast, one step of descent.
 
     An equilibrium that neither converged nor was truncated on purpose raises PhaseError before the update; with
@@ -153,23 +168,24 @@ def train_pass(
     learner: Learner,
     batches: Iterable[tuple[Array, ...]],
     progress: Progress = lambda _done, _error: None,
+    so_far: Pass | None = None,
 ) -> Pass:
     """One update for every batch: inputs, targets in volts, one output a class, and the examples' indices where they are needed.
 
-    The error is that of the free phases before each update. Raises UserError for a batch that the learner refuses.
+    The error is that of the free phases before each update. What the batches give is added to ``so_far``, if it is given,
+    before ``progress`` hears of it. Raises UserError for a batch that the learner refuses.
     """
-    done = wrong = 0
-    statuses: Counter[str] = Counter()
+    result = Pass() if so_far is None else so_far
     for batch in batches:
-        done += len(batch[0])
+        done = result.samples + len(batch[0])
         try:
             mistaken, found = learner.learn(*batch)
         except PhaseError as error:
             raise UserError(f"after {done} images: {error}; if training diverged, use smaller rates") from error
-        wrong += mistaken
-        statuses.update(found)
-        progress(done, wrong / done)
-    return Pass(wrong / max(done, 1), statuses)
+        result.samples, result.wrong = done, result.wrong + mistaken
+        result.statuses.update(found)
+        progress(done, result.error)
+    return result
 
 
 def train_epoch(
@@ -199,17 +215,21 @@ def evaluate(
     labels: Int[Array, " samples"],
     chunk: int = 1000,
     progress: Progress = lambda _done, _error: None,
+    so_far: Pass | None = None,
 ) -> Pass:
-    """Error of the free phase's predictions over a data set; a sample without an equilibrium counts as wrong."""
-    wrong = 0
-    statuses: Counter[str] = Counter()
-    for begin in range(0, len(images), chunk):
+    """Error of the free phase's predictions over a data set; a sample without an equilibrium counts as wrong.
+
+    Goes on after the first images, of which ``so_far`` tells, and adds to it.
+    """
+    result = Pass() if so_far is None else so_far
+    for begin in range(result.samples, len(images), chunk):
         part = slice(begin, begin + chunk)
         free = solve(network, images[part])
-        count_statuses(free, statuses)
-        wrong += int((~free.good | (predictions(network.readout(free.outputs)) != labels[part])).sum())
-        progress(min(begin + chunk, len(images)), wrong / min(begin + chunk, len(images)))
-    return Pass(wrong / max(len(images), 1), statuses)
+        count_statuses(free, result.statuses)
+        result.wrong += int((~free.good | (predictions(network.readout(free.outputs)) != labels[part])).sum())
+        result.samples = min(begin + chunk, len(images))
+        progress(result.samples, result.error)
+    return result
 
 
 def required(phase: Equilibrium) -> Equilibrium:

@@ -1,6 +1,7 @@
 """Training on phases truncated after a fixed number of sweeps, as published recipes do, in arrays that stay where they are."""
 
 from collections import Counter
+from collections.abc import Mapping
 from typing import Literal
 
 import numpy as np
@@ -8,7 +9,7 @@ from jaxtyping import Float
 
 from eqprop_analog.equilibrium import Equilibrium, Status
 from eqprop_analog.kernels import kernels_for
-from eqprop_analog.learning.trainer import Rule, mistakes, required
+from eqprop_analog.learning.trainer import Learner, Rule, mistakes, required
 from eqprop_analog.models import Layers, NodalEquations, ResistiveNetwork
 from eqprop_analog.nudging import cost_slope
 from eqprop_analog.solvers.newton import newton_step
@@ -42,7 +43,7 @@ class _Batch:
         return [slice(begin, begin + self.size) for begin in range(0, len(self.nudge), self.size)]
 
 
-class TruncatedLearner:
+class TruncatedLearner(Learner):
     """What PhaseLearner does with SurrogateSolver(sweeps=..., check_residual=False), to rounding, in place.
 
     ``method="implicit"`` takes the response of the free phase from its linearised circuit instead of nudged phases: the exact
@@ -78,6 +79,10 @@ class TruncatedLearner:
         self._descend()
         wrong = mistakes(self.network.readout(batch.free[-1]), targets)
         return wrong, Counter({Status.TRUNCATED.name: (1 + len(self._betas)) * batch.size})
+
+    def arrays(self) -> Mapping[str, Array]:
+        """The sums of conductances that the last update left: their order of summation shows in the last bits."""
+        return self._kernels.arrays()
 
     def _require_circuit(self, inputs: Float[Array, "batch inputs"]) -> None:
         """Every node driven, and the nudged circuit definite."""

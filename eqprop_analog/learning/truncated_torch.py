@@ -1,7 +1,7 @@
 """The training step of learning.truncated by PyTorch, on a GPU: every batch replays one captured graph of kernels."""
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,7 @@ from torch import Tensor
 from eqprop_analog.devices import Clamp
 from eqprop_analog.equilibrium import Status
 from eqprop_analog.errors import UserError
-from eqprop_analog.learning.trainer import PhaseError, Rule
+from eqprop_analog.learning.trainer import Learner, PhaseError, Rule
 from eqprop_analog.learning.truncated import SETTLED, Method
 from eqprop_analog.models import ResistiveNetwork
 
@@ -24,7 +24,7 @@ ITERATIONS = 8
 take four to six to a relative 1e-6."""
 
 
-class TorchLearner:
+class TorchLearner(Learner):
     """What TruncatedLearner does, to rounding, on ``device``; the network follows at ``finish``.
 
     For networks as Scellier 2024 publishes them: ideal clamps, single outputs, conductance nudges. What a batch reports
@@ -108,6 +108,19 @@ class TorchLearner:
         if not solved:
             raise PhaseError(f"implicit gradient: not solved in {ITERATIONS} iterations of conjugate gradients")
         return int(wrong), Counter({Status.TRUNCATED.name: (1 + len(self._betas)) * len(inputs)})
+
+    def arrays(self) -> Mapping[str, Array]:
+        """The sums of conductances that the last update left, as TruncatedLearner's; copies where there is a GPU."""
+        return {name: sums.cpu().numpy() for name, sums in self._sums().items()}
+
+    def restore(self, arrays: Mapping[str, Array]) -> None:
+        """See Learner."""
+        for name, sums in self._sums().items():
+            sums.copy_(torch.from_numpy(arrays[name]))
+
+    def _sums(self) -> dict[str, Tensor]:
+        named = {f"column_sums_{l}": sums for l, sums in enumerate(self._columns, start=1)}
+        return named | {f"row_sums_{l}": sums for l, sums in enumerate(self._rows, start=2)}
 
     def finish(self) -> None:
         """Bring the parameters back into the network."""

@@ -515,8 +515,8 @@ class TestResume:
         assert_words("run: no checkpoint to resume from; start without --resume", train("--resume"))
 
     @pytest.mark.usefixtures("begun")
-    def test_folder_that_holds_a_run(self, train):
-        assert_words("run: holds a run already; go on with it by --resume", train())
+    def test_folder_that_holds_another_run(self, train):
+        assert_words("the run was started with other settings .seed = 0 then and 1 now.; use", train("--seed", 1))
 
     @pytest.mark.parametrize(
         ("arguments", "words"),

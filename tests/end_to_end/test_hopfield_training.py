@@ -1,6 +1,7 @@
 """Hopfield networks trained by the command that trains resistive ones: every dynamics, nudge, cost and connection learns."""
 
 import json
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -115,27 +116,57 @@ def test_layers_beside_a_preset_of_convolutions_replace_them(train):
     assert train(CONVOLUTIONS + DISCRETE, "--layers", 16, 6, 5, 3)["config"]["layers"] == [16, 6, 5, 3]
 
 
-@pytest.mark.parametrize(
-    "settings",
-    [
-        DENSE + FLOW + 'nudging = "random-sign"\npersistent = true\nmomentum = 0.5\nprecision = "float32"\n',
-        CONVOLUTIONS + DISCRETE + "untied = true\nshift = 1\nflip = true\nmomentum = 0.9\n",
-        DENSE + DESCENT + 'method = "bptt"\npersistent = true\n',
-    ],
-)
+KEEPING = [
+    DENSE + FLOW + 'nudging = "random-sign"\npersistent = true\nmomentum = 0.5\nprecision = "float32"\n',
+    CONVOLUTIONS + DISCRETE + "untied = true\nshift = 1\nflip = true\nmomentum = 0.9\n",
+    DENSE + DESCENT + 'method = "bptt"\npersistent = true\n',
+]
+"""Trainings that remember something from batch to batch."""
+
+
+def left(folder: str) -> tuple[Any, ...]:
+    """What a run left, to the bit."""
+    with np.load(Path(folder, "checkpoint.npz"), allow_pickle=False) as file:
+        arrays = {name: file[name].tobytes() for name in file.files if name != "state"}
+        random = json.loads(str(file["state"]))["random"]
+    metrics = json.loads(Path(folder, "metrics.json").read_text())
+    errors = [(epoch["train_error"], epoch["test_error"]) for epoch in metrics["history"]]
+    return Path(folder, "network.npz").read_bytes(), arrays, random, errors
+
+
+@pytest.mark.parametrize("settings", KEEPING)
 def test_two_and_two_epochs_are_four(train, settings):
     train(settings, "--epochs", 4, output="whole")
     train(settings, "--epochs", 2, output="parts")
     train(settings, "--epochs", 4, "--resume", output="parts")
-    left = []
-    for folder in ("whole", "parts"):
-        with np.load(Path(folder, "checkpoint.npz"), allow_pickle=False) as file:
-            arrays = {name: file[name].tobytes() for name in file.files if name != "state"}
-            random = json.loads(str(file["state"]))["random"]
-        metrics = json.loads(Path(folder, "metrics.json").read_text())
-        errors = [(epoch["train_error"], epoch["test_error"]) for epoch in metrics["history"]]
-        left.append((Path(folder, "network.npz").read_bytes(), arrays, random, errors))
-    assert left[0] == left[1]
+    assert left("parts") == left("whole")
+
+
+@pytest.mark.parametrize("chunk", [2, 19, 21, 33])
+@pytest.mark.parametrize("settings", KEEPING)
+def test_a_run_stopped_within_an_epoch_goes_on_to_the_same_bits(train, settings, chunk, monkeypatch):
+    class Stop(BaseException):
+        pass
+
+    seen = iter(range(1, 100))
+
+    @contextmanager
+    def stage(description, total):
+        def progress(done, error):
+            if next(seen) == chunk:
+                raise Stop
+
+        yield progress
+
+    monkeypatch.setattr(hopfield, "CHUNK", 10)
+    train(settings, "--epochs", 2, output="whole")
+    with monkeypatch.context() as patch:
+        patch.setattr("eqprop_analog.cli.console.stage", stage)
+        patch.setattr("eqprop_analog.run.CHECKPOINT_SECONDS", 0.0)
+        with pytest.raises(Stop):
+            train(settings, "--epochs", 2, output="parts")
+    train(settings, "--epochs", 2, output="parts")
+    assert left("parts") == left("whole")
 
 
 def test_a_circuit_trained_in_ngspice_is_the_one_its_surrogate_trains_and_goes_on_to_the_same_bits(train):

@@ -1,5 +1,7 @@
 """A run that stops, however it stops, goes on to the same bits as one that never did."""
 
+import errno
+import fcntl
 import json
 import signal
 import subprocess
@@ -11,7 +13,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from eqprop_analog import cli
+from eqprop_analog import ResistiveNetwork, cli
+from eqprop_analog import run as trained
 
 pytestmark = pytest.mark.usefixtures("without_ngspice", "without_plots")
 
@@ -21,15 +24,16 @@ BATCHES = 90 // 5
 """Batches of an epoch; a progress report each, and one for the test images after them."""
 
 # conftest.py's synthetic data set becomes the published one, and SIGKILL comes after so many batches, or in place of the
-# rename that ends the writing of the n-th checkpoint.
+# rename that ends the writing of the n-th checkpoint; these come every so many seconds, 0 is after every batch.
 KILLED = """
 import contextlib, os, runpy, signal, sys
 from pathlib import Path
 import eqprop_analog.files
-from eqprop_analog import cli
+from eqprop_analog import cli, run
 from eqprop_analog.data import publications
 
-conftest, folder, event, left, *arguments = sys.argv[1:]
+conftest, folder, event, left, seconds, *arguments = sys.argv[1:]
+run.CHECKPOINT_SECONDS = float(seconds)
 publications.PUBLICATIONS["mnist"] = runpy.run_path(conftest)["published"](Path(folder))
 left = int(left)
 replace = os.replace
@@ -78,6 +82,35 @@ def train(run, preset, dataset):
     return lambda output, *more: run("train", "--preset", preset, "--data-dir", dataset, "--output", output, *more)
 
 
+@pytest.fixture
+def stopped(train, monkeypatch):
+    """Stop a training that writes a checkpoint after every batch, after so many batches and chunks of test images."""
+
+    class Stop(BaseException):
+        pass
+
+    def stopped(output: str, count: int) -> None:
+        left = count
+
+        @contextmanager
+        def stage(description, total):
+            def progress(done, error):
+                nonlocal left
+                left -= 1
+                if left == 0:
+                    raise Stop
+
+            yield progress
+
+        with monkeypatch.context() as patch:
+            patch.setattr(cli.console, "stage", stage)
+            patch.setattr(trained, "CHECKPOINT_SECONDS", 0.0)
+            with pytest.raises(Stop):
+                train(output)
+
+    return stopped
+
+
 def state(folder: str) -> dict[str, Any]:
     """All that a run left, to the bit, less the seconds it took and where it was."""
     metrics = json.loads(Path(folder, "metrics.json").read_text())
@@ -112,29 +145,127 @@ def test_resuming_a_finished_run_changes_nothing(train):
 
 
 @pytest.mark.parametrize(
-    ("event", "count", "done"),
-    [("batch", BATCHES // 2, 0), ("batch", BATCHES + 1 + BATCHES // 3, 1), ("checkpoint", 2, 0), ("checkpoint", 3, 1)],
-    ids=["in-epoch-1", "in-epoch-2", "while-saving-epoch-1", "while-saving-epoch-2"],
+    ("count", "place"),
+    [
+        (1, "0 of 2 epochs"),
+        (7, "0 of 2 epochs and 30 images"),
+        (BATCHES + 1, "0 of 2 epochs and 90 images"),
+        (BATCHES + 2, "1 of 2 epochs"),
+        (2 * BATCHES, "1 of 2 epochs and 80 images"),
+        (2 * BATCHES + 2, "1 of 2 epochs and 90 images"),
+    ],
 )
-@pytest.mark.parametrize("preset", ["truncated"], indirect=True)
-def test_killed_run_goes_on_to_the_same_bits(train, preset, dataset, tmp_path, event, count, done):
+def test_run_stopped_within_an_epoch_goes_on_from_its_last_batch_to_the_same_bits(train, stopped, count, place):
+    stopped("parts", count)
+    result = train("parts")
+    assert result.code == 0, result.err
+    assert f"parts: going on after {place}\n" in result.out
+    assert train("whole").code == 0
+    assert state("parts") == state("whole")
+
+
+@pytest.mark.parametrize(
+    ("preset", "event", "count", "seconds", "done"),
+    [
+        ("converged", "batch", BATCHES // 2, 60, 0),
+        ("truncated", "batch", BATCHES + 1 + BATCHES // 3, 0, 1),
+        ("converged", "checkpoint", 2, 60, 0),
+        ("converged", "checkpoint", BATCHES + 12, 0, 1),
+    ],
+    ids=["in-epoch-1", "in-epoch-2", "while-saving-epoch-1", "while-saving-in-epoch-2"],
+    indirect=["preset"],
+)
+def test_killed_run_goes_on_to_the_same_bits(train, preset, dataset, tmp_path, event, count, seconds, done):
     script = tmp_path / "killed.py"
     script.write_text(KILLED)
     common = ("train", "--preset", preset, "--data-dir", dataset, "--output", "parts")
+    given = (Path(__file__).with_name("conftest.py"), dataset, event, str(count), str(seconds), *common)
     killed = subprocess.run(
-        [sys.executable, script, Path(__file__).with_name("conftest.py"), dataset, event, str(count), *common],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=60,
+        [sys.executable, script, *given], cwd=tmp_path, capture_output=True, text=True, check=False, timeout=180
     )
     assert killed.returncode == -signal.SIGKILL, killed.stderr
     assert killed.stdout.count("training error") == done
     assert not Path("parts/network.npz").exists()
     assert train("whole").code == 0
-    assert train("parts", "--resume").code == 0
+    assert train("parts").code == 0
     assert state("parts") == state("whole")
+    assert {path.name for path in Path("parts").iterdir()} == {path.name for path in Path("whole").iterdir()}
+
+
+@pytest.mark.parametrize("preset", ["converged"], indirect=True)
+class TestFolder:
+    def test_run_killed_before_its_last_files_gets_them(self, train, monkeypatch):
+        class Killed(BaseException):
+            pass
+
+        def killed(*arguments):
+            raise Killed
+
+        with monkeypatch.context() as patch:
+            patch.setattr(trained, "_finish", killed)
+            with pytest.raises(Killed):
+                train("run")
+        assert not Path("run/network.npz").exists()
+        result = train("run")
+        assert result.code == 0
+        assert "run: finished after 2 epochs; ask for more --epochs" in result.out
+        assert train("whole").code == 0
+        assert state("run") == state("whole")
+
+    def test_resume_finds_the_usual_folder_and_its_settings(self, run, preset, dataset, monkeypatch):
+        monkeypatch.setitem(cli.train.DEFAULT_PRESETS, "surrogate", str(preset))
+        assert run("train", "--data-dir", dataset, "--limit", 30, "--epochs", 1).code == 0
+        assert run("train", "--data-dir", dataset, "--resume", "--epochs", 2).code == 0
+        metrics = json.loads(Path("runs/small-0/metrics.json").read_text())
+        assert [epoch["samples"] for epoch in metrics["history"]] == [30, 30]
+
+    def test_second_run_in_a_folder_is_refused_and_names_the_first(self, train):
+        assert train("run", "--epochs", 1).code == 0
+        with Path("run/.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            lock.write("4711")
+            lock.flush()
+            result = train("run")
+        assert result.code == 2
+        assert "run: in use by process 4711; wait for it, stop it, or choose another folder" in result.err
+        assert train("run").code == 0
+
+    def test_files_half_written_by_a_killed_run_are_removed(self, train):
+        Path("run").mkdir()
+        Path("run/.partial-checkpoint-abc.npz").write_bytes(b"PK half")
+        Path("run/.lock").write_text("4711")
+        assert train("run").code == 0
+        assert not [path for path in Path("run").iterdir() if path.name.startswith(".")]
+
+    @pytest.mark.parametrize("count", [1, 3, 25])
+    def test_full_disk_costs_nothing_that_was_saved(self, train, monkeypatch, count):
+        left = count
+
+        def full(handle):
+            nonlocal left
+            left -= 1
+            if left < 0:
+                raise OSError(errno.ENOSPC, "No space left on device")
+
+        with monkeypatch.context() as patch:
+            patch.setattr(trained, "CHECKPOINT_SECONDS", 0.0)
+            patch.setattr("os.fsync", full)
+            result = train("run")
+        assert result.code == 2
+        assert "No space left on device; what was there before is intact: make room, then give the same" in result.err
+        assert train("run").code == 0
+        assert train("whole").code == 0
+        assert state("run") == state("whole")
+
+    def test_run_that_diverges_keeps_its_last_good_checkpoint(self, train, monkeypatch):
+        assert train("run", "--epochs", 1).code == 0
+        before = Path("run/checkpoint.npz").read_bytes()
+        with monkeypatch.context() as patch:
+            patch.setattr(trained, "train_pass", lambda *arguments: None)
+            patch.setattr(ResistiveNetwork, "arrays", lambda network: {"bias_1": np.array([np.nan])})
+            patch.setattr(trained.Checkpoint, "restore", lambda *arguments: None)
+            assert "training diverged" in train("run").err
+        assert Path("run/checkpoint.npz").read_bytes() == before
 
 
 def test_interrupted_run_says_how_to_go_on_and_does(train, monkeypatch):
