@@ -1,0 +1,90 @@
+"""``eqprop-analog reliability``: kill training runs at any moment, and see whether they go on to the same bits."""
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+
+from eqprop_analog import reliability
+from eqprop_analog.cli import console, options
+from eqprop_analog.errors import UserError
+from eqprop_analog.files import require_writable
+from eqprop_analog.run import versions
+from eqprop_analog.solvers import libngspice
+
+SUMMARY = (
+    "Kill small training runs at random moments and while they write, and see whether they go on to the same bits."
+)
+EXAMPLES = """\
+examples:
+  the whole study:                          --json reliability.json
+  a quick look, without the long runs:      --kills 8 --epochs 0
+
+The runs are of scikit-learn's digits. The exit code is 2 if one of them did not go on to the same bits."""
+MIB = 2**20
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Options of this command."""
+    parser.add_argument("--kills", type=int, default=100, metavar="N", help="in all (default 100)")
+    parser.add_argument(
+        "--epochs",
+        type=int,
+        default=200,
+        metavar="N",
+        help="of long runs, whose memory is measured (default 200; 0: none)",
+    )
+    parser.add_argument("--seed", type=int, default=0, help="of the moments (default 0)")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write every figure here")
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Kill, go on, compare; then run long."""
+    for name, least in (("kills", 0), ("epochs", 0), ("seed", 0)):
+        if (value := getattr(arguments, name)) < least:
+            raise UserError(f"--{name}: expected at least {least}, got {value}")
+    if 0 < arguments.epochs < 8:
+        raise UserError(f"--epochs: memory is measured over at least 8, got {arguments.epochs}")
+    libngspice.library_path()
+    if arguments.json is not None:
+        require_writable(arguments.json)
+    killed = _killed(arguments.kills, np.random.default_rng(arguments.seed))
+    long = _long(arguments.epochs) if arguments.epochs else []
+    options.write_json(arguments.json, {"killed": killed, "long": long, "seed": arguments.seed, "versions": versions()})
+    lost = sum(len(each["lost"]) for each in killed)
+    if lost:
+        raise UserError(f"{lost} of {arguments.kills} runs did not go on to the same bits")
+
+
+def _killed(kills: int, random: np.random.Generator) -> list[reliability.Figures]:
+    figures = []
+    parts = np.array_split(np.arange(kills), len(reliability.TRIALS))
+    for trial, part in zip(reliability.TRIALS, parts, strict=True):
+        if len(part):
+            with console.stage(trial.name, len(part), unit="kills") as progress:
+                figures.append(reliability.killed(trial, len(part), random, lambda done: progress(done, 0.0)))
+    rows = [[each["trial"], *(str(each[name]) for name in ("kills", "while_writing", "same_bits"))] for each in figures]
+    total = [str(sum(each[name] for each in figures)) for name in ("kills", "while_writing", "same_bits")]
+    console.table(
+        "runs that were killed and went on", ["run", "kills", "while writing", "same bits"], rows, [["all", *total]]
+    )
+    return figures
+
+
+def _long(epochs: int) -> list[reliability.Figures]:
+    figures = []
+    for trial in (reliability.TRIALS[0], reliability.TRIALS[-1]):
+        console.say(f"{epochs} epochs: {trial.name}")
+        figures.append(reliability.remembered(trial, epochs))
+    rows = [
+        [
+            each["trial"],
+            f"{each['resident_bytes'][len(each['resident_bytes']) // 2] / MIB:,.1f}",
+            f"{each['resident_bytes'][-1] / MIB:,.1f}",
+            f"{each['bytes_per_epoch'] / 1024:+,.2f}",
+        ]
+        for each in figures
+    ]
+    title = f"resident memory of runs of {epochs} epochs, workers included"
+    console.table(title, ["run", "half-way (MiB)", "at the end (MiB)", "second half (KiB an epoch)"], rows)
+    return figures

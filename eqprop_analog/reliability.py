@@ -1,0 +1,221 @@
+"""What becomes of training runs that are killed at any moment, and of their memory when they are long."""
+
+import hashlib
+import json
+import logging
+import multiprocessing
+import os
+import signal
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from multiprocessing.context import ForkProcess
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from eqprop_analog import run
+from eqprop_analog.config import TrainConfig, resolve
+from eqprop_analog.data import load
+from eqprop_analog.errors import UserError
+from eqprop_analog.files import PARTIAL, write_text
+from eqprop_analog.learning.trainer import Progress
+
+Figures = dict[str, Any]
+PATIENCE = 300.0
+"""Seconds that a small run may take to begin, or to end."""
+RESISTIVE = """
+dataset = "digits"
+layers = [64, 16, 10]
+input_gain = 10.0
+amplifier_gain = 4.0
+beta = 1e-7
+conductance_rates = 1e-14
+bias_rates = 1e-14
+decay = 0.9
+batch_size = 4
+epochs = 3
+limit = 200
+"""
+HOPFIELD = """
+model = "hopfield"
+dataset = "digits"
+layers = [64, 24, 10]
+beta = 0.5
+weight_rates = 0.1
+batch_size = 8
+epochs = 3
+limit = 400
+"""
+
+
+@dataclass(frozen=True)
+class Trial:
+    """A small training run on scikit-learn's digits, and how often it writes checkpoints."""
+
+    name: str
+    settings: str
+    """A configuration file."""
+    seconds: float = 0.0
+    """Between checkpoints; 0 is after every batch."""
+
+    def config(self, folder: Path) -> TrainConfig:
+        """The configuration, by a file in ``folder``."""
+        path = folder / "settings.toml"
+        write_text(path, self.settings)
+        return resolve(str(path), {})
+
+
+TRIALS = (
+    Trial("truncated sweeps, images shifted", RESISTIVE + 'sweeps = 4\nprecision = "float32"\nshift = 1\n'),
+    Trial("the same, checkpoints every 0.1 s", RESISTIVE + 'sweeps = 4\nprecision = "float32"\nshift = 1\n', 0.1),
+    Trial("converged phases (Newton)", RESISTIVE),
+    Trial("converged, checkpoints after epochs alone", RESISTIVE, 1e9),
+    Trial(
+        "Hopfield, states kept, momentum, random signs",
+        HOPFIELD
+        + 'dynamics = "gradient-flow"\nstep = 0.5\nfree_steps = 20\nnudged_steps = 4\n'
+        + 'persistent = true\nmomentum = 0.9\nnudging = "random-sign"\n',
+    ),
+    Trial(
+        "Hopfield, back through time, images flipped and shifted",
+        HOPFIELD
+        + 'dynamics = "discrete-time"\nfree_steps = 20\nmethod = "bptt"\nkind = "output"\n'
+        + "shift = 1\nflip = true\nmomentum = 0.9\n",
+    ),
+    Trial(
+        "Hopfield, updates at every step, untied",
+        HOPFIELD
+        + 'dynamics = "discrete-time"\nfree_steps = 20\nnudged_steps = 4\nnudging = "one-sided"\n'
+        + 'update = "continual"\nuntied = true\nsignal = "vector-field"\n',
+    ),
+    Trial(
+        "in ngspice, 2 workers", RESISTIVE.replace("limit = 200", "limit = 60") + 'solver = "ngspice"\nworkers = 2\n'
+    ),
+)
+
+
+@contextmanager
+def _silence(_description: str, _total: int) -> Iterator[Progress]:
+    yield lambda _done, _error: None
+
+
+def _train(config: TrainConfig, folder: Path, seconds: float, stage: run.Stage = _silence) -> None:
+    run.CHECKPOINT_SECONDS = seconds
+    run.log.setLevel(logging.WARNING)
+    run.train(config, load(config.dataset), folder, resume=False, stage=stage)
+
+
+def _apart(config: TrainConfig, folder: Path, seconds: float) -> ForkProcess:
+    """The same in a process group of its own, forked from this process so that nothing is imported or compiled again."""
+
+    def body() -> None:
+        os.setsid()
+        _train(config, folder, seconds)
+
+    process = multiprocessing.get_context("fork").Process(target=body)
+    process.start()
+    return process
+
+
+def fingerprint(folder: Path) -> str:
+    """SHA-256 of all that a finished run leaves: network, history but for seconds, and what its checkpoint holds."""
+    digest = hashlib.sha256((folder / "network.npz").read_bytes())
+    history = json.loads((folder / "metrics.json").read_text())["history"]
+    digest.update(json.dumps([{k: v for k, v in entry.items() if k != "seconds"} for entry in history]).encode())
+    with np.load(folder / run.CHECKPOINT, allow_pickle=False) as file:
+        for name in sorted(set(file.files) - {"state"}):
+            digest.update(name.encode() + file[name].tobytes())
+        digest.update(json.dumps(json.loads(str(file["state"]))["random"]).encode())
+    return digest.hexdigest()
+
+
+def killed(trial: Trial, kills: int, random: np.random.Generator, progress: Callable[[int], None]) -> Figures:
+    """``trial`` killed so often, each time at another moment of another run, which then goes on to its end.
+
+    How many kills there were, how many of them came while a file was written, and how many of the runs ended in the bits of
+    one that nobody disturbed. Every second kill waits for a file that is being written.
+    """
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch)
+        config = trial.config(folder)
+        _train(config, folder / "whole", trial.seconds)
+        wanted, length = fingerprint(folder / "whole"), _length(config, folder / "timed", trial.seconds)
+        figures: Figures = {"trial": trial.name, "kills": 0, "while_writing": 0, "same_bits": 0, "lost": []}
+        while figures["kills"] < kills:
+            number = figures["kills"]
+            part = folder / f"killed-{number}"
+            if not _kill(_apart(config, part, trial.seconds), part, random.uniform(0, length), number % 2 == 1):
+                length *= 0.9  # it had ended before
+                continue
+            figures["kills"] += 1
+            figures["while_writing"] += any(part.glob(f"{PARTIAL}*"))
+            again = _apart(config, part, trial.seconds)
+            again.join(PATIENCE)
+            if again.exitcode == 0 and fingerprint(part) == wanted:
+                figures["same_bits"] += 1
+            else:
+                figures["lost"].append({"kill": number, "exit_code": again.exitcode})
+            progress(figures["kills"])
+    return figures
+
+
+def _length(config: TrainConfig, folder: Path, seconds: float) -> float:
+    """Seconds from a run's first checkpoint to its end."""
+    process = _apart(config, folder, seconds)
+    _wait((folder / run.CHECKPOINT).exists)
+    begin = time.monotonic()
+    process.join(PATIENCE)
+    return time.monotonic() - begin
+
+
+def _kill(process: ForkProcess, folder: Path, moment: float, writing: bool) -> bool:
+    """SIGKILL to a run's process group, so many seconds after its first checkpoint; whether it was still running."""
+    _wait((folder / run.CHECKPOINT).exists)
+    time.sleep(moment)
+    if writing:
+        _wait(lambda: any(folder.glob(f"{PARTIAL}*")) or not process.is_alive())
+    if process.is_alive() and process.pid is not None:
+        os.killpg(process.pid, signal.SIGKILL)
+    process.join()
+    return process.exitcode == -signal.SIGKILL
+
+
+def _wait(happened: Callable[[], bool]) -> None:
+    end = time.monotonic() + PATIENCE
+    while not happened():
+        if time.monotonic() > end:
+            raise UserError(f"a small training run did not get on within {PATIENCE:g} s; is this machine very busy?")
+        time.sleep(0.0002)
+
+
+def remembered(trial: Trial, epochs: int) -> Figures:
+    """Resident memory, bytes, of a run of so many epochs and of its workers after each; and how it grows in the second half."""
+    curve: list[int] = []
+
+    @contextmanager
+    def stage(_description: str, _total: int) -> Iterator[Progress]:
+        curve.append(_resident(os.getpid()))
+        yield lambda _done, _error: None
+
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch)
+        config = trial.config(folder).model_copy(update={"epochs": epochs})
+        _train(config, folder / "run", trial.seconds, stage)
+    after = curve[2::2]  # two stages an epoch
+    later = after[len(after) // 2 :]
+    slope = float(np.polyfit(np.arange(len(later)), later, 1)[0])
+    return {"trial": trial.name, "epochs": epochs, "resident_bytes": after, "bytes_per_epoch": slope}
+
+
+def _resident(process: int) -> int:
+    """Bytes of a process and of all below it, as Linux counts them."""
+    if sys.platform != "linux":
+        raise UserError("memory: resident sizes are read from /proc, which is Linux's")
+    own = int(Path(f"/proc/{process}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    below = [each.read_text().split() for each in Path(f"/proc/{process}/task").glob("*/children")]
+    return own + sum(_resident(int(child)) for children in below for child in children)
