@@ -27,7 +27,7 @@ PURPOSES: Mapping[str, tuple[str, ...]] = {
     "solve": ("simulate", "transient", "energy"),
     "train": ("demo", "train", "xor", "lattice", "chips"),
     "judge": ("study", "matching", "minima", "reliability"),
-    "look": (),
+    "look": ("presets", "doctor"),
 }
 COMMANDS = tuple(name for names in PURPOSES.values() for name in names)
 GOES_ON = {
@@ -113,10 +113,10 @@ def parser(names: Iterable[str] = COMMANDS) -> Parser:
     for name in listed:
         try:
             module = module_of(name)
-        except UserError as error:
+        except UserError:
             if len(listed) == 1:
                 raise
-            listed[name] = f"({error})"
+            listed[name] = "(a library that it needs cannot be loaded: see `eqprop-analog doctor`)"
             commands.add_parser(name)
             continue
         listed[name] = module.SUMMARY

@@ -93,10 +93,15 @@ def network(options: argparse.Namespace) -> ResistiveNetwork | HopfieldNetwork:
         _refuse(hopfield, "these are of --model hopfield")
         return ResistiveNetwork.dense(options.layers, options.seed, **resistive)
     _refuse(resistive | hopfield, f"{options.network} has its own")
-    loaded = (HopfieldNetwork if _is_hopfield(options.network) else ResistiveNetwork).load(options.network)
+    loaded = load(options.network)
     if options.layers is not None and tuple(options.layers) != loaded.layers:
         raise UserError(f"--layers {options.layers} disagrees with {options.network}, which is {list(loaded.layers)}")
     return loaded
+
+
+def load(path: Path) -> ResistiveNetwork | HopfieldNetwork:
+    """The network in a file; UserError if there is none."""
+    return (HopfieldNetwork if _is_hopfield(path) else ResistiveNetwork).load(path)
 
 
 def _refuse(given: dict[str, Any], why: str) -> None:

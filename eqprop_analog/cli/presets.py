@@ -1,0 +1,47 @@
+"""``eqprop-analog presets``: what can be trained by name, and every setting of it."""
+
+import argparse
+
+from eqprop_analog import config
+from eqprop_analog.cli import console, options
+
+SUMMARY = "List the presets of training, or print one with every setting, as a TOML file to change and to train from."
+EXAMPLES = """\
+Without a name: all of them, a line each.
+
+examples:
+  every setting of one, into a file:        net1 > my.toml
+  what a file of your own comes to:         my.toml
+
+Train from a file by `eqprop-analog train --preset my.toml`; a run's own config.toml is such a file, too."""
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Options of this command."""
+    parser.add_argument(
+        "preset", nargs="?", metavar="NAME", help="a preset, or a TOML file (default: list all presets)"
+    )
+    options.add_json(parser, "every setting")
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """List them, or print one."""
+    if arguments.preset is not None:
+        settings = config.resolve(arguments.preset, {})
+        console.result(f"{_heading(arguments.preset)}{settings.toml()}".rstrip())
+        options.give_json(arguments, {"config": settings.model_dump(mode="json")})
+        return
+    found = {name: config.resolve(name, {}) for name in config.presets()}
+    for name, settings in found.items():
+        what = [name, settings.model, settings.dataset, f"{settings.epochs} epochs", settings.description]
+        console.result("{:<25}{:<11}{:<14}{:>10}  {}".format(*what))
+    dumped = {name: settings.model_dump(mode="json") for name, settings in found.items()}
+    options.give_json(arguments, {"presets": dumped})
+
+
+def _heading(preset: str) -> str:
+    """The comment at a packaged preset's head: its source, and how its numbers were chosen."""
+    path = config.presets().get(preset)
+    lines = path.read_text(encoding="utf-8").splitlines() if path else []
+    count = next((k for k, line in enumerate(lines) if not line.startswith("#")), len(lines))
+    return "".join(f"{line}\n" for line in lines[:count])
