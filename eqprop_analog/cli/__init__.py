@@ -26,7 +26,7 @@ PURPOSES: Mapping[str, tuple[str, ...]] = {
     "build": ("netlist",),
     "solve": ("simulate", "transient", "energy"),
     "train": ("demo", "train", "xor", "lattice", "chips"),
-    "judge": ("study", "matching", "minima", "reliability"),
+    "judge": ("verify", "study", "matching", "minima", "reliability"),
     "look": ("presets", "doctor"),
 }
 COMMANDS = tuple(name for names in PURPOSES.values() for name in names)

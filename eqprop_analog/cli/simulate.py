@@ -57,8 +57,11 @@ def add_samples(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--targets", type=Path, metavar="Y.npy", help="(samples, outputs), V; default: 1 V at one output each"
     )
-    parser.add_argument("--dataset", choices=["mnist", "fashion-mnist"], help="take test images for inputs and targets")
-    parser.add_argument("--samples", type=int, default=20, metavar="N", help="how many of --dataset (default 20)")
+    parser.add_argument("--dataset", choices=list(data.SHAPES), help="take test images for inputs and targets")
+    parser.add_argument(
+        "--data-dir", type=Path, metavar="DIR", help="folder with its files (default: cache, then download)"
+    )
+    parser.add_argument("--samples", type=int, default=20, metavar="N", help="how many of the test images (default 20)")
 
 
 def run(arguments: argparse.Namespace) -> None:
@@ -74,11 +77,11 @@ def run(arguments: argparse.Namespace) -> None:
         ["", *(f"sample {sample}" for sample in shown)],
         [[f"o_{k} (V)", *(f"{free.outputs[sample, k]:.6f}" for sample in shown)] for k in range(network.layers[-1])],
         [
-            [f"KCL residual ({_unit(network)})", *(f"{free.residual[sample]:.1e}" for sample in shown)],
+            [f"KCL residual ({residual_unit(network)})", *(f"{free.residual[sample]:.1e}" for sample in shown)],
             ["status", *(free.status[sample].name for sample in shown)],
         ],
     )
-    console.table("ngspice against the surrogate", ["figure", "value"], agreement_rows(result, _unit(network)))
+    console.table("ngspice against the surrogate", ["figure", "value"], agreement_rows(result, residual_unit(network)))
     figures: dict[str, Any] = {"layers": network.layers, "agreement": result.figures()}
     figures["phases"] = {
         name: _phase(network, phase) for name, phase in zip(("free", "plus", "minus"), result.phases, strict=True)
@@ -93,7 +96,7 @@ def require_met(agreements: Sequence[Agreement]) -> None:
         raise NotMetError("ngspice and the surrogate do not agree within the bounds in the table")
 
 
-def _unit(network: ResistiveNetwork | HopfieldNetwork) -> str:
+def residual_unit(network: ResistiveNetwork | HopfieldNetwork) -> str:
     """Of a residual: a node's surplus current, or that over the node's conductance."""
     return "V" if isinstance(network, HopfieldNetwork) else "A"
 
@@ -115,12 +118,17 @@ def samples(
         return inputs, targets
     if arguments.inputs or arguments.targets:
         raise UserError("--dataset gives inputs and targets; leave out --inputs and --targets")
-    if arguments.samples < 1:
-        raise UserError(f"--samples: expected at least 1, got {arguments.samples}")
-    dataset = data.load(arguments.dataset)
+    require_samples(arguments.samples)
+    dataset = data.load(arguments.dataset, arguments.data_dir)
     require_fit(sizes[0], network.classes, dataset)
     images, labels = dataset.test_images[: arguments.samples], dataset.test_labels[: arguments.samples]
     return images.astype(float), one_hot(labels, network.classes)
+
+
+def require_samples(count: int) -> None:
+    """UserError for a number of samples that is none."""
+    if count < 1:
+        raise UserError(f"--samples: expected at least 1, got {count}")
 
 
 def agreement_rows(result: Agreement, residual_unit: str = "A") -> list[list[str]]:

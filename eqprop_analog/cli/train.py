@@ -6,7 +6,7 @@ from typing import Any
 
 from eqprop_analog import data
 from eqprop_analog.batches import one_hot
-from eqprop_analog.cli import console, options
+from eqprop_analog.cli import console, options, verify
 from eqprop_analog.cli.simulate import agreement_rows, require_met
 from eqprop_analog.config import DEFAULT_PRESETS, ResistiveConfig, TrainConfig, presets, resolve
 from eqprop_analog.errors import UserError
@@ -14,7 +14,7 @@ from eqprop_analog.files import locked
 from eqprop_analog.models import ResistiveNetwork
 from eqprop_analog.run import Run, add_agreement, train
 from eqprop_analog.solvers import libngspice
-from eqprop_analog.verification import Agreement, compare
+from eqprop_analog.verification import Agreement
 
 SUMMARY = "Train on images by equilibrium propagation: a resistive network, with the surrogate or in ngspice; or a Hopfield one."
 EXAMPLES = f"""\
@@ -27,11 +27,6 @@ examples:
   back through time, with smaller rates:       --preset hopfield-3h --method bptt --rate-factor 0.3
   two hidden layers on Fashion-MNIST:          --dataset fashion-mnist --layers 784 100 50 10 --epochs 3
   go on after an interruption:                 the same command again; or --output runs/main --resume"""
-VERIFIED_IMAGES = 20
-FLAT_LIMIT = 250_000
-"""Conductances above which the flat netlist takes minutes and is left to `simulate --form flat`."""
-NORTON_LIMIT = 100_000
-"""Conductances of crossbars 2 to L above which ngspice takes hours, whatever the form."""
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -145,19 +140,12 @@ def _verified(
     except UserError as error:
         console.say(f"not verified in ngspice: {error}")
         return []
-    if sum(matrix.size for matrix in network.conductances[1:]) > NORTON_LIMIT:
-        console.say("not verified in ngspice: more conductances between nodes than it solves in hours")
+    if not verify.can_be_solved(network):
+        console.say("not verified in ngspice: more connections between nodes than it solves in hours")
         return []
-    images = dataset.test_images[:VERIFIED_IMAGES].astype(float)
-    targets = one_hot(dataset.test_labels[:VERIFIED_IMAGES], config.classes)
-    beta = config.beta if config.kind == "conductance" else 0.1 * network.stiffness_bound()
-    console.say(
-        f"verifying {finished.folder / 'network.npz'} in ngspice: {VERIFIED_IMAGES} test images, free and nudged"
-    )
-    agreements = [compare(network, images, targets, beta, "norton", config.workers)]
-    if sum(matrix.size for matrix in network.conductances) <= FLAT_LIMIT:
-        console.say("verifying one image in the flat form, every resistor (up to half a minute)")
-        agreements.append(compare(network, images[:1], targets[:1], beta, "flat"))
+    images = dataset.test_images[: verify.SAMPLES].astype(float)
+    targets = one_hot(dataset.test_labels[: verify.SAMPLES], config.classes)
+    agreements = verify.agreements_of(network, images, targets, verify.beta_of(config, network), config.workers)
     add_agreement(finished, agreements)
     return agreements
 

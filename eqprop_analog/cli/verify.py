@@ -1,0 +1,158 @@
+"""``eqprop-analog verify``: a trained network in ngspice and by the surrogate, side by side."""
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from eqprop_analog import data
+from eqprop_analog.batches import one_hot
+from eqprop_analog.cli import console, options, simulate
+from eqprop_analog.config import Network, ResistiveConfig, TrainConfig, resolve
+from eqprop_analog.errors import UserError
+from eqprop_analog.files import UNREADABLE
+from eqprop_analog.models import ResistiveNetwork
+from eqprop_analog.run import Run, add_agreement, require_fit
+from eqprop_analog.solvers.sweeps import TIME_LIMIT
+from eqprop_analog.verification import Agreement, compare
+
+SUMMARY = "Compare a trained network in ngspice with the surrogate, volt by volt: a run folder, or any network file."
+EXAMPLES = """\
+Of a run folder, test images of the run's own data set are solved, and what comes out is added to its metrics.json and drawn in
+agreement.png; of a network file, what --dataset or --inputs and --targets give, or examples. Every sample is solved free and
+nudged by ±β in Norton form, and where the network is small enough the first one in flat form, too, with every resistor. The
+exit code is 3 if a bound is not met.
+
+examples:
+  a finished training, 20 test images:          runs/demo
+  200 of them on two cores, figures as JSON:    runs/demo --samples 200 --workers 2 --json agreement.json
+  every resistor, for two images:               runs/demo --samples 2 --form flat
+  a network file on your own inputs:            net.npz --inputs x.npy --targets y.npy --beta 1e-7"""
+SAMPLES = 20
+FLAT_LIMIT = 250_000
+"""Connections above which the flat netlist takes minutes and is left to --form flat."""
+NORTON_LIMIT = 100_000
+"""Connections beyond the first array above which ngspice takes hours, whatever the form."""
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Options of this command."""
+    parser.add_argument("path", type=Path, metavar="RUN|FILE.npz", help="a run folder, or a network's file")
+    simulate.add_samples(parser)
+    parser.add_argument("--seed", type=int, default=0, help="of example inputs, where none are given (default 0)")
+    options.add_beta(parser)
+    parser.add_argument(
+        "--form", choices=["norton", "flat"], help="this form alone (default: norton, and flat for the first sample)"
+    )
+    parser.add_argument("--workers", type=int, default=1, metavar="N", help="ngspice processes (default 1)")
+    parser.add_argument(
+        "--time-limit",
+        type=float,
+        default=TIME_LIMIT,
+        metavar="SECONDS",
+        help=f"what one ngspice sweep may take before its samples are given up (default {TIME_LIMIT:g})",
+    )
+    options.add_json(parser)
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Solve with both, print the agreement, add it to the run."""
+    if arguments.path.is_dir():
+        finished, config = _finished(arguments.path)
+        network: Network = finished.network
+        inputs, targets = _test_images(config, arguments)
+        beta = arguments.beta if arguments.beta is not None else beta_of(config, network)
+    else:
+        finished, network = None, options.load(arguments.path)
+        inputs, targets = simulate.samples(arguments, network)
+        beta = options.beta(arguments, network)
+    if arguments.form is None:
+        agreements = agreements_of(network, inputs, targets, beta, arguments.workers, arguments.time_limit)
+    else:
+        agreements = [
+            compare(network, inputs, targets, beta, arguments.form, arguments.workers, time_limit=arguments.time_limit)
+        ]
+    unit = simulate.residual_unit(network)
+    console.table(
+        f"{arguments.path}: ngspice against the surrogate",
+        ["figure", "value"],
+        *(simulate.agreement_rows(each, unit) for each in agreements),
+    )
+    if finished is not None:
+        add_agreement(finished, agreements)
+        console.say(f"in {finished.folder}: metrics.json, agreement.png")
+    figures: dict[str, Any] = {"layers": network.layers, "agreement": [each.figures() for each in agreements]}
+    options.give_json(arguments, figures | {"met": all(each.met for each in agreements)})
+    simulate.require_met(agreements)
+
+
+def agreements_of(
+    network: Network,
+    inputs: np.ndarray,
+    targets: np.ndarray,
+    beta: float,
+    workers: int = 1,
+    time_limit: float = TIME_LIMIT,
+) -> list[Agreement]:
+    """All samples in Norton form; the first in flat form, too, if that is a matter of seconds.
+
+    UserError where either would take hours.
+    """
+    if not can_be_solved(network):
+        raise UserError(
+            "more connections between nodes than ngspice solves in hours; --form norton does it all the same"
+        )
+    console.say(f"solving {len(inputs)} samples in ngspice, free and nudged")
+    agreements = [compare(network, inputs, targets, beta, "norton", workers, time_limit)]
+    if sum(_connections(network)) <= FLAT_LIMIT:
+        console.say("solving one in the flat form, every resistor (up to half a minute)")
+        agreements.append(compare(network, inputs[:1], targets[:1], beta, "flat", time_limit=time_limit))
+    return agreements
+
+
+def can_be_solved(network: Network) -> bool:
+    """Whether ngspice does it in less than hours."""
+    return sum(_connections(network)[1:]) <= NORTON_LIMIT
+
+
+def beta_of(config: TrainConfig, network: Network) -> float:
+    """The nudge of the training, if it is a conductance's or without unit, else a tenth of the safe bound."""
+    if isinstance(config, ResistiveConfig) and isinstance(network, ResistiveNetwork) and config.kind == "current":
+        return 0.1 * network.stiffness_bound()
+    return config.beta
+
+
+def _connections(network: Network) -> list[int]:
+    """How many each array has, the inputs' first."""
+    if isinstance(network, ResistiveNetwork):
+        return [matrix.size for matrix in network.conductances]
+    return [above * below for below, above in zip(network.layers, network.layers[1:], strict=False)]
+
+
+def _finished(folder: Path) -> tuple[Run, TrainConfig]:
+    """A run folder's network, metrics and configuration; UserError if it holds no finished run."""
+    missing = [name for name in ("config.toml", "metrics.json", "network.npz") if not (folder / name).exists()]
+    if missing:
+        raise UserError(
+            f"{folder}: holds no finished run ({missing[0]} is missing); train it by --resume, or name a .npz file"
+        )
+    try:
+        metrics = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
+        metrics["history"][0]["epoch"]
+    except UNREADABLE as error:
+        raise UserError(f"{folder / 'metrics.json'}: not the metrics of a run, or damaged ({error})") from error
+    return Run(folder, options.load(folder / "network.npz"), metrics), resolve(str(folder / "config.toml"), {})
+
+
+def _test_images(config: TrainConfig, arguments: argparse.Namespace) -> tuple[np.ndarray, np.ndarray]:
+    """The first test images of the run's data set, as the network sees them, and their targets."""
+    given = [f"--{name}" for name in ("inputs", "targets", "dataset") if getattr(arguments, name) is not None]
+    if given:
+        raise UserError(f"a run has its own data set; leave out {', '.join(given)}, or name the run's network.npz")
+    simulate.require_samples(arguments.samples)
+    dataset = data.load(config.dataset, arguments.data_dir)
+    require_fit(config.sizes[0], config.classes, dataset)
+    images = config.prepared(dataset.test_images[: arguments.samples]).astype(float)
+    return images, one_hot(dataset.test_labels[: arguments.samples], config.classes)
