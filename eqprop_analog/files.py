@@ -4,6 +4,7 @@ import contextlib
 import csv
 import errno
 import json
+import logging
 import math
 import os
 import tempfile
@@ -21,6 +22,8 @@ import filelock
 import numpy as np
 
 from eqprop_analog.errors import UserError
+
+log = logging.getLogger(__name__)
 
 UNREADABLE = (
     OSError,
@@ -180,6 +183,7 @@ def replacing(path: Path) -> Iterator[Path]:
         _to_disk(temporary)
         temporary.chmod(0o666 & ~_umask())
         os.replace(temporary, path)
+        log.debug("%s written", path)
     except OSError as error:
         raise _not_written(path, error) from error
     finally:

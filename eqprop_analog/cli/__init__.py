@@ -10,7 +10,7 @@ import re
 import signal
 import sys
 import traceback
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Generator, Iterable, Mapping, Sequence
 from enum import IntEnum
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
@@ -79,6 +79,13 @@ class Parser(argparse.ArgumentParser):
         self.exit(Exit.BAD_INPUT, f"{self.prog}: error: {message} (--help shows every option)\n")
 
 
+class _ByPurpose(argparse.RawDescriptionHelpFormatter):
+    """The commands are in the epilog, by purpose, and not once more in a list."""
+
+    def _iter_indented_subactions(self, action: argparse.Action) -> Generator[argparse.Action, None, None]:  # noqa: ARG002
+        yield from ()
+
+
 def module_of(name: str) -> ModuleType:
     """The command's module; UserError where a library that it needs cannot be loaded."""
     try:
@@ -95,7 +102,7 @@ def parser(names: Iterable[str] = COMMANDS) -> Parser:
     top = Parser(
         prog="eqprop-analog",
         description="Energy-based networks as analog circuits: compile to SPICE, solve, train by equilibrium propagation.",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        formatter_class=_ByPurpose,
         usage="%(prog)s [-q | -v] COMMAND [OPTION ...]",
     )
     add_common(top, default=False)
@@ -122,6 +129,7 @@ def parser(names: Iterable[str] = COMMANDS) -> Parser:
         listed[name] = module.SUMMARY
         sub = commands.add_parser(
             name,
+            help=module.SUMMARY,
             description=module.SUMMARY,
             epilog=f"{with_command_lines(module)}\n\n{EXITS}",
             formatter_class=argparse.RawDescriptionHelpFormatter,

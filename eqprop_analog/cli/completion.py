@@ -61,7 +61,7 @@ def _names(option: str) -> dict[str, Any]:
     from eqprop_analog.files import packaged
 
     names = " ".join(packaged(NAMED[option]))
-    function = f"_eqprop_analog_{option}"
+    function = f"_eqprop_analog_{option}_file"
     bash = f'{function}() {{ compgen -W "{names}" -- "$1"; compgen -f -X "!*.toml" -- "$1"; compgen -d -- "$1"; }}'
     zsh = f'{function}() {{ compadd -- {names}; _files -g "*.toml" }}'
     return {"bash": function, "zsh": function, "tcsh": f"({names})", "preamble": {"bash": bash, "zsh": zsh}}

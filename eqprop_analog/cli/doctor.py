@@ -99,7 +99,7 @@ def run(arguments: argparse.Namespace) -> None:
     """Check everything, print a row each, and advice for what is not ok."""
     rows: list[Row] = []
     with ThreadPoolExecutor(os.cpu_count() or 1) as threads:
-        checks = (_python, *_library_checks(), _program, _solved, *_data_checks(), _processors, _cache, _folder, _disk)
+        checks = (_python, *_library_checks(), _program, solved, *_data_checks(), _processors, _cache, _folder, _disk)
         for found in threads.map(_guarded, checks):
             rows.append(found)
             optional = "" if found.needed else " (optional)"
@@ -164,7 +164,7 @@ def library(name: str, meaning: str, advice: str, *, needed: bool = True) -> Row
     if trouble := _trouble(f"import {MODULES.get(name, name)}"):
         return Row(name, "problem", f"{number} cannot be imported: {trouble}", meaning, advice, needed)
     bounds = _bounds(name)
-    if not _within(number, bounds):
+    if not within(number, bounds):
         return Row(name, "problem", f"{number}, expected {bounds}", meaning, f"pip install '{bounds}'", needed)
     return Row(name, "ok", number, meaning, needed=needed)
 
@@ -180,7 +180,8 @@ def _bounds(name: str) -> str:
     return next((line for line in mine if line.lower().startswith(lowered) and not line[len(name)].isalnum()), name)
 
 
-def _within(number: str, bounds: str) -> bool:
+def within(number: str, bounds: str) -> bool:
+    """Whether a version is in "NAME<2,>=1"; taken to be, where packaging is missing."""
     try:
         from packaging.requirements import Requirement
     except ImportError:
@@ -222,7 +223,7 @@ def _program() -> Row:
     return Row("ngspice program", "ok", f"{number.removeprefix('ngspice-')}, {path}", meaning, needed=False)
 
 
-def _solved() -> Row:
+def solved() -> Row:
     """libngspice, by what counts: the normal solver, in its worker, gives a divider's voltage."""
     name, meaning = (
         "libngspice",
@@ -236,9 +237,9 @@ def _solved() -> Row:
     lines = done.stdout.strip().splitlines()
     if done.returncode or not lines:
         said = (done.stderr.strip().splitlines() or [f"the process ended with {done.returncode}"])[-1]
-        said = said.partition("UserError: ")[2] or said
+        said = (said.partition("UserError: ")[2] or said).partition(". ")[0]
         missing = "not installed" in said or "no such library" in said
-        return Row(name, "missing" if missing else "problem", said.partition(". ")[0], meaning, advice)
+        return Row(name, "missing" if missing else "problem", said, meaning, advice)
     found = json.loads(lines[-1])
     text = f"{found['version']}, {found['path']}; a divider of 3 and 1 µS at ±1 V: {found['volts']:.12g} V in a worker"
     if abs(found["volts"] - found["expected"]) > 1e-9:

@@ -1,5 +1,6 @@
 """The surrogate: the circuit's equilibria in vectorized NumPy, without a circuit simulator."""
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Self
@@ -16,6 +17,7 @@ from eqprop_analog.solvers.coordinate_descent import sweep
 from eqprop_analog.solvers.newton import colours, newton_step
 
 Array = np.ndarray
+log = logging.getLogger(__name__)
 
 TOLERANCE = {np.dtype(np.float64): 1e-13, np.dtype(np.float32): 1e-5}
 """Default bound by precision, some hundred roundings."""
@@ -105,8 +107,9 @@ class SurrogateSolver:
         point = _Point.swept(equations, start)
         active = np.flatnonzero(point.excess != 0)
         samples = max(1, ELEMENTS // sum(equations.network.layers[1:]))
-        for _ in range(self.max_iterations):
+        for iteration in range(self.max_iterations):
             if not active.size:
+                log.debug("surrogate: %d samples after a sweep and %d Newton steps", len(point.excess), iteration)
                 break
             unfinished = []
             for k in range(0, active.size, samples):

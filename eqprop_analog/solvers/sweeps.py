@@ -157,6 +157,7 @@ class Sweeps(ABC, Generic[N]):
     ) -> Iterator[tuple[Chunk, Float[Array, "points probes"]]]:
         """The voltages of every chunk of ``samples`` that ngspice delivers."""
         pieces = max(min(self.workers, samples.size), -(-samples.size // rung.samples))
+        log.debug("ngspice: %d samples in %d sweeps, %d workers", samples.size, pieces, self.workers)
         jobs: list[tuple[Chunk, Any]] = []
         for chunk in np.array_split(samples, pieces):
             asked = circuit(rung, chunk)
