@@ -27,7 +27,7 @@ PURPOSES: Mapping[str, tuple[str, ...]] = {
     "solve": ("simulate", "transient", "energy"),
     "train": ("demo", "train", "xor", "lattice", "chips"),
     "judge": ("verify", "study", "matching", "minima", "reliability"),
-    "look": ("presets", "doctor"),
+    "look": ("report", "presets", "doctor"),
 }
 COMMANDS = tuple(name for names in PURPOSES.values() for name in names)
 GOES_ON = {

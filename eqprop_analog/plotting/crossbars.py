@@ -58,31 +58,32 @@ def crossbar_maps(circuit: Circuit, path: Path) -> int:
     return len(maps)
 
 
-def receptive_fields(conductance: Float[Array, "rows nodes"], shape: tuple[int, int], path: Path) -> tuple[int, int]:
-    """G+ - G- of the nodes of layer 1 as images of ``shape``, black negative and white positive; returns (drawn, nodes).
+def receptive_fields(
+    values: Float[Array, "pixels nodes"], shape: tuple[int, int], unit: str, path: Path
+) -> tuple[int, int]:
+    """What each node of layer 1 weighs the pixels by, as images of ``shape``: black negative, white positive.
 
-    ``conductance``: rows +x, then -x, siemens; a bias row at the end is left out. Where there are more than FIELDS nodes they
-    are spread evenly over the layer.
+    ``values`` in ``unit``, of a resistive network G+ - G-. Where there are more than FIELDS nodes, those drawn are spread evenly
+    over the layer; returns (drawn, nodes).
     """
-    pixels, nodes = shape[0] * shape[1], conductance.shape[1]
-    weights = conductance[:pixels] - conductance[pixels : 2 * pixels]
+    nodes = values.shape[1]
     shown = np.unique(np.linspace(0, nodes - 1, min(nodes, FIELDS)).round().astype(int))
     columns = min(len(shown), 20)
     rows = -(-len(shown) // columns)
-    gap = 1
-    sheet = np.full((rows * (shape[0] + gap) - gap, columns * (shape[1] + gap) - gap), np.nan)
-    top = 1e6 * float(np.quantile(np.abs(weights), 0.995)) or 1.0
+    high, wide = shape[0] + 1, shape[1] + 1  # a point between one image and the next
+    sheet = np.full((rows * high - 1, columns * wide - 1), np.nan)
     for k, node in enumerate(shown.tolist()):
-        y, x = (k // columns) * (shape[0] + gap), (k % columns) * (shape[1] + gap)
-        sheet[y : y + shape[0], x : x + shape[1]] = 1e6 * weights[:, node].reshape(shape)
-    height, width = sheet.shape
-    with drawing(path, (9.6, 0.7 + 8.4 * height / width), PLAIN) as figure:
+        y, x = (k // columns) * high, (k % columns) * wide
+        sheet[y : y + shape[0], x : x + shape[1]] = values[:, node].reshape(shape)
+    top = float(np.quantile(np.abs(values), 0.995)) or 1.0
+    ratio = sheet.shape[0] / sheet.shape[1]
+    with drawing(path, (9.6, 0.7 + 8.4 * ratio), PLAIN) as figure:
         axes = figure.subplots()
         image = axes.imshow(sheet, cmap="gray", vmin=-top, vmax=top, interpolation="nearest")
         axes.axis("off")
-        numbers = f"nodes 0 to {nodes - 1}" if len(shown) == nodes else f"{len(shown)} of {nodes} nodes, evenly spread"
-        axes.set_title(f"layer 1, {numbers}, row by row: G+ - G-, black negative, white positive", fontsize=10)
-        figure.colorbar(image, ax=axes, label="µS", shrink=min(1.0, 2.5 * height / width), extend="both", pad=0.01)
+        which = f"nodes 0 to {nodes - 1}" if len(shown) == nodes else f"{len(shown)} of {nodes} nodes, evenly spread"
+        axes.set_title(f"layer 1, {which}, row by row; black negative, white positive", fontsize=10)
+        figure.colorbar(image, ax=axes, label=unit, shrink=min(1.0, 2.5 * ratio), extend="both", pad=0.01)
     return len(shown), nodes
 
 
@@ -102,8 +103,8 @@ def _maps(circuit: Circuit) -> Iterator[_Map]:
     for element in circuit.elements:
         if isinstance(element, Crossbar):
             rows, inputs = len(element.rows), sum(net.startswith("xp_") for net in element.rows)
-            halves = (("+x", inputs), ("-x", inputs), ("bias", rows - 2 * inputs)) if inputs else ()
-            yield _Map(f"crossbar {element.number}", element.conductance, halves)
+            groups = (("+x", inputs), ("-x", inputs), ("bias", rows - 2 * inputs)) if inputs else ()
+            yield _Map(f"crossbar {element.number}", element.conductance, groups)
         elif isinstance(element, Weights):
             values = element.unit * np.concatenate([np.maximum(element.weights, 0), np.maximum(-element.weights, 0)])
             halves = (("true", len(element.true)), ("inverted", len(element.inverted)))

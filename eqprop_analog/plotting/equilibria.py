@@ -90,7 +90,7 @@ def _sizes(axes: Axes, difference: Array) -> None:
     some = size[size > 0]
     if some.size:
         low, high = np.log10(np.quantile(some, 0.005)), np.log10(some.max())
-        axes.hist(some, np.logspace(low, max(high, low + 0.1), BARS), color="0.45")
+        axes.hist(some, np.logspace(low, max(high, low + 0.1), BARS).tolist(), color="0.45")
         axes.axvline(rms, color="black", linestyle="--", label=f"rms {EngFormatter('V', places=2)(rms)}")
         axes.set_xscale("log")
         axes.legend(fontsize=9, frameon=True, framealpha=0.8, edgecolor="none")

@@ -1,0 +1,36 @@
+"""``eqprop-analog report``: a run as one page of HTML."""
+
+import argparse
+from pathlib import Path
+
+from eqprop_analog.cli import console
+from eqprop_analog.files import require_writable
+from eqprop_analog.report.whole import write_report
+
+SUMMARY = (
+    "Write the report of a training run: one HTML page with its circuit, curves, confirmation, energy and netlist."
+)
+EXAMPLES = """\
+examples:
+  of the demo, into its own folder:  runs/demo
+  somewhere else:                    runs/mnist-100-0 --output mnist-100.html
+
+The page needs no network and no other file. While a run goes on, live.html in its folder shows how far it is."""
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Options of this command."""
+    parser.add_argument("folder", type=Path, metavar="RUN_FOLDER", help="as train left it, finished or not")
+    parser.add_argument("--output", type=Path, metavar="FILE.html", help="default: report.html in the run's folder")
+    parser.add_argument(
+        "--data-dir", type=Path, metavar="DIR", help="folder with the data set's files (default: cache, then download)"
+    )
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Solve, draw, confirm, write."""
+    output = arguments.output or arguments.folder / "report.html"
+    require_writable(output)
+    found = write_report(arguments.folder, output, arguments.data_dir)
+    state = "finished" if found.finished else f"unfinished, {len(found.history)} of {found.config.epochs} epochs"
+    console.say(f"{output}: {output.stat().st_size / 1e6:.1f} MB; the run is {state}")

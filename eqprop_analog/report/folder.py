@@ -1,0 +1,111 @@
+"""What a run's folder holds, finished or not."""
+
+import json
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+from jaxtyping import Float
+
+from eqprop_analog import data
+from eqprop_analog.batches import one_hot
+from eqprop_analog.checkpoint import FORMAT
+from eqprop_analog.config import HopfieldConfig, Network, ResistiveConfig, TrainConfig, resolve
+from eqprop_analog.equilibrium import Equilibrium
+from eqprop_analog.errors import UserError
+from eqprop_analog.files import UNREADABLE, loaded_arrays
+from eqprop_analog.models import HopfieldNetwork, ResistiveNetwork
+from eqprop_analog.nudging import Nudge
+from eqprop_analog.run import require_fit
+from eqprop_analog.solvers import SurrogateSolver
+
+Array = np.ndarray
+
+IMAGES = 50
+"""Test images that the report solves."""
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """A run as its folder has it."""
+
+    folder: Path
+    data_dir: Path | None
+    config: TrainConfig
+    network: Network
+    """float64; of an unfinished run as of its last checkpoint."""
+    history: list[dict[str, Any]]
+    """Finished epochs."""
+    metrics: dict[str, Any]
+    """Empty unless the run is finished."""
+
+    @classmethod
+    def load(cls, folder: Path, data_dir: Path | None = None) -> Self:
+        """Read it; UserError if there is no run, or what there is cannot be read."""
+        if not (folder / "config.toml").exists():
+            raise UserError(f"{folder}: no run is here (expected config.toml, as train writes it)")
+        config = resolve(str(folder / "config.toml"), {})
+        checkpoint, metrics = folder / "checkpoint.npz", _metrics(folder / "metrics.json")
+        network, history = config.network(), list(metrics.get("history", []))
+        if checkpoint.exists():
+            with loaded_arrays(checkpoint, FORMAT, text="state", name="checkpoint") as (state, file):
+                history = list(state["history"])
+                for name, values in network.arrays().items():
+                    values[...] = file[name]
+        elif not (folder / "network.npz").exists():
+            raise UserError(f"{folder}: no run is here (expected checkpoint.npz or network.npz, as train writes them)")
+        if metrics and len(metrics["history"]) == len(history) >= config.epochs:
+            kind = HopfieldNetwork if isinstance(config, HopfieldConfig) else ResistiveNetwork
+            return cls(folder, data_dir, config, kind.load(folder / "network.npz"), history, metrics)
+        return cls(folder, data_dir, config, network, history, {})
+
+    @property
+    def finished(self) -> bool:
+        """Whether every epoch asked for is trained."""
+        return bool(self.metrics)
+
+    @cached_property
+    def samples(self) -> tuple[Float[Array, "images inputs"], Float[Array, "images classes"]]:
+        """The first test images as the network takes them, and their targets, volts. Raises UserError without the data set."""
+        dataset = data.load(self.config.dataset, self.data_dir)
+        require_fit(self.config.sizes[0], self.config.classes, dataset)
+        images = self.config.prepared(dataset.test_images[:IMAGES]).astype(np.float64)
+        return images, one_hot(dataset.test_labels[:IMAGES], self.config.classes)
+
+    @cached_property
+    def phases(self) -> tuple[Equilibrium, ...]:
+        """Converged equilibria of the samples: free, and under the run's own nudge of +β and -β. Raises UserError."""
+        images, targets = self.samples
+        if isinstance(self.config, ResistiveConfig) and isinstance(self.network, ResistiveNetwork):
+            config = self.config
+            nudges = [Nudge(targets, beta, config.kind, config.cost) for beta in (config.beta, -config.beta)]
+            solved = SurrogateSolver().solve_phases(self.network, images, nudges)
+        elif isinstance(self.config, HopfieldConfig) and isinstance(self.network, HopfieldNetwork):
+            rule = self.config.rule(0)
+            relaxation = replace(self.config.relaxation(), free_steps=None, nudged_steps=None)
+            nudges = [Nudge(targets, beta, rule.kind, rule.cost) for beta in (rule.beta, -rule.beta)]
+            solved = relaxation.solve_phases(self.network, images, nudges)
+        else:
+            raise UserError(f"{self.folder}: configuration and network are not of the same kind")
+        return tuple(phase.require() for phase in solved)
+
+    @property
+    def circuit_beta(self) -> float:
+        """β of a nudge that a circuit takes whatever the run's own cost is: the run's, or a tenth of what is certainly borne."""
+        if isinstance(self.config, ResistiveConfig) and isinstance(self.network, ResistiveNetwork):
+            own = self.config.kind == "conductance"
+            return self.config.beta if own else 0.1 * self.network.stiffness_bound()
+        return self.config.beta
+
+
+def _metrics(path: Path) -> dict[str, Any]:
+    """Of a run that has finished once; empty where there are none."""
+    if not path.exists():
+        return {}
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+        return dict(found) if found["history"] else {}
+    except UNREADABLE as error:
+        raise UserError(f"{path}: not the metrics of a run, or damaged ({error})") from error

@@ -1,0 +1,120 @@
+"""A run on its way as a page that a browser shows and loads again by itself, until the run ends."""
+
+import logging
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from eqprop_analog.config import TrainConfig
+from eqprop_analog.errors import UserError
+from eqprop_analog.learning.trainer import Progress
+from eqprop_analog.report.page import (
+    Block,
+    Page,
+    Section,
+    Text,
+    Tile,
+    history_table,
+    learning_chart,
+    statuses,
+    write_page,
+)
+
+Stage = Callable[[str, int], AbstractContextManager[Progress]]
+"""Opens a progress display for a stage of so many samples."""
+SECONDS = 5
+"""Between two versions of the page."""
+log = logging.getLogger(__name__)
+
+
+class LivePage:
+    """``live.html`` in a run's folder, written anew as the run goes on; used in a ``with``, which leaves it at rest."""
+
+    def __init__(self, folder: Path, config: TrainConfig, history: list[dict[str, Any]], stage: Stage) -> None:
+        """``history``: the run's own list of finished epochs; ``stage``: the display that the page follows."""
+        self.path, self.config, self.history, self._stage = folder / "live.html", config, history, stage
+        self._begin = self._due = time.monotonic()
+        self._now: tuple[str, int, int, float] | None = None
+        self._broken = False
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """The last version, which no browser loads again."""
+        if self._now is not None:
+            finished = kind is None and len(self.history) >= self.config.epochs
+            self._write("finished" if finished else f"stopped after {len(self.history)} epochs", running=False)
+
+    @contextmanager
+    def stage(self, description: str, total: int) -> Iterator[Progress]:
+        """The display's own stage, followed."""
+        with self._stage(description, total) as progress:
+
+            def advance(done: int, error: float) -> None:
+                progress(done, error)
+                if time.monotonic() >= self._due:
+                    self._now = (description.strip(), done, total, error)
+                    self._write("training", running=True)
+
+            self._now = (description.strip(), 0, total, 0.0)
+            if time.monotonic() >= self._due:
+                self._write("training", running=True)
+            yield advance
+
+    def _write(self, state: str, *, running: bool) -> None:
+        """A page that cannot be written does not stop a run."""
+        if self._broken:
+            return
+        try:
+            write_page(self._page(state, running=running), self.path)
+        except UserError as error:
+            self._broken = True
+            log.warning("%s is not kept up: %s", self.path.name, error)
+        self._due = time.monotonic() + SECONDS
+
+    def _page(self, state: str, *, running: bool) -> Page:
+        config, history = self.config, self.history
+        description, done, total, error = self._now or ("", 0, 1, 0.0)
+        in_epoch = running and description.startswith("epoch") and done > 0
+        part = min((len(history) + (done / total if in_epoch else 0.0)) / config.epochs, 1.0)
+        chart: list[Block] = []
+        if history or in_epoch:
+            chart.append(learning_chart(history, config.epochs, (part * config.epochs, error) if in_epoch else None))
+        chart.append(history_table(history) if history else Text("No epoch is finished yet."))
+        now = datetime.now(UTC)
+        return Page(
+            title=f"{'-'.join(map(str, config.sizes))} on {config.dataset}",
+            lead=config.description or f"{config.model} network, trained {config.method_in_words}",
+            state=state,
+            tiles=list(self._tiles(description, done, total, error, running=running)),
+            sections=[Section("How it learns" if running else "How it learned", chart)],
+            foot=f"Written {now:%Y-%m-%d %H:%M:%S} UTC. "
+            + (
+                f"The page loads itself again every {SECONDS} seconds."
+                if running
+                else f"eqprop-analog report {self.path.parent} makes the whole report of the run."
+            ),
+            refresh=SECONDS if running else None,
+            done=part if running else None,
+        )
+
+    def _tiles(self, description: str, done: int, total: int, error: float, *, running: bool) -> Iterator[Tile]:
+        yield Tile("epochs", "epochs finished", f"{len(self.history)} of {self.config.epochs}", str(len(self.history)))
+        if running:
+            so_far = f"{100 * error:.2f} %" if done else "none yet"
+            yield Tile("now", f"{description}, error so far", so_far, repr(error), f"{done:,} of {total:,} images")
+        if self.history:
+            last = self.history[-1]
+            for name, label in (("test_error", "test error"), ("validation_error", "validation error")):
+                if last.get(name) is not None:
+                    yield Tile(name, f"{label}, last epoch", f"{100 * last[name]:.2f} %", repr(last[name]))
+            yield Tile("statuses", "equilibria, last epoch", statuses(last["statuses"]))
+        yield Tile("elapsed", "time since the start", f"{time.monotonic() - self._begin:,.0f} s")
+        yield Tile("seed", "seed", str(self.config.seed), str(self.config.seed))

@@ -1,0 +1,215 @@
+"""The part of a report that is solved and measured for it: voltages, nudges, gradients, ngspice, energy."""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from eqprop_analog.config import HopfieldConfig, ResistiveConfig
+from eqprop_analog.energy_report import NOT_COUNTED, PHASES, EnergyReport, energy_report
+from eqprop_analog.errors import UserError
+from eqprop_analog.learning.contrast import contrast
+from eqprop_analog.learning.hopfield_implicit import hopfield_implicit_gradient
+from eqprop_analog.learning.implicit import implicit_gradient
+from eqprop_analog.models import HopfieldNetwork, ResistiveNetwork
+from eqprop_analog.plotting.energy import power_by_part
+from eqprop_analog.plotting.equilibria import free_against_nudged, voltages_by_layer
+from eqprop_analog.plotting.gradients import gradient_agreement
+from eqprop_analog.plotting.sheet import engineering
+from eqprop_analog.report.folder import RunFolder
+from eqprop_analog.report.page import Block, Missing, Table, Text, picture
+from eqprop_analog.run import Run, add_agreement
+from eqprop_analog.solvers import libngspice
+from eqprop_analog.verification import LARGEST_DIFFERENCE, LARGEST_GRADIENT_DIFFERENCE, compare
+
+Array = np.ndarray
+
+VERIFIED = 20
+"""Test images that are confirmed in ngspice."""
+NORTON_LIMIT = 100_000
+"""Conductances between nodes above which ngspice takes hours."""
+METERED = 4
+"""Test images whose power is reported."""
+CAPACITANCE = 1e-12
+"""Farads at every node: what the settling time, and so the energy, is reckoned with."""
+
+
+def equilibria(run: RunFolder, folder: Path) -> Iterator[Block]:
+    """Voltages by layer, what nudges change, EP's gradient against the exact one."""
+    try:
+        free, plus, minus = run.phases
+    except UserError as error:
+        yield Missing(f"No equilibria to show: {error}.")
+        return
+    count = len(free.status)
+    network = run.network
+    levels = []
+    if isinstance(network, ResistiveNetwork) and network.depth > 1:
+        rail = abs(network.diode.rail)
+        levels = [("rails", rail), ("", -rail)] if rail else [("rails", 0.0)]
+    voltages_by_layer(free, folder / "voltages.png", levels)
+    yield picture(
+        folder / "voltages.png",
+        f"Node voltages of each layer in the free phase over {count} test images: range, middle half and median of each node, "
+        "beside a histogram of all.",
+        f"Free equilibria of {count} test images, solved by the surrogate.",
+    )
+    free_against_nudged(free, plus, minus, folder / "nudged.png")
+    yield picture(
+        folder / "nudged.png",
+        "For each layer, the change of every node's voltage under +β and -β against its free voltage, and a histogram of the "
+        "difference between both.",
+        "The nudge pulls at the outputs; what it changes elsewhere is what the conductances learn from. "
+        "A read-out that trains the circuit has to see the differences at the right.",
+    )
+    yield from _gradients(run, folder)
+
+
+def _gradients(run: RunFolder, folder: Path) -> Iterator[Block]:
+    images, targets = run.samples
+    free, plus, minus = run.phases
+    measured: Mapping[str, Array]
+    exact: Mapping[str, Array]
+    try:
+        if isinstance(run.network, HopfieldNetwork):
+            cost = run.config.cost if isinstance(run.config, HopfieldConfig) else "squared-error"
+            measured = contrast(run.network, images, plus, minus)
+            exact = hopfield_implicit_gradient(run.network, images, targets, free, cost)
+        else:
+            cost = run.config.cost if isinstance(run.config, ResistiveConfig) else "squared-error"
+            measured = contrast(run.network, images, plus, minus).arrays()
+            exact = implicit_gradient(run.network, images, targets, free, cost).arrays()
+    except UserError as error:
+        yield Missing(f"No gradients to compare: {error}.")
+        return
+    found = gradient_agreement(measured, exact, folder / "gradients.png")
+    if not found:
+        yield Missing("No gradients to compare: they are all zero on these images.")
+        return
+    if getattr(run.config, "kind", "") == "output":
+        yield Text(
+            "The nudge of this run acts behind the output buffers: it descends a cost of its own, so that the gradient of the "
+            "squared error is not what it measures; they agree in direction at most."
+        )
+    yield picture(
+        folder / "gradients.png",
+        "Each parameter's gradient by equilibrium propagation against the exact one, one panel a parameter array.",
+        f"dC/dθ, mean of {len(images)} test images: by the run's own ±β = {plus.beta:.3g}, and exactly. What is left between "
+        "them falls as β².",
+    )
+    rows = [(each.name, f"{each.size:,}", f"{each.cosine:.6f}", f"{100 * each.error:.3g} %") for each in found]
+    yield Table("Gradients", ("parameters", "how many", "cosine", "relative error"), rows)
+
+
+def confirm(run: RunFolder) -> str:
+    """Have the run confirmed in ngspice, if it is not yet, and its metrics say so; what keeps it from being, else empty."""
+    if not run.finished:
+        return "the run is not finished"
+    if run.metrics.get("agreement"):
+        return ""
+    network = run.network
+    between = network.conductances[1:] if isinstance(network, ResistiveNetwork) else ()
+    count = sum(matrix.size for matrix in between)
+    if isinstance(network, HopfieldNetwork):
+        count = 2 * sum(each.sizes[0] * each.sizes[1] for each in network.connections[1:])
+    if count > NORTON_LIMIT:
+        return f"{count:,} conductances between nodes are more than ngspice solves in hours"
+    try:
+        libngspice.library_path()
+        images, targets = (values[:VERIFIED] for values in run.samples)
+        workers = getattr(run.config, "workers", 1)
+        result = compare(network, images, targets, run.circuit_beta, "norton", workers)
+    except UserError as error:
+        return str(error)
+    add_agreement(Run(run.folder, network, run.metrics), [result])
+    return ""
+
+
+def confirmation(run: RunFolder, why_not: str) -> Iterator[Block]:
+    """What metrics.json says of ngspice against the surrogate."""
+    found: list[dict[str, Any]] = run.metrics.get("agreement") or []
+    if not found:
+        yield Missing(f"Not confirmed in ngspice: {why_not}.")
+        return
+    unit = "V" if isinstance(run.network, HopfieldNetwork) else "A"
+    met = all(each["met"] for each in found)
+    yield Text(
+        "Every node's voltage in the free phase and under ±β, by the surrogate that trained the network and by ngspice on the "
+        f"compiled circuit. Asked: voltages within {LARGEST_DIFFERENCE:g} of max(1 V, the circuit's largest), gradients within "
+        f"{LARGEST_GRADIENT_DIFFERENCE:g} of the layer's largest, the same predictions. "
+        + ("Met." if met else "NOT MET.")
+    )
+    rows = [
+        ["samples x 3 phases x nodes", *(f"{each['samples']} x 3 x {each['nodes']}" for each in found)],
+        ["nudge ±β" + (" (S)" if unit == "A" else ""), *(f"{each['beta']:.3g}" for each in found)],
+        ["largest |ΔV| (V)", *(f"{each['largest_difference']:.2g}" for each in found)],
+        ["median of the largest |ΔV| (V)", *(f"{each['median_difference']:.2g}" for each in found)],
+        [f"largest residual ({unit})", *(f"{each['largest_residual']:.2g}" for each in found)],
+        ["gradients, |Δ| of the layer's largest", *(f"{each['gradient_difference']:.2g}" for each in found)],
+        ["same predictions", *("yes" if each["same_predictions"] else "NO" for each in found)],
+        ["bounds", *("met" if each["met"] else "NOT MET" for each in found)],
+        ["equilibria by status", *(", ".join(f"{k} {n:,}" for k, n in each["statuses"].items()) for each in found)],
+        [
+            "ngspice, surrogate (ms an equilibrium)",
+            *(
+                f"{1e3 * each['ngspice_seconds'] / (3 * each['samples']):.3g}, "
+                f"{1e3 * each['surrogate_seconds'] / (3 * each['samples']):.3g}"
+                for each in found
+            ),
+        ],
+    ]
+    yield Table("ngspice against the surrogate", ("figure", *(f"{each['form']} form" for each in found)), rows)
+    drawn = run.folder / "agreement.png"
+    if drawn.exists():
+        yield picture(
+            drawn,
+            "Every node voltage in ngspice against the surrogate's, on the diagonal, and a histogram of the differences, "
+            "all below the bound, which is marked."
+            if met
+            else "Node voltages in ngspice against the surrogate's.",
+            "Left: every voltage, ngspice over surrogate. Right: how large the differences are; dashed, the bound.",
+        )
+
+
+def metered(run: RunFolder) -> EnergyReport | str:
+    """Power and energy at the equilibria of a few test images; or why there is none."""
+    if not isinstance(run.network, ResistiveNetwork):
+        return "the energy report is about resistive networks; the buffers of this one are ideal sources"
+    try:
+        images, targets = (values[:METERED] for values in run.samples)
+        return energy_report(run.network, images, targets, run.circuit_beta, (CAPACITANCE,))
+    except UserError as error:
+        return str(error)
+
+
+def energy(report: EnergyReport | str, folder: Path) -> Iterator[Block]:
+    """Power by part, settling times, joules."""
+    if isinstance(report, str):
+        yield Missing(f"No figures of energy: {report}.")
+        return
+    yield Text(
+        f"Means of {len(report.stored)} test images, by the surrogate, every resistor counted, with "
+        f"{engineering(CAPACITANCE, 'F')} assumed at every node. A phase lasts until {100 * report.fraction:g} % of the change is left; delivered and dissipated "
+        f"power agree to {report.imbalance:.1g}. Not counted: {NOT_COUNTED}."
+    )
+    power_by_part(report, folder / "power.png")
+    yield picture(
+        folder / "power.png",
+        "Stacked bars, one a phase: what each source delivers, and what each part dissipates.",
+    )
+    powers = [phase.power for phase in report.phases]
+    rows = [
+        [f"from {part}", *(engineering(float(power.sources[part].mean()), "W") for power in powers)]
+        for part in powers[0].sources
+    ]
+    rows += [
+        [f"in {part}", *(engineering(float(power.sinks[part].mean()), "W") for power in powers)]
+        for part in powers[0].sinks
+    ]
+    rows += [
+        ["time to settle", *(engineering(float(phase.settling_time.mean()), "s") for phase in report.phases)],
+        ["energy", *(engineering(float(phase.energy.mean()), "J") for phase in report.phases)],
+    ]
+    names = dict(zip(PHASES, ("free", "+β", "-β"), strict=True))
+    yield Table("Power by part, and energy", ("", *names.values()), rows)

@@ -1,0 +1,248 @@
+"""A page of HTML that needs nothing but itself: no script, no request, pictures and files as data URIs."""
+
+import base64
+import gzip
+import mimetypes
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, ClassVar
+
+import jinja2
+from matplotlib.ticker import MaxNLocator
+
+from eqprop_analog.files import write_text
+
+LARGE = 200_000
+"""Bytes above which a file that is offered for download is compressed."""
+
+
+@dataclass(frozen=True)
+class Text:
+    """A paragraph."""
+
+    kind: ClassVar[str] = "text"
+    text: str
+
+
+@dataclass(frozen=True)
+class Missing:
+    """What the page does not show, and why."""
+
+    kind: ClassVar[str] = "missing"
+    text: str
+
+
+@dataclass(frozen=True)
+class Table:
+    """The first column names, the others are values."""
+
+    kind: ClassVar[str] = "table"
+    caption: str
+    columns: Sequence[str]
+    rows: Sequence[Sequence[str]]
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A picture with what it says in words."""
+
+    kind: ClassVar[str] = "picture"
+    source: str
+    """Data URI."""
+    alt: str
+    caption: str
+
+
+@dataclass(frozen=True)
+class Code:
+    """Text to copy."""
+
+    kind: ClassVar[str] = "code"
+    caption: str
+    text: str
+
+
+@dataclass(frozen=True)
+class Download:
+    """A file inside the page."""
+
+    kind: ClassVar[str] = "download"
+    name: str
+    source: str
+    """Data URI."""
+    note: str
+
+
+@dataclass(frozen=True)
+class Line:
+    """One curve of a chart, in the chart's own units of length."""
+
+    name: str
+    points: Sequence[tuple[float, float]]
+    dashed: bool
+
+    @property
+    def path(self) -> str:
+        """As SVG points."""
+        return " ".join(f"{x:.1f},{y:.1f}" for x, y in self.points)
+
+
+@dataclass(frozen=True)
+class Chart:
+    """Error against epoch, drawn by the template itself: it takes no time, and is as sharp as the printer."""
+
+    kind: ClassVar[str] = "chart"
+    caption: str
+    lines: Sequence[Line]
+    x_ticks: Sequence[tuple[float, str]]
+    y_ticks: Sequence[tuple[float, str]]
+
+
+@dataclass(frozen=True)
+class Tile:
+    """A figure at the top of the page."""
+
+    name: str
+    """Of the figure in metrics.json, or a name of its own."""
+    label: str
+    text: str
+    """With its unit."""
+    value: str = ""
+    """For machines: SI units, all digits."""
+    note: str = ""
+
+
+Block = Text | Missing | Table | Picture | Code | Download | Chart
+
+
+@dataclass(frozen=True)
+class Section:
+    """A heading and what follows it."""
+
+    title: str
+    blocks: Sequence[Block]
+
+    @property
+    def anchor(self) -> str:
+        """For links within the page."""
+        return self.title.lower().replace(" ", "-")
+
+
+@dataclass(frozen=True)
+class Page:
+    """All of it."""
+
+    title: str
+    lead: str
+    state: str
+    """Of the run, in a word or two."""
+    tiles: Sequence[Tile]
+    sections: Sequence[Section]
+    foot: str
+    refresh: int | None = None
+    """Seconds after which a browser is to load the page again."""
+    done: float | None = None
+    """Part of the work, of a run on its way."""
+
+
+def write_page(page: Page, path: Path) -> None:
+    """Write it in one step. Raises UserError if it cannot be."""
+    write_text(path, _template().render(page=page))
+
+
+def picture(path: Path, alt: str, caption: str = "") -> Picture:
+    """A picture file, taken into the page."""
+    return Picture(data_uri(path.read_bytes(), mimetypes.guess_type(path.name)[0] or "image/png"), alt, caption)
+
+
+def download(name: str, content: bytes, note: str = "") -> Download:
+    """A file to take out of the page again, compressed if it is large; its size is said."""
+    size = f"{_bytes(len(content))}"
+    kind = "text/plain;charset=utf-8"
+    if len(content) > LARGE:
+        content, name, kind = gzip.compress(content, mtime=0), f"{name}.gz", "application/gzip"
+        size = f"{_bytes(len(content))}, {size} unpacked"
+    return Download(name, data_uri(content, kind), f"{size}{'; ' + note if note else ''}")
+
+
+def data_uri(content: bytes, kind: str) -> str:
+    """``content`` as a URI that holds it."""
+    return f"data:{kind};base64,{base64.b64encode(content).decode()}"
+
+
+WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM = 640.0, 300.0, 52.0, 14.0, 14.0, 44.0
+"""Of a chart and its margins."""
+
+
+def learning_chart(history: Sequence[dict[str, Any]], epochs: int, running: tuple[float, float] | None = None) -> Chart:
+    """Training error and test or validation error, percent, over ``epochs``; ``running``: (epochs done, error so far)."""
+    held_out = "validation" if history and "validation_error" in history[0] else "test"
+    train = [(float(entry["epoch"]), 100 * entry["train_error"]) for entry in history]
+    test = [(float(entry["epoch"]), 100 * entry[f"{held_out}_error"]) for entry in history]
+    top = max([y for _, y in (*train, *test)] + ([100 * running[1]] if running else []) + [0.1]) * 1.05
+    last = max(epochs, 1)
+
+    def place(x: float, y: float) -> tuple[float, float]:
+        return LEFT + (WIDTH - LEFT - RIGHT) * x / last, HEIGHT - BOTTOM - (HEIGHT - TOP - BOTTOM) * y / top
+
+    lines = [
+        Line(f"{name}, last {points[-1][1]:.2f} %", [place(*point) for point in points], dashed)
+        for name, points, dashed in (("training", train, True), (held_out, test, False))
+        if points
+    ]
+    if running:
+        so_far = [*train[-1:], (running[0], 100 * running[1])]
+        lines.append(
+            Line(f"this epoch so far, {100 * running[1]:.2f} %", [place(*point) for point in so_far], dashed=True)
+        )
+    across = [x for x in MaxNLocator(8, integer=True).tick_values(0, last) if 0 <= x <= last]
+    up = [y for y in MaxNLocator(5).tick_values(0, top) if 0 <= y <= top]
+    return Chart(
+        "Error against epoch, percent: training (of the free phases, before each update) dashed, held out solid.",
+        lines,
+        [(place(x, 0)[0], f"{x:g}") for x in across],
+        [(place(0, y)[1], f"{y:g}") for y in up],
+    )
+
+
+def history_table(history: Sequence[dict[str, Any]]) -> Table:
+    """A row an epoch; of many epochs the first, every so many, and the last."""
+    step = -(-len(history) // 30)
+    rows = [entry for k, entry in enumerate(history) if k % step == 0 or k == len(history) - 1]
+    held_out = "validation" if "validation_error" in history[0] else "test"
+    return Table(
+        "Epoch by epoch" if step == 1 else f"Every {step} epochs, and the last",
+        ("epoch", "training error", f"{held_out} error", "images", "seconds of training", "equilibria by status"),
+        [
+            (
+                str(entry["epoch"]),
+                f"{100 * entry['train_error']:.2f} %",
+                f"{100 * entry[f'{held_out}_error']:.2f} %",
+                f"{entry['samples']:,}",
+                f"{entry['seconds']:,.1f}",
+                statuses(entry["statuses"]),
+            )
+            for entry in rows
+        ],
+    )
+
+
+def statuses(counts: dict[str, int]) -> str:
+    """CONVERGED 10,000, ..."""
+    return ", ".join(f"{name} {count:,}" for name, count in counts.items())
+
+
+def _bytes(count: int) -> str:
+    return f"{count} B" if count < 1000 else f"{count / 1e3:.1f} kB" if count < 1e6 else f"{count / 1e6:.2f} MB"
+
+
+@cache
+def _template() -> jinja2.Template:
+    source = files("eqprop_analog.report") / "templates" / "page.html.j2"
+    environment = jinja2.Environment(
+        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    return environment.from_string(source.read_text(encoding="utf-8"))

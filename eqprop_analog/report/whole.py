@@ -1,0 +1,147 @@
+"""The whole report of a run: what was built, how it learned, how ngspice confirms it, what it costs, how to repeat it."""
+
+import hashlib
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from eqprop_analog.energy_report import EnergyReport
+from eqprop_analog.models import ResistiveNetwork
+from eqprop_analog.plotting.sheet import engineering
+from eqprop_analog.plotting.training import conductance_histograms, weight_histograms
+from eqprop_analog.report.built import built, netlists
+from eqprop_analog.report.folder import RunFolder
+from eqprop_analog.report.measured import confirm, confirmation, energy, equilibria, metered
+from eqprop_analog.report.page import (
+    Block,
+    Code,
+    Missing,
+    Page,
+    Section,
+    Table,
+    Text,
+    Tile,
+    download,
+    history_table,
+    learning_chart,
+    picture,
+    statuses,
+    write_page,
+)
+from eqprop_analog.run import versions
+
+
+def write_report(folder: Path, output: Path, data_dir: Path | None = None) -> RunFolder:
+    """Write the report of the run in ``folder`` to ``output``, one file that needs no other.
+
+    What the report needs and the run has not is made: equilibria of test images, and, where ngspice is installed, its comparison
+    with the surrogate, which is added to the run's metrics. Raises UserError for a folder without a run.
+    """
+    run = RunFolder.load(folder, data_dir)
+    why_not = confirm(run)
+    cost = metered(run)
+    with TemporaryDirectory() as name:
+        drawn = Path(name)
+        sections = [
+            Section("What was built", list(built(run, drawn))),
+            Section("How it learned", list(_learned(run, drawn))),
+            Section("What the circuit does", list(equilibria(run, drawn))),
+            Section("How well ngspice confirms it", list(confirmation(run, why_not))),
+            Section("Energy", list(energy(cost, drawn))),
+            Section("Netlist", list(netlists(run))),
+            Section("Repeat it", list(_repeat(run))),
+            Section("Files", [_files(run)]),
+        ]
+    config, done = run.config, len(run.history)
+    page = Page(
+        title=f"{'-'.join(map(str, config.sizes))} on {config.dataset}",
+        lead=config.description or f"A {config.model} network, trained {config.method_in_words}.",
+        state="finished" if run.finished else f"unfinished: {done} of {config.epochs} epochs",
+        tiles=list(_tiles(run, cost)),
+        sections=sections,
+        foot=f"Written {datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC by eqprop-analog {versions()['eqprop-analog']} from "
+        f"{folder.name}. The page needs nothing but itself.",
+    )
+    write_page(page, output)
+    return run
+
+
+def _tiles(run: RunFolder, cost: EnergyReport | str) -> Iterator[Tile]:
+    metrics, last = run.metrics, run.history[-1] if run.history else {}
+    for name, label in (
+        ("test_error", "test error"),
+        ("validation_error", "validation error"),
+        ("train_error", "training error"),
+    ):
+        value = last.get(name)
+        if value is not None:
+            yield Tile(name, f"{label}, last epoch", f"{100 * value:.2f} %", repr(value))
+    yield Tile("epochs", "epochs", f"{len(run.history)} of {run.config.epochs}", str(len(run.history)))
+    yield Tile("seed", "seed", str(run.config.seed), str(run.config.seed), "one run; others are --seed N")
+    agreements = metrics.get("agreement") or []
+    if agreements:
+        worst = max(each["largest_difference"] for each in agreements)
+        met = all(each["met"] for each in agreements)
+        yield Tile(
+            "largest_difference",
+            "ngspice, largest |ΔV|",
+            f"{worst:.1e} V",
+            repr(worst),
+            "bounds met" if met else "bounds NOT MET",
+        )
+    if not isinstance(cost, str):
+        for name, label, joules in (
+            ("inference", "energy of an inference", cost.inference),
+            ("training", "energy of a training sample", cost.training),
+        ):
+            mean = float(joules.mean())
+            yield Tile(name, label, engineering(mean, "J"), repr(mean), f"{len(joules)} images, 1 pF a node")
+    if metrics:
+        rate, memory = metrics["samples_per_second"], metrics["peak_memory_bytes"]
+        yield Tile("samples_per_second", "images a second in training", f"{rate:,.0f}", repr(rate))
+        yield Tile("peak_memory_bytes", "peak memory", f"{memory / 2**20:,.0f} MiB", repr(memory))
+        counts = metrics["statuses"]
+        yield Tile("statuses", "equilibria by status", f"{sum(counts.values()):,}", "", statuses(counts))
+
+
+def _learned(run: RunFolder, folder: Path) -> Iterator[Block]:
+    if not run.finished:
+        yield Missing(
+            f"The run is not finished: {len(run.history)} of {run.config.epochs} epochs. Everything here is as of its last "
+            "checkpoint."
+        )
+    if not run.history:
+        yield Missing("No epoch is finished yet, so there is no curve.")
+        return
+    yield learning_chart(run.history, run.config.epochs)
+    yield history_table(run.history)
+    if isinstance(run.network, ResistiveNetwork):
+        conductance_histograms(run.network, folder / "histograms.png")
+        what = "conductances of each crossbar, and the share of cells at G_min"
+    else:
+        weight_histograms(run.network, folder / "histograms.png")
+        what = "weights of each connection"
+    yield picture(folder / "histograms.png", f"Histograms of the {what}.", f"Where it ended: the {what}.")
+
+
+def _repeat(run: RunFolder) -> Iterator[Block]:
+    toml = run.config.toml()
+    yield download("config.toml", toml.encode(), "every setting of the run")
+    command = "eqprop-analog train --preset ./config.toml --output runs/again"
+    if not run.finished:
+        command = f"eqprop-analog train --resume --output {run.folder}\n{command}"
+    yield Code("With that file beside you:" if run.finished else "To go on with it, or to repeat it:", command)
+    yield Text("The same versions on the same kind of processor give the same bits; others, the same to rounding.")
+    yield Code("config.toml:", toml)
+    then = run.metrics.get("versions") or {}
+    rows = [(name, then.get(name, "not recorded"), now) for name, now in versions().items()]
+    yield Table("Versions", ("", "of the run", "of this report"), rows)
+
+
+def _files(run: RunFolder) -> Table:
+    kept = sorted(
+        path for path in run.folder.iterdir() if path.suffix in (".npz", ".json", ".csv", ".toml") and path.is_file()
+    )
+    rows = [(path.name, f"{path.stat().st_size:,} B", hashlib.sha256(path.read_bytes()).hexdigest()) for path in kept]
+    return Table(f"In {run.folder.name}", ("file", "size", "SHA-256"), rows)
