@@ -22,6 +22,9 @@ STYLE: Any = {
     "figure.constrained_layout.use": True,
 }
 
+DPI = 150
+"""Points an inch of a PNG."""
+
 
 @contextmanager
 def drawing(path: Path, size: tuple[float, float], style: Any = STYLE) -> Iterator[Figure]:
@@ -30,4 +33,4 @@ def drawing(path: Path, size: tuple[float, float], style: Any = STYLE) -> Iterat
         figure = Figure(figsize=size)
         yield figure
         with replacing(path) as temporary:
-            figure.savefig(temporary, dpi=150)
+            figure.savefig(temporary, dpi=DPI)

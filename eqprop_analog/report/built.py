@@ -122,6 +122,7 @@ def _circuit_pictures(run: RunFolder, folder: Path) -> Iterator[Block]:
         yield picture(
             folder / "schematic.svg", alt, f"Drawn from the netlist of {of}, nudged towards 1 V at read-out 0."
         )
+        yield download("schematic.svg", (folder / "schematic.svg").read_bytes(), "the drawing by itself")
         return
     count = crossbar_maps(circuit, folder / "maps.png")
     rows = ", ".join(" - ".join(section.heading.split(":")[:1]) for section in circuit.sections)

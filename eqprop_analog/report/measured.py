@@ -152,11 +152,7 @@ def confirmation(run: RunFolder, why_not: str) -> Iterator[Block]:
         ["equilibria by status", *(", ".join(f"{k} {n:,}" for k, n in each["statuses"].items()) for each in found)],
         [
             "ngspice, surrogate (ms an equilibrium)",
-            *(
-                f"{1e3 * each['ngspice_seconds'] / (3 * each['samples']):.3g}, "
-                f"{1e3 * each['surrogate_seconds'] / (3 * each['samples']):.3g}"
-                for each in found
-            ),
+            *(f"{_milliseconds(each, 'ngspice')}, {_milliseconds(each, 'surrogate')}" for each in found),
         ],
     ]
     yield Table("ngspice against the surrogate", ("figure", *(f"{each['form']} form" for each in found)), rows)
@@ -170,6 +166,11 @@ def confirmation(run: RunFolder, why_not: str) -> Iterator[Block]:
             else "Node voltages in ngspice against the surrogate's.",
             "Left: every voltage, ngspice over surrogate. Right: how large the differences are; dashed, the bound.",
         )
+
+
+def _milliseconds(agreement: dict[str, Any], solver: str) -> str:
+    each = 1e3 * agreement[f"{solver}_seconds"] / (3 * agreement["samples"])
+    return f"{each:,.0f}" if each >= 100 else f"{each:.3g}"
 
 
 def metered(run: RunFolder) -> EnergyReport | str:
@@ -190,8 +191,8 @@ def energy(report: EnergyReport | str, folder: Path) -> Iterator[Block]:
         return
     yield Text(
         f"Means of {len(report.stored)} test images, by the surrogate, every resistor counted, with "
-        f"{engineering(CAPACITANCE, 'F')} assumed at every node. A phase lasts until {100 * report.fraction:g} % of the change is left; delivered and dissipated "
-        f"power agree to {report.imbalance:.1g}. Not counted: {NOT_COUNTED}."
+        f"{engineering(CAPACITANCE, 'F')} assumed at every node. A phase lasts until {100 * report.fraction:g} % of the change is left; "
+        f"delivered and dissipated power agree to {report.imbalance:.1g}. Not counted: {NOT_COUNTED}."
     )
     power_by_part(report, folder / "power.png")
     yield picture(

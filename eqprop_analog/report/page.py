@@ -2,7 +2,6 @@
 
 import base64
 import gzip
-import mimetypes
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -14,9 +13,15 @@ import jinja2
 from matplotlib.ticker import MaxNLocator
 
 from eqprop_analog.files import write_text
+from eqprop_analog.plotting.style import DPI
 
 LARGE = 200_000
 """Bytes above which a file that is offered for download is compressed."""
+
+WORDY = 24
+"""Letters of a table's entry that is no number."""
+SCREEN = 96
+"""Pixels an inch, as CSS has it."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +49,11 @@ class Table:
     columns: Sequence[str]
     rows: Sequence[Sequence[str]]
 
+    @property
+    def wordy(self) -> list[bool]:
+        """Of each column, whether it is read from the left: it holds words rather than numbers."""
+        return [k == 0 or max(len(row[k]) for row in self.rows) > WORDY for k in range(len(self.columns))]
+
 
 @dataclass(frozen=True)
 class Picture:
@@ -54,6 +64,8 @@ class Picture:
     """Data URI."""
     alt: str
     caption: str
+    width: int
+    """As it is to be shown, pixels; 0 is as it is."""
 
 
 @dataclass(frozen=True)
@@ -154,8 +166,12 @@ def write_page(page: Page, path: Path) -> None:
 
 
 def picture(path: Path, alt: str, caption: str = "") -> Picture:
-    """A picture file, taken into the page."""
-    return Picture(data_uri(path.read_bytes(), mimetypes.guess_type(path.name)[0] or "image/png"), alt, caption)
+    """A picture file, SVG or PNG, taken into the page; all PNGs at one scale, so that their letters are of one size."""
+    content = path.read_bytes()
+    if path.suffix == ".svg":
+        return Picture(data_uri(content, "image/svg+xml"), alt, caption, 0)
+    width = int.from_bytes(content[16:20], "big")  # of the header, which every PNG begins with
+    return Picture(data_uri(content, "image/png"), alt, caption, round(width * SCREEN / DPI))
 
 
 def download(name: str, content: bytes, note: str = "") -> Download:
