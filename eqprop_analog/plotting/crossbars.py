@@ -68,7 +68,7 @@ def receptive_fields(
     """
     nodes = values.shape[1]
     shown = np.unique(np.linspace(0, nodes - 1, min(nodes, FIELDS)).round().astype(int))
-    columns = min(len(shown), 20)
+    columns = min(len(shown), 20 if shape[1] > 16 else 16)
     rows = -(-len(shown) // columns)
     high, wide = shape[0] + 1, shape[1] + 1  # a point between one image and the next
     sheet = np.full((rows * high - 1, columns * wide - 1), np.nan)
@@ -77,13 +77,13 @@ def receptive_fields(
         sheet[y : y + shape[0], x : x + shape[1]] = values[:, node].reshape(shape)
     top = float(np.quantile(np.abs(values), 0.995)) or 1.0
     ratio = sheet.shape[0] / sheet.shape[1]
-    with drawing(path, (9.6, 0.7 + 8.4 * ratio), PLAIN) as figure:
+    with drawing(path, (9.6, max(1.5, 0.7 + 8.4 * ratio)), PLAIN) as figure:
         axes = figure.subplots()
         image = axes.imshow(sheet, cmap="gray", vmin=-top, vmax=top, interpolation="nearest")
         axes.axis("off")
         which = f"nodes 0 to {nodes - 1}" if len(shown) == nodes else f"{len(shown)} of {nodes} nodes, evenly spread"
         axes.set_title(f"layer 1, {which}, row by row; black negative, white positive", fontsize=10)
-        figure.colorbar(image, ax=axes, label=unit, shrink=min(1.0, 2.5 * ratio), extend="both", pad=0.01)
+        figure.colorbar(image, ax=axes, label=unit, ticks=[-top, 0, top], format="%.2g", pad=0.01)
     return len(shown), nodes
 
 

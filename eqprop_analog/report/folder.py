@@ -76,20 +76,24 @@ class RunFolder:
 
     @cached_property
     def phases(self) -> tuple[Equilibrium, ...]:
-        """Converged equilibria of the samples: free, and under the run's own nudge of +β and -β. Raises UserError."""
+        """Equilibria of the samples: free, and under the run's own nudge of +β and -β; see ``solved``."""
+        return self.solved(1.0)
+
+    def solved(self, factor: float) -> tuple[Equilibrium, ...]:
+        """Converged equilibria of the samples: free, and under ``factor`` times the run's own ±β. Raises UserError."""
         images, targets = self.samples
+        betas = (factor * self.config.beta, -factor * self.config.beta)
         if isinstance(self.config, ResistiveConfig) and isinstance(self.network, ResistiveNetwork):
-            config = self.config
-            nudges = [Nudge(targets, beta, config.kind, config.cost) for beta in (config.beta, -config.beta)]
-            solved = SurrogateSolver().solve_phases(self.network, images, nudges)
+            nudges = [Nudge(targets, beta, self.config.kind, self.config.cost) for beta in betas]
+            found = SurrogateSolver().solve_phases(self.network, images, nudges)
         elif isinstance(self.config, HopfieldConfig) and isinstance(self.network, HopfieldNetwork):
             rule = self.config.rule(0)
+            nudges = [Nudge(targets, beta, rule.kind, rule.cost) for beta in betas]
             relaxation = replace(self.config.relaxation(), free_steps=None, nudged_steps=None)
-            nudges = [Nudge(targets, beta, rule.kind, rule.cost) for beta in (rule.beta, -rule.beta)]
-            solved = relaxation.solve_phases(self.network, images, nudges)
+            found = relaxation.solve_phases(self.network, images, nudges)
         else:
             raise UserError(f"{self.folder}: configuration and network are not of the same kind")
-        return tuple(phase.require() for phase in solved)
+        return tuple(phase.require() for phase in found)
 
     @property
     def circuit_beta(self) -> float:
