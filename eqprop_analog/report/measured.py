@@ -70,7 +70,6 @@ def equilibria(run: RunFolder, folder: Path) -> Iterator[Block]:
 
 
 def _gradients(run: RunFolder, folder: Path) -> Iterator[Block]:
-    images, targets = run.samples
     free, plus, _ = run.phases
     try:
         exact = _exact(run, free)
@@ -90,8 +89,8 @@ def _gradients(run: RunFolder, folder: Path) -> Iterator[Block]:
     yield picture(
         folder / "gradients.png",
         "Each parameter's gradient by equilibrium propagation against the exact one, one panel a parameter array.",
-        f"dC/dθ, mean of {len(images)} test images: by the run's own ±β = {plus.beta:.3g}, and exactly. Where β is small, what is "
-        "left between them falls as β²; the table has it for a tenth of β, too.",
+        f"dC/dθ, mean of {len(free.status)} test images: by the run's own ±β = {plus.beta:.3g}, and exactly. Where β is small, "
+        "what is left between them falls as β²; the table has it for a tenth of β, too.",
     )
     rows = [
         (
@@ -210,8 +209,8 @@ def energy(report: EnergyReport | str, folder: Path) -> Iterator[Block]:
         return
     yield Text(
         f"Means of {len(report.stored)} test images, by the surrogate, every resistor counted, with "
-        f"{engineering(CAPACITANCE, 'F')} assumed at every node. A phase lasts until {100 * report.fraction:g} % of the change is left; "
-        f"delivered and dissipated power agree to {report.imbalance:.1g}. Not counted: {NOT_COUNTED}."
+        f"{engineering(CAPACITANCE, 'F')} assumed at every node. A phase lasts until {100 * report.fraction:g} % of the change "
+        f"is left; delivered and dissipated power agree to {report.imbalance:.1g}. Not counted: {NOT_COUNTED}."
     )
     power_by_part(report, folder / "power.png")
     yield picture(
