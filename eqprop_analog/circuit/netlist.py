@@ -8,6 +8,7 @@ from types import MappingProxyType
 import numpy as np
 from jaxtyping import Float
 
+from eqprop_analog.circuit.dialects import NGSPICE, Dialect
 from eqprop_analog.circuit.elements import POINT, SAMPLE
 from eqprop_analog.circuit.graph import Circuit
 
@@ -30,15 +31,14 @@ TRANSIENT: dict[str, float] = {"reltol": 1e-7, "vntol": 1e-9, "itl4": 100}
 """Options that keep ``.tran`` within 1e-4 of full scale (trapezoidal rule, steps by truncation error)."""
 
 
-def static_netlist(circuit: Circuit, guess: Float[np.ndarray, " probes"] | None = None) -> str:
-    """A netlist of one point that ``ngspice -b`` runs as it stands and that prints every output to 15 digits.
+def static_netlist(
+    circuit: Circuit, guess: Float[np.ndarray, " probes"] | None = None, dialect: Dialect = NGSPICE
+) -> str:
+    """A netlist of one point that the dialect's program runs as it stands and that prints every output to 15 digits.
 
-    ``guess`` (V) is where Newton's iteration begins (``.nodeset``).
+    ``guess`` (V) is where Newton's iteration begins (``.nodeset``). Raises UserError for what the dialect cannot say.
     """
-    prints = [f"print v({net})" for net in circuit.outputs]
-    # Without the quit, ngspice -b looks for .print lines, finds none, and exits with 1. A failed op leaves no vector.
-    leave = ["if $?batchmode", f"  if length({circuit.outputs[-1]}) > 0", "    quit 0", "  end", "  quit 1", "end"]
-    return _text(circuit, [*_nodeset(circuit, guess), ".control", "set numdgt=15", "op", *prints, *leave, ".endc"])
+    return _text(circuit, [*_nodeset(circuit, guess), *dialect.operating_point(circuit.outputs)], dialect=dialect)
 
 
 def sweep_netlist(
@@ -91,29 +91,43 @@ def _nodeset(circuit: Circuit, guess: Float[np.ndarray, " probes"] | None) -> li
     return [f".nodeset v({net})={v!r}" for net, v in zip(circuit.probes, guess.tolist(), strict=True)]
 
 
-def library(name: str) -> str:
-    """Text of ``circuits/<name>.lib``."""
+def library(name: str, dialect: str = NGSPICE.name) -> str:
+    """Text of ``circuits/<name>.lib``, or of the dialect's own where ``circuits/<dialect>`` has one."""
     packaged = Path(str(files("eqprop_analog"))) / "circuits"
     folder = packaged if packaged.is_dir() else packaged.parent.parent / "circuits"
-    return (folder / f"{name}.lib").read_text()
+    own = folder / dialect / f"{name}.lib"
+    return (own if own.is_file() else folder / f"{name}.lib").read_text()
 
 
-def _text(circuit: Circuit, ending: list[str], options: Mapping[str, float] = MappingProxyType({})) -> str:
-    return "\n".join([*_lines(circuit, {**TOLERANCES, **circuit.options, **options}), *ending, ".end", ""])
-
-
-def _lines(circuit: Circuit, options: Mapping[str, float]) -> Iterator[str]:
-    yield f"* {circuit.title}"
-    yield from (f"* {note}" for note in circuit.notes)
-    yield ".options " + " ".join(
-        f"{key}={value if isinstance(value, int) else float(value)!r}" for key, value in options.items()
-    )
-    for name in circuit.models:
+def subcircuits(models: Sequence[str], dialect: Dialect) -> Iterator[str]:
+    """The text of each model's subcircuit, an empty line before it. Raises UserError for one that the dialect cannot say."""
+    for name in models:
         yield ""
-        yield library(name).rstrip()
+        yield "\n".join(dialect.element(line) for line in library(name, dialect.name).rstrip().split("\n"))
+
+
+def settings(circuit: Circuit, options: Mapping[str, float] = MappingProxyType({})) -> dict[str, float]:
+    """The simulator's options for a circuit: what all need, what its laws need, and ``options`` over both."""
+    return {**TOLERANCES, **circuit.options, **options}
+
+
+def _text(
+    circuit: Circuit,
+    ending: list[str],
+    options: Mapping[str, float] = MappingProxyType({}),
+    dialect: Dialect = NGSPICE,
+) -> str:
+    return "\n".join([*_lines(circuit, settings(circuit, options), dialect), *ending, ".end", ""])
+
+
+def _lines(circuit: Circuit, options: Mapping[str, float], dialect: Dialect) -> Iterator[str]:
+    yield f"* {circuit.title}"
+    yield from (f"* {note}" for note in (*circuit.notes, *dialect.note))
+    yield from dialect.options(options, circuit.models)
+    yield from subcircuits(circuit.models, dialect)
     for section in circuit.sections:
         yield ""
         yield f"* {section.heading}"
         for element in section.elements:
-            yield from element.lines()
+            yield from element.lines() if dialect is NGSPICE else map(dialect.element, element.lines())
     yield ""

@@ -182,7 +182,7 @@ def _heading(network: ResistiveNetwork, layer: int) -> str:
 def _notes(network: ResistiveNetwork, nudges: NudgeSources, form: Form) -> tuple[str, ...]:
     count = sum(int(np.count_nonzero(matrix)) for matrix in network.conductances)
     law, parameters = network.diode.spice
-    diode = ", ".join([law, *(f"{name} = {value:g}" for name, value in parameters.items())])
+    diode = ", ".join([law, *(f"{name} = {exactly(value)}" for name, value in parameters.items())])
     diode = f"antiparallel pairs of {diode}" if _paired(network) else diode
     diodes = "Xdp<l>_j (from rail_p) and Xdn<l>_j (into rail_n)" if _paired(network) else "Xd<l>_j"
     gains = ", ".join(f"{gain:g}" for gain in network.amplifier_gain if gain != 1) or "none"
@@ -197,7 +197,7 @@ def _notes(network: ResistiveNetwork, nudges: NudgeSources, form: Form) -> tuple
     )
     return (
         f"Layers {' - '.join(map(str, network.layers))}; {count} conductances above zero.",
-        f"Input gain {network.input_gain:g} V a unit; amplifier gains: {gains}; diodes: {diode}.",
+        f"Input gain {exactly(network.input_gain)} V a unit; amplifier gains: {gains}; diodes: {diode}.",
         _phase(nudges),
         *(flat if form == "flat" else norton),
         f"Ib<l>_j bias currents, {diodes} diodes, Xa<l>_j amplifiers, rail_p/rail_n the diodes' rails.",
@@ -214,3 +214,9 @@ def _phase(nudges: NudgeSources) -> str:
             f"Nudged phase: a conductance of {nudges.conductance[0]:g} S from every output to a source at its target."
         )
     return "Nudged phase: a constant current into every output." if nudges.current.any() else "Free phase."
+
+
+def exactly(value: float) -> str:
+    """A number as short as it may be, for notes that are read back."""
+    short = f"{value:g}"
+    return short if float(short) == value else repr(float(value))

@@ -9,6 +9,9 @@ import numpy as np
 from eqprop_analog.chips import Chip, Specification
 from eqprop_analog.chips.mapping import impedance_scale, mapped
 from eqprop_analog.circuit import compile_network, static_netlist
+from eqprop_analog.circuit.dialects import DIALECTS
+from eqprop_analog.circuit.elements import Injection
+from eqprop_analog.circuit.hierarchy import hierarchical_netlist
 from eqprop_analog.circuit.hopfield import compile_hopfield
 from eqprop_analog.circuit.nonideal_network import compile_nonideal
 from eqprop_analog.cli import console, options
@@ -21,12 +24,15 @@ from eqprop_analog.nudging import Nudge
 from eqprop_analog.solvers.hopfield_ngspice import surrogate
 from eqprop_analog.solvers.nonideal_newton import NonidealNewtonSolver
 
-SUMMARY = "Write a network as a SPICE netlist that `ngspice -b FILE` runs as it stands."
+SUMMARY = "Write a network as a SPICE netlist, for ngspice, LTspice, Xyce or gnucap, that runs as it stands."
 EXAMPLES = """\
 examples:
   every resistor of a 784x2-100-10 network:  --layers 784 100 10 --output mnist.cir
   a trained network, Norton form:            --network runs/demo/network.npz --form norton --output demo.cir
   with a nudge of 0.1 uS towards output 0:   --layers 2 4 1 --phase nudged --beta 1e-7 --output nudged.cir
+  subcircuits in xor.lib, and a testbench:   --network netlists/xor.npz --form subcircuits --output xor.cir
+  for LTspice (or xyce, or gnucap):          --network netlists/xor.npz --dialect ltspice --output xor.cir
+  a netlist edited by hand, as a network:    --network edited.cir --output edited.npz
   the same network on one imperfect chip:    --layers 4 6 2 --specification everything --chip 3 --output chip.cir
   a Hopfield network, nudged by beta = 0.5:  --model hopfield --layers 3 3 2 --phase nudged --output hopfield.cir"""
 
@@ -40,15 +46,22 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     options.add_network(parser)
     parser.add_argument(
         "--form",
-        choices=["flat", "norton"],
+        choices=["flat", "norton", "subcircuits"],
         default="flat",
-        help="every resistor, or crossbar 1 reduced (default flat)",
+        help="every resistor; crossbar 1 reduced; or every resistor in one subcircuit a crossbar, in a .lib beside the "
+        "testbench, which runs free and nudged phase (default flat)",
+    )
+    parser.add_argument(
+        "--dialect", choices=list(DIALECTS), default="ngspice", help="the program that is to run it (default ngspice)"
     )
     parser.add_argument(
         "--phase", choices=["free", "nudged"], default="free", help="without or with the nudge (default free)"
     )
     parser.add_argument(
-        "--inputs", type=Path, metavar="X.npy", help="the input vector (default: uniform in [0, 1] from --seed)"
+        "--inputs",
+        type=Path,
+        metavar="X.npy",
+        help="the input vector (default: that of a netlist given as --network, else uniform in [0, 1] from --seed)",
     )
     parser.add_argument(
         "--targets", type=Path, metavar="Y.npy", help="targets of the nudge, V (default: 1 V at output 0)"
@@ -62,7 +75,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--chip", type=int, metavar="N", help="which chip of the lot --seed (default 0), as written, before any drift"
     )
-    parser.add_argument("--output", type=Path, required=True, metavar="FILE.cir", help="the netlist")
+    parser.add_argument(
+        "--output", type=Path, required=True, metavar="FILE.cir", help="the netlist; FILE.npz: the network"
+    )
 
 
 def run(arguments: argparse.Namespace) -> None:
@@ -70,39 +85,66 @@ def run(arguments: argparse.Namespace) -> None:
     if arguments.chip is not None and arguments.specification is None:
         raise UserError("--chip: is of a specification; add --specification, or leave it out")
     network = options.network(arguments)
-    inputs = options.array(
-        arguments.inputs, "inputs", network.layers[0], options.example_inputs(network, arguments.seed, 1)
-    )
+    if arguments.output.suffix == ".npz":
+        network.save(arguments.output)
+        console.say(f"{arguments.output}: the network {'-'.join(map(str, network.layers))}")
+        return
+    begin = time.perf_counter()
+    texts = _texts(arguments, network)
+    for path, text in texts.items():
+        write_text(path, text)
+    lines = ", ".join(f"{path}: {text.count(chr(10))} lines" for path, text in texts.items())
+    command = DIALECTS[arguments.dialect].command
+    console.say(f"{lines} in {time.perf_counter() - begin:.2f} s; run it: {command} {arguments.output}")
+
+
+def _texts(arguments: argparse.Namespace, network: ResistiveNetwork | HopfieldNetwork) -> dict[Path, str]:
+    """Every file to write."""
+    written = options.written(arguments)
+    example = written.inputs if written else options.example_inputs(network, arguments.seed, 1)
+    inputs = options.array(arguments.inputs, "inputs", network.layers[0], example)
     targets = options.array(arguments.targets, "targets", network.classes, options.example_targets(network, 1))
     if len(inputs) != 1 or len(targets) != 1:
         raise UserError(f"a netlist holds one sample, got {len(inputs)} inputs and {len(targets)} targets")
-    begin = time.perf_counter()
     if isinstance(network, HopfieldNetwork):
         if arguments.specification:
             raise UserError("--specification: chips are of resistive networks; leave it out")
-        text = _hopfield(arguments, network, inputs, targets)
-    elif arguments.specification:
-        text = _chip(arguments, network, inputs, targets)
-    else:
-        text = _resistive(arguments, network, inputs, targets)
-    write_text(arguments.output, text)
-    lines = text.count("\n")
-    console.say(
-        f"{arguments.output}: {lines} lines in {time.perf_counter() - begin:.2f} s; run it: ngspice -b {arguments.output}"
-    )
-
-
-def _resistive(
-    arguments: argparse.Namespace, network: ResistiveNetwork, inputs: np.ndarray, targets: np.ndarray
-) -> str:
+        return {arguments.output: _hopfield(arguments, network, inputs, targets)}
+    if arguments.specification:
+        return {arguments.output: _chip(arguments, network, inputs, targets)}
+    if arguments.form == "subcircuits":
+        return _subcircuits(arguments, network, inputs, targets)
     nudge = None
     if arguments.phase == "nudged":
-        nudge = options.injection(network, inputs, Nudge(targets, options.beta(arguments, network), network.nudge_kind))
-    return static_netlist(compile_network(network, inputs, [nudge], arguments.form))
+        nudge = _injection(arguments, network, inputs, targets)
+    circuit = compile_network(network, inputs, [nudge], arguments.form)
+    return {arguments.output: static_netlist(circuit, dialect=DIALECTS[arguments.dialect])}
+
+
+def _injection(
+    arguments: argparse.Namespace, network: ResistiveNetwork, inputs: np.ndarray, targets: np.ndarray
+) -> Injection:
+    return options.injection(network, inputs, Nudge(targets, options.beta(arguments, network), network.nudge_kind))
+
+
+def _subcircuits(
+    arguments: argparse.Namespace, network: ResistiveNetwork, inputs: np.ndarray, targets: np.ndarray
+) -> dict[Path, str]:
+    """The testbench, and beside it the network."""
+    library = arguments.output.with_suffix(".lib")
+    if library == arguments.output:
+        raise UserError(f"--output {library}: the network will have this name; call the testbench FILE.cir")
+    nudge = _injection(arguments, network, inputs, targets)
+    files = hierarchical_netlist(network, inputs, nudge, library.name, DIALECTS[arguments.dialect])
+    return {library: files.network, arguments.output: files.testbench}
 
 
 def _chip(arguments: argparse.Namespace, network: ResistiveNetwork, inputs: np.ndarray, targets: np.ndarray) -> str:
     """The network mapped onto the devices' window and written into the chip; β is that of the network, mapped as well."""
+    if arguments.form == "subcircuits" or arguments.dialect != "ngspice":
+        raise UserError(
+            "--specification: a chip's netlist is flat or norton, for ngspice, whose diodes can differ in temperature"
+        )
     specification = Specification.load(arguments.specification)
     window = specification.technology.window
     mapping = mapped(network, window)
@@ -120,6 +162,8 @@ def _chip(arguments: argparse.Namespace, network: ResistiveNetwork, inputs: np.n
 
 def _hopfield(arguments: argparse.Namespace, network: HopfieldNetwork, inputs: np.ndarray, targets: np.ndarray) -> str:
     """Newton's iteration begins where the circuit rests that is let go at 0 V; which minimum it finds is else left to it."""
+    if arguments.form == "subcircuits":
+        raise UserError("--form subcircuits: is of resistive networks; take flat or norton")
     inputs = network.check_inputs(inputs)
     equations = HopfieldEquations.of(network, inputs)
     nudge = None
@@ -130,4 +174,5 @@ def _hopfield(arguments: argparse.Namespace, network: HopfieldNetwork, inputs: n
     dynamics = surrogate()
     free = dynamics.solve(network, inputs)
     rest = free if nudge is None else dynamics.solve(network, inputs, nudge, free)
-    return static_netlist(circuit, np.concatenate(equations.forces(rest.voltages), axis=1)[0].round(DIGITS))
+    start = np.concatenate(equations.forces(rest.voltages), axis=1)[0].round(DIGITS)
+    return static_netlist(circuit, start, DIALECTS[arguments.dialect])

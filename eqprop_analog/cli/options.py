@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Float
 
 from eqprop_analog.circuit.elements import Injection
+from eqprop_analog.circuit.netlist_import import WrittenNetlist, read_netlist
 from eqprop_analog.cli import console
 from eqprop_analog.devices.buffer import BUFFERS, buffer_from
 from eqprop_analog.errors import UserError
@@ -35,7 +36,12 @@ def add_network(parser: argparse.ArgumentParser) -> None:
     """--layers or --network, and what else makes a network."""
     group = parser.add_argument_group("network")
     group.add_argument("--layers", type=int, nargs="+", metavar="N", help="inputs, hidden layers ..., outputs")
-    group.add_argument("--network", type=Path, metavar="FILE.npz", help="a trained or saved network instead")
+    group.add_argument(
+        "--network",
+        type=Path,
+        metavar="FILE.npz",
+        help="a trained or saved network instead, or a flat netlist FILE.cir",
+    )
     group.add_argument(
         "--seed", type=int, default=0, help="seed of fresh conductances and of example inputs (default 0)"
     )
@@ -100,8 +106,15 @@ def network(options: argparse.Namespace) -> ResistiveNetwork | HopfieldNetwork:
 
 
 def load(path: Path) -> ResistiveNetwork | HopfieldNetwork:
-    """The network in a file; UserError if there is none."""
+    """The network in a file, saved or a netlist; UserError if there is none."""
+    if path.suffix == ".cir":
+        return read_netlist(path).network
     return (HopfieldNetwork if _is_hopfield(path) else ResistiveNetwork).load(path)
+
+
+def written(options: argparse.Namespace) -> WrittenNetlist | None:
+    """All that --network says where it is a netlist."""
+    return read_netlist(options.network) if options.network and options.network.suffix == ".cir" else None
 
 
 def _refuse(given: dict[str, Any], why: str) -> None:
