@@ -150,6 +150,7 @@ def _testbench(
     file: str,
     dialect: Dialect,
 ) -> Iterator[str]:
+    measured = dialect.two_phases(circuit.outputs)
     pull = float(np.ravel(nudge[0])[0])
     current = np.broadcast_to(nudge[1], (1, len(circuit.outputs)))[0].tolist()
     yield f"* {circuit.title.removesuffix(', flat form')}: its testbench; the network is in {file}"
@@ -172,7 +173,7 @@ def _testbench(
     yield from [f".param beta={pull!r}"] if pull else []
     yield from (f".param {'y' if pull else 'i'}_{k}={c / pull if pull else c!r}" for k, c in enumerate(current))
     yield ""
-    yield f'.include "{file}"'
+    yield f'.include "{file}"' if " " in file else f".include {file}"
     yield ""
     yield f"* {circuit.sections[0].heading.split(', and crossbar')[0]}"
     yield from (f"Vxp_{i} xp_{i} 0 {{volts_per_unit*x_{i}}}" for i in range(network.layers[0]))
@@ -193,7 +194,7 @@ def _testbench(
         else:
             yield f"Gnudge_{k} 0 {net} phase 0 {{i_{k}}}"
     yield ""
-    yield from dialect.two_phases(circuit.outputs)
+    yield from measured
 
 
 def _wrapped(*words: str) -> list[str]:
