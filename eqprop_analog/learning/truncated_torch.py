@@ -1,5 +1,7 @@
 """The training step of learning.truncated by PyTorch, on a GPU: every batch replays one captured graph of kernels."""
 
+from __future__ import annotations  # they can then be read where PyTorch is not installed
+
 from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import Any

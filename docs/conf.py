@@ -1,0 +1,98 @@
+"""How Sphinx builds this documentation (``make docs``): nothing is fetched, and formulas need no script to be seen."""
+
+import pkgutil
+import re
+from importlib import import_module
+from importlib.metadata import version as version_of
+
+from docutils import nodes
+from docutils.utils.math.latex2mathml import tex2mathml
+from sphinx.application import Sphinx
+from sphinx.util.docutils import SphinxDirective
+from sphinx.writers.html5 import HTML5Translator
+
+from eqprop_analog import cli
+
+project = "eqprop-analog"
+author = "the eqprop-analog authors"
+copyright = author  # noqa: A001 - Sphinx's name
+version = release = version_of("eqprop-analog")
+
+extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.autosummary", "sphinx.ext.viewcode"]
+exclude_patterns = ["_build"]
+suppress_warnings = ["ref.python"]  # an annotation "range" is also the name of two attributes
+
+myst_enable_extensions = ["amsmath", "colon_fence", "deflist", "dollarmath"]
+myst_heading_anchors = 3
+
+autodoc_default_options = {"members": True}
+autodoc_member_order = "bysource"
+autodoc_mock_imports = ["torch"]
+autodoc_preserve_defaults = True
+autodoc_typehints_format = "short"
+python_maximum_signature_line_length = 100
+
+toc_object_entries = False  # two thousand names in the contents help nobody, and take most of the time
+
+html_theme = "furo"
+html_title = "eqprop-analog"
+html_static_path = ["_static"]
+html_css_files = ["site.css"]
+html_math_renderer = "mathml"
+
+
+class CommandLine(SphinxDirective):
+    """``{command-line}``: every command of the console program with its help, as the parsers say it."""
+
+    def run(self) -> list[nodes.Node]:
+        """One section a command."""
+        parser = cli.parser()
+        commands = next(action.choices for action in parser._actions if action.dest == "command")  # noqa: SLF001
+        return [_section(name, nodes.literal_block(text=command.format_help())) for name, command in commands.items()]
+
+
+class Package(SphinxDirective):
+    """``{package} eqprop_analog.devices``: every module of a package, but not the packages in it."""
+
+    required_arguments = 1
+
+    def run(self) -> list[nodes.Node]:
+        """One section a module."""
+        package = import_module(self.arguments[0])
+        return [
+            _section(name, *self._automodule(f"{package.__name__}.{name}"))
+            for _, name, is_package in pkgutil.iter_modules(package.__path__)
+            if not is_package
+        ]
+
+    def _automodule(self, name: str) -> list[nodes.Node]:
+        return self.parse_text_to_nodes(f"```{{eval-rst}}\n.. automodule:: {name}\n```\n")
+
+
+def _section(name: str, *children: nodes.Node) -> nodes.section:
+    return nodes.section("", nodes.title(name, name), *children, ids=[nodes.make_id(name)], names=[name])
+
+
+def plain_bars(_app: Sphinx, _what: str, _name: str, _thing: object, _options: object, lines: list[str]) -> None:
+    """A bar in a docstring is an absolute value, and no substitution of reStructuredText."""
+    lines[:] = [re.sub(r"(``.*?``)|\|", lambda found: found[1] or r"\|", line) for line in lines]
+
+
+def visit_math(translator: HTML5Translator, node: nodes.math) -> None:
+    """A formula in a line."""
+    translator.body.append(tex2mathml(node.astext()))
+    raise nodes.SkipNode
+
+
+def visit_math_block(translator: HTML5Translator, node: nodes.math_block) -> None:
+    """A formula of its own."""
+    translator.body.append(f'<div class="math">{tex2mathml(node.astext(), as_block=True)}</div>')
+    raise nodes.SkipNode
+
+
+def setup(app: Sphinx) -> None:
+    """MathML, which browsers draw themselves, in place of MathJax from a server; and this documentation's directives."""
+    app.add_html_math_renderer("mathml", (visit_math, None), (visit_math_block, None))
+    app.add_directive("command-line", CommandLine)
+    app.add_directive("package", Package)
+    app.connect("autodoc-process-docstring", plain_bars)

@@ -1,0 +1,59 @@
+"""9. A real chip: devices that spread and devices that are stuck; what is written there, and what learning there mends."""
+
+import numpy as np
+
+from eqprop_analog import ResistiveNetwork, SurrogateSolver, data
+from eqprop_analog.batches import one_hot
+from eqprop_analog.chips import Chip, Specification
+from eqprop_analog.chips.mapping import mapped, scaled_rule
+from eqprop_analog.learning.in_situ import InSituLearner
+from eqprop_analog.learning.trainer import Rule, evaluate, train_pass
+from eqprop_analog.learning.update import Rates
+
+digits = data.load("digits")
+images, targets = digits.train_images.astype(float), one_hot(digits.train_labels, 10)
+test_images = digits.test_images.astype(float)
+
+# What the fab promises: conductances of 3 to 300 nS, 30 % spread from device to device, 2.5 % of the cells dead. A TOML file in
+# real work: eqprop_analog/specifications/everything.toml is one to begin with.
+specification = Specification.of(
+    {
+        "conductance": {
+            "window": {"lowest": 3e-9, "highest": 300e-9},
+            "spread": {"factor": 0.3},
+            "stuck": {"on": 0.005, "off": 0.02},
+        },
+    }
+)
+window = specification.technology.window
+
+# The trained network of 06_digits.py, with all conductances and currents scaled to what these devices have: same voltages.
+ideal = ResistiveNetwork.load("digits.npz")
+software = mapped(ideal, window)
+scale = window.span / (ideal.conductance_window[1] - ideal.conductance_window[0])
+
+
+def error(network: ResistiveNetwork) -> float:
+    """Percent of the test images that are read wrongly."""
+    return 100 * evaluate(network, SurrogateSolver().solve, test_images, digits.test_labels).error
+
+
+# Chip 0 of lot 0. What is written is not what is wanted.
+chip = Chip.drawn(specification, software, seed=0)
+chip.program(software)
+written = error(chip.circuit())
+deviation = np.median(np.abs(chip.network.conductances[0] / software.conductances[0] - 1))
+print(f"the network as it was trained:  {error(software):5.2f} % of test images wrong")
+print(f"written into chip 0:            {written:5.2f} % (median deviation of a conductance {100 * deviation:.0f} %)")
+
+# The same rule as before, with the voltages measured on the chip and the updates made by its own devices.
+rates = Rates(conductances=(2e-14, 2e-14), biases=(2e-15, 2e-15))
+rule = scaled_rule(Rule(rates, beta=1e-7), scale)
+learner = InSituLearner(chip, SurrogateSolver(sweeps=4, check_residual=False), rule)
+random = np.random.default_rng(0)
+for epoch in range(2):
+    order = random.permutation(len(images))
+    train_pass(learner, [(images[k], targets[k]) for k in np.array_split(order, len(order) // 4)])
+    learned = error(chip.circuit())
+    print(f"after epoch {epoch + 1} on the chip:      {learned:5.2f} %")
+assert learned < written / 2
