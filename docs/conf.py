@@ -2,16 +2,23 @@
 
 import pkgutil
 import re
+from argparse import ArgumentParser, RawDescriptionHelpFormatter
 from importlib import import_module
 from importlib.metadata import version as version_of
+from pathlib import Path
 
 from docutils import nodes
+from docutils.utils.math import MathError
 from docutils.utils.math.latex2mathml import tex2mathml
 from sphinx.application import Sphinx
+from sphinx.util import logging
 from sphinx.util.docutils import SphinxDirective
 from sphinx.writers.html5 import HTML5Translator
 
+import eqprop_analog
 from eqprop_analog import cli
+
+logger = logging.getLogger(__name__)
 
 project = "eqprop-analog"
 author = "the eqprop-analog authors"
@@ -48,7 +55,7 @@ class CommandLine(SphinxDirective):
         """One section a command."""
         parser = cli.parser()
         commands = next(action.choices for action in parser._actions if action.dest == "command")  # noqa: SLF001
-        return [_section(name, nodes.literal_block(text=command.format_help())) for name, command in commands.items()]
+        return [_help("eqprop-analog", parser), *(_help(name, command) for name, command in commands.items())]
 
 
 class Package(SphinxDirective):
@@ -69,6 +76,11 @@ class Package(SphinxDirective):
         return self.parse_text_to_nodes(f"```{{eval-rst}}\n.. automodule:: {name}\n```\n")
 
 
+def _help(name: str, parser: ArgumentParser) -> nodes.section:
+    parser.formatter_class = lambda prog: RawDescriptionHelpFormatter(prog, width=100)
+    return _section(name, nodes.literal_block(text=parser.format_help(), language="text"))
+
+
 def _section(name: str, *children: nodes.Node) -> nodes.section:
     return nodes.section("", nodes.title(name, name), *children, ids=[nodes.make_id(name)], names=[name])
 
@@ -78,21 +90,36 @@ def plain_bars(_app: Sphinx, _what: str, _name: str, _thing: object, _options: o
     lines[:] = [re.sub(r"(``.*?``)|\|", lambda found: found[1] or r"\|", line) for line in lines]
 
 
-def visit_math(translator: HTML5Translator, node: nodes.math) -> None:
-    """A formula in a line."""
-    translator.body.append(tex2mathml(node.astext()))
+def visit_math(translator: HTML5Translator, node: nodes.math | nodes.math_block) -> None:
+    """A formula, in a line or of its own."""
+    block = isinstance(node, nodes.math_block)
+    try:
+        formula = tex2mathml(node.astext(), as_block=block)
+    except MathError as error:
+        logger.warning("formula %s: %s", node.astext(), error, location=node)
+        formula = ""
+    translator.body.append(f'<div class="math">{formula}</div>' if block else formula)
     raise nodes.SkipNode
 
 
-def visit_math_block(translator: HTML5Translator, node: nodes.math_block) -> None:
-    """A formula of its own."""
-    translator.body.append(f'<div class="math">{tex2mathml(node.astext(), as_block=True)}</div>')
-    raise nodes.SkipNode
+def write_api_pages(_app: Sphinx) -> None:
+    """One page a package, so that none is forgotten."""
+    folder = Path(__file__).parent / "api" / "packages"
+    folder.mkdir(exist_ok=True)
+    found = pkgutil.walk_packages(eqprop_analog.__path__, "eqprop_analog.")
+    names = ["eqprop_analog", *(name for _, name, is_package in found if is_package)]
+    pages = {folder / f"{name}.md": f"# {name}\n\n```{{package}} {name}\n```\n" for name in names}
+    for path in {*folder.glob("*.md")} - {*pages}:
+        path.unlink()
+    for path, text in pages.items():
+        if not path.exists() or path.read_text() != text:
+            path.write_text(text)
 
 
 def setup(app: Sphinx) -> None:
     """MathML, which browsers draw themselves, in place of MathJax from a server; and this documentation's directives."""
-    app.add_html_math_renderer("mathml", (visit_math, None), (visit_math_block, None))
+    app.add_html_math_renderer("mathml", (visit_math, None), (visit_math, None))
     app.add_directive("command-line", CommandLine)
     app.add_directive("package", Package)
     app.connect("autodoc-process-docstring", plain_bars)
+    app.connect("builder-inited", write_api_pages)
