@@ -105,10 +105,7 @@ def compile_graph(
         points=len(nudges.conductance),
         phases=len(injections),
     )
-    if validate:
-        circuit.validate()
-    else:
-        circuit.check()
+    circuit.validate(whole=validate)
     require_definite(network, float(nudges.conductance.min()))
     return circuit
 

@@ -87,10 +87,7 @@ def compile_hopfield(
         points=len(inputs) * (1 if start is None else 2),
         phases=1 if start is None else 2,
     )
-    if validate:
-        circuit.validate()
-    else:
-        circuit.check()
+    circuit.validate(whole=validate)
     return circuit
 
 

@@ -112,10 +112,7 @@ def compile_nonideal(
         models=tuple(name for name in ideal.models if name != "amplifier") + tuple(sorted(amplifiers)),
         options=ideal.options | (network.junctions.options if network.junctions else {}),
     )
-    if validate:
-        circuit.validate()
-    else:
-        circuit.check()
+    circuit.validate(whole=validate)
     return circuit
 
 

@@ -53,10 +53,7 @@ def compile_network(
     ``validate=False`` checks values but not the graph, for loops over one topology.
     """
     circuit = layered_circuit(network, inputs, injections, form)
-    if validate:
-        circuit.validate()
-    else:
-        circuit.check()
+    circuit.validate(whole=validate)
     network.require_definite(min((float(np.min(each[0])) for each in injections if each), default=0.0))
     return circuit
 
