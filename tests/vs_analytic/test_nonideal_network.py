@@ -179,8 +179,8 @@ def random_chip(
     return NonidealNetwork(network, Periphery(**drawn), ohms, (4, 3))
 
 
-def required_agreement(chip: NonidealNetwork, beta: float) -> None:
-    """That every node is where the dense solution of all segments puts it, given the diodes' currents."""
+def difference_from_nodal_solution(chip: NonidealNetwork, beta: float) -> float:
+    """Of any node from where the dense solution of all segments puts it, given the diodes' currents; over the largest output."""
     network, x, target = chip.ideal, inputs_of(chip.ideal, 1), np.array([[0.5, -0.5]])
     nudge = Nudge(target, beta) if beta else None
     found = NonidealNewtonSolver().solve(chip, x, nudge).require()
@@ -190,8 +190,9 @@ def required_agreement(chip: NonidealNetwork, beta: float) -> None:
     nudging = beta * factor * (target + offset - found.outputs)
     into = [amperes[0] + bias for amperes, bias in zip((*diodes, nudging), network.biases, strict=True)]
     saturated = [a[0] for a in chip.drives(found.voltages)] if chip.saturating.size else None
-    for ours, theirs in zip(found.voltages, nodal_solution(chip, x, into, saturated), strict=True):
-        np.testing.assert_allclose(ours[0], theirs, rtol=0, atol=1e-9 * np.abs(found.voltages[-1]).max().clip(1))
+    solution = nodal_solution(chip, x, into, saturated)
+    worst = max(np.abs(ours[0] - theirs).max() for ours, theirs in zip(found.voltages, solution, strict=True))
+    return float(worst / np.abs(found.outputs).max().clip(1))
 
 
 @pytest.mark.parametrize("law", LAWS)
@@ -199,14 +200,15 @@ def required_agreement(chip: NonidealNetwork, beta: float) -> None:
 @pytest.mark.parametrize("beta", [0.0, 2e-6, -2e-7])
 def test_every_node_is_where_a_dense_nodal_solution_of_all_segments_puts_it(law, ohms, tile, beta):
     network = make(LAWS[law], bias_row=1.5)
-    required_agreement(NonidealNetwork(network, wire_resistance=ohms, tile=tile), beta)
+    assert difference_from_nodal_solution(NonidealNetwork(network, wire_resistance=ohms, tile=tile), beta) <= 1e-9
 
 
 @pytest.mark.parametrize("law", LAWS)
 @pytest.mark.parametrize("reciprocal", [True, False])
 @pytest.mark.parametrize("beta", [0.0, 2e-6, -2e-7])
 def test_so_is_every_node_of_a_chip_with_all_imperfections(law, reciprocal, beta):
-    required_agreement(random_chip(make(LAWS[law], bias_row=1.5), 1, reciprocal=reciprocal), beta)
+    chip = random_chip(make(LAWS[law], bias_row=1.5), 1, reciprocal=reciprocal)
+    assert difference_from_nodal_solution(chip, beta) <= 1e-9
 
 
 @pytest.mark.parametrize("law", [*LAWS, "ideal clamp", "shockley"])

@@ -60,7 +60,10 @@ RAILS = sources("rail_p", "rail_n")
 
 
 def test_a_small_circuit_made_by_hand_is_accepted() -> None:
-    circuit(*DRIVEN, RAILS, diodes("h1_0"), Amplifiers(1, ("h1_0",), ("a1_0",), 2.0)).validate()
+    made = circuit(*DRIVEN, RAILS, diodes("h1_0"), Amplifiers(1, ("h1_0",), ("a1_0",), 2.0))
+    made.validate()
+    judged = {name for name, kind in made.graph().nodes(data="kind") if kind == "net"}
+    assert judged == {"0", "xp_0", "h1_0", "a1_0", "rail_p", "rail_n"}
 
 
 @pytest.mark.parametrize(

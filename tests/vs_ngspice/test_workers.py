@@ -109,7 +109,7 @@ def test_a_worker_killed_in_the_middle_of_its_sweep_costs_one_retry() -> None:
 
 
 def test_a_lost_worker_does_not_take_the_others_tasks_with_it() -> None:
-    workers = workers_module.Workers(2, time_limit=8.0)
+    workers = workers_module.Workers(2, time_limit=60.0)
     try:
         lost = replace(workers.submit(signal.raise_signal, signal.SIGKILL), task=(os.getpid,))
         others = [workers.submit(time.sleep, 0.3) for _ in range(3)]  # running, and waiting for a worker
