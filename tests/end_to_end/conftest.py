@@ -3,7 +3,9 @@
 import dataclasses
 import hashlib
 import io
+import re
 import runpy
+import subprocess
 import sys
 from collections.abc import Callable
 from contextlib import redirect_stdout
@@ -43,6 +45,7 @@ class Result:
 
 
 Run = Callable[..., Result]
+Refused = Callable[..., str]
 
 
 @pytest.fixture
@@ -151,3 +154,45 @@ def finished_run(
 def without_ngspice(monkeypatch: pytest.MonkeyPatch) -> None:
     """No libngspice on this machine."""
     monkeypatch.setenv("NGSPICE_LIBRARY_PATH", "/nonexistent")
+
+
+def tree(folder: Path) -> dict[str, bytes | None]:
+    """Every file below ``folder`` with its content, every folder with None."""
+    return {
+        str(path.relative_to(folder)): None if path.is_dir() else path.read_bytes()
+        for path in sorted(folder.rglob("*"))
+    }
+
+
+@pytest.fixture
+def refused(run: Run, tmp_path: Path) -> Refused:
+    """Run a command that must be refused; its one line on standard error."""
+
+    def refused(*arguments: object) -> str:
+        before = tree(tmp_path)
+        result = run(*arguments)
+        assert result.code == 2, result
+        assert len(result.err.splitlines()) == 1, result.err
+        assert "error: " in result.err
+        assert "Traceback" not in result.out + result.err
+        assert tree(tmp_path) == before
+        return result.err
+
+    return refused
+
+
+@pytest.fixture
+def refused_training(refused: Refused, preset: Path, dataset: Path) -> Refused:
+    """``refused`` of a training on the synthetic data set into ``run``."""
+    return lambda *more: refused("train", "--preset", preset, "--data-dir", dataset, "--output", "run", *more)
+
+
+@pytest.fixture
+def in_ngspice() -> Callable[[Path], dict[str, float]]:
+    """What ``ngspice -b`` prints for a netlist: volts by net."""
+
+    def in_ngspice(path: Path) -> dict[str, float]:
+        done = subprocess.run(["ngspice", "-b", str(path)], capture_output=True, text=True, check=True, timeout=60)
+        return {net: float(volts) for net, volts in re.findall(r"^v\((\w+)\) = (\S+)$", done.stdout, re.MULTILINE)}
+
+    return in_ngspice
