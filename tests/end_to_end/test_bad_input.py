@@ -83,7 +83,7 @@ class TestShapesAndNumbers:
     def test_xor(self, refused):
         assert re.search("seed", refused("xor", "--seed", -1))
 
-    @pytest.mark.parametrize("arguments", [(), ("sing",), ("simulate", "--loud"), ("netlist", "--layers", 4, 6, 2)])
+    @pytest.mark.parametrize("arguments", [("sing",), ("simulate", "--loud"), ("netlist", "--layers", 4, 6, 2)])
     def test_command_lines(self, refused, arguments):
         assert re.search("--help", refused(*arguments))
 
