@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from eqprop_analog.devices.conductance.pulses import Counting, PulseLaw, approach, balance
+from eqprop_analog.devices.conductance.pulses import Counting, PulseLaw, approach
 from eqprop_analog.devices.conductance.window import Values
 from eqprop_analog.devices.law import require_finite, require_positive
 
@@ -49,11 +49,6 @@ class ExponentialPulses(PulseLaw):
         """G_min + B₊ and G_max - B₋, siemens: what endless pulses would lead to without the window."""
         span = highest - lowest
         return lowest - span / float(np.expm1(-self.up)), highest + span / float(np.expm1(-self.down))
-
-    def symmetric_point(self, lowest: float, highest: float) -> float:
-        """Where one pulse up and one pulse down move by the same amount, siemens."""
-        upper, lower = self._asymptotes(np.asarray(lowest), np.asarray(highest))
-        return balance(float(upper), float(lower), self.rates)
 
     def worth(self, span: float) -> tuple[float, float]:
         """P/span: right on average over the window, as NeuroSim writes."""

@@ -87,9 +87,3 @@ def approach(conductance: Values, pulses: Values, upper: Values, lower: Values, 
         fall *= conductance - lower
     conductance += rise  # one of the two is zero: branches without a branch, which takes NumPy several times longer
     conductance += fall
-
-
-def balance(upper: float, lower: float, rates: tuple[float, float]) -> float:
-    """The conductance (S) at which one pulse up and one pulse down move by the same amount in ``approach``."""
-    up, down = -np.expm1(-rates[0]), -np.expm1(-rates[1])
-    return float((up * upper + down * lower) / (up + down))

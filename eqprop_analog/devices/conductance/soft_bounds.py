@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from eqprop_analog.devices.conductance.pulses import Counting, PulseLaw, approach, balance
+from eqprop_analog.devices.conductance.pulses import Counting, PulseLaw, approach
 from eqprop_analog.devices.conductance.window import Values
 from eqprop_analog.devices.law import require_finite
 
@@ -35,10 +35,6 @@ class SoftBounds(PulseLaw):
     def rates(self) -> tuple[float, float]:
         """-ln(1 - α) up and down, a pulse."""
         return float(-np.log1p(-self.up)), float(-np.log1p(-self.down))
-
-    def symmetric_point(self, lowest: float, highest: float) -> float:
-        """Where up and down pulses cancel, siemens: (α₊ G_max + α₋ G_min)/(α₊ + α₋)."""
-        return balance(highest, lowest, self.rates)
 
     def worth(self, span: float) -> tuple[float, float]:
         """1/(α span): right where a pulse moves the farthest, at the opposite bound."""
