@@ -25,7 +25,7 @@ from eqprop_analog.errors import NotMetError, UserError
 PURPOSES: Mapping[str, tuple[str, ...]] = {
     "build": ("netlist",),
     "solve": ("simulate", "transient", "energy"),
-    "train": ("demo", "train", "xor", "lattice", "chips"),
+    "train": ("demo", "train", "sweep", "xor", "lattice", "chips"),
     "judge": ("verify", "study", "matching", "minima", "reliability"),
     "look": ("report", "presets", "doctor"),
 }

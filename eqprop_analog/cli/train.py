@@ -37,6 +37,25 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         help=f"see below; default {DEFAULT_PRESETS['surrogate']}, with --solver ngspice {DEFAULT_PRESETS['ngspice']}, or, "
         "with --resume, the run folder's own settings",
     )
+    add_settings(parser)
+    parser.add_argument(
+        "--data-dir",
+        type=Path,
+        metavar="DIR",
+        help=f"folder with the four IDX files, or {data.CIFAR_ARCHIVE} (default: cache, then download)",
+    )
+    parser.add_argument("--output", type=Path, metavar="DIR", help="run folder (default runs/PRESET-SEED)")
+    parser.add_argument(
+        "--resume",
+        action="store_true",
+        help="insist on a run to go on with, and take its settings from its folder; the same command given again goes on "
+        "by itself",
+    )
+    options.add_json(parser)
+
+
+def add_settings(parser: argparse.ArgumentParser) -> None:
+    """What takes the place of a preset's own values; see SETTINGS."""
     settings = parser.add_argument_group("settings of the preset that can be overridden")
     settings.add_argument("--layers", type=int, nargs="+", metavar="N", help="inputs, hidden layers ..., outputs")
     settings.add_argument("--solver", choices=["surrogate", "ngspice"], help="what finds every equilibrium")
@@ -61,20 +80,6 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         const=True,
         help="hold out the last 10,000 training images to choose settings on",
     )
-    parser.add_argument(
-        "--data-dir",
-        type=Path,
-        metavar="DIR",
-        help=f"folder with the four IDX files, or {data.CIFAR_ARCHIVE} (default: cache, then download)",
-    )
-    parser.add_argument("--output", type=Path, metavar="DIR", help="run folder (default runs/PRESET-SEED)")
-    parser.add_argument(
-        "--resume",
-        action="store_true",
-        help="insist on a run to go on with, and take its settings from its folder; the same command given again goes on "
-        "by itself",
-    )
-    options.add_json(parser)
 
 
 SETTINGS = (

@@ -1,0 +1,65 @@
+"""The error of trainings against the settings that were varied."""
+
+from collections.abc import Mapping, Sequence
+from itertools import cycle
+from pathlib import Path
+from typing import Any
+
+from eqprop_analog.plotting.style import drawing
+
+STYLES = ("o-", "s--", "^-.", "D:", "v-", "P--")
+SHADES = ("black", "0.55", "0.3", "0.7")
+DECADE = 10
+"""Values that span more than this are drawn on a logarithmic axis."""
+
+
+def errors_by_setting(groups: Sequence[Mapping[str, Any]], names: Sequence[str], held_out: str, path: Path) -> None:
+    """Held-out error, percent, against the first of ``names``, a curve for each of the others' values.
+
+    ``groups``: settings by name, ``error`` (a fraction, or None for a failure) and ``error_deviation`` (its bar, or None).
+    """
+    first, *others = names
+    places = _places([group[first] for group in groups])
+    curves: dict[str, list[Mapping[str, Any]]] = {}
+    for group in groups:
+        if group["error"] is not None:
+            curves.setdefault(", ".join(f"{name} = {_text(group[name])}" for name in others), []).append(group)
+    with drawing(path, (6.4, 4.2)) as figure:
+        axes = figure.subplots()
+        for (label, curve), style, shade in zip(curves.items(), cycle(STYLES), cycle(SHADES), strict=False):
+            axes.errorbar(
+                [places[_text(group[first])] for group in curve],
+                [100 * group["error"] for group in curve],
+                [100 * (group["error_deviation"] or 0) for group in curve],
+                fmt=style,
+                color=shade,
+                capsize=3,
+                markersize=5,
+                label=label or None,
+            )
+        if _numeric([group[first] for group in groups]):
+            if min(places.values()) > 0 and max(places.values()) >= DECADE * min(places.values()):
+                axes.set_xscale("log")
+        else:
+            axes.set_xticks(list(places.values()), list(places))
+        axes.set(xlabel=first.replace("_", " "), ylabel=f"{held_out} error (%)")
+        axes.set_title("Last epoch; bars: standard deviation over seeds")
+        if others:
+            axes.legend(fontsize=9)
+
+
+def _numeric(values: Sequence[Any]) -> bool:
+    return all(isinstance(value, int | float) and not isinstance(value, bool) for value in values)
+
+
+def _places(values: Sequence[Any]) -> dict[str, float]:
+    """Where each value stands: a number at itself, anything else in the order given."""
+    if _numeric(values):
+        return {_text(value): float(value) for value in values}
+    return {text: float(place) for place, text in enumerate(dict.fromkeys(map(_text, values)))}
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, list):
+        return "-".join(map(str, value))
+    return f"{value:g}" if isinstance(value, float) else str(value)
