@@ -26,7 +26,7 @@ PURPOSES: Mapping[str, tuple[str, ...]] = {
     "build": ("netlist",),
     "solve": ("simulate", "transient", "energy"),
     "train": ("demo", "train", "sweep", "xor", "lattice", "chips"),
-    "judge": ("verify", "study", "matching", "minima", "reliability"),
+    "judge": ("verify", "study", "matching", "minima", "reliability", "bench"),
     "look": ("report", "presets", "doctor"),
 }
 COMMANDS = tuple(name for names in PURPOSES.values() for name in names)
@@ -114,7 +114,7 @@ def parser(names: Iterable[str] = COMMANDS) -> Parser:
         help="print the shell's completion script; bash: source <(eqprop-analog --print-completion bash)",
     )
     commands = top.add_subparsers(
-        dest="command", required=True, metavar="COMMAND", parser_class=Parser, title="commands"
+        dest="command", required=True, metavar="COMMAND", parser_class=Parser, title="commands", prog=top.prog
     )
     listed = dict.fromkeys(names, "")
     for name in listed:

@@ -1,15 +1,12 @@
 """``eqprop-analog reliability``: kill training runs at any moment, and see whether they go on to the same bits."""
 
 import argparse
-from pathlib import Path
 
 import numpy as np
 
 from eqprop_analog import reliability
 from eqprop_analog.cli import console, options
-from eqprop_analog.errors import UserError
-from eqprop_analog.files import require_writable
-from eqprop_analog.run import versions
+from eqprop_analog.errors import NotMetError, UserError
 from eqprop_analog.solvers import libngspice
 
 SUMMARY = (
@@ -20,7 +17,7 @@ examples:
   the whole study:                          --json reliability.json
   a quick look, without the long runs:      --kills 8 --epochs 0
 
-The runs are of scikit-learn's digits. The exit code is 2 if one of them did not go on to the same bits."""
+The runs are of scikit-learn's digits."""
 MIB = 2**20
 
 
@@ -35,7 +32,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         help="of long runs, whose memory is measured (default 200; 0: none)",
     )
     parser.add_argument("--seed", type=int, default=0, help="of the moments (default 0)")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write every figure here")
+    options.add_json(parser)
 
 
 def run(arguments: argparse.Namespace) -> None:
@@ -46,14 +43,12 @@ def run(arguments: argparse.Namespace) -> None:
     if 0 < arguments.epochs < 8:
         raise UserError(f"--epochs: memory is measured over at least 8, got {arguments.epochs}")
     libngspice.library_path()
-    if arguments.json is not None:
-        require_writable(arguments.json)
     killed = _killed(arguments.kills, np.random.default_rng(arguments.seed))
     long = _long(arguments.epochs) if arguments.epochs else []
-    options.write_json(arguments.json, {"killed": killed, "long": long, "seed": arguments.seed, "versions": versions()})
+    options.give_json(arguments, {"killed": killed, "long": long, "seed": arguments.seed})
     lost = sum(len(each["lost"]) for each in killed)
     if lost:
-        raise UserError(f"{lost} of {arguments.kills} runs did not go on to the same bits")
+        raise NotMetError(f"{lost} of {arguments.kills} runs did not go on to the same bits")
 
 
 def _killed(kills: int, random: np.random.Generator) -> list[reliability.Figures]:

@@ -1,0 +1,1 @@
+"""What `eqprop-analog bench` measures: a module each, with add_options and run as a command has them."""

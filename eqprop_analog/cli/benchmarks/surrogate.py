@@ -1,0 +1,195 @@
+"""How fast the surrogate trains and solves: by size, depth, batch, diode law and threads, against what bounds it.
+
+Every setting trains in a process of its own, on random images of which 19 % of the pixels are lit, as MNIST's are, by truncated
+sweeps, centred nudges, batches drawn beforehand: phases, contrast, update, and the count of mistakes. The floor, taken in turn
+with it, is NumPy's bare matrix products of the same step (drive, sweeps, contrast) and one bare pass over every conductance.
+Medians; ratios are within this run, because the machine may be shared.
+"""
+
+import argparse
+import multiprocessing
+import statistics
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import asdict, replace
+from functools import partial
+from importlib.util import find_spec
+from typing import Any
+
+import numpy as np
+
+from eqprop_analog.cli import console, options
+from eqprop_analog.cli.benchmarks.ways import LAWS, LIT, SWEEPS, WAYS, Setting, measure
+from eqprop_analog.errors import NotMetError, UserError
+from eqprop_analog.nudging import Nudge
+from eqprop_analog.solvers import NgspiceSolver, SurrogateSolver, libngspice
+
+AGREEMENT = 1e-9
+"""Volts."""
+
+
+class Bench:
+    """Runs settings, each once and in its own process, and keeps their figures."""
+
+    def __init__(self, repeats: int, seconds: float) -> None:
+        self.repeats, self.seconds = repeats, seconds
+        self.figures: list[dict[str, Any]] = []
+        self.known: dict[Setting, dict[str, float]] = {}
+
+    def __call__(self, setting: Setting) -> dict[str, float]:
+        """The setting's figures."""
+        if setting not in self.known:
+            with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as process:
+                found = process.submit(measure, setting, self.repeats, self.seconds).result()
+            self.known[setting] = found
+            self.figures.append(asdict(setting) | found)
+        return self.known[setting]
+
+    def table(self, title: str, settings: Iterator[tuple[str, Setting]]) -> None:
+        """A line a setting."""
+        rows = []
+        for label, setting in settings:
+            found = self(setting)
+            rows.append(
+                [
+                    label,
+                    f"{found['images_per_second']:,.0f}",
+                    f"{60_000 / found['images_per_second']:,.3g}",
+                    f"{found['times_the_floor']:.2f}",
+                    f"{found['peak_memory_bytes'] / 2**20:,.0f}",
+                    f"{found['memory_before_bytes'] / 2**20:,.0f}",
+                ]
+            )
+        columns = ["", "images/s", "s for 60,000", "times the floor", "peak MiB", "MiB before"]
+        console.table(title, columns, rows)
+
+
+def ways(bench: Bench, settings: list[Setting]) -> None:
+    """The same training in other ways, in units of the compiled one's time."""
+    present = {name for name in WAYS if find_spec("torch") or not name.startswith("PyTorch")}
+    present -= set() if find_spec("numba") else {"in place, compiled"}
+    if not find_spec("torch"):
+        console.say("PyTorch is not installed, so the comparison with it is left out (pip install torch).")
+    base = "in place, compiled" if find_spec("numba") else "in place, NumPy"
+    rows = []
+    for name in (name for name in WAYS if name in present):
+        row = [name]
+        for setting in settings:
+            took = bench(replace(setting, way=name))["microseconds_a_step"]
+            row.append(f"{took / bench(replace(setting, way=base))['microseconds_a_step']:,.3g}")
+        rows.append(row)
+    columns = ["times the first line's time", *(f"{setting.name}, batch {setting.batch}" for setting in settings)]
+    console.table("The same training in other ways, one thread", columns, rows)
+
+
+def residual_cost(repeats: int) -> dict[str, float]:
+    """Time of three truncated phases with the KCL residual over that without, by batch."""
+    result = {}
+    for batch in (4, 64):
+        setting = Setting(batch=batch)
+        network = setting.network()
+        random = np.random.default_rng(0)
+        inputs = (random.uniform(size=(batch, 784)) * (random.uniform(size=(batch, 784)) < LIT)).astype(np.float32)
+        nudges = [Nudge(np.zeros((batch, 10)), beta) for beta in (1e-7, -1e-7)]
+        solvers = [SurrogateSolver(sweeps=SWEEPS, check_residual=check) for check in (True, False)]
+        ratios = []
+        for _ in range(repeats + 1):
+            checked, bare = (_seconds(partial(s.solve_phases, network, inputs, nudges), 50) for s in solvers)
+            ratios.append(checked / bare)
+        result[f"batch {batch}"] = statistics.median(ratios[1:])
+    rows = [[f"{value:.2f}" for value in result.values()]]
+    console.table("Phases with their residual, over the same without (general learner)", list(result), rows)
+    return result
+
+
+def against_ngspice(repeats: int, sizes: tuple[int, ...]) -> dict[str, dict[str, float]]:
+    """Microseconds an equilibrium, free and both nudges of 20 images, converged in float64 and in ngspice."""
+    try:
+        libngspice.library_path()
+    except UserError as error:
+        console.say(f"ngspice is left out: {error}")
+        return {}
+    ngspice, surrogate = NgspiceSolver(), SurrogateSolver()
+    result = {}
+    try:
+        for hidden in sizes:
+            network = Setting((hidden,), law="ngspice").network().astype(np.float64)
+            random = np.random.default_rng(0)
+            inputs = random.uniform(size=(20, 784)) * (random.uniform(size=(20, 784)) < LIT)
+            beta = 0.1 * network.stiffness_bound()
+            nudges = [Nudge(np.eye(10)[np.arange(20) % 10], sign * beta) for sign in (1, -1)]
+            found = [s.solve_phases(network, inputs, nudges) for s in (ngspice, surrogate)]
+            difference = max(
+                float(np.abs(a - b).max())
+                for one, other in zip(*found, strict=True)
+                for a, b in zip(one.voltages, other.voltages, strict=True)
+            )
+            if not difference <= AGREEMENT:
+                raise NotMetError(f"{hidden} hidden nodes: the solvers differ by {difference:.1e} V")
+            times = [
+                [_seconds(partial(s.solve_phases, network, inputs, nudges), 1) for s in (ngspice, surrogate)]
+                for _ in range(repeats)
+            ]
+            slow, fast = (1e6 * statistics.median(column) / 60 for column in zip(*times, strict=True))
+            ratio = statistics.median(a / b for a, b in times)
+            result[str(hidden)] = {"ngspice": slow, "surrogate": fast, "ratio": ratio, "volts_apart": difference}
+    finally:
+        ngspice.close()
+    rows = [
+        [
+            f"784x2-{hidden}-10",
+            f"{f['ngspice']:,.0f}",
+            f"{f['surrogate']:,.0f}",
+            f"{f['ratio']:.1f}",
+            f"{f['volts_apart']:.0e}",
+        ]
+        for hidden, f in result.items()
+    ]
+    columns = ["", "ngspice (µs)", "surrogate (µs)", "ratio", "largest |ΔV| (V)"]
+    console.table("An equilibrium, converged: free and both nudges of 20 images, one process", columns, rows)
+    return result
+
+
+def _seconds(function: Callable[[], object], count: int) -> float:
+    begin = time.perf_counter()
+    for _ in range(count):
+        function()
+    return (time.perf_counter() - begin) / count
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Options of this benchmark."""
+    parser.add_argument("--repeats", type=int, default=5, help="counted runs of each setting (default 5)")
+    parser.add_argument("--quick", action="store_true", help="small settings alone")
+    options.add_json(parser)
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Measure, print, write."""
+    if arguments.repeats < 1:
+        raise UserError(f"--repeats: expected at least 1, got {arguments.repeats}")
+    quick = arguments.quick
+    if not find_spec("numba"):
+        console.say('numba is not installed, so NumPy computes throughout (pip install "eqprop-analog[fast]").')
+    bench = Bench(arguments.repeats, 0.2 if quick else 1.0)
+    sizes = (100, 300) if quick else (100, 300, 1024, 4096)
+    bench.table("By hidden nodes, batch 4", ((s.name, s) for s in (Setting((hidden,)) for hidden in sizes)))
+    for hidden in (100,) if quick else (100, 1024):
+        settings = (Setting((hidden,), batch) for batch in ((4, 64) if quick else (1, 4, 16, 64, 256)))
+        bench.table(f"784x2-{hidden}-10 by batch", ((f"batch {s.batch}", s) for s in settings))
+    width = 100 if quick else 1024
+    settings = (Setting((width,) * depth) for depth in ((1, 2) if quick else (1, 2, 3)))
+    bench.table("By depth, batch 4", ((s.name, s) for s in settings))
+    settings = (Setting(batch=8, law=law) for law in LAWS)
+    bench.table("784x2-100-10 by law, batch 8 (shockley has no compiled nodes)", ((s.law, s) for s in settings))
+    settings = (Setting((width,), 64, threads=threads) for threads in (1, 2))
+    bench.table(f"784x2-{width}-10 by BLAS threads, batch 64", ((f"{s.threads}", s) for s in settings))
+    compared = [Setting(), Setting(batch=64)] + ([] if quick else [Setting((1024,)), Setting((1024,), 64)])
+    ways(bench, compared)
+    figures = {
+        "training": bench.figures,
+        "residual_check": residual_cost(arguments.repeats),
+        "equilibrium": against_ngspice(arguments.repeats, (100,) if quick else (25, 100, 200, 500)),
+    }
+    options.give_json(arguments, figures)
