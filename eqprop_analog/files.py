@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from importlib.resources import files
 from pathlib import Path
 from tokenize import TokenError
-from typing import Any, BinaryIO
+from typing import IO, Any, BinaryIO
 
 import filelock
 import numpy as np
@@ -45,6 +45,8 @@ FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 PARTIAL = ".partial-"
 """How names of files begin that are being written."""
 LOCK = ".lock"
+TOML_BYTES = 2**20
+"""More than anybody writes by hand."""
 TEXT_BYTES = 2**24
 """The longest JSON text that is read from an array, at four bytes a character; a run's history takes 800 bytes an epoch."""
 
@@ -78,20 +80,36 @@ class Arrays:
     def form(self, name: str) -> tuple[tuple[int, ...], np.dtype]:
         """Shape and dtype."""
         with self._zip.open(f"{name}.npy") as member:
-            version = np.lib.format.read_magic(member)
-            read = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}[version]
-            shape, _, dtype = read(member)
-            begin = member.tell()
-        size = self._zip.getinfo(f"{name}.npy").file_size
-        if dtype.hasobject or min(shape, default=0) < 0 or begin + math.prod(shape) * dtype.itemsize != size:
-            raise ValueError(f"{name}: {dtype} {shape} in {size} bytes")
-        return shape, dtype
+            return _form(member, self._zip.getinfo(f"{name}.npy").file_size)
 
     def __getitem__(self, name: str) -> np.ndarray:
         """All of it, in memory."""
         self.form(name)
         with self._zip.open(f"{name}.npy") as member:
             return np.lib.format.read_array(member, allow_pickle=False)
+
+
+def _form(file: IO[bytes], size: int) -> tuple[tuple[int, ...], np.dtype]:
+    """Shape and dtype of the array in a ``.npy`` of so many bytes; ValueError if it needs another number of them, or pickle."""
+    version = np.lib.format.read_magic(file)
+    read = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}[version]
+    shape, _, dtype = read(file)
+    if dtype.hasobject or min(shape, default=0) < 0 or file.tell() + math.prod(shape) * dtype.itemsize != size:
+        raise ValueError(f"its header says {dtype} {shape}, which is not what {size} bytes hold")
+    return shape, dtype
+
+
+def read_array(path: Path, name: str) -> np.ndarray:
+    """The numbers in a ``.npy`` file, as float64; UserError, which begins with ``name``, for anything else."""
+    try:
+        with path.open("rb") as file:
+            _form(file, path.stat().st_size)
+            file.seek(0)
+            return real(np.lib.format.read_array(file, allow_pickle=False))
+    except FileNotFoundError as error:
+        raise UserError(f"{name} {path}: no such file") from error
+    except UNREADABLE as error:
+        raise UserError(f"{name} {path}: not a .npy file of numbers ({error})") from error
 
 
 @contextmanager
@@ -127,10 +145,14 @@ def loaded_arrays(
 def read_toml(path: Path, what: str) -> dict[str, Any]:
     """The tables of a TOML file; UserError if there is none, naming ``what`` it was to be."""
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        with path.open("rb") as file:
+            content = file.read(TOML_BYTES + 1)
+        if len(content) > TOML_BYTES:
+            raise ValueError(f"more than {TOML_BYTES:,} bytes")
+        return tomllib.loads(content.decode("utf-8"))
     except FileNotFoundError as error:
         raise UserError(f"{path}: no such {what}") from error
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise UserError(f"{path}: not a readable TOML file ({error})") from error
 
 

@@ -1,10 +1,12 @@
 """What becomes of training runs that are killed at any moment, and of their memory when they are long."""
 
+import contextlib
 import hashlib
 import json
 import logging
 import multiprocessing
 import os
+import shutil
 import signal
 import sys
 import tempfile
@@ -28,6 +30,8 @@ from eqprop_analog.learning.trainer import Progress
 Figures = dict[str, Any]
 PATIENCE = 300.0
 """Seconds that a small run may take to begin, or to end."""
+REFUSED = 2
+"""Exit code of a run that ended with a UserError, as on the command line."""
 RESISTIVE = """
 dataset = "digits"
 layers = [64, 16, 10]
@@ -115,7 +119,10 @@ def _apart(config: TrainConfig, folder: Path, seconds: float) -> ForkProcess:
 
     def body() -> None:
         os.setsid()
-        _train(config, folder, seconds)
+        try:
+            _train(config, folder, seconds)
+        except UserError:
+            sys.exit(REFUSED)
 
     process = multiprocessing.get_context("fork").Process(target=body)
     process.start()
@@ -191,6 +198,50 @@ def _wait(happened: Callable[[], bool]) -> None:
         if time.monotonic() > end:
             raise UserError(f"a small training run did not get on within {PATIENCE:g} s; is this machine very busy?")
         time.sleep(0.0002)
+
+
+def filled(
+    trial: Trial, times: int, random: np.random.Generator, disk: Path, progress: Callable[[int], None]
+) -> Figures:
+    """``trial`` on a small disk that is filled so often, at another moment of another run, which then gets room and goes on.
+
+    How many of the runs ended with a UserError, on their way and when they were asked to go on with the disk still full, and
+    how many ended in the bits of one that always had room.
+    """
+    filler, folder = disk / "filler", disk / "run"
+    with tempfile.TemporaryDirectory() as scratch:
+        config = trial.config(Path(scratch))
+        _train(config, Path(scratch) / "whole", trial.seconds)
+        wanted, length = fingerprint(Path(scratch) / "whole"), _length(config, Path(scratch) / "timed", trial.seconds)
+    figures: Figures = {"trial": trial.name, "filled": 0, "refused": 0, "same_bits": 0}
+    while figures["filled"] < times:
+        process = _apart(config, folder, trial.seconds)
+        _wait((folder / run.CHECKPOINT).exists)
+        time.sleep(random.uniform(0, length))
+        _fill(filler)
+        process.join(PATIENCE)
+        if process.exitcode == 0:  # it had ended before
+            length *= 0.9
+        else:
+            still_full = _apart(config, folder, trial.seconds)
+            still_full.join(PATIENCE)
+            filler.unlink()
+            again = _apart(config, folder, trial.seconds)
+            again.join(PATIENCE)
+            figures["filled"] += 1
+            figures["refused"] += process.exitcode == still_full.exitcode == REFUSED
+            figures["same_bits"] += again.exitcode == 0 and fingerprint(folder) == wanted
+            progress(figures["filled"])
+        filler.unlink(missing_ok=True)
+        shutil.rmtree(folder)
+    return figures
+
+
+def _fill(path: Path) -> None:
+    """Write until there is no room left."""
+    with path.open("wb", buffering=0) as file, contextlib.suppress(OSError):
+        while True:
+            file.write(bytes(512))
 
 
 def remembered(trial: Trial, epochs: int) -> Figures:

@@ -10,6 +10,7 @@ from eqprop_analog import ResistiveNetwork
 from eqprop_analog.devices import Law
 
 settings.register_profile("fixed", derandomize=True, deadline=None, max_examples=60)
+settings.register_profile("long", deadline=60_000, max_examples=2500)
 settings.load_profile("fixed")
 
 MakeNetwork = Callable[..., ResistiveNetwork]

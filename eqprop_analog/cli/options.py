@@ -13,7 +13,7 @@ from eqprop_analog.circuit.netlist_import import WrittenNetlist, read_netlist
 from eqprop_analog.cli import console
 from eqprop_analog.devices.buffer import BUFFERS, buffer_from
 from eqprop_analog.errors import UserError
-from eqprop_analog.files import UNREADABLE, loaded_arrays, real, require_writable, write_text
+from eqprop_analog.files import loaded_arrays, read_array, require_writable, write_text
 from eqprop_analog.models import HopfieldNetwork, NodalEquations, ResistiveNetwork
 from eqprop_analog.models.hopfield import FORMAT as HOPFIELD
 from eqprop_analog.nudging import Nudge
@@ -143,13 +143,7 @@ def array(
     """A (rows, columns) array from a ``.npy`` file, or the default; UserError for anything else."""
     if path is None:
         return default
-    try:
-        with path.open("rb") as file:
-            given = real(np.load(file, allow_pickle=False))
-    except FileNotFoundError as error:
-        raise UserError(f"--{name} {path}: no such file") from error
-    except UNREADABLE as error:
-        raise UserError(f"--{name} {path}: not a .npy file of numbers ({error})") from error
+    given = read_array(path, f"--{name}")
     values = np.atleast_2d(given)
     if values.ndim != 2 or values.shape[1] != columns or not len(values):
         raise UserError(f"--{name} {path}: expected shape (samples, {columns}), got {given.shape}")

@@ -1,6 +1,8 @@
 """``eqprop-analog reliability``: kill training runs at any moment, and see whether they go on to the same bits."""
 
 import argparse
+import shutil
+from pathlib import Path
 
 import numpy as np
 
@@ -17,8 +19,9 @@ examples:
   the whole study:                          --json reliability.json
   a quick look, without the long runs:      --kills 8 --epochs 0
 
-The runs are of scikit-learn's digits."""
+The runs are of scikit-learn's digits. The exit code is 3 if one of them did not go on to the same bits."""
 MIB = 2**20
+SMALL = 16 * MIB
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -31,24 +34,54 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="of long runs, whose memory is measured (default 200; 0: none)",
     )
+    parser.add_argument(
+        "--small-disk",
+        type=Path,
+        metavar="DIR",
+        help="an empty file system of its own of a few MiB, to be filled: mount -t tmpfs -o size=4m tmpfs DIR",
+    )
+    parser.add_argument("--fillings", type=int, default=10, metavar="N", help="of the small disk (default 10)")
     parser.add_argument("--seed", type=int, default=0, help="of the moments (default 0)")
     options.add_json(parser)
 
 
 def run(arguments: argparse.Namespace) -> None:
     """Kill, go on, compare; then run long."""
-    for name, least in (("kills", 0), ("epochs", 0), ("seed", 0)):
+    for name, least in (("kills", 0), ("epochs", 0), ("fillings", 0), ("seed", 0)):
         if (value := getattr(arguments, name)) < least:
             raise UserError(f"--{name}: expected at least {least}, got {value}")
     if 0 < arguments.epochs < 8:
         raise UserError(f"--epochs: memory is measured over at least 8, got {arguments.epochs}")
     libngspice.library_path()
-    killed = _killed(arguments.kills, np.random.default_rng(arguments.seed))
+    if arguments.small_disk is not None:
+        _require_small(arguments.small_disk)
+    random = np.random.default_rng(arguments.seed)
+    killed = _killed(arguments.kills, random) if arguments.kills else []
+    filled = _filled(arguments.small_disk, arguments.fillings, random) if arguments.small_disk else []
     long = _long(arguments.epochs) if arguments.epochs else []
-    options.give_json(arguments, {"killed": killed, "long": long, "seed": arguments.seed})
-    lost = sum(len(each["lost"]) for each in killed)
+    options.give_json(arguments, {"killed": killed, "filled": filled, "long": long, "seed": arguments.seed})
+    lost = sum(each["kills"] - each["same_bits"] for each in killed)
+    lost += sum(each["filled"] - min(each["refused"], each["same_bits"]) for each in filled)
     if lost:
-        raise NotMetError(f"{lost} of {arguments.kills} runs did not go on to the same bits")
+        raise NotMetError(f"{lost} runs did not go on to the same bits")
+
+
+def _require_small(disk: Path) -> None:
+    """It will be filled to the last byte, so it must not be the disk that everything else is on."""
+    if not disk.is_mount() or any(disk.iterdir()) or shutil.disk_usage(disk).total > SMALL:
+        raise UserError(f"--small-disk {disk}: expected an empty file system of its own of at most {SMALL // MIB} MiB")
+
+
+def _filled(disk: Path, times: int, random: np.random.Generator) -> list[reliability.Figures]:
+    figures = []
+    for trial in (reliability.TRIALS[2], reliability.TRIALS[4]):
+        with console.stage(trial.name, times, unit="times") as progress:
+            figures.append(reliability.filled(trial, times, random, disk, lambda done: progress(done, 0.0)))
+    rows = [[each["trial"], *(str(each[name]) for name in ("filled", "refused", "same_bits"))] for each in figures]
+    console.table(
+        "runs whose disk was full, and which then went on", ["run", "full disks", "said so", "same bits"], rows
+    )
+    return figures
 
 
 def _killed(kills: int, random: np.random.Generator) -> list[reliability.Figures]:

@@ -49,5 +49,5 @@ def refused(what: str, error: ValidationError) -> str:
 def _sentence(what: str, problem: Mapping[str, Any]) -> str:
     where = ".".join(str(part) for part in problem["loc"] if isinstance(part, (str, int)))
     text = str(problem["msg"]).removeprefix("Value error, ")
-    given = "" if problem["type"] in ("value_error", "missing") else f", got {problem['input']!r}"
+    given = "" if problem["type"] in ("value_error", "missing") else f", got {problem['input']!r:.200}"
     return f"{what}: {where + ': ' if where else ''}{text}{given}"

@@ -4,15 +4,16 @@ LeCun, Cortes & Burges, "The MNIST database of handwritten digits" (1998), secti
 dataset" (2009), section "Binary version", which no pickle is needed to read.
 """
 
+import gzip
 import io
 import math
 import struct
 import tarfile
-import zlib
 
 import numpy as np
 
 from eqprop_analog.errors import UserError
+from eqprop_analog.files import UNREADABLE
 
 TRAIN_IMAGES, TRAIN_LABELS = "train-images-idx3-ubyte", "train-labels-idx1-ubyte"
 TEST_IMAGES, TEST_LABELS = "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"
@@ -21,6 +22,7 @@ CIFAR_ARCHIVE = "cifar-10-binary.tar.gz"
 CIFAR_FOLDER = "cifar-10-batches-bin"
 CIFAR_TRAIN, CIFAR_TEST = [f"data_batch_{number}.bin" for number in range(1, 6)], ["test_batch.bin"]
 CIFAR_RECORD = 1 + 3 * 32 * 32  # bytes: the class, then the pixels
+MOST_BYTES = 2**28  # of an unpacked file; CIFAR-10's archive has 184 million
 
 
 class DataError(UserError):
@@ -60,17 +62,30 @@ def parse_cifar(content: bytes, where: str) -> tuple[np.ndarray, ...]:
     """
     arrays: list[np.ndarray] = []
     try:
-        with tarfile.open(fileobj=io.BytesIO(content), mode="r:gz") as archive:
+        with tarfile.open(fileobj=io.BytesIO(unpacked(content)), mode="r:") as archive:
             for names in (CIFAR_TRAIN, CIFAR_TEST):
                 records = np.concatenate([_cifar_records(archive, name, where) for name in names])
                 arrays += [records[:, 1:], records[:, 0]]
-    except (tarfile.TarError, KeyError, OSError, EOFError, zlib.error) as error:
+    except DataError:
+        raise
+    except (tarfile.TarError, *UNREADABLE) as error:
         raise DataError(f"{where}: not CIFAR-10's binary archive: {error}") from error
     return tuple(arrays)
 
 
+def unpacked(content: bytes) -> bytes:
+    """What gzip packed, as far as it is no longer than any of these files; ValueError, OSError or EOFError for anything else."""
+    with gzip.GzipFile(fileobj=io.BytesIO(content)) as file:
+        result = file.read(MOST_BYTES + 1)
+    if len(result) > MOST_BYTES:
+        raise ValueError(f"it unpacks to more than {MOST_BYTES:,} bytes")
+    return result
+
+
 def _cifar_records(archive: tarfile.TarFile, name: str, where: str) -> np.ndarray:
-    member = archive.extractfile(f"{CIFAR_FOLDER}/{name}")
+    described = archive.getmember(f"{CIFAR_FOLDER}/{name}")
+    plain = described.isreg() and described.size <= MOST_BYTES  # no link, which may lead to itself; no huge hole
+    member = archive.extractfile(described) if plain else None
     content = member.read() if member else b""
     if not content or len(content) % CIFAR_RECORD:
         raise DataError(f"{where}: {name}: expected records of {CIFAR_RECORD} bytes, came {len(content)} bytes")

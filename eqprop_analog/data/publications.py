@@ -6,7 +6,6 @@ at; without one, the sources of the data set's :class:`Publication` are tried in
 one yields is kept in the cache.
 """
 
-import gzip
 import hashlib
 import importlib
 import importlib.util
@@ -36,6 +35,7 @@ from eqprop_analog.data.formats import (
     DataError,
     parse_cifar,
     parse_idx,
+    unpacked,
 )
 from eqprop_analog.errors import UserError
 from eqprop_analog.files import replacing
@@ -111,8 +111,8 @@ def read(publication: Publication, folder: Path) -> dict[str, bytes]:
 
 def _content(path: Path, *, packed: bool) -> bytes:
     try:
-        return gzip.decompress(path.read_bytes()) if packed else path.read_bytes()
-    except (OSError, EOFError, zlib.error) as error:
+        return unpacked(path.read_bytes()) if packed else path.read_bytes()
+    except (OSError, EOFError, ValueError, zlib.error) as error:
         raise DataError(f"{path}: cannot be read: {error}") from error
 
 
