@@ -186,18 +186,13 @@ class _Layout:
         t, s = at
         chain = self._chain(net)
         if not chain:
-            self.sheet.wire(frame.at(s, t), frame.at(s + 0.8, t))
-            self.sheet.terminal(net, frame.at(s, t), below=False) if frame.turned else self._named_left(net, (s, t))
+            self.sheet.terminal(net, frame.at(s, t), "right" if frame.turned else "left")
             return
         self.sheet.text(frame.at(s + 0.1, t - 0.25), net, "left")
         for part, onward in chain:
             self._device(part, net, frame.at(s, t), frame.at(s - BRANCH, t))
             net, s = onward, s - BRANCH
         self.sheet.terminal(net, frame.at(s, t))
-
-    def _named_left(self, net: str, at: Point) -> None:
-        self.sheet.dot(at, "white")
-        self.sheet.text((at[0] - 0.2, at[1]), net, "right")
 
     def _cell(self, net: str, frame: _Frame, s: float, t: float) -> tuple[float, dict[str, tuple[float, float]]]:
         """Branches of a node from ``t`` on: where they end, and (s, t) of where each net begins that the node drives."""
@@ -211,7 +206,7 @@ class _Layout:
             for link, onward in self._chain(net, name):
                 self._device(link, here, frame.at(reach, t), frame.at(reach + BRANCH, t))
                 here, reach = onward, reach + BRANCH
-            self.sheet.terminal(here, frame.at(reach, t), below=frame.turned)
+            self.sheet.terminal(here, frame.at(reach, t), "below" if frame.turned else "right")
             t += step
         ahead = [self.parts[name] for name in self.touching[net] if self._drives(name, net)]
         if not ahead:
@@ -313,8 +308,7 @@ class _Layout:
         for part in alone:
             if part.nets[1] != GROUND:
                 continue
-            self.sheet.text((left + 0.2, y - 0.1), part.nets[0])
-            self.sheet.dot((left, y), "white")
+            self.sheet.terminal(part.nets[0], (left, y))
             self.sheet.symbol(part, (left, y), (left, y + BRANCH))
             self.sheet.terminal(GROUND, (left, y + BRANCH))
             self.placed.add(part.name)

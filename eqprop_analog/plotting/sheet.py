@@ -104,14 +104,15 @@ class Sheet:
             self.text((middle[0] + 0.6, middle[1]), label, size=SMALL)
         self.drawn.append(name)
 
-    def terminal(self, net: str, at: Point, *, below: bool = False) -> None:
-        """The end of a branch: ground, or another net by its name, beside its end or below it."""
+    def terminal(self, net: str, at: Point, side: str = "right") -> None:
+        """Where a wire ends for the eye: at ground, or at the name of its net, "right" or "left" of the end, or "below" it."""
         if net == GROUND:
             self.drawing.add(symbols.Ground().at(_up(at)))
             self.corners.append((at[0], at[1] + 0.6))
             return
         self.dot(at, "white")
-        self.text((at[0], at[1] + 0.3) if below else (at[0] + 0.2, at[1]), net, "center" if below else "left")
+        offset, align = {"right": ((0.2, 0), "left"), "left": ((-0.2, 0), "right"), "below": ((0, 0.3), "center")}[side]
+        self.text((at[0] + offset[0], at[1] + offset[1]), net, align)
 
     def outline(self, *points: Point) -> None:
         """A symbol's outline."""
