@@ -8,7 +8,7 @@ import numpy as np
 
 from eqprop_analog.chips import Chip, Specification
 from eqprop_analog.chips.mapping import impedance_scale, mapped
-from eqprop_analog.circuit import compile_network, static_netlist
+from eqprop_analog.circuit import Circuit, compile_network, static_netlist
 from eqprop_analog.circuit.dialects import DIALECTS
 from eqprop_analog.circuit.elements import Injection
 from eqprop_analog.circuit.hierarchy import hierarchical_netlist
@@ -34,6 +34,7 @@ examples:
   for LTspice (or xyce, or gnucap):          --network netlists/xor.npz --dialect ltspice --output xor.cir
   a netlist edited by hand, as a network:    --network edited.cir --output edited.npz
   the same network on one imperfect chip:    --layers 4 6 2 --specification everything --chip 3 --output chip.cir
+  and a picture of its circuit:              --network netlists/xor.npz --output xor.cir --picture xor.svg
   a Hopfield network, nudged by beta = 0.5:  --model hopfield --layers 3 3 2 --phase nudged --output hopfield.cir"""
 
 
@@ -78,6 +79,12 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--output", type=Path, required=True, metavar="FILE.cir", help="the netlist; FILE.npz: the network"
     )
+    parser.add_argument(
+        "--picture",
+        type=Path,
+        metavar="FILE.svg|png|pdf",
+        help="draw what is written: the schematic of a small circuit, the crossbars of a large one as maps of conductances",
+    )
 
 
 def run(arguments: argparse.Namespace) -> None:
@@ -117,8 +124,17 @@ def _texts(arguments: argparse.Namespace, network: ResistiveNetwork | HopfieldNe
     nudge = None
     if arguments.phase == "nudged":
         nudge = _injection(arguments, network, inputs, targets)
-    circuit = compile_network(network, inputs, [nudge], arguments.form)
+    circuit = _drawn(arguments, compile_network(network, inputs, [nudge], arguments.form))
     return {arguments.output: static_netlist(circuit, dialect=DIALECTS[arguments.dialect])}
+
+
+def _drawn(arguments: argparse.Namespace, circuit: Circuit) -> Circuit:
+    """``circuit``, of which a picture is made where one is asked for."""
+    if arguments.picture:
+        from eqprop_analog.plotting.circuit import draw_circuit
+
+        console.say(f"{arguments.picture}: {draw_circuit(circuit, arguments.picture)}")
+    return circuit
 
 
 def _injection(
@@ -131,6 +147,8 @@ def _subcircuits(
     arguments: argparse.Namespace, network: ResistiveNetwork, inputs: np.ndarray, targets: np.ndarray
 ) -> dict[Path, str]:
     """The testbench, and beside it the network."""
+    if arguments.picture:
+        raise UserError("--picture: is drawn of the flat or the norton form; leave out --form subcircuits")
     library = arguments.output.with_suffix(".lib")
     if library == arguments.output:
         raise UserError(f"--output {library}: the network will have this name; call the testbench FILE.cir")
@@ -145,6 +163,8 @@ def _chip(arguments: argparse.Namespace, network: ResistiveNetwork, inputs: np.n
         raise UserError(
             "--specification: a chip's netlist is flat or norton, for ngspice, whose diodes can differ in temperature"
         )
+    if arguments.picture:
+        raise UserError("--picture: a chip's wires have no place in a schematic; leave out --specification")
     specification = Specification.load(arguments.specification)
     window = specification.technology.window
     mapping = mapped(network, window)
@@ -170,7 +190,7 @@ def _hopfield(arguments: argparse.Namespace, network: HopfieldNetwork, inputs: n
     if arguments.phase == "nudged":
         nudge = Nudge(targets, options.beta(arguments, network))
         equations = equations.nudged([nudge], None)
-    circuit = compile_hopfield(network, inputs, equations, arguments.form)
+    circuit = _drawn(arguments, compile_hopfield(network, inputs, equations, arguments.form))
     dynamics = surrogate()
     free = dynamics.solve(network, inputs)
     rest = free if nudge is None else dynamics.solve(network, inputs, nudge, free)

@@ -1,0 +1,24 @@
+"""A circuit as a picture: its schematic where it is small, else its crossbars as maps."""
+
+from pathlib import Path
+
+from eqprop_analog.circuit.graph import Circuit
+from eqprop_analog.errors import UserError
+from eqprop_analog.files import require_writable
+from eqprop_analog.plotting.crossbars import crossbar_maps
+from eqprop_analog.plotting.schematic import drawable, schematic
+
+FORMATS = (".svg", ".png", ".pdf")
+
+
+def draw_circuit(circuit: Circuit, path: Path) -> str:
+    """Draw ``circuit`` to ``path``; returns what is drawn, in words. Raises UserError for a path or circuit that cannot be."""
+    if path.suffix.lower() not in FORMATS:
+        raise UserError(f"{path}: a picture's name ends in {', '.join(FORMATS)}")
+    require_writable(path)
+    if drawable(circuit):
+        return schematic(circuit, path).caption.rpartition("\n")[2]
+    count = crossbar_maps(circuit, path)
+    if not count:
+        raise UserError(f"{path}: {circuit.title} has no crossbar to draw, and is too large for a schematic")
+    return f"{count} crossbars as maps of conductances, since the circuit is too large for a schematic"
