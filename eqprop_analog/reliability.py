@@ -25,7 +25,7 @@ from eqprop_analog.config import TrainConfig, resolve
 from eqprop_analog.data import load
 from eqprop_analog.errors import UserError
 from eqprop_analog.files import PARTIAL, write_text
-from eqprop_analog.learning.trainer import Progress
+from eqprop_analog.learning.trainer import Progress, Stage
 
 Figures = dict[str, Any]
 PATIENCE = 300.0
@@ -108,7 +108,7 @@ def _silence(_description: str, _total: int) -> Iterator[Progress]:
     yield lambda _done, _error: None
 
 
-def _train(config: TrainConfig, folder: Path, seconds: float, stage: run.Stage = _silence) -> None:
+def _train(config: TrainConfig, folder: Path, seconds: float, stage: Stage = _silence) -> None:
     run.CHECKPOINT_SECONDS = seconds
     run.log.setLevel(logging.WARNING)
     run.train(config, load(config.dataset), folder, resume=False, stage=stage)

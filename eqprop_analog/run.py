@@ -8,8 +8,6 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -24,15 +22,14 @@ from eqprop_analog.config import Network, TrainConfig
 from eqprop_analog.data import Dataset
 from eqprop_analog.errors import UserError
 from eqprop_analog.files import locked, write_csv, write_text
-from eqprop_analog.learning.trainer import Pass, Progress, require_finite, train_pass
+from eqprop_analog.learning.trainer import Pass, Stage, require_finite, train_pass
 from eqprop_analog.models import ResistiveNetwork
 from eqprop_analog.plotting.agreement import agreement_of_run
 from eqprop_analog.plotting.training import conductance_histograms, learning_curve
+from eqprop_analog.report.live import LivePage
 from eqprop_analog.verification import Agreement
 
 Array = np.ndarray
-Stage = Callable[[str, int], AbstractContextManager[Progress]]
-"""Opens a progress display for a stage of so many samples."""
 CHECKPOINT = "checkpoint.npz"
 CHECKPOINT_SECONDS = 60.0
 """Between two checkpoints within an epoch: what a run that is killed loses at most."""
@@ -75,9 +72,9 @@ def train(config: TrainConfig, dataset: Dataset, folder: Path, resume: bool, sta
             if not path.exists():
                 record.write()
             write_text(folder / "config.toml", config.toml())
-            with threadpool_limits(config.threads):
+            with threadpool_limits(config.threads), LivePage(folder, config, checkpoint.history, stage) as live:
                 while len(checkpoint.history) < config.epochs:
-                    _epoch(config, split, checkpoint, record, stage)
+                    _epoch(config, split, checkpoint, record, live.stage)
         finally:
             training.close()
         return _finish(folder, config, training.network.astype(np.float64), checkpoint.history)

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Any, Generic, Literal, Protocol, TypeVar
 
@@ -22,6 +23,8 @@ N_contra = TypeVar("N_contra", bound=ResistiveNetwork | HopfieldNetwork, contrav
 Nudging = Literal["centred", "one-sided", "random-sign"]
 Progress = Callable[[int, float], None]
 """Called after every batch with the samples done and the error so far, a fraction."""
+Stage = Callable[[str, int], AbstractContextManager[Progress]]
+"""Opens a progress display for a stage of so many samples."""
 
 
 class PhaseSolver(Protocol[N_contra]):

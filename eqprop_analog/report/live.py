@@ -2,8 +2,8 @@
 
 import logging
 import time
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
@@ -11,7 +11,7 @@ from typing import Any, Self
 
 from eqprop_analog.config import TrainConfig
 from eqprop_analog.errors import UserError
-from eqprop_analog.learning.trainer import Progress
+from eqprop_analog.learning.trainer import Progress, Stage
 from eqprop_analog.report.page import (
     Block,
     Page,
@@ -24,10 +24,10 @@ from eqprop_analog.report.page import (
     write_page,
 )
 
-Stage = Callable[[str, int], AbstractContextManager[Progress]]
-"""Opens a progress display for a stage of so many samples."""
 SECONDS = 5
 """Between two versions of the page."""
+FIRST = 1
+"""Seconds until the first: a run of a moment has none but the last."""
 log = logging.getLogger(__name__)
 
 
@@ -37,7 +37,8 @@ class LivePage:
     def __init__(self, folder: Path, config: TrainConfig, history: list[dict[str, Any]], stage: Stage) -> None:
         """``history``: the run's own list of finished epochs; ``stage``: the display that the page follows."""
         self.path, self.config, self.history, self._stage = folder / "live.html", config, history, stage
-        self._begin = self._due = time.monotonic()
+        self._begin = time.monotonic()
+        self._due = self._begin + FIRST
         self._now: tuple[str, int, int, float] | None = None
         self._broken = False
 

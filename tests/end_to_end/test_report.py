@@ -283,3 +283,57 @@ def test_a_browser_shows_it_without_a_complaint(reported: Path, tmp_path: Path) 
     assert messages == []
     assert "<title>16-8-3 on mnist</title>" in shown
     assert shown.count("<img") == len(read(reported / "report.html").all("img"))
+
+
+def test_while_a_run_goes_on_its_page_shows_how_far_it_is_and_at_the_end_rests(
+    run: Any, preset: Path, dataset: Path, tmp_path: Path, without_ngspice: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    versions: list[str] = []
+
+    def written(path: Path, text: str) -> None:
+        versions.append(text)
+        path.write_text(text)
+
+    monkeypatch.setattr("eqprop_analog.report.page.write_text", written)
+    monkeypatch.setattr("eqprop_analog.report.live.SECONDS", 0)
+    monkeypatch.setattr("eqprop_analog.report.live.FIRST", 0)
+    assert run("train", "--preset", preset, "--data-dir", dataset, "--output", tmp_path / "run").code == 0
+    assert len(versions) > 2 * 90 // 5
+    *before, last = versions
+    pages = [Page() for _ in versions]
+    for page, text in zip(pages, versions, strict=True):
+        page.feed(text)
+    assert all('http-equiv="refresh"' in text for text in before)
+    assert [page.figures["epochs"] for page in pages] == sorted(page.figures["epochs"] for page in pages)
+    assert {page.figures["epochs"] for page in pages} == {"0", "1", "2"}
+    done = [float(page.all("progress")[0]["value"]) for page in pages[:-1]]
+    assert done == sorted(done)
+    assert done[0] == 0
+    assert any(0 < part < 0.5 for part in done)
+    assert 'http-equiv="refresh"' not in last
+    assert not pages[-1].all("progress")
+    metrics = json.loads((tmp_path / "run" / "metrics.json").read_text())
+    assert float(pages[-1].figures["test_error"]) == metrics["test_error"]
+
+
+def test_a_run_that_stops_leaves_a_page_that_says_so(
+    run: Any, preset: Path, dataset: Path, tmp_path: Path, without_ngspice: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stop(*_given: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("eqprop_analog.report.live.SECONDS", 0)
+    monkeypatch.setattr("eqprop_analog.run.require_finite", stop)
+    assert run("train", "--preset", preset, "--data-dir", dataset, "--output", tmp_path / "run").code == 130
+    text = (tmp_path / "run" / "live.html").read_text()
+    assert "stopped after 0 epochs" in text
+    assert 'http-equiv="refresh"' not in text
+
+
+def test_a_page_that_cannot_be_written_stops_no_run(
+    run: Any, preset: Path, dataset: Path, tmp_path: Path, without_ngspice: None
+) -> None:
+    (tmp_path / "run" / "live.html").mkdir(parents=True)
+    result = run("train", "--preset", preset, "--data-dir", dataset, "--output", tmp_path / "run")
+    assert result.code == 0
+    assert result.out.count("live.html is not kept up") == 1
