@@ -18,7 +18,7 @@ from eqprop_analog.errors import UserError
 from eqprop_analog.files import UNREADABLE, loaded_arrays
 from eqprop_analog.models import HopfieldNetwork, ResistiveNetwork
 from eqprop_analog.nudging import Nudge
-from eqprop_analog.run import require_fit
+from eqprop_analog.run import CHECKPOINT, require_fit
 from eqprop_analog.solvers import SurrogateSolver
 
 Array = np.ndarray
@@ -47,18 +47,17 @@ class RunFolder:
         if not (folder / "config.toml").exists():
             raise UserError(f"{folder}: no run is here (expected config.toml, as train writes it)")
         config = resolve(str(folder / "config.toml"), {})
-        checkpoint, metrics = folder / "checkpoint.npz", _metrics(folder / "metrics.json")
-        network, history = config.network(), list(metrics.get("history", []))
-        if checkpoint.exists():
-            with loaded_arrays(checkpoint, FORMAT, text="state", name="checkpoint") as (state, file):
-                history = list(state["history"])
-                for name, values in network.arrays().items():
-                    values[...] = file[name]
-        elif not (folder / "network.npz").exists():
-            raise UserError(f"{folder}: no run is here (expected checkpoint.npz or network.npz, as train writes them)")
-        if metrics and len(metrics["history"]) == len(history) >= config.epochs:
+        metrics, path = _metrics(folder / "metrics.json"), folder / "network.npz"
+        if len(metrics.get("history", [])) >= config.epochs and path.exists():
             kind = HopfieldNetwork if isinstance(config, HopfieldConfig) else ResistiveNetwork
-            return cls(folder, data_dir, config, kind.load(folder / "network.npz"), history, metrics)
+            return cls(folder, data_dir, config, kind.load(path), metrics["history"], metrics)
+        if not (folder / CHECKPOINT).exists():
+            raise UserError(f"{folder}: no run is here (expected {CHECKPOINT} or network.npz, as train writes them)")
+        network = config.network()
+        with loaded_arrays(folder / CHECKPOINT, FORMAT, text="state", name="checkpoint") as (state, file):
+            history = list(state["history"])
+            for name, values in network.arrays().items():
+                values[...] = file[name]
         return cls(folder, data_dir, config, network, history, {})
 
     @property

@@ -83,8 +83,12 @@ class LivePage:
     def _page(self, state: str, *, running: bool) -> Page:
         config, history = self.config, self.history
         description, done, total, error = self._now or ("", 0, 1, 0.0)
-        in_epoch = running and description.startswith("epoch") and done > 0
-        part = min((len(history) + (done / total if in_epoch else 0.0)) / config.epochs, 1.0)
+        training = description.startswith("epoch")
+        begun = (
+            (done / total if training else 1.0) if running else 0.0
+        )  # of the epoch under way; the test follows its images
+        part = min((len(history) + begun) / config.epochs, 1.0)
+        in_epoch = running and training and done > 0
         chart: list[Block] = []
         if history or in_epoch:
             chart.append(learning_chart(history, config.epochs, (part * config.epochs, error) if in_epoch else None))
