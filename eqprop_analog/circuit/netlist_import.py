@@ -30,6 +30,8 @@ Key = TypeVar("Key")
 
 SPARSEST = 1000
 """Cells of the crossbars a line of the file, at most: names with huge indices cannot ask for all memory."""
+SMALLEST = 1e-15
+"""Ohms; below, the conductance may be no finite number."""
 INDEX = "(0|[1-9][0-9]{0,8})"
 NAMES = {
     kind: re.compile(pattern.replace("#", INDEX), re.ASCII)
@@ -51,8 +53,8 @@ KINDS = {letter: [kind for kind, name in NAMES.items() if name.pattern[0] == let
 OTHERS = {
     "hopfield network": "a Hopfield network's netlist is not read back; keep its .npz",
     "norton form": "the Norton form has only the sums of crossbar 1, not its conductances; write --form flat",
-    "testbench": "a testbench is not read back; write the network with --form flat",
     "as subcircuits": "subcircuits are not read back; write the network with --form flat",
+    "testbench": "a testbench is not read back; write the network with --form flat",
 }
 """Titles of what is not read."""
 LAWS = {"diode": {"is", "n"}, "shockley": {"is", "n"}, "clamp": {"ron"}, "piecewise_linear": {"vth", "ron", "roff"}}
@@ -195,7 +197,10 @@ class _Reader:
             self.fail(str(error))
         self._require_options(network)
         self._require_control(network)
-        inputs = nearest(volts / gain, lambda x: gain * x, volts)[None]
+        with np.errstate(over="ignore"):
+            inputs = nearest(volts / gain, lambda x: gain * x, volts)[None]
+        if not np.isfinite(inputs).all():
+            self.fail(f"input gain {gain:g} V a unit: the inputs are too large")
         return WrittenNetlist(network, inputs, self._injection(sizes[-1]))
 
     def fail(self, why: str) -> NoReturn:
@@ -264,6 +269,7 @@ class _Reader:
         first = next(iter(diodes.values()))
         model, law = self._instance(first, 2)
         paired = any(member for member, _, _ in diodes)
+        diode = self._law(first, model, law, rails["p",], paired=paired)
         expected = dict(self._diode_nets(sizes, paired=paired))
         for (member, layer, j), nets in expected.items():
             if (member, layer, j) not in diodes:
@@ -274,7 +280,7 @@ class _Reader:
                 statement.refuse(f"expected the nets {' and '.join(nets)}")
             if self._instance(statement, 2) != (model, law):
                 statement.refuse("every diode of a network is alike; this one differs from the first")
-        return self._law(first, model, law, rails["p",], paired=paired)
+        return diode
 
     def _diode_nets(self, sizes: Sequence[int], *, paired: bool) -> Iterator[tuple[tuple[str, ...], list[str]]]:
         """Name's parts and nets of every diode there must be."""
@@ -366,9 +372,10 @@ class _Reader:
             words = statement.text.split()
             if len(words) != 4 or {words[1], words[2]} != {drives[l][i], nodes[l][j]}:
                 statement.refuse(f"expected the nets {drives[l][i]} and {nodes[l][j]}, and ohms")
-            ohms[l][i, j] = statement.value(words[3])
-            if ohms[l][i, j] <= 0 or 1 / ohms[l][i, j] == np.inf:
-                statement.refuse("expected a resistance above 0 ohm")
+            resistance = statement.value(words[3])
+            if resistance < SMALLEST:
+                statement.refuse(f"expected a resistance of {SMALLEST:g} ohm or more")
+            ohms[l][i, j] = resistance
         return tuple(nearest(1 / each, lambda g: 1 / g, each) for each in ohms)
 
     def _biases(self, sizes: Sequence[int]) -> Iterator[Float[Array, " nodes"]]:
@@ -395,11 +402,17 @@ class _Reader:
         if pulls or targets.keys() != everywhere or nudges.keys() != everywhere or len(set(nudges.values())) > 1:
             self.fail("expected a nudge Vy_k and Rnudge_k of one resistance, or Inudge_k, at every output, or at none")
         ohms = np.array([nudges["0",]])
-        if not ohms[0] or np.isinf(1 / ohms[0]):
-            self.devices.found["nudge"]["0",].refuse("expected a resistance other than 0 ohm")
+        if abs(ohms[0]) < SMALLEST:
+            self.devices.found["nudge"]["0",].refuse(
+                f"expected a resistance of {SMALLEST:g} ohm or more, of either sign"
+            )
         g = float(nearest(1 / ohms, lambda g: 1 / g, ohms)[0])
         y = np.array([[targets[str(k),] for k in range(outputs)]])
-        return g, nearest(g * y, lambda c: c / g, y)
+        with np.errstate(over="ignore"):
+            current = nearest(g * y, lambda c: c / g, y)
+        if not np.isfinite(current).all():
+            self.fail("the nudge's targets are too large")
+        return g, current
 
     def _option(self, key: str) -> float:
         return self.devices.options[key][0] if key in self.devices.options else float(TOLERANCES[key])

@@ -140,6 +140,10 @@ def _drawn(arguments: argparse.Namespace, circuit: Circuit) -> Circuit:
 def _injection(
     arguments: argparse.Namespace, network: ResistiveNetwork, inputs: np.ndarray, targets: np.ndarray
 ) -> Injection:
+    """The nudge asked for; where none is, that of a netlist given as --network."""
+    written = options.written(arguments)
+    if written and written.injection and arguments.beta is None and arguments.targets is None:
+        return written.injection
     return options.injection(network, inputs, Nudge(targets, options.beta(arguments, network), network.nudge_kind))
 
 

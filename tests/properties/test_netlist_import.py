@@ -1,14 +1,21 @@
 """A netlist that we wrote is a network again, and that network's netlist is the same text; edits by hand mean what they say."""
 
+import os
+import re
+import subprocess
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from eqprop_analog import ResistiveNetwork
+from eqprop_analog import HopfieldNetwork, ResistiveNetwork, UserError
 from eqprop_analog.circuit import compile_network, static_netlist
-from eqprop_analog.circuit.netlist_import import netlist_of
+from eqprop_analog.circuit.hierarchy import hierarchical_netlist
+from eqprop_analog.circuit.hopfield import compile_hopfield
+from eqprop_analog.circuit.netlist_import import netlist_of, read_netlist
 from eqprop_analog.devices import Antiparallel, Clamp, Law, NgspiceDiode, PiecewiseLinear, Shockley
 
 numbers = st.floats(-1e3, 1e3)
@@ -75,3 +82,256 @@ def test_netlist_to_network_to_netlist_is_identical_text(case: tuple[ResistiveNe
         assert np.array_equal(ours, theirs)
     if network.depth > 1:
         assert read.network.diode == network.diode
+
+
+BY_HAND = ResistiveNetwork.dense([2, 4, 1], 0, amplifier_gain=4.0, bias=1e-8, bias_row=1.5, input_gain=2.0)
+for matrix in BY_HAND.conductances:
+    np.add(matrix, 1e-8, out=matrix)
+FREE = static_netlist(compile_network(BY_HAND, np.array([[-1.0, 1.0]]), form="flat"))
+NUDGED = static_netlist(compile_network(BY_HAND, np.array([[-1.0, 1.0]]), [(1e-8, np.array([[1e-8]]))], "flat"))
+
+
+def edited(old: str, new: str, text: str = FREE) -> str:
+    """``text`` with the first match of the pattern ``old`` replaced."""
+    changed, count = re.subn(old, new, text, count=1, flags=re.MULTILINE)
+    assert count == 1, old
+    return changed
+
+
+def line_of(text: str, part: str) -> int:
+    """Number of the first line that holds ``part``."""
+    return next(number for number, line in enumerate(text.split("\n"), start=1) if part in line)
+
+
+@pytest.mark.parametrize(
+    ("ohms", "siemens"),
+    [
+        ("2meg", 1 / 2e6),
+        ("2.5K", 1 / 2.5e3),
+        ("4MegOhm", 1 / 4e6),
+        ("1e6", 1e-6),
+        ("0.5G ; was 1G", 2e-9),
+        ("3m $ old", 1 / 3e-3),
+    ],
+)
+def test_a_changed_resistor_is_another_conductance(ohms: str, siemens: float) -> None:
+    found = netlist_of(edited(r"^(R1_2_3 xn_0 h1_3) \S+$", rf"\1 {ohms}")).network.conductances
+    expected = [matrix.copy() for matrix in BY_HAND.conductances]
+    expected[0][2, 3] = siemens
+    for ours, theirs in zip(found, expected, strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-15)
+
+
+def test_a_removed_resistor_is_no_conductance_and_a_removed_bias_no_current() -> None:
+    network = netlist_of(edited(r"^R2_1_0 .*\n", "", edited(r"^Ib1_2 .*\n", ""))).network
+    assert network.conductances[1][1, 0] == network.biases[0][2] == 0
+    assert np.count_nonzero(BY_HAND.conductances[1]) == np.count_nonzero(network.conductances[1]) + 1
+
+
+def test_order_case_blanks_comments_and_continued_lines_say_nothing() -> None:
+    title, *lines = FREE.split("\n")
+    start = next(number for number, line in enumerate(lines) if line.startswith("Vxp_0"))
+    end = lines.index(".control")
+    devices = [line for line in lines[start:end] if line and line[0] != "*"]
+    shuffled = np.random.default_rng(0).permutation(devices).tolist()
+    split = [line.upper().replace(" ", "  \n+\t", 1).replace("=", " = ") + " ; by hand" for line in shuffled]
+    swapped = [re.sub(r"^(R1_0_0) (\S+) (\S+)", r"\1 \3 \2", line) for line in split]
+    text = "\r\n\n".join([title, *lines[:start], "* a comment", *swapped, *lines[end:]])
+    read = netlist_of(text)
+    assert static_netlist(compile_network(read.network, read.inputs, form="flat")) == FREE
+
+
+def test_the_nudge_and_the_input_are_read_too() -> None:
+    read = netlist_of(edited(r"^Vy_0 y_0 0 \S+$", "Vy_0 y_0 0 DC 0.25", NUDGED))
+    assert read.injection is not None
+    assert read.injection[0] == pytest.approx(1e-8)
+    np.testing.assert_allclose(read.injection[1], [[0.25e-8]])
+    np.testing.assert_array_equal(read.inputs, [[-1.0, 1.0]])
+    assert netlist_of(FREE).injection is None
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        (r"^R1_0_0 .*$", "R1_0_0 xp_1 h1_0 1e6", r"expected the nets xp_0 and h1_0"),
+        (r"^R1_0_0 .*$", "R1_0_0 xp_0 h1_0 -1e6", r"expected a resistance of 1e-15 ohm or more"),
+        (r"^R1_0_0 .*$", "R1_0_0 xp_0 h1_0 1e6 tc=1", r"expected the nets xp_0 and h1_0, and ohms"),
+        (r"^R1_0_0 .*$", "R1_0_0 xp_0 h1_0 {r}", r'expected a number .*, got "\{r\}"'),
+        (r"^R1_0_0 .*$", "R1_9_0 xp_9 h1_0 1e6", r"crossbar 1 has rows 0 to 4 and columns 0 to 3"),
+        (r"^(R1_1_1) .*$", "R1_0_0 xp_1 h1_1 1e6", r"r1_0_0 is there already, in line"),
+        (r"^R1_0_0 .*$", "Rextra xp_0 h1_0 1e6", r"not understood; expected a device of a flat netlist"),
+        (r"^R1_0_0 .*$", "C1 h1_0 0 1p", r"not understood; expected a device"),
+        (r"^Vxp_0 .*$", "Vxp_0 xp_0 0 3", r"expected both Vxp_0 and Vxn_0, one minus the other"),
+        (r"^Vxb .*$", "Vxb xb 0 0", r"a bias row at 0 V is none"),
+        (r"^Ib1_0 .*$", "Ib1_0 h1_0 0 1n", r"expected the nets 0 and h1_0"),
+        (r"^Ib1_0 .*$", "Ib1_7 0 h1_7 1n", r"there is no such node"),
+        (r"^Xd1_0 .*$", "Xd1_0 h1_0 rail_n diode is=1e-09 n=1.0", r"expected the nets rail_p and h1_0"),
+        (r"^Xd1_1 .*$", "Xd1_1 rail_p h1_1 diode is=2e-09 n=1.0", r"every diode of a network is alike"),
+        (r"^Xd1_0 .*$", "Xd1_0 rail_p h1_0 zener is=1e-09 n=1.0", r"there is no \.subckt zener"),
+        (r"^Xd1_0 .*$", "Xd1_0 rail_p h1_0 diode is=1e-09", r"expected one of the diodes: diode with is, n;"),
+        (r"^Xd1_0 .*$", "Xd1_0 rail_p h1_0 diode is=-1e-09 n=1.0", r"saturation_current must be positive"),
+        (r"^Xa1_0 .*$", "Xa1_0 h1_0 a1_0 amplifier gain=4.0 offset=1", r"expected h1_0 and a1_0, amplifier, gain="),
+        (r"^Xa1_1 .*$", "Xa1_1 h1_1 a1_1 amplifier gain=5.0", r"expected one gain for all amplifiers of a layer"),
+        (r"^(\.options .*)$", r"\1 klu=1", r'option "klu" is not understood'),
+        (r" tnom=27.0", " tnom=30", r"option tnom: expected 27"),
+        (r"^D1 anode.*$", "D1 anode cathode junction area=2", r"subcircuit diode is not the one that is written"),
+        (r"^\.end$", ".end\nR9_0_0 a b 1", r"text behind \.end"),
+        (r"^\.control$", ".tran 1n 1u\n.control", r"not understood; expected \.options, \.subckt, \.control"),
+        (r"^op$", "shell touch owned", r"commands are not run; expected the \.control block as it is written"),
+        (r"^\.endc\n", "", r"this block has no end"),
+    ],
+)  # fmt: skip
+def test_what_is_not_understood_is_refused_with_its_line(old: str, new: str, words: str) -> None:
+    text = edited(old, new)
+    with pytest.raises(UserError, match=words) as refused:
+        netlist_of(text, "edited.cir")
+    assert len(str(refused.value).splitlines()) == 1
+    assert str(refused.value).startswith("edited.cir, line ")
+    part = new.split("\n")[-1 if ".end\n" in new else 0].replace(r"\1", "").strip()
+    if part and "endc" not in old:
+        assert str(refused.value).startswith(f"edited.cir, line {line_of(text, part)}: ")
+
+
+@pytest.mark.parametrize(
+    ("old", "words"),
+    [
+        (r"^Vxn_1 .*\n", r"line \d+: expected both Vxp_1 and Vxn_1"),
+        (r"^Xd1_1 .*\n", r"diodes Xd1_j: expected all from 0 on, and at least one; 1 is missing"),
+        (r"^Xa1_0 .*\n", r"amplifiers Xa1_j: expected all from 0 on, and at least one; 0 is missing"),
+        (r"^Vrail_n .*\n", r"expected Vrail_p and Vrail_n, one minus the other"),
+        (r"^Rnudge_0 .*\n", r"expected a nudge Vy_k and Rnudge_k"),
+        (r"^R2_0_0 (.|\n)*?\nIb2_0", r"expected a diode of layers 1 to 0"),
+    ],
+)
+def test_what_is_missing_is_named(old: str, words: str) -> None:
+    with pytest.raises(UserError, match=words):
+        netlist_of(edited(old, "Ib2_0" if "Ib2" in old else "", NUDGED))
+
+
+@pytest.mark.parametrize(
+    "hostile",
+    [
+        *(".include /etc/passwd", ".inc ../secret.lib", ".lib models.lib tt", ".exec touch owned", ".csparam a=1"),
+        *(".control\nshell touch owned\n.endc", ".control\nsource other.cir\n.endc", ".include amplifier.lib.sh"),
+        *(
+            ".param x={system('touch owned')}",
+            "A1 %v(a) model",
+            ".model m d_process(process_file=touch)",
+            ".pre_osdi x.osdi",
+        ),
+    ],
+)
+def test_a_hostile_line_is_refused_and_nothing_is_opened_or_run(
+    hostile: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    path = tmp_path / "hostile.cir"
+    path.write_text(FREE.replace(".control", f"{hostile}\n.control", 1))
+    opened: list[str] = []
+    read_text = Path.read_text
+
+    def watched(file: Path, *arguments: Any, **settings: Any) -> str:
+        opened.append(file.name)
+        return read_text(file, *arguments, **settings)
+
+    def forbidden(*_: Any, **__: Any) -> None:
+        pytest.fail("a program was started")
+
+    monkeypatch.setattr(Path, "read_text", watched)
+    for module, name in ((subprocess, "Popen"), (os, "system"), (os, "fork")):
+        monkeypatch.setattr(module, name, forbidden)
+    with pytest.raises(UserError, match=r"line \d+: "):
+        read_netlist(path)
+    assert set(opened) <= {"hostile.cir", "diode.lib", "amplifier.lib"}
+    assert [file.name for file in tmp_path.iterdir()] == ["hostile.cir"]
+
+
+def test_a_packaged_subcircuit_may_be_included_by_its_name() -> None:
+    text = re.sub(r"^\.subckt diode(.|\n)*?^\.ends diode$", '.include "diode.lib"', FREE, flags=re.MULTILINE)
+    assert "subckt diode" not in text
+    np.testing.assert_allclose(netlist_of(text).network.conductances[0], BY_HAND.conductances[0], rtol=1e-15)
+
+
+def test_other_forms_are_refused_with_the_reason() -> None:
+    norton = static_netlist(compile_network(BY_HAND, np.array([[-1.0, 1.0]])))
+    files = hierarchical_netlist(BY_HAND, np.array([[-1.0, 1.0]]), (1e-8, np.zeros((1, 1))), "a.lib")
+    hopfield = static_netlist(compile_hopfield(HopfieldNetwork.dense([2, 2, 1], 0), np.zeros((1, 2))))
+    for text, words in (
+        (norton, "the Norton form has only the sums of crossbar 1"),
+        (files.testbench, "a testbench is not read back"),
+        (files.network, "subcircuits are not read back"),
+        (hopfield, "a Hopfield network's netlist is not read back"),
+        ("", "expected all from 1 on"),
+    ):
+        with pytest.raises(UserError, match=words):
+            netlist_of(text)
+
+
+@st.composite
+def mutilated(draw: st.DrawFn) -> str:
+    """A netlist of ours with lines dropped, doubled, exchanged, garbled, or something else between them."""
+    lines = draw(st.sampled_from([FREE, NUDGED])).split("\n")
+    for _ in range(draw(st.integers(1, 6))):
+        at = draw(st.integers(0, len(lines) - 1))
+        line, what = (
+            lines[at],
+            draw(st.sampled_from(["drop", "double", "swap", "cut", "word", "number", "insert", "character"])),
+        )
+        words = line.split()
+        if what == "drop" and len(lines) > 1:
+            del lines[at]
+        elif what == "double":
+            lines.insert(at, line)
+        elif what == "swap":
+            other = draw(st.integers(0, len(lines) - 1))
+            lines[at], lines[other] = lines[other], line
+        elif what == "cut":
+            lines[at] = line[: draw(st.integers(0, len(line)))]
+        elif what == "word" and words:
+            words[draw(st.integers(0, len(words) - 1))] = draw(
+                st.sampled_from(draw(st.sampled_from(lines)).split() or ["x"])
+            )
+            lines[at] = " ".join(words)
+        elif what == "number" and words:
+            huge = st.sampled_from(
+                ["1e999", "-0", "0", "nan", "inf", "1e-320", "999999999", "R1_999999999_0", "1e5000000"]
+            )
+            words[draw(st.integers(0, len(words) - 1))] = draw(st.one_of(huge, st.floats().map(repr)))
+            lines[at] = " ".join(words)
+        elif what == "insert":
+            lines.insert(at, draw(st.text(max_size=40)))
+        else:
+            k = draw(st.integers(0, len(line)))
+            lines[at] = line[:k] + draw(st.characters()) + line[k + 1 :]
+    return "\n".join(lines)
+
+
+@given(st.one_of(mutilated(), st.text(), st.binary().map(lambda raw: raw.decode("latin-1"))))
+@settings(max_examples=int(os.environ.get("FUZZ_EXAMPLES", "300")))
+def test_any_text_is_a_network_or_is_refused_in_one_line(text: str) -> None:
+    try:
+        read = netlist_of(text)
+    except UserError as error:
+        assert len(str(error).split("\n")) == 1  # noqa: PT017 - either is right
+    else:
+        read.network.validate()
+        assert read.network.check_inputs(read.inputs).shape == (1, read.network.layers[0])
+
+
+def test_bytes_that_are_no_text_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "a.cir"
+    for raw in (b"\xff\xfe\x00R", b"PK\x03\x04" + bytes(range(256))):
+        path.write_bytes(raw)
+        with pytest.raises(UserError, match=r"a\.cir: not a readable netlist"):
+            read_netlist(path)
+    with pytest.raises(UserError, match="no such netlist"):
+        read_netlist(tmp_path / "none.cir")
+
+
+def test_names_cannot_ask_for_all_memory() -> None:
+    rows = "".join(f"Vxp_{i} xp_{i} 0 0\nVxn_{i} xn_{i} 0 0\n" for i in range(3000))
+    outputs = "".join(f"R1_0_{k} xp_0 o_{k} 1\n" for k in range(3000))
+    with pytest.raises(UserError, match="fewer than one in 1000 is there"):
+        netlist_of(f"title\n{rows}{outputs}")
+    with pytest.raises(UserError, match=r"crossbars .* 1 is missing"):
+        netlist_of("title\nR999999999_0_0 a b 1\n")
