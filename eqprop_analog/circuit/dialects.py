@@ -128,7 +128,7 @@ class Gnucap(Dialect):
     def options(self, settings: Mapping[str, float], models: Sequence[str]) -> list[str]:
         """The same names; tolerances, gmin, damping and short with which it comes to the end.
 
-        A source's current is its voltage over ``short``, and so is its rounding: 10 uohm leaves 3e-10 V in plain crossbars,
+        A source's current is its voltage over ``short``, and so is its rounding: 10 uohm leaves 4e-10 V in plain crossbars,
         but 1e-4 V behind amplifiers, which 10 mohm brings down to 2e-7 V. Its gmin, 1e-12 S, would leave 5e-5 V.
         """
         given = coarser(settings)
