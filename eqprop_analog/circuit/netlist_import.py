@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import zip_longest
 from pathlib import Path
-from typing import NoReturn, TypeVar
+from typing import NoReturn
 
 import numpy as np
 from jaxtyping import Float
@@ -26,7 +26,6 @@ from eqprop_analog.errors import UserError
 from eqprop_analog.models import ResistiveNetwork
 
 Array = np.ndarray
-Key = TypeVar("Key")
 
 SPARSEST = 1000
 """Cells of the crossbars a line of the file, at most: names with huge indices cannot ask for all memory."""
@@ -94,7 +93,7 @@ class _Devices:
 
     def add(self, statement: Statement) -> None:
         """One element. Raises UserError."""
-        name, _, _ = statement.text.partition(" ")
+        name = statement.text.split(None, 1)[0]
         for kind in KINDS.get(name[0], ()):
             matched = NAMES[kind].fullmatch(name)
             if matched:
@@ -353,16 +352,9 @@ class _Reader:
         if sum(i * j for i, j in shapes) > SPARSEST * self.lines:
             self.fail(f"crossbars of {shapes} cells for {self.lines} lines; fewer than one in {SPARSEST} is there")
         ohms = [np.full(shape, np.inf) for shape in shapes]
-        drives = [
-            rows,
-            *(
-                [f"{'h' if a == 1 else 'a'}{l}_{j}" for j in range(n)]
-                for l, (n, a) in enumerate(zip(sizes, gains, strict=False), 1)
-            ),
-        ]
-        nodes = [[f"h{l}_{j}" for j in range(n)] for l, n in enumerate(sizes[:-1], 1)] + [
-            [f"o_{k}" for k in range(sizes[-1])]
-        ]
+        hidden = list(enumerate(sizes[:-1], start=1))
+        drives = [rows, *([f"{'h' if gains[l - 1] == 1 else 'a'}{l}_{j}" for j in range(size)] for l, size in hidden)]
+        nodes = [*([f"h{l}_{j}" for j in range(size)] for l, size in hidden), [f"o_{k}" for k in range(sizes[-1])]]
         for (number, row, column), statement in self.devices.found["resistor"].items():
             l, i, j = int(number) - 1, int(row), int(column)
             if i >= shapes[l][0] or j >= shapes[l][1]:
@@ -441,8 +433,8 @@ def _count(reader: _Reader, indices: Sequence[str], what: str, start: int = 0) -
     """How many there are, counted from ``start`` without a gap. Raises UserError."""
     found = {int(index) for index in indices}
     if not found or min(found) != start or max(found) != start + len(found) - 1:
-        gap = next(k for k in range(start, start + len(found) + 1) if k not in found)
-        reader.fail(f"{what}: expected all from {start} on, and at least one; {gap} is missing")
+        some = ", ".join(map(str, sorted(found)[:8])) or "none"
+        reader.fail(f"{what}: expected all from {start} on without a gap, and at least one; got {some}")
     return len(found)
 
 

@@ -29,7 +29,8 @@ class Statement:
     @property
     def words(self) -> list[str]:
         """Separated by blanks, ``a = b`` as ``a=b``; ``params:`` says nothing and is left out."""
-        return [word for word in re.sub(r"\s*=\s*", "=", self.text).split() if word != "params:"]
+        joined = " ".join(self.text.split()).replace(" =", "=").replace("= ", "=")
+        return [word for word in joined.split() if word != "params:"]
 
     def refuse(self, why: str) -> NoReturn:
         """Raise UserError naming file, line number and line."""
