@@ -19,7 +19,7 @@ rates = Rates(conductances=(3e-14, 3e-14), biases=(3e-15, 3e-15))  # S²/V², A�
 quick, converged = SurrogateSolver(sweeps=4, check_residual=False), SurrogateSolver()
 random = np.random.default_rng(0)
 errors = []
-for epoch in range(6):
+for epoch in range(4):
     order = random.permutation(len(images))
     batches = [(images[k], targets[k]) for k in np.array_split(order, len(order) // 4)]
     trained = train_epoch(network, quick, Rule(rates.scaled(0.9**epoch), beta=1e-7), batches)
