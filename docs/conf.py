@@ -7,6 +7,7 @@ from importlib import import_module
 from importlib.metadata import version as version_of
 from pathlib import Path
 
+import numpy.typing as npt
 from docutils import nodes
 from docutils.utils.math import MathError
 from docutils.utils.math.latex2mathml import tex2mathml
@@ -15,17 +16,18 @@ from sphinx.util import logging
 from sphinx.util.docutils import SphinxDirective
 from sphinx.writers.html5 import HTML5Translator
 
-import eqprop_analog
-from eqprop_analog import cli
-
 logger = logging.getLogger(__name__)
+
+# Their own names, in place of the unions of ten protocols that they stand for. Before anything imports them.
+for alias in ("ArrayLike", "DTypeLike"):
+    setattr(npt, alias, type(alias, (), {"__module__": "numpy.typing"}))
 
 project = "eqprop-analog"
 author = "the eqprop-analog authors"
 copyright = author  # noqa: A001 - Sphinx's name
 version = release = version_of("eqprop-analog")
 
-extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.autosummary", "sphinx.ext.viewcode"]
+extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.viewcode"]
 exclude_patterns = ["_build"]
 suppress_warnings = ["ref.python"]  # an annotation "range" is also the name of two attributes
 
@@ -53,7 +55,7 @@ class CommandLine(SphinxDirective):
 
     def run(self) -> list[nodes.Node]:
         """One section a command."""
-        parser = cli.parser()
+        parser = import_module("eqprop_analog.cli").parser()
         commands = next(action.choices for action in parser._actions if action.dest == "command")  # noqa: SLF001
         return [_help("eqprop-analog", parser), *(_help(name, command) for name, command in commands.items())]
 
@@ -106,7 +108,7 @@ def write_api_pages(_app: Sphinx) -> None:
     """One page a package, so that none is forgotten."""
     folder = Path(__file__).parent / "api" / "packages"
     folder.mkdir(exist_ok=True)
-    found = pkgutil.walk_packages(eqprop_analog.__path__, "eqprop_analog.")
+    found = pkgutil.walk_packages(import_module("eqprop_analog").__path__, "eqprop_analog.")
     names = ["eqprop_analog", *(name for _, name, is_package in found if is_package)]
     pages = {folder / f"{name}.md": f"# {name}\n\n```{{package}} {name}\n```\n" for name in names}
     for path in {*folder.glob("*.md")} - {*pages}:

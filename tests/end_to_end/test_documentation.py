@@ -14,6 +14,7 @@ import pytest
 from sybil import Document, Example
 from sybil.parsers.myst import CodeBlockParser, PythonCodeBlockParser
 
+import eqprop_analog
 from eqprop_analog import cli
 from eqprop_analog.config import resolve
 
@@ -132,6 +133,13 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
         patch.chdir(folder)
         runpy.run_path(str(DOCS / "course" / "06_digits.py"), run_name="__main__")
     return folder
+
+
+def test_every_public_name_stands_on_the_page_of_the_api_with_where_it_is_defined():
+    page = (DOCS / "api" / "index.md").read_text()
+    for name in eqprop_analog.__all__:
+        thing = getattr(eqprop_analog, name)
+        assert f"{{py:obj}}`{name} <{thing.__module__}.{name}>`" in page
 
 
 class TestCourse:
