@@ -25,7 +25,7 @@ from eqprop_analog.config import TrainConfig, resolve
 from eqprop_analog.data import load
 from eqprop_analog.errors import UserError
 from eqprop_analog.files import PARTIAL, write_text
-from eqprop_analog.learning.trainer import Progress, Stage
+from eqprop_analog.learning.trainer import Progress, Stage, silent
 
 Figures = dict[str, Any]
 PATIENCE = 300.0
@@ -103,12 +103,7 @@ TRIALS = (
 )
 
 
-@contextmanager
-def _silence(_description: str, _total: int) -> Iterator[Progress]:
-    yield lambda _done, _error: None
-
-
-def _train(config: TrainConfig, folder: Path, seconds: float, stage: Stage = _silence) -> None:
+def _train(config: TrainConfig, folder: Path, seconds: float, stage: Stage = silent) -> None:
     run.CHECKPOINT_SECONDS = seconds
     run.log.setLevel(logging.WARNING)
     run.train(config, load(config.dataset), folder, resume=False, stage=stage)

@@ -5,7 +5,7 @@ import logging
 import time
 from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import TimeoutError as TimeLimitExceeded
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from eqprop_analog.chips.protocols import Recipe, in_software, judged, on_chip
 from eqprop_analog.chips.study import Case, Study
 from eqprop_analog.errors import UserError
 from eqprop_analog.files import write_text
-from eqprop_analog.learning.trainer import Progress
+from eqprop_analog.learning.trainer import Progress, silent
 from eqprop_analog.models import ResistiveNetwork
 from eqprop_analog.solvers.workers import WorkerLostError, Workers
 
@@ -89,11 +89,7 @@ def read(folder: Path, case: Case) -> dict[str, Any] | None:
     return figures
 
 
-def _quiet(*_stage: object) -> AbstractContextManager[Progress]:
-    return nullcontext(lambda _done, _error: None)
-
-
-def complete(study: Study, folder: Path, data_dir: Path | None, work: Workers, stage: Stage = _quiet) -> None:
+def complete(study: Study, folder: Path, data_dir: Path | None, work: Workers, stage: Stage = silent) -> None:
     """Do all cases of ``study`` that have no result in ``folder`` yet, first the networks that are written into chips.
 
     ``work``: processes of our own, or any executor (``Workers(1, seconds, executor=client.get_executor())`` on a Dask cluster

@@ -4,8 +4,7 @@ import argparse
 import json
 import re
 import tomllib
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from itertools import product
@@ -20,6 +19,7 @@ from eqprop_analog.cli.train import SETTINGS, add_settings
 from eqprop_analog.config import TrainConfig, resolve
 from eqprop_analog.errors import NotMetError, UserError
 from eqprop_analog.files import UNREADABLE, require_writable, write_csv
+from eqprop_analog.learning.trainer import Stage, silent
 from eqprop_analog.plotting.sweep import errors_by_setting
 from eqprop_analog.solvers.workers import Workers
 
@@ -189,12 +189,7 @@ def finished(point: Point) -> dict[str, Any] | None:
         return None
 
 
-@contextmanager
-def _silent(description: str, total: int) -> Iterator[Callable[[int, float], None]]:  # noqa: ARG001 - a Stage
-    yield lambda done, error: None  # noqa: ARG005
-
-
-def train_point(point: Point, data_dir: Path | None, stage: training.Stage = _silent) -> dict[str, Any]:
+def train_point(point: Point, data_dir: Path | None, stage: Stage = silent) -> dict[str, Any]:
     """Train one point, or go on with what its folder holds of it; its metrics."""
     dataset = data.load(point.config.dataset, data_dir)
     return training.train(point.config, dataset, point.folder, resume=False, stage=stage).metrics

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any, Generic, Literal, Protocol, TypeVar
 
@@ -25,6 +25,11 @@ Progress = Callable[[int, float], None]
 """Called after every batch with the samples done and the error so far, a fraction."""
 Stage = Callable[[str, int], AbstractContextManager[Progress]]
 """Opens a progress display for a stage of so many samples."""
+
+
+def silent(*_stage: object) -> AbstractContextManager[Progress]:
+    """A stage that nobody looks at."""
+    return nullcontext(lambda _done, _error: None)
 
 
 class PhaseSolver(Protocol[N_contra]):
