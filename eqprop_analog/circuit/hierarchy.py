@@ -19,8 +19,8 @@ from eqprop_analog.models import ResistiveNetwork
 
 Array = np.ndarray
 
-PINS = 1005
-"""Of one subcircuit, at most: ngspice has no more."""
+PINS = 1004
+"""Of one subcircuit, at most: ngspice 39 refuses 1,005, because its table of 1,005 has ground in it, too."""
 WIDTH = 120
 """Of a line; lists of pins go on in the next."""
 

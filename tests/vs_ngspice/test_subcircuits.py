@@ -124,6 +124,17 @@ def test_what_has_more_pins_than_a_subcircuit_may_have_is_several(tmp_path: Path
     agrees(run(tmp_path, files.testbench, files.network), solved(network, inputs, nudge))
 
 
+@pytest.mark.parametrize("columns", [2, 3])
+def test_ngspice_takes_as_many_pins_as_are_given_to_it(columns: int, tmp_path: Path) -> None:
+    network = ResistiveNetwork.dense([501, columns, 1], seed=1)
+    for matrix in network.conductances:
+        np.add(matrix, 1e-9, out=matrix)
+    inputs, nudge = np.random.default_rng(0).uniform(-1, 1, (1, 501)), Nudge(np.array([[1.0]]), 1e-9)
+    files = hierarchical_netlist(network, inputs, nudge.injection(None), "bench.lib")
+    assert len(re.findall(r"^\.subckt crossbar_1", files.network, re.MULTILINE)) == (1 if 1002 + columns == PINS else 2)
+    agrees(run(tmp_path, files.testbench, files.network), solved(network, inputs, nudge))
+
+
 def test_a_testbench_that_cannot_be_solved_does_not_end_with_0(tmp_path: Path) -> None:
     files = hierarchical_netlist(made(), INPUTS, (1e-8, np.zeros((1, 4))), "bench.lib")
     text = files.testbench.replace(".dc Vphase", "Vone o_0 0 1\nVtwo o_0 0 2\n.dc Vphase")
