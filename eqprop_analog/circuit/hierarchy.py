@@ -12,7 +12,7 @@ from jaxtyping import Float
 
 from eqprop_analog.circuit.dialects import NGSPICE, Dialect
 from eqprop_analog.circuit.elements import Crossbar, Injection
-from eqprop_analog.circuit.graph import Circuit, Section
+from eqprop_analog.circuit.graph import Circuit
 from eqprop_analog.circuit.netlist import settings, subcircuits
 from eqprop_analog.circuit.resistive import compile_network, drives, nodes
 from eqprop_analog.models import ResistiveNetwork
@@ -86,18 +86,12 @@ def _device(circuit: Circuit, parts: Sequence[_Part], dialect: Dialect) -> Itera
 
 def _parts(network: ResistiveNetwork, circuit: Circuit) -> Iterator[_Part]:
     """The circuit's own banks, each crossbar and each layer's other banks by themselves, in tiles where they must be."""
-    sections = [circuit.sections[0], *_layers(circuit)]
-    for layer, section in enumerate(sections[1:], start=1):
-        crossbar = next(
-            e for e in (*sections[0].elements, *section.elements) if isinstance(e, Crossbar) and e.number == layer
-        )
+    crossbars = [element for element in circuit.elements if isinstance(element, Crossbar)]
+    layers = [section for section in circuit.sections if section.heading.startswith("layer ")]
+    for layer, (crossbar, section) in enumerate(zip(crossbars, layers, strict=True), start=1):
         yield from _tiles(crossbar)
-        rest = [line for e in section.elements if not isinstance(e, Crossbar) for line in e.lines()]
+        rest = [line for element in section.elements if element is not crossbar for line in element.lines()]
         yield from _slices(network, layer, section.heading, rest)
-
-
-def _layers(circuit: Circuit) -> list[Section]:
-    return [section for section in circuit.sections if section.heading.startswith("layer ")]
 
 
 def _tiles(crossbar: Crossbar) -> Iterator[_Part]:
