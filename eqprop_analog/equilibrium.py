@@ -1,5 +1,6 @@
 """What a solver returns: node voltages, how far they are from the network's equations, and what that is called."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
 
@@ -62,6 +63,15 @@ class Equilibrium:
         """The equilibrium of some of the samples (the nudge still lists all targets)."""
         voltages = tuple(v[samples] for v in self.voltages)
         return Equilibrium(voltages, self.residual[samples], self.status[samples], self.nudge)
+
+    def split(self, nudges: Sequence[Nudge | None]) -> tuple["Equilibrium", ...]:
+        """The phase of each nudge, where these are batches one below the other."""
+        size = len(self.status) // len(nudges)
+        parts = [slice(k * size, (k + 1) * size) for k in range(len(nudges))]
+        return tuple(
+            Equilibrium(tuple(v[part] for v in self.voltages), self.residual[part], self.status[part], nudge)
+            for part, nudge in zip(parts, nudges, strict=True)
+        )
 
     def require(self) -> "Equilibrium":
         """Itself, or UserError with the first failed sample's status."""

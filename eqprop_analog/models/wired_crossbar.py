@@ -171,7 +171,7 @@ class DrivenCrossbar:
 
     @cached_property
     def _divider(self) -> Float[Array, " rows"]:
-        """A's share of p with ideal wires: 1/(1 + R Σ_j G_ij)."""
+        """The drive's share of p with ideal wires: 1/(1 + R Σ_j G_ij)."""
         return 1 / (1 + self.resistance * self.crossbar.conductance.sum(axis=1))
 
     @cached_property

@@ -15,7 +15,6 @@ from eqprop_analog.models import HopfieldEquations, HopfieldNetwork
 from eqprop_analog.nudging import Nudge
 from eqprop_analog.solvers.hopfield_certificate import certified
 from eqprop_analog.solvers.leaky_integrator import LeakyIntegratorSolver
-from eqprop_analog.solvers.relaxation import split
 from eqprop_analog.solvers.sweeps import TIME_LIMIT, TOGETHER_THEN_ALONE, Chunk, Measured, Rung, Sweeps, by_layer
 
 Array = np.ndarray
@@ -110,4 +109,4 @@ class HopfieldNgspiceSolver(Sweeps[HopfieldNetwork]):
 
         shape = 2, len(inputs), sum(network.layers[1:])
         (result,) = self._climb(TOGETHER_THEN_ALONE, shape, circuit, certify)
-        return tuple(split(result, nudges))
+        return result.split(nudges)

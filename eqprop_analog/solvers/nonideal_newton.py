@@ -70,11 +70,7 @@ class NonidealNewtonSolver:
             return (free,)
         together = equations.nudged(nudges, free)
         moved = certified(together, self._settle(together, np.tile(found, (len(nudges), 1))), self.tolerance, None)
-        parts = np.split(np.arange(len(moved.residual)), len(nudges))
-        return free, *(
-            Equilibrium(tuple(v[part] for v in moved.voltages), moved.residual[part], moved.status[part], nudge)
-            for part, nudge in zip(parts, nudges, strict=True)
-        )
+        return free, *moved.split(nudges)
 
     def _settle(self, equations: NonidealEquations, start: Float[Array, "batch nodes"]) -> Float[Array, "batch nodes"]:
         voltages = start.copy()

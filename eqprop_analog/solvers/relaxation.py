@@ -138,7 +138,7 @@ class Relaxation(ABC):
         if not nudges:
             return (free,)
         together = self.settle(equations.nudged(nudges, free), repeated(free, len(nudges)), self.nudged_steps, None)
-        return free, *split(together, nudges)
+        return free, *together.split(nudges)
 
     def settle(
         self, equations: HopfieldEquations, start: Equilibrium | None, steps: int | None, nudge: Nudge | None
@@ -192,16 +192,6 @@ def repeated(phase: Equilibrium, times: int) -> Equilibrium:
     """``phase`` so many times, one batch below the other."""
     voltages = tuple(np.tile(v, (times, 1)) for v in phase.voltages)
     return Equilibrium(voltages, np.tile(phase.residual, times), np.tile(phase.status, times), phase.nudge)
-
-
-def split(together: Equilibrium, nudges: Sequence[Nudge | None]) -> list[Equilibrium]:
-    """The phase of each nudge from batches one below the other."""
-    size = len(together.status) // len(nudges)
-    parts = [slice(k * size, (k + 1) * size) for k in range(len(nudges))]
-    return [
-        Equilibrium(tuple(v[part] for v in together.voltages), together.residual[part], together.status[part], nudge)
-        for part, nudge in zip(parts, nudges, strict=True)
-    ]
 
 
 def _put(states: Layers, samples: Array, values: Layers) -> None:

@@ -81,13 +81,7 @@ class SurrogateSolver:
         free = self._settle(equations, equations.zeros(), None)
         stacked = tuple(np.tile(v, (len(nudges), 1)) for v in free.voltages)
         together = self._settle(equations.nudged(nudges, free), stacked, None)
-        parts = [slice(k * len(inputs), (k + 1) * len(inputs)) for k in range(len(nudges))]
-        return free, *(
-            Equilibrium(
-                tuple(v[part] for v in together.voltages), together.residual[part], together.status[part], nudge
-            )
-            for part, nudge in zip(parts, nudges, strict=True)
-        )
+        return free, *together.split(nudges)
 
     def _settle(self, equations: NodalEquations, voltages: Layers, nudge: Nudge | None) -> Equilibrium:
         batch = len(equations.drive)
