@@ -98,6 +98,7 @@ class TestTrainMnist:
             "learning_curve.png",
             "conductances.png",
             "agreement.png",
+            "live.html",
         }
         assert all(path.name in out for path in folder.iterdir())
         assert {path.stat().st_mode & 0o777 for path in folder.iterdir()} == {0o666 & ~current_umask()}
