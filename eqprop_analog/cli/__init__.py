@@ -138,7 +138,7 @@ def parser(names: Iterable[str] = COMMANDS) -> Parser:
         add_common(sub, default=argparse.SUPPRESS)
         sub.set_defaults(run=module.run)
     purposes = [
-        "\n".join([f"{purpose}:", *(f"    {name:<12}{listed[name]}" for name in names if name in listed)])
+        "\n".join([f"{purpose}:", *(f"    {name:<13}{listed[name]}" for name in names if name in listed)])
         for purpose, names in PURPOSES.items()
     ]
     commands.help = "one of these; `eqprop-analog COMMAND --help` explains it"
