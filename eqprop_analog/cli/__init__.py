@@ -11,6 +11,7 @@ import signal
 import sys
 import traceback
 from collections.abc import Generator, Iterable, Mapping, Sequence
+from difflib import get_close_matches
 from enum import IntEnum
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
@@ -76,6 +77,10 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Say what is wrong and how to learn more, and exit with 2."""
+        wrong = re.search(r"invalid choice: '(\S+)' \(choose from (.*)\)$", message)
+        near = get_close_matches(wrong[1], re.findall(r"[\w.-]+", wrong[2]), 1) if wrong else []
+        if near:
+            message = f"{message}; did you mean {near[0]}?"
         self.exit(Exit.BAD_INPUT, f"{self.prog}: error: {message} (--help shows every option)\n")
 
 

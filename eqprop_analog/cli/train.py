@@ -26,7 +26,9 @@ examples:
   a Hopfield circuit in ngspice, 8x8 digits:   --preset digits-hopfield-ngspice --epochs 2
   back through time, with smaller rates:       --preset hopfield-3h --method bptt --rate-factor 0.3
   two hidden layers on Fashion-MNIST:          --dataset fashion-mnist --layers 784 100 50 10 --epochs 3
-  go on after an interruption (or repeat it):  --output runs/main --resume"""
+  go on after an interruption:                 --output runs/main --resume
+
+The same command given again goes on, too."""
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:

@@ -41,7 +41,7 @@ class TestHelp:
     def test_examples_can_be_typed(self, run, command):
         typed = re.findall(r"^  eqprop-analog (.+?)(?: > \S+)?$", run(command, "--help").out, re.MULTILINE)
         assert typed or command == "demo"  # which is typed as it is
-        for words in map(shlex.split, typed):
+        for words in (shlex.split(line.partition(" > ")[0]) for line in typed):
             arguments = cli.parser().parse_args(words)
             assert words[0] == command
             if command == "train":

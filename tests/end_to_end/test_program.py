@@ -65,6 +65,12 @@ class TestExitCodes:
         assert result.code == 2
         assert result.out == run("--help").out
 
+    @pytest.mark.parametrize(("typed", "meant"), [("trian", "train"), ("presents", "presets")])
+    def test_a_command_that_is_misspelt(self, run, typed, meant):
+        result = run(typed)
+        assert (result.code, result.err.count("\n")) == (2, 1)
+        assert f"did you mean {meant}?" in result.err
+
     def test_sigterm_ends_a_training_as_an_interrupt_does(self, tmp_path):
         command = ["train", "--preset", "digits-hopfield-ngspice", "--solver", "surrogate", "--output", "run"]
         with subprocess.Popen(
