@@ -233,7 +233,7 @@ def test_a_hopfield_run_has_its_report_too(dataset: Path, tmp_path: Path) -> Non
         (lambda folder: (folder / "config.toml").unlink(), "no run is here"),
         (lambda folder: (folder / "metrics.json").write_text("{"), "not the metrics of a run"),
         (lambda folder: (folder / "metrics.json").write_text("[]"), "not the metrics of a run"),
-        (lambda folder: (folder / "network.npz").rename(folder / "checkpoint.npz"), "expected format"),
+        (lambda folder: (folder / "network.npz").rename(folder / "checkpoint.npz"), "checkpoint"),
         (lambda folder: (folder / "network.npz").write_bytes(b""), "not a network file"),
     ],
 )
