@@ -120,6 +120,7 @@ class LivePage:
             for name, label in (("test_error", "test error"), ("validation_error", "validation error")):
                 if last.get(name) is not None:
                     yield Tile(name, f"{label}, last epoch", f"{100 * last[name]:.2f} %", repr(last[name]))
-            yield Tile("statuses", "equilibria, last epoch", statuses(last["statuses"]))
+            counts = last["statuses"]
+            yield Tile("statuses", "equilibria, last epoch", f"{sum(counts.values()):,}", note=statuses(counts))
         yield Tile("elapsed", "time since the start", f"{time.monotonic() - self._begin:,.0f} s")
         yield Tile("seed", "seed", str(self.config.seed), str(self.config.seed))
