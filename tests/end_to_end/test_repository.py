@@ -27,8 +27,9 @@ HOSTS = {
     "fsf.org",
     "github.com",
     "www.gnu.org",
-    # nobody
+    # nobody: this machine, and the name of SVG
     "127.0.0.1",
+    "www.w3.org",
 }
 
 
