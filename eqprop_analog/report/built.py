@@ -125,11 +125,10 @@ def _circuit_pictures(run: RunFolder, folder: Path) -> Iterator[Block]:
         yield download("schematic.svg", (folder / "schematic.svg").read_bytes(), "the drawing by itself")
         return
     count = crossbar_maps(circuit, folder / "maps.png")
-    rows = ", ".join(" - ".join(section.heading.split(":")[:1]) for section in circuit.sections)
     yield picture(
         folder / "maps.png",
         f"{count} maps of conductances, one a crossbar; dark cells conduct most.",
-        f"The conductances of each crossbar as the netlist has them (its sections: {rows}).",
+        "The conductances of each crossbar, as the netlist has them; the 0.5 % that conduct most share the darkest shade.",
     )
 
 

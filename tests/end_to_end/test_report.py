@@ -20,8 +20,11 @@ from matplotlib.image import imread
 from eqprop_analog import ResistiveNetwork, data
 from eqprop_analog.circuit import compile_network, static_netlist
 from eqprop_analog.cli import main
+from eqprop_analog.config import ResistiveConfig
 from eqprop_analog.plotting import style
-from eqprop_analog.report.page import download
+from eqprop_analog.report.built import built, netlists
+from eqprop_analog.report.folder import RunFolder
+from eqprop_analog.report.page import Download, Picture, download
 
 HOPFIELD = """\
 model = "hopfield"
@@ -323,7 +326,7 @@ def test_a_run_that_stops_leaves_a_page_that_says_so(
         raise KeyboardInterrupt
 
     monkeypatch.setattr("eqprop_analog.report.live.SECONDS", 0)
-    monkeypatch.setattr("eqprop_analog.run.require_finite", stop)
+    monkeypatch.setattr("eqprop_analog.run.train_pass", stop)
     assert run("train", "--preset", preset, "--data-dir", dataset, "--output", tmp_path / "run").code == 130
     text = (tmp_path / "run" / "live.html").read_text()
     assert "stopped after 0 epochs" in text
@@ -337,3 +340,17 @@ def test_a_page_that_cannot_be_written_stops_no_run(
     result = run("train", "--preset", preset, "--data-dir", dataset, "--output", tmp_path / "run")
     assert result.code == 0
     assert result.out.count("live.html is not kept up") == 1
+
+
+def test_a_small_network_is_shown_as_its_schematic(dataset: Path, tmp_path: Path) -> None:
+    config = ResistiveConfig(layers=[2, 4, 1], beta=1e-8, conductance_rates=1e-15, bias_rates=1e-15)
+    folder = RunFolder(tmp_path, dataset, config, config.network(), [], {})
+    drawings = [block for block in built(folder, tmp_path) if isinstance(block, Picture)]
+    (schematic,) = drawings
+    named = {
+        str(text.text) for text in ET.fromstring(content(schematic.source)).iter("{http://www.w3.org/2000/svg}text")
+    }
+    (netlist,) = [block for block in netlists(folder) if isinstance(block, Download)]
+    lines = content(netlist.source).decode().splitlines()
+    assert {line.split()[0] for line in lines if line.startswith("R")} | {"Xd1_3", "Vrail_n"} <= named
+    assert "all drawn" in schematic.alt
