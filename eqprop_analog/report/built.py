@@ -128,7 +128,7 @@ def _circuit_pictures(run: RunFolder, folder: Path) -> Iterator[Block]:
     yield picture(
         folder / "maps.png",
         f"{count} maps of conductances, one a crossbar; dark cells conduct most.",
-        "The conductances of each crossbar, as the netlist has them; the 0.5 % that conduct most share the darkest shade.",
+        "The conductances of each crossbar, as the netlist has them; the largest 0.5 % of a map share its darkest shade.",
     )
 
 
