@@ -27,7 +27,7 @@ from eqprop_analog.plotting.crossbars import coarsened, crossbar_maps
 from eqprop_analog.plotting.schematic import Picture, drawable, schematic
 from eqprop_analog.plotting.sheet import Sheet
 
-SVG = "{http://www.w3.org/2000/svg}text"
+SVG = "{*}text"
 
 
 def resistive(layers: list[int], form: str = "flat", *, nudged: bool = True, **settings: Any) -> Circuit:
