@@ -372,6 +372,11 @@ class ResistiveNetwork:
         return network
 
 
+def by_layer(values: Float[Array, "batch nodes"], layers: Sequence[int]) -> Layers:
+    """``values`` of all nodes of layers 1..L side by side, as an array a layer; ``layers``: (inputs, n_1, ..., n_L)."""
+    return tuple(np.split(values, np.cumsum(layers[1:-1]).tolist(), axis=1))
+
+
 def _named(conductances: Sequence[Array], biases: Sequence[Array]) -> dict[str, Array]:
     named = {f"conductance_{l}": matrix for l, matrix in enumerate(conductances, start=1)}
     return named | {f"bias_{l}": bias for l, bias in enumerate(biases, start=1)}

@@ -12,10 +12,11 @@ from eqprop_analog.circuit.hopfield import compile_hopfield
 from eqprop_analog.circuit.resistive import Form
 from eqprop_analog.equilibrium import Equilibrium
 from eqprop_analog.models import HopfieldEquations, HopfieldNetwork
+from eqprop_analog.models.resistive import by_layer
 from eqprop_analog.nudging import Nudge
 from eqprop_analog.solvers.hopfield_certificate import certified
 from eqprop_analog.solvers.leaky_integrator import LeakyIntegratorSolver
-from eqprop_analog.solvers.sweeps import TIME_LIMIT, TOGETHER_THEN_ALONE, Chunk, Measured, Rung, Sweeps, by_layer
+from eqprop_analog.solvers.sweeps import TIME_LIMIT, TOGETHER_THEN_ALONE, Chunk, Measured, Rung, Sweeps
 
 Array = np.ndarray
 
@@ -105,7 +106,7 @@ class HopfieldNgspiceSolver(Sweeps[HopfieldNetwork]):
 
         def certify(measured: Measured) -> list[Equilibrium]:
             _held, let_go = measured
-            return [certified(equations, by_layer(network, let_go), TOLERANCE, None)]
+            return [certified(equations, by_layer(let_go, network.layers), TOLERANCE, None)]
 
         shape = 2, len(inputs), sum(network.layers[1:])
         (result,) = self._climb(TOGETHER_THEN_ALONE, shape, circuit, certify)

@@ -14,6 +14,7 @@ from eqprop_analog.circuit.hopfield import CONDUCTANCE, compile_hopfield, with_c
 from eqprop_analog.equilibrium import Equilibrium
 from eqprop_analog.errors import UserError
 from eqprop_analog.models import HopfieldEquations, HopfieldNetwork, Layers
+from eqprop_analog.models.resistive import by_layer
 from eqprop_analog.nudging import Nudge
 from eqprop_analog.solvers import libngspice
 from eqprop_analog.solvers.hopfield_certificate import certified, growth
@@ -137,10 +138,9 @@ class Course:
         """Go on for ``seconds``, or until at rest; ``strength`` of the nudge over time, 1 if not given. Raises UserError."""
         if seconds is not None and not 0 < seconds < np.inf:
             raise UserError(f"{name}: expected more than 0 s, got {seconds}")
-        splits = np.cumsum(equations.network.layers[1:-1]).tolist()
 
         def surplus(time: float, u: Float[Array, " nodes"]) -> Float[Array, " nodes"]:
-            states = tuple(equations.network.buffer.output(v) for v in np.split(u[None], splits, axis=1))
+            states = tuple(equations.network.buffer.output(v) for v in by_layer(u[None], equations.network.layers))
             now = equations if strength is None else _scaled(equations, strength(time))
             return np.concatenate(now.forces(states), axis=1)[0] - u
 
@@ -173,11 +173,11 @@ class Course:
         for sol in self._stretches:
             within = time >= sol.t_min
             u[within] = sol(np.minimum(time[within], sol.t_max)).T
-        return tuple(np.split(u, np.cumsum(network.layers[1:-1]).tolist(), axis=1))
+        return by_layer(u, network.layers)
 
     def now(self, network: HopfieldNetwork) -> Layers:
         """Voltages u of layers 1..L at the end, volts, (1, nodes) each."""
-        return tuple(np.split(self._u[None], np.cumsum(network.layers[1:-1]).tolist(), axis=1))
+        return by_layer(self._u[None], network.layers)
 
 
 def _scaled(nudged: HopfieldEquations, strength: float) -> HopfieldEquations:

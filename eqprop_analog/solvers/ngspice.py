@@ -11,10 +11,11 @@ from eqprop_analog.circuit import compile_network
 from eqprop_analog.circuit.resistive import Form
 from eqprop_analog.equilibrium import Equilibrium
 from eqprop_analog.models import NodalEquations, ResistiveNetwork
+from eqprop_analog.models.resistive import by_layer
 from eqprop_analog.nudging import Nudge
 from eqprop_analog.solvers.certificate import certified
 from eqprop_analog.solvers.surrogate import SurrogateSolver
-from eqprop_analog.solvers.sweeps import TIME_LIMIT, TOGETHER_THEN_ALONE, Asked, Chunk, Measured, Rung, Sweeps, by_layer
+from eqprop_analog.solvers.sweeps import TIME_LIMIT, TOGETHER_THEN_ALONE, Asked, Chunk, Measured, Rung, Sweeps
 
 Array = np.ndarray
 
@@ -92,7 +93,10 @@ class NgspiceSolver(Sweeps[ResistiveNetwork]):
 
         def certify(measured: Measured) -> list[Equilibrium]:
             phases = zip(equations, measured[self.repeats - 1 :: self.repeats], nudges, strict=True)
-            return [certified(each, by_layer(network, voltages), TOLERANCE, nudge) for each, voltages, nudge in phases]
+            return [
+                certified(each, by_layer(voltages, network.layers), TOLERANCE, nudge)
+                for each, voltages, nudge in phases
+            ]
 
         shape = len(nudges) * self.repeats, len(inputs), sum(network.layers[1:])
         return self._climb(LADDER, shape, circuit, certify)

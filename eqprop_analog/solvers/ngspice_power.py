@@ -23,6 +23,7 @@ from eqprop_analog.energy import Power
 from eqprop_analog.equilibrium import Equilibrium
 from eqprop_analog.errors import UserError
 from eqprop_analog.models import NodalEquations
+from eqprop_analog.models.resistive import by_layer
 from eqprop_analog.solvers import libngspice
 from eqprop_analog.solvers.certificate import certified
 from eqprop_analog.solvers.ngspice import TOLERANCE
@@ -124,5 +125,5 @@ def _phase(work: Workers, inputs: Float[Array, "batch inputs"], equations: Nodal
         diodes=of("diodes"),
         nudge_conductances=of("nudge's conductances"),
     )
-    layers = np.split(np.array(voltages), np.cumsum(network.layers[1:-1]), axis=1)
-    return power, certified(equations, tuple(layers), TOLERANCE, None).require()
+    layers = by_layer(np.array(voltages), network.layers)
+    return power, certified(equations, layers, TOLERANCE, None).require()

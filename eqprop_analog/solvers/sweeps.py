@@ -15,8 +15,6 @@ from numpy.typing import ArrayLike
 from eqprop_analog.circuit import Circuit
 from eqprop_analog.equilibrium import Equilibrium
 from eqprop_analog.errors import UserError
-from eqprop_analog.models import HopfieldNetwork, ResistiveNetwork
-from eqprop_analog.models.resistive import Layers
 from eqprop_analog.nudging import Nudge
 from eqprop_analog.solvers import libngspice
 from eqprop_analog.solvers.workers import WorkerLostError, Workers
@@ -172,8 +170,3 @@ class Sweeps(ABC, Generic[N]):
                 log.warning("ngspice did not finish within %g s", self.time_limit)
             else:
                 yield chunk, swept
-
-
-def by_layer(network: ResistiveNetwork | HopfieldNetwork, voltages: Float[Array, "samples nodes"]) -> Layers:
-    """Voltages of the nodes of layers 1..L, side by side, as an array a layer."""
-    return tuple(part.copy() for part in np.split(voltages, np.cumsum(network.layers[1:-1]).tolist(), axis=1))

@@ -7,6 +7,7 @@ from jaxtyping import Float
 from scipy.sparse.linalg import LinearOperator, eigsh
 
 from eqprop_analog.models import Layers, NodalEquations
+from eqprop_analog.models.resistive import by_layer
 from eqprop_analog.solvers.newton import newton_step
 
 Array = np.ndarray
@@ -34,13 +35,14 @@ def _of(voltages: Layers, sample: int) -> Layers:
 
 
 def _slowest(equations: NodalEquations, here: Layers, capacitance: Sequence[float]) -> float:
-    sizes, splits = equations.network.layers[1:], np.cumsum(equations.network.layers[1:-1])
+    layers = equations.network.layers
+    sizes = layers[1:]
     gammas = np.repeat(equations.network.gammas, sizes)
     farads = np.repeat(capacitance, sizes)
 
     def inverse(y: Float[Array, " nodes"]) -> Float[Array, " nodes"]:
         charges = np.sqrt(farads / gammas) * y.ravel()
-        moved = newton_step(equations, here, tuple(np.split(charges[None], splits, axis=1)))
+        moved = newton_step(equations, here, by_layer(charges[None], layers))
         return np.sqrt(farads * gammas) * np.concatenate(moved, axis=1)[0]
 
     start = np.ones(len(farads))

@@ -14,6 +14,7 @@ from eqprop_analog.energy import Power, power
 from eqprop_analog.equilibrium import Equilibrium
 from eqprop_analog.errors import UserError
 from eqprop_analog.models import Layers, NodalEquations, ResistiveNetwork
+from eqprop_analog.models.resistive import by_layer
 from eqprop_analog.nudging import Nudge
 from eqprop_analog.solvers import libngspice
 from eqprop_analog.solvers.certificate import certified
@@ -175,9 +176,8 @@ def simulate(
         raise UserError(f"ngspice did not finish the transient: {type(error).__name__}: {error}") from error
     finally:
         work.close()
-    splits = np.cumsum(layers[1:-1]).tolist()
-    voltages = np.split(np.concatenate([np.zeros((1, values.shape[1])), values]), splits, axis=1)
-    return np.concatenate([[0.0], time]), tuple(voltages)
+    voltages = np.concatenate([np.zeros((1, values.shape[1])), values])
+    return np.concatenate([[0.0], time]), by_layer(voltages, layers)
 
 
 def _phase(
