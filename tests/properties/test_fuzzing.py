@@ -181,6 +181,13 @@ def test_configuration(folder, data, base):
         resolve(str(path), data.draw(overrides))
 
 
+@pytest.mark.parametrize("text", [b"a = " + b"[" * 10**5, b"a = 1" + b"0" * 10**4, b"a = 1\n" * 2**18])
+def test_toml_without_end_is_refused(folder, text):
+    (folder / "endless.toml").write_bytes(text)
+    with pytest.raises(UserError, match="not a readable TOML file"):
+        resolve(str(folder / "endless.toml"), {})
+
+
 PIXELS = np.random.default_rng(0).uniform(size=(24, 64)).astype(np.float32)
 DATA = Dataset("digits", np.tile(PIXELS, (10, 1)), np.arange(240) % 3, PIXELS, np.arange(24) % 3)
 
