@@ -12,7 +12,7 @@ from eqprop_analog.chips.specification import Specification
 from eqprop_analog.chips.study import Case, Study
 from eqprop_analog.cli import console, options
 from eqprop_analog.errors import NotMetError, UserError
-from eqprop_analog.files import packaged, require_writable, write_csv
+from eqprop_analog.files import locked, packaged, require_writable, write_csv
 from eqprop_analog.plotting.chips import errors, yields
 from eqprop_analog.solvers import libngspice
 from eqprop_analog.solvers.workers import Workers
@@ -69,13 +69,14 @@ def run(arguments: argparse.Namespace) -> None:
     if any(case.keep for case in monte_carlo.distinct(study)):
         libngspice.library_path()
     where = folder, arguments.data_dir and arguments.data_dir.absolute()
-    work = Workers(arguments.workers, TIME_LIMIT)
-    try:
-        monte_carlo.complete(study, *where, work, console.stage)
-    finally:
-        work.close()
-    agreements = _confirm(study, where, arguments)
-    _report(study, folder, agreements, arguments)
+    with locked(folder):
+        work = Workers(arguments.workers, TIME_LIMIT)
+        try:
+            monte_carlo.complete(study, *where, work, console.stage)
+        finally:
+            work.close()
+        agreements = _confirm(study, where, arguments)
+        _report(study, folder, agreements, arguments)
 
 
 def _study(arguments: argparse.Namespace) -> tuple[str, Study]:

@@ -9,7 +9,7 @@ from typing import Any
 from eqprop_analog import study
 from eqprop_analog.cli import console, options
 from eqprop_analog.errors import NotMetError, UserError
-from eqprop_analog.files import require_writable, write_csv
+from eqprop_analog.files import locked, require_writable, write_csv
 from eqprop_analog.plotting.agreement import agreement_study
 from eqprop_analog.run import versions
 from eqprop_analog.solvers import libngspice
@@ -52,7 +52,8 @@ def run(arguments: argparse.Namespace) -> None:
             console.result(json.dumps(figures, indent=2))
             missed = [] if figures["met"] else [arguments.circuit]
         else:
-            missed = _all(work, arguments)
+            with locked(arguments.output):
+                missed = _all(work, arguments)
     finally:
         work.close()
     if missed:

@@ -18,7 +18,7 @@ from eqprop_analog.cli import console, options
 from eqprop_analog.cli.train import SETTINGS, add_settings
 from eqprop_analog.config import TrainConfig, resolve
 from eqprop_analog.errors import NotMetError, UserError
-from eqprop_analog.files import UNREADABLE, require_writable, write_csv
+from eqprop_analog.files import UNREADABLE, locked, require_writable, write_csv
 from eqprop_analog.learning.trainer import Stage, silent
 from eqprop_analog.plotting.sweep import errors_by_setting
 from eqprop_analog.solvers.workers import Workers
@@ -88,8 +88,9 @@ def run(arguments: argparse.Namespace) -> None:
         for point in points:
             if point.config.dataset == name:
                 training.require_fit(point.config.sizes[0], point.config.classes, dataset)
-    results = _trained(points, workers, arguments.data_dir)
-    _report(arguments, folder, varied, fixed, [_row(*each) for each in zip(points, results, strict=True)])
+    with locked(folder):
+        results = _trained(points, workers, arguments.data_dir)
+        _report(arguments, folder, varied, fixed, [_row(*each) for each in zip(points, results, strict=True)])
 
 
 def _varied(asked: list[list[str]]) -> dict[str, list[Any]]:
