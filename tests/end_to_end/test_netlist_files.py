@@ -41,7 +41,7 @@ def test_the_page_prints_what_the_stored_testbench_prints(tmp_path: Path) -> Non
     page = (NETLISTS / "README.md").read_text()
     for name in ("o_0_free", "o_0_nudged"):
         measured = re.search(rf"^{name} = (\S+)$", done.stdout, re.MULTILINE)
-        written = re.search(rf"{name} = (\S+)", page)
+        written = re.search(rf"{name} = ([\d.e+-]+)", page)
         assert measured is not None
         assert written is not None
         assert float(measured[1]) == pytest.approx(float(written[1]), rel=0, abs=1e-9)

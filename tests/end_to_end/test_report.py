@@ -254,7 +254,7 @@ def test_a_folder_that_is_no_run_is_a_sentence(
 def test_netlist_draws_what_it_writes(run: Any, tmp_path: Path) -> None:
     result = run("netlist", "--layers", 2, 3, 1, "--output", "a.cir", "--picture", "a.svg")
     assert result.code == 0
-    named = {str(text.text) for text in ET.parse(tmp_path / "a.svg").iter("{*}text")}
+    named = {str(text.text) for text in ET.parse(tmp_path / "a.svg").iterfind(".//{*}text")}
     resistors = {line.split()[0] for line in (tmp_path / "a.cir").read_text().splitlines() if line.startswith("R")}
     assert resistors
     assert resistors <= named
@@ -347,7 +347,7 @@ def test_a_small_network_is_shown_as_its_schematic(dataset: Path, tmp_path: Path
     folder = RunFolder(tmp_path, dataset, config, config.network(), [], {})
     drawings = [block for block in built(folder, tmp_path) if isinstance(block, Picture)]
     (schematic,) = drawings
-    named = {str(text.text) for text in ET.fromstring(content(schematic.source)).iter("{*}text")}
+    named = {str(text.text) for text in ET.fromstring(content(schematic.source)).iterfind(".//{*}text")}
     (netlist,) = [block for block in netlists(folder) if isinstance(block, Download)]
     lines = content(netlist.source).decode().splitlines()
     assert {line.split()[0] for line in lines if line.startswith("R")} | {"Xd1_3", "Vrail_n"} <= named

@@ -27,7 +27,7 @@ from eqprop_analog.plotting.crossbars import coarsened, crossbar_maps
 from eqprop_analog.plotting.schematic import Picture, drawable, schematic
 from eqprop_analog.plotting.sheet import Sheet
 
-SVG = "{*}text"
+SVG = ".//{*}text"
 
 
 def resistive(layers: list[int], form: str = "flat", *, nudged: bool = True, **settings: Any) -> Circuit:
@@ -146,7 +146,7 @@ def drawn(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(module, "Sheet", Recorder)
         picture = schematic(circuit, path)
-    return Drawn(circuit, picture, [str(text.text) for text in ET.parse(path).iter(SVG)], Recorder.last)
+    return Drawn(circuit, picture, [str(text.text) for text in ET.parse(path).iterfind(SVG)], Recorder.last)
 
 
 def test_it_shows_every_device_of_the_netlist_and_no_other(drawn: Drawn) -> None:
