@@ -104,9 +104,12 @@ TRIALS = (
 
 
 def _train(config: TrainConfig, folder: Path, seconds: float, stage: Stage = silent) -> None:
-    run.CHECKPOINT_SECONDS = seconds
+    level = run.log.level
     run.log.setLevel(logging.WARNING)
-    run.train(config, load(config.dataset), folder, resume=False, stage=stage)
+    try:
+        run.train(config, load(config.dataset), folder, resume=False, stage=stage, checkpoint_seconds=seconds)
+    finally:
+        run.log.setLevel(level)
 
 
 def _apart(config: TrainConfig, folder: Path, seconds: float) -> ForkProcess:

@@ -48,12 +48,20 @@ class Run:
     metrics: dict[str, Any]
 
 
-def train(config: TrainConfig, dataset: Dataset, folder: Path, resume: bool, stage: Stage) -> Run:
+def train(
+    config: TrainConfig,
+    dataset: Dataset,
+    folder: Path,
+    resume: bool,
+    stage: Stage,
+    checkpoint_seconds: float | None = None,
+) -> Run:
     """Train to ``config.epochs`` epochs, writing checkpoints on the way, and leave everything in ``folder``.
 
     A run that the folder holds goes on from its checkpoint, to the same bits as if it had never stopped; ``resume`` asks for
-    one. Raises UserError for a run of other settings, for a folder that another process trains into or that cannot be
-    written, and for data that do not fit the layers.
+    one. ``checkpoint_seconds``: between two checkpoints within an epoch, CHECKPOINT_SECONDS if not given. Raises UserError
+    for a run of other settings, for a folder that another process trains into or that cannot be written, and for data that
+    do not fit the layers.
     """
     require_fit(config.sizes[0], config.classes, dataset)
     path = folder / CHECKPOINT
@@ -68,7 +76,9 @@ def train(config: TrainConfig, dataset: Dataset, folder: Path, resume: bool, sta
             if path.exists():
                 checkpoint.restore(path, config)
                 log.info("%s: %s", folder, _state(config, checkpoint))
-            record = _Record(folder, config, checkpoint)
+            record = _Record(
+                folder, config, checkpoint, CHECKPOINT_SECONDS if checkpoint_seconds is None else checkpoint_seconds
+            )
             if not path.exists():
                 record.write()
             write_text(folder / "config.toml", config.toml())
@@ -116,9 +126,9 @@ def write_metrics(folder: Path, metrics: dict[str, Any]) -> None:
 class _Record:
     """What a run leaves on its way: written at its beginning, after every epoch, and within one whenever it is due."""
 
-    def __init__(self, folder: Path, config: TrainConfig, checkpoint: Checkpoint) -> None:
-        self.folder, self.config, self.checkpoint = folder, config, checkpoint
-        self._due = time.monotonic() + CHECKPOINT_SECONDS
+    def __init__(self, folder: Path, config: TrainConfig, checkpoint: Checkpoint, seconds: float) -> None:
+        self.folder, self.config, self.checkpoint, self._seconds = folder, config, checkpoint, seconds
+        self._due = time.monotonic() + seconds
 
     def write(self) -> None:
         """The checkpoint, in place of the last one. Raises UserError, and leaves that, if training has diverged."""
@@ -126,7 +136,7 @@ class _Record:
         begin = time.monotonic()
         self.checkpoint.save(self.folder / CHECKPOINT, self.config)
         end = time.monotonic()
-        self._due = end + CHECKPOINT_SECONDS * max(1.0, (end - begin) / LONG)
+        self._due = end + self._seconds * max(1.0, (end - begin) / LONG)
 
     def write_if_due(self) -> None:
         """Between two batches."""

@@ -24,7 +24,6 @@ def few(monkeypatch) -> None:
         for each in (CONVERGED, REMEMBERING)
     ]
     monkeypatch.setattr(reliability, "TRIALS", tuple(few))
-    monkeypatch.setattr("eqprop_analog.run.CHECKPOINT_SECONDS", 60.0)  # the command sets it, for its own process
 
 
 def test_killed_runs_go_on_to_the_same_bits_and_memory_is_measured(run_script):
