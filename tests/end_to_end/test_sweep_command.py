@@ -9,6 +9,8 @@ import statistics
 import subprocess
 import sys
 import time
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 import matplotlib.image
@@ -104,17 +106,22 @@ def test_values_are_as_in_toml(text, value):
     assert type(value_of(text)) is type(value)
 
 
-def test_workers_are_interrupted_and_the_same_command_goes_on(tmp_path):
+def test_interrupted_workers_end_and_the_command_says_how_to_go_on(tmp_path):
     pytest.importorskip("sklearn", reason="its digits are the data that worker processes find")
     command = [PROGRAM, "sweep", "--preset", "digits-hopfield-ngspice", "--solver", "surrogate", "--output", "s"]
     command += ["--vary", "seed", "0", "1", "--limit", "20", "--workers", "2"]
     begin = {"cwd": tmp_path, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    begin["preexec_fn"] = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)  # a shell's background job ignores it
     with subprocess.Popen([*command, "--epochs", "100000"], start_new_session=True, **begin) as process:
         begun = [tmp_path / f"s/seed={seed}/checkpoint.npz" for seed in (0, 1)]
         while not all(path.exists() for path in begun) and process.poll() is None:
             time.sleep(0.05)
         os.killpg(process.pid, signal.SIGINT)  # as a terminal does on ^C
-        out, err = process.communicate(timeout=60)
+        try:
+            out, err = process.communicate(timeout=60)
+        finally:
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
     assert (process.returncode, "Traceback" in out + err) == (130, False), err
     assert re.fullmatch(r"error: interrupted; the same command goes on .*\n", err)
     assert not (tmp_path / "s" / "sweep.json").exists()
