@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -70,8 +71,6 @@ class Checkpoint:
     random: np.random.Generator
     history: list[dict[str, Any]] = field(default_factory=list)
     """One entry a finished epoch."""
-    learner: Learner = field(init=False)
-    """Of the epoch under way."""
     before: State = field(init=False)
     """Of ``random`` before that epoch, which decides the order of its images."""
     trained: Pass = field(init=False)
@@ -84,9 +83,14 @@ class Checkpoint:
         self._begin()
 
     def _begin(self) -> None:
-        self.learner = self.training.learner(len(self.history))
+        vars(self).pop("learner", None)
         self.before = self.random.bit_generator.state
         self.trained, self.tested, self.seconds = Pass(), Pass(), 0.0
+
+    @cached_property
+    def learner(self) -> Learner:
+        """Of the epoch under way; not made before it is asked for, since a GPU's begins with a copy of the parameters."""
+        return self.training.learner(len(self.history))
 
     def finish_epoch(self, entry: dict[str, Any]) -> None:
         """Put an epoch into the history, and be at the beginning of the next."""

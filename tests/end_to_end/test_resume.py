@@ -15,6 +15,8 @@ import pytest
 
 from eqprop_analog import ResistiveNetwork, cli
 from eqprop_analog import run as trained
+from eqprop_analog.config import resistive
+from eqprop_analog.learning.truncated import TruncatedLearner
 
 pytestmark = pytest.mark.usefixtures("without_ngspice", "without_plots")
 
@@ -160,6 +162,31 @@ def test_run_stopped_within_an_epoch_goes_on_from_its_last_batch_to_the_same_bit
     result = train("parts")
     assert result.code == 0, result.err
     assert f"parts: going on after {place}\n" in result.out
+    assert train("whole").code == 0
+    assert state("parts") == state("whole")
+
+
+@pytest.mark.parametrize("preset", ["truncated"], indirect=True)
+def test_run_whose_parameters_are_on_a_gpu_goes_on_from_those_of_the_checkpoint(preset, train, stopped, monkeypatch):
+    class Elsewhere(TruncatedLearner):
+        """Trains a copy of the network, as TorchLearner does."""
+
+        def __init__(self, network, *settings):
+            super().__init__(network.astype(np.float32), *settings)
+            self.followed = network
+
+        @staticmethod
+        def require_possible(*_settings):
+            """Anything is possible here."""
+
+        def finish(self):
+            for theirs, mine in zip(self.followed.arrays().values(), self.network.arrays().values(), strict=True):
+                theirs[...] = mine
+
+    monkeypatch.setattr(resistive, "_torch_learner", lambda: Elsewhere)
+    preset.write_text('device = "cuda"\n' + preset.read_text())
+    stopped("parts", BATCHES + 7)
+    assert train("parts").code == 0
     assert train("whole").code == 0
     assert state("parts") == state("whole")
 
