@@ -40,6 +40,14 @@ class Split:
         return cls(training, labels, "test", config.prepared(dataset.test_images), dataset.test_labels)
 
 
+def first_test_images(
+    config: TrainConfig, dataset: Dataset, count: int
+) -> tuple[Float[Array, "count inputs"], Float[Array, "count classes"]]:
+    """So many as the network takes them, float64, and their targets, volts."""
+    images = config.prepared(dataset.test_images[:count]).astype(np.float64)
+    return images, one_hot(dataset.test_labels[:count], config.classes)
+
+
 def batches(
     config: TrainConfig, split: Split, order: Int[Array, " samples"], random: np.random.Generator, done: int = 0
 ) -> Iterator[tuple[Array, ...]]:

@@ -1,5 +1,6 @@
 """The proof that the surrogate and the circuit are the same thing: one network, both solvers, every node, volt by volt."""
 
+import logging
 import time
 from collections import Counter
 from collections.abc import Sequence
@@ -9,18 +10,26 @@ import numpy as np
 from jaxtyping import Float
 
 from eqprop_analog.circuit.resistive import Form
+from eqprop_analog.config import Network, ResistiveConfig, TrainConfig
 from eqprop_analog.equilibrium import Equilibrium
+from eqprop_analog.errors import UserError
 from eqprop_analog.learning.contrast import contrast
 from eqprop_analog.learning.trainer import predictions
 from eqprop_analog.models import HopfieldNetwork, ResistiveNetwork
 from eqprop_analog.nudging import Nudge
-from eqprop_analog.solvers import NgspiceSolver, SurrogateSolver
+from eqprop_analog.solvers import NgspiceSolver, SurrogateSolver, libngspice
 from eqprop_analog.solvers.hopfield_ngspice import HopfieldNgspiceSolver, surrogate
 from eqprop_analog.solvers.sweeps import TIME_LIMIT
 
 Array = np.ndarray
+log = logging.getLogger(__name__)
 
-
+SAMPLES = 20
+"""Test images on which a trained network is confirmed."""
+FLAT_LIMIT = 250_000
+"""Connections above which the flat netlist takes minutes."""
+NORTON_LIMIT = 100_000
+"""Connections beyond the first array above which ngspice takes hours, whatever the form."""
 LARGEST_DIFFERENCE = 1e-9
 """Volts, for the surrogate and the circuit to be called the same thing."""
 LARGEST_GRADIENT_DIFFERENCE = 1e-6
@@ -73,6 +82,50 @@ class Agreement:
     def figures(self) -> dict[str, object]:
         """Every figure, for JSON."""
         return {item.name: getattr(self, item.name) for item in fields(self) if item.repr} | {"met": self.met}
+
+
+def confirmed(
+    network: Network,
+    inputs: Float[Array, "batch inputs"],
+    targets: Float[Array, "batch classes"],
+    beta: float,
+    workers: int = 1,
+    time_limit: float = TIME_LIMIT,
+) -> list[Agreement]:
+    """``compare`` of all samples in Norton form; and of the first in flat form, if that is a matter of seconds.
+
+    Raises UserError as ``compare`` and ``require_possible`` do.
+    """
+    require_possible(network)
+    log.info("solving %d samples in ngspice, free and nudged", len(inputs))
+    agreements = [compare(network, inputs, targets, beta, "norton", workers, time_limit)]
+    if sum(_connections(network)) <= FLAT_LIMIT:
+        log.info("solving one in the flat form, every resistor (up to half a minute)")
+        agreements.append(compare(network, inputs[:1], targets[:1], beta, "flat", time_limit=time_limit))
+    return agreements
+
+
+def require_possible(network: Network) -> None:
+    """Raise UserError where ngspice is missing, or would take hours for the network."""
+    libngspice.library_path()
+    if sum(_connections(network)[1:]) > NORTON_LIMIT:
+        raise UserError(
+            "more connections between nodes than ngspice solves in hours; verify --form norton does it all the same"
+        )
+
+
+def circuit_beta(config: TrainConfig, network: Network) -> float:
+    """The nudge of the training, if it is a conductance's or without unit, else a tenth of the safe bound."""
+    if isinstance(config, ResistiveConfig) and isinstance(network, ResistiveNetwork) and config.kind == "current":
+        return 0.1 * network.stiffness_bound()
+    return config.beta
+
+
+def _connections(network: Network) -> list[int]:
+    """How many each array has, the inputs' first."""
+    if isinstance(network, ResistiveNetwork):
+        return [matrix.size for matrix in network.conductances]
+    return [above * below for below, above in zip(network.layers, network.layers[1:], strict=False)]
 
 
 def compare(

@@ -5,16 +5,15 @@ from pathlib import Path
 from typing import Any
 
 from eqprop_analog import data
-from eqprop_analog.batches import one_hot
-from eqprop_analog.cli import console, options, verify
+from eqprop_analog.batches import first_test_images
+from eqprop_analog.cli import console, options
 from eqprop_analog.cli.simulate import agreement_rows, require_met
 from eqprop_analog.config import DEFAULT_PRESETS, ResistiveConfig, TrainConfig, presets, resolve
 from eqprop_analog.errors import UserError
 from eqprop_analog.files import locked
 from eqprop_analog.models import ResistiveNetwork
 from eqprop_analog.run import Run, add_agreement, train
-from eqprop_analog.solvers import libngspice
-from eqprop_analog.verification import Agreement
+from eqprop_analog.verification import SAMPLES, Agreement, circuit_beta, confirmed, require_possible
 
 SUMMARY = "Train on images by equilibrium propagation: a resistive network, with the surrogate or in ngspice; or a Hopfield one."
 EXAMPLES = f"""\
@@ -143,16 +142,12 @@ def _verified(
     config: ResistiveConfig, finished: Run, network: ResistiveNetwork, dataset: data.Dataset
 ) -> list[Agreement]:
     try:
-        libngspice.library_path()
+        require_possible(network)
     except UserError as error:
         console.say(f"not verified in ngspice: {error}")
         return []
-    if not verify.can_be_solved(network):
-        console.say("not verified in ngspice: more connections between nodes than it solves in hours")
-        return []
-    images = dataset.test_images[: verify.SAMPLES].astype(float)
-    targets = one_hot(dataset.test_labels[: verify.SAMPLES], config.classes)
-    agreements = verify.agreements_of(network, images, targets, verify.beta_of(config, network), config.workers)
+    images, targets = first_test_images(config, dataset, SAMPLES)
+    agreements = confirmed(network, images, targets, circuit_beta(config, network), config.workers)
     add_agreement(finished, agreements)
     return agreements
 

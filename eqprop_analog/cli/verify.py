@@ -8,15 +8,14 @@ from typing import Any
 import numpy as np
 
 from eqprop_analog import data
-from eqprop_analog.batches import one_hot
+from eqprop_analog.batches import first_test_images
 from eqprop_analog.cli import console, options, simulate
-from eqprop_analog.config import Network, ResistiveConfig, TrainConfig, resolve
+from eqprop_analog.config import Network, TrainConfig, resolve
 from eqprop_analog.errors import UserError
 from eqprop_analog.files import UNREADABLE
-from eqprop_analog.models import ResistiveNetwork
 from eqprop_analog.run import Run, add_agreement, require_fit
 from eqprop_analog.solvers.sweeps import TIME_LIMIT
-from eqprop_analog.verification import Agreement, compare
+from eqprop_analog.verification import circuit_beta, compare, confirmed
 
 SUMMARY = "Compare a trained network in ngspice with the surrogate, volt by volt: a run folder, or any network file."
 EXAMPLES = """\
@@ -30,11 +29,6 @@ examples:
   200 of them on two cores, figures as JSON:    runs/demo --samples 200 --workers 2 --json agreement.json
   every resistor, for two images:               runs/demo --samples 2 --form flat
   a network file on your own inputs:            net.npz --inputs x.npy --targets y.npy --beta 1e-7"""
-SAMPLES = 20
-FLAT_LIMIT = 250_000
-"""Connections above which the flat netlist takes minutes and is left to --form flat."""
-NORTON_LIMIT = 100_000
-"""Connections beyond the first array above which ngspice takes hours, whatever the form."""
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -63,13 +57,13 @@ def run(arguments: argparse.Namespace) -> None:
         finished, config = _finished(arguments.path)
         network: Network = finished.network
         inputs, targets = _test_images(config, arguments)
-        beta = arguments.beta if arguments.beta is not None else beta_of(config, network)
+        beta = arguments.beta if arguments.beta is not None else circuit_beta(config, network)
     else:
         finished, network = None, options.load(arguments.path)
         inputs, targets = simulate.samples(arguments, network)
         beta = options.beta(arguments, network)
     if arguments.form is None:
-        agreements = agreements_of(network, inputs, targets, beta, arguments.workers, arguments.time_limit)
+        agreements = confirmed(network, inputs, targets, beta, arguments.workers, arguments.time_limit)
     else:
         agreements = [
             compare(network, inputs, targets, beta, arguments.form, arguments.workers, time_limit=arguments.time_limit)
@@ -86,49 +80,6 @@ def run(arguments: argparse.Namespace) -> None:
     figures: dict[str, Any] = {"layers": network.layers, "agreement": [each.figures() for each in agreements]}
     options.give_json(arguments, figures | {"met": all(each.met for each in agreements)})
     simulate.require_met(agreements)
-
-
-def agreements_of(
-    network: Network,
-    inputs: np.ndarray,
-    targets: np.ndarray,
-    beta: float,
-    workers: int = 1,
-    time_limit: float = TIME_LIMIT,
-) -> list[Agreement]:
-    """All samples in Norton form; the first in flat form, too, if that is a matter of seconds.
-
-    UserError where either would take hours.
-    """
-    if not can_be_solved(network):
-        raise UserError(
-            "more connections between nodes than ngspice solves in hours; --form norton does it all the same"
-        )
-    console.say(f"solving {len(inputs)} samples in ngspice, free and nudged")
-    agreements = [compare(network, inputs, targets, beta, "norton", workers, time_limit)]
-    if sum(_connections(network)) <= FLAT_LIMIT:
-        console.say("solving one in the flat form, every resistor (up to half a minute)")
-        agreements.append(compare(network, inputs[:1], targets[:1], beta, "flat", time_limit=time_limit))
-    return agreements
-
-
-def can_be_solved(network: Network) -> bool:
-    """Whether ngspice does it in less than hours."""
-    return sum(_connections(network)[1:]) <= NORTON_LIMIT
-
-
-def beta_of(config: TrainConfig, network: Network) -> float:
-    """The nudge of the training, if it is a conductance's or without unit, else a tenth of the safe bound."""
-    if isinstance(config, ResistiveConfig) and isinstance(network, ResistiveNetwork) and config.kind == "current":
-        return 0.1 * network.stiffness_bound()
-    return config.beta
-
-
-def _connections(network: Network) -> list[int]:
-    """How many each array has, the inputs' first."""
-    if isinstance(network, ResistiveNetwork):
-        return [matrix.size for matrix in network.conductances]
-    return [above * below for below, above in zip(network.layers, network.layers[1:], strict=False)]
 
 
 def _finished(folder: Path) -> tuple[Run, TrainConfig]:
@@ -154,5 +105,4 @@ def _test_images(config: TrainConfig, arguments: argparse.Namespace) -> tuple[np
     simulate.require_samples(arguments.samples)
     dataset = data.load(config.dataset, arguments.data_dir)
     require_fit(config.sizes[0], config.classes, dataset)
-    images = config.prepared(dataset.test_images[: arguments.samples]).astype(float)
-    return images, one_hot(dataset.test_labels[: arguments.samples], config.classes)
+    return first_test_images(config, dataset, arguments.samples)

@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Float
 
 from eqprop_analog import data
-from eqprop_analog.batches import one_hot
+from eqprop_analog.batches import first_test_images
 from eqprop_analog.checkpoint import FORMAT
 from eqprop_analog.config import HopfieldConfig, Network, ResistiveConfig, TrainConfig, resolve
 from eqprop_analog.equilibrium import Equilibrium
@@ -20,6 +20,7 @@ from eqprop_analog.models import HopfieldNetwork, ResistiveNetwork
 from eqprop_analog.nudging import Nudge
 from eqprop_analog.run import CHECKPOINT, require_fit
 from eqprop_analog.solvers import SurrogateSolver
+from eqprop_analog.verification import circuit_beta
 
 Array = np.ndarray
 
@@ -70,8 +71,7 @@ class RunFolder:
         """The first test images as the network takes them, and their targets, volts. Raises UserError without the data set."""
         dataset = data.load(self.config.dataset, self.data_dir)
         require_fit(self.config.sizes[0], self.config.classes, dataset)
-        images = self.config.prepared(dataset.test_images[:IMAGES]).astype(np.float64)
-        return images, one_hot(dataset.test_labels[:IMAGES], self.config.classes)
+        return first_test_images(self.config, dataset, IMAGES)
 
     @cached_property
     def phases(self) -> tuple[Equilibrium, ...]:
@@ -97,10 +97,7 @@ class RunFolder:
     @property
     def circuit_beta(self) -> float:
         """β of a nudge that a circuit takes whatever the run's own cost is: the run's, or a tenth of what is certainly borne."""
-        if isinstance(self.config, ResistiveConfig) and isinstance(self.network, ResistiveNetwork):
-            own = self.config.kind == "conductance"
-            return self.config.beta if own else 0.1 * self.network.stiffness_bound()
-        return self.config.beta
+        return circuit_beta(self.config, self.network)
 
 
 def _metrics(path: Path) -> dict[str, Any]:

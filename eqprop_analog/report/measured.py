@@ -21,17 +21,18 @@ from eqprop_analog.plotting.sheet import engineering
 from eqprop_analog.report.folder import RunFolder
 from eqprop_analog.report.page import Block, Missing, Table, Text, picture
 from eqprop_analog.run import Run, add_agreement
-from eqprop_analog.solvers import libngspice
-from eqprop_analog.verification import LARGEST_DIFFERENCE, LARGEST_GRADIENT_DIFFERENCE, compare
+from eqprop_analog.verification import (
+    LARGEST_DIFFERENCE,
+    LARGEST_GRADIENT_DIFFERENCE,
+    SAMPLES,
+    confirmed,
+    require_possible,
+)
 
 Array = np.ndarray
 
 SMALLER = 0.1
 """Of the run's β, to see that what is left of the gradient's error is β's."""
-VERIFIED = 20
-"""Test images that are confirmed in ngspice."""
-NORTON_LIMIT = 100_000
-"""Conductances between nodes above which ngspice takes hours."""
 METERED = 4
 """Test images whose power is reported."""
 CAPACITANCE = 1e-12
@@ -126,21 +127,13 @@ def confirm(run: RunFolder) -> str:
         return "the run is not finished"
     if run.metrics.get("agreement"):
         return ""
-    network = run.network
-    between = network.conductances[1:] if isinstance(network, ResistiveNetwork) else ()
-    count = sum(matrix.size for matrix in between)
-    if isinstance(network, HopfieldNetwork):
-        count = 2 * sum(each.sizes[0] * each.sizes[1] for each in network.connections[1:])
-    if count > NORTON_LIMIT:
-        return f"{count:,} conductances between nodes are more than ngspice solves in hours"
     try:
-        libngspice.library_path()
-        images, targets = (values[:VERIFIED] for values in run.samples)
-        workers = getattr(run.config, "workers", 1)
-        result = compare(network, images, targets, run.circuit_beta, "norton", workers)
+        require_possible(run.network)
+        images, targets = (values[:SAMPLES] for values in run.samples)
+        agreements = confirmed(run.network, images, targets, run.circuit_beta, getattr(run.config, "workers", 1))
     except UserError as error:
         return str(error)
-    add_agreement(Run(run.folder, network, run.metrics), [result])
+    add_agreement(Run(run.folder, run.network, run.metrics), agreements)
     return ""
 
 

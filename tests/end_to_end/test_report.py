@@ -160,8 +160,9 @@ def test_its_figures_are_those_of_metrics_json(page: Page, reported: Path) -> No
 
 
 def test_it_has_the_run_confirmed_in_ngspice_and_keeps_that_in_its_metrics(page: Page, reported: Path) -> None:
-    (agreement,) = json.loads((reported / "metrics.json").read_text())["agreement"]
+    agreement, flat = json.loads((reported / "metrics.json").read_text())["agreement"]
     assert agreement["met"]
+    assert (flat["form"], flat["samples"], flat["met"]) == ("flat", 1, True)
     assert agreement["statuses"] == {"CONVERGED": 60}
     assert float(page.figures["largest_difference"]) == agreement["largest_difference"] < 1e-9
     assert f"{agreement['largest_difference']:.2g}" in page.text

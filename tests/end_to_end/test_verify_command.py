@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 
 from eqprop_analog import HopfieldNetwork, ResistiveNetwork
-from eqprop_analog.cli import verify
 
 
 @pytest.fixture
@@ -79,7 +78,7 @@ def test_damaged_metrics(run, run_folder, dataset):
 
 def test_what_would_take_hours_is_not_begun(run, tmp_path, monkeypatch):
     ResistiveNetwork.dense([4, 6, 2]).save(tmp_path / "net.npz")
-    monkeypatch.setattr(verify, "NORTON_LIMIT", 11)
+    monkeypatch.setattr("eqprop_analog.verification.NORTON_LIMIT", 11)
     result = run("verify", "net.npz")
     assert result.code == 2
     assert "--form norton does it all the same" in result.err
