@@ -2,6 +2,7 @@
 
 import argparse
 import json
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from eqprop_analog.batches import first_test_images
 from eqprop_analog.cli import console, options, simulate
 from eqprop_analog.config import Network, TrainConfig, resolve
 from eqprop_analog.errors import UserError
-from eqprop_analog.files import UNREADABLE
+from eqprop_analog.files import UNREADABLE, locked
 from eqprop_analog.run import Run, add_agreement, require_fit
 from eqprop_analog.solvers.sweeps import TIME_LIMIT
 from eqprop_analog.verification import circuit_beta, compare, confirmed
@@ -52,7 +53,12 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Solve with both, print the agreement, add it to the run."""
+    """Solve with both, print the agreement, add it to the run, which nobody else may train meanwhile."""
+    with locked(arguments.path) if arguments.path.is_dir() else nullcontext():
+        _verify(arguments)
+
+
+def _verify(arguments: argparse.Namespace) -> None:
     if arguments.path.is_dir():
         finished, config = _finished(arguments.path)
         network: Network = finished.network

@@ -10,6 +10,7 @@ from eqprop_analog.config import HopfieldConfig, ResistiveConfig
 from eqprop_analog.energy_report import NOT_COUNTED, PHASES, EnergyReport, energy_report
 from eqprop_analog.equilibrium import Equilibrium
 from eqprop_analog.errors import UserError
+from eqprop_analog.files import locked
 from eqprop_analog.learning.contrast import contrast
 from eqprop_analog.learning.hopfield_implicit import hopfield_implicit_gradient
 from eqprop_analog.learning.implicit import implicit_gradient
@@ -130,10 +131,11 @@ def confirm(run: RunFolder) -> str:
     try:
         require_possible(run.network)
         images, targets = (values[:SAMPLES] for values in run.samples)
-        agreements = confirmed(run.network, images, targets, run.circuit_beta, getattr(run.config, "workers", 1))
+        with locked(run.folder):
+            agreements = confirmed(run.network, images, targets, run.circuit_beta, getattr(run.config, "workers", 1))
+            add_agreement(Run(run.folder, run.network, run.metrics), agreements)
     except UserError as error:
         return str(error)
-    add_agreement(Run(run.folder, run.network, run.metrics), agreements)
     return ""
 
 

@@ -1,5 +1,6 @@
 """``eqprop-analog verify``: a run, or any network, against ngspice on demand; what comes out is the run's from then on."""
 
+import fcntl
 import json
 import shutil
 from pathlib import Path
@@ -67,6 +68,20 @@ def test_bad_input(run, dataset, words, message):
     result = run("verify", *words, "--data-dir", dataset)
     assert (result.code, result.err.count("\n")) == (2, 1)
     assert message in result.err
+
+
+@pytest.mark.parametrize("command", ["verify", "report"])
+def test_figures_are_not_put_into_a_run_that_another_process_trains(run, run_folder, dataset, command):
+    before = (run_folder / "metrics.json").read_bytes()
+    with (run_folder / ".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        lock.write("4711")
+        lock.flush()
+        result = run(command, "run", "--data-dir", dataset)
+    said = result.err if command == "verify" else (run_folder / "report.html").read_text()
+    assert result.code == (2 if command == "verify" else 0)
+    assert "run: in use by process 4711" in said
+    assert (run_folder / "metrics.json").read_bytes() == before
 
 
 def test_damaged_metrics(run, run_folder, dataset):
