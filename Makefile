@@ -12,7 +12,7 @@ demo: setup ## train the main network on MNIST and verify it in ngspice
 	@.venv/bin/eqprop-analog demo
 
 test: setup ## all tests
-	@.venv/bin/python -m pytest
+	@.venv/bin/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
 
 check: setup ## lint, format, types
 	@.venv/bin/ruff check .
