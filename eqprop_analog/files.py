@@ -241,9 +241,8 @@ def locked(folder: Path) -> Iterator[None]:
         lock = filelock.FileLock(path, is_singleton=True)
         lock.acquire(timeout=0)
     except filelock.Timeout as error:
-        other = path.read_text(encoding="utf-8", errors="replace")[:20] if path.exists() else ""
         raise UserError(
-            f"{folder}: in use by process {other or '(unknown)'}; wait for it, stop it, or choose another folder"
+            f"{folder}: in use by process {_named(path) or '(unknown)'}; wait for it, stop it, or choose another folder"
         ) from error
     except OSError as error:
         raise _not_written(folder, error, "; choose a folder you can write to") from error
@@ -261,6 +260,14 @@ def locked(folder: Path) -> Iterator[None]:
                 with contextlib.suppress(OSError):  # there is something in it
                     folder.rmdir()
         lock.release()
+
+
+def _named(lock: Path) -> str:
+    """The process that has it, as it wrote itself; empty if it has not yet, or has just let go."""
+    try:
+        return lock.read_text(encoding="utf-8", errors="replace")[:20]
+    except OSError:
+        return ""
 
 
 def _umask() -> int:

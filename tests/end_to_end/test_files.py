@@ -1,17 +1,20 @@
 """Files are written whole or not at all."""
 
+import contextlib
 import csv
 import json
+import multiprocessing
 import os
 import stat
 import subprocess
 import sys
 from pathlib import Path
 
+import filelock
 import pytest
 
 from eqprop_analog import ResistiveNetwork, UserError
-from eqprop_analog.files import replacing, write_csv, write_text
+from eqprop_analog.files import locked, replacing, write_csv, write_text
 
 
 def write_half(path: Path, error: type[BaseException]) -> None:
@@ -108,3 +111,32 @@ def test_saving_over_a_network_that_cannot_be_written_keeps_it(tmp_path, monkeyp
         ResistiveNetwork.dense([2, 3, 1], seed=1).save(path)
     assert path.read_bytes() == before
     assert list(Path(tmp_path).iterdir()) == [path]
+
+
+def test_folder_is_in_use_although_its_lock_has_just_gone(monkeypatch, tmp_path):
+    def refused(_lock, timeout):
+        raise filelock.Timeout(str(tmp_path / ".lock"))
+
+    monkeypatch.setattr(filelock.FileLock, "acquire", refused)
+    with pytest.raises(UserError, match=r"in use by process \(unknown\); wait for it"), locked(tmp_path):
+        pass
+
+
+def test_one_process_at_a_time_has_a_folder(tmp_path):
+    inside = tmp_path / "inside"
+
+    def enter() -> None:
+        entered = 0
+        while entered < 100:
+            with contextlib.suppress(UserError), locked(tmp_path / "run"):
+                inside.touch(exist_ok=False)
+                inside.unlink()
+                entered += 1
+
+    context = multiprocessing.get_context("fork")
+    processes = [context.Process(target=enter) for _ in range(3)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join(60)
+    assert [process.exitcode for process in processes] == [0, 0, 0]
