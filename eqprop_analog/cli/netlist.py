@@ -93,6 +93,9 @@ def run(arguments: argparse.Namespace) -> None:
         raise UserError("--chip: is of a specification; add --specification, or leave it out")
     network = options.network(arguments)
     if arguments.output.suffix == ".npz":
+        given = [f"--{name}" for name in ("specification", "picture") if getattr(arguments, name)]
+        if given:
+            raise UserError(f"--output {arguments.output}: the network itself has no {given[0]}; write FILE.cir")
         network.save(arguments.output)
         console.say(f"{arguments.output}: the network {'-'.join(map(str, network.layers))}")
         return

@@ -55,3 +55,11 @@ class TestGenerateNetlist:
         both = ("--layers", 4, 6, 2, "--network", "net.npz")
         assert run_script("generate_netlist.py", *both, "--output", "below/a.cir").code == 0
         assert (tmp_path / "below/a.cir").exists()
+
+
+@pytest.mark.parametrize("given", [("--picture", "net.svg"), ("--specification", "everything")])
+def test_what_a_network_file_has_not_is_refused(run, tmp_path, given):
+    result = run("netlist", "--layers", 2, 3, 1, "--output", "net.npz", *given)
+    assert result.code == 2
+    assert f"the network itself has no {given[0]}; write FILE.cir" in result.err
+    assert not list(tmp_path.iterdir())
