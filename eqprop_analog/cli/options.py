@@ -19,6 +19,7 @@ from eqprop_analog.models.hopfield import FORMAT as HOPFIELD
 from eqprop_analog.nudging import Nudge
 from eqprop_analog.run import versions
 from eqprop_analog.solvers import SurrogateSolver
+from eqprop_analog.solvers.sweeps import TIME_LIMIT
 
 Array = np.ndarray
 
@@ -83,6 +84,17 @@ def add_capacitance(parser: argparse.ArgumentParser, note: str = "") -> None:
         default=[1e-12],
         metavar="FARADS",
         help=f"to ground at every node, or one a layer (default 1e-12){note}",
+    )
+
+
+def add_time_limit(parser: argparse.ArgumentParser) -> None:
+    """--time-limit of ngspice, seconds."""
+    parser.add_argument(
+        "--time-limit",
+        type=float,
+        default=TIME_LIMIT,
+        metavar="SECONDS",
+        help=f"what one ngspice sweep may take before its samples are given up (default {TIME_LIMIT:g})",
     )
 
 

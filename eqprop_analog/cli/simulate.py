@@ -14,7 +14,6 @@ from eqprop_analog.equilibrium import Equilibrium
 from eqprop_analog.errors import NotMetError, UserError
 from eqprop_analog.models import HopfieldNetwork, ResistiveNetwork
 from eqprop_analog.run import require_fit
-from eqprop_analog.solvers.sweeps import TIME_LIMIT
 from eqprop_analog.verification import LARGEST_DIFFERENCE, LARGEST_GRADIENT_DIFFERENCE, Agreement, compare
 
 SUMMARY = "Solve a network in ngspice, free and nudged by +beta and -beta, and compare with the surrogate."
@@ -39,13 +38,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         help="every resistor, or crossbar 1 reduced (default norton)",
     )
     parser.add_argument("--workers", type=int, default=1, help="ngspice processes (default 1)")
-    parser.add_argument(
-        "--time-limit",
-        type=float,
-        default=TIME_LIMIT,
-        metavar="SECONDS",
-        help=f"what one ngspice sweep may take before its samples are given up (default {TIME_LIMIT:g})",
-    )
+    options.add_time_limit(parser)
     options.add_json(parser, "every voltage and figure")
 
 

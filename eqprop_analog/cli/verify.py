@@ -15,7 +15,6 @@ from eqprop_analog.config import Network, TrainConfig, resolve
 from eqprop_analog.errors import UserError
 from eqprop_analog.files import UNREADABLE, locked
 from eqprop_analog.run import Run, add_agreement, require_fit
-from eqprop_analog.solvers.sweeps import TIME_LIMIT
 from eqprop_analog.verification import circuit_beta, compare, confirmed
 
 SUMMARY = "Compare a trained network in ngspice with the surrogate, volt by volt: a run folder, or any network file."
@@ -42,13 +41,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "--form", choices=["norton", "flat"], help="this form alone (default: norton, and flat for the first sample)"
     )
     parser.add_argument("--workers", type=int, default=1, metavar="N", help="ngspice processes (default 1)")
-    parser.add_argument(
-        "--time-limit",
-        type=float,
-        default=TIME_LIMIT,
-        metavar="SECONDS",
-        help=f"what one ngspice sweep may take before its samples are given up (default {TIME_LIMIT:g})",
-    )
+    options.add_time_limit(parser)
     options.add_json(parser)
 
 
