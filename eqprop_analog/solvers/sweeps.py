@@ -118,9 +118,11 @@ class Sweeps(ABC, Generic[N]):
         (free,) = self._phases(network, inputs, [None], start)
         if not nudges:
             return (free,)
-        # A sample without a free phase gets none here either, whatever its nudge.
         filled = replace(free, voltages=tuple(np.nan_to_num(v) for v in free.voltages))
-        return free, *self._phases(network, inputs, nudges, filled)
+        nudged = self._phases(network, inputs, nudges, filled)
+        for phase in nudged:  # a nudge that was taken at no free equilibrium is none
+            phase.status[~free.good] = free.status[~free.good]
+        return free, *nudged
 
     def _climb(
         self,

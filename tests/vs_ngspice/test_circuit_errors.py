@@ -21,6 +21,7 @@ from eqprop_analog.circuit.elements import (
 )
 from eqprop_analog.circuit.graph import Section
 from eqprop_analog.devices import Clamp
+from eqprop_analog.solvers.ngspice import LADDER
 
 INPUTS = np.array([[0.4, -0.7]])
 FORMS = ("flat", "norton")
@@ -242,3 +243,25 @@ def test_an_unused_input_and_an_unused_hidden_node_are_legal(form: str, ngspice:
 def test_an_unknown_form_is_refused() -> None:
     with pytest.raises(UserError, match='expected "flat" or "norton", got "delta"'):
         compile_network(network(), INPUTS, form="delta")  # type: ignore[arg-type]
+
+
+def test_a_sample_without_a_free_phase_has_no_nudged_one(monkeypatch):
+    network, inputs, targets = ResistiveNetwork.dense([4, 6, 2]), np.full((3, 4), 0.5), np.eye(2)[[0, 1, 0]]
+    answers = NgspiceSolver._sweep
+    free = True
+
+    def without_the_first(solver, rung, samples, circuit):
+        nonlocal free
+        for chunk, swept in answers(solver, rung, samples, circuit):
+            if free and chunk[0] == 0:
+                swept[: len(swept) // len(chunk)] = np.nan
+            free &= rung is not LADDER[-1]
+            yield chunk, swept
+
+    monkeypatch.setattr(NgspiceSolver, "_sweep", without_the_first)
+    solver = NgspiceSolver()
+    try:
+        phases = solver.solve_phases(network, inputs, [Nudge(targets, beta, "current") for beta in (1e-7, -1e-7)])
+    finally:
+        solver.close()
+    assert [phase.good.tolist() for phase in phases] == [[False, True, True]] * 3
