@@ -171,8 +171,11 @@ def _require_history(history: list[_Entry], config: TrainConfig) -> None:
 
 def _require_same(path: Path, saved: dict[str, Any], config: TrainConfig) -> None:
     asked = config.model_dump(mode="json")
-    defaults = {name: field.default for name, field in type(config).model_fields.items()}
-    saved = {**defaults, **saved}  # a setting that came later was at its default
+    if saved.get("model", "resistive") == asked["model"]:
+        defaults = {name: field.default for name, field in type(config).model_fields.items()}
+        saved = {**defaults, **saved}  # a setting that came later was at its default
+    else:  # whose settings are others altogether
+        saved, asked = {"model": saved.get("model", "resistive")}, {"model": asked["model"]}
     differing = [name for name in asked if name not in config.free_to_change and saved.get(name) != asked[name]]
     if differing:
         changes = ", ".join(f"{name} = {saved.get(name)!r:.80} then and {asked[name]!r:.80} now" for name in differing)

@@ -6,6 +6,14 @@ from pathlib import Path
 
 import pytest
 
+HOPFIELD = """
+model = "hopfield"
+layers = [16, 8, 3]
+dynamics = "descent"
+weight_rates = 0.1
+beta = 0.5
+"""
+
 
 class TestResume:
     @pytest.fixture
@@ -38,6 +46,12 @@ class TestResume:
         message = refused_training("--resume", *arguments)
         assert re.search(words, message)
         assert message.count(" then and ") == 1
+
+    @pytest.mark.usefixtures("begun")
+    def test_another_model_is_all_that_is_said(self, refused_training, tmp_path):
+        (tmp_path / "hopfield.toml").write_text(HOPFIELD)
+        message = refused_training("--preset", tmp_path / "hopfield.toml")
+        assert "other settings (model = 'resistive' then and 'hopfield' now); use them" in message
 
     @pytest.mark.usefixtures("begun")
     def test_fewer_epochs_than_are_done(self, refused_training):
