@@ -15,6 +15,7 @@ from eqprop_analog.devices.buffer import BUFFERS, buffer_from
 from eqprop_analog.errors import UserError
 from eqprop_analog.files import loaded_arrays, read_array, require_writable, write_text
 from eqprop_analog.models import HopfieldNetwork, NodalEquations, ResistiveNetwork
+from eqprop_analog.models.checks import check_seed
 from eqprop_analog.models.hopfield import FORMAT as HOPFIELD
 from eqprop_analog.nudging import Nudge
 from eqprop_analog.run import versions
@@ -121,6 +122,8 @@ def load(path: Path) -> ResistiveNetwork | HopfieldNetwork:
     """The network in a file, saved or a netlist; UserError if there is none."""
     if path.suffix == ".cir":
         return read_netlist(path).network
+    if path.is_dir():
+        raise UserError(f"{path}: a folder; name a file in it, such as {path / 'network.npz'} of a training run")
     return (HopfieldNetwork if _is_hopfield(path) else ResistiveNetwork).load(path)
 
 
@@ -167,7 +170,8 @@ def array(
 def example_inputs(
     network: ResistiveNetwork | HopfieldNetwork, seed: int, samples: int
 ) -> Float[Array, "samples inputs"]:
-    """Uniform inputs in [0, 1], reproducible."""
+    """Uniform inputs in [0, 1], reproducible; UserError for a seed below 0."""
+    check_seed(seed)
     return np.random.default_rng(seed).uniform(0, 1, (samples, network.layers[0]))
 
 

@@ -4,6 +4,8 @@ import re
 
 import pytest
 
+from eqprop_analog import ResistiveNetwork
+
 
 class TestShapesAndNumbers:
     COMMANDS = (("simulate",), ("netlist", "--output", "a.cir"), ("train", "--output", "run"))
@@ -82,6 +84,13 @@ class TestShapesAndNumbers:
 
     def test_xor(self, refused):
         assert re.search("seed", refused("xor", "--seed", -1))
+
+    @pytest.mark.parametrize(
+        "command", [("netlist", "--output", "a.cir", "--network"), ("energy", "--network"), ("verify",)]
+    )
+    def test_seed_of_examples_for_a_network_that_is_given(self, refused, tmp_path, command):
+        ResistiveNetwork.dense([2, 3, 1]).save(tmp_path / "net.npz")
+        assert re.search("seed must be an integer of at least 0, got -1", refused(*command, "net.npz", "--seed", -1))
 
     @pytest.mark.parametrize("arguments", [("sing",), ("simulate", "--loud"), ("netlist", "--layers", 4, 6, 2)])
     def test_command_lines(self, refused, arguments):

@@ -53,7 +53,7 @@ class TestNetworkFiles:
 
     def test_folder(self, netlist, tmp_path):
         (tmp_path / "net.npz").mkdir()
-        assert re.search(r"net\.npz: ", netlist())
+        assert re.search(r"net\.npz: a folder; name a file in it, such as net\.npz/network\.npz", netlist())
 
     @pytest.mark.usefixtures("file")
     def test_other_layers(self, netlist):
