@@ -1,6 +1,8 @@
 """The arithmetic of training on truncated phases, in place; one file a way of computing it."""
 
+import logging
 from collections.abc import Sequence
+from functools import cache
 from importlib.util import find_spec
 from typing import Protocol
 
@@ -11,6 +13,7 @@ from eqprop_analog.kernels.plain import PlainKernels
 from eqprop_analog.models import Layers, ResistiveNetwork
 
 Array = np.ndarray
+log = logging.getLogger(__name__)
 
 
 class Kernels(Protocol):
@@ -72,4 +75,11 @@ def kernels_for(network: ResistiveNetwork) -> Kernels:
 
     if node_of(network.diode, network.conductances[0].dtype) is None:
         return PlainKernels(network)
+    _announce()
     return CompiledKernels(network)
+
+
+@cache
+def _announce() -> None:
+    """Once a process, whose first batch waits for the compiler."""
+    log.info("compiling the training step for the first batch (about ten seconds)")
