@@ -4,6 +4,7 @@ import argparse
 from pathlib import Path
 
 from eqprop_analog.cli import console
+from eqprop_analog.errors import UserError
 from eqprop_analog.files import require_writable
 from eqprop_analog.report.whole import write_report
 
@@ -29,6 +30,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Solve, draw, confirm, write."""
+    if arguments.folder.is_file():
+        raise UserError(f"{arguments.folder}: a file; name the folder of a run, as train leaves it")
     output = arguments.output or arguments.folder / "report.html"
     require_writable(output)
     found = write_report(arguments.folder, output, arguments.data_dir)

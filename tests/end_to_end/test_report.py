@@ -252,6 +252,13 @@ def test_a_folder_that_is_no_run_is_a_sentence(
     assert not (folder / "report.html").exists()
 
 
+def test_a_file_in_place_of_a_run_is_a_sentence(run: Any, tmp_path: Path) -> None:
+    (tmp_path / "network.npz").write_bytes(b"")
+    result = run("report", "network.npz")
+    assert result.code == 2
+    assert "network.npz: a file; name the folder of a run" in result.err
+
+
 def test_netlist_draws_what_it_writes(run: Any, tmp_path: Path) -> None:
     result = run("netlist", "--layers", 2, 3, 1, "--output", "a.cir", "--picture", "a.svg")
     assert result.code == 0
