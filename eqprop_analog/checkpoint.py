@@ -127,12 +127,7 @@ class Checkpoint:
         size is looked at before the array is.
         """
         with loaded_arrays(path, FORMAT, text="state", name="checkpoint") as (state, file):
-            try:
-                saved = _Saved.model_validate(state)
-            except ValidationError as error:
-                raise ValueError(refused("state", error)[:500]) from error
-            _require_same(path, saved.config, config)
-            _require_history(saved.history, config)
+            saved = _checked(path, state, config)
             for name, values in self.training.arrays().items():
                 values[...] = _read(file, name, values)
             self.training.network.validate()
@@ -146,9 +141,25 @@ class Checkpoint:
                 Pass(each.samples, each.wrong, Counter(each.statuses)) for each in (saved.trained, saved.tested)
             )
             self.seconds = saved.seconds
-        done = len(self.history)
-        if done > config.epochs:
-            raise UserError(f"{path}: the run has {done} epochs already; ask for that many --epochs or more")
+
+
+def require_same_run(path: Path, config: TrainConfig) -> None:
+    """Raise UserError, as restoring does, unless the checkpoint at ``path`` is of a run with this configuration."""
+    with loaded_arrays(path, FORMAT, text="state", name="checkpoint") as (state, _):
+        _checked(path, state, config)
+
+
+def _checked(path: Path, state: dict[str, Any], config: TrainConfig) -> _Saved:
+    try:
+        saved = _Saved.model_validate(state)
+    except ValidationError as error:
+        raise ValueError(refused("state", error)[:500]) from error
+    _require_same(path, saved.config, config)
+    _require_history(saved.history, config)
+    done = len(saved.history)
+    if done > config.epochs:
+        raise UserError(f"{path}: the run has {done} epochs already; ask for that many --epochs or more")
+    return saved
 
 
 def _read(file: Arrays, name: str, like: Array) -> Array:

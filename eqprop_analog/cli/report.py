@@ -33,6 +33,8 @@ def run(arguments: argparse.Namespace) -> None:
     if arguments.folder.is_file():
         raise UserError(f"{arguments.folder}: a file; name the folder of a run, as train leaves it")
     output = arguments.output or arguments.folder / "report.html"
+    if output.suffix not in {".html", ".htm"}:
+        raise UserError(f"--output {output}: a report is HTML; name a file that ends in .html")
     require_writable(output)
     found = write_report(arguments.folder, output, arguments.data_dir)
     state = "finished" if found.finished else f"unfinished, {len(found.history)} of {found.config.epochs} epochs"

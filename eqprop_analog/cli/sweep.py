@@ -14,6 +14,7 @@ from typing import Any
 
 from eqprop_analog import data
 from eqprop_analog import run as training
+from eqprop_analog.checkpoint import require_same_run
 from eqprop_analog.cli import console, options
 from eqprop_analog.cli.train import SETTINGS, add_settings
 from eqprop_analog.config import TrainConfig, resolve
@@ -83,6 +84,9 @@ def run(arguments: argparse.Namespace) -> None:
     if getattr(points[0].config, "solver", "") == "ngspice":
         points, workers = _points(arguments.preset, {**fixed, "workers": workers}, varied, folder), 1
     require_writable(folder / "sweep.json")
+    for point in points:
+        if (point.folder / training.CHECKPOINT).exists():
+            require_same_run(point.folder / training.CHECKPOINT, point.config)
     for name in {point.config.dataset for point in points}:
         dataset = data.load(name, arguments.data_dir)  # fetched once, not by every worker
         for point in points:

@@ -54,8 +54,11 @@ def voltages_by_layer(free: Equilibrium, path: Path, levels: Sequence[tuple[str,
         figure.legend(*rows[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=5, fontsize=9)
 
 
-def free_against_nudged(free: Equilibrium, plus: Equilibrium, minus: Equilibrium, path: Path) -> None:
-    """A row a layer: what +β and -β each change against the free voltage, and how large the whole difference is."""
+def free_against_nudged(free: Equilibrium, plus: Equilibrium, minus: Equilibrium, beta: str, path: Path) -> None:
+    """A row a layer: what +β and -β each change against the free voltage, and how large the whole difference is.
+
+    ``beta``: its size with its unit, for the title.
+    """
     depth = len(free.voltages)
     with drawing(path, (9.6, 0.9 + 2.3 * depth)) as figure:
         rows = figure.subplots(depth, 2, squeeze=False, width_ratios=(3, 2))
@@ -75,8 +78,7 @@ def free_against_nudged(free: Equilibrium, plus: Equilibrium, minus: Equilibrium
         rows[-1, 0].set_xlabel("free voltage (V)")
         rows[-1, 1].set_xlabel("|V(+β) - V(-β)| (V), the learning signal")
         rows[0, 0].legend(loc="best", fontsize=9, frameon=True, framealpha=0.8, edgecolor="none", markerscale=2)
-        beta = f"±β = {plus.beta:.3g}"
-        rows[0, 0].set_title(f"What a nudge changes, {len(free.status)} samples, {beta}", loc="left", fontsize=10)
+        rows[0, 0].set_title(f"What a nudge changes, {len(free.status)} samples, ±β = {beta}", loc="left", fontsize=10)
 
 
 def _held(values: Float[Array, " nodes"]) -> Float[Array, " steps"]:

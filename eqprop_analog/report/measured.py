@@ -60,7 +60,7 @@ def equilibria(run: RunFolder, folder: Path) -> Iterator[Block]:
         "beside a histogram of all.",
         f"Free equilibria of {count} test images, solved by the surrogate.",
     )
-    free_against_nudged(free, plus, minus, folder / "nudged.png")
+    free_against_nudged(free, plus, minus, _beta(run, plus), folder / "nudged.png")
     yield picture(
         folder / "nudged.png",
         "For each layer, the change of every node's voltage under +β and -β against its free voltage, and a histogram of the "
@@ -69,6 +69,13 @@ def equilibria(run: RunFolder, folder: Path) -> Iterator[Block]:
         "A read-out that trains the circuit has to see the differences at the right.",
     )
     yield from _gradients(run, folder)
+
+
+def _beta(run: RunFolder, plus: Equilibrium) -> str:
+    """With its unit."""
+    if isinstance(run.network, HopfieldNetwork) or plus.nudge is None:
+        return f"{plus.beta:.3g}"
+    return f"{plus.beta:.3g} {'A' if plus.nudge.cost == 'cross-entropy' else 'S'}"
 
 
 def _gradients(run: RunFolder, folder: Path) -> Iterator[Block]:
@@ -91,8 +98,8 @@ def _gradients(run: RunFolder, folder: Path) -> Iterator[Block]:
     yield picture(
         folder / "gradients.png",
         "Each parameter's gradient by equilibrium propagation against the exact one, one panel a parameter array.",
-        f"dC/dθ, mean of {len(free.status)} test images: by the run's own ±β = {plus.beta:.3g}, and exactly. Where β is small, "
-        "what is left between them falls as β²; the table has it for a tenth of β, too.",
+        f"dC/dθ, mean of {len(free.status)} test images: by the run's own ±β = {_beta(run, plus)}, and exactly. Where "
+        "β is small, what is left between them falls as β²; the table has it for a tenth of β, too.",
     )
     rows = [
         (

@@ -257,6 +257,9 @@ def test_a_file_in_place_of_a_run_is_a_sentence(run: Any, tmp_path: Path) -> Non
     result = run("report", "network.npz")
     assert result.code == 2
     assert "network.npz: a file; name the folder of a run" in result.err
+    result = run("report", ".", "--output", "report.pdf")
+    assert result.code == 2
+    assert "report.pdf: a report is HTML" in result.err
 
 
 def test_netlist_draws_what_it_writes(run: Any, tmp_path: Path) -> None:

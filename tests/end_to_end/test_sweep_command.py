@@ -88,6 +88,16 @@ def test_bad_points_are_refused_before_anything_is_trained(sweep, words, message
     assert not Path("s").exists()
 
 
+def test_a_folder_of_other_settings_is_refused_before_its_table_is_lost(sweep):
+    assert sweep("--vary", "seed", 0, 1).code == 0
+    table = Path("s/sweep.csv").read_bytes()
+    result = sweep("--vary", "seed", 0, 1, 2, "--limit", 20)
+    assert result.code == 2
+    assert "started with other settings (limit = 30 then and 20 now)" in result.err
+    assert Path("s/sweep.csv").read_bytes() == table
+    assert not Path("s/seed=2").exists()
+
+
 def test_a_point_that_diverges_leaves_the_others(sweep):
     result = sweep("--vary", "bias_rates", "1e-15", "1e300")
     assert result.code == 3
