@@ -8,7 +8,7 @@ whether outputs are pairs.
 
 import re
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import zip_longest
 from pathlib import Path
 from typing import NoReturn
@@ -18,7 +18,8 @@ from jaxtyping import Float
 
 from eqprop_analog.circuit.dialects import control
 from eqprop_analog.circuit.elements import Injection
-from eqprop_analog.circuit.netlist import TOLERANCES, library
+from eqprop_analog.circuit.flat_devices import LAWS, FlatDevices
+from eqprop_analog.circuit.netlist import TOLERANCES
 from eqprop_analog.circuit.statements import Source, Statement, read_source, source_of
 from eqprop_analog.devices import Antiparallel, Clamp, Law, NgspiceDiode, PiecewiseLinear, Shockley
 from eqprop_analog.devices.clamp import STAND_IN_RESISTANCE
@@ -31,24 +32,6 @@ SPARSEST = 1000
 """Cells of the crossbars a line of the file, at most: names with huge indices cannot ask for all memory."""
 SMALLEST = 1e-15
 """Ohms; below, the conductance may be no finite number."""
-INDEX = "(0|[1-9][0-9]{0,8})"
-NAMES = {
-    kind: re.compile(pattern.replace("#", INDEX), re.ASCII)
-    for kind, pattern in {
-        "resistor": "r#_#_#",
-        "row": "vx([pn])_#",
-        "bias row": "vxb",
-        "rail": "vrail_([pn])",
-        "bias": "ib#_#",
-        "diode": "xd([pn]?)#_#",
-        "amplifier": "xa#_#",
-        "target": "vy_#",
-        "nudge": "rnudge_#",
-        "pull": "inudge_#",
-    }.items()
-}
-"""Of every device of the flat form; # is an index."""
-KINDS = {letter: [kind for kind, name in NAMES.items() if name.pattern[0] == letter] for letter in "rvix"}
 OTHERS = {
     "hopfield network": "a Hopfield network's netlist is not read back; keep its .npz",
     "norton form": "the Norton form has only the sums of crossbar 1, not its conductances; write --form flat",
@@ -56,8 +39,6 @@ OTHERS = {
     "testbench": "a testbench is not read back; write the network with --form flat",
 }
 """Titles of what is not read."""
-LAWS = {"diode": {"is", "n"}, "shockley": {"is", "n"}, "clamp": {"ron"}, "piecewise_linear": {"vth", "ron", "roff"}}
-"""Parameters of each diode's subcircuit."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,68 +63,11 @@ def netlist_of(text: str, name: str = "netlist") -> WrittenNetlist:
     return _network_of(source_of(text, name))
 
 
-@dataclass
-class _Devices:
-    """Every device by its kind and indices, with its statement."""
-
-    found: dict[str, dict[tuple[str, ...], Statement]] = field(default_factory=lambda: {kind: {} for kind in NAMES})
-    options: dict[str, tuple[float, Statement]] = field(default_factory=dict)
-    subcircuits: set[str] = field(default_factory=set)
-    control: list[Statement] | None = None
-
-    def add(self, statement: Statement) -> None:
-        """One element. Raises UserError."""
-        name = statement.text.split(None, 1)[0]
-        for kind in KINDS.get(name[0], ()):
-            matched = NAMES[kind].fullmatch(name)
-            if matched:
-                earlier = self.found[kind].setdefault(matched.groups(), statement)
-                if earlier is not statement:
-                    statement.refuse(f"{name} is there already, in line {earlier.number}")
-                return
-        statement.refuse(
-            "not understood; expected a device of a flat netlist (R<l>_<row>_<column>, Vxp_i, Vxn_i, Vxb, Vrail_p, Vrail_n, "
-            "Ib<l>_j, Xd<l>_j, Xa<l>_j, Vy_k, Rnudge_k, Inudge_k)"
-        )
-
-    def directive(self, statement: Statement) -> None:
-        """A line with a dot. Raises UserError for all but options, a packaged subcircuit's name, and the end."""
-        first, *words = statement.words
-        if first in (".options", ".option"):
-            for key, value in statement.settings(words).items():
-                if key not in TOLERANCES:
-                    statement.refuse(f'option "{key[:60]}" is not understood; there are {", ".join(TOLERANCES)}')
-                self.options[key] = value, statement
-        elif first in (".include", ".inc"):
-            model = " ".join(words).strip("\"'").removesuffix(".lib")
-            if model not in (*LAWS, "amplifier"):
-                statement.refuse("only packaged subcircuits are included, by their names; no file is opened")
-            self.subcircuits.add(model)
-        elif first != ".end":
-            statement.refuse("not understood; expected .options, .subckt, .control as they are written, or .end")
-
-    def block(self, opening: Statement, inside: list[Statement]) -> None:
-        """A ``.subckt``, which must be a packaged one, or the ``.control`` block, which is looked at later."""
-        if opening.text.startswith(".control"):
-            if self.control is not None or len(opening.words) > 1:
-                opening.refuse("expected one .control block, as it is written")
-            self.control = [opening, *inside]
-            return
-        name = (*opening.words, "", "")[1]
-        if name not in (*LAWS, "amplifier"):
-            opening.refuse(f"expected one of the subcircuits {', '.join((*LAWS, 'amplifier'))}")
-        ((known, body),) = source_of("\n" + library(name), name).blocks
-        for ours, given in zip_longest((known, *body), (opening, *inside)):
-            if ours is None or given is None or ours.words != given.words:
-                (given or opening).refuse(f"subcircuit {name} is not the one that is written; networks have no other")
-        self.subcircuits.add(name)
-
-
 def _network_of(source: Source) -> WrittenNetlist:
     for title, why in OTHERS.items():
         if title in source.title.lower():
             raise UserError(f"{source.file}: {why}")
-    devices = _Devices()
+    devices = FlatDevices()
     for statement in source.statements:
         if statement.text[0] == ".":
             devices.directive(statement)
@@ -158,7 +82,7 @@ def _network_of(source: Source) -> WrittenNetlist:
 @dataclass(frozen=True)
 class _Reader:
     source: Source
-    devices: _Devices
+    devices: FlatDevices
     lines: int
 
     def network(self) -> WrittenNetlist:
