@@ -13,6 +13,7 @@ from eqprop_analog.circuit.dialects import DIALECTS
 from eqprop_analog.circuit.elements import Injection
 from eqprop_analog.circuit.hierarchy import hierarchical_netlist
 from eqprop_analog.circuit.hopfield import compile_hopfield
+from eqprop_analog.circuit.netlist_import import WrittenNetlist
 from eqprop_analog.circuit.nonideal_network import compile_nonideal
 from eqprop_analog.cli import console, options
 from eqprop_analog.errors import UserError
@@ -40,6 +41,13 @@ examples:
 
 DIGITS = 6
 """Of the voltages at which a Hopfield network begins."""
+OF_NETLISTS = {
+    "form": "flat",
+    "dialect": "ngspice",
+    "phase": "free",
+    **dict.fromkeys(("inputs", "targets", "beta", "specification", "picture")),
+}
+"""Options, with their defaults, that say nothing about the network itself."""
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -91,16 +99,17 @@ def run(arguments: argparse.Namespace) -> None:
     """Compile, validate, write."""
     if arguments.chip is not None and arguments.specification is None:
         raise UserError("--chip: is of a specification; add --specification, or leave it out")
-    network = options.network(arguments)
+    written = options.written(arguments)
+    network = options.network(arguments, written)
     if arguments.output.suffix == ".npz":
-        given = [f"--{name}" for name in ("specification", "picture") if getattr(arguments, name)]
+        given = [f"--{name}" for name, usual in OF_NETLISTS.items() if getattr(arguments, name) != usual]
         if given:
             raise UserError(f"--output {arguments.output}: the network itself has no {given[0]}; write FILE.cir")
         network.save(arguments.output)
         console.say(f"{arguments.output}: the network {'-'.join(map(str, network.layers))}")
         return
     begin = time.perf_counter()
-    texts = _texts(arguments, network)
+    texts = _texts(arguments, network, written)
     for path, text in texts.items():
         write_text(path, text)
     lines = ", ".join(f"{path}: {text.count(chr(10))} lines" for path, text in texts.items())
@@ -108,9 +117,10 @@ def run(arguments: argparse.Namespace) -> None:
     console.say(f"{lines} in {time.perf_counter() - begin:.2f} s; run it: {command} {arguments.output}")
 
 
-def _texts(arguments: argparse.Namespace, network: ResistiveNetwork | HopfieldNetwork) -> dict[Path, str]:
-    """Every file to write."""
-    written = options.written(arguments)
+def _texts(
+    arguments: argparse.Namespace, network: ResistiveNetwork | HopfieldNetwork, written: WrittenNetlist | None
+) -> dict[Path, str]:
+    """Every file to write; ``written`` is what --network says where it is a netlist."""
     example = written.inputs if written else options.example_inputs(network, arguments.seed, 1)
     inputs = options.array(arguments.inputs, "inputs", network.layers[0], example)
     targets = options.array(arguments.targets, "targets", network.classes, options.example_targets(network, 1))
@@ -123,10 +133,10 @@ def _texts(arguments: argparse.Namespace, network: ResistiveNetwork | HopfieldNe
     if arguments.specification:
         return {arguments.output: _chip(arguments, network, inputs, targets)}
     if arguments.form == "subcircuits":
-        return _subcircuits(arguments, network, inputs, targets)
+        return _subcircuits(arguments, network, inputs, _injection(arguments, network, inputs, targets, written))
     nudge = None
     if arguments.phase == "nudged":
-        nudge = _injection(arguments, network, inputs, targets)
+        nudge = _injection(arguments, network, inputs, targets, written)
     circuit = _drawn(arguments, compile_network(network, inputs, [nudge], arguments.form))
     return {arguments.output: static_netlist(circuit, dialect=DIALECTS[arguments.dialect])}
 
@@ -141,17 +151,20 @@ def _drawn(arguments: argparse.Namespace, circuit: Circuit) -> Circuit:
 
 
 def _injection(
-    arguments: argparse.Namespace, network: ResistiveNetwork, inputs: np.ndarray, targets: np.ndarray
+    arguments: argparse.Namespace,
+    network: ResistiveNetwork,
+    inputs: np.ndarray,
+    targets: np.ndarray,
+    written: WrittenNetlist | None,
 ) -> Injection:
     """The nudge asked for; where none is, that of a netlist given as --network."""
-    written = options.written(arguments)
     if written and written.injection and arguments.beta is None and arguments.targets is None:
         return written.injection
     return options.injection(network, inputs, Nudge(targets, options.beta(arguments, network), network.nudge_kind))
 
 
 def _subcircuits(
-    arguments: argparse.Namespace, network: ResistiveNetwork, inputs: np.ndarray, targets: np.ndarray
+    arguments: argparse.Namespace, network: ResistiveNetwork, inputs: np.ndarray, nudge: Injection
 ) -> dict[Path, str]:
     """The testbench, and beside it the network."""
     if arguments.picture:
@@ -159,7 +172,6 @@ def _subcircuits(
     library = arguments.output.with_suffix(".lib")
     if library == arguments.output:
         raise UserError(f"--output {library}: the network will have this name; call the testbench FILE.cir")
-    nudge = _injection(arguments, network, inputs, targets)
     files = hierarchical_netlist(network, inputs, nudge, library.name, DIALECTS[arguments.dialect])
     return {library: files.network, arguments.output: files.testbench}
 

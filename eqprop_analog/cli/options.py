@@ -99,8 +99,11 @@ def add_time_limit(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def network(options: argparse.Namespace) -> ResistiveNetwork | HopfieldNetwork:
-    """The network asked for; UserError if it is asked for twice, differently, or not at all."""
+def network(options: argparse.Namespace, netlist: WrittenNetlist | None = None) -> ResistiveNetwork | HopfieldNetwork:
+    """The network asked for; UserError if it is asked for twice, differently, or not at all.
+
+    ``netlist``: what ``written`` has read of --network already.
+    """
     resistive = {name: getattr(options, name) for name in RESISTIVE if getattr(options, name) is not None}
     hopfield = {name: getattr(options, name) for name in ("buffer", "untied") if getattr(options, name)}
     if options.network is None:
@@ -112,7 +115,7 @@ def network(options: argparse.Namespace) -> ResistiveNetwork | HopfieldNetwork:
         _refuse(hopfield, "these are of --model hopfield")
         return ResistiveNetwork.dense(options.layers, options.seed, **resistive)
     _refuse(resistive | hopfield, f"{options.network} has its own")
-    loaded = load(options.network)
+    loaded = netlist.network if netlist else load(options.network)
     if options.layers is not None and tuple(options.layers) != loaded.layers:
         raise UserError(f"--layers {options.layers} disagrees with {options.network}, which is {list(loaded.layers)}")
     return loaded
