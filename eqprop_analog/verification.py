@@ -117,7 +117,7 @@ def require_possible(network: Network) -> None:
 def circuit_beta(config: TrainConfig, network: Network) -> float:
     """The nudge of the training, if it is a conductance's or without unit, else a tenth of the safe bound."""
     if isinstance(config, ResistiveConfig) and isinstance(network, ResistiveNetwork) and config.kind == "current":
-        return 0.1 * network.stiffness_bound()
+        return network.usual_beta()
     return config.beta
 
 

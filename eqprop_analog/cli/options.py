@@ -192,7 +192,7 @@ def beta(options: argparse.Namespace, network: ResistiveNetwork | HopfieldNetwor
     if isinstance(network, HopfieldNetwork):
         return HOPFIELD_BETA
     NodalEquations.of(network, np.zeros((1, network.layers[0])))  # a node that nothing drives is named here
-    return 0.1 * network.stiffness_bound()
+    return network.usual_beta()
 
 
 def injection(network: ResistiveNetwork, inputs: Float[Array, "batch inputs"], nudge: Nudge) -> Injection:

@@ -323,6 +323,10 @@ class ResistiveNetwork:
             grounded = (share if layer == 2 else np.full_like(share, share.min())) @ matrix
         return float(grounded.min())
 
+    def usual_beta(self) -> float:
+        """The nudge, in siemens, where none is asked for: a tenth of what certainly keeps the circuit definite."""
+        return 0.1 * self.stiffness_bound()
+
     def require_definite(self, beta: float, input_conductance: Float[Array, " nodes"] | None = None) -> None:
         """Raise UserError, naming the output, if a nudge of ``beta`` siemens makes the circuit indefinite."""
         if beta >= 0 or -beta < 0.999 * self.stiffness_bound(input_conductance):

@@ -50,8 +50,10 @@ def clone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pages_with("python")
 def test_python_blocks_run_one_after_the_other(page: Path, clone: Path):
-    for example in examples(page, "python"):
-        example.evaluate()
+    blocks = examples(page, "python")
+    assert blocks
+    for block in blocks:
+        block.evaluate()
 
 
 def sessions(block: str) -> Iterator[tuple[str, str]]:

@@ -57,7 +57,16 @@ class TestGenerateNetlist:
         assert (tmp_path / "below/a.cir").exists()
 
 
-@pytest.mark.parametrize("given", [("--picture", "net.svg"), ("--specification", "everything")])
+@pytest.mark.parametrize(
+    "given",
+    [
+        ("--picture", "net.svg"),
+        ("--specification", "everything"),
+        ("--phase", "nudged"),
+        ("--form", "norton"),
+        ("--beta", 1e-7),
+    ],
+)
 def test_what_a_network_file_has_not_is_refused(run, tmp_path, given):
     result = run("netlist", "--layers", 2, 3, 1, "--output", "net.npz", *given)
     assert result.code == 2

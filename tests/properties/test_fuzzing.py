@@ -11,7 +11,7 @@ import resource
 import tarfile
 import tempfile
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -39,6 +39,7 @@ from eqprop_analog.data.formats import (
 )
 from eqprop_analog.errors import UserError
 from eqprop_analog.files import packaged, read_array
+from eqprop_analog.learning.trainer import silent
 
 HOARD = 2**28
 """Bytes by which no small file may make this process grow."""
@@ -192,11 +193,6 @@ PIXELS = np.random.default_rng(0).uniform(size=(24, 64)).astype(np.float32)
 DATA = Dataset("digits", np.tile(PIXELS, (10, 1)), np.arange(240) % 3, PIXELS, np.arange(24) % 3)
 
 
-@contextmanager
-def silence(description: str, total: int) -> Iterator[Callable[[int, float], None]]:
-    yield lambda done, error: None
-
-
 @FILES
 @given(data=st.data(), base=st.sampled_from([RESISTIVE, HOPFIELD]))
 def test_training_by_any_configuration(folder, data, base):
@@ -208,7 +204,7 @@ def test_training_by_any_configuration(folder, data, base):
         for name in ("learning_curve", "conductance_histograms", "versions"):
             patch.setattr(trained, name, lambda *arguments: None)
         patch.setattr("eqprop_analog.kernels.find_spec", lambda name: None)  # nothing is compiled for a dozen images
-        trained.train(resolve(str(path), {}), DATA, Path(scratch) / "run", resume=False, stage=silence)
+        trained.train(resolve(str(path), {}), DATA, Path(scratch) / "run", resume=False, stage=silent)
 
 
 SPECIFICATIONS = {name: path.read_bytes() for name, path in packaged("specifications").items()}

@@ -36,7 +36,7 @@ def written(technology: Technology, conductance: float, write: int = 0) -> np.nd
     return crossbar(technology).programmed(np.full((SIDE, SIDE), conductance), write)
 
 
-def is_normal(values: np.ndarray, mean: float, sigma: float) -> None:
+def require_normal(values: np.ndarray, mean: float, sigma: float) -> None:
     """Mean, spread and the share beyond one sigma, each within five of its own standard errors."""
     assert values.mean() == pytest.approx(mean, abs=5 * sigma / np.sqrt(N))
     assert values.std() == pytest.approx(sigma, rel=5 / np.sqrt(2 * N))
@@ -47,13 +47,13 @@ def is_normal(values: np.ndarray, mean: float, sigma: float) -> None:
 @pytest.mark.parametrize("conductance", [1e-5, 6e-5])
 def test_gaussian_noise_has_its_sigma_at_every_conductance(conductance: float) -> None:
     technology = Technology(Window(0.0, 2e-4), GaussianNoise(0.5e-6, 0.05, -300.0))
-    is_normal(
+    require_normal(
         written(technology, conductance), conductance, 0.5e-6 + 0.05 * conductance - 300 * conductance * conductance
     )
 
 
 def test_log_normal_noise_has_its_sigma_in_the_logarithm() -> None:
-    is_normal(np.log(written(Technology(WIDE, LogNormalNoise(0.2)), 4e-5)), np.log(4e-5), 0.2)
+    require_normal(np.log(written(Technology(WIDE, LogNormalNoise(0.2)), 4e-5)), np.log(4e-5), 0.2)
 
 
 def test_writes_are_independent_of_each_other_and_devices_of_their_neighbours() -> None:
@@ -66,7 +66,7 @@ def test_writes_are_independent_of_each_other_and_devices_of_their_neighbours() 
 def test_the_devices_factor_is_log_normal_and_the_same_at_every_write_and_conductance() -> None:
     technology = Technology(WIDE, spread=Spread(0.3))
     first, second = written(technology, 4e-5), written(technology, 1e-5, write=1)
-    is_normal(np.log(first / 4e-5), 0.0, 0.3)
+    require_normal(np.log(first / 4e-5), 0.0, 0.3)
     np.testing.assert_allclose(first / 4e-5, second / 1e-5, rtol=1e-12)
 
 
@@ -82,8 +82,8 @@ def test_the_factor_scales_pulses_too() -> None:
 
 def test_the_ends_of_the_devices_own_windows_are_normal_and_independent() -> None:
     devices = crossbar(Technology(Window(1e-5, 1e-4), spread=Spread(window=0.1)))
-    is_normal(devices.lowest, 1e-5, 1e-6)
-    is_normal(devices.highest, 1e-4, 1e-5)
+    require_normal(devices.lowest, 1e-5, 1e-6)
+    require_normal(devices.highest, 1e-4, 1e-5)
     assert abs(np.corrcoef(devices.lowest.ravel(), devices.highest.ravel())[0, 1]) < 5 / np.sqrt(N)
 
 
@@ -106,7 +106,7 @@ def test_power_law_drift_is_a_power_of_time_with_its_spread_of_exponents(seconds
     start = np.full((SIDE, SIDE), 4e-5)
     later = devices.after(seconds, start)
     exponents = -np.log(later / start) / np.log(seconds / 20)
-    is_normal(exponents, 0.06, 0.01)
+    require_normal(exponents, 0.06, 0.01)
     np.testing.assert_allclose(devices.after(seconds**2 / 20, start) / later, later / start, rtol=1e-9)
     np.testing.assert_array_equal(devices.after(20.0, start), start)
 
@@ -143,7 +143,7 @@ def test_joshis_exponents_depend_on_the_state(conductance: float, mean: float, s
 def test_falcones_relaxation_falls_and_widens_with_the_logarithm_of_time(seconds: float) -> None:
     devices = crossbar(CMO_HFOX_FALCONE2025)
     later = devices.after(seconds, np.full((SIDE, SIDE), 50e-6))
-    is_normal(later * 1e6, 50 - 0.089 * np.log(seconds), 0.4118 + 0.042 * np.log(seconds))
+    require_normal(later * 1e6, 50 - 0.089 * np.log(seconds), 0.4118 + 0.042 * np.log(seconds))
 
 
 def test_falcones_relaxation_says_nothing_of_the_first_second() -> None:
@@ -164,4 +164,4 @@ def test_falcones_relaxation_is_the_hours_that_the_paper_shows() -> None:
     ],
 )
 def test_published_programming_noise_is_the_papers(technology: Technology, conductance: float, sigma: float) -> None:
-    is_normal(written(technology, conductance), conductance, sigma)
+    require_normal(written(technology, conductance), conductance, sigma)

@@ -41,7 +41,7 @@ def solved(network: ResistiveNetwork, inputs: np.ndarray, nudge: Nudge) -> dict[
     }
 
 
-def agrees(ours: dict[str, float], theirs: dict[str, float]) -> None:
+def require_agreement(ours: dict[str, float], theirs: dict[str, float]) -> None:
     assert ours == pytest.approx(theirs, rel=0, abs=BOUND)
     assert max(abs(ours[f"o_{k}_free"] - ours[f"o_{k}_nudged"]) for k in range(len(ours) // 2)) > 1e-6
 
@@ -67,7 +67,7 @@ def test_the_testbench_measures_what_the_surrogate_computes_in_both_phases(
 ) -> None:
     nudge = Nudge(np.array([[1.0, 0.0, 0.3, -0.2]]), 0.3 * float(np.linalg.eigvalsh(network.output_stiffness())[0]))
     files = hierarchical_netlist(network, INPUTS, nudge.injection(None), "bench.lib")
-    agrees(run(tmp_path, files.testbench, files.network), solved(network, INPUTS, nudge))
+    require_agreement(run(tmp_path, files.testbench, files.network), solved(network, INPUTS, nudge))
 
 
 def test_pairs_of_outputs_are_nudged_by_currents(tmp_path: Path) -> None:
@@ -78,7 +78,7 @@ def test_pairs_of_outputs_are_nudged_by_currents(tmp_path: Path) -> None:
     files = hierarchical_netlist(network, INPUTS, (g, network.along_readout(c)), "bench.lib")
     assert ".param i_3=" in files.testbench
     assert "beta" not in files.testbench
-    agrees(run(tmp_path, files.testbench, files.network), solved(network, INPUTS, nudge))
+    require_agreement(run(tmp_path, files.testbench, files.network), solved(network, INPUTS, nudge))
 
 
 def test_changed_parameters_change_the_solution_as_the_surrogate_says(tmp_path: Path) -> None:
@@ -99,7 +99,7 @@ def test_changed_parameters_change_the_solution_as_the_surrogate_says(tmp_path: 
         network.input_gain,
         bias_row=-0.7,
     )
-    agrees(run(tmp_path, text, files.network), solved(other, inputs, Nudge(target, beta)))
+    require_agreement(run(tmp_path, text, files.network), solved(other, inputs, Nudge(target, beta)))
 
 
 def test_what_has_more_pins_than_a_subcircuit_may_have_is_several(tmp_path: Path) -> None:
@@ -121,7 +121,7 @@ def test_what_has_more_pins_than_a_subcircuit_may_have_is_several(tmp_path: Path
     assert max(len(pins.replace("+", "").split()) for _, pins in subcircuits) <= PINS
     resistors = re.findall(r"^(R\d+_\d+_\d+) ", files.network, re.MULTILINE)
     assert len(resistors) == len(set(resistors)) == np.count_nonzero(first) + np.count_nonzero(second)
-    agrees(run(tmp_path, files.testbench, files.network), solved(network, inputs, nudge))
+    require_agreement(run(tmp_path, files.testbench, files.network), solved(network, inputs, nudge))
 
 
 @pytest.mark.parametrize("columns", [2, 3])
@@ -132,7 +132,7 @@ def test_ngspice_takes_as_many_pins_as_are_given_to_it(columns: int, tmp_path: P
     inputs, nudge = np.random.default_rng(0).uniform(-1, 1, (1, 501)), Nudge(np.array([[1.0]]), 1e-9)
     files = hierarchical_netlist(network, inputs, nudge.injection(None), "bench.lib")
     assert len(re.findall(r"^\.subckt crossbar_1", files.network, re.MULTILINE)) == (1 if 1002 + columns == PINS else 2)
-    agrees(run(tmp_path, files.testbench, files.network), solved(network, inputs, nudge))
+    require_agreement(run(tmp_path, files.testbench, files.network), solved(network, inputs, nudge))
 
 
 def test_a_testbench_that_cannot_be_solved_does_not_end_with_0(tmp_path: Path) -> None:

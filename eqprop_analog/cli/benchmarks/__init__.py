@@ -1,1 +1,16 @@
 """What `eqprop-analog bench` measures: a module each, with add_options and run as a command has them."""
+
+import argparse
+
+
+def add_repeats(parser: argparse.ArgumentParser, default: int) -> None:
+    """--repeats, at least 1."""
+    parser.add_argument(
+        "--repeats", type=_count, default=default, metavar="N", help=f"counted runs after a warm-up (default {default})"
+    )
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"expected at least 1, got {text}")
+    return int(text)

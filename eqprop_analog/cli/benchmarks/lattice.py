@@ -14,6 +14,7 @@ import numpy as np
 
 from eqprop_analog import Equilibrium, GraphNetwork, GraphNgspiceSolver, NgspiceDiode, Nudge, SparseNewtonSolver
 from eqprop_analog.cli import console, options
+from eqprop_analog.cli.benchmarks import add_repeats
 from eqprop_analog.errors import NotMetError, UserError
 from eqprop_analog.models.graph_kirchhoff import GraphEquations, output_resistance
 from eqprop_analog.models.topologies import square_lattice, with_diodes
@@ -68,17 +69,13 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     """Options of this benchmark."""
     parser.add_argument("--sides", type=int, nargs="+", default=[8, 16, 32], metavar="N", help="default 8 16 32")
     parser.add_argument("--samples", type=int, default=20, help="in a batch (default 20)")
-    parser.add_argument("--repeats", type=int, default=3, help="counted runs after a warm-up (default 3)")
+    add_repeats(parser, 3)
     options.add_json(parser)
 
 
 def run(arguments: argparse.Namespace) -> None:
     """Measure, print, write."""
-    for name, values in (
-        ("sides", arguments.sides),
-        ("samples", [arguments.samples]),
-        ("repeats", [arguments.repeats]),
-    ):
+    for name, values in (("sides", arguments.sides), ("samples", [arguments.samples])):
         if min(values) < (3 if name == "sides" else 1):
             raise UserError(f"--{name}: expected at least {3 if name == 'sides' else 1}, got {min(values)}")
     ngspice, found = GraphNgspiceSolver(), []

@@ -20,11 +20,10 @@ from eqprop_analog.circuit.elements import POINT
 from eqprop_analog.circuit.netlist import TOLERANCES
 from eqprop_analog.circuit.netlist import library as spice_library
 from eqprop_analog.cli import console, options
-from eqprop_analog.errors import NotMetError, UserError
+from eqprop_analog.cli.benchmarks import add_repeats
+from eqprop_analog.errors import NotMetError
 from eqprop_analog.solvers import libngspice
 
-BETA_SHARE = 0.1
-"""Of what certainly keeps the circuit definite."""
 AGREEMENT = 1e-9
 """Volts."""
 
@@ -39,7 +38,7 @@ class Case:
         lit = rng.uniform(size=(samples, 784)) < 0.2
         self.inputs = rng.uniform(0, 1, (samples, 784)) * lit
         self.targets = np.eye(10)[rng.integers(0, 10, samples)]
-        self.beta = BETA_SHARE * self.network.stiffness_bound()
+        self.beta = self.network.usual_beta()
         self.nudges = [Nudge(self.targets, self.beta), Nudge(self.targets, -self.beta)]
         self.voltages = self.by_surrogate()
         self.injections = [None, (self.beta, self.beta * self.targets), (-self.beta, -self.beta * self.targets)]
@@ -210,15 +209,13 @@ def milliseconds(method: Callable[[Case], np.ndarray], case: Case, repeats: int,
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Options of this benchmark."""
-    parser.add_argument("--repeats", type=int, default=3, help="counted runs after a warm-up (default 3)")
+    add_repeats(parser, 3)
     parser.add_argument("--quick", action="store_true", help="leave out method (i), which takes minutes")
     options.add_json(parser)
 
 
 def run(arguments: argparse.Namespace) -> None:
     """Measure, print, write."""
-    if arguments.repeats < 1:
-        raise UserError(f"--repeats: expected at least 1, got {arguments.repeats}")
     figures: dict[str, Any] = {}
     case = Case(100, 200)
 

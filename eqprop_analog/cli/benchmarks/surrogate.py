@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 
 from eqprop_analog.cli import console, options
+from eqprop_analog.cli.benchmarks import add_repeats
 from eqprop_analog.cli.benchmarks.ways import LAWS, LIT, SWEEPS, WAYS, Setting, measure
 from eqprop_analog.errors import NotMetError, UserError
 from eqprop_analog.nudging import Nudge
@@ -117,7 +118,7 @@ def against_ngspice(repeats: int, sizes: tuple[int, ...]) -> dict[str, dict[str,
             network = Setting((hidden,), law="ngspice").network().astype(np.float64)
             random = np.random.default_rng(0)
             inputs = random.uniform(size=(20, 784)) * (random.uniform(size=(20, 784)) < LIT)
-            beta = 0.1 * network.stiffness_bound()
+            beta = network.usual_beta()
             nudges = [Nudge(np.eye(10)[np.arange(20) % 10], sign * beta) for sign in (1, -1)]
             found = [s.solve_phases(network, inputs, nudges) for s in (ngspice, surrogate)]
             difference = max(
@@ -160,15 +161,13 @@ def _seconds(function: Callable[[], object], count: int) -> float:
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Options of this benchmark."""
-    parser.add_argument("--repeats", type=int, default=5, help="counted runs of each setting (default 5)")
+    add_repeats(parser, 5)
     parser.add_argument("--quick", action="store_true", help="small settings alone")
     options.add_json(parser)
 
 
 def run(arguments: argparse.Namespace) -> None:
     """Measure, print, write."""
-    if arguments.repeats < 1:
-        raise UserError(f"--repeats: expected at least 1, got {arguments.repeats}")
     quick = arguments.quick
     if not find_spec("numba"):
         console.say('numba is not installed, so NumPy computes throughout (pip install "eqprop-analog[fast]").')
