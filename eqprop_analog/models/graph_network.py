@@ -3,9 +3,8 @@
 Source: Stern et al. 2021, PRX 11 021045; Dillavou et al. 2022, Phys. Rev. Applied 18 014040 (networks of learning resistors).
 """
 
-import re
 from collections import Counter
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -24,15 +23,12 @@ from eqprop_analog.devices import Antiparallel, Law, NgspiceDiode, law_from, tab
 from eqprop_analog.errors import UserError
 from eqprop_analog.files import loaded_arrays, real, save_arrays
 from eqprop_analog.models.checks import check_window, checked_inputs
+from eqprop_analog.models.graph_reading import GROUND, GraphReader, integers, law_of, number, window_of
 
 Array = np.ndarray
 Node = Hashable
 
 FORMAT = "eqprop-analog graph network 1"
-INITIAL = 1e-6
-"""Siemens: of an edge that names no conductance."""
-GROUND = -1
-"""Second node of a read-out against ground."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,35 +74,29 @@ class GraphNetwork:
     ) -> Self:
         """The circuit on an undirected ``networkx`` graph (a MultiGraph may put a resistor beside a diode).
 
-        An edge with ``anode=node`` is a diode from that end to the other; every other edge is a resistor of
-        ``conductance`` siemens (default 1 µS). A node may have ``current``, amperes. ``inputs``: nodes held at each sample's
-        voltages, in the order of a sample's values. ``outputs``: a node, or a pair (plus, minus) of nodes whose voltage
-        difference is read. ``rails``: fixed voltages by node; ground is one at 0 V. Raises UserError.
+        An edge with ``anode=node`` is a diode from that end to the other; every other edge is a resistor of ``conductance``
+        siemens or ``resistance`` ohms (default 1 µS). A node may have ``current``, amperes, and ``pos`` for drawings; any
+        other attribute is refused. ``inputs``: nodes held at each sample's voltages, in the order of a sample's values.
+        ``outputs``: a node, or a pair (plus, minus) of nodes whose voltage difference is read. ``rails``: fixed voltages by
+        node; ground is one at 0 V. Raises UserError.
         """
-        if graph.is_directed():
-            raise UserError(
-                "graph: expected an undirected graph; an edge attribute anode=node tells how a diode points"
-            )
-        index = {label: k for k, label in enumerate(graph)}
-        resistors, conductances, diodes = [], [], []
-        for one, other, settings in graph.edges(data=True):
-            if "anode" in settings:
-                diodes.append(_ends(index, one, other, settings))
-            else:
-                resistors.append((index[one], index[other]))
-                conductances.append(_number(settings.get("conductance", INITIAL), f"edge {one}-{other}: conductance"))
+        window = window_of(conductance_window)
+        reader = GraphReader(graph, window)
+        if not isinstance(rails, Mapping):
+            raise UserError(f"rails: expected volts by node, such as {{node: 0.0}}, got {type(rails).__name__}")
+        resistors, conductances, diodes = reader.branches()
         network = cls(
-            names=_names(graph),
-            resistors=_integers(resistors, 2),
+            names=reader.names(),
+            resistors=integers(resistors, 2),
             conductances=np.array(conductances, float),
-            inputs=_integers([_find(index, node, "inputs") for node in inputs]),
-            outputs=_integers([_readout(index, output) for output in outputs], 2),
-            rails=_integers([_find(index, node, "rails") for node in rails]),
-            rail_volts=np.array([_number(v, f"rail {node}") for node, v in rails.items()], float),
-            currents=np.array([_number(i, f"node {k}: current") for k, i in graph.nodes(data="current", default=0.0)]),
-            diodes=_integers(diodes, 2),
-            diode=NgspiceDiode() if diode is None else diode,
-            conductance_window=(float(conductance_window[0]), float(conductance_window[1])),
+            inputs=integers([reader.find(node, "inputs") for node in reader.listed(inputs, "inputs")]),
+            outputs=integers([reader.readout(output) for output in reader.listed(outputs, "outputs")], 2),
+            rails=integers([reader.find(node, "rails") for node in rails]),
+            rail_volts=np.array([number(v, f"rail {node}") for node, v in rails.items()], float),
+            currents=np.array(reader.currents()),
+            diodes=integers(diodes, 2),
+            diode=law_of(diode),
+            conductance_window=window,
         )
         network.validate()
         return network
@@ -285,49 +275,3 @@ class GraphNetwork:
 
 _INTEGERS = ("resistors", "inputs", "outputs", "rails", "diodes")
 _FLOATS = ("conductances", "rail_volts", "currents")
-
-
-def _names(graph: "nx.Graph[Any]") -> tuple[str, ...]:
-    """n_3_4 for node (3, 4): what a netlist may call it."""
-    names: dict[str, Node] = {}
-    for label in graph:
-        name = "_".join(["n", *re.findall(r"[a-z0-9]+", str(label).lower())])
-        if name in names:
-            raise UserError(f"nodes {names[name]!r} and {label!r} would both be called {name} in a netlist; rename one")
-        names[name] = label
-    return tuple(names)
-
-
-def _find(index: Mapping[Node, int], label: Node, where: str) -> int:
-    try:
-        return index[label]
-    except (KeyError, TypeError) as error:
-        raise UserError(f"{where}: {label!r} is no node of the graph") from error
-
-
-def _readout(index: Mapping[Node, int], output: Any) -> tuple[int, int]:
-    if isinstance(output, Hashable) and output in index:
-        return index[output], GROUND
-    if isinstance(output, tuple) and len(output) == 2:
-        return _find(index, output[0], "outputs"), _find(index, output[1], "outputs")
-    raise UserError(f"outputs: expected a node or a pair (plus, minus) of nodes of the graph, got {output!r}")
-
-
-def _ends(index: Mapping[Node, int], one: Node, other: Node, settings: Mapping[str, Any]) -> tuple[int, int]:
-    """(anode, cathode)."""
-    if "conductance" in settings:
-        raise UserError(f"edge {one}-{other}: a diode has no conductance; put the resistor beside it in a MultiGraph")
-    if settings["anode"] not in (one, other):
-        raise UserError(f"edge {one}-{other}: anode is {settings['anode']!r}; name one of the edge's two nodes")
-    return (index[one], index[other]) if settings["anode"] == one else (index[other], index[one])
-
-
-def _number(value: Any, what: str) -> float:
-    try:
-        return float(value)
-    except (TypeError, ValueError) as error:
-        raise UserError(f"{what}: expected a number, got {value!r}") from error
-
-
-def _integers(values: Iterable[Any], *columns: int) -> Int[Array, "..."]:
-    return np.array(list(values), dtype=np.intp).reshape(-1, *columns)

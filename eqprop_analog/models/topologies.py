@@ -88,7 +88,8 @@ def with_diodes(graph: "nx.Graph[Any]", share: float, held: Collection[Hashable]
         if drawn == count or shorts:
             continue
         joined.union(one, other)
-        result.edges[one, other].pop("conductance", None)
+        for name in ("conductance", "resistance"):
+            result.edges[one, other].pop(name, None)
         result.edges[one, other]["anode"] = (one, other)[int(random.integers(2))]
         drawn += 1
     if drawn != count:

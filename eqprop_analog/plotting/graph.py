@@ -12,7 +12,8 @@ from matplotlib.collections import LineCollection
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 
-from eqprop_analog.models.graph_network import GROUND, GraphNetwork
+from eqprop_analog.models.graph_network import GraphNetwork
+from eqprop_analog.models.graph_reading import GROUND
 
 Array = np.ndarray
 

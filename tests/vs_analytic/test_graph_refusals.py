@@ -57,6 +57,24 @@ AB, BG = ("a", "b", {}), ("b", "g", {})
         (path(AB, BG, ("b", "c"), ("c", "b", {"anode": "b"}), diode=Antiparallel(Shockley())), "antiparallel pair is two"),
         (path(AB, BG, conductance_window=(1.0, 1.0)), "0 <= G_min < G_max"),
         (path(AB, BG, ("B", "b", {})), "nodes 'b' and 'B' would both be called n_b"),
+        (path(("a", "b", {"weight": 3e-6}), BG), 'edge a-b: attribute "weight" is not understood.*conductance.*resistance'),
+        (path(("a", "b", {"Conductance": 3e-6}), BG), 'edge a-b: attribute "Conductance" is not understood'),
+        (path(AB, BG, ("b", "c"), ("b", "c", {"anod": "b"})), 'edge b-c: attribute "anod" is not understood'),
+        (path(AB, BG, ("b", "c"), ("b", "c", {"anode": "b", "diode": "clamp"})), 'attribute "diode" is not understood'),
+        (path(AB, BG, ("b", "c"), ("b", "c", {"anode": "b", "resistance": 1e6})), "a diode has no resistance"),
+        (path(("a", "b", {"resistance": 1e6, "conductance": 1e-6}), BG), "edge a-b: both a conductance and a resistance"),
+        (path(("a", "b", {"resistance": 0.0}), BG), "edge a-b: resistance must be positive and finite, got 0 ohm"),
+        (path(("a", "b", {"resistance": -1e6}), BG), "edge a-b: resistance must be positive and finite, got -1e"),
+        (path(("a", "b", {"conductance": True}), BG), "edge a-b: conductance: expected a number, got True"),
+        (path(AB, BG, conductance_window=(1e-5, 1e-3)), "edge a-b: has no conductance, and the default of 1e-06 S lies outside"),
+        (path(AB, BG, conductance_window=1e-3), r"conductance_window: expected \(G_min, G_max\)"),
+        (path(AB, BG, rails=["g"]), "rails: expected volts by node"),
+        (path(AB, BG, inputs="a"), r"inputs: expected a list of nodes .* got one node \('a'\)"),
+        (path(AB, BG, inputs={"a": 1.0}), "inputs: expected a list of nodes .* got dict"),
+        (path(AB, BG, inputs={"a"}), "inputs: expected a list of nodes in the order of their values, got set"),
+        (path(AB, BG, outputs=3), "outputs: expected a list of nodes .* got int"),
+        (path(AB, BG, diode="shockley"), "diode: expected a law such as NgspiceDiode"),
+        (path(AB, BG, diode=Shockley), "diode: expected a law such as NgspiceDiode"),
     ],
 )  # fmt: skip
 def test_a_graph_that_is_no_circuit_is_refused_by_name(make, message):
@@ -64,9 +82,36 @@ def test_a_graph_that_is_no_circuit_is_refused_by_name(make, message):
         make()
 
 
-def test_directed_graphs_are_refused():
-    with pytest.raises(UserError, match="undirected"):
-        GraphNetwork.from_graph(nx.DiGraph([(0, 1)]), [0], [1])
+@pytest.mark.parametrize(
+    ("graph", "message"),
+    [
+        (nx.DiGraph([(0, 1)]), "undirected"),
+        (nx.MultiDiGraph([(0, 1)]), "undirected"),
+        ({0: [1]}, "expected a networkx Graph or MultiGraph, got dict"),
+        (nx.Graph([(0, 1)], resistance=1e6), 'attribute "resistance" of the whole graph says nothing'),
+    ],
+)
+def test_what_is_no_undirected_graph_is_refused(graph, message):
+    with pytest.raises(UserError, match=message):
+        GraphNetwork.from_graph(graph, [0], [1])
+
+
+@pytest.mark.parametrize("attribute", ["voltage", "Current", "bias"])
+def test_an_attribute_of_a_node_that_says_nothing_is_refused(attribute):
+    graph = nx.Graph([("a", "b")])
+    graph.nodes["b"][attribute] = 1e-9
+    with pytest.raises(
+        UserError, match=f'node b: attribute "{attribute}" is not understood; a node may have a current'
+    ):
+        GraphNetwork.from_graph(graph, ["a"], ["b"])
+
+
+@pytest.mark.parametrize("ends", [({"conductance": 3e-6}, {}), ({"resistance": 1e6 / 3}, {"resistance": 1e6})])
+def test_a_divider_by_conductances_or_resistances_divides_three_to_one(ends):
+    """V(b) = V(a) G_1/(G_1 + G_2), by hand."""
+    graph = nx.Graph([("a", "b", ends[0]), ("b", "g", ends[1])])
+    network = GraphNetwork.from_graph(graph, ["a"], ["b"], {"g": 0.0})
+    assert SparseNewtonSolver().solve(network, [[1.0]]).outputs[0, 0] == pytest.approx(0.75, rel=1e-12)
 
 
 def test_sources_shorted_by_a_chain_of_diodes_are_called_out_of_bounds():

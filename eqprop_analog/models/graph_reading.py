@@ -1,0 +1,183 @@
+"""What a ``networkx`` graph says about a circuit: nothing in it is ignored, and what is not understood is refused by name."""
+
+import math
+import re
+from collections.abc import Hashable, Iterable, Mapping, Sequence
+from typing import Any
+
+import networkx as nx
+import numpy as np
+from jaxtyping import Int
+
+from eqprop_analog.devices import Law, NgspiceDiode
+from eqprop_analog.errors import UserError
+from eqprop_analog.models.checks import check_window
+
+Array = np.ndarray
+Node = Hashable
+
+INITIAL = 1e-6
+"""Siemens: of an edge that names neither a conductance nor a resistance."""
+GROUND = -1
+"""Second node of a read-out against ground."""
+OF_EDGES = ("conductance", "resistance", "anode")
+OF_NODES = ("current", "pos")
+"""Attributes that are understood; ``pos`` is where a drawing puts the node."""
+
+
+class GraphReader:
+    """The nodes of a graph by their indices, and what its attributes say of them. Every method raises UserError."""
+
+    def __init__(self, graph: "nx.Graph[Any]", window: tuple[float, float]) -> None:
+        """``window``: (G_min, G_max), siemens, in which an edge without a value must find its default."""
+        if not isinstance(graph, nx.Graph):
+            raise UserError(f"graph: expected a networkx Graph or MultiGraph, got {type(graph).__name__}")
+        if graph.is_directed():
+            raise UserError(
+                "graph: expected an undirected graph; an edge attribute anode=node tells how a diode points"
+            )
+        for name in (*OF_EDGES, "weight", "current"):
+            if name in graph.graph:
+                raise UserError(
+                    f'graph: attribute "{name}" of the whole graph says nothing; give it to every edge or node'
+                )
+        self.graph, self.window = graph, window
+        self.index: dict[Node, int] = {label: k for k, label in enumerate(graph)}
+
+    def names(self) -> tuple[str, ...]:
+        """n_3_4 for node (3, 4): what a netlist may call it."""
+        names: dict[str, Node] = {}
+        for label in self.graph:
+            name = "_".join(["n", *re.findall(r"[a-z0-9]+", str(label).lower())])
+            if name in names:
+                raise UserError(
+                    f"nodes {names[name]!r} and {label!r} would both be called {name} in a netlist; rename one"
+                )
+            names[name] = label
+        return tuple(names)
+
+    def branches(self) -> tuple[list[tuple[int, int]], list[float], list[tuple[int, int]]]:
+        """(tail, head) and siemens of every resistor; (anode, cathode) of every diode."""
+        resistors, conductances, diodes = [], [], []
+        for one, other, settings in self.graph.edges(data=True):
+            known(settings, OF_EDGES, f"edge {one}-{other}", ADVICE_EDGE)
+            if "anode" in settings:
+                diodes.append(self._ends(one, other, settings))
+            else:
+                resistors.append((self.index[one], self.index[other]))
+                conductances.append(self._conductance(f"edge {one}-{other}", settings))
+        return resistors, conductances, diodes
+
+    def currents(self) -> list[float]:
+        """Amperes into every node."""
+        for node, settings in self.graph.nodes(data=True):
+            known(settings, OF_NODES, f"node {node}", ADVICE_NODE)
+        return [number(i, f"node {k}: current") for k, i in self.graph.nodes(data="current", default=0.0)]
+
+    def listed(self, nodes: Any, what: str) -> list[Any]:
+        """``nodes`` in their order; UserError for what has none, or is a single node."""
+        single = isinstance(nodes, str) or (isinstance(nodes, Hashable) and nodes in self.index)
+        if single or isinstance(nodes, Mapping | set | frozenset) or not isinstance(nodes, Iterable):
+            kind = "one node" if single else type(nodes).__name__
+            raise UserError(
+                f"{what}: expected a list of nodes in the order of their values, got {kind} ({nodes!r:.60})"
+            )
+        return list(nodes)
+
+    def find(self, label: Any, where: str) -> int:
+        """The index of a node."""
+        try:
+            return self.index[label]
+        except (KeyError, TypeError) as error:
+            raise UserError(f"{where}: {label!r} is no node of the graph") from error
+
+    def readout(self, output: Any) -> tuple[int, int]:
+        """The indices of (plus, minus)."""
+        if isinstance(output, Hashable) and output in self.index:
+            return self.index[output], GROUND
+        if isinstance(output, tuple) and len(output) == 2:
+            return self.find(output[0], "outputs"), self.find(output[1], "outputs")
+        raise UserError(f"outputs: expected a node or a pair (plus, minus) of nodes of the graph, got {output!r}")
+
+    def _ends(self, one: Node, other: Node, settings: Mapping[str, Any]) -> tuple[int, int]:
+        """(anode, cathode)."""
+        for name in ("conductance", "resistance"):
+            if name in settings:
+                raise UserError(
+                    f"edge {one}-{other}: a diode has no {name}; put the resistor beside it in a MultiGraph"
+                )
+        anode = settings["anode"]
+        if not isinstance(anode, Hashable) or anode not in (one, other):
+            raise UserError(f"edge {one}-{other}: anode is {anode!r}; name one of the edge's two nodes")
+        return (self.index[one], self.index[other]) if anode == one else (self.index[other], self.index[one])
+
+    def _conductance(self, edge: str, settings: Mapping[str, Any]) -> float:
+        if len(settings) > 1:
+            raise UserError(f"{edge}: both a conductance and a resistance are given; leave one of them out")
+        if "resistance" in settings:
+            ohms = number(settings["resistance"], f"{edge}: resistance")
+            if not (math.isfinite(ohms) and ohms > 0 and math.isfinite(1 / ohms)):
+                raise UserError(f"{edge}: resistance must be positive and finite, got {ohms:g} ohm")
+            return 1 / ohms
+        if "conductance" in settings:
+            return number(settings["conductance"], f"{edge}: conductance")
+        low, high = self.window
+        if not low <= INITIAL <= high:
+            raise UserError(
+                f"{edge}: has no conductance, and the default of {INITIAL:g} S lies outside the conductance_window "
+                f"({low:g}, {high:g}) S; give the edge a conductance"
+            )
+        return INITIAL
+
+
+ADVICE_EDGE = (
+    "a resistor has a conductance (siemens) or a resistance (ohms), a diode has anode=node; the law of all diodes is "
+    "from_graph's diode. Rename the attribute or remove it"
+)
+ADVICE_NODE = (
+    "a node may have a current (amperes into it) and a pos for drawings; voltages are held by inputs and rails. Rename the "
+    "attribute or remove it"
+)
+
+
+def known(settings: Mapping[str, Any], names: Sequence[str], owner: str, advice: str) -> None:
+    """UserError for an attribute that is not among ``names``."""
+    for name in settings:
+        if name not in names:
+            raise UserError(f'{owner}: attribute "{name!s:.40}" is not understood; {advice}')
+
+
+def number(value: Any, what: str) -> float:
+    """``value`` as a float. Raises UserError."""
+    try:
+        if isinstance(value, str | bytes | bool | np.bool_):
+            raise TypeError(value)
+        return float(value)
+    except (TypeError, ValueError) as error:
+        raise UserError(f"{what}: expected a number, got {value!r}") from error
+
+
+def window_of(given: Any) -> tuple[float, float]:
+    """(G_min, G_max), siemens. Raises UserError for what is no pair of numbers."""
+    try:
+        low, high = given
+    except (TypeError, ValueError) as error:
+        raise UserError(f"conductance_window: expected (G_min, G_max) in siemens, got {given!r:.60}") from error
+    window = number(low, "conductance_window"), number(high, "conductance_window")
+    check_window(window)
+    return window
+
+
+def law_of(given: Any) -> Law:
+    """The law of all diodes, ngspice's own where none is given. Raises UserError for what is no law."""
+    if given is None:
+        return NgspiceDiode()
+    if isinstance(given, type) or not all(hasattr(given, name) for name in ("current", "slope", "cocontent", "spice")):
+        raise UserError(f"diode: expected a law such as NgspiceDiode(), got {given!r:.60}")
+    law: Law = given
+    return law
+
+
+def integers(values: Iterable[Any], *columns: int) -> Int[Array, "..."]:
+    """Indices, ``columns`` of them in a row."""
+    return np.array(list(values), dtype=np.intp).reshape(-1, *columns)
