@@ -27,7 +27,8 @@ specification = Specification.of(
 )
 window = specification.technology.window
 
-# The trained network of 06_digits.py, with all conductances and currents scaled to what these devices have: same voltages.
+# The trained network of 06_digits.py, with all conductances and currents, those of its diodes too, scaled to what these devices
+# have: a choice that a specification file makes by impedance_scaling = true.
 ideal = ResistiveNetwork.load("digits.npz")
 software = mapped(ideal, window)
 scale = window.span / (ideal.conductance_window[1] - ideal.conductance_window[0])

@@ -3,7 +3,8 @@
 A spread is a standard deviation from part to part, drawn once for a chip. What is left out is ideal.
 """
 
-from collections.abc import Mapping
+import re
+from collections.abc import Iterator, Mapping
 from copy import deepcopy
 from functools import cached_property
 from typing import Annotated, Any, Self
@@ -97,6 +98,9 @@ class Specification(_Table):
     description: str = ""
     conductance: dict[str, Any] = Field(default_factory=dict)
     """The programmable devices: window, noise, spread, stuck, drift and pulses of devices.conductance.Technology."""
+    impedance_scaling: bool = False
+    """Whether a network of another window is brought onto the devices' by multiplying conductances, bias currents, nudges and
+    diodes' currents by one factor; without it no constant of a network changes, and a network that does not fit is refused."""
     diode: DiodeTable = DiodeTable()
     amplifier: AmplifierTable = AmplifierTable()
     source: SourceTable = SourceTable()
@@ -114,6 +118,15 @@ class Specification(_Table):
         except UserError as error:
             raise ValueError(str(error)) from error
         return value
+
+    @property
+    def label(self) -> str:
+        """The name in plain characters, for messages and netlists."""
+        return re.sub(r"[^A-Za-z0-9._-]+", "-", self.name)[:40] or "unnamed"
+
+    def settings(self) -> dict[str, Any]:
+        """Every number, switch and law that it sets, by dotted names."""
+        return dict(_leaves(self.model_dump(exclude_unset=True, exclude={"name", "description"}), ""))
 
     @cached_property
     def technology(self) -> Technology:
@@ -155,3 +168,11 @@ class Specification(_Table):
         """One that comes with the package, by its name, or a TOML file. Raises UserError."""
         path = packaged_or_own("specifications", name, "specification")
         return cls.of({"name": path.stem, **read_toml(path, "specification")})
+
+
+def _leaves(table: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
+    for name, value in table.items():
+        if isinstance(value, Mapping):
+            yield from _leaves(value, f"{prefix}{name}.")
+        elif value is not None:
+            yield f"{prefix}{name}", value

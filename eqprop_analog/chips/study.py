@@ -9,6 +9,7 @@ from typing import Annotated, Any, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from eqprop_analog.chips.chip import Chip
+from eqprop_analog.chips.mapping import require_same_window, scaling_notes
 from eqprop_analog.chips.protocols import PROTOCOLS, Protocol, Recipe
 from eqprop_analog.chips.specification import Specification
 from eqprop_analog.config import ResistiveConfig, resolve
@@ -120,14 +121,22 @@ class Study(BaseModel):
         """Everything to be done; the same case may stand on several curves. Raises UserError."""
         base = Specification.of(self.specification)
         software = _config(self.preset, self.training)
+        network = software.network()
         for sweep in self.sweeps:
             config = _config(self.preset, self.training | sweep.training)
             for point in sweep.points:
                 specification = base.having(point.having)
+                require_same_window(network, specification)
                 for protocol in sweep.protocols:
                     for chip in range(self.chips):
                         confirm = chip == 0 and point.x == sweep.confirm
                         yield sweep, point, Case(software, config, specification, protocol, self.seed, chip, confirm)
+
+    def scaling_notes(self) -> tuple[str, ...]:
+        """What bringing the trained network onto the devices changes, in sentences; see chips.mapping."""
+        network = _config(self.preset, self.training).network()
+        windows = {case.specification.technology.window for _, _, case in self.cases()}
+        return tuple(dict.fromkeys(note for window in windows for note in scaling_notes(network, window)))
 
 
 def _config(preset: str, changes: dict[str, Any]) -> ResistiveConfig:
@@ -158,9 +167,10 @@ class Case:
     @property
     def key(self) -> str:
         """What its result depends on, in short: the name of its file."""
+        # Without impedance_scaling the windows are the same, and it would change nothing.
         parts = [
             self.config.model_dump(mode="json"),
-            self.specification.model_dump(mode="json", exclude={"name", "description"}),
+            self.specification.model_dump(mode="json", exclude={"name", "description", "impedance_scaling"}),
         ]
         parts += [self.software.model_dump(mode="json")] if self.protocol != "in-situ" else []
         return _hash(*parts, self.protocol, self.seed, self.chip)

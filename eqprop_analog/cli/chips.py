@@ -68,6 +68,8 @@ def run(arguments: argparse.Namespace) -> None:
     require_writable(folder / "chips.csv")
     if any(case.keep for case in monte_carlo.distinct(study)):
         libngspice.library_path()
+    for note in study.scaling_notes():
+        console.say(note)
     where = folder, arguments.data_dir and arguments.data_dir.absolute()
     with locked(folder):
         work = Workers(arguments.workers, TIME_LIMIT)

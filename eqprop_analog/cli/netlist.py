@@ -1,13 +1,15 @@
 """``eqprop-analog netlist``: a layer shape or a saved network as a SPICE file."""
 
 import argparse
+import textwrap
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from eqprop_analog.chips import Chip, Specification
-from eqprop_analog.chips.mapping import impedance_scale, mapped
+from eqprop_analog.chips.mapping import impedance_scale, onto, scaling_notes
 from eqprop_analog.circuit import Circuit, compile_network, static_netlist
 from eqprop_analog.circuit.dialects import DIALECTS
 from eqprop_analog.circuit.elements import Injection
@@ -41,6 +43,8 @@ examples:
 
 DIGITS = 6
 """Of the voltages at which a Hopfield network begins."""
+NOTE_WIDTH = 120
+"""Characters of a line in the header."""
 OF_NETLISTS = {
     "form": "flat",
     "dialect": "ngspice",
@@ -177,7 +181,7 @@ def _subcircuits(
 
 
 def _chip(arguments: argparse.Namespace, network: ResistiveNetwork, inputs: np.ndarray, targets: np.ndarray) -> str:
-    """The network mapped onto the devices' window and written into the chip; β is that of the network, mapped as well."""
+    """The network written into the chip's devices, by impedance scaling where the specification has it: the header says so."""
     if arguments.form == "subcircuits" or arguments.dialect != "ngspice":
         raise UserError(
             "--specification: a chip's netlist is flat or norton, for ngspice, whose diodes can differ in temperature"
@@ -185,18 +189,31 @@ def _chip(arguments: argparse.Namespace, network: ResistiveNetwork, inputs: np.n
     if arguments.picture:
         raise UserError("--picture: a chip's wires have no place in a schematic; leave out --specification")
     specification = Specification.load(arguments.specification)
-    window = specification.technology.window
-    mapping = mapped(network, window)
-    chip = Chip.drawn(specification, mapping, arguments.seed, arguments.chip or 0)
-    chip.program(mapping)
+    wanted = onto(network, specification)
+    chip = Chip.drawn(specification, wanted, arguments.seed, arguments.chip or 0)
+    chip.program(wanted)
     circuit = NonidealNetwork(chip.network, chip.periphery, specification.wires.resistance, specification.wires.tile)
     injection = None
     if arguments.phase == "nudged":
-        beta = impedance_scale(network, window) * options.beta(arguments, network)
+        scale = impedance_scale(network, specification.technology.window) if specification.impedance_scaling else 1.0
+        beta = scale * options.beta(arguments, network)
         nudge = Nudge(targets, beta, network.nudge_kind)
         start = NonidealNewtonSolver().solve(circuit, inputs).require() if nudge.kind == "current" else None
         injection = NonidealEquations.of(circuit, circuit.check_inputs(inputs)).nudged([nudge], start).injection
-    return static_netlist(compile_nonideal(circuit, inputs, [injection], arguments.form))
+    compiled = compile_nonideal(circuit, inputs, [injection], arguments.form)
+    notes = (*compiled.notes, *_chip_notes(specification, network, chip))
+    return static_netlist(replace(compiled, notes=notes))
+
+
+def _chip_notes(specification: Specification, network: ResistiveNetwork, chip: Chip) -> list[str]:
+    """Which chip it is, what it changes in the network, which is printed too, and what its specification sets."""
+    scaling = scaling_notes(network, specification.technology.window) if specification.impedance_scaling else ()
+    for note in scaling:
+        console.say(note)
+    kept = "Diodes, gains, bias currents and nudge are nominally those of the network." if not scaling else ""
+    settings = [f"{name} = {value}" for name, value in specification.settings().items()]
+    written = textwrap.wrap(f"It sets {', '.join(settings) or 'nothing'}.", NOTE_WIDTH)
+    return [f"Chip {chip.number} of specification {specification.label}. {kept}".strip(), *scaling, *written]
 
 
 def _hopfield(arguments: argparse.Namespace, network: HopfieldNetwork, inputs: np.ndarray, targets: np.ndarray) -> str:

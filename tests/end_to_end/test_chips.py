@@ -26,6 +26,8 @@ target_error = 0.2
 [training]
 conductance_window = [0.0, 2e-6]
 epochs = 3
+[specification]
+impedance_scaling = true
 [specification.conductance.window]
 lowest = 2e-8
 highest = 2e-6
@@ -142,6 +144,10 @@ def test_chips_that_were_given_up_are_missed_and_what_is_there_is_reported(study
         ),
         (STUDY.replace("epochs = 3", 'epochs = 3\nsweeps = 4\nmethod = "implicit"'), "method"),
         (STUDY.replace("small.toml", "hopfield-1h"), "no such setting"),
+        (
+            STUDY.replace("impedance_scaling = true", ""),
+            "training takes conductances of 0 to 2e-06 S, the devices have 2e-08 to",
+        ),
     ],
 )
 def test_a_study_that_makes_no_sense_is_refused_in_a_sentence(text, complaint, study, run):
@@ -161,6 +167,63 @@ def test_results_are_found_again_under_the_names_that_they_always_had():
     )
     assert (in_situ.key, fine_tuned.key) == ("f255297d0062505a", "a9bfb8f57ab73950")
     assert in_situ.software_key == fine_tuned.software_key == "d5596738046b173d"
+
+
+NETLISTS = Path(__file__).parents[2] / "netlists"
+
+
+def of_xor(run, text: str, *options: object) -> tuple[object, str]:
+    """``netlist`` of the XOR network (10 nS to 10 uS, of which it uses 10 to 441 nS) on a chip of specification ``text``."""
+    Path("fab.toml").write_text(text)
+    command = ("netlist", "--network", NETLISTS / "xor.npz", "--specification", "fab.toml", "--chip", 0)
+    result = run(*command, *options, "--output", "chip.cir")
+    return result, Path("chip.cir").read_text() if Path("chip.cir").exists() else ""
+
+
+def test_a_chip_that_cannot_hold_a_network_is_refused_and_says_what_would_change(run):
+    result, text = of_xor(run, "[conductance.window]\nlowest = 2e-9\nhighest = 180e-9\n")
+    assert (result.code, text) == (2, "")
+    for part in (
+        "10 of 20 conductances",
+        "4.414e-07 S",
+        "2e-09 to 1.8e-07 S",
+        "impedance_scaling",
+        "from 1e-09 to 1.782e-11 A",
+    ):
+        assert part in result.err
+
+
+def test_a_chip_that_holds_a_network_changes_none_of_its_constants(run):
+    """Ideal devices of a wider window: ngspice finds the voltage of the network itself, with diodes of 1 nA."""
+    np.save("x.npy", [[-1.0, 1.0]])
+    result, text = of_xor(run, "[conductance.window]\nlowest = 2e-9\nhighest = 1e-6\n", "--inputs", "x.npy")
+    assert result.code == 0
+    assert "mpedance scaling" not in text + result.out
+    assert set(re.findall(r"diode is=(\S+)", text)[-4:]) == {"1e-09"}
+    assert " gmin=1e-12 " in text
+    done = subprocess.run(["ngspice", "-b", "chip.cir"], capture_output=True, text=True, check=True, timeout=60)
+    assert float(re.search(r"v\(o_0\) = (\S+)", done.stdout)[1]) == pytest.approx(0.9629241078881924, abs=1e-9)
+
+
+def test_impedance_scaling_is_asked_for_printed_and_written_into_the_header(run):
+    window = "[conductance.window]\nlowest = 1e-8\nhighest = 1e-6\n"
+    result, text = of_xor(run, "impedance_scaling = true\n" + window, "--phase", "nudged", "--beta", 1e-8)
+    assert result.code == 0
+    k = (1e-6 - 1e-8) / (1e-5 - 1e-8)
+    header = text.partition(".options")[0]
+    for shown in (header, result.out):
+        assert float(re.search(r"scaling by k = (\S+):", shown)[1]) == pytest.approx(k, rel=1e-5)
+        assert re.search(r"saturation_current from 1e-09 to 9\.91e-11 A, gmin from 1e-12 to 9\.91e-14 S", shown)
+        assert "nudge" in shown
+    assert float(re.search(r"conductance of (\S+) S from every output", header)[1]) == pytest.approx(k * 1e-8, rel=1e-5)
+
+
+def test_a_study_says_what_it_scales(study, run):
+    text = STUDY.replace('name = "levels"', 'name = "x"').replace("highest = 2e-6", "highest = 1e-6")
+    Path("study.toml").write_text(text.partition('[[sweeps]]\nname = "x"')[0])
+    result = run(*study)
+    assert "Impedance scaling by k = 0.49:" in result.out
+    assert "saturation_current from" in result.out or "ideal clamps" in result.out
 
 
 def test_a_netlist_of_one_chip_runs_in_ngspice_as_the_chip_does_in_numpy(run):

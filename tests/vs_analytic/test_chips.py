@@ -8,7 +8,7 @@ from pydantic import BaseModel
 
 from eqprop_analog import Nudge, ResistiveNetwork, SurrogateSolver, UserError
 from eqprop_analog.chips import Chip, Readout, Specification
-from eqprop_analog.chips.mapping import mapped, scaled_rule
+from eqprop_analog.chips.mapping import mapped, onto, scaled_rule
 from eqprop_analog.devices import Antiparallel, Clamp, NgspiceDiode, PiecewiseLinear, Shockley
 from eqprop_analog.devices.conductance import Technology, Window
 from eqprop_analog.learning.in_situ import InSituLearner
@@ -124,6 +124,29 @@ def test_mapping_refuses_a_diode_that_has_its_own_scale():
     net = replace(network(), diode=PiecewiseLinear(0.2, 1.0, 1e9))
     with pytest.raises(UserError, match="cannot be scaled"):
         mapped(net, Window(0.0, 1e-6))
+
+
+def test_mapping_refuses_conductances_that_the_networks_own_window_does_not_hold():
+    net = network()
+    net.conductances[0][0, 0] = 2e-4
+    with pytest.raises(UserError, match="outside of its own conductance_window"):
+        mapped(net, Window(0.0, 1e-6))
+
+
+@pytest.mark.parametrize("diode", [NgspiceDiode(2e-9, celsius=50.0), Clamp(0.1), PiecewiseLinear(0.2, 1.0, 1e9)])
+def test_without_scaling_a_network_is_kept_or_refused(diode):
+    """Every constant the user chose stays; only the window, what learning may reach, becomes the devices'."""
+    net = replace(network(), diode=diode, biases=(np.full(6, 1e-9), np.zeros(3)))
+    wide = specification(**{"conductance.window": {"lowest": 0.0, "highest": 1e-3}})
+    kept = onto(net, wide)
+    assert kept.conductance_window == (0.0, 1e-3)
+    assert (kept.diode, kept.amplifier_gain, kept.input_gain) == (net.diode, net.amplifier_gain, net.input_gain)
+    for name, values in net.arrays().items():
+        assert np.array_equal(kept.arrays()[name], values)
+    narrow = specification(**{"conductance.window": {"lowest": 1e-6, "highest": 1e-4}})
+    words = "cannot be scaled" if isinstance(diode, PiecewiseLinear) else "impedance_scaling = true"
+    with pytest.raises(UserError, match=f"lie outside the window of the devices.*{words}"):
+        onto(net, narrow)
 
 
 def test_a_chip_takes_only_networks_of_its_devices_window():
