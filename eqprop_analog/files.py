@@ -22,6 +22,7 @@ import filelock
 import numpy as np
 
 from eqprop_analog.errors import UserError
+from eqprop_analog.text import in_one_line
 
 log = logging.getLogger(__name__)
 
@@ -130,7 +131,7 @@ def loaded_arrays(
             description = json.loads(str(file[text]))
             if description["format"] != kind:
                 raise UserError(
-                    f'{path}: expected format "{kind}", got "{description["format"]!s:.80}"; '
+                    f'{path}: expected format "{kind}", got "{in_one_line(description["format"]):.80}"; '
                     f"use the version of this program that wrote it, or another file"
                 )
             yield description, file
@@ -139,7 +140,7 @@ def loaded_arrays(
     except UserError:
         raise
     except UNREADABLE as error:
-        raise UserError(f"{path}: not a {name}, or a damaged one ({error})") from error
+        raise UserError(f"{path}: not a {name}, or a damaged one ({in_one_line(error)})") from error
 
 
 def read_toml(path: Path, what: str) -> dict[str, Any]:
@@ -153,7 +154,7 @@ def read_toml(path: Path, what: str) -> dict[str, Any]:
     except FileNotFoundError as error:
         raise UserError(f"{path}: no such {what}") from error
     except (OSError, ValueError, RecursionError) as error:
-        raise UserError(f"{path}: not a readable TOML file ({error})") from error
+        raise UserError(f"{path}: not a readable TOML file ({in_one_line(error)})") from error
 
 
 def packaged(folder: str) -> dict[str, Path]:

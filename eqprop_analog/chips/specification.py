@@ -11,7 +11,7 @@ from typing import Annotated, Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from eqprop_analog.config.base import Count, NotNegative, Positive
+from eqprop_analog.config.base import Count, NotNegative, Positive, Text
 from eqprop_analog.config.presets import refused
 from eqprop_analog.devices.conductance import Technology
 from eqprop_analog.errors import UserError
@@ -94,8 +94,8 @@ class NudgeTable(_Table):
 class Specification(_Table):
     """What all chips of one design have in common; as it stands, an ideal one with conductances of 0 to 100 µS."""
 
-    name: str = "ideal"
-    description: str = ""
+    name: Text = "ideal"
+    description: Text = ""
     conductance: dict[str, Any] = Field(default_factory=dict)
     """The programmable devices: window, noise, spread, stuck, drift and pulses of devices.conductance.Technology."""
     impedance_scaling: bool = False

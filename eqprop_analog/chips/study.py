@@ -13,7 +13,7 @@ from eqprop_analog.chips.mapping import require_same_window, scaling_notes
 from eqprop_analog.chips.protocols import PROTOCOLS, Protocol, Recipe
 from eqprop_analog.chips.specification import Specification
 from eqprop_analog.config import ResistiveConfig, resolve
-from eqprop_analog.config.base import Count
+from eqprop_analog.config.base import Count, Text
 from eqprop_analog.config.presets import refused
 from eqprop_analog.errors import UserError
 from eqprop_analog.files import packaged_or_own, read_toml
@@ -54,7 +54,7 @@ class Sweep(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: str = Field(pattern=r"^[a-z0-9-]+$")
-    label: str
+    label: Text
     """With its unit, for tables and axes."""
     points: list[Point] = Field(min_length=1)
     protocols: list[Protocol] = Field(list(PROTOCOLS), min_length=1)
@@ -85,7 +85,7 @@ class Study(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    description: str = ""
+    description: Text = ""
     preset: str
     """Training configuration of the network: a preset's name or a TOML file."""
     training: dict[str, Any] = Field(default_factory=dict)

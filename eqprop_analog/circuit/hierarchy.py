@@ -15,7 +15,9 @@ from eqprop_analog.circuit.elements import Crossbar, Injection
 from eqprop_analog.circuit.graph import Circuit
 from eqprop_analog.circuit.netlist import settings, subcircuits
 from eqprop_analog.circuit.resistive import compile_network, drives, nodes
+from eqprop_analog.errors import UserError
 from eqprop_analog.models import ResistiveNetwork
+from eqprop_analog.text import in_one_line
 
 Array = np.ndarray
 
@@ -48,6 +50,10 @@ def hierarchical_netlist(
     subcircuit may have is several of them, tiles ``crossbar_<l>_<rows>_<columns>`` and parts ``layer_<l>_<part>``. Raises
     UserError.
     """
+    if in_one_line(file) != file or '"' in file:
+        raise UserError(
+            f"{in_one_line(file)}: a netlist cannot include a file of this name; use letters, digits and -_."
+        )
     circuit = compile_network(network, inputs, [nudge], "flat")
     network = network.in_spice().astype(np.float64)
     parts = list(_parts(network, circuit))

@@ -11,6 +11,7 @@ from jaxtyping import Float
 from eqprop_analog.circuit.dialects import NGSPICE, Dialect
 from eqprop_analog.circuit.elements import POINT, SAMPLE
 from eqprop_analog.circuit.graph import Circuit
+from eqprop_analog.text import in_one_line
 
 TOLERANCES: dict[str, float] = {
     "reltol": 1e-11,
@@ -121,13 +122,12 @@ def _text(
 
 
 def _lines(circuit: Circuit, options: Mapping[str, float], dialect: Dialect) -> Iterator[str]:
-    yield f"* {circuit.title}"
-    yield from (f"* {note}" for note in (*circuit.notes, *dialect.note))
+    yield from (f"* {in_one_line(note)}" for note in (circuit.title, *circuit.notes, *dialect.note))
     yield from dialect.options(options, circuit.models)
     yield from subcircuits(circuit.models, dialect)
     for section in circuit.sections:
         yield ""
-        yield f"* {section.heading}"
+        yield f"* {in_one_line(section.heading)}"
         for element in section.elements:
             yield from element.lines() if dialect is NGSPICE else map(dialect.element, element.lines())
     yield ""

@@ -22,6 +22,7 @@ from typing import Any, NoReturn
 from eqprop_analog.cli import console
 from eqprop_analog.cli.completion import SHELLS, PrintCompletion
 from eqprop_analog.errors import NotMetError, UserError
+from eqprop_analog.text import printable
 
 PURPOSES: Mapping[str, tuple[str, ...]] = {
     "build": ("netlist",),
@@ -81,7 +82,7 @@ class Parser(argparse.ArgumentParser):
         near = get_close_matches(wrong[1], re.findall(r"[\w.-]+", wrong[2]), 1) if wrong else []
         if near:
             message = f"{message}; did you mean {near[0]}?"
-        self.exit(Exit.BAD_INPUT, f"{self.prog}: error: {message} (--help shows every option)\n")
+        self.exit(Exit.BAD_INPUT, printable(f"{self.prog}: error: {message} (--help shows every option)\n"))
 
 
 class _ByPurpose(argparse.RawDescriptionHelpFormatter):
@@ -204,7 +205,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return Exit.INTERRUPTED
     except Exception as error:  # noqa: BLE001 - it is reported, and with --verbose shown
         if options.verbose:
-            traceback.print_exc()
+            sys.stderr.write(printable(traceback.format_exc()))
         code, text = _explained(error)
         console.complain(text, "not met" if code == Exit.NOT_MET else "error")
         return code

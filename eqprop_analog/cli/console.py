@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any, TextIO
 
+from eqprop_analog.text import printable
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -77,7 +79,7 @@ def _stream() -> TextIO:
 
 
 def _write(stream: TextIO, text: str) -> None:
-    stream.write(f"{text}\n")
+    stream.write(f"{printable(text)}\n")
     stream.flush()
 
 
@@ -97,12 +99,12 @@ def table(title: str, columns: Sequence[str], *sections: Sequence[Sequence[str]]
     """Print a table of one or more ruled-off sections of rows; the first column is text, the others are numbers."""
     from rich.table import Table
 
-    result = Table(title=title, title_justify="left", title_style="bold")
+    result = Table(title=printable(title), title_justify="left", title_style="bold")
     for k, name in enumerate(columns):
-        result.add_column(name, justify="left" if k == 0 else "right", overflow="fold")
+        result.add_column(printable(name), justify="left" if k == 0 else "right", overflow="fold")
     for rows in sections:
         for row in rows:
-            result.add_row(*row)
+            result.add_row(*map(printable, row))
         result.add_section()
     _console(_manner.aside).print(result, markup=False)
 

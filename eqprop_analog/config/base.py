@@ -8,12 +8,13 @@ from typing import Annotated, Any, ClassVar, Literal, Protocol
 import numpy as np
 import tomli_w
 from jaxtyping import Float, Int
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from eqprop_analog import data
 from eqprop_analog.learning.trainer import Learner, Pass, Progress
 from eqprop_analog.models import ResistiveNetwork
 from eqprop_analog.models.hopfield import HopfieldNetwork
+from eqprop_analog.text import printable
 
 Array = np.ndarray
 Network = ResistiveNetwork | HopfieldNetwork
@@ -21,6 +22,16 @@ Network = ResistiveNetwork | HopfieldNetwork
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=1)]
+
+
+def _shown(text: str) -> str:
+    if printable(text) != text:
+        raise ValueError("expected text without control characters")
+    return text
+
+
+Text = Annotated[str, AfterValidator(_shown)]
+"""What a person is shown: in a terminal, a plot or a page."""
 
 
 class Training(Protocol):
@@ -63,7 +74,7 @@ class TrainConfig(BaseModel, ABC):
 
     model: str
     """The kind of network."""
-    description: str = ""
+    description: Text = ""
     dataset: data.Name = "mnist"
     beta: Positive
     rate_factor: Positive = 1.0

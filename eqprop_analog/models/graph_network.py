@@ -24,6 +24,7 @@ from eqprop_analog.errors import UserError
 from eqprop_analog.files import loaded_arrays, real, save_arrays
 from eqprop_analog.models.checks import check_window, checked_inputs
 from eqprop_analog.models.graph_reading import GROUND, GraphReader, integers, law_of, number, window_of
+from eqprop_analog.text import unsuitable_name
 
 Array = np.ndarray
 Node = Hashable
@@ -40,7 +41,7 @@ class GraphNetwork:
     """
 
     names: tuple[str, ...]
-    """One a node, as in netlists."""
+    """One a node, as in netlists: all different, of the characters a-z, 0-9 and _ alone."""
     resistors: Int[Array, "edges 2"]
     """(tail, head) of each."""
     conductances: Float[Array, " edges"]
@@ -60,6 +61,11 @@ class GraphNetwork:
     """Law of every diode."""
     conductance_window: tuple[float, float] = (1e-8, 1e-4)
     """(G_min, G_max), siemens: what learning may reach."""
+
+    def __post_init__(self) -> None:
+        """Raise UserError for names that a netlist cannot have."""
+        if trouble := unsuitable_name(self.names):
+            raise UserError(f"names: {trouble}; expected a name of its own for each node, such as n_3_4")
 
     @classmethod
     def from_graph(

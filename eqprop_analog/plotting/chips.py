@@ -56,7 +56,7 @@ def _panels(study: Study, path: Path, what: str) -> Iterator[list[Axes]]:
         yield panels[:count]
         for axes, sweep in zip(panels, study.sweeps, strict=False):
             axes.set_xticks(range(len(sweep.points)), [f"{point.x:g}" for point in sweep.points])
-            axes.set_xlabel(sweep.label)
+            axes.set_xlabel(sweep.label, parse_math=False)
         for axes in panels[count:]:
             axes.set_visible(False)
         for axes in panels[::columns]:

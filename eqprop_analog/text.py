@@ -1,0 +1,54 @@
+"""Text from files and from users, made harmless: for the terminal, and for names in netlists."""
+
+import re
+from collections import Counter
+from collections.abc import Iterable
+from typing import Any
+from unicodedata import category
+
+NAME = re.compile(r"[a-z0-9_]+")
+"""What a net, and whatever else a file may name in a netlist, is called. SPICE does not distinguish upper and lower case."""
+GROUND = frozenset({"0", "gnd"})
+"""Names by which ngspice knows ground."""
+_SHOWN = {"Zs", "Zl", "Zp"}
+"""Categories of Unicode that str.isprintable leaves out and a terminal shows as space."""
+
+
+def printable(text: Any) -> str:
+    r"""``text`` with every character escaped that a terminal would obey instead of showing it (``\x1b``, ``\u202e``).
+
+    Line breaks and tabs stay. For whatever a person is shown, wherever it came from.
+    """
+    text = str(text)
+    if text.isprintable():
+        return text
+    return "".join(
+        one if one.isprintable() or one in "\n\t" or category(one) in _SHOWN else _escaped(one) for one in text
+    )
+
+
+def in_one_line(text: Any) -> str:
+    """``printable``, and line breaks and tabs escaped too: for a comment, a heading or a name in a sentence."""
+    return (
+        printable(text)
+        .replace("\n", "\\n")
+        .replace("\t", "\\t")
+        .replace("\u2028", "\\u2028")
+        .replace("\u2029", "\\u2029")
+    )
+
+
+def _escaped(character: str) -> str:
+    return character.encode("unicode_escape", "surrogatepass").decode("ascii")
+
+
+def unsuitable_name(names: Iterable[Any]) -> str | None:
+    """Why the first of ``names`` that is no name for a net is none, or that two are the same; None if all will do."""
+    names = list(names)
+    for name in names:
+        if not isinstance(name, str) or not NAME.fullmatch(name):
+            return f"{in_one_line(repr(name))[:80]} is not made of the characters a-z, 0-9 and _"
+        if name in GROUND:
+            return f'"{name}" is what SPICE calls ground'
+    twice = next((name for name, count in Counter(names).items() if count > 1), None)
+    return None if twice is None else f'"{twice}" is there twice'

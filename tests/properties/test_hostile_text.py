@@ -1,0 +1,167 @@
+"""No text in a file runs a command in ngspice, and none is obeyed by a terminal."""
+
+import json
+import tempfile
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import networkx as nx
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from eqprop_analog import (
+    Antiparallel,
+    GraphNetwork,
+    HopfieldNetwork,
+    NgspiceDiode,
+    ResistiveNetwork,
+    Shockley,
+    UserError,
+)
+from eqprop_analog.chips.specification import Specification
+from eqprop_analog.circuit import static_netlist
+from eqprop_analog.circuit.graph_network import compile_graph
+from eqprop_analog.circuit.hierarchy import hierarchical_netlist
+from eqprop_analog.cli import main
+from eqprop_analog.config import resolve
+from eqprop_analog.errors import NotMetError
+from eqprop_analog.text import in_one_line, printable
+
+COMMANDS = "x\n.control\nshell touch ran\n.endc\n\x1b[31m"
+Key = str | int
+
+
+def graph() -> GraphNetwork:
+    edges: nx.MultiGraph[int] = nx.MultiGraph()
+    for tail in range(3):
+        edges.add_edge(tail, tail + 1, conductance=1e-6)
+    edges.add_edge(1, 2, anode=1)
+    return GraphNetwork.from_graph(edges, [0], [2], {3: 0.0})
+
+
+NETWORKS = [
+    ResistiveNetwork.dense([2, 3, 1], seed=0, diode=NgspiceDiode(), amplifier_gain=2.0, bias_row=1.0),
+    ResistiveNetwork.dense([2, 3, 2], seed=0, diode=Antiparallel(Shockley(rail=-0.1)), outputs="pairs"),
+    graph(),
+    HopfieldNetwork.dense([2, 3, 2], seed=0),
+]
+
+
+def places(value: Any, path: tuple[Key, ...] = ()) -> Iterator[tuple[Key, ...]]:
+    """Where ``value`` has a number, a text or an empty list."""
+    children = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    leaf = True
+    for key, child in children:
+        leaf = False
+        yield from places(child, (*path, key))
+    if leaf:
+        yield path
+
+
+def arrays_of(path: Path) -> dict[str, Any]:
+    with np.load(path) as file:
+        return dict(file)
+
+
+@pytest.mark.parametrize("network", NETWORKS, ids=["resistive", "pairs", "graph", "hopfield"])
+def test_spice_text_in_any_place_of_a_network_file_is_refused(network: Any, tmp_path: Path) -> None:
+    network.save(tmp_path / "net.npz")
+    arrays = arrays_of(tmp_path / "net.npz")
+    whole = str(arrays["description"])
+    for path in places(json.loads(whole)):
+        description = json.loads(whole)
+        *above, last = path
+        table = description
+        for key in above:
+            table = table[key]
+        table[last] = COMMANDS
+        np.savez(tmp_path / "bad.npz", **(arrays | {"description": np.array(json.dumps(description))}))
+        with pytest.raises(UserError) as refusal:
+            type(network).load(tmp_path / "bad.npz")
+        assert "\x1b" not in str(refusal.value), path
+
+
+@pytest.mark.parametrize("name", ["N_1", "n 1", "n1\n", "", "0", "gnd", "n_é", "n-1", 3, None])
+def test_a_node_has_a_name_that_means_the_same_in_spice(name: Any) -> None:
+    network = graph()
+    with pytest.raises(UserError, match="names"):
+        replace(network, names=(name, *network.names[1:]))
+
+
+def test_two_nodes_have_two_names() -> None:
+    network = graph()
+    with pytest.raises(UserError, match=f'"{network.names[1]}"'):
+        replace(network, names=(network.names[1], *network.names[1:]))
+
+
+@given(label=st.text() | st.integers() | st.tuples(st.text(), st.integers()))
+def test_whatever_a_node_is_labelled_its_netlist_has_a_safe_name_for_it(label: Any) -> None:
+    edges: nx.Graph[Any] = nx.Graph()
+    edges.add_edge(("a", 1), label)
+    edges.add_edge(label, ("b", 2))
+    try:
+        network = GraphNetwork.from_graph(edges, [("a", 1)], [label], {("b", 2): 0.0})
+    except UserError as refusal:
+        assert "rename" in str(refusal) or "joins it to itself" in str(refusal)  # noqa: PT017 - of two labels alike
+        return
+    text = static_netlist(compile_graph(network, np.ones((1, 1))))
+    plain = static_netlist(compile_graph(replace(network, names=("p", "q", "r")), np.ones((1, 1))))
+    assert len(text.splitlines()) == len(plain.splitlines())
+
+
+@pytest.mark.parametrize("file", ['a"\n.control\nshell touch ran', "a\nb.lib", "a\x1b.lib", 'a".lib'])
+def test_a_testbench_includes_no_file_whose_name_is_more_than_a_name(file: str) -> None:
+    network = ResistiveNetwork.dense([2, 2], seed=0)
+    with pytest.raises(UserError, match="include"):
+        hierarchical_netlist(network, np.ones((1, 2)), (1e-8, np.zeros((1, 2))), file)
+
+
+@given(st.text(st.characters()))
+def test_printable_text_has_nothing_that_a_terminal_obeys_and_changes_nothing_else(text: str) -> None:
+    shown = printable(text)
+    kept = [one for one in shown if not one.isprintable() and one not in "\n\t"]
+    assert all(one.isspace() for one in kept)
+    assert not set(shown) & set(map(chr, [*range(9), *range(11, 32), *range(127, 160)]))
+    assert "\n" not in in_one_line(text)
+    if text.isprintable():
+        assert shown == text
+
+
+@pytest.mark.parametrize("kind", [UserError, NotMetError])
+def test_an_error_quotes_escape_sequences_visibly(kind: type[Exception]) -> None:
+    assert str(kind("got \x1b[2J")) == r"got \x1b[2J"
+
+
+@pytest.mark.parametrize("key", ["description", "name"])
+def test_a_specification_and_a_preset_have_printable_text(key: str, tmp_path: Path) -> None:
+    (tmp_path / "fab.toml").write_text(f'{key} = "a\\u001b[2Jb"\n')
+    with pytest.raises(UserError, match=key):
+        Specification.load(str(tmp_path / "fab.toml"))
+    with pytest.raises(UserError, match=key):
+        resolve(str(tmp_path / "fab.toml"), {})
+
+
+@pytest.mark.parametrize("word", ["\x1b[2J", "\u202e", "\r"])
+def test_no_command_sends_a_terminal_what_a_file_or_an_argument_says(word: str, capfd: Any, tmp_path: Path) -> None:
+    ResistiveNetwork.dense([2, 2], seed=0).save(tmp_path / "net.npz")
+    arrays = arrays_of(tmp_path / "net.npz")
+    with tempfile.TemporaryDirectory(dir=tmp_path) as folder:
+        description = json.loads(str(arrays["description"])) | {"format": f"a{word}b"}
+        np.savez(Path(folder) / "bad.npz", **(arrays | {"description": np.array(json.dumps(description))}))
+        lines = (
+            ["-v", "simulate", "--network", f"{folder}/bad.npz"],
+            ["simulate", "--network", f"{folder}/{word}.npz"],
+            ["simulate", "--form", word],
+            ["train", "--preset", word],
+        )
+        for line in lines:
+            try:
+                assert main(line) == 2
+            except SystemExit as end:
+                assert end.code == 2  # noqa: PT017 - argparse's way
+    out, err = capfd.readouterr()
+    assert word not in out + err.replace("\r\n", "\n")
