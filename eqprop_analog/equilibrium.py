@@ -1,7 +1,7 @@
 """What a solver returns: node voltages, how far they are from the network's equations, and what that is called."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 
 import numpy as np
@@ -63,6 +63,12 @@ class Equilibrium:
         """The equilibrium of some of the samples (the nudge still lists all targets)."""
         voltages = tuple(v[samples] for v in self.voltages)
         return Equilibrium(voltages, self.residual[samples], self.status[samples], self.nudge)
+
+    def inheriting(self, source: "Equilibrium | None") -> "Equilibrium":
+        """Itself, where a sample of ``source``, from which it was derived, failed, with that sample's status."""
+        if source is None or (good := source.good).all():
+            return self
+        return replace(self, status=np.where(good, self.status, source.status))
 
     def split(self, nudges: Sequence[Nudge | None]) -> tuple["Equilibrium", ...]:
         """The phase of each nudge, where these are batches one below the other."""

@@ -72,6 +72,11 @@ class Nudge:
                 ' (in a Hopfield network also "feedback")'
             )
 
+    @property
+    def taken_at_free(self) -> bool:
+        """Whether it is the cost's tangent at a free equilibrium, whose errors it carries on."""
+        return self.kind == "current"
+
     def injection(
         self, free_readout: Float[Array, "batch classes"] | None
     ) -> tuple[float, Float[Array, "batch classes"]]:

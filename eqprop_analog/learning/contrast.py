@@ -7,7 +7,7 @@ from jaxtyping import Float
 from numpy.typing import ArrayLike
 
 from eqprop_analog.equilibrium import Equilibrium
-from eqprop_analog.errors import UserError
+from eqprop_analog.models.checks import check_pair, layer_shapes
 
 Array = np.ndarray
 G_co = TypeVar("G_co", covariant=True)
@@ -48,12 +48,5 @@ def require_phases(
 ) -> Float[Array, "batch inputs"]:
     """``inputs`` as the network takes them, or UserError for phases that cannot be compared; see ``contrast``."""
     inputs = network.check_inputs(inputs)
-    expected = tuple((len(inputs), size) for size in network.layers[1:])
-    for phase in (plus, minus):
-        if tuple(v.shape for v in phase.voltages) != expected:
-            got = [v.shape for v in phase.voltages]
-            raise UserError(f"contrast: expected voltages of shapes {list(expected)}, got {got}")
-        phase.require()
-    if plus.beta == minus.beta:
-        raise UserError("contrast: both phases have the same beta, so their difference says nothing")
+    check_pair("contrast", layer_shapes(len(inputs), network.layers), plus, minus)
     return inputs

@@ -5,7 +5,7 @@ from jaxtyping import Float
 from numpy.typing import ArrayLike
 
 from eqprop_analog.equilibrium import Equilibrium
-from eqprop_analog.errors import UserError
+from eqprop_analog.models.checks import check_free, check_pair
 from eqprop_analog.models.graph_kirchhoff import GraphEquations
 from eqprop_analog.models.graph_network import GraphNetwork
 from eqprop_analog.nudging import Cost, Nudge, cost_slope
@@ -22,15 +22,8 @@ def edge_contrast(network: GraphNetwork, plus: Equilibrium, minus: Equilibrium) 
     Source: Scellier & Bengio 2017; for such networks Stern et al. 2021 (coupled learning) and Kendall et al. 2020. Raises
     UserError if the phases do not differ in β, have not the network's shape, or failed.
     """
-    for phase in (plus, minus):
-        if phase.voltages[0].shape != (len(plus.voltages[0]), len(network.names)):
-            raise UserError(
-                f"contrast: expected voltages of shape (batch, {len(network.names)}), got {phase.voltages[0].shape}"
-            )
-        phase.require()
-    span = (plus.nudge.beta if plus.nudge else 0.0) - (minus.nudge.beta if minus.nudge else 0.0)
-    if span == 0:
-        raise UserError("contrast: both phases have the same beta, so their difference says nothing")
+    check_pair("contrast", network.phase_shapes(len(plus.status)), plus, minus)
+    span = plus.beta - minus.beta
     # ½(a² - b²) is the mean drop times the difference of drops: no cancellation of large squares.
     mean = network.drops(0.5 * (plus.voltages[0] + minus.voltages[0]))[0]
     change = network.drops((plus.voltages[0] - minus.voltages[0]) / span)[0]
@@ -46,9 +39,11 @@ def implicit_edge_gradient(
 ) -> Float[Array, " edges"]:
     """dC/dG_e = -⟨Δv_e (Δλ)_e⟩ with J λ = Rᵀ∂C/∂o at the free equilibrium, batch mean, V²/S: exact up to rounding.
 
-    One linear solve of the circuit linearised at ``free`` gives the adjoint voltages λ; R takes voltages to read-outs.
+    One linear solve of the circuit linearised at ``free`` gives the adjoint voltages λ; R takes voltages to read-outs. Raises
+    UserError unless ``free`` is a free phase of this network and batch that did not fail.
     """
     equations = GraphEquations.of(network, network.check_inputs(inputs))
+    check_free("implicit gradient", network.phase_shapes(len(equations.sources)), free)
     slope = cost_slope(cost, free.outputs, np.broadcast_to(target, free.outputs.shape))
     into = (network.incidence[-len(network.outputs) :].T @ slope.T).T[:, network.free]
     adjoint = equations.response(free.voltages[0], into)

@@ -10,6 +10,7 @@ from scipy.sparse.linalg import LinearOperator, gmres
 from eqprop_analog.equilibrium import Equilibrium
 from eqprop_analog.errors import UserError
 from eqprop_analog.models import HopfieldEquations, HopfieldNetwork, Layers
+from eqprop_analog.models.checks import check_free, layer_shapes
 from eqprop_analog.models.connections import Choice
 from eqprop_analog.nudging import Cost, cost_slope
 
@@ -30,10 +31,12 @@ def hopfield_implicit_gradient(
 
     Every weight takes the product of the state that it weighs and the a it acts on; exact up to rounding where ``free`` has
     converged and no node is at a corner of its buffer, for untied weights as well. Source: Almeida 1987;
-    Pineda 1987. Raises UserError where the linear solve fails, as it does where the equilibrium is about to vanish.
+    Pineda 1987. Raises UserError unless ``free`` is a free phase of this network and batch that did
+    not fail, and where the linear solve fails, as it does where the equilibrium is about to vanish.
     """
     network = network.astype(np.float64)
     batch = network.check_inputs(inputs)
+    check_free("implicit gradient", layer_shapes(len(batch), network.layers), free)
     states = tuple(s.astype(np.float64) for s in free.voltages)
     slopes = tuple(network.buffer.slope(u) for u in HopfieldEquations.of(network, batch).forces(states))
     choices: list[Choice] = [

@@ -6,6 +6,7 @@ from numpy.typing import ArrayLike
 
 from eqprop_analog.equilibrium import Equilibrium
 from eqprop_analog.models import Gradient, NodalEquations, ResistiveNetwork
+from eqprop_analog.models.checks import check_free, layer_shapes
 from eqprop_analog.nudging import Cost, cost_slope
 from eqprop_analog.solvers.newton import newton_step
 
@@ -22,8 +23,10 @@ def implicit_gradient(
     """dC/dθ, batch mean, from the response of the linearised circuit to the current -∂C/∂v at the output nodes.
 
     dv/dβ = J⁻¹(-∂C/∂v) is what equilibrium propagation measures by a finite nudge; here it is one linear solve at ``free``.
+    Raises UserError unless ``free`` is a free phase of this network and batch that did not fail.
     """
     batch = network.check_inputs(inputs)
+    check_free("implicit gradient", layer_shapes(len(batch), network.layers), free)
     equations = NodalEquations.of(network, batch)
     current = [np.zeros_like(v) for v in free.voltages]
     read = network.readout(free.outputs)

@@ -51,6 +51,34 @@ def checked_inputs(
     return array
 
 
+def check_phases(what: str, shapes: Sequence[tuple[int, ...]], *phases: Equilibrium) -> None:
+    """UserError unless every one of ``phases`` has voltages of ``shapes`` and no sample that failed."""
+    for phase in phases:
+        got = [v.shape for v in phase.voltages]
+        if got != list(shapes):
+            raise UserError(f"{what}: expected voltages of shapes {list(shapes)}, got {got}")
+        phase.require()
+
+
+def check_pair(what: str, shapes: Sequence[tuple[int, ...]], plus: Equilibrium, minus: Equilibrium) -> None:
+    """UserError unless the difference of the two phases, of voltages of ``shapes``, says what a change of β does."""
+    check_phases(what, shapes, plus, minus)
+    if plus.beta == minus.beta:
+        raise UserError(f"{what}: both phases have the same beta, so their difference says nothing")
+
+
+def check_free(what: str, shapes: Sequence[tuple[int, ...]], free: Equilibrium) -> None:
+    """UserError unless ``free`` is a free phase with voltages of ``shapes`` and no sample that failed."""
+    if free.nudge is not None:
+        raise UserError(f"{what}: expected a free phase, got one nudged with beta = {free.beta:.4g}")
+    check_phases(what, shapes, free)
+
+
+def layer_shapes(batch: int, layers: Sequence[int]) -> list[tuple[int, int]]:
+    """Shapes of a phase's voltages; ``layers``: (inputs, n_1, ..., n_L)."""
+    return [(batch, size) for size in layers[1:]]
+
+
 def check_nudges(nudges: Sequence[Nudge], batch: int, classes: int, free: Equilibrium | None) -> None:
     """UserError for a target that does not fit so many read-outs, or a current nudge taken at a nudged equilibrium."""
     for nudge in nudges:

@@ -162,6 +162,10 @@ class GraphNetwork:
         """``inputs`` as (batch, inputs) float64 volts, or UserError."""
         return checked_inputs(inputs, len(self.inputs), float, "voltage")
 
+    def phase_shapes(self, batch: int) -> list[tuple[int, int]]:
+        """Of a phase's voltages: all nodes', and the read-outs."""
+        return [(batch, len(self.names)), (batch, len(self.outputs))]
+
     def in_spice(self) -> Self:
         """The network that SPICE solves in place of this one (see Law.in_spice)."""
         return replace(self, diode=self.diode.in_spice())

@@ -17,7 +17,7 @@ from eqprop_analog.devices.buffer import Buffer, HardSigmoid, buffer_from, buffe
 from eqprop_analog.equilibrium import Equilibrium
 from eqprop_analog.errors import UserError
 from eqprop_analog.files import loaded_arrays, real, save_arrays
-from eqprop_analog.models.checks import check_layers, check_seed, checked_inputs
+from eqprop_analog.models.checks import check_layers, check_pair, check_seed, checked_inputs, layer_shapes
 from eqprop_analog.models.connections import Choice, Connection, Convolution, Dense
 from eqprop_analog.models.resistive import Layers
 from eqprop_analog.nudging import cost_slope
@@ -160,8 +160,9 @@ class HopfieldNetwork:
         """dC/dW_l = -1/(β₊ - β₋)·⟨(∂Φ_l/∂W_l)₊ - (∂Φ_l/∂W_l)₋⟩, dC/db likewise, named as in ``arrays``; see learning.contrast.
 
         Untied weights of both directions learn alike, and grow alike under a weight decay (Kolen & Pollack 1994; Laborieux et al.
-        2021). A head learns by the mean of its own gradient ∂C/∂W in the two phases.
+        2021). A head learns by the mean of its own gradient ∂C/∂W in the two phases. UserError for phases that failed.
         """
+        check_pair("contrast", layer_shapes(len(inputs), self.layers), plus, minus)
         scale = -1 / ((plus.beta - minus.beta) * len(inputs))
         above = tuple(scale * s for s in plus.voltages)
         below = tuple(-scale * s for s in minus.voltages)

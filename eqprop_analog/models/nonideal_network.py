@@ -13,6 +13,7 @@ from eqprop_analog.devices import Antiparallel, Law, NgspiceDiode, Shockley
 from eqprop_analog.devices.junctions import Junctions
 from eqprop_analog.equilibrium import Equilibrium
 from eqprop_analog.errors import UserError
+from eqprop_analog.models.checks import check_pair, layer_shapes
 from eqprop_analog.models.periphery import JUNCTION, Periphery
 from eqprop_analog.models.resistive import Gradient, Layers, ResistiveNetwork
 from eqprop_analog.models.wired_crossbar import TILE, DrivenCrossbar, Square, WiredCrossbar, full, plus, times
@@ -210,6 +211,7 @@ class NonidealNetwork:
         gains, is ``ideal``'s contrast. Holds (batch, rows, columns) arrays. UserError for a circuit that is not reciprocal.
         """
         self._require_reciprocal("cell_contrast")
+        check_pair("cell_contrast", layer_shapes(len(inputs), self.layers), plus, minus)
         ideal, scale = self.ideal, 1 / ((plus.beta - minus.beta) * len(inputs))
         conductances, biases = [], []
         phases = (plus.voltages, minus.voltages)

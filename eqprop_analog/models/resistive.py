@@ -16,7 +16,7 @@ from eqprop_analog.devices import Antiparallel, Law, NgspiceDiode, law_from, tab
 from eqprop_analog.equilibrium import Equilibrium
 from eqprop_analog.errors import UserError
 from eqprop_analog.files import loaded_arrays, real, save_arrays
-from eqprop_analog.models.checks import check_layers, check_seed, check_window, checked_inputs
+from eqprop_analog.models.checks import check_layers, check_pair, check_seed, check_window, checked_inputs, layer_shapes
 from eqprop_analog.nudging import Kind
 
 Array = np.ndarray
@@ -258,7 +258,11 @@ class ResistiveNetwork:
         return total
 
     def contrast(self, inputs: Float[Array, "batch inputs"], plus: Equilibrium, minus: Equilibrium) -> Gradient:
-        """Difference of ⟨∂E/∂θ⟩ between two phases over that of their β; see learning.contrast."""
+        """Difference of ⟨∂E/∂θ⟩ between two phases over that of their β; see learning.contrast.
+
+        UserError for phases that failed or do not fit.
+        """
+        check_pair("contrast", layer_shapes(len(inputs), self.layers), plus, minus)
         span = plus.beta - minus.beta
         mean = tuple(0.5 * (p + m) for p, m in zip(plus.voltages, minus.voltages, strict=True))
         slope = tuple((p - m) / span for p, m in zip(plus.voltages, minus.voltages, strict=True))

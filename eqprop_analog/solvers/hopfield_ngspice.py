@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from concurrent.futures import Executor
+from typing import ClassVar
 
 import numpy as np
 from jaxtyping import Float
@@ -42,6 +43,8 @@ class HopfieldNgspiceSolver(Sweeps[HopfieldNetwork]):
     certified by the network's own equations (solvers.hopfield_certificate); one that is not is asked for again alone, then
     carries its status. See Sweeps for the processes.
     """
+
+    many_equilibria: ClassVar[bool] = True
 
     def __init__(
         self,

@@ -57,7 +57,8 @@ class NonidealNewtonSolver:
         begin = np.zeros_like(equations.source) if start is None else equations.joined(start)
         if nudge is not None:
             equations = equations.nudged([nudge], start)
-        return certified(equations, self._settle(equations, begin), self.tolerance, nudge)
+        found = certified(equations, self._settle(equations, begin), self.tolerance, nudge)
+        return found.inheriting(start) if nudge is not None and nudge.taken_at_free else found
 
     def solve_phases(
         self, network: NonidealNetwork, inputs: ArrayLike, nudges: Sequence[Nudge]
@@ -70,7 +71,8 @@ class NonidealNewtonSolver:
             return (free,)
         together = equations.nudged(nudges, free)
         moved = certified(together, self._settle(together, np.tile(found, (len(nudges), 1))), self.tolerance, None)
-        return free, *moved.split(nudges)
+        pairs = zip(moved.split(nudges), nudges, strict=True)
+        return free, *(phase.inheriting(free) if nudge.taken_at_free else phase for phase, nudge in pairs)
 
     def _settle(self, equations: NonidealEquations, start: Float[Array, "batch nodes"]) -> Float[Array, "batch nodes"]:
         voltages = start.copy()

@@ -112,7 +112,8 @@ class Relaxation(ABC):
     ) -> Equilibrium:
         """Equilibrium of each row of ``inputs`` (batch, inputs), begun at ``start`` or at 0 V.
 
-        Raises UserError for a network, inputs, a nudge or a start that do not fit each other.
+        A nudged phase ends in the basin it begins in, so it inherits the failures of ``start``. Raises UserError for a network,
+        inputs, a nudge or a start that do not fit each other.
         """
         network.validate()
         equations = HopfieldEquations.of(network, network.check_inputs(inputs))
@@ -120,7 +121,7 @@ class Relaxation(ABC):
             equations.require_shape(start)
         if nudge is None:
             return self.settle(equations, start, self.free_steps, None)
-        return self.settle(equations.nudged([nudge], start), start, self.nudged_steps, nudge)
+        return self.settle(equations.nudged([nudge], start), start, self.nudged_steps, nudge).inheriting(start)
 
     def solve_phases(
         self,
@@ -138,7 +139,7 @@ class Relaxation(ABC):
         if not nudges:
             return (free,)
         together = self.settle(equations.nudged(nudges, free), repeated(free, len(nudges)), self.nudged_steps, None)
-        return free, *together.split(nudges)
+        return free, *(phase.inheriting(free) for phase in together.split(nudges))
 
     def settle(
         self, equations: HopfieldEquations, start: Equilibrium | None, steps: int | None, nudge: Nudge | None

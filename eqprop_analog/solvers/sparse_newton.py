@@ -46,7 +46,8 @@ class SparseNewtonSolver:
             equations.require_shape(start)
         if nudge is not None:
             equations = equations.nudged(nudge, start)
-        return self._settle(equations, equations.sources if start is None else start.voltages[0], nudge)
+        found = self._settle(equations, equations.sources if start is None else start.voltages[0], nudge)
+        return found.inheriting(start) if nudge is not None and nudge.taken_at_free else found
 
     def solve_phases(
         self, network: GraphNetwork, inputs: ArrayLike, nudges: Sequence[Nudge]

@@ -68,7 +68,8 @@ class SurrogateSolver:
             equations.require_shape(start)
         if nudge is not None:
             equations = equations.nudged([nudge], start)
-        return self._settle(equations, equations.zeros() if start is None else start.voltages, nudge)
+        found = self._settle(equations, equations.zeros() if start is None else start.voltages, nudge)
+        return found.inheriting(start) if self._derived([] if nudge is None else [nudge]) else found
 
     def solve_phases(
         self, network: ResistiveNetwork, inputs: Float[Array, "batch inputs"], nudges: Sequence[Nudge]
@@ -81,7 +82,12 @@ class SurrogateSolver:
         free = self._settle(equations, equations.zeros(), None)
         stacked = tuple(np.tile(v, (len(nudges), 1)) for v in free.voltages)
         together = self._settle(equations.nudged(nudges, free), stacked, None)
-        return free, *together.split(nudges)
+        derived_from = free if self._derived(nudges) else None
+        return free, *(phase.inheriting(derived_from) for phase in together.split(nudges))
+
+    def _derived(self, nudges: Sequence[Nudge]) -> bool:
+        """Whether errors of where these phases begin stay in them: in nudges taken there, and after few sweeps."""
+        return any(nudge.taken_at_free or self.sweeps is not None for nudge in nudges)
 
     def _settle(self, equations: NodalEquations, voltages: Layers, nudge: Nudge | None) -> Equilibrium:
         batch = len(equations.drive)

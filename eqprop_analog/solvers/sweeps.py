@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
 from concurrent.futures import TimeoutError as TimeLimitExceeded
 from dataclasses import dataclass, field, replace
-from typing import Any, Generic, TypeVar
+from typing import Any, ClassVar, Generic, TypeVar
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -56,6 +56,9 @@ class Sweeps(ABC, Generic[N]):
     worker that dies costs the same question once more; one that exceeds ``time_limit`` seconds costs its samples their rung.
     """
 
+    many_equilibria: ClassVar[bool] = False
+    """Whether where a phase begins decides where it ends."""
+
     def __init__(self, workers: int = 1, time_limit: float = TIME_LIMIT, executor: Executor | None = None) -> None:
         """Raise UserError for numbers that are none, and if libngspice is missing."""
         if workers < 1:
@@ -87,7 +90,8 @@ class Sweeps(ABC, Generic[N]):
         Raises UserError for a circuit that fails validation; samples that ngspice cannot solve carry their status.
         """
         (result,) = self._phases(network, self._checked(network, inputs), [nudge], start)
-        return result
+        derived = nudge is not None and (nudge.taken_at_free or self.many_equilibria)
+        return result.inheriting(start) if derived else result
 
     @abstractmethod
     def _checked(self, network: N, inputs: ArrayLike) -> Float[Array, "batch inputs"]:
@@ -120,9 +124,7 @@ class Sweeps(ABC, Generic[N]):
             return (free,)
         filled = replace(free, voltages=tuple(np.nan_to_num(v) for v in free.voltages))
         nudged = self._phases(network, inputs, nudges, filled)
-        for phase in nudged:  # a nudge that was taken at no free equilibrium is none
-            phase.status[~free.good] = free.status[~free.good]
-        return free, *nudged
+        return free, *(phase.inheriting(free) for phase in nudged)
 
     def _climb(
         self,
