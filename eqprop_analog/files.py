@@ -22,6 +22,7 @@ import filelock
 import numpy as np
 
 from eqprop_analog.errors import UserError
+from eqprop_analog.incoming import real_array
 from eqprop_analog.text import in_one_line
 
 log = logging.getLogger(__name__)
@@ -110,7 +111,7 @@ def read_array(path: Path, name: str) -> np.ndarray:
     except FileNotFoundError as error:
         raise UserError(f"{name} {path}: no such file") from error
     except UNREADABLE as error:
-        raise UserError(f"{name} {path}: not a .npy file of numbers ({error})") from error
+        raise UserError(f"{name} {path}: not a .npy file of numbers ({in_one_line(error)})") from error
 
 
 @contextmanager
@@ -137,8 +138,10 @@ def loaded_arrays(
             yield description, file
     except FileNotFoundError as error:
         raise UserError(f"{path}: no such {name}") from error
-    except UserError:
-        raise
+    except UserError as error:
+        if str(path) in str(error):
+            raise
+        raise UserError(f"{path}: not a {name}, or a damaged one ({in_one_line(error)})") from error
     except UNREADABLE as error:
         raise UserError(f"{path}: not a {name}, or a damaged one ({in_one_line(error)})") from error
 
@@ -173,10 +176,8 @@ def packaged_or_own(folder: str, name: str, what: str) -> Path:
 
 
 def real(array: Any) -> np.ndarray:
-    """``array`` as float64; ValueError for text, complex numbers, dates and records, which NumPy would convert."""
-    if array.dtype.kind not in "biuf":
-        raise ValueError(f"expected real numbers, got {array.dtype}")
-    return np.asarray(array, dtype=float)
+    """``array`` as float64; UserError for text, complex numbers, dates and records, which NumPy would convert."""
+    return real_array(array, "array", float, finite=False)
 
 
 def require_writable(path: Path) -> None:

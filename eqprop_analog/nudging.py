@@ -1,13 +1,14 @@
 """Nudges: the small pull of the outputs towards their targets that turns a free phase into a nudged one."""
 
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, field
+from typing import Literal, get_args
 
 import numpy as np
 from jaxtyping import Float
 from scipy.special import log_softmax, softmax
 
 from eqprop_analog.errors import UserError
+from eqprop_analog.incoming import one_of, real_array, real_number
 
 Array = np.ndarray
 Kind = Literal["conductance", "current", "feedback", "output"]
@@ -49,23 +50,26 @@ class Nudge:
     """
 
     target: Float[Array, "batch classes"]
-    """y, volts; (classes,) is one sample."""
+    """y, volts; (1, classes) is the same for all samples, (classes,) that of a batch of one."""
     beta: float
     """β: siemens for squared error, amperes for cross-entropy."""
     kind: Kind = "conductance"
     cost: Cost = "squared-error"
+    lone: bool = field(init=False, repr=False)
+    """Whether the target was given as (classes,)."""
 
     def __post_init__(self) -> None:
         """Check what can be checked without a network."""
-        object.__setattr__(self, "target", np.atleast_2d(np.asarray(self.target)))
-        if not np.isfinite(self.beta) or self.beta == 0:
-            raise UserError(f"nudge: beta must be finite and not zero, got {self.beta}")
-        if not np.isfinite(self.target).all():
-            raise UserError("nudge: target holds NaN or infinite voltages")
-        if self.kind not in ("conductance", "current", "feedback", "output"):
-            raise UserError(f'nudge: kind must be "conductance", "current", "feedback" or "output", got "{self.kind}"')
-        if self.cost not in ("squared-error", "cross-entropy"):
-            raise UserError(f'nudge: cost must be "squared-error" or "cross-entropy", got "{self.cost}"')
+        target = real_array(self.target, "nudge: target (volts)")
+        object.__setattr__(self, "lone", target.ndim == 1)
+        object.__setattr__(self, "target", np.atleast_2d(target))
+        object.__setattr__(self, "beta", real_number(self.beta, "nudge: beta", "siemens, or amperes for cross-entropy"))
+        if self.target.ndim != 2:
+            raise UserError(f"nudge: expected a target of shape (batch, classes), got {self.target.shape}")
+        if self.beta == 0:
+            raise UserError("nudge: beta must not be zero; leave the nudge out for the free phase")
+        one_of(self.kind, "nudge: kind", get_args(Kind))
+        one_of(self.cost, "nudge: cost", get_args(Cost))
         if self.kind in ("conductance", "output") and self.cost != "squared-error":
             raise UserError(
                 'nudge: a conductance can only nudge by the squared error; use kind="current" for others'

@@ -78,7 +78,7 @@ def compile_graph(
     Sweep point ``len(injections)·sample + phase``, as for layered networks; one sample in one phase is a static circuit.
     Raises UserError. ``validate=False`` checks values but not the graph, for loops over one topology.
     """
-    network = network.in_spice()
+    network, inputs = network.in_spice(), network.check_inputs(inputs)
     model, parameters = network.diode.spice
     nudges = NudgeSources.of(_nets(network, network.outputs), len(inputs), injections)
     counter = SAMPLE if len(injections) > 1 else POINT

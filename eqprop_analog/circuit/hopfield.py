@@ -28,6 +28,7 @@ from eqprop_analog.circuit.graph import Circuit, Section
 from eqprop_analog.circuit.hopfield_elements import Buffers, Holds, Kernel, Pulls, Transconductances, Weights
 from eqprop_analog.circuit.resistive import Form
 from eqprop_analog.errors import UserError
+from eqprop_analog.incoming import real_number
 from eqprop_analog.models import Layers
 from eqprop_analog.models.connections import Connection, Convolution, Dense
 from eqprop_analog.models.hopfield import HopfieldNetwork
@@ -64,11 +65,12 @@ def compile_hopfield(
     """
     _require_possible(form, nudged)
     network = network.astype(np.float64)
-    swing = default_swing(network) if swing is None else float(swing)
+    inputs = network.check_inputs(inputs)
+    swing = default_swing(network) if swing is None else real_number(swing, "swing", "volts")
     _require_leaks(network, swing)
     unit = conductance / swing
     counter = POINT if start is None else SAMPLE
-    sections = [_inputs(network, inputs.astype(np.float64), form, unit, swing, counter)]
+    sections = [_inputs(network, inputs, form, unit, swing, counter)]
     sections += [_layer(network, layer, load, conductance, swing) for layer, load in enumerate(loads(network), start=1)]
     sections += _readout(network, conductance, swing)
     sections += _nudge(network, nudged, conductance, swing, counter)

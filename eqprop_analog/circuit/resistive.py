@@ -69,7 +69,8 @@ def layered_circuit(
         raise UserError(f'form: expected "flat" or "norton", got "{form}"')
     network = network.in_spice().astype(np.float64)
     phases = len(injections)
-    rows = network.rows(inputs.astype(np.float64))
+    inputs = network.check_inputs(inputs)
+    rows = network.rows(inputs)
     sections = [_first_crossbar(network, rows, form, SAMPLE if phases > 1 else POINT)]
     rail = network.diode.rail
     if network.depth > 1:

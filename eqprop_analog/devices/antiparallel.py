@@ -6,6 +6,7 @@ import numpy as np
 from jaxtyping import Float
 
 from eqprop_analog.devices.law import Law
+from eqprop_analog.errors import UserError
 
 Array = np.ndarray
 
@@ -28,9 +29,9 @@ class Antiparallel:
     """Of each of the two."""
 
     def __post_init__(self) -> None:
-        """Raise ValueError for two ideal clamps that leave nothing between them."""
+        """Raise UserError for two ideal clamps that leave nothing between them."""
         if self.rail >= 0 and np.isinf(self.law.slope(np.array(self.rail))).any():
-            raise ValueError(f"two antiparallel ideal clamps need a rail below 0 V, got {self.rail}")
+            raise UserError(f"two antiparallel ideal clamps need a rail below 0 V, got {self.rail}")
 
     @property
     def rail(self) -> float:

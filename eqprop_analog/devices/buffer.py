@@ -8,6 +8,7 @@ from jaxtyping import Float
 from scipy.special import logit
 
 from eqprop_analog.devices.law import require_positive
+from eqprop_analog.errors import UserError
 
 Array = np.ndarray
 
@@ -90,7 +91,7 @@ class HardSigmoid:
         return s * s / (2 * self.gain)
 
     def __post_init__(self) -> None:
-        """Raise ValueError for what is no buffer."""
+        """Raise UserError for what is no buffer."""
         require_positive(gain=self.gain)
 
     @property
@@ -142,7 +143,7 @@ class Sigmoid:
         return s / 2 + entropy / (4 * self.gain)
 
     def __post_init__(self) -> None:
-        """Raise ValueError for what is no buffer."""
+        """Raise UserError for what is no buffer."""
         require_positive(gain=self.gain)
 
     @property
@@ -156,14 +157,14 @@ BUFFERS: dict[str, type[HardSigmoid] | type[Sigmoid]] = {"hard-sigmoid": HardSig
 
 
 def buffer_from(table: dict[str, object]) -> Buffer:
-    """The buffer that a table {law, gain} describes. Raises ValueError, saying what there is, for anything else."""
+    """The buffer that a table {law, gain} describes. Raises UserError, saying what there is, for anything else."""
     name = table.get("law")
     if name not in BUFFERS:
-        raise ValueError(f'buffer law "{name}" is unknown; there are {", ".join(BUFFERS)}')
+        raise UserError(f'buffer law "{name}" is unknown; there are {", ".join(BUFFERS)}')
     try:
         return BUFFERS[str(name)](**{key: value for key, value in table.items() if key != "law"})  # type: ignore[arg-type]
     except (TypeError, ValueError) as error:
-        raise ValueError(f"parameters of buffer law {name}: {error}") from error
+        raise UserError(f"parameters of buffer law {name}: {error}") from error
 
 
 def buffer_table(buffer: Buffer) -> dict[str, object]:

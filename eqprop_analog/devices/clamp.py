@@ -6,6 +6,7 @@ import numpy as np
 from jaxtyping import Float
 
 from eqprop_analog.devices.law import beyond_rounding, require_finite
+from eqprop_analog.errors import UserError
 
 Array = np.ndarray
 
@@ -67,10 +68,10 @@ class Clamp:
         return self if self.on_resistance else replace(self, on_resistance=STAND_IN_RESISTANCE)
 
     def __post_init__(self) -> None:
-        """Raise ValueError for what is no clamp."""
+        """Raise UserError for what is no clamp."""
         require_finite(rail=self.rail, on_resistance=self.on_resistance)
         if self.on_resistance < 0:
-            raise ValueError(f"on_resistance must not be negative, got {self.on_resistance}")
+            raise UserError(f"on_resistance must not be negative, got {self.on_resistance}")
 
     @property
     def spice(self) -> tuple[str, dict[str, float]]:

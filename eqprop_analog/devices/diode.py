@@ -7,6 +7,7 @@ from jaxtyping import Float
 
 from eqprop_analog.devices.exponential import ZERO_CELSIUS, node_voltage, thermal_voltage
 from eqprop_analog.devices.law import require_finite, require_positive
+from eqprop_analog.errors import UserError
 
 Array = np.ndarray
 
@@ -33,12 +34,12 @@ class NgspiceDiode:
     """Conductance that the simulator puts across every junction, siemens."""
 
     def __post_init__(self) -> None:
-        """Raise ValueError for what is no diode."""
+        """Raise UserError for what is no diode."""
         require_positive(saturation_current=self.saturation_current, emission=self.emission)
         require_positive(**{"celsius above absolute zero": self.celsius + ZERO_CELSIUS})
         require_finite(rail=self.rail, gmin=self.gmin)
         if self.gmin < 0:
-            raise ValueError(f"gmin must not be negative, got {self.gmin}")
+            raise UserError(f"gmin must not be negative, got {self.gmin}")
 
     @property
     def thermal_voltage(self) -> float:

@@ -6,6 +6,8 @@ from typing import Protocol
 import numpy as np
 from jaxtyping import Float
 
+from eqprop_analog.errors import UserError
+
 Array = np.ndarray
 
 
@@ -58,20 +60,20 @@ class Law(Protocol):
 
 
 def require_finite(**parameters: object) -> None:
-    """Raise ValueError, naming the parameter, for text, true and false, NaN and infinity; of an array, for any of its entries."""
+    """Raise UserError, naming the parameter, for text, true and false, NaN and infinity; of an array, for any of its entries."""
     for name, value in parameters.items():
         entries = value.tolist() if isinstance(value, np.ndarray) else (value,)
         for entry in entries:
             if not isinstance(entry, int | float) or isinstance(entry, bool) or not math.isfinite(entry):
-                raise ValueError(f"{name} must be a finite number, got {entry!r}")
+                raise UserError(f"{name} must be a finite number, got {entry!r}")
 
 
 def require_positive(**parameters: float) -> None:
-    """Raise ValueError, naming the parameter, for anything but a finite number, or array of them, above zero."""
+    """Raise UserError, naming the parameter, for anything but a finite number, or array of them, above zero."""
     require_finite(**parameters)
     for name, value in parameters.items():
         if np.any(np.less_equal(value, 0)):
-            raise ValueError(f"{name} must be positive, got {value}")
+            raise UserError(f"{name} must be positive, got {value}")
 
 
 def beyond_rounding(law: Law, v: Float[Array, "..."], current: Float[Array, "..."]) -> Float[Array, "..."]:

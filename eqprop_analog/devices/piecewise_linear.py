@@ -6,6 +6,7 @@ import numpy as np
 from jaxtyping import Float
 
 from eqprop_analog.devices.law import beyond_rounding, require_finite, require_positive
+from eqprop_analog.errors import UserError
 
 Array = np.ndarray
 
@@ -28,11 +29,11 @@ class PiecewiseLinear:
     """Bias rail of the excitatory half, volts; by default such that the node is kept above 0 V."""
 
     def __post_init__(self) -> None:
-        """Raise ValueError for what is no diode."""
+        """Raise UserError for what is no diode."""
         require_positive(on_resistance=self.on_resistance, off_resistance=self.off_resistance)
         require_finite(threshold=self.threshold, rail=self.rail)
         if self.off_resistance < self.on_resistance:
-            raise ValueError(f"off_resistance must not be below on_resistance, got {self.off_resistance}")
+            raise UserError(f"off_resistance must not be below on_resistance, got {self.off_resistance}")
 
     @property
     def knee(self) -> float:

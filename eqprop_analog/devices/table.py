@@ -10,6 +10,8 @@ from eqprop_analog.devices.diode import NgspiceDiode
 from eqprop_analog.devices.law import Law
 from eqprop_analog.devices.piecewise_linear import PiecewiseLinear
 from eqprop_analog.devices.shockley import Shockley
+from eqprop_analog.errors import UserError
+from eqprop_analog.incoming import suggestion
 
 LAWS: dict[str, type[Law]] = {
     "clamp": Clamp,
@@ -22,18 +24,33 @@ ARRANGEMENTS = ("single", "antiparallel")
 """One diode a node, or two (devices.antiparallel); single goes without saying."""
 
 Thing = TypeVar("Thing")
+PARTS = ("rail", "current", "slope", "cocontent", "solve", "mismatch", "in_spice", "spice", "options")
+"""What a law has; see devices.law."""
+
+
+def check_law(law: object) -> None:
+    """UserError unless ``law`` has all that devices.law.Law asks for."""
+    if isinstance(law, str):
+        raise UserError(
+            f'diode: expected a law, got the name "{law}"; law_from({{"law": "{law}"}}) makes one, laws are '
+            f"{', '.join(LAWS)}{suggestion(law, LAWS)}"
+        )
+    missing = [name for name in PARTS if isinstance(law, type) or not hasattr(law, name)]
+    if missing:
+        kind = f"the class {law.__name__}; make one, {law.__name__}()" if isinstance(law, type) else type(law).__name__
+        raise UserError(f"diode: expected a law with {', '.join(missing)} (devices.law.Law), got {kind}")
 
 
 def law_from(table: Mapping[str, object]) -> Law:
-    """The law of a diode that a table describes. Raises ValueError, saying what there is, for anything else."""
+    """The law of a diode that a table describes. Raises UserError, saying what there is, for anything else."""
     arrangement = table.get("arrangement", "single")
     if arrangement not in ARRANGEMENTS:
-        raise ValueError(f'arrangement "{arrangement}" is unknown; there are {", ".join(ARRANGEMENTS)}')
+        raise UserError(f'arrangement "{arrangement}" is unknown; there are {", ".join(ARRANGEMENTS)}')
     law = one_of(LAWS, {key: value for key, value in table.items() if key != "arrangement"})
     try:
         return Antiparallel(law) if arrangement == "antiparallel" else law
     except ValueError as error:
-        raise ValueError(f"parameters of law {table['law']}: {error}") from error
+        raise UserError(f"parameters of law {table['law']}: {error}") from error
 
 
 def table_of(law: Law) -> dict[str, object]:
@@ -45,33 +62,33 @@ def table_of(law: Law) -> dict[str, object]:
 
 
 def one_of(laws: Mapping[str, type[Thing]], table: Mapping[str, object]) -> Thing:
-    """That one of ``laws`` which a table names, with the table's other keys as parameters. Raises ValueError."""
+    """That one of ``laws`` which a table names, with the table's other keys as parameters. Raises UserError."""
     name = table.get("law")
     if not isinstance(name, str) or name not in laws:
-        raise ValueError(f'law "{name}" is unknown; there are {", ".join(laws)}')
+        raise UserError(f'law "{name}" is unknown; there are {", ".join(laws)}')
     try:
         return made(laws[name], {key: value for key, value in table.items() if key != "law"})
     except ValueError as error:
-        raise ValueError(f"parameters of law {name}: {error}") from error
+        raise UserError(f"parameters of law {name}: {error}") from error
 
 
 def as_one_of(laws: Mapping[str, type[Thing]], law: Thing) -> dict[str, object]:
-    """The table from which ``one_of`` makes this law again. Raises ValueError for a law that is none of them."""
+    """The table from which ``one_of`` makes this law again. Raises UserError for a law that is none of them."""
     for name, kind in laws.items():
         if type(law) is kind:
             return {"law": name, **parameters_of(law)}
-    raise ValueError(f"{law!r} has no name in tables; there are {', '.join(laws)}")
+    raise UserError(f"{law!r} has no name in tables; there are {', '.join(laws)}")
 
 
 def made(kind: type[Thing], parameters: Mapping[str, object]) -> Thing:
-    """The dataclass with these parameters. Raises ValueError for an unknown or missing one, or what it refuses itself."""
+    """The dataclass with these parameters. Raises UserError for an unknown or missing one, or what it refuses itself."""
     known = {field.name: field for field in fields(kind)}  # type: ignore[arg-type]
     for name in parameters:
         if name not in known:
-            raise ValueError(f'"{name}" is unknown; there are {", ".join(known)}')
+            raise UserError(f'"{name}" is unknown; there are {", ".join(known)}')
     for name, field in known.items():
         if name not in parameters and field.default is MISSING and field.default_factory is MISSING:
-            raise ValueError(f'"{name}" is missing')
+            raise UserError(f'"{name}" is missing')
     return kind(**parameters)
 
 

@@ -6,6 +6,7 @@ import numpy as np
 from jaxtyping import Float
 
 from eqprop_analog.devices.law import require_finite, require_positive
+from eqprop_analog.errors import UserError
 
 Array = np.ndarray
 
@@ -49,15 +50,15 @@ class Yakopcic2011:
     """η: 1 if a positive voltage raises x, else -1."""
 
     def __post_init__(self) -> None:
-        """Raise ValueError for what is no memristor."""
+        """Raise UserError for what is no memristor."""
         require_positive(a1=self.a1, a2=self.a2, b=self.b, ap=self.ap, an=self.an)
         require_finite(vp=self.vp, vn=self.vn, alphap=self.alphap, alphan=self.alphan)
         if min(self.vp, self.vn, self.alphap, self.alphan) < 0:
-            raise ValueError(f"vp, vn, alphap and alphan must not be negative, got {self}")
+            raise UserError(f"vp, vn, alphap and alphan must not be negative, got {self}")
         if not (0 <= self.xp < 1 and 0 <= self.xn < 1):
-            raise ValueError(f"xp and xn must lie in 0 ... 1, below 1, got {self.xp} and {self.xn}")
+            raise UserError(f"xp and xn must lie in 0 ... 1, below 1, got {self.xp} and {self.xn}")
         if self.eta not in (1, -1):
-            raise ValueError(f"eta must be 1 or -1, got {self.eta}")
+            raise UserError(f"eta must be 1 or -1, got {self.eta}")
 
     def _amplitude(self, v: Float[Array, "..."]) -> Float[Array, "..."]:
         return np.where(v < 0, self.a2, self.a1)

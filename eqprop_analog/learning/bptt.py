@@ -18,6 +18,7 @@ from eqprop_analog.learning.persistent import PersistentStates
 from eqprop_analog.learning.trainer import Learner, PhaseError, mistakes, required
 from eqprop_analog.learning.update import LearningRates, Momentum, descend
 from eqprop_analog.models import Layers
+from eqprop_analog.models.checks import checked_target
 from eqprop_analog.models.connections import Choice, Connection, Dense
 from eqprop_analog.models.hopfield import HopfieldNetwork
 from eqprop_analog.nudging import Cost, cost_slope
@@ -264,7 +265,7 @@ def bptt_gradient(
     unrolling = Unrolling(network, solver, len(batch), _kept(solver, backward_steps))
     start = _lead(network, solver, unrolling.length, batch, None)
     unrolling.forward(batch, None if start is None else start.voltages)
-    unrolling.backward(np.asarray(targets, batch.dtype), cost, kind)
+    unrolling.backward(checked_target(targets, (len(batch), network.classes), batch.dtype), cost, kind)
     return unrolling.gradient()
 
 

@@ -10,8 +10,8 @@ from eqprop_analog.equilibrium import Equilibrium, Status
 from eqprop_analog.errors import UserError
 from eqprop_analog.learning.local import learning_signal
 from eqprop_analog.learning.persistent import PersistentStates
-from eqprop_analog.learning.trainer import Learner, Rule, count_statuses, mistakes, required
-from eqprop_analog.learning.update import Momentum, descend
+from eqprop_analog.learning.trainer import Learner, Rule, count_statuses, mistakes, required, taken
+from eqprop_analog.learning.update import Momentum, check_rates, descend
 from eqprop_analog.models import HopfieldEquations, HopfieldNetwork, Layers
 from eqprop_analog.nudging import Nudge
 from eqprop_analog.solvers.relaxation import Relaxation
@@ -39,6 +39,7 @@ class ContinualLearner(Learner):
 
     def __post_init__(self) -> None:
         """See the class."""
+        check_rates(self.rule.rates, self.network)
         if self.rule.nudging == "centred":
             raise UserError('nudging: continual updates need "one-sided" or "random-sign", got "centred"')
         if self.solver.nudged_steps is None:
@@ -53,6 +54,7 @@ class ContinualLearner(Learner):
         examples: Int[Array, " batch"] | None = None,
     ) -> tuple[int, Counter[str]]:
         """One update a nudged step from one batch; see Learner."""
+        inputs, targets = taken(self.network, inputs, targets)
         (nudge,) = self.rule.nudges(targets, self.random)
         start = None if self.persistent is None else self.persistent.start(examples)
         equations = HopfieldEquations.of(self.network, inputs)

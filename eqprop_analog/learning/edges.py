@@ -5,7 +5,7 @@ from jaxtyping import Float
 from numpy.typing import ArrayLike
 
 from eqprop_analog.equilibrium import Equilibrium
-from eqprop_analog.models.checks import check_free, check_pair
+from eqprop_analog.models.checks import check_free, check_pair, checked_target
 from eqprop_analog.models.graph_kirchhoff import GraphEquations
 from eqprop_analog.models.graph_network import GraphNetwork
 from eqprop_analog.nudging import Cost, Nudge, cost_slope
@@ -44,7 +44,7 @@ def implicit_edge_gradient(
     """
     equations = GraphEquations.of(network, network.check_inputs(inputs))
     check_free("implicit gradient", network.phase_shapes(len(equations.sources)), free)
-    slope = cost_slope(cost, free.outputs, np.broadcast_to(target, free.outputs.shape))
+    slope = cost_slope(cost, free.outputs, checked_target(target, free.outputs.shape, float))
     into = (network.incidence[-len(network.outputs) :].T @ slope.T).T[:, network.free]
     adjoint = equations.response(free.voltages[0], into)
     return np.asarray(-(network.drops(free.voltages[0])[0] * network.drops(adjoint)[0]).mean(axis=0))

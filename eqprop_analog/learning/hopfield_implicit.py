@@ -10,7 +10,7 @@ from scipy.sparse.linalg import LinearOperator, gmres
 from eqprop_analog.equilibrium import Equilibrium
 from eqprop_analog.errors import UserError
 from eqprop_analog.models import HopfieldEquations, HopfieldNetwork, Layers
-from eqprop_analog.models.checks import check_free, layer_shapes
+from eqprop_analog.models.checks import check_free, checked_target, layer_shapes
 from eqprop_analog.models.connections import Choice
 from eqprop_analog.nudging import Cost, cost_slope
 
@@ -44,7 +44,7 @@ def hopfield_implicit_gradient(
         for each, weights, before in zip(network.connections, network.weights, (batch, *states), strict=False)
     ]
     read = network.readout(states[-1])
-    pull = cost_slope(cost, read, np.broadcast_to(target, read.shape)) / len(batch)
+    pull = cost_slope(cost, read, checked_target(target, read.shape, read.dtype)) / len(batch)
     right = tuple(np.zeros_like(s) for s in states[:-1])
     adjoint = _solved(network, slopes, choices, (*right, slopes[-1] * network.along_readout(pull)))
     named: dict[str, Array] = {}

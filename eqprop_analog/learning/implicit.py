@@ -6,7 +6,7 @@ from numpy.typing import ArrayLike
 
 from eqprop_analog.equilibrium import Equilibrium
 from eqprop_analog.models import Gradient, NodalEquations, ResistiveNetwork
-from eqprop_analog.models.checks import check_free, layer_shapes
+from eqprop_analog.models.checks import check_free, checked_target, layer_shapes
 from eqprop_analog.nudging import Cost, cost_slope
 from eqprop_analog.solvers.newton import newton_step
 
@@ -30,5 +30,6 @@ def implicit_gradient(
     equations = NodalEquations.of(network, batch)
     current = [np.zeros_like(v) for v in free.voltages]
     read = network.readout(free.outputs)
-    current[-1] = -network.along_readout(cost_slope(cost, read, np.broadcast_to(target, read.shape)))
+    wanted = checked_target(target, read.shape, read.dtype)
+    current[-1] = -network.along_readout(cost_slope(cost, read, wanted))
     return network.drop_gradient(batch, free.voltages, newton_step(equations, free.voltages, tuple(current)))

@@ -35,6 +35,7 @@ from eqprop_analog.learning.bptt import Unrolling
 from eqprop_analog.learning.contrast import contrast
 from eqprop_analog.learning.hopfield_implicit import hopfield_implicit_gradient
 from eqprop_analog.models import HopfieldNetwork
+from eqprop_analog.models.checks import checked_target
 from eqprop_analog.nudging import Cost, Nudge
 from eqprop_analog.solvers.relaxation import Relaxation
 
@@ -76,7 +77,7 @@ def match(
     free = replace(solver, free_steps=None, tolerance=FIXED).solve(network, batch).require()
     unrolling = Unrolling(network, solver, len(batch), steps)
     unrolling.forward(batch, free.voltages)
-    unrolling.backward(nudges[0].target, nudges[0].cost)
+    unrolling.backward(checked_target(nudges[0].target, (len(batch), network.classes), batch.dtype), nudges[0].cost)
     back = range(steps - 1, -1, -1)
     gradients = {f"state_{l}": -forces[::-1] for l, forces in enumerate(unrolling.forces, start=1)}
     gradients |= _stacked([unrolling.contribution(t) for t in back], -1)

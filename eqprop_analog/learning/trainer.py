@@ -4,17 +4,20 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
-from typing import Any, Generic, Literal, Protocol, TypeVar
+from typing import Any, Generic, Literal, Protocol, TypeVar, get_args
 
 import numpy as np
 from jaxtyping import Float, Int
+from numpy.typing import ArrayLike
 
 from eqprop_analog.equilibrium import Equilibrium
 from eqprop_analog.errors import UserError
+from eqprop_analog.incoming import one_of, real_number
 from eqprop_analog.learning.local import Signal, learning_signal
 from eqprop_analog.learning.persistent import PersistentStates
-from eqprop_analog.learning.update import LearningRates, Momentum, Parameters, descend
+from eqprop_analog.learning.update import LearningRates, Momentum, Parameters, check_rates, descend
 from eqprop_analog.models import HopfieldNetwork, ResistiveNetwork
+from eqprop_analog.models.checks import checked_labels, checked_target
 from eqprop_analog.nudging import Cost, Kind, Nudge
 
 Array = np.ndarray
@@ -55,6 +58,17 @@ class Rule:
     cost: Cost = "squared-error"
     signal: Signal = "contrast"
     """What untied weights learn from: see learning.local."""
+
+    def __post_init__(self) -> None:
+        """Raise UserError for what is no rule."""
+        if not all(callable(getattr(self.rates, name, None)) for name in ("scaled", "of")):
+            raise UserError(
+                f"rates: expected Rates(conductances, biases) or, of a Hopfield network, WeightRates(weights, biases), got "
+                f"{self.rates!r:.80}"
+            )
+        object.__setattr__(self, "beta", real_number(self.beta, "beta", "siemens, or amperes for cross-entropy"))
+        for name, known in (("nudging", Nudging), ("kind", Kind), ("cost", Cost), ("signal", Signal)):
+            one_of(getattr(self, name), name, get_args(known))
 
     def nudges(self, targets: Float[Array, "batch outputs"], random: np.random.Generator | None = None) -> list[Nudge]:
         """The nudged phases of a batch; ``random`` draws signs. Raises UserError where it is needed and missing."""
@@ -126,6 +140,10 @@ class PhaseLearner(Learner, Generic[N]):
     persistent: PersistentStates | None = None
     """Where the free phases begin and end; needs a solver of Hopfield networks and the examples' indices."""
 
+    def __post_init__(self) -> None:
+        """Raise UserError for rates that do not fit the network."""
+        check_rates(self.rule.rates, self.network)
+
     def learn(
         self,
         inputs: Float[Array, "batch inputs"],
@@ -133,6 +151,7 @@ class PhaseLearner(Learner, Generic[N]):
         examples: Int[Array, " batch"] | None = None,
     ) -> tuple[int, Counter[str]]:
         """One update from one batch; see Learner."""
+        inputs, targets = taken(self.network, inputs, targets)
         with np.errstate(all="ignore"):  # an equilibrium that overflows says so by its status
             phases = self._phases(inputs, targets, examples)
         statuses: Counter[str] = Counter()
@@ -170,6 +189,17 @@ class PhaseLearner(Learner, Generic[N]):
         gradient = learning_signal(self.rule.signal, self.network, inputs, plus, minus[0] if minus else free)
         descend(self.network, gradient, self.rule.rates, self.momentum)
         return mistakes(self.network.readout(free.outputs), targets)
+
+
+def taken(
+    network: ResistiveNetwork | HopfieldNetwork, inputs: ArrayLike, targets: ArrayLike
+) -> tuple[Float[Array, "batch inputs"], Float[Array, "batch outputs"]]:
+    """A batch in the precision of training; NumPy's arrays that are in it, themselves. Raises UserError for what is no batch."""
+    dtype = next(iter(network.arrays().values())).dtype
+    if all(isinstance(each, Array) and each.dtype == dtype and each.ndim == 2 for each in (inputs, targets)):
+        return inputs, targets  # type: ignore[return-value]
+    batch = network.check_inputs(inputs)
+    return batch, checked_target(targets, (len(batch), network.classes), dtype)
 
 
 def train_pass(
@@ -230,6 +260,7 @@ def evaluate(
     Goes on after the first images, of which ``so_far`` tells, and adds to it.
     """
     result = Pass() if so_far is None else so_far
+    labels = checked_labels(labels, len(images))
     for begin in range(result.samples, len(images), chunk):
         part = slice(begin, begin + chunk)
         free = solve(network, images[part])

@@ -8,8 +8,10 @@ import numpy as np
 from jaxtyping import Float
 
 from eqprop_analog.equilibrium import Equilibrium, Status
+from eqprop_analog.incoming import whole_number
 from eqprop_analog.kernels import kernels_for
-from eqprop_analog.learning.trainer import Learner, Rule, mistakes, required
+from eqprop_analog.learning.trainer import Learner, Rule, mistakes, required, taken
+from eqprop_analog.learning.update import check_rates
 from eqprop_analog.models import Layers, NodalEquations, ResistiveNetwork
 from eqprop_analog.nudging import cost_slope
 from eqprop_analog.solvers.newton import newton_step
@@ -53,7 +55,8 @@ class TruncatedLearner(Learner):
     def __init__(
         self, network: ResistiveNetwork, rule: Rule, sweeps: int, method: Method = "equilibrium-propagation"
     ) -> None:
-        self.network, self.rule, self.sweeps = network, rule, sweeps
+        check_rates(rule.rates, network)
+        self.network, self.rule, self.sweeps = network, rule, whole_number(sweeps, "sweeps", 1)
         self._betas = [] if method == "implicit" else [rule.beta, -rule.beta][: 2 if rule.nudging == "centred" else 1]
         self._kernels = kernels_for(network)
         self._gammas = network.gammas
@@ -62,7 +65,8 @@ class TruncatedLearner(Learner):
     def learn(
         self, inputs: Float[Array, "batch inputs"], targets: Float[Array, "batch classes"]
     ) -> tuple[int, Counter[str]]:
-        """See Learner; ``inputs`` and ``targets`` are taken as valid and of the network's dtype. UserError before the update."""
+        """See Learner; ``inputs`` and ``targets`` of the network's dtype are taken as valid. UserError before the update."""
+        inputs, targets = taken(self.network, inputs, targets)
         if self._batch.size != len(inputs):
             self._batch = _Batch(self.network, len(inputs), self._betas)
         batch = self._batch

@@ -5,6 +5,8 @@ from typing import Protocol, Self
 
 import numpy as np
 
+from eqprop_analog.errors import UserError
+from eqprop_analog.incoming import numbers
 from eqprop_analog.models import Gradient
 
 Array = np.ndarray
@@ -43,6 +45,11 @@ class Rates:
     biases: tuple[float, ...]
     """η_b, A²/V²."""
 
+    def __post_init__(self) -> None:
+        """Raise UserError for what is no list of finite numbers."""
+        object.__setattr__(self, "conductances", numbers(self.conductances, "rates of conductances", unit="S²/V²"))
+        object.__setattr__(self, "biases", numbers(self.biases, "rates of biases", unit="A²/V²"))
+
     def scaled(self, factor: float) -> "Rates":
         """All rates times ``factor``."""
         return Rates(tuple(factor * rate for rate in self.conductances), tuple(factor * rate for rate in self.biases))
@@ -50,7 +57,7 @@ class Rates:
     def of(self, name: str) -> float:
         """That of ``conductance_<l>`` or ``bias_<l>``."""
         kind, _, layer = name.partition("_")
-        return (self.conductances if kind == "conductance" else self.biases)[int(layer) - 1]
+        return _rate(self.conductances if kind == "conductance" else self.biases, int(layer), name)
 
 
 @dataclass(frozen=True)
@@ -62,6 +69,11 @@ class WeightRates:
     biases: tuple[float, ...]
     """Without unit."""
 
+    def __post_init__(self) -> None:
+        """Raise UserError for what is no list of finite numbers."""
+        object.__setattr__(self, "weights", numbers(self.weights, "rates of weights", unit="1/V²"))
+        object.__setattr__(self, "biases", numbers(self.biases, "rates of biases"))
+
     def scaled(self, factor: float) -> "WeightRates":
         """All rates times ``factor``."""
         return WeightRates(tuple(factor * rate for rate in self.weights), tuple(factor * rate for rate in self.biases))
@@ -71,7 +83,21 @@ class WeightRates:
         kind, _, which = name.partition("_")
         if kind == "head":
             return (self.weights if which == "weight" else self.biases)[-1]
-        return (self.biases if kind == "bias" else self.weights)[int(which) - 1]
+        return _rate(self.biases if kind == "bias" else self.weights, int(which), name)
+
+
+def _rate(rates: tuple[float, ...], layer: int, name: str) -> float:
+    if layer > len(rates):
+        raise UserError(
+            f"rates: expected one for every array of the network; there are {len(rates)}, and none for {name}"
+        )
+    return rates[layer - 1]
+
+
+def check_rates(rates: LearningRates, network: Parameters) -> None:
+    """UserError unless there is a rate for every parameter of ``network``."""
+    for name in network.arrays():
+        rates.of(name)
 
 
 class Momentum:

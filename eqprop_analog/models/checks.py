@@ -1,53 +1,50 @@
 """What several networks ask of their settings, inputs and nudges, each in one sentence."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from numpy.typing import ArrayLike, DTypeLike
 
 from eqprop_analog.equilibrium import Equilibrium
 from eqprop_analog.errors import UserError
+from eqprop_analog.incoming import numbers, real_array, whole_number
 from eqprop_analog.nudging import Nudge
 
 Array = np.ndarray
 
 
-def check_layers(layers: Sequence[int]) -> tuple[int, ...]:
+def check_layers(layers: object) -> tuple[int, ...]:
     """``layers`` as a tuple of at least two sizes of at least 1, or UserError."""
-    try:
-        sizes = tuple(int(size) for size in layers)
-    except (TypeError, ValueError) as error:
-        raise UserError(f"layers: expected whole numbers, got {layers!r}") from error
-    if len(sizes) < 2 or min(sizes) < 1 or any(size != given for size, given in zip(sizes, layers, strict=True)):
-        raise UserError(
-            f"layers: expected at least two sizes (inputs ... outputs), each at least 1, got {list(layers)}"
-        )
+    if isinstance(layers, str) or not isinstance(layers, Iterable):
+        raise UserError(f"layers: expected whole numbers (inputs ... outputs), got {layers!r:.80}")
+    sizes = tuple(whole_number(size, f"layers: number {k}", 1) for k, size in enumerate(layers, start=1))
+    if len(sizes) < 2:
+        raise UserError(f"layers: expected at least two sizes (inputs ... outputs), got {list(sizes)}")
     return sizes
 
 
 def check_seed(seed: int) -> None:
     """UserError unless it is a whole number of at least 0."""
-    if int(seed) != seed or seed < 0:
-        raise UserError(f"seed must be an integer of at least 0, got {seed!r}")
+    whole_number(seed, "seed")
 
 
-def check_window(window: tuple[float, float]) -> None:
-    """UserError unless (G_min, G_max), siemens, are finite and in order."""
-    low, high = window
-    if not (np.isfinite([low, high]).all() and 0 <= low < high):
+def check_window(window: tuple[float, float]) -> tuple[float, float]:
+    """(G_min, G_max), siemens; UserError unless they are finite and in order."""
+    low, high = numbers(window, "conductance_window", 2, "siemens")
+    if not 0 <= low < high:
         raise UserError(f"conductance_window: expected 0 <= G_min < G_max in siemens, got ({low:g}, {high:g})")
+    return low, high
 
 
 def checked_inputs(
-    inputs: ArrayLike, columns: int, dtype: DTypeLike, value: str = "number"
+    inputs: ArrayLike, columns: int, dtype: DTypeLike, unit: str = "number"
 ) -> Float[Array, "batch columns"]:
-    """``inputs`` as (batch, columns) of ``dtype``; UserError for another shape, none at all, or values that are not finite."""
-    array = np.atleast_2d(np.asarray(inputs, dtype=dtype))
+    """``inputs`` as (batch, columns) of ``dtype``; UserError for another shape, none at all, or what are no finite numbers."""
+    array = np.atleast_2d(real_array(inputs, f"inputs (every one a finite {unit})", dtype))
     if array.ndim != 2 or array.shape[1] != columns or not len(array):
         raise UserError(f"inputs: expected shape (batch, {columns}), got {np.shape(inputs)}")
-    if not np.isfinite(array).all():
-        raise UserError(f"inputs: NaN or infinite values; every input must be a finite {value}")
     return array
 
 
@@ -79,12 +76,64 @@ def layer_shapes(batch: int, layers: Sequence[int]) -> list[tuple[int, int]]:
     return [(batch, size) for size in layers[1:]]
 
 
-def check_nudges(nudges: Sequence[Nudge], batch: int, classes: int, free: Equilibrium | None) -> None:
-    """UserError for a target that does not fit so many read-outs, or a current nudge taken at a nudged equilibrium."""
+def checked_target(target: ArrayLike, shape: tuple[int, ...], dtype: DTypeLike) -> Float[Array, "batch classes"]:
+    """``target``, volts, in ``dtype`` and of ``shape`` (batch, classes); UserError unless it is a row a sample or one for all."""
+    given = real_array(target, "target (volts)", dtype)
+    batch, classes = shape
+    return np.broadcast_to(_of_shape(np.atleast_2d(given), given.ndim == 1, batch, classes), shape)
+
+
+def checked_labels(labels: ArrayLike, samples: int) -> Int[Array, " samples"]:
+    """``labels``, one class a sample; UserError for another shape or what are no whole numbers."""
+    given = real_array(labels, "labels")
+    if given.shape != (samples,) or (given != np.floor(given)).any():
+        raise UserError(
+            f"labels: expected the number of its class for each of {samples} samples, got shape {given.shape}; of targets "
+            f"take .argmax(axis=1)"
+        )
+    return given.astype(np.int64)
+
+
+def checked_start(start: Equilibrium | None, batch: int, sizes: Sequence[int], dtype: DTypeLike) -> Equilibrium | None:
+    """``start`` in ``dtype``; UserError unless it has a voltage for every sample and node of ``sizes``."""
+    if start is None:
+        return None
+    if not isinstance(start, Equilibrium):
+        raise UserError(f"start: expected the Equilibrium of a solver, got {type(start).__name__}")
+    expected = [(batch, size) for size in sizes]
+    if (got := [np.shape(v) for v in start.voltages]) != expected:
+        raise UserError(f"start: expected voltages of shapes {expected}, got {got}")
+    voltages = [real_array(v, f"start, layer {l}", dtype, finite=False) for l, v in enumerate(start.voltages, start=1)]
+    return replace(start, voltages=tuple(voltages))
+
+
+def fitted_nudges(
+    nudges: Sequence[Nudge], batch: int, classes: int, free: Equilibrium | None, dtype: DTypeLike
+) -> list[Nudge]:
+    """``nudges`` with their targets in ``dtype``, that of the network.
+
+    UserError for a target that does not fit so many read-outs, or a current nudge taken at a nudged equilibrium.
+    """
     for nudge in nudges:
-        if nudge.target.shape not in ((batch, classes), (1, classes)):
-            raise UserError(f"nudge: expected a target of shape ({batch}, {classes}), got {nudge.target.shape}")
+        if not isinstance(nudge, Nudge):
+            raise UserError(f"nudge: expected a Nudge(target, beta), got {type(nudge).__name__}")
+        _of_shape(nudge.target, nudge.lone, batch, classes)
         if nudge.kind == "current" and free is not None and free.nudge is not None:
             raise UserError(
                 "nudge: a current nudge is taken at the free equilibrium; this start is itself a nudged one"
             )
+    return [
+        nudge
+        if nudge.target.dtype == dtype
+        else replace(nudge, target=real_array(nudge.target, "nudge: target", dtype))
+        for nudge in nudges
+    ]
+
+
+def _of_shape(target: Array, lone: bool, batch: int, classes: int) -> Array:
+    """``target``, or UserError unless it has a row for each sample or one for all, and one given as a vector is of one sample."""
+    if target.shape not in ((batch, classes), (1, classes)) or (lone and batch > 1):
+        got = (target.size,) if lone else target.shape
+        labels = "; of class labels take np.eye(classes)[labels], in volts" if lone else ""
+        raise UserError(f"nudge: expected a target of shape ({batch}, {classes}), got {got}{labels}")
+    return target

@@ -11,7 +11,7 @@ from scipy.sparse.linalg import splu
 
 from eqprop_analog.equilibrium import Equilibrium
 from eqprop_analog.errors import UserError
-from eqprop_analog.models.checks import check_nudges
+from eqprop_analog.models.checks import checked_start, fitted_nudges
 from eqprop_analog.models.graph_network import GraphNetwork
 from eqprop_analog.nudging import Nudge
 
@@ -56,7 +56,7 @@ class GraphEquations:
         Raises UserError for a nudge that does not fit the outputs or makes the circuit indefinite, and for a current nudge
         taken at anything but a free equilibrium.
         """
-        check_nudges([nudge], len(self.sources), len(self.network.outputs), free)
+        (nudge,) = fitted_nudges([nudge], len(self.sources), len(self.network.outputs), free, float)
         conductance, current = nudge.injection(None if free is None else free.outputs)
         require_definite(self.network, conductance)
         ceiling = _ceiling(self.network, self.sources, conductance, current)
@@ -67,10 +67,10 @@ class GraphEquations:
         """The nudge as (g, y), siemens and amperes; zeros in the free phase."""
         return self.nudge_conductance, self.nudge_current
 
-    def require_shape(self, start: Equilibrium) -> None:
-        """Raise UserError unless ``start`` has a voltage for every node and sample."""
-        if start.voltages[0].shape != self.sources.shape:
-            raise UserError(f"start: expected voltages of shape {self.sources.shape}, got {start.voltages[0].shape}")
+    def begun(self, start: Equilibrium | None) -> Equilibrium | None:
+        """``start`` in float64; UserError unless it has a voltage for every node, every read-out and sample."""
+        sizes = len(self.network.names), len(self.network.outputs)
+        return checked_start(start, len(self.sources), sizes, float)
 
     def select(self, samples: Bool[Array, " batch"] | Int[Array, " some"]) -> Self:
         """The equations of some of the samples."""

@@ -19,9 +19,10 @@ from scipy.sparse import csc_array, csr_array, eye_array
 from scipy.sparse.csgraph import connected_components
 from scipy.sparse.linalg import splu
 
-from eqprop_analog.devices import Antiparallel, Law, NgspiceDiode, law_from, table_of
+from eqprop_analog.devices import Antiparallel, Law, NgspiceDiode, check_law, law_from, table_of
 from eqprop_analog.errors import UserError
 from eqprop_analog.files import loaded_arrays, real, save_arrays
+from eqprop_analog.incoming import real_array
 from eqprop_analog.models.checks import check_window, checked_inputs
 from eqprop_analog.models.graph_reading import GROUND, GraphReader, integers, law_of, number, window_of
 from eqprop_analog.text import unsuitable_name
@@ -63,7 +64,16 @@ class GraphNetwork:
     """(G_min, G_max), siemens: what learning may reach."""
 
     def __post_init__(self) -> None:
-        """Raise UserError for names that a netlist cannot have."""
+        """Bring values into float64 and nodes into integers. Raises UserError for what is neither, and for unsuitable names."""
+        for name in _FLOATS:
+            object.__setattr__(self, name, real_array(getattr(self, name), name, float, finite=False))
+        for name, columns in _INTEGERS.items():
+            given = real_array(getattr(self, name), name)
+            if (given != np.floor(given)).any() or (given.size and given.shape[1:] != columns):
+                raise UserError(f"{name}: expected integers, {('one', 'two')[len(columns)]} a row, got {given!r:.80}")
+            object.__setattr__(self, name, given.astype(np.intp).reshape(-1, *columns))
+        object.__setattr__(self, "conductance_window", check_window(self.conductance_window))
+        check_law(self.diode)
         if trouble := unsuitable_name(self.names):
             raise UserError(f"names: {trouble}; expected a name of its own for each node, such as n_3_4")
 
@@ -172,7 +182,6 @@ class GraphNetwork:
 
     def validate(self) -> None:
         """Raise UserError, naming the node, unless every free node has a resistive path to a source and all values are sound."""
-        check_window(self.conductance_window)
         self._require_shapes()
         for values, what in ((self.rail_volts, "rail voltage"), (self.currents, "source current")):
             if not np.isfinite(values).all():
@@ -277,11 +286,12 @@ class GraphNetwork:
                 **integers,
                 **floats,
                 diode=law_from(description["diode"]),
-                conductance_window=tuple(description["conductance_window"]),
+                conductance_window=description["conductance_window"],
             )
             network.validate()
         return network
 
 
-_INTEGERS = ("resistors", "inputs", "outputs", "rails", "diodes")
+_INTEGERS: dict[str, tuple[int, ...]] = {"resistors": (2,), "inputs": (), "outputs": (2,), "rails": (), "diodes": (2,)}
+"""Arrays of nodes, and what their shape ends with."""
 _FLOATS = ("conductances", "rail_volts", "currents")

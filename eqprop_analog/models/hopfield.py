@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, get_args
 
 import numpy as np
 from jaxtyping import Float
@@ -17,6 +17,7 @@ from eqprop_analog.devices.buffer import Buffer, HardSigmoid, buffer_from, buffe
 from eqprop_analog.equilibrium import Equilibrium
 from eqprop_analog.errors import UserError
 from eqprop_analog.files import loaded_arrays, real, save_arrays
+from eqprop_analog.incoming import in_one_precision, one_of
 from eqprop_analog.models.checks import check_layers, check_pair, check_seed, checked_inputs, layer_shapes
 from eqprop_analog.models.connections import Choice, Connection, Convolution, Dense
 from eqprop_analog.models.resistive import Layers
@@ -49,6 +50,13 @@ class HopfieldNetwork:
     head: tuple[Float[Array, "nodes classes"], Float[Array, " classes"]] | None = None
     """Weights and biases of a read-out s_L W + b outside the system; None reads the last layer itself."""
 
+    def __post_init__(self) -> None:
+        """Bring all arrays into one precision. Raises UserError for what is none of numbers."""
+        groups = {"weights": self.weights, "biases": self.biases, "returning weights": self.returning}
+        arrays = in_one_precision({**groups, "read-out": self.head or ()})
+        for name, value in zip(("weights", "biases", "returning", "head"), arrays, strict=True):
+            object.__setattr__(self, name, value if value or name != "head" else None)
+
     @classmethod
     def dense(cls, layers: Sequence[int], seed: int = 0, **settings: Any) -> Self:
         """A network of dense connections with ``layers`` = (inputs, hidden ..., outputs); ``settings`` as for ``build``."""
@@ -73,8 +81,7 @@ class HopfieldNetwork:
         are drawn independently.
         """
         check_seed(seed)
-        if initial not in ("glorot", "fan-in"):
-            raise UserError(f'initial: expected "glorot" or "fan-in", got "{initial}"')
+        one_of(initial, "initial", get_args(Initial))
         rng = np.random.default_rng(seed)
         weights, biases, returning = [], [], []
         for layer, each in enumerate(connections):

@@ -10,7 +10,7 @@ from jaxtyping import Bool, Float, Int
 
 from eqprop_analog.equilibrium import Equilibrium
 from eqprop_analog.errors import UserError
-from eqprop_analog.models.checks import check_nudges
+from eqprop_analog.models.checks import checked_start, fitted_nudges
 from eqprop_analog.models.connections import Choice
 from eqprop_analog.models.hopfield import HopfieldNetwork
 from eqprop_analog.models.resistive import Layers
@@ -48,12 +48,9 @@ class HopfieldEquations:
         """Samples."""
         return len(self.drive)
 
-    def require_shape(self, start: Equilibrium) -> None:
-        """Raise UserError unless ``start`` has a state for every node and sample."""
-        expected = [(len(self), size) for size in self.network.layers[1:]]
-        got = [s.shape for s in start.voltages]
-        if got != expected:
-            raise UserError(f"start: expected states of shapes {expected}, got {got}")
+    def begun(self, start: Equilibrium | None) -> Equilibrium | None:
+        """``start`` in the network's dtype; UserError unless it has a state for every node and sample."""
+        return checked_start(start, len(self), self.network.layers[1:], self.drive.dtype)
 
     def nudged(self, nudges: Sequence[Nudge], free: Equilibrium | None) -> Self:
         """The equations under each of ``nudges``, one batch below the other: (len(nudges)·batch) samples.
@@ -62,16 +59,16 @@ class HopfieldEquations:
         different kind or cost, and for a current nudge taken at anything but a free equilibrium.
         """
         network, batch, dtype = self.network, len(self), self.drive.dtype
+        nudges = fitted_nudges(nudges, batch, network.classes, free, dtype)
         if len({(nudge.kind, nudge.cost) for nudge in nudges}) != 1:
             raise UserError("nudge: phases that are solved together need one kind and one cost")
-        check_nudges(nudges, batch, network.classes, free)
         target = np.concatenate([np.broadcast_to(nudge.target, (batch, network.classes)) for nudge in nudges])
         beta = np.repeat(np.array([nudge.beta for nudge in nudges], dtype), batch)[:, None]
         pulled = replace(
             self,
             drive=np.tile(self.drive, (len(nudges), 1)),
             beta=beta,
-            target=target.astype(dtype),
+            target=target,
             cost=nudges[0].cost,
             behind=nudges[0].kind == "output",
         )

@@ -9,7 +9,7 @@ from jaxtyping import Bool, Float, Int
 
 from eqprop_analog.equilibrium import Equilibrium
 from eqprop_analog.errors import UserError
-from eqprop_analog.models.checks import check_nudges
+from eqprop_analog.models.checks import checked_start, fitted_nudges
 from eqprop_analog.models.resistive import Layers, ResistiveNetwork
 from eqprop_analog.nudging import Nudge
 
@@ -78,12 +78,9 @@ class NodalEquations:
         """L."""
         return self.network.depth
 
-    def require_shape(self, start: Equilibrium) -> None:
-        """Raise UserError unless ``start`` has a voltage for every node and sample."""
-        expected = [v.shape for v in self.zeros()]
-        got = [v.shape for v in start.voltages]
-        if got != expected:
-            raise UserError(f"start: expected voltages of shapes {expected}, got {got}")
+    def begun(self, start: Equilibrium | None) -> Equilibrium | None:
+        """``start`` in the network's dtype; UserError unless it has a voltage for every node and sample."""
+        return checked_start(start, len(self.drive), self.network.layers[1:], self.drive.dtype)
 
     def nudged(self, nudges: Sequence[Nudge], free: Equilibrium | None) -> Self:
         """The equations under each of ``nudges``, one batch below the other: (len(nudges)·batch) samples.
@@ -93,7 +90,7 @@ class NodalEquations:
         nudges, into the plus node and out of the minus node.
         """
         network, batch, dtype = self.network, len(self.drive), self.drive.dtype
-        check_nudges(nudges, batch, network.classes, free)
+        nudges = fitted_nudges(nudges, batch, network.classes, free, dtype)
         conductance, current = injections(network, nudges, batch, free)
         for g in conductance:
             network.require_definite(g, self.input_conductance)

@@ -10,7 +10,7 @@ from jaxtyping import Bool, Float, Int
 
 from eqprop_analog.equilibrium import Equilibrium
 from eqprop_analog.errors import UserError
-from eqprop_analog.models.checks import check_nudges
+from eqprop_analog.models.checks import checked_start, fitted_nudges
 from eqprop_analog.models.kirchhoff import NodalEquations, injections
 from eqprop_analog.models.nonideal_network import NonidealNetwork
 from eqprop_analog.models.resistive import Layers
@@ -61,7 +61,7 @@ class NonidealEquations:
         """
         network, ideal, batch = self.network, self.network.ideal, len(self.source)
         factor, offset = network.periphery.outputs(ideal), network.periphery.targets(ideal)
-        check_nudges(nudges, batch, ideal.classes, free)
+        nudges = fitted_nudges(nudges, batch, ideal.classes, free, float)
         if offset.any() and any(nudge.cost == "cross-entropy" for nudge in nudges):
             raise UserError("nudge: targets of a cross-entropy are no voltages; leave target_offset at 0")
         shifted = [replace(nudge, target=nudge.target + offset) for nudge in nudges]
@@ -176,9 +176,6 @@ class NonidealEquations:
         """(batch, nodes) by layer."""
         return tuple(voltages[:, where] for where in self.network.at)
 
-    def joined(self, start: Equilibrium) -> Float[Array, "batch nodes"]:
-        """The layers' voltages side by side; UserError if ``start`` has not one for every node and sample."""
-        expected = [(len(self.source), size) for size in self.network.layers[1:]]
-        if [v.shape for v in start.voltages] != expected:
-            raise UserError(f"start: expected voltages of shapes {expected}, got {[v.shape for v in start.voltages]}")
-        return np.concatenate(start.voltages, axis=1)
+    def begun(self, start: Equilibrium | None) -> Equilibrium | None:
+        """``start`` in float64; UserError unless it has a voltage for every node and sample."""
+        return checked_start(start, len(self.source), self.network.layers[1:], float)

@@ -6,16 +6,17 @@ Source: Kendall et al. 2020, arXiv 2006.01981; Scellier 2024, arXiv 2402.11674.
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Literal, Self
+from typing import Literal, Self, get_args
 
 import numpy as np
 from jaxtyping import Float
 from numpy.typing import ArrayLike, DTypeLike
 
-from eqprop_analog.devices import Antiparallel, Law, NgspiceDiode, law_from, table_of
+from eqprop_analog.devices import Antiparallel, Law, NgspiceDiode, check_law, law_from, table_of
 from eqprop_analog.equilibrium import Equilibrium
 from eqprop_analog.errors import UserError
 from eqprop_analog.files import loaded_arrays, real, save_arrays
+from eqprop_analog.incoming import in_one_precision, numbers, one_of, real_array, real_number
 from eqprop_analog.models.checks import check_layers, check_pair, check_seed, check_window, checked_inputs, layer_shapes
 from eqprop_analog.nudging import Kind
 
@@ -65,6 +66,21 @@ class ResistiveNetwork:
     outputs: Outputs = "single"
     """One output node a class, or "pairs": class k is read as v_2k - v_2k+1."""
 
+    def __post_init__(self) -> None:
+        """Bring all arrays into one precision, and settings into plain numbers. Raises UserError for what is neither."""
+        arrays = in_one_precision({"crossbar": self.conductances, "biases of layer": self.biases})
+        settings = {
+            "conductances": arrays[0],
+            "biases": arrays[1],
+            "amplifier_gain": numbers(self.amplifier_gain, "amplifier_gain"),
+            "input_gain": real_number(self.input_gain, "input_gain", "volts per unit of input"),
+            "conductance_window": check_window(self.conductance_window),
+            "bias_row": real_number(self.bias_row, "bias_row", "volts, or 0 for no such row"),
+        }
+        for name, value in settings.items():
+            object.__setattr__(self, name, value)
+        check_law(self.diode)
+
     @classmethod
     def dense(  # noqa: PLR0913 - every setting of a network, by name
         cls,
@@ -87,12 +103,13 @@ class ResistiveNetwork:
         """
         sizes = check_layers(layers)
         check_seed(seed)
+        window = check_window(conductance_window)
+        bias_row = real_number(bias_row, "bias_row", "volts, or 0 for no such row")
         rng = np.random.default_rng(seed)
         fan_in = [2 * sizes[0] + bool(bias_row), *sizes[1:-1]]
         try:
             conductances = tuple(
-                np.clip(_draw(rng, rows, columns), *conductance_window)
-                for rows, columns in zip(fan_in, sizes[1:], strict=True)
+                np.clip(_draw(rng, rows, columns), *window) for rows, columns in zip(fan_in, sizes[1:], strict=True)
             )
         except (MemoryError, ValueError) as error:
             raise UserError(f"layers: {list(sizes)} do not fit into memory ({error})") from error
@@ -101,21 +118,22 @@ class ResistiveNetwork:
             raise UserError(f"bias: expected one array for each of {len(sizes) - 1} layers, got {len(levels)}")
         try:
             biases = tuple(
-                np.array(np.broadcast_to(np.asarray(level, float), (size,)))
+                np.array(np.broadcast_to(real_array(level, "bias (amperes)", float), (size,)))
                 for level, size in zip(levels, sizes[1:], strict=True)
             )
-            gains = tuple(np.broadcast_to(np.asarray(amplifier_gain, float), (len(sizes) - 2,)).tolist())
+            gains = tuple(np.broadcast_to(real_array(amplifier_gain, "amplifier_gain"), (len(sizes) - 2,)).tolist())
+        except UserError:
+            raise
         except ValueError as error:
             raise UserError(f"bias or amplifier_gain does not fit layers {list(sizes)}: {error}") from error
-        window = (float(conductance_window[0]), float(conductance_window[1]))
         network = cls(
             conductances,
             biases,
             diode if diode is not None else NgspiceDiode(),
             gains,
-            float(input_gain),
+            input_gain,
             window,
-            float(bias_row),
+            bias_row,
             outputs,
         )
         network.validate()
@@ -207,32 +225,41 @@ class ResistiveNetwork:
 
     def validate(self) -> None:
         """Raise UserError unless shapes, window, gains and values describe a network that can be built."""
-        check_layers(self.layers)
+        self._validate_shapes()
         self._validate_settings()
         if (rows := self.conductances[0].shape[0]) % 2 != bool(self.bias_row):
             expected = "an odd number of rows (±x and the bias row)" if self.bias_row else "an even number of rows (±x)"
             raise UserError(f"crossbar 1: expected {expected}, got {rows}")
         for number, (matrix, bias) in enumerate(zip(self.conductances, self.biases, strict=True), start=1):
-            if number > 1 and matrix.shape[0] != self.layers[number - 1]:
-                raise UserError(f"crossbar {number}: expected {self.layers[number - 1]} rows, got {matrix.shape[0]}")
             if bias.shape != (matrix.shape[1],):
                 raise UserError(f"biases of layer {number}: expected shape ({matrix.shape[1]},), got {bias.shape}")
             self._require(np.isfinite(matrix), number, "conductance is not finite")
             self._require(matrix >= 0, number, "conductance is negative")
             self._require(np.isfinite(bias)[None, :], number, "bias current is not finite")
 
+    def _validate_shapes(self) -> None:
+        if not self.conductances or len(self.biases) != self.depth:
+            raise UserError(
+                f"network: expected at least one crossbar and as many arrays of biases, got {len(self.conductances)} and "
+                f"{len(self.biases)}"
+            )
+        rows = None
+        for number, matrix in enumerate(self.conductances, start=1):
+            if matrix.ndim != 2 or not matrix.size:
+                raise UserError(f"crossbar {number}: expected a matrix (rows, columns), got shape {matrix.shape}")
+            if rows is not None and len(matrix) != rows:
+                raise UserError(f"crossbar {number}: expected {rows} rows, got {len(matrix)}")
+            rows = matrix.shape[1]
+        check_layers(self.layers)
+
     def _validate_settings(self) -> None:
-        check_window(self.conductance_window)
         if len(self.amplifier_gain) != self.depth - 1:
             raise UserError(f"amplifier_gain: expected {self.depth - 1} values, got {len(self.amplifier_gain)}")
         if not all(1e-9 <= gain <= 1e9 for gain in self.amplifier_gain):
             raise UserError(f"amplifier_gain: must be positive, within 1e-9 and 1e9, got {list(self.amplifier_gain)}")
-        if not (np.isfinite(self.input_gain) and self.input_gain > 0):
+        if not self.input_gain > 0:
             raise UserError(f"input_gain: must be positive volts per unit of input, got {self.input_gain}")
-        if not np.isfinite(self.bias_row):
-            raise UserError(f"bias_row: expected volts, or 0 for no such row, got {self.bias_row}")
-        if self.outputs not in ("single", "pairs"):
-            raise UserError(f'outputs: expected "single" or "pairs", got "{self.outputs}"')
+        one_of(self.outputs, "outputs", get_args(Outputs))
         if self.outputs == "pairs" and self.layers[-1] % 2:
             raise UserError(f"outputs: pairs need an even number of output nodes, two a class, got {self.layers[-1]}")
 
@@ -370,9 +397,9 @@ class ResistiveNetwork:
                 conductances,
                 biases,
                 law_from(description["diode"]),
-                tuple(description["amplifier_gain"]),
+                description["amplifier_gain"],
                 description["input_gain"],
-                tuple(description["conductance_window"]),
+                description["conductance_window"],
                 description.get("bias_row", 0.0),
                 description.get("outputs", "single"),
             )

@@ -51,8 +51,7 @@ class GraphNgspiceSolver(Sweeps[GraphNetwork]):
         start: Equilibrium | None,
     ) -> tuple[Equilibrium, ...]:
         free = GraphEquations.of(network, inputs)
-        if start is not None:
-            free.require_shape(start)
+        start = free.begun(start)
         equations = [free.nudged(nudge, start) if nudge else free for nudge in nudges]
 
         def circuit(_rung: Rung, chunk: Chunk) -> Circuit:

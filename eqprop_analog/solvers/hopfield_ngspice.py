@@ -89,8 +89,9 @@ class HopfieldNgspiceSolver(Sweeps[HopfieldNetwork]):
         start: Equilibrium | None,
     ) -> tuple[Equilibrium, ...]:
         network, inputs = network.astype(np.float64), inputs.astype(np.float64)
-        rests = [BEGIN.solve(network, inputs, nudge, start) for nudge in nudges]
         free = HopfieldEquations.of(network, inputs)
+        start = free.begun(start)
+        rests = [BEGIN.solve(network, inputs, nudge, start) for nudge in nudges]
         given = [nudge for nudge in nudges if nudge is not None]
         equations = free.nudged(given, start) if given else free
         begin = equations.forces(tuple(map(np.concatenate, zip(*(rest.voltages for rest in rests), strict=True))))

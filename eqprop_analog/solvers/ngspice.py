@@ -83,8 +83,7 @@ class NgspiceSolver(Sweeps[ResistiveNetwork]):
         network = network.in_spice().astype(np.float64)
         inputs = inputs.astype(np.float64)
         free = NodalEquations.of(network, inputs)
-        if start is not None:
-            free.require_shape(start)
+        start = free.begun(start)
         equations = [free.nudged([nudge], start) if nudge else free for nudge in nudges]
 
         def circuit(rung: Rung, chunk: Chunk) -> Asked:

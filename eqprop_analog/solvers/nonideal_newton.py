@@ -54,7 +54,8 @@ class NonidealNewtonSolver:
         Raises UserError for inputs, a nudge or a start that do not make a circuit with one equilibrium.
         """
         equations = NonidealEquations.of(network, network.check_inputs(inputs))
-        begin = np.zeros_like(equations.source) if start is None else equations.joined(start)
+        start = equations.begun(start)
+        begin = np.zeros_like(equations.source) if start is None else np.concatenate(start.voltages, axis=1)
         if nudge is not None:
             equations = equations.nudged([nudge], start)
         found = certified(equations, self._settle(equations, begin), self.tolerance, nudge)

@@ -52,8 +52,7 @@ class NonidealNgspiceSolver(Sweeps[NonidealNetwork]):
     ) -> tuple[Equilibrium, ...]:
         network = network.in_spice()
         free = NonidealEquations.of(network, inputs)
-        if start is not None:
-            free.joined(start)
+        start = free.begun(start)
         equations = [free.nudged([nudge], start) if nudge else free for nudge in nudges]
 
         def circuit(_rung: Rung, chunk: Chunk) -> Circuit:

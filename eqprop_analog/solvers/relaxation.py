@@ -117,8 +117,7 @@ class Relaxation(ABC):
         """
         network.validate()
         equations = HopfieldEquations.of(network, network.check_inputs(inputs))
-        if start is not None:
-            equations.require_shape(start)
+        start = equations.begun(start)
         if nudge is None:
             return self.settle(equations, start, self.free_steps, None)
         return self.settle(equations.nudged([nudge], start), start, self.nudged_steps, nudge).inheriting(start)

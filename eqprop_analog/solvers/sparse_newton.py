@@ -42,8 +42,7 @@ class SparseNewtonSolver:
         """
         network.validate()
         equations = GraphEquations.of(network, network.check_inputs(inputs))
-        if start is not None:
-            equations.require_shape(start)
+        start = equations.begun(start)
         if nudge is not None:
             equations = equations.nudged(nudge, start)
         found = self._settle(equations, equations.sources if start is None else start.voltages[0], nudge)

@@ -64,8 +64,7 @@ class SurrogateSolver:
         """
         network.validate()
         equations = NodalEquations.of(network, network.check_inputs(inputs))
-        if start is not None:
-            equations.require_shape(start)
+        start = equations.begun(start)
         if nudge is not None:
             equations = equations.nudged([nudge], start)
         found = self._settle(equations, equations.zeros() if start is None else start.voltages, nudge)

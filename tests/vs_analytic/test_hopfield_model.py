@@ -226,7 +226,7 @@ def test_what_is_no_network_file_is_told_so(tmp_path):
         (lambda: Convolution((1, 4, 4), 0, kernel=3), "sizes must be positive"),
         (lambda: connection_from({"channels": 2, "kernel": 3}, (7,)), "needs .channels, height, width. before it"),
         (lambda: network_of("dense").check_inputs(np.zeros((2, 5))), r"expected shape \(batch, 4\), got \(2, 5\)"),
-        (lambda: network_of("dense").check_inputs([[0, 0, 0, np.nan]]), "every input must be a finite number"),
+        (lambda: network_of("dense").check_inputs([[0, 0, 0, np.nan]]), "every one a finite number"),
         (lambda: buffer_from({"law": "step"}), 'buffer law "step" is unknown'),
         (lambda: buffer_from({"law": "sigmoid", "gain": 0}), "parameters of buffer law sigmoid"),
     ],

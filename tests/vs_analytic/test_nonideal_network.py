@@ -226,7 +226,7 @@ def test_without_imperfections_it_is_the_ideal_circuit(law, layers):
     theirs = np.concatenate(NodalEquations.of(network, x).residuals(v), axis=1)
     np.testing.assert_allclose(ours, theirs, rtol=0, atol=1e-12 * np.abs(theirs).max())
     for kind in ("conductance", "current"):
-        nudges = [Nudge(np.full(2, 0.3), b, kind) for b in (1e-7, -1e-7)]
+        nudges = [Nudge(np.full((1, 2), 0.3), b, kind) for b in (1e-7, -1e-7)]
         solved = zip(
             NonidealNewtonSolver().solve_phases(chip, x, nudges),
             SurrogateSolver().solve_phases(network, x, nudges),
@@ -380,7 +380,7 @@ def test_a_nudge_is_refused_exactly_where_the_circuit_becomes_indefinite():
     with pytest.raises(UserError, match=r"indefinite at net o_\d"):
         wired.require_definite(-low * (1 + 1e-6))
     with pytest.raises(UserError, match="indefinite"):
-        NonidealNewtonSolver().solve(wired, inputs_of(wired.ideal), Nudge(np.zeros(2), -1.01 * low))
+        NonidealNewtonSolver().solve(wired, inputs_of(wired.ideal), Nudge(np.zeros((1, 2)), -1.01 * low))
 
 
 @pytest.mark.parametrize("layers", [(3, 2), (3, 5, 2), (3, 5, 4, 2)])

@@ -60,7 +60,7 @@ def test_targets_of_a_cross_entropy_have_no_offset():
     ideal = network(layers=(3, 5, 2))
     chip, x = NonidealNetwork(ideal, Periphery(target_offset=0.1)), np.ones((3, 3))
     with pytest.raises(UserError, match="leave target_offset at 0"):
-        NonidealNewtonSolver().solve_phases(chip, x, [Nudge(np.array([0, 1]), 1e-8, "current", "cross-entropy")])
+        NonidealNewtonSolver().solve_phases(chip, x, [Nudge(np.array([[0, 1]]), 1e-8, "current", "cross-entropy")])
 
 
 def test_what_makes_no_circuit_is_refused():
@@ -76,13 +76,13 @@ def test_what_makes_no_circuit_is_refused():
     with pytest.raises(UserError, match="start: expected voltages"):
         solver.solve(wired, x[:1], start=free)
     with pytest.raises(UserError, match="pass it as start=free"):
-        solver.solve(wired, x, Nudge(np.zeros(2), 1e-7, "current"))
-    nudged = solver.solve(wired, x, Nudge(np.zeros(2), 1e-7))
+        solver.solve(wired, x, Nudge(np.zeros((1, 2)), 1e-7, "current"))
+    nudged = solver.solve(wired, x, Nudge(np.zeros((1, 2)), 1e-7))
     with pytest.raises(UserError, match="itself a nudged one"):
-        solver.solve(wired, x, Nudge(np.zeros(2), 1e-7, "current"), start=nudged)
+        solver.solve(wired, x, Nudge(np.zeros((1, 2)), 1e-7, "current"), start=nudged)
     pairs = NonidealNetwork(replace(ideal, outputs="pairs"), wire_resistance=10.0)
     with pytest.raises(UserError, match='pairs of outputs take kind="current"'):
-        solver.solve(pairs, x, Nudge(np.zeros(1), 1e-7))
+        solver.solve(pairs, x, Nudge(np.zeros((1, 1)), 1e-7))
     empty = ideal.astype(float)
     empty.conductances[0][:, 2] = 0
     with pytest.raises(UserError, match="column 2 of crossbar 1 is all zero"):

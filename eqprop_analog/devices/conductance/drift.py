@@ -7,6 +7,7 @@ import numpy as np
 
 from eqprop_analog.devices.conductance.window import Values
 from eqprop_analog.devices.law import require_finite, require_positive
+from eqprop_analog.errors import UserError
 
 
 class Drift(Protocol):
@@ -33,11 +34,11 @@ class PowerLawDrift:
     """t₀, seconds after the write; until then nothing is said to drift."""
 
     def __post_init__(self) -> None:
-        """Raise ValueError for a negative exponent or spread, or no reference time."""
+        """Raise UserError for a negative exponent or spread, or no reference time."""
         require_finite(exponent=self.exponent, spread=self.spread)
         require_positive(reference=self.reference)
         if self.exponent < 0 or self.spread < 0:
-            raise ValueError(f"exponent and spread must not be negative, got {self.exponent} and {self.spread}")
+            raise UserError(f"exponent and spread must not be negative, got {self.exponent} and {self.spread}")
 
     def after(self, seconds: float, conductance: Values, normal: Values) -> Values:
         """G(t), siemens."""

@@ -7,6 +7,7 @@ import numpy as np
 from eqprop_analog.devices.conductance.pulses import Counting, PulseLaw, approach
 from eqprop_analog.devices.conductance.window import Values
 from eqprop_analog.devices.law import require_finite, require_positive
+from eqprop_analog.errors import UserError
 
 
 @dataclass(frozen=True)
@@ -31,11 +32,11 @@ class ExponentialPulses(PulseLaw):
     cycle_noise: float = 0.0
 
     def __post_init__(self) -> None:
-        """Raise ValueError for what is no pulse law."""
+        """Raise UserError for what is no pulse law."""
         require_finite(up=self.up, down=self.down)
         require_positive(pulses_up=self.pulses_up, pulses_down=self.pulses_down)
         if not (1e-6 <= abs(self.up) <= 100 and 1e-6 <= abs(self.down) <= 100):
-            raise ValueError(
+            raise UserError(
                 f"nonlinearity: expected 1e-6 to 100 of either sign (LinearPulses is 0), got {self.up} and {self.down}"
             )
         super().__post_init__()

@@ -7,6 +7,7 @@ import numpy as np
 
 from eqprop_analog.devices.conductance.window import Values
 from eqprop_analog.devices.law import require_finite
+from eqprop_analog.errors import UserError
 
 
 class ProgrammingNoise(Protocol):
@@ -33,7 +34,7 @@ class GaussianNoise:
     """c₂, 1/siemens."""
 
     def __post_init__(self) -> None:
-        """Raise ValueError for coefficients that are no numbers."""
+        """Raise UserError for coefficients that are no numbers."""
         require_finite(absolute=self.absolute, relative=self.relative, curvature=self.curvature)
 
     def sigma(self, conductance: Values) -> Values:
@@ -56,10 +57,10 @@ class LogNormalNoise:
     """σ of ln G, dimensionless; for small values the relative error."""
 
     def __post_init__(self) -> None:
-        """Raise ValueError for a negative σ."""
+        """Raise UserError for a negative σ."""
         require_finite(sigma=self.sigma)
         if self.sigma < 0:
-            raise ValueError(f"sigma must not be negative, got {self.sigma}")
+            raise UserError(f"sigma must not be negative, got {self.sigma}")
 
     def written(self, conductance: Values, normal: Values) -> Values:
         """G exp(σ ξ), siemens."""

@@ -7,6 +7,7 @@ import numpy as np
 
 from eqprop_analog.devices.conductance.window import Values, confine
 from eqprop_analog.devices.law import require_finite
+from eqprop_analog.errors import UserError
 
 Array = np.ndarray
 Counting = Literal["exact", "stochastic", "truncated"]
@@ -22,12 +23,12 @@ class PulseLaw(ABC):
     """σ of one pulse's cycle-to-cycle noise, of the window's width; √n σ for n pulses (Chen, Peng & Yu 2018)."""
 
     def __post_init__(self) -> None:
-        """Raise ValueError for a counting that there is not, or a negative noise."""
+        """Raise UserError for a counting that there is not, or a negative noise."""
         if self.counting not in get_args(Counting):
-            raise ValueError(f'counting "{self.counting}" is unknown; there are {", ".join(get_args(Counting))}')
+            raise UserError(f'counting "{self.counting}" is unknown; there are {", ".join(get_args(Counting))}')
         require_finite(cycle_noise=self.cycle_noise)
         if self.cycle_noise < 0:
-            raise ValueError(f"cycle_noise must not be negative, got {self.cycle_noise}")
+            raise UserError(f"cycle_noise must not be negative, got {self.cycle_noise}")
 
     @abstractmethod
     def worth(self, span: float) -> tuple[float, float]:

@@ -6,6 +6,7 @@ import numpy as np
 
 from eqprop_analog.devices.conductance.window import Values
 from eqprop_analog.devices.law import require_finite
+from eqprop_analog.errors import UserError
 
 
 @dataclass(frozen=True)
@@ -26,10 +27,10 @@ class Falcone2025Relaxation:
     """s₁, siemens."""
 
     def __post_init__(self) -> None:
-        """Raise ValueError for a negative coefficient."""
+        """Raise UserError for a negative coefficient."""
         require_finite(fall=self.fall, initial=self.initial, widening=self.widening)
         if not min(self.fall, self.initial, self.widening) >= 0:
-            raise ValueError(f"fall, initial and widening must not be negative, got {self}")
+            raise UserError(f"fall, initial and widening must not be negative, got {self}")
 
     def after(self, seconds: float, conductance: Values, normal: Values) -> Values:
         """G(t), siemens."""

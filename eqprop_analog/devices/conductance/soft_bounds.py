@@ -7,6 +7,7 @@ import numpy as np
 from eqprop_analog.devices.conductance.pulses import Counting, PulseLaw, approach
 from eqprop_analog.devices.conductance.window import Values
 from eqprop_analog.devices.law import require_finite
+from eqprop_analog.errors import UserError
 
 
 @dataclass(frozen=True)
@@ -25,10 +26,10 @@ class SoftBounds(PulseLaw):
     cycle_noise: float = 0.0
 
     def __post_init__(self) -> None:
-        """Raise ValueError for what is no pulse law."""
+        """Raise UserError for what is no pulse law."""
         require_finite(up=self.up, down=self.down)
         if not (0 < self.up < 1 and 0 < self.down < 1):
-            raise ValueError(f"up and down must lie between 0 and 1, got {self.up} and {self.down}")
+            raise UserError(f"up and down must lie between 0 and 1, got {self.up} and {self.down}")
         super().__post_init__()
 
     @property

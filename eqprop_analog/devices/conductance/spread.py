@@ -6,6 +6,7 @@ import numpy as np
 
 from eqprop_analog.devices.conductance.window import Values, Window
 from eqprop_analog.devices.law import require_finite
+from eqprop_analog.errors import UserError
 
 
 @dataclass(frozen=True)
@@ -23,11 +24,11 @@ class Spread:
     """σ_w, dimensionless."""
 
     def __post_init__(self) -> None:
-        """Raise ValueError for a negative spread."""
+        """Raise UserError for a negative spread."""
         require_finite(factor=self.factor, window=self.window)
         for name in ("factor", "window"):
             if getattr(self, name) < 0:
-                raise ValueError(f"spread of {name} must not be negative, got {getattr(self, name)}")
+                raise UserError(f"spread of {name} must not be negative, got {getattr(self, name)}")
 
     def factors(self, normal: Values) -> Values:
         """Factors f of devices with these ξ, dimensionless."""

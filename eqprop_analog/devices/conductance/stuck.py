@@ -7,6 +7,7 @@ from jaxtyping import Bool
 
 from eqprop_analog.devices.conductance.window import Values
 from eqprop_analog.devices.law import require_finite
+from eqprop_analog.errors import UserError
 
 Array = np.ndarray
 
@@ -25,10 +26,10 @@ class StuckCells:
     """p_off."""
 
     def __post_init__(self) -> None:
-        """Raise ValueError for what are no probabilities."""
+        """Raise UserError for what are no probabilities."""
         require_finite(on=self.on, off=self.off)
         if not (self.on >= 0 and self.off >= 0 and self.on + self.off <= 1):
-            raise ValueError(f"stuck fractions must be at least 0 and together at most 1, got {self.on} and {self.off}")
+            raise UserError(f"stuck fractions must be at least 0 and together at most 1, got {self.on} and {self.off}")
 
     def cells(self, uniform: Values) -> tuple[Bool[Array, "..."], Bool[Array, "..."]]:
         """(stuck on, stuck off) of devices with these uniform variates; a larger fraction adds cells to a smaller one's."""

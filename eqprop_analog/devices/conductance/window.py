@@ -6,6 +6,7 @@ import numpy as np
 from jaxtyping import Float
 
 from eqprop_analog.devices.law import require_finite
+from eqprop_analog.errors import UserError
 
 Array = np.ndarray
 Values = Float[Array, "..."]
@@ -24,14 +25,14 @@ class Window:
     """N, both ends included; None is every conductance between them."""
 
     def __post_init__(self) -> None:
-        """Raise ValueError for what is no window."""
+        """Raise UserError for what is no window."""
         require_finite(lowest=self.lowest, highest=self.highest)
         if self.levels is not None:
             require_finite(levels=self.levels)
         if not 0 <= self.lowest < self.highest:
-            raise ValueError(f"expected 0 <= lowest < highest in siemens, got {self.lowest:g} and {self.highest:g}")
+            raise UserError(f"expected 0 <= lowest < highest in siemens, got {self.lowest:g} and {self.highest:g}")
         if self.levels is not None and (self.levels < 2 or self.levels != int(self.levels)):
-            raise ValueError(f"levels must be a whole number of at least 2, got {self.levels}")
+            raise UserError(f"levels must be a whole number of at least 2, got {self.levels}")
 
     @property
     def span(self) -> float:

@@ -1,0 +1,135 @@
+"""What enters from outside: arrays in one precision, numbers, and the names a user chose from, or a sentence about them."""
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from difflib import get_close_matches
+from numbers import Real
+from typing import Any, SupportsIndex
+
+import numpy as np
+from numpy.typing import ArrayLike, DTypeLike
+
+from eqprop_analog.errors import UserError
+
+Array = np.ndarray
+
+PRECISIONS = (np.dtype(np.float32), np.dtype(np.float64))
+"""In which networks are computed."""
+REAL = "biuf"
+"""Kinds of NumPy dtypes that hold real numbers; true and false are 1 and 0."""
+
+
+def real_array(values: ArrayLike, name: str, dtype: DTypeLike | None = None, *, finite: bool = True) -> Array:
+    """``values`` as an array of ``dtype`` (None: its own float32 or float64, and float64 for every other kind of number).
+
+    Everything that enters a network passes here: lists, NumPy arrays of any real dtype, pandas tables, PyTorch tensors of the
+    CPU. A boolean is 1 or 0. UserError, which begins with ``name``, for text, objects, complex numbers, masked, sparse or ragged
+    arrays, tensors of a GPU or with gradients, and, where ``finite``, for NaN, infinity and what overflows in ``dtype``.
+    """
+    parts = values if isinstance(values, list | tuple) else (values,)
+    if any(np.ma.isMaskedArray(part) for part in parts):
+        raise UserError(f"{name}: got a masked array; fill what is masked (.filled(value)) or leave those samples out")
+    if getattr(values, "requires_grad", False):
+        raise UserError(f"{name}: got a tensor that requires gradients; pass its .detach()")
+    if getattr(getattr(values, "device", None), "type", "cpu") != "cpu":
+        raise UserError(f"{name}: got a tensor on {values.device}; pass its .cpu()")  # type: ignore[union-attr]
+    try:
+        array = np.asarray(values)
+    except (TypeError, ValueError, RuntimeError, OverflowError) as error:
+        raise UserError(
+            f"{name}: expected one rectangular array of real numbers, got {_kind(values)} ({error})"
+        ) from error
+    if array.dtype.kind not in REAL:
+        raise UserError(f"{name}: expected real numbers, got {_kind(values)} of dtype {array.dtype}{_way_out(array)}")
+    own = array.dtype if array.dtype in PRECISIONS else np.dtype(np.float64)
+    with np.errstate(over="ignore"):  # what overflows is not finite
+        array = np.asarray(array, dtype=own if dtype is None else dtype)
+    if finite and not np.isfinite(array).all():
+        raise UserError(f"{name}: holds NaN or infinite values; expected finite numbers, within {array.dtype}")
+    return array
+
+
+def _kind(values: Any) -> str:
+    return f"a {type(values).__name__}"
+
+
+def _way_out(array: Array) -> str:
+    if array.dtype.kind == "c":
+        return "; pass the real part, or the magnitude"
+    if array.dtype == object:
+        return "; give numbers alone, as rows of equal length (of a sparse matrix its .toarray())"
+    return ""
+
+
+def in_one_precision(groups: Mapping[str, Sequence[ArrayLike]]) -> list[tuple[Array, ...]]:
+    """The arrays of a network by what one of them is called, as tuples, all float32 or all float64.
+
+    Arrays that are so already are not copied, integers become float64. UserError, which names the array and its number, for
+    another precision and for what ``real_array`` refuses (NaN and infinity are the network's own to name).
+    """
+    found: dict[str, list[Array]] = {}
+    for name, arrays in groups.items():
+        if isinstance(arrays, str | bytes | dict) or not isinstance(arrays, Iterable):
+            raise UserError(f"{name}: expected one array a layer, got {_kind(arrays)}")
+        found[name] = [_of_network(values, f"{name} {k}") for k, values in enumerate(arrays, start=1)]
+    every = [array.dtype for arrays in found.values() for array in arrays]
+    dtype = np.result_type(*every) if every else np.dtype(np.float64)
+    return [tuple(np.asarray(array, dtype) for array in arrays) for arrays in found.values()]
+
+
+def _of_network(values: ArrayLike, name: str) -> Array:
+    dtype = getattr(values, "dtype", None)
+    if isinstance(dtype, np.dtype) and dtype.kind == "f" and dtype.newbyteorder("=") not in PRECISIONS:
+        raise UserError(f"{name}: networks are computed in float64 or float32, got {dtype}; take .astype(np.float64)")
+    return real_array(values, name, finite=False)
+
+
+def real_number(value: Any, name: str, unit: str = "") -> float:
+    """``value`` as a finite float; UserError, which names its ``unit``, for anything else, booleans included."""
+    scalar: Any = value.item() if isinstance(value, np.generic | Array) and value.ndim == 0 else value
+    try:
+        number = math.nan if isinstance(scalar, bool) or not isinstance(scalar, Real) else float(scalar)
+    except (OverflowError, TypeError, ValueError):
+        number = math.nan
+    if not math.isfinite(number):
+        raise UserError(f"{name}: expected a finite number{unit and f' ({unit})'}, got {value!r:.80}")
+    return number
+
+
+def whole_number(value: Any, name: str, least: int = 0) -> int:
+    """``value`` as an integer of at least ``least``; UserError for anything else, true and false included."""
+    if isinstance(value, SupportsIndex) and not isinstance(value, bool | np.bool):
+        try:
+            number = value.__index__()
+        except TypeError:  # an array of many
+            number = least - 1
+    else:
+        number = int(value) if isinstance(value, float) and value.is_integer() else least - 1
+    if number < least:
+        raise UserError(f"{name} must be an integer of at least {least}, got {value!r:.80}")
+    return number
+
+
+def one_of(value: Any, name: str, known: Iterable[str]) -> None:
+    """UserError, with what is close to it, unless ``value`` is one of the names in ``known``."""
+    names = list(known)
+    if not isinstance(value, str) or value not in names:
+        wanted = ", ".join(f'"{each}"' for each in names)
+        raise UserError(f"{name}: expected one of {wanted}, got {value!r:.80}{suggestion(value, names)}")
+
+
+def suggestion(given: object, known: Iterable[str]) -> str:
+    """What to add to an error, such as "; did you mean mnist-100?", where one of ``known`` is close to what was typed."""
+    names = list(known)
+    lowered = {name.lower().replace("_", "-"): name for name in names}
+    near = get_close_matches(str(given).lower().replace("_", "-"), list(lowered), 1, 0.6)
+    return f"; did you mean {lowered[near[0]]}?" if near else ""
+
+
+def numbers(values: Any, name: str, count: int | None = None, unit: str = "") -> tuple[float, ...]:
+    """``values`` as a tuple of finite floats, ``count`` of them if given. Raises UserError."""
+    array = real_array(values, name)
+    if array.ndim != 1 or (count is not None and len(array) != count):
+        wanted = "a list of" if count is None else count
+        raise UserError(f"{name}: expected {wanted} numbers{unit and f' ({unit})'}, got {values!r:.80}")
+    return tuple(array.tolist())
