@@ -50,11 +50,6 @@ def parse_idx(content: bytes, where: str) -> np.ndarray:
         raise DataError(f"{where}: IDX shape that NumPy cannot hold: {error}") from error
 
 
-def format_idx(array: np.ndarray) -> bytes:
-    """Write a uint8 array of any shape (at least one dimension) as IDX: the inverse of :func:`parse_idx`."""
-    return struct.pack(f">BBBB{array.ndim}I", 0, 0, UNSIGNED_BYTE, array.ndim, *array.shape) + array.tobytes()
-
-
 def parse_cifar(content: bytes, where: str) -> tuple[np.ndarray, ...]:
     """Training images (samples, 3072), their labels, test images and theirs, uint8, from CIFAR-10's binary archive.
 

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from idx import format_idx
 
 from eqprop_analog.cli import main
 from eqprop_analog.data import formats, publications
@@ -90,8 +91,8 @@ def write_dataset(folder: Path) -> Path:
     ):
         classes = (np.arange(count) % 3).astype(np.uint8)
         noise = random.integers(0, 76, (count, 4, 4), dtype=np.uint8)
-        (folder / images).write_bytes(formats.format_idx(179 * PATTERNS[classes] + noise))
-        (folder / labels).write_bytes(formats.format_idx(classes))
+        (folder / images).write_bytes(format_idx(179 * PATTERNS[classes] + noise))
+        (folder / labels).write_bytes(format_idx(classes))
     return folder
 
 

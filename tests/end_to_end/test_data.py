@@ -16,10 +16,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
+from idx import format_idx
 
 from eqprop_analog import data
 from eqprop_analog.data import DataError, formats, publications
-from eqprop_analog.data.formats import format_idx, parse_idx
+from eqprop_analog.data.formats import parse_idx
 from eqprop_analog.errors import UserError
 
 RNG = np.random.default_rng(0)

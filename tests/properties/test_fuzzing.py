@@ -21,6 +21,7 @@ import pytest
 import tomli_w
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from idx import format_idx
 
 from eqprop_analog import HopfieldNetwork, ResistiveNetwork
 from eqprop_analog import run as trained
@@ -33,7 +34,6 @@ from eqprop_analog.data.formats import (
     CIFAR_RECORD,
     CIFAR_TEST,
     CIFAR_TRAIN,
-    format_idx,
     parse_cifar,
     parse_idx,
 )
