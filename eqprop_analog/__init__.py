@@ -3,6 +3,8 @@
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from eqprop_analog import moved
+
 if TYPE_CHECKING:
     from eqprop_analog.devices import Antiparallel, Clamp, NgspiceDiode, PiecewiseLinear, Shockley
     from eqprop_analog.equilibrium import Equilibrium, Status
@@ -50,6 +52,7 @@ __all__ = [
     "edge_contrast",
 ]
 
+moved.install()
 _HOMES = (
     ("devices", "Antiparallel Clamp NgspiceDiode PiecewiseLinear Shockley"),
     ("equilibrium", "Equilibrium Status"),

@@ -187,7 +187,7 @@ def _require_same(path: Path, saved: dict[str, Any], config: TrainConfig) -> Non
         saved = {**defaults, **saved}  # a setting that came later was at its default
     else:  # whose settings are others altogether
         saved, asked = {"model": saved.get("model", "resistive")}, {"model": asked["model"]}
-    differing = [name for name in asked if name not in config.free_to_change and saved.get(name) != asked[name]]
+    differing = [name for name in asked if name not in config.changeable and saved.get(name) != asked[name]]
     if differing:
         changes = ", ".join(f"{name} = {saved.get(name)!r:.80} then and {asked[name]!r:.80} now" for name in differing)
         raise UserError(f"{path}: the run was started with other settings ({changes}); use them, or another --output")

@@ -201,13 +201,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return Exit.BROKEN_PIPE
     except KeyboardInterrupt:
         advice = GOES_ON.get(options.command)
-        console.complain("interrupted" + (f"; {advice}" if advice else ""))
+        console.error("interrupted" + (f"; {advice}" if advice else ""))
         return Exit.INTERRUPTED
     except Exception as error:  # noqa: BLE001 - it is reported, and with --verbose shown
         if options.verbose:
             sys.stderr.write(printable(traceback.format_exc()))
         code, text = _explained(error)
-        console.complain(text, "not met" if code == Exit.NOT_MET else "error")
+        console.error(text, "not met" if code == Exit.NOT_MET else "error")
         return code
     finally:
         if before is not None:

@@ -131,7 +131,7 @@ def _report(study: Study, folder: Path, agreements: list[dict[str, Any]], argume
         "ngspice": agreements,
         "chips": rows,
     }
-    options.give_json(arguments, figures, folder / "study.json")
+    options.report_figures(arguments, figures, folder / "study.json")
     _print(study, summary, agreements)
     console.say(f"in {folder}: chips.csv, summary.csv, study.json, imperfections.png, yield.png")
     for failure in sorted({row["failure"] for row in rows if "failure" in row}):

@@ -69,7 +69,7 @@ def figures(text: str) -> None:
     _write(sys.stdout, text)
 
 
-def complain(text: str, kind: str = "error") -> None:
+def error(text: str, kind: str = "error") -> None:
     """Print one error on standard error."""
     _write(sys.stderr, f"{kind}: {text}")
 

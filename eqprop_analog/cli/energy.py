@@ -7,12 +7,12 @@ from typing import Any
 import numpy as np
 
 from eqprop_analog.cli import console, options, simulate
-from eqprop_analog.energy import Power
-from eqprop_analog.energy_report import NOT_COUNTED, PHASES, EnergyReport, PhaseCost, energy_report
 from eqprop_analog.errors import NotMetError, UserError
 from eqprop_analog.files import require_writable, write_csv
 from eqprop_analog.models import ResistiveNetwork
 from eqprop_analog.plotting import energy as drawing
+from eqprop_analog.power import Power
+from eqprop_analog.power_report import NOT_COUNTED, PHASES, EnergyReport, PhaseCost, energy_report
 from eqprop_analog.solvers.sweeps import TIME_LIMIT
 
 SUMMARY = "Report where power goes at each equilibrium, how long a circuit takes to settle, and the energy of both."
@@ -98,7 +98,7 @@ def run(arguments: argparse.Namespace) -> None:
     figures = _figures(report, network, resistors)
     write_csv(folder / "power.csv", _table(report))
     drawing.power_by_part(report, folder / "power.png")
-    options.give_json(arguments, figures, folder / "energy.json")
+    options.report_figures(arguments, figures, folder / "energy.json")
     console.say(f"in {folder}: energy.json, power.csv, power.png")
     if not figures["met"]:
         raise NotMetError(f"power is not balanced, or ngspice's not the surrogate's, within {BOUND:g}")

@@ -48,7 +48,7 @@ def run(
     write_text(folder / "transient.cir", result.netlist)
     relaxation(result, folder / "waveforms.png")
     _write_csv(network, result, folder / "waveforms.csv")
-    options.give_json(arguments, _figures(network, result, nudge))
+    options.report_figures(arguments, _figures(network, result, nudge))
     console.say(f"in {folder}: waveforms.png, waveforms.csv, transient.cir (run it: ngspice -b {folder}/transient.cir)")
 
 

@@ -146,7 +146,7 @@ def run(arguments: argparse.Namespace) -> None:
     write_text(arguments.output / "trained.cir", static_netlist(compile_graph(network, task.inputs[:1])))
     _draw(task, history, before, after, arguments.output / "lattice.png")
     console.say(f"in {arguments.output}: network.npz, trained.cir, lattice.png")
-    options.give_json(arguments, figures)
+    options.report_figures(arguments, figures)
     if not figures.get("met", True):
         raise NotMetError(f"{arguments.task} was not learned as well as asked; try another --seed or more --nodes")
 

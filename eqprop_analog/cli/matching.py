@@ -113,7 +113,7 @@ def run(arguments: argparse.Namespace) -> None:
     plots.against_beta(BETAS, steps_of, estimates, arguments.output / "beta.png")
     console.say(f"in {arguments.output}: {', '.join(f'{name}.png' for name in (*DRAWN, 'beta'))}")
     settings = {name: getattr(arguments, name) for name in ("seed", "steps", "beta", "nudging")}
-    options.give_json(arguments, settings | steps | {"against_beta": beta})
+    options.report_figures(arguments, settings | steps | {"against_beta": beta})
     if not steps["met"]:
         raise NotMetError(f"updates and gradients differ by more than {BOUND:g} where the theorem is exact")
 

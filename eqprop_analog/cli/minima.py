@@ -92,7 +92,7 @@ def run(arguments: argparse.Namespace) -> None:
     figures = {"network": str(arguments.network), "dataset": dataset.name, "samples": len(images), "bound": SAME}
     figures |= {"reference": _figures(reference)}
     figures |= {"ways": [_figures(way) | _compared(minima) for way, minima in compared]}
-    options.give_json(arguments, figures)
+    options.report_figures(arguments, figures)
 
 
 @dataclass(frozen=True)

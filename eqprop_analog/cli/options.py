@@ -203,7 +203,7 @@ def injection(network: ResistiveNetwork, inputs: Float[Array, "batch inputs"], n
 
 
 def add_json(parser: argparse.ArgumentParser, what: str = "every figure") -> None:
-    """--json; see ``give_json``."""
+    """--json; see ``report_figures``."""
     parser.add_argument(
         "--json",
         type=figures_file,
@@ -223,7 +223,7 @@ def figures_file(text: str) -> Path:
     return path
 
 
-def give_json(arguments: argparse.Namespace, figures: dict[str, Any], *files: Path) -> None:
+def report_figures(arguments: argparse.Namespace, figures: dict[str, Any], *files: Path) -> None:
     """Write the figures to ``files`` and where --json asks for them: with all options, and the versions that computed them."""
     asked = {name: _plain(value) for name, value in vars(arguments).items() if name not in NO_SETTINGS}
     document = {"command": arguments.command, "options": asked} | figures | {"versions": versions()}

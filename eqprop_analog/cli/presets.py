@@ -29,14 +29,14 @@ def run(arguments: argparse.Namespace) -> None:
     if arguments.preset is not None:
         settings = config.resolve(arguments.preset, {})
         console.result(f"{_heading(arguments.preset)}{settings.toml()}".rstrip())
-        options.give_json(arguments, {"config": settings.model_dump(mode="json")})
+        options.report_figures(arguments, {"config": settings.model_dump(mode="json")})
         return
     found = {name: config.resolve(name, {}) for name in config.presets()}
     for name, settings in found.items():
         what = [name, settings.model, settings.dataset, f"{settings.epochs} epochs", settings.description]
         console.result("{:<25}{:<11}{:<14}{:>10}  {}".format(*what))
     dumped = {name: settings.model_dump(mode="json") for name, settings in found.items()}
-    options.give_json(arguments, {"presets": dumped})
+    options.report_figures(arguments, {"presets": dumped})
 
 
 def _heading(preset: str) -> str:

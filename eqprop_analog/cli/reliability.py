@@ -59,7 +59,7 @@ def run(arguments: argparse.Namespace) -> None:
     killed = _killed(arguments.kills, random) if arguments.kills else []
     filled = _filled(arguments.small_disk, arguments.fillings, random) if arguments.small_disk else []
     long = _long(arguments.epochs) if arguments.epochs else []
-    options.give_json(arguments, {"killed": killed, "filled": filled, "long": long, "seed": arguments.seed})
+    options.report_figures(arguments, {"killed": killed, "filled": filled, "long": long, "seed": arguments.seed})
     lost = sum(each["kills"] - each["same_bits"] for each in killed)
     lost += sum(each["filled"] - min(each["refused"], each["same_bits"]) for each in filled)
     if lost:

@@ -79,7 +79,7 @@ def run(arguments: argparse.Namespace) -> None:
     figures["phases"] = {
         name: _phase(network, phase) for name, phase in zip(("free", "plus", "minus"), result.phases, strict=True)
     }
-    options.give_json(arguments, figures)
+    options.report_figures(arguments, figures)
     require_met([result])
 
 

@@ -48,7 +48,7 @@ def run(arguments: argparse.Namespace) -> None:
     try:
         if arguments.circuit is not None:
             figures = work.result(work.submit(study.measure, arguments.seed, arguments.circuit))
-            options.give_json(arguments, figures)
+            options.report_figures(arguments, figures)
             console.result(json.dumps(figures, indent=2))
             missed = [] if figures["met"] else [arguments.circuit]
         else:
@@ -82,7 +82,7 @@ def _all(work: Workers, arguments: argparse.Namespace) -> list[int]:
     circuits = [found[number] for number in range(count)]
     figures = study.summary(circuits)
     options.write_json(folder / "study.json", {"seed": seed, **figures, "versions": versions()})
-    options.give_json(arguments, figures | {"seed": seed, "circuit": circuits})
+    options.report_figures(arguments, figures | {"seed": seed, "circuit": circuits})
     write_csv(folder / "study.csv", circuits)
     agreement_study(circuits, folder / "agreement.png")
     _print(figures, circuits)

@@ -259,7 +259,7 @@ def _report(
     )
     write_csv(folder / "sweep.csv", rows)
     figures = {"preset": arguments.preset, "fixed": dict(fixed), "varied": dict(varied), "held_out": held_out}
-    options.give_json(arguments, figures | {"groups": groups, "points": rows}, folder / "sweep.json")
+    options.report_figures(arguments, figures | {"groups": groups, "points": rows}, folder / "sweep.json")
     if known:
         errors_by_setting(
             groups if names else summary(rows, ["seed"]), names or ["seed"], held_out, folder / "sweep.png"

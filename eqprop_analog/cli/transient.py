@@ -8,11 +8,11 @@ import numpy as np
 
 from eqprop_analog.circuit.resistive import nodes
 from eqprop_analog.cli import console, hopfield_transient, options
-from eqprop_analog.energy import Power
 from eqprop_analog.files import replacing, write_text
 from eqprop_analog.models import HopfieldNetwork, ResistiveNetwork
 from eqprop_analog.nudging import Nudge
 from eqprop_analog.plotting.transient import waveforms
+from eqprop_analog.power import Power
 from eqprop_analog.solvers.transient import Phase, Waveforms, settle
 
 SUMMARY = "Simulate a network in time with a capacitance at every node: settling time and energy, free and nudged."
@@ -60,7 +60,7 @@ def run(arguments: argparse.Namespace) -> None:
     write_text(folder / "transient.cir", result.netlist)
     waveforms(result, folder / "waveforms.png")
     _write_csv(network, result, folder / "waveforms.csv")
-    options.give_json(arguments, _figures(network, result))
+    options.report_figures(arguments, _figures(network, result))
     console.say(f"in {folder}: waveforms.png, waveforms.csv, transient.cir (run it: ngspice -b {folder}/transient.cir)")
 
 

@@ -77,7 +77,7 @@ def _verify(arguments: argparse.Namespace) -> None:
         add_agreement(finished, agreements)
         console.say(f"in {finished.folder}: metrics.json, agreement.png")
     figures: dict[str, Any] = {"layers": network.layers, "agreement": [each.figures() for each in agreements]}
-    options.give_json(arguments, figures | {"met": all(each.met for each in agreements)})
+    options.report_figures(arguments, figures | {"met": all(each.met for each in agreements)})
     simulate.require_met(agreements)
 
 

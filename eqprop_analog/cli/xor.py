@@ -62,7 +62,7 @@ def run(arguments: argparse.Namespace) -> None:
         "inputs": PATTERNS.tolist(),
         "targets": TARGETS[:, 0].tolist(),
     }
-    options.give_json(arguments, figures | {"outputs": outputs.tolist(), "agreement": agreement.figures()})
+    options.report_figures(arguments, figures | {"outputs": outputs.tolist(), "agreement": agreement.figures()})
     require_met([agreement])
 
 

@@ -69,7 +69,7 @@ class TrainConfig(BaseModel, ABC):
     """Everything that decides a training run's result, and how it is computed; SI units."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
-    free_to_change: ClassVar[frozenset[str]] = frozenset({"epochs", "threads", "description"})
+    changeable: ClassVar[frozenset[str]] = frozenset({"epochs", "threads", "description"})
     """Settings that a resumed run may have otherwise. None of them enters the mathematics of what is already computed."""
 
     model: str

@@ -48,7 +48,7 @@ CHUNK = 200
 class HopfieldConfig(TrainConfig):
     """How a Hopfield network is trained; states in volts, weights, β and time steps without unit."""
 
-    free_to_change: ClassVar[frozenset[str]] = TrainConfig.free_to_change | {"workers", "on_failure"}
+    changeable: ClassVar[frozenset[str]] = TrainConfig.changeable | {"workers", "on_failure"}
 
     model: Literal["hopfield"]
     layers: list[Count] | None = Field(None, min_length=2)

@@ -27,7 +27,7 @@ Array = np.ndarray
 class ResistiveConfig(TrainConfig):
     """How a resistive network is trained; SI units."""
 
-    free_to_change: ClassVar[frozenset[str]] = TrainConfig.free_to_change | {"workers", "on_failure"}
+    changeable: ClassVar[frozenset[str]] = TrainConfig.changeable | {"workers", "on_failure"}
 
     model: Literal["resistive"] = "resistive"
     layers: list[Count] = Field(min_length=2)

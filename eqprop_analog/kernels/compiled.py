@@ -10,7 +10,7 @@ from jaxtyping import Float
 
 from eqprop_analog.kernels.compiled_descent import descend, total
 from eqprop_analog.kernels.compiled_nodes import node_of
-from eqprop_analog.kernels.compiled_settling import drive, light, settle
+from eqprop_analog.kernels.compiled_settling import drive, gather_nonzero, settle
 from eqprop_analog.kernels.jit import NARROW
 from eqprop_analog.kernels.plain import named_sums
 from eqprop_analog.models import Layers, ResistiveNetwork
@@ -35,15 +35,15 @@ class CompiledKernels:
         self._row_sums = tuple(matrix.sum(axis=1) for matrix in inner)
         self.totals = tuple(np.empty_like(sums) for sums in self.column_sums)
         self.driven = total(self.column_sums, self._row_sums, self.totals)
-        self._lying = np.array([matrix.shape[1] < NARROW for matrix in inner])
+        self._transposed = np.array([matrix.shape[1] < NARROW for matrix in inner])
         self._crossbars = tuple(
-            np.ascontiguousarray(matrix.T) if lying else matrix
-            for matrix, lying in zip(inner, self._lying, strict=True)
+            np.ascontiguousarray(matrix.T) if transposed else matrix
+            for matrix, transposed in zip(inner, self._transposed, strict=True)
         )
         self._make_room(0)
 
     def _make_room(self, batch: int) -> None:
-        """Space for the lit inputs of batches up to this size."""
+        """Space for the nonzero inputs of batches up to this size."""
         size, kind = self.network.layers[0], self._kind
         self._room = batch
         shapes = ((batch, size + 3), batch), ((size, batch + 3), size)
@@ -60,7 +60,7 @@ class CompiledKernels:
         if len(inputs) > self._room:
             self._make_room(len(inputs))
         network, kind = self.network, self._kind
-        light(inputs, kind(network.input_gain), *self._by_sample, *self._by_row)
+        gather_nonzero(inputs, kind(network.input_gain), *self._by_sample, *self._by_row)
         drive(*self._by_sample, kind(network.bias_row), network.conductances[0], network.biases[0], source)
 
     def settle(
@@ -77,7 +77,7 @@ class CompiledKernels:
             self._node,
             self._polarities,
             self._crossbars,
-            self._lying,
+            self._transposed,
             self._gains,
             self._inverse_gains,
             self.network.biases,
@@ -96,7 +96,7 @@ class CompiledKernels:
             kind(network.bias_row),
             network.conductances,
             self._crossbars,
-            self._lying,
+            self._transposed,
             self._gains,
             network.biases,
             mean,

@@ -45,7 +45,7 @@ def _product(scale: float, factors: Array, indices: Array, count: int, rows: Arr
 def _descend_inputs(
     samples: Array,
     weights: Array,
-    lit: Array,
+    row_counts: Array,
     bias_row: float,
     G: Array,
     v: Array,
@@ -65,14 +65,14 @@ def _descend_inputs(
     for j in range(columns):
         sums[j] = 0
     for i in range(half):
-        if lit[i] == 0:
+        if row_counts[i] == 0:
             for j in range(columns):
                 p = _clip(G[i, j] - own[j], low, high)
                 m = _clip(G[half + i, j] - own[j], low, high)
                 G[i, j], G[half + i, j] = p, m
                 sums[j] += p + m
         else:
-            _product(step, weights[i], samples[i], int(lit[i]), dv, product)
+            _product(step, weights[i], samples[i], int(row_counts[i]), dv, product)
             for j in range(columns):
                 p = _clip(G[i, j] - own[j] + product[j], low, high)
                 m = _clip(G[half + i, j] - own[j] - product[j], low, high)
@@ -165,7 +165,7 @@ def descend(
     bias_row: float,
     conductances: Layers,
     crossbars: Layers,
-    lying: Array,
+    transposed: Array,
     gains: Array,
     biases: Layers,
     mean: Layers,
@@ -178,7 +178,7 @@ def descend(
     totals: Layers,
 ) -> bool:
     """One step of every parameter against the contrast, and the sums of the new conductances (see total)."""
-    samples, weights, lit = by_row
+    samples, weights, row_counts = by_row
     low, high = window
     one = steps.dtype.type(1)
     for l in range(len(mean)):
@@ -188,8 +188,8 @@ def descend(
                 biases[l][j] += bias_steps[l] * dv[b, j]
         if l == 0:
             G = conductances[0]
-            _descend_inputs(samples, weights, lit, bias_row, G, v, dv, steps[0], low, high, column_sums[0])
-        elif lying[l - 1]:
+            _descend_inputs(samples, weights, row_counts, bias_row, G, v, dv, steps[0], low, high, column_sums[0])
+        elif transposed[l - 1]:
             G, matrix = conductances[l], crossbars[l - 1]
             sums = column_sums[l], row_sums[l - 1]
             _descend_nodes(matrix, one, v, dv, gains[l], mean[l - 1], slope[l - 1], steps[l], low, high, *sums)

@@ -13,7 +13,7 @@ Array = np.ndarray
 
 
 @compiled
-def light(
+def gather_nonzero(
     inputs: Array,
     gain: float,
     rows: Array,
@@ -21,32 +21,32 @@ def light(
     counts: Array,
     samples: Array,
     weights: Array,
-    lit: Array,
+    row_counts: Array,
 ) -> None:
     """The inputs that are not 0 V: rows and volts by sample, samples and weights (volts) by row, with zeros after them."""
     batch, size = inputs.shape
     for i in range(size):
-        lit[i] = 0
+        row_counts[i] = 0
     for b in range(batch):
         count = 0
         for i in range(size):
             volt = inputs[b, i] * gain
             here = volt != 0
             rows[b, count], volts[b, count] = i, volt  # without a branch: the next one overwrites what is 0
-            samples[i, lit[i]], weights[i, lit[i]] = b, volt
+            samples[i, row_counts[i]], weights[i, row_counts[i]] = b, volt
             count += here
-            lit[i] += here
+            row_counts[i] += here
         counts[b] = count
         for k in range(count, count + 3):
             rows[b, k], volts[b, k] = 0, 0
     for i in range(size):
-        for k in range(lit[i], lit[i] + 3):
+        for k in range(row_counts[i], row_counts[i] + 3):
             samples[i, k], weights[i, k] = 0, 0
 
 
 @compiled
 def drive(rows: Array, volts: Array, counts: Array, bias_row: float, G: Array, bias: Array, source: Array) -> None:
-    """Source current x (G⁺ - G⁻) + b over the lit rows alone, four at a time."""
+    """Source current x (G⁺ - G⁻) + b over the nonzero rows alone, four at a time."""
     half = G.shape[0] // 2
     for b in range(len(source)):
         for j in range(G.shape[1]):
@@ -152,7 +152,7 @@ def settle(
     node: ClampNode | DiodeNode | None,
     polarities: Layers,
     crossbars: Layers,
-    lying: Array,
+    transposed: Array,
     gains: Array,
     inverse_gains: Array,
     biases: Layers,
@@ -172,12 +172,12 @@ def settle(
                     for j in range(v.shape[1]):
                         v[b, j] = source[b, j] if l == 0 else biases[l][j]
                 if l > 0:
-                    if lying[l - 1]:
+                    if transposed[l - 1]:
                         _gather(voltages[l - 1], gains[l], crossbars[l - 1], v)
                     else:
                         _spread(voltages[l - 1], gains[l], crossbars[l - 1], v)
                 if l < depth - 1:
-                    if lying[l]:
+                    if transposed[l]:
                         _spread(voltages[l + 1], inverse_gains[l + 1], crossbars[l], v)
                     else:
                         _gather(voltages[l + 1], inverse_gains[l + 1], crossbars[l], v)

@@ -10,7 +10,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 BLAS_SAMPLES = 64
 """Rows of the smaller factor from which BLAS's packing of the larger one pays for itself."""
 NARROW = 32
-"""A crossbar of fewer columns is kept lying: its rows are too short for vector registers."""
+"""A crossbar of fewer columns is kept transposed: its rows are too short for vector registers."""
 SUMS = {"reassoc", "contract", "nsz", "arcp"}
 """What may be done to sums: taken in another order, fused with products; nothing that takes NaN for impossible."""
 

@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 
 from eqprop_analog.config import HopfieldConfig, ResistiveConfig
-from eqprop_analog.energy_report import NOT_COUNTED, PHASES, EnergyReport, energy_report
 from eqprop_analog.equilibrium import Equilibrium
 from eqprop_analog.errors import UserError
 from eqprop_analog.files import locked
@@ -19,6 +18,7 @@ from eqprop_analog.plotting.energy import power_by_part
 from eqprop_analog.plotting.equilibria import free_against_nudged, voltages_by_layer
 from eqprop_analog.plotting.gradients import gradient_agreement
 from eqprop_analog.plotting.sheet import engineering
+from eqprop_analog.power_report import NOT_COUNTED, PHASES, EnergyReport, energy_report
 from eqprop_analog.report.folder import RunFolder
 from eqprop_analog.report.page import Block, Missing, Table, Text, picture
 from eqprop_analog.run import Run, add_agreement

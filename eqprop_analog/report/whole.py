@@ -6,10 +6,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from eqprop_analog.energy_report import EnergyReport
 from eqprop_analog.models import ResistiveNetwork
 from eqprop_analog.plotting.sheet import engineering
 from eqprop_analog.plotting.training import conductance_histograms, weight_histograms
+from eqprop_analog.power_report import EnergyReport
 from eqprop_analog.report.built import built, netlists
 from eqprop_analog.report.folder import RunFolder
 from eqprop_analog.report.measured import confirm, confirmation, energy, equilibria, metered

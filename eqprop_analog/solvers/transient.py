@@ -10,12 +10,12 @@ from numpy.typing import ArrayLike
 
 from eqprop_analog.circuit import compile_network, transient_netlist
 from eqprop_analog.circuit.resistive import nodes, with_capacitances
-from eqprop_analog.energy import Power, power
 from eqprop_analog.equilibrium import Equilibrium
 from eqprop_analog.errors import UserError
 from eqprop_analog.models import Layers, NodalEquations, ResistiveNetwork
 from eqprop_analog.models.resistive import by_layer
 from eqprop_analog.nudging import Nudge
+from eqprop_analog.power import Power, power
 from eqprop_analog.solvers import libngspice
 from eqprop_analog.solvers.certificate import certified
 from eqprop_analog.solvers.newton import newton_step

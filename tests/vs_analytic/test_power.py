@@ -9,8 +9,8 @@ from scipy.linalg import eigh, eigvals
 from eqprop_analog import Clamp, Nudge, ResistiveNetwork, SurrogateSolver, UserError
 from eqprop_analog.circuit.elements import Injection
 from eqprop_analog.devices import Antiparallel, NgspiceDiode, PiecewiseLinear, Shockley
-from eqprop_analog.energy import power
 from eqprop_analog.models import NodalEquations
+from eqprop_analog.power import power
 from eqprop_analog.solvers.newton import newton_step
 from eqprop_analog.solvers.time_constants import slowest_time_constants
 from eqprop_analog.solvers.transient import time_constant

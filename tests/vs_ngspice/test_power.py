@@ -9,7 +9,7 @@ import pytest
 from eqprop_analog import Clamp, Nudge, ResistiveNetwork, UserError
 from eqprop_analog.circuit import compile_network
 from eqprop_analog.devices import Antiparallel, Law, NgspiceDiode, PiecewiseLinear, Shockley
-from eqprop_analog.energy_report import EnergyReport, energy_report
+from eqprop_analog.power_report import EnergyReport, energy_report
 from eqprop_analog.solvers.ngspice_power import meters
 from eqprop_analog.solvers.transient import Waveforms, _settling_time, settle
 

@@ -13,8 +13,8 @@ from eqprop_analog import Clamp, Nudge, ResistiveNetwork, Status, SurrogateSolve
 from eqprop_analog.circuit import compile_network, static_netlist, transient_netlist
 from eqprop_analog.circuit.resistive import with_capacitances
 from eqprop_analog.devices import Law
-from eqprop_analog.energy import power
 from eqprop_analog.models import NodalEquations
+from eqprop_analog.power import power
 from eqprop_analog.solvers.transient import Waveforms, settle
 
 INPUTS = np.array([[0.8, -0.3, 0.1, 0.6]])

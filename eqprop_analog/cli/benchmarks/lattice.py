@@ -121,4 +121,4 @@ def run(arguments: argparse.Namespace) -> None:
             for row in found
         ],
     )
-    options.give_json(arguments, {"cases": found})
+    options.report_figures(arguments, {"cases": found})

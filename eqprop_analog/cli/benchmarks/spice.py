@@ -255,7 +255,7 @@ def run(arguments: argparse.Namespace) -> None:
     rows = [[name, f"{value:.3g}"] for name, value in by_nudge.items()]
     console.table("The same by nudge, one worker", ["nudge", "ms an equilibrium"], rows)
     figures |= {"batch": by_batch, "hidden": by_size, "workers": by_workers, "nudge": by_nudge}
-    options.give_json(arguments, figures)
+    options.report_figures(arguments, figures)
 
 
 def _solver_milliseconds(case: Case, workers: int, repeats: int) -> float:

@@ -191,4 +191,4 @@ def run(arguments: argparse.Namespace) -> None:
         "residual_check": residual_cost(arguments.repeats),
         "equilibrium": against_ngspice(arguments.repeats, (100,) if quick else (25, 100, 200, 500)),
     }
-    options.give_json(arguments, figures)
+    options.report_figures(arguments, figures)

@@ -113,7 +113,7 @@ def run(arguments: argparse.Namespace) -> None:
         "test_error": errors,
         "seconds": {name: run.seconds for name, run in runs.items()},
     }
-    options.give_json(arguments, figures, arguments.output / "comparison.json")
+    options.report_figures(arguments, figures, arguments.output / "comparison.json")
     draw(runs, every * config.batch_size, arguments.output / "trajectories.png")
     console.say(f"in {arguments.output}: comparison.json, trajectories.png")
 

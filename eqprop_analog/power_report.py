@@ -6,11 +6,11 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float
 
-from eqprop_analog.energy import Power, power, relative_difference
 from eqprop_analog.equilibrium import Equilibrium
 from eqprop_analog.errors import UserError
 from eqprop_analog.models import NodalEquations, ResistiveNetwork
 from eqprop_analog.nudging import Nudge
+from eqprop_analog.power import Power, power, relative_difference
 from eqprop_analog.solvers import SurrogateSolver
 from eqprop_analog.solvers.ngspice_power import measured_power
 from eqprop_analog.solvers.sweeps import TIME_LIMIT
