@@ -15,6 +15,8 @@ from scipy.linalg.blas import dgemm, sgemm
 from eqprop_analog.errors import UserError
 
 Array = np.ndarray
+TIE = 4
+"""Rounding errors of a convolution's sum by which two values of a pooling window may differ and still count as equal."""
 Choice = Int[Array, "..."] | None
 """Which node of every pooling window won; None where nothing is pooled."""
 
@@ -45,13 +47,13 @@ class Connection(Protocol):
     def forward(
         self, weights: Float[Array, "..."], before: Float[Array, "batch nodes"], choice: Choice = None
     ) -> tuple[Float[Array, "batch after"], Choice]:
-        """∂Φ_l/∂s_l, and the winners of the pooling: the largest, or those of ``choice``, at which it is linear."""
+        """∂Φ_l/∂s_l, and the winners of the pooling: its own, or those of ``choice``, at which it is linear."""
         ...
 
     def backward(
         self, weights: Float[Array, "..."], after: Float[Array, "batch nodes"], choice: Choice
     ) -> Float[Array, "batch before"]:
-        """∂Φ_l/∂s_{l-1}, with the winners that ``forward`` found at the same s_{l-1}."""
+        """∂Φ_l/∂s_{l-1}, with the winners that ``forward`` finds with the same weights at the same s_{l-1}."""
         ...
 
     def add_forward(
@@ -192,6 +194,11 @@ class Convolution:
 
     W is (out channels, in channels, kernel, kernel); ∗ is the cross-correlation that everyone calls convolution. Source:
     Ernoult et al. 2019; Laborieux et al. 2021.
+
+    Equal values of a window are equal up to the rounding of the sums, and which of them is largest would depend on the order of
+    summation. So the winner is the first value v of the window, row by row, with v ≥ max v - 4ε·Σ|W_c|·max(1, max|s|): ε the
+    machine epsilon of the arithmetic, Σ|W_c| of the output channel, max|s| of the sample. Behind buffers s is at most 1 V, so
+    that only the inputs can make the last factor more than 1. The pool passes on the winner's own value.
     """
 
     shape: tuple[int, int, int]
@@ -269,9 +276,18 @@ class Convolution:
         if self.pool == 1:
             return np.ascontiguousarray(maps).reshape(len(before), -1), None
         windows = self._pooling(maps)
-        choice = windows.argmax(axis=-1) if choice is None else choice
+        choice = self._winners(windows, weights, before) if choice is None else choice
         best = np.take_along_axis(windows, choice[..., None], axis=-1)
         return best.reshape(len(before), -1), choice
+
+    def _winners(
+        self, windows: Float[Array, "batch c ph pw window"], weights: Float[Array, "..."], before: Float[Array, "..."]
+    ) -> Int[Array, "batch c ph pw"]:
+        """The first of each window that is the largest up to rounding; see the class."""
+        reach = np.maximum(np.abs(before).max(axis=1, initial=0), 1)
+        tie = TIE * np.finfo(windows.dtype).eps * np.abs(weights).sum(axis=(1, 2, 3)) * reach[:, None]
+        least = windows.max(axis=-1) - tie.astype(windows.dtype)[:, :, None, None]
+        return (windows >= least[..., None]).argmax(axis=-1)
 
     def _pooling(self, maps: Float[Array, "batch c h w"]) -> Float[Array, "batch c ph pw window"]:
         _, rows, columns = self.pooled
@@ -331,7 +347,7 @@ class Convolution:
         np.add(total, self.backward(weights, after, choice), out=total)
 
     def winners(self, weights: Float[Array, "..."], before: Float[Array, "batch nodes"]) -> Choice:
-        """The largest of every window of W ∗ s."""
+        """The winner of every window of W ∗ s."""
         return None if self.pool == 1 else self.forward(weights, before)[1]
 
     def gradient(
