@@ -103,8 +103,8 @@ class Unrolling:
             for layer in group:
                 if layer + 1 < network.depth:
                     each, s = network.connections[layer + 1], self.states[layer][t]
-                    together = layer + 1 in group
-                    back[layer + 1] = ahead[layer + 1] if together else each.winners(network.weights[layer + 1], s)
+                    shared = layer + 1 in group and not network.returning
+                    back[layer + 1] = ahead[layer + 1] if shared else each.winners(network.back[layer], s)
                     each.add_backward(network.back[layer], seen[layer + 1], back[layer + 1], self.forces[layer][t])
             for layer in group:
                 self._take(layer, t)

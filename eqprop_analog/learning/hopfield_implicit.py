@@ -43,16 +43,17 @@ def hopfield_implicit_gradient(
         each.winners(weights, before)
         for each, weights, before in zip(network.connections, network.weights, (batch, *states), strict=False)
     ]
+    back_choices = [None, *(network.winners_back(l, states[l - 1], choices[l]) for l in range(1, network.depth))]
     read = network.readout(states[-1])
     pull = cost_slope(cost, read, checked_target(target, read.shape, read.dtype)) / len(batch)
     right = tuple(np.zeros_like(s) for s in states[:-1])
-    adjoint = _solved(network, slopes, choices, (*right, slopes[-1] * network.along_readout(pull)))
+    adjoint = _solved(network, slopes, choices, back_choices, (*right, slopes[-1] * network.along_readout(pull)))
     named: dict[str, Array] = {}
     for layer, (each, before, after) in enumerate(zip(network.connections, (batch, *states), adjoint, strict=False), 1):
         named[f"weight_{layer}"] = each.gradient(before, after, choices[layer - 1])
         named[f"bias_{layer}"] = each.gather_bias(after.sum(axis=0))
         if layer > 1:
-            back = each.gradient(adjoint[layer - 2], states[layer - 1], choices[layer - 1])
+            back = each.gradient(adjoint[layer - 2], states[layer - 1], back_choices[layer - 1])
             if network.returning:
                 named[f"returning_{layer}"] = back
             else:
@@ -62,7 +63,9 @@ def hopfield_implicit_gradient(
     return named
 
 
-def _solved(network: HopfieldNetwork, slopes: Layers, choices: list[Choice], right: Layers) -> Layers:
+def _solved(
+    network: HopfieldNetwork, slopes: Layers, choices: list[Choice], back_choices: list[Choice], right: Layers
+) -> Layers:
     """The a of a - ρ′·(∂u/∂s)ᵀ a = ``right``."""
     shapes = [s.shape for s in slopes]
     ends = np.cumsum([s.size for s in slopes])[:-1]
@@ -80,7 +83,7 @@ def _solved(network: HopfieldNetwork, slopes: Layers, choices: list[Choice], rig
             zip(network.connections[1:], network.weights[1:], network.back, strict=True), 1
         ):
             onto[layer - 1] += each.backward(weights, a[layer], choices[layer])
-            onto[layer] += each.forward(back, a[layer - 1], choices[layer])[0]
+            onto[layer] += each.forward(back, a[layer - 1], back_choices[layer])[0]
         return flat(v - slope * o for v, slope, o in zip(a, slopes, onto, strict=True))
 
     size = sum(s.size for s in slopes)

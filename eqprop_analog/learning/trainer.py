@@ -186,7 +186,7 @@ class PhaseLearner(Learner, Generic[N]):
         phases: Sequence[Equilibrium],
     ) -> int:
         free, plus, *minus = phases
-        gradient = learning_signal(self.rule.signal, self.network, inputs, plus, minus[0] if minus else free)
+        gradient = learning_signal(self.rule.signal, self.network, inputs, plus, minus[0] if minus else free, free)
         descend(self.network, gradient, self.rule.rates, self.momentum)
         return mistakes(self.network.readout(free.outputs), targets)
 

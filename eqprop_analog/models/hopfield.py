@@ -132,6 +132,13 @@ class HopfieldNetwork:
         """Forces on the last layer's nodes that pull the read-outs by ``pull``."""
         return pull if self.head is None else pull @ self.head[0].T
 
+    def winners_back(self, layer: int, before: Float[Array, "batch nodes"], ahead: Choice) -> Choice:
+        """Where ``connections[layer]`` unpools: the winners of its weights on the way back; ``ahead`` are those of the others.
+
+        ``before``: the states of the layer before it. Source: the published code of Laborieux et al. 2021.
+        """
+        return self.connections[layer].winners(self.returning[layer - 1], before) if self.returning else ahead
+
     def drive(self, inputs: Float[Array, "batch inputs"]) -> Float[Array, "batch nodes"]:
         """What the inputs add to layer 1, biases included, volts; the same in every step of a phase."""
         first = self.connections[0]
@@ -148,7 +155,7 @@ class HopfieldNetwork:
             each = self.connections[layer]
             force, choice = each.forward(self.weights[layer], states[layer - 1])
             forward.append(force + each.spread_bias(self.biases[layer]))
-            choices.append(choice)
+            choices.append(self.winners_back(layer, states[layer - 1], choice))
         for layer, (weights, choice) in enumerate(zip(self.back, choices, strict=True)):
             forward[layer] = forward[layer] + self.connections[layer + 1].backward(weights, states[layer + 1], choice)
         return tuple(forward)
@@ -166,8 +173,9 @@ class HopfieldNetwork:
     def contrast(self, inputs: Float[Array, "batch inputs"], plus: Equilibrium, minus: Equilibrium) -> dict[str, Array]:
         """dC/dW_l = -1/(β₊ - β₋)·⟨(∂Φ_l/∂W_l)₊ - (∂Φ_l/∂W_l)₋⟩, dC/db likewise, named as in ``arrays``; see learning.contrast.
 
-        Untied weights of both directions learn alike, and grow alike under a weight decay (Kolen & Pollack 1994; Laborieux et al.
-        2021). A head learns by the mean of its own gradient ∂C/∂W in the two phases. UserError for phases that failed.
+        Untied weights of both directions learn alike, and grow alike under a weight decay (Kolen & Pollack 1994): by the mean of
+        ∂Φ_l/∂W_l at the winners of the one and of the other (Laborieux et al. 2021, the published code's ``same_update``).
+        Raises UserError for phases that failed.
         """
         check_pair("contrast", layer_shapes(len(inputs), self.layers), plus, minus)
         scale = -1 / ((plus.beta - minus.beta) * len(inputs))
@@ -180,7 +188,11 @@ class HopfieldNetwork:
                 slope = each.gradient(inputs, above[0] + below[0], each.winners(weights, inputs))
             else:
                 before = np.concatenate([plus.voltages[layer - 1], minus.voltages[layer - 1]])
-                slope = each.gradient(before, after, each.winners(weights, before))
+                ahead = each.winners(weights, before)
+                slope = each.gradient(before, after, ahead)
+                back = self.winners_back(layer, before, ahead)
+                if back is not ahead:
+                    slope = (slope + each.gradient(before, after, back)) / 2
             named[f"weight_{layer + 1}"] = slope
             named[f"bias_{layer + 1}"] = each.gather_bias(after.sum(axis=0))
             if self.returning and layer:
@@ -188,14 +200,23 @@ class HopfieldNetwork:
         return named if self.head is None else named | self.head_gradient(plus, minus)
 
     def head_gradient(self, plus: Equilibrium, minus: Equilibrium) -> dict[str, Array]:
-        """⟨∂C/∂W⟩ and ⟨∂C/∂b⟩ of the read-out outside the system, the mean over both phases (Laborieux et al. 2021)."""
-        nudge = plus.nudge or minus.nudge
-        if nudge is None:
+        """(β₊⟨∂C/∂W⟩₊ - β₋⟨∂C/∂W⟩₋)/(β₊ - β₋) of the read-out outside the system, and of its biases.
+
+        With ±β that is the mean of both phases, with β and the free phase that of the nudged one alone (Laborieux et al. 2021).
+        """
+        named: dict[str, Array] = {}
+        for phase, beta in ((plus, plus.beta), (minus, -minus.beta)):
+            if phase.nudge is None:
+                continue
+            read = self.readout(phase.outputs)
+            target = np.broadcast_to(phase.nudge.target, read.shape).astype(read.dtype, copy=False)
+            slope = cost_slope(phase.nudge.cost, read, target)
+            slope *= beta / (plus.beta - minus.beta) / len(read)
+            found = {"head_weight": phase.outputs.T @ slope, "head_bias": slope.sum(axis=0)}
+            named = {name: named.get(name, 0) + values for name, values in found.items()}
+        if not named:
             raise UserError("contrast: a read-out learns from its targets, so one of the phases must be nudged")
-        outputs = np.concatenate([plus.outputs, minus.outputs])
-        target = np.concatenate([np.broadcast_to(nudge.target, (len(plus.outputs), self.classes))] * 2)
-        slope = cost_slope(nudge.cost, self.readout(outputs), target.astype(outputs.dtype, copy=False)) / len(outputs)
-        return {"head_weight": outputs.T @ slope, "head_bias": slope.sum(axis=0)}
+        return named
 
     def confine(self) -> None:
         """Nothing to do: weights are not bounded."""

@@ -121,7 +121,8 @@ class HopfieldEquations:
         choices: list[Choice] = [None]
         for layer, each in enumerate(network.connections[1:], start=1):
             total[layer][...] = each.spread_bias(network.biases[layer])
-            choices.append(each.add_forward(network.weights[layer], states[layer - 1], total[layer]))
+            ahead = each.add_forward(network.weights[layer], states[layer - 1], total[layer])
+            choices.append(network.winners_back(layer, states[layer - 1], ahead))
         total[0][...] = self.drive
         for layer, weights in enumerate(network.back, start=1):
             network.connections[layer].add_backward(weights, states[layer], choices[layer], total[layer - 1])
@@ -142,7 +143,7 @@ class HopfieldEquations:
             each.add_forward(network.weights[layer - 1], states[layer - 2], total)
         if layer < network.depth:
             each = network.connections[layer]
-            choice = each.winners(network.weights[layer], states[layer - 1])
+            choice = each.winners(network.back[layer - 1], states[layer - 1])
             each.add_backward(network.back[layer - 1], states[layer], choice, total)
         else:
             self._add_pull(states, total)

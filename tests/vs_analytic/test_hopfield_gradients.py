@@ -27,14 +27,14 @@ NUDGES: dict[str, dict[str, Any]] = {
 }
 
 
-def problem(name: str, **settings) -> tuple[HopfieldNetwork, np.ndarray, np.ndarray]:
+def problem(name: str, draw: int = 5, **settings) -> tuple[HopfieldNetwork, np.ndarray, np.ndarray]:
     """Small weights, and biases that keep every node off its corners; three samples."""
     network = HopfieldNetwork.build(CONNECTIONS[name], 2, initial="fan-in", **settings)
     for weights in (*network.weights, *network.returning):
         np.multiply(weights, 0.5, out=weights)
     for bias in network.biases:
         np.add(bias, 0.4, out=bias)
-    random = np.random.default_rng(5)
+    random = np.random.default_rng(draw)
     return network, random.uniform(size=(3, network.layers[0])), np.eye(network.classes)[[0, 1, 2]]
 
 
@@ -84,6 +84,11 @@ def test_contrast_and_implicit_gradient_agree(kind, buffer, settings):
         ("dense", {"untied": True, "classes": 3}, "cross-entropy"),
         ("pooled", {"classes": 3}, "cross-entropy"),
         ("not pooled", {"untied": True}, "squared-error"),
+        (
+            "pooled",
+            {"untied": True, "draw": 6},
+            "squared-error",
+        ),  # no winner is near a change, which moves the state by a jump
     ],
 )
 def test_the_implicit_gradient_is_that_of_finite_differences(name, settings, measure):
@@ -159,6 +164,71 @@ def test_the_differential_signal_takes_the_earlier_state_before_the_weight():
     np.testing.assert_allclose(found["weight_2"], -free.voltages[0].T @ change[1], atol=1e-13)
     np.testing.assert_allclose(found["returning_2"], -change[0].T @ free.voltages[1], atol=1e-13)
     np.testing.assert_allclose(found["weight_1"], -inputs.T @ change[0], atol=1e-13)
+
+
+def slope_of(function, weights: np.ndarray) -> np.ndarray:
+    """d function/d weights by central differences; exact for what is linear in them, but at a change of winners."""
+    slope = np.empty_like(weights)
+    for index in np.ndindex(weights.shape):
+        value, ends = weights[index], []
+        for shift in (1e-6, -1e-6):
+            weights[index] = value + shift
+            ends.append(function())
+        weights[index] = value
+        slope[index] = (ends[0] - ends[1]) / 2e-6
+    return slope
+
+
+@pytest.mark.parametrize("nudging", ["centred", "one-sided"])
+def test_untied_pooling_learns_as_the_published_code_has_it(nudging):
+    """∂/∂W of Σ s'·MaxPool(W ∗ s), each of the two weights at its own winners (Laborieux et al. 2021, published code).
+
+    With the contrast both ends are of one phase, and the two weights share the mean (``same_update``). As a vector field, forward
+    weights see the free phase's states before them and returning ones the free phase's behind them.
+    """
+    network, inputs, targets = problem("pooled", untied=True)
+    random, size = np.random.default_rng(1), 0.3
+    states = [tuple(random.uniform(size=(3, nodes)) for nodes in network.layers[1:]) for _ in range(3)]
+    free, plus, minus = (
+        replace(phase, voltages=each)
+        for phase, each in zip(phases(network, inputs, targets, (0, size, -size)), states, strict=True)
+    )
+    other, width = (minus, 2 * size) if nudging == "centred" else (free, size)
+    shared = contrast(network, inputs, plus, other)
+    field = vector_field(network, inputs, plus, other, free)
+    for layer in (2, 3):
+        each = network.connections[layer - 1]
+        ends = {id(phase): (phase.voltages[layer - 2], phase.voltages[layer - 1]) for phase in (free, plus, other)}
+
+        def change(weights, before, behind, each=each, ends=ends) -> np.ndarray:
+            """-1/(β₊ - β₋) times the difference of ⟨Φ⟩, with the states of ``before`` and ``behind``, None those of the phase."""
+
+            def phi() -> float:
+                total = 0.0
+                for sign, phase in ((1, plus), (-1, other)):
+                    s, after = ends[id(before or phase)][0], ends[id(behind or phase)][1]
+                    total += sign * float((each.forward(weights, s)[0] * after).sum())
+                return -total / width / len(inputs)
+
+            return slope_of(phi, weights)
+
+        forward, returning = network.weights[layer - 1], network.returning[layer - 2]
+        both = (change(forward, None, None) + change(returning, None, None)) / 2
+        for name in ("weight", "returning"):
+            np.testing.assert_allclose(shared[f"{name}_{layer}"], both, atol=1e-8)
+        np.testing.assert_allclose(field[f"weight_{layer}"], change(forward, free, None), atol=1e-8)
+        np.testing.assert_allclose(field[f"returning_{layer}"], change(returning, None, free), atol=1e-8)
+
+
+def test_one_nudge_alone_teaches_the_head_by_its_own_phase():
+    """As in the published code of Laborieux et al. 2021; two opposite nudges by their mean."""
+    network, inputs, targets = problem("dense", classes=3)
+    free, plus = phases(network, inputs, targets, (0, 0.3), kind="feedback", cost="cross-entropy")
+    read = np.exp(network.readout(plus.outputs))
+    slope = (read / read.sum(axis=1, keepdims=True) - targets) / len(inputs)
+    found = contrast(network, inputs, plus, free)
+    np.testing.assert_allclose(found["head_weight"], plus.outputs.T @ slope, atol=1e-14)
+    np.testing.assert_allclose(found["head_bias"], slope.sum(axis=0), atol=1e-14)
 
 
 def test_what_cannot_be_compared_is_told_in_a_sentence(random_network):

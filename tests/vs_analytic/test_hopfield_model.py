@@ -1,7 +1,7 @@
 """Hopfield networks against finite differences of their energy, scipy's convolution, and sums written out."""
 
 from dataclasses import replace
-from itertools import product
+from itertools import permutations, product
 
 import numpy as np
 import pytest
@@ -144,6 +144,59 @@ def test_backward_and_gradient_are_the_slopes_of_forward(each):
     np.testing.assert_allclose(
         (each.gradient(before, after, choice) * turned).sum(), (change[0] - change[1]) / 2e-6, rtol=1e-6
     )
+
+
+@pytest.mark.parametrize("name", ARCHITECTURES)
+def test_what_returns_by_untied_weights_is_the_slope_of_their_own_pooling(name):
+    """∂/∂s_l of s_{l+1}·MaxPool(B ∗ s_l), whose winners are not those of W ∗ s_l (Laborieux et al. 2021, published code)."""
+    network = network_of(name, untied=True)
+    inputs, states = states_of(network, 3)
+    drive = network.drive(inputs)
+    returned = [np.zeros_like(s) for s in states]
+    for layer, weights in enumerate(network.returning):
+        each = network.connections[layer + 1]
+
+        def energy(each=each, weights=weights, layer=layer) -> np.ndarray:
+            return (each.forward(weights, states[layer])[0] * states[layer + 1]).sum(axis=1)
+
+        returned[layer] = slopes(energy, states[layer : layer + 1])[0]
+    for layer, (force, back) in enumerate(zip(network.forces(drive, states), returned, strict=True)):
+        each = network.connections[layer]
+        before = inputs if layer == 0 else states[layer - 1]
+        ahead = each.forward(network.weights[layer], before)[0] + each.spread_bias(network.biases[layer])
+        np.testing.assert_allclose(force, ahead + back, atol=1e-8)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_values_that_only_rounding_tells_apart_go_to_the_first_place(dtype):
+    """Four sums of the same numbers in different orders: equal, but for their last bits, in which any may be the largest."""
+    each = Convolution((24, 2, 2), 1, kernel=1, pool=2)
+    numbers, weights = np.random.default_rng(0).uniform(size=24), np.ones(each.weight_shape, dtype)
+    for order in permutations(range(4)):
+        image = np.stack([np.roll(numbers, 5 * place) for place in order], axis=1).reshape(1, -1).astype(dtype)
+        value, choice = each.forward(weights, image)
+        assert choice is not None
+        assert choice.ravel().tolist() == [0]
+        assert value[0, 0] == pytest.approx(numbers.sum(), rel=1e-6)
+        assert each.backward(weights, np.ones((1, 1), dtype), choice).reshape(24, 4)[:, 1:].max() == 0
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize(("scale", "reach"), [(1.0, 1.0), (0.5, 1.0), (1.0, 3.0)])
+def test_values_tie_within_four_rounding_errors_of_the_sum(scale, reach, dtype):
+    """4ε·Σ|W|·max(1, max|s|), here powers of two or integers, so that every sum is exact."""
+    each = Convolution((2, 2, 2), 1, kernel=1, pool=2)
+    weights = np.array([1, scale], dtype).reshape(each.weight_shape)
+    tie = 4 * np.finfo(dtype).eps * (1 + scale) * reach
+    for above, winner in ((0.5, 0), (1.0, 0), (1.5, 3)):
+        image = np.zeros((1, 2, 4), dtype)
+        image[0, 1] = reach / 2
+        image[0, 1, 1] = -reach
+        image[0, 0, 3] = 0.5 * above * tie
+        image[0, 0, :3] = -0.5 * above * tie
+        choice = each.forward(weights, image.reshape(1, -1))[1]
+        assert choice is not None
+        assert choice.ravel().tolist() == [winner]
 
 
 def test_a_tie_in_a_pooling_window_has_one_winner():
