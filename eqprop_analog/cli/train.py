@@ -73,7 +73,12 @@ def add_settings(parser: argparse.ArgumentParser) -> None:
     settings.add_argument("--seed", type=int, metavar="N", help="of conductances and of the order of images")
     settings.add_argument("--workers", type=int, metavar="N", help="ngspice processes")
     settings.add_argument("--on-failure", choices=["stop", "skip"], help="at a sample without a certified equilibrium")
-    settings.add_argument("--device", choices=["cpu", "cuda"], help="cuda: truncated phases on a GPU, by PyTorch")
+    settings.add_argument(
+        "--device",
+        choices=["cpu", "cuda"],
+        help="cuda: on a GPU, by PyTorch; for resistive networks of ideal clamps with single outputs and a fixed number "
+        "of sweeps, as all drn- presets are",
+    )
     settings.add_argument("--threads", type=int, metavar="N", help="BLAS threads")
     settings.add_argument(
         "--validation",

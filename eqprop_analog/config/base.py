@@ -82,7 +82,7 @@ class TrainConfig(BaseModel, ABC):
     decay: Positive = 1.0
     """Factor on all rates after each epoch."""
     cosine: Count | None = None
-    """Epochs over which half a cosine takes all rates to zero as well."""
+    """Epochs over which half a cosine takes all rates to zero as well, where they stay."""
     batch_size: Count = 4
     epochs: Count = 10
     limit: Count | None = None

@@ -77,6 +77,8 @@ class HopfieldConfig(TrainConfig):
     """1/V², one for all connections (and the head, last) or one each."""
     bias_rates: NotNegative | list[NotNegative] | None = None
     """Without unit; as those of the weights unless given."""
+    cosine_end: NotNegative = 0.0
+    """1/V² (without unit of biases): the rate that ``cosine`` takes all larger ones to."""
     momentum: Annotated[float, Field(ge=0, lt=1)] = 0.0
     weight_decay: NotNegative = 0.0
     """V², times the weights in the gradient."""
@@ -130,6 +132,8 @@ class HopfieldConfig(TrainConfig):
             given = getattr(self, name)
             if isinstance(given, list) and len(given) != rates:
                 raise ValueError(f"{name}: {len(given)} values for {rates} connections (the head included)")
+        if self.cosine_end and self.cosine is None:
+            raise ValueError("cosine_end: give cosine, the number of epochs after which the rates are there")
         self._require_dynamics()
         self._require_circuit()
         self._require_pixels()
@@ -259,9 +263,15 @@ class HopfieldConfig(TrainConfig):
         count = len(self.sizes) - 1 + (self.head is not None)
         weights = spread(self.weight_rates, count)
         biases = weights if self.bias_rates is None else spread(self.bias_rates, count)
-        rates = WeightRates(weights, biases).scaled(self.annealed(epoch))
+        rates = WeightRates(*(self._annealed(each, epoch) for each in (weights, biases)))
         kind: Kind = self.kind if self.cost == "squared-error" else "feedback"
         return Rule(rates, self.beta, self.nudging, kind, self.cost, self.signal)
+
+    def _annealed(self, rates: tuple[float, ...], epoch: int) -> tuple[float, ...]:
+        """What the cosine leaves of ``rates`` above their end, and the end (torch.optim's CosineAnnealingLR, held there)."""
+        ends = [min(rate, self.cosine_end) for rate in rates]
+        kept, whole = self.annealed(epoch), self.model_copy(update={"cosine": None}).annealed(epoch)
+        return tuple(kept * (rate - end) + whole * end for rate, end in zip(rates, ends, strict=True))
 
     def relaxation(self) -> Relaxation:
         """The steps in NumPy that find the equilibria of training; their residuals cost a step and are not looked at."""

@@ -336,6 +336,47 @@ def test_published_recipes_in_our_units(name, hidden, steps, beta, rates, epochs
     assert (config.batch_size, config.epochs) == (20, epochs)
 
 
+@pytest.mark.parametrize("name", ["p-1h", "p-2h", "p-3h"])
+def test_published_steps_go_a_fifth_of_the_way_and_ours_half(name, monkeypatch):
+    """``dt`` of Ernoult et al. 2019 is 0.2 where a command does not set it; nothing else differs from our half steps."""
+    monkeypatch.undo()
+    published = resolve(name, {})
+    assert isinstance(published, HopfieldConfig)
+    assert published.step == 0.2
+    if name != "p-3h":
+        ours = resolve(f"{name}-half-steps", {})
+        assert ours == published.model_copy(update={"step": 0.5, "description": ours.description})
+
+
+@pytest.mark.parametrize(("name", "nudged"), [("cifar-10-2021", 25), ("cifar-10-2021-untied", 30)])
+def test_the_rates_and_steps_of_2021_are_the_published_ones(name, nudged, monkeypatch):
+    """CosineAnnealingLR(T_max=100, eta_min=1e-5), no longer stepped after epoch 100 of 120; 30 nudged steps where untied."""
+    monkeypatch.undo()
+    config = resolve(name, {})
+    assert isinstance(config, HopfieldConfig)
+    assert (config.free_steps, config.nudged_steps, config.epochs) == (250, nudged, 120)
+    published = {"weight_1": 0.25, "bias_2": 0.15, "weight_4": 0.08, "head_weight": 0.05, "head_bias": 0.05}
+    published |= {"returning_3": 0.1} if config.untied else {}
+    for epoch in (0, 1, 37, 50, 99, 100, 101, 119):
+        for parameter, rate in published.items():
+            expected = 1e-5 + (rate - 1e-5) * (1 + np.cos(np.pi * min(epoch, 100) / 100)) / 2
+            assert config.rule(epoch).rates.of(parameter) == pytest.approx(expected, rel=1e-9)
+
+
+def test_a_cosine_goes_on_from_the_rates_that_other_settings_leave(monkeypatch):
+    """``decay`` and ``rate_factor`` are factors on all of it; a parameter that does not learn stays so."""
+    monkeypatch.undo()
+    changes = {"rate_factor": 0.5, "decay": 0.9, "cosine": 10, "cosine_end": 1e-3, "weight_rates": [0.2, 0.0]}
+    config = resolve("p-1h", {}).model_copy(update=changes)
+    rates = [config.rule(epoch).rates for epoch in (0, 5, 10, 20)]
+    expected = [0.2, 1e-3 + 0.199 / 2, 1e-3, 1e-3]
+    for at, epoch, rate in zip(rates, (0, 5, 10, 20), expected, strict=True):
+        assert at.of("weight_1") == pytest.approx(0.5 * 0.9**epoch * rate)
+        assert at.of("weight_2") == 0
+    with pytest.raises(UserError, match="cosine_end: give cosine"):
+        resolve("p-1h", {"cosine_end": 1e-3})
+
+
 @pytest.mark.parametrize("name", ["cifar-10-2021", "cifar-10-2021-untied"])
 def test_the_network_of_2021_makes_a_training_step_on_images_of_its_kind(name, monkeypatch):
     """Fewer channels and steps, everything else as published, on random pictures in CIFAR-10's shape."""
