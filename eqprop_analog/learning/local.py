@@ -82,7 +82,9 @@ def _local(
     batch = require_phases(network, inputs, plus, minus)
     scale = -1 / ((plus.beta - minus.beta) * len(batch))
     change = tuple(scale * (p - m) for p, m in zip(plus.voltages, minus.voltages, strict=True))
-    mean = [sum(share * phase.voltages[layer] for share, phase in references) for layer in range(network.depth)]
+    mean = [
+        np.sum([share * phase.voltages[layer] for share, phase in references], axis=0) for layer in range(network.depth)
+    ]
     named: dict[str, Array] = {}
     for layer, (each, weights) in enumerate(zip(network.connections, network.weights, strict=True)):
         shares = [(share, batch if layer == 0 else phase.voltages[layer - 1]) for share, phase in references]
