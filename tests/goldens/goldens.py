@@ -7,8 +7,8 @@
 Every parameter is stored in ``data``; the random numbers below only served to make it. ``compare`` shows what a change of
 structure must not do: the tests beside this file allow 1e-12, because another machine's BLAS adds in another order.
 
-One problem is of a later version: ``hopfield-untied-pooling``, whose way back 0.1.0 pooled at the forward weights' winners, against
-the published code.
+One problem is of a later version: ``hopfield-untied-pooling``, whose way back 0.1.0 pooled at the forward weights' winners,
+against the published code.
 """
 
 import hashlib
