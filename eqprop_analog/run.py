@@ -173,9 +173,10 @@ def _epoch(config: TrainConfig, split: Split, checkpoint: Checkpoint, record: _R
     checkpoint.finish_epoch(entry)
     record.write()
     log.info(
-        "epoch %d/%d: training error %.2f %%, %s error %.2f %%, %.1f s",
+        "epoch %d/%d%s: training error %.2f %%, %s error %.2f %%, %.1f s",
         number,
         config.epochs,
+        f" ({config.data_copy})" if config.data_copy else "",
         100 * trained.error,
         split.held_out,
         100 * tested.error,

@@ -77,19 +77,26 @@ def run(arguments: argparse.Namespace) -> None:
     if network.returning:
         raise UserError(f"{arguments.network}: untied weights have no energy, and so no minima; expected tied ones")
     config = _config(arguments.network)
-    dataset = data.load(arguments.dataset or (config.dataset if config else "mnist"), arguments.data_dir)
+    copy = config.data_copy if config and arguments.dataset in (None, config.dataset) else ""
+    dataset = data.load(arguments.dataset or (config.dataset if config else "mnist"), arguments.data_dir, copy)
+    name = data.called(dataset.name, copy)
     require_fit(network.layers[0], network.classes, dataset)
     images, labels = dataset.test_images[: arguments.samples], dataset.test_labels[: arguments.samples]
     images = (config.prepared(images) if config else images).astype(float)
     reference, *others = (_relaxed(*way, network, images, labels) for way in _ways(network, config).items())
     compared = [(way, compare_minima(network, images, reference.phase, way.phase)) for way in others]
     console.table(
-        f"{arguments.network}: {len(images)} test images of {dataset.name}, {reference.name}, and the others against it",
+        f"{arguments.network}: {len(images)} test images of {name}, {reference.name}, and the others against it",
         ["way", "converged", "error", f"|Δs| ≤ {SAME:g} V", "largest |Δs| (V)", "ΔE < 0, > 0", "same class"],
         [[reference.name, str(reference.converged), f"{100 * reference.error:.2f} %", "", "", "", ""]],
         [_row(way, minima) for way, minima in compared],
     )
-    figures = {"network": str(arguments.network), "dataset": dataset.name, "samples": len(images), "bound": SAME}
+    figures = {
+        "network": str(arguments.network),
+        "dataset": name,
+        "samples": len(images),
+        "bound": SAME,
+    }
     figures |= {"reference": _figures(reference)}
     figures |= {"ways": [_figures(way) | _compared(minima) for way, minima in compared]}
     options.report_figures(arguments, figures)

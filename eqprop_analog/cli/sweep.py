@@ -87,10 +87,10 @@ def run(arguments: argparse.Namespace) -> None:
     for point in points:
         if (point.folder / training.CHECKPOINT).exists():
             require_same_run(point.folder / training.CHECKPOINT, point.config)
-    for name in {point.config.dataset for point in points}:
-        dataset = data.load(name, arguments.data_dir)  # fetched once, not by every worker
+    for name, copy in {(point.config.dataset, point.config.data_copy) for point in points}:
+        dataset = data.load(name, arguments.data_dir, copy)  # fetched once, not by every worker
         for point in points:
-            if point.config.dataset == name:
+            if (point.config.dataset, point.config.data_copy) == (name, copy):
                 training.require_fit(point.config.sizes[0], point.config.classes, dataset)
     with locked(folder):
         results = _trained(points, workers, arguments.data_dir)
@@ -196,7 +196,7 @@ def finished(point: Point) -> dict[str, Any] | None:
 
 def train_point(point: Point, data_dir: Path | None, stage: Stage = silent) -> dict[str, Any]:
     """Train one point, or go on with what its folder holds of it; its metrics."""
-    dataset = data.load(point.config.dataset, data_dir)
+    dataset = point.config.load_data(data_dir)
     return training.train(point.config, dataset, point.folder, resume=False, stage=stage).metrics
 
 

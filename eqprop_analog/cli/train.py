@@ -67,6 +67,11 @@ def add_settings(parser: argparse.ArgumentParser) -> None:
     )
     settings.add_argument("--rate-factor", type=float, metavar="X", help="all learning rates times X")
     settings.add_argument("--dataset", choices=list(data.SHAPES), help="what to train on")
+    settings.add_argument(
+        "--data-copy",
+        metavar="NAME",
+        help='take files from --data-dir that are not the published ones, and call them so beside every figure ("JPEG copy")',
+    )
     settings.add_argument("--epochs", type=int, metavar="N", help="passes over the training images")
     settings.add_argument("--batch-size", type=int, metavar="N", help="images an update")
     settings.add_argument("--limit", type=int, metavar="N", help="train on N random images an epoch")
@@ -94,6 +99,7 @@ SETTINGS = (
     "method",
     "rate_factor",
     "dataset",
+    "data_copy",
     "epochs",
     "batch_size",
     "limit",
@@ -133,9 +139,9 @@ def train_and_verify(
 ) -> tuple[Run, list[Agreement]]:
     """The run and, where ngspice is installed, its comparison with the circuit: 20 images Norton, one flat."""
     config.network()
-    dataset = data.load(config.dataset, data_dir)
+    dataset = config.load_data(data_dir)
     sizes = "-".join(map(str, config.sizes))
-    console.say(f"training {sizes} on {config.dataset} {config.method_in_words}, into {folder}")
+    console.say(f"training {sizes} on {config.data_name} {config.method_in_words}, into {folder}")
     with locked(folder):
         finished = train(config, dataset, folder, resume, console.stage)
         if isinstance(config, ResistiveConfig) and isinstance(finished.network, ResistiveNetwork):
@@ -169,7 +175,9 @@ def report(finished: Run, agreements: list[Agreement]) -> None:
         ["equilibria by status", ", ".join(f"{name} {count:,}" for name, count in metrics["statuses"].items())],
     ]
     resistive = isinstance(finished.network, ResistiveNetwork)
-    title = f"{finished.folder}: the trained network" + (", and ngspice against the surrogate" if resistive else "")
+    copy = metrics["config"].get("data_copy")
+    title = f"{finished.folder}: the trained network" + (f" ({copy} of the data)" if copy else "")
+    title += ", and ngspice against the surrogate" if resistive else ""
     sections = [rows, *(agreement_rows(result) for result in agreements)]
     console.table(title, ["figure", "value"], *sections)
     files = ", ".join(sorted(path.name for path in finished.folder.iterdir() if not path.name.startswith(".")))

@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 
-from eqprop_analog import data
 from eqprop_analog.batches import first_test_images
 from eqprop_analog.cli import console, options, simulate
 from eqprop_analog.config import Network, TrainConfig, resolve
@@ -102,6 +101,6 @@ def _test_images(config: TrainConfig, arguments: argparse.Namespace) -> tuple[np
     if given:
         raise UserError(f"a run has its own data set; leave out {', '.join(given)}, or name the run's network.npz")
     simulate.require_samples(arguments.samples)
-    dataset = data.load(config.dataset, arguments.data_dir)
+    dataset = config.load_data(arguments.data_dir)
     require_fit(config.sizes[0], config.classes, dataset)
     return first_test_images(config, dataset, arguments.samples)

@@ -3,6 +3,7 @@
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Protocol
 
 import numpy as np
@@ -76,6 +77,8 @@ class TrainConfig(BaseModel, ABC):
     """The kind of network."""
     description: Text = ""
     dataset: data.Name = "mnist"
+    data_copy: Annotated[str, Field(pattern=r"^([A-Za-z0-9][A-Za-z0-9 ._+-]{0,39})?$")] = ""
+    """What to call files that are not the published ones, such as "JPEG copy"; without a name they are refused."""
     beta: Positive
     rate_factor: Positive = 1.0
     """Factor on all rates: another method than the preset's may bear less of them, or more."""
@@ -120,6 +123,15 @@ class TrainConfig(BaseModel, ABC):
     def indexed(self) -> bool:
         """Whether batches name their images, for learners that remember something of each."""
         return False
+
+    @property
+    def data_name(self) -> str:
+        """The data set as figures name it."""
+        return data.called(self.dataset, self.data_copy)
+
+    def load_data(self, data_dir: Path | None) -> data.Dataset:
+        """The data set, from ``data_dir`` if given; see data.load."""
+        return data.load(self.dataset, data_dir, self.data_copy)
 
     @abstractmethod
     def network(self) -> Network:

@@ -41,18 +41,28 @@ class Dataset:
     test_labels: np.ndarray
 
 
-def load(name: Name, data_dir: Path | None = None) -> Dataset:
+def called(name: str, copy: str) -> str:
+    """The data set as figures name it: "cifar-10", or "cifar-10 (JPEG copy)"."""
+    return f"{name} ({copy})" if copy else name
+
+
+def load(name: Name, data_dir: Path | None = None, copy: str = "") -> Dataset:
     """Load a data set from ``data_dir`` if given, else from the first source that has it.
+
+    Files other than the published ones are refused, unless ``copy`` names them: the user, who vouches for them, calls them so,
+    and so does every figure from them. The log says which checksums differ.
 
     Raises :class:`DataError`: unknown name; a file missing, damaged or not the published one in ``data_dir``; or no
     source could be reached, with the reason of each. The digits come with scikit-learn, wherever ``data_dir`` is.
     """
+    if copy and (data_dir is None or name not in PUBLICATIONS):
+        raise DataError(f"data_copy: a copy of {name} is read from the folder that --data-dir names, and none is named")
     if name == "digits":
         return _digits()
     if name not in PUBLICATIONS:
         raise DataError(f"unknown data set {name!r}: expected one of {', '.join((*PUBLICATIONS, 'digits'))}")
     publication = PUBLICATIONS[name]
-    files = find(publication) if data_dir is None else read(publication, Path(data_dir))
+    files = find(publication) if data_dir is None else read(publication, Path(data_dir), copy)
     train_images, train_labels, test_images, test_labels = chain.from_iterable(
         publication.parse(content, file) for file, content in files.items()
     )

@@ -91,11 +91,14 @@ def find(publication: Publication) -> dict[str, bytes]:
     )
 
 
-def read(publication: Publication, folder: Path) -> dict[str, bytes]:
-    """Verified contents of the files in ``folder``, or in torchvision's folder below it, by name."""
+def read(publication: Publication, folder: Path, copy: str = "") -> dict[str, bytes]:
+    """Verified contents of the files in ``folder``, or in torchvision's folder below it, by name.
+
+    ``copy`` is what the user, who vouches for them, calls files that are not the published ones; see data.load.
+    """
     below = f"{publication.torchvision}/raw" if publication.torchvision else ""
     folders = [folder, folder / below]
-    files = {}
+    files, others = {}, []
     for name, expected in publication.sha256.items():
         names = [name] if name.endswith(".gz") else [name, f"{name}.gz"]
         path = next((place / each for place in folders for each in names if (place / each).is_file()), None)
@@ -105,7 +108,14 @@ def read(publication: Publication, folder: Path) -> dict[str, bytes]:
         came = hashlib.sha256(files[name]).hexdigest()
         if came != expected:
             publication.parse(files[name], str(path))  # says better what is wrong with a damaged file
-            raise DataError(f"{path}: not {publication.name}'s {name}: expected SHA-256 {expected}, came {came}")
+            differing = f"{path}: not {publication.name}'s {name}: expected SHA-256 {expected}, came {came}"
+            if not copy:
+                raise DataError(f'{differing}; to use a copy that you vouch for, name it: --data-copy "JPEG copy"')
+            others.append(differing)
+    if copy and not others:
+        raise DataError(f"{folder}: the files are the published ones, not a copy; leave out --data-copy (data_copy)")
+    if others:
+        log.warning("%s. Every figure is from this copy, called %r.", "; ".join(others), copy)
     return files
 
 

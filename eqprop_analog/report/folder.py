@@ -9,7 +9,6 @@ from typing import Any, Self
 import numpy as np
 from jaxtyping import Float
 
-from eqprop_analog import data
 from eqprop_analog.batches import first_test_images
 from eqprop_analog.checkpoint import FORMAT
 from eqprop_analog.config import HopfieldConfig, Network, ResistiveConfig, TrainConfig, resolve
@@ -69,7 +68,7 @@ class RunFolder:
     @cached_property
     def samples(self) -> tuple[Float[Array, "images inputs"], Float[Array, "images classes"]]:
         """The first test images as the network takes them, and their targets, volts. Raises UserError without the data set."""
-        dataset = data.load(self.config.dataset, self.data_dir)
+        dataset = self.config.load_data(self.data_dir)
         require_fit(self.config.sizes[0], self.config.classes, dataset)
         return first_test_images(self.config, dataset, IMAGES)
 

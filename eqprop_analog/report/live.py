@@ -95,7 +95,7 @@ class LivePage:
         chart.append(history_table(history) if history else Text("No epoch is finished yet."))
         now = datetime.now(UTC)
         return Page(
-            title=f"{'-'.join(map(str, config.sizes))} on {config.dataset}",
+            title=f"{'-'.join(map(str, config.sizes))} on {config.data_name}",
             lead=config.description or f"{config.model} network, trained {config.method_in_words}",
             state=state,
             tiles=list(self._tiles(description, done, total, error, running=running)),

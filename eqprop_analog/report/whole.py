@@ -55,7 +55,7 @@ def write_report(folder: Path, output: Path, data_dir: Path | None = None) -> Ru
         ]
     config, done = run.config, len(run.history)
     page = Page(
-        title=f"{'-'.join(map(str, config.sizes))} on {config.dataset}",
+        title=f"{'-'.join(map(str, config.sizes))} on {config.data_name}",
         lead=config.description or f"A {config.model} network, trained {config.method_in_words}.",
         state="finished" if run.finished else f"unfinished: {done} of {config.epochs} epochs",
         tiles=list(_tiles(run, cost)),

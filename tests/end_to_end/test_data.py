@@ -325,6 +325,33 @@ def test_damaged_cifar_archive_is_named(publish_cifar, content, words):
         data.load("cifar-10", folder)
 
 
+def test_a_copy_is_taken_where_the_user_names_it_and_only_there(publish_cifar, caplog):
+    """Pixels that differ from the published ones: refused by checksum, or read, with a warning that says the name."""
+    published = cifar_archive({})
+    folder = publish_cifar(published)
+    other = {name: np.concatenate([each[:, :1], 255 - each[:, 1:]], axis=1) for name, each in CIFAR.items()}
+    (folder / formats.CIFAR_ARCHIVE).write_bytes(cifar_archive({name: each.tobytes() for name, each in other.items()}))
+    with pytest.raises(DataError, match=r"expected SHA-256 .*, came .*--data-copy"):
+        data.load("cifar-10", folder)
+    dataset = data.load("cifar-10", folder, "JPEG copy")
+    assert "expected SHA-256" in caplog.text
+    assert "JPEG copy" in caplog.text
+    np.testing.assert_array_equal(dataset.test_images, other[formats.CIFAR_TEST[0]][:, 1:] / np.float32(255))
+    (folder / formats.CIFAR_ARCHIVE).write_bytes(b"damaged")
+    with pytest.raises(DataError, match="not CIFAR-10's binary archive"):
+        data.load("cifar-10", folder, "JPEG copy")
+
+
+def test_a_name_for_a_copy_where_there_is_none_is_refused(publish_cifar):
+    folder = publish_cifar(cifar_archive({}))
+    with pytest.raises(DataError, match=r"published ones.*--data-copy"):
+        data.load("cifar-10", folder, "JPEG copy")
+    with pytest.raises(DataError, match="--data-dir"):
+        data.load("cifar-10", None, "JPEG copy")
+    with pytest.raises(DataError, match="--data-dir"):
+        data.load("digits", folder, "JPEG copy")
+
+
 def test_cifar_folder_without_the_archive_says_what_it_should_hold(publish_cifar, tmp_path):
     publish_cifar(cifar_archive({}))
     with pytest.raises(DataError, match=r"expected cifar-10-binary\.tar\.gz, here$"):

@@ -397,3 +397,28 @@ def test_the_network_of_2021_makes_a_training_step_on_images_of_its_kind(name, m
         assert values.dtype == np.float32
         assert np.isfinite(values).all()
         assert (values != before[parameter]).any(), parameter
+
+
+def test_every_figure_of_a_run_on_a_copy_says_so(run, dataset, tmp_path):
+    """The name stands in the settings, the log and the table, and a run does not go on under another one."""
+    (tmp_path / "copy").mkdir()
+    for path in dataset.iterdir():
+        content = bytearray(path.read_bytes())
+        content[-1] ^= "images" in path.name
+        (tmp_path / "copy" / path.name).write_bytes(content)
+    path = tmp_path / "hopfield.toml"
+    path.write_text(SMALL + DENSE + DISCRETE)
+    given = ["train", "--preset", path, "--data-dir", tmp_path / "copy", "--output", tmp_path / "copied", "--epochs", 1]
+    refused = run(*given)
+    assert refused.code == 2
+    assert "--data-copy" in refused.err
+    done = run("-v", *given, "--data-copy", "JPEG copy")
+    assert done.code == 0
+    assert json.loads((tmp_path / "copied" / "metrics.json").read_text())["config"]["data_copy"] == "JPEG copy"
+    assert "expected SHA-256" in done.out + done.err
+    for words in ("training", "epoch 1/1", "the trained network"):
+        assert any("JPEG copy" in line for line in (done.out + done.err).splitlines() if words in line), words
+    other = run(*given, "--data-copy", "another copy")
+    assert other.code == 2
+    assert "data_copy" in other.err
+    assert run(*given, "--data-copy", "\x1b[31m").code == 2
