@@ -1,4 +1,4 @@
-"""The console program ``eqprop-analog``; the scripts in ``scripts/`` are its subcommands under their own names.
+"""The console program ``eqprop-analog``; four scripts in ``scripts/`` are its subcommands under their own names.
 
 A command is a module here with SUMMARY, EXAMPLES, add_options and run; it is imported when it is typed.
 """
@@ -10,7 +10,7 @@ import re
 import signal
 import sys
 import traceback
-from collections.abc import Generator, Iterable, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from difflib import get_close_matches
 from enum import IntEnum
 from importlib import import_module
@@ -28,7 +28,7 @@ PURPOSES: Mapping[str, tuple[str, ...]] = {
     "build": ("netlist",),
     "solve": ("simulate", "transient", "energy"),
     "train": ("demo", "train", "sweep", "xor", "lattice", "chips"),
-    "judge": ("verify", "study", "matching", "minima", "reliability", "bench"),
+    "judge": ("verify", "study", "matching", "minima"),
     "look": ("report", "presets", "doctor"),
 }
 COMMANDS = tuple(name for names in PURPOSES.values() for name in names)
@@ -181,8 +181,13 @@ def with_command_lines(module: ModuleType) -> str:
     )
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a command line; returns the exit code (see Exit). Expected errors are one line on standard error."""
+def main(
+    arguments: Sequence[str] | None = None, parse: Callable[[Sequence[str]], argparse.Namespace] | None = None
+) -> int:
+    """Run a command line; returns the exit code (see Exit). Expected errors are one line on standard error.
+
+    ``parse``: another program's options, with the common ones (add_common), ``command`` and ``run`` among them.
+    """
     words = sys.argv[1:] if arguments is None else list(arguments)
     sys.stdout, sys.stderr = (stream or Path(os.devnull).open("w") for stream in (sys.stdout, sys.stderr))  # noqa: SIM115
     for stream in (sys.stdout, sys.stderr):
@@ -191,7 +196,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     before = _terminate_as_interrupt()
     options = argparse.Namespace(verbose=False, command="")
     try:
-        options = _parsed(words)
+        options = (parse or _parsed)(words)
         aside = getattr(options, "json", None) == Path("-")
         console.configure(quiet=options.quiet, verbose=options.verbose, aside=aside)
         options.run(options)

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import bench
 import pytest
 
 from eqprop_analog import cli
@@ -57,23 +58,13 @@ class TestHelp:
             "simulate_spice": "simulate",
             "train_mnist": "train",
             "train_xor": "xor",
-            "simulate_transient": "transient",
-            "study_agreement": "study",
-            "train_lattice": "lattice",
-            "show_ep_matches_bptt": "matching",
-            "compare_minima": "minima",
-            "study_chips": "chips",
-            "report_energy": "energy",
-            "bench_spice": "bench spice",
-            "bench_surrogate": "bench surrogate",
-            "bench_lattice": "bench lattice",
-            "compare_training": "bench training",
         }
         typed = re.findall(r"^ +scripts/(\w+)\.py(.*)$", (REPOSITORY / "README.md").read_text(), re.MULTILINE)
         assert typed
         for script, arguments in typed:
             assert (REPOSITORY / "scripts" / f"{script}.py").exists()
-            cli.parser().parse_args([*names[script].split(), *shlex.split(arguments, comments=True)])
+            words = shlex.split(arguments, comments=True)
+            bench.parsed(words) if script == "bench" else cli.parser().parse_args([names[script], *words])
 
     def test_a_negative_number_can_be_typed_as_spice_writes_it(self, run):
         command = ("netlist", "--layers", 2, 3, 1, "--phase", "nudged", "--output", "a.cir", "--beta")

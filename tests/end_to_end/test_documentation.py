@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import bench
 import pytest
 from sybil import Document, Example
 from sybil.parsers.myst import CodeBlockParser, PythonCodeBlockParser
@@ -95,13 +96,13 @@ def test_every_command_of_a_page_can_be_typed(page: Path):
     for line in commands_of(page.read_text()):
         words = shlex.split(line, comments=True)
         program, *arguments = itertools.takewhile(lambda word: word not in (">", "|"), words)
-        if program != "eqprop-analog":
+        if program not in ("eqprop-analog", "scripts/bench.py"):
             (entry,) = re.findall(r"run_script\((.*)\)", (REPOSITORY / program).read_text())
             arguments = [*ast.literal_eval(f"({entry},)"), *arguments]
         if {"--help", "NAME", "..."} & {*arguments}:
             continue
         try:
-            parsed = cli.parser().parse_args(arguments)
+            parsed = (bench.parser() if program == "scripts/bench.py" else cli.parser()).parse_args(arguments)
         except SystemExit:
             pytest.fail(f"{ident(page)}: {line}")
         if getattr(parsed, "preset", None):

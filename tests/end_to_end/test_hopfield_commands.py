@@ -47,9 +47,9 @@ def test_a_fresh_network_is_the_one_of_its_seed(run, tmp_path):
     assert "weights untied" in (tmp_path / "fresh.cir").read_text()
 
 
-def test_transient_leaves_figures_waveforms_and_plot_that_tell_the_same(run_script, saved, tmp_path):
+def test_transient_leaves_figures_waveforms_and_plot_that_tell_the_same(run, saved, tmp_path):
     _, given = saved
-    result = run_script("simulate_transient.py", *given, "--output", "out", "--json", "figures.json")
+    result = run("transient", *given, "--output", "out", "--json", "figures.json")
     assert (result.code, result.err) == (0, "")
     figures = json.loads((tmp_path / "figures.json").read_text())
     assert figures["deviation"] < 1e-3

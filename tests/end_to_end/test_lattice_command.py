@@ -81,8 +81,8 @@ def test_regression_with_diodes_beats_every_straight_line_on_held_out_inputs(run
         assert f"{1e3 * error['held_out']:.1f}" in result.out
 
 
-def test_the_script_is_the_command_under_its_own_name(run_script):
-    result = run_script("train_lattice.py", "--help")
+def test_the_help_says_what_can_be_learned(run):
+    result = run("lattice", "--help")
     assert result.code == 0
     assert "allostery" in result.out
 

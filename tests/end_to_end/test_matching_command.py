@@ -9,8 +9,8 @@ import pytest
 NUDGINGS = {"one-sided": 1, "centred": 2}
 
 
-def test_the_theorem_is_met_drawn_and_written_down(run_script, tmp_path):
-    result = run_script("show_ep_matches_bptt.py", "--steps", 8, "--json", "out.json")
+def test_the_theorem_is_met_drawn_and_written_down(run, tmp_path):
+    result = run("matching", "--steps", 8, "--json", "out.json")
     assert (result.code, result.err) == (0, "")
     assert "NOT MET" not in result.out
     found = json.loads((tmp_path / "out.json").read_text())

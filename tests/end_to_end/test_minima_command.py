@@ -27,10 +27,10 @@ def network() -> HopfieldNetwork:
     return replace(net, weights=weights, biases=tuple(bias + 0.4 for bias in net.biases))
 
 
-def test_what_it_counts_is_what_the_solvers_reach(run_script, dataset, network, tmp_path):
+def test_what_it_counts_is_what_the_solvers_reach(run, dataset, network, tmp_path):
     network.save(tmp_path / "net.npz")
     given = ["--network", "net.npz", "--data-dir", dataset, "--samples", 30, "--json", "out.json"]
-    result = run_script("compare_minima.py", *given)
+    result = run("minima", *given)
     assert (result.code, result.err) == (0, "")
     figures = json.loads((tmp_path / "out.json").read_text())
     loaded = data.load("mnist", dataset)

@@ -10,11 +10,12 @@ import time
 import tomllib
 from pathlib import Path
 
+import bench
 import pytest
 
 import eqprop_analog
 from eqprop_analog import ResistiveNetwork, cli
-from eqprop_analog.cli import bench, doctor, simulate
+from eqprop_analog.cli import doctor, simulate
 from eqprop_analog.config import presets, resolve
 
 PROGRAM = Path(sys.executable).with_name("eqprop-analog")
@@ -149,38 +150,41 @@ class TestJson:
         assert result.code == 2
         assert "cannot write wall/out.json" in result.err
 
-    @pytest.mark.parametrize("command", [*cli.COMMANDS, *(f"bench {name}" for name in bench.BENCHMARKS)])
+    @pytest.mark.parametrize("command", cli.COMMANDS)
     def test_every_command_that_computes_has_it(self, run, command):
-        assert ("--json FILE" in run(*command.split(), "--help").out) == (command not in ("netlist", "report", "bench"))
+        assert ("--json FILE" in run(command, "--help").out) == (command not in ("netlist", "report"))
+
+    @pytest.mark.parametrize("name", bench.BENCHMARKS)
+    def test_every_benchmark_has_it(self, run_script, name):
+        assert "--json FILE" in run_script("bench.py", name, "--help").out
 
 
 class TestBench:
-    def test_lattices_are_the_same_in_every_way_before_they_are_timed(self, run, run_script):
-        words = ("--sides", 3, "--samples", 2, "--repeats", 1, "--json", "-")
-        for result in (run("bench", "lattice", *words), run_script("bench_lattice.py", *words)):
-            figures = json.loads(result.out)
-            assert (result.code, figures["options"]["benchmark"]) == (0, "lattice")
-            assert [case["side"] for case in figures["cases"]] == [3, 3]
-            assert all(case["ngspice largest difference"] <= 1e-9 for case in figures["cases"])
+    def test_lattices_are_the_same_in_every_way_before_they_are_timed(self, run_script):
+        result = run_script("bench.py", "lattice", "--sides", 3, "--samples", 2, "--repeats", 1, "--json", "-")
+        figures = json.loads(result.out)
+        assert (result.code, figures["command"]) == (0, "lattice")
+        assert [case["side"] for case in figures["cases"]] == [3, 3]
+        assert all(case["ngspice largest difference"] <= 1e-9 for case in figures["cases"])
 
-    def test_ways_that_differ_are_no_benchmark(self, run, monkeypatch):
+    def test_ways_that_differ_are_no_benchmark(self, run_script, monkeypatch):
         monkeypatch.setattr(bench.lattice, "AGREEMENT", -1.0)
-        result = run("bench", "lattice", "--sides", 3, "--samples", 2, "--repeats", 1)
+        result = run_script("bench.py", "lattice", "--sides", 3, "--samples", 2, "--repeats", 1)
         assert (result.code, result.err.startswith("not met: ")) == (3, True)
 
-    def test_one_training_in_both_solvers(self, run):
+    def test_one_training_in_both_solvers(self, run_script):
         pytest.importorskip("sklearn", reason="its digits need no download")
         words = ("--preset", "digits-hopfield-ngspice", "--limit", 20, "--output", "c", "--json", "out.json")
-        assert run("bench", "training", *words).code == 0
+        assert run_script("bench.py", "training", *words).code == 0
         figures = json.loads(Path("out.json").read_text())
         assert figures == json.loads(Path("c/comparison.json").read_text())
         assert max(map(max, figures["largest_relative_difference_by_epoch_and_layer"])) < 1e-9
         assert figures["test_error"]["ngspice"] == figures["test_error"]["surrogate"]
         assert Path("c/trajectories.png").read_bytes().startswith(b"\x89PNG")
 
-    @pytest.mark.parametrize("name", bench.BENCHMARKS)
-    def test_bad_input(self, run, name):
-        result = run("bench", name, "--limit" if name == "training" else "--repeats", 0)
+    @pytest.mark.parametrize("name", ["surrogate", "spice", "lattice", "training"])
+    def test_bad_input(self, run_script, name):
+        result = run_script("bench.py", name, "--limit" if name == "training" else "--repeats", 0)
         assert result.code == 2
         assert "expected at least 1, got 0" in result.err
 

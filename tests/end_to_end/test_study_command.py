@@ -44,8 +44,8 @@ def test_report_holds_every_circuit(finished):
     assert matplotlib.image.imread(finished / "agreement.png").std() > 0.01
 
 
-def test_script_prints_the_report_of_a_finished_study(finished, run_script):
-    result = run_script("study_agreement.py", "--circuits", CIRCUITS, "--output", "out")
+def test_the_command_prints_the_report_of_a_finished_study(finished, run):
+    result = run("study", "--circuits", CIRCUITS, "--output", "out")
     assert (result.code, result.err) == (0, "")
     assert f"{CIRCUITS} random circuits, {9 * CIRCUITS} equilibria" in result.out
     assert f"{9 * CIRCUITS} CONVERGED" in result.out

@@ -19,9 +19,9 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks import add_repeats
+from benchmarks.ways import LAWS, LIT, SWEEPS, WAYS, Setting, measure
 from eqprop_analog.cli import console, options
-from eqprop_analog.cli.benchmarks import add_repeats
-from eqprop_analog.cli.benchmarks.ways import LAWS, LIT, SWEEPS, WAYS, Setting, measure
 from eqprop_analog.errors import NotMetError, UserError
 from eqprop_analog.nudging import Nudge
 from eqprop_analog.solvers import NgspiceSolver, SurrogateSolver, libngspice

@@ -12,9 +12,9 @@ from functools import partial
 
 import numpy as np
 
+from benchmarks import add_repeats
 from eqprop_analog import Equilibrium, GraphNetwork, GraphNgspiceSolver, NgspiceDiode, Nudge, SparseNewtonSolver
 from eqprop_analog.cli import console, options
-from eqprop_analog.cli.benchmarks import add_repeats
 from eqprop_analog.errors import NotMetError, UserError
 from eqprop_analog.models.graph_kirchhoff import GraphEquations, output_resistance
 from eqprop_analog.models.topologies import square_lattice, with_diodes

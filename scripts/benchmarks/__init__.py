@@ -1,4 +1,4 @@
-"""What `eqprop-analog bench` measures: a module each, with add_options and run as a command has them."""
+"""What `scripts/bench.py` measures: a module each, with add_options and run as a command has them."""
 
 import argparse
 

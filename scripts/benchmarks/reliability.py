@@ -1,4 +1,8 @@
-"""``eqprop-analog reliability``: kill training runs at any moment, and see whether they go on to the same bits."""
+"""Kills small training runs at random moments and while they write, and sees whether they go on to the same bits.
+
+The runs are of scikit-learn's digits. Then long runs, whose memory is measured. The exit code is 3 if a run did not go on to the
+same bits.
+"""
 
 import argparse
 import shutil
@@ -6,20 +10,11 @@ from pathlib import Path
 
 import numpy as np
 
-from eqprop_analog import reliability
+from benchmarks import killing
 from eqprop_analog.cli import console, options
 from eqprop_analog.errors import NotMetError, UserError
 from eqprop_analog.solvers import libngspice
 
-SUMMARY = (
-    "Kill small training runs at random moments and while they write, and see whether they go on to the same bits."
-)
-EXAMPLES = """\
-examples:
-  the whole study:                          --json reliability.json
-  a quick look, without the long runs:      --kills 8 --epochs 0
-
-The runs are of scikit-learn's digits. The exit code is 3 if one of them did not go on to the same bits."""
 MIB = 2**20
 SMALL = 16 * MIB
 
@@ -72,11 +67,11 @@ def _require_small(disk: Path) -> None:
         raise UserError(f"--small-disk {disk}: expected an empty file system of its own of at most {SMALL // MIB} MiB")
 
 
-def _filled(disk: Path, times: int, random: np.random.Generator) -> list[reliability.Figures]:
+def _filled(disk: Path, times: int, random: np.random.Generator) -> list[killing.Figures]:
     figures = []
-    for trial in (reliability.TRIALS[2], reliability.TRIALS[4]):
+    for trial in (killing.TRIALS[2], killing.TRIALS[4]):
         with console.stage(trial.name, times, unit="times") as progress:
-            figures.append(reliability.filled(trial, times, random, disk, lambda done: progress(done, 0.0)))
+            figures.append(killing.filled(trial, times, random, disk, lambda done: progress(done, 0.0)))
     rows = [[each["trial"], *(str(each[name]) for name in ("filled", "refused", "same_bits"))] for each in figures]
     console.table(
         "runs whose disk was full, and which then went on", ["run", "full disks", "said so", "same bits"], rows
@@ -84,13 +79,13 @@ def _filled(disk: Path, times: int, random: np.random.Generator) -> list[reliabi
     return figures
 
 
-def _killed(kills: int, random: np.random.Generator) -> list[reliability.Figures]:
+def _killed(kills: int, random: np.random.Generator) -> list[killing.Figures]:
     figures = []
-    parts = np.array_split(np.arange(kills), len(reliability.TRIALS))
-    for trial, part in zip(reliability.TRIALS, parts, strict=True):
+    parts = np.array_split(np.arange(kills), len(killing.TRIALS))
+    for trial, part in zip(killing.TRIALS, parts, strict=True):
         if len(part):
             with console.stage(trial.name, len(part), unit="kills") as progress:
-                figures.append(reliability.killed(trial, len(part), random, lambda done: progress(done, 0.0)))
+                figures.append(killing.killed(trial, len(part), random, lambda done: progress(done, 0.0)))
     rows = [[each["trial"], *(str(each[name]) for name in ("kills", "while_writing", "same_bits"))] for each in figures]
     total = [str(sum(each[name] for each in figures)) for name in ("kills", "while_writing", "same_bits")]
     console.table(
@@ -99,11 +94,11 @@ def _killed(kills: int, random: np.random.Generator) -> list[reliability.Figures
     return figures
 
 
-def _long(epochs: int) -> list[reliability.Figures]:
+def _long(epochs: int) -> list[killing.Figures]:
     figures = []
-    for trial in (reliability.TRIALS[0], reliability.TRIALS[-1]):
+    for trial in (killing.TRIALS[0], killing.TRIALS[-1]):
         console.say(f"{epochs} epochs: {trial.name}")
-        figures.append(reliability.remembered(trial, epochs))
+        figures.append(killing.remembered(trial, epochs))
     rows = [
         [
             each["trial"],

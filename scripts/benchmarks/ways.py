@@ -1,4 +1,4 @@
-"""What bench surrogate measures: one training step, done in several ways, and the bare arithmetic that bounds it."""
+"""What `bench.py surrogate` measures: one training step, done in several ways, and the bare arithmetic that bounds it."""
 
 import resource
 import statistics

@@ -1,0 +1,76 @@
+#!/usr/bin/env python3
+"""Measures speed, of the surrogate, of ways to ask ngspice, of lattices; trains in both solvers side by side; kills runs."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+from benchmarks import lattice, reliability, spice, surrogate, training
+
+from eqprop_analog import cli
+
+EXAMPLES = f"""\
+Results are compared before times are: the exit code is 3 if two ways differ by more than a nanovolt. Figures are medians of
+interleaved runs; ratios within one run mean more than times, because a machine may be shared.
+
+examples:
+  # the surrogate, in two minutes
+  scripts/bench.py surrogate --quick
+  # ngspice, without what takes minutes
+  scripts/bench.py spice --quick --json spice.json
+  # small lattices
+  scripts/bench.py lattice --sides 8 16
+  # trajectories of weights, 2,000 images
+  scripts/bench.py training --limit 2000
+  # killed runs, without the long ones
+  scripts/bench.py reliability --kills 8 --epochs 0
+
+{cli.EXITS}"""
+BENCHMARKS = {
+    "surrogate": surrogate,
+    "spice": spice,
+    "lattice": lattice,
+    "training": training,
+    "reliability": reliability,
+}
+
+
+def parser() -> cli.Parser:
+    """A subcommand for each benchmark."""
+    top = cli.Parser(
+        prog="scripts/bench.py",
+        description=__doc__,
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    cli.add_common(top, default=False)
+    kinds = top.add_subparsers(
+        dest="command",
+        required=True,
+        metavar="WHAT",
+        parser_class=cli.Parser,
+        title="benchmarks",
+        prog=top.prog,
+        help="one of these",
+    )
+    for name, module in BENCHMARKS.items():
+        text = module.__doc__ or ""
+        sub = kinds.add_parser(
+            name,
+            help=text.partition("\n")[0],
+            description=text,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+        module.add_options(sub)
+        cli.add_common(sub, default=argparse.SUPPRESS)
+        sub.set_defaults(run=module.run)
+    return top
+
+
+def parsed(words: Sequence[str]) -> argparse.Namespace:
+    """The options of a command line."""
+    return parser().parse_args(words)
+
+
+if __name__ == "__main__":
+    sys.exit(cli.main(parse=parsed))

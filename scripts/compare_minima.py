@@ -1,7 +1,0 @@
-#!/usr/bin/env python3
-"""`eqprop-analog minima` under its own name; --help says everything."""
-
-from eqprop_analog.cli import run_script
-
-if __name__ == "__main__":
-    run_script("minima")
