@@ -1,6 +1,6 @@
 """What a solver returns: node voltages, how far they are from the network's equations, and what that is called."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
 
@@ -29,6 +29,16 @@ class Status(Enum):
 def statuses(converged: Bool[Array, " batch"]) -> Shaped[Array, " batch"]:
     """CONVERGED where true, STALLED elsewhere."""
     return np.array([Status.STALLED, Status.CONVERGED], dtype=object)[converged.astype(int)]
+
+
+def statuses_in_words(counts: Mapping[str, int], truncation: str = "") -> str:
+    """Samples by status, such as "120 CONVERGED, 400 stopped after 4 sweeps, as configured".
+
+    ``truncation``: after what phases were stopped on purpose, such as "4 sweeps".
+    """
+    stopped = f"stopped after {truncation or 'the sweeps or steps asked for'}, as configured"
+    named = ((stopped if name == Status.TRUNCATED.name else name, count) for name, count in counts.items())
+    return ", ".join(f"{count:,} {name}" for name, count in named)
 
 
 @dataclass(frozen=True, eq=False)

@@ -14,7 +14,7 @@ from eqprop_analog.config import Network, ResistiveConfig, TrainConfig
 from eqprop_analog.equilibrium import Equilibrium
 from eqprop_analog.errors import UserError
 from eqprop_analog.learning.contrast import contrast
-from eqprop_analog.learning.trainer import predictions
+from eqprop_analog.learning.trainer import Stage, decided_otherwise, silent
 from eqprop_analog.models import HopfieldNetwork, ResistiveNetwork
 from eqprop_analog.nudging import Nudge
 from eqprop_analog.solvers import NgspiceSolver, SurrogateSolver, libngspice
@@ -58,6 +58,7 @@ class Agreement:
     gradient_difference: float
     """Largest over layers of |Δ dC/dθ| over the layer's largest |dC/dθ|."""
     same_predictions: bool
+    """Whether the free phases predict the same, ties within the bound on |ΔV| apart."""
     ngspice_seconds: float
     surrogate_seconds: float
     pairs: tuple[Array, Array] = field(repr=False, compare=False, default=(np.zeros(0), np.zeros(0)))
@@ -91,17 +92,22 @@ def confirmed(
     beta: float,
     workers: int = 1,
     time_limit: float = TIME_LIMIT,
+    *,
+    flat: bool = True,
+    stage: Stage = silent,
 ) -> list[Agreement]:
-    """``compare`` of all samples in Norton form; and of the first in flat form, if that is a matter of seconds.
+    """``compare`` of all samples in Norton form; with ``flat`` also of the first with every resistor, if they are not too many.
 
     Raises UserError as ``compare`` and ``require_possible`` do.
     """
     require_possible(network)
     log.info("solving %d samples in ngspice, free and nudged", len(inputs))
-    agreements = [compare(network, inputs, targets, beta, "norton", workers, time_limit)]
-    if sum(_connections(network)) <= FLAT_LIMIT:
-        log.info("solving one in the flat form, every resistor (up to half a minute)")
-        agreements.append(compare(network, inputs[:1], targets[:1], beta, "flat", time_limit=time_limit))
+    with stage("ngspice, norton form", len(inputs)):
+        agreements = [compare(network, inputs, targets, beta, "norton", workers, time_limit)]
+    if flat and sum(_connections(network)) <= FLAT_LIMIT:
+        log.info("solving the first of them in the flat form, with all %d resistors", sum(_connections(network)))
+        with stage("ngspice, flat form", 1):
+            agreements.append(compare(network, inputs[:1], targets[:1], beta, "flat", time_limit=time_limit))
     return agreements
 
 
@@ -177,9 +183,11 @@ def compare(
         relative_difference=float((worst / scale).max()),
         largest_residual=float(max(phase.residual.max() for phase in measured)),
         gradient_difference=_worst_layer(_gradient(network, inputs, computed), _gradient(network, inputs, measured)),
-        same_predictions=bool(
-            np.equal(*(predictions(network.readout(p[0].outputs)) for p in (computed, measured))).all()
-        ),
+        same_predictions=not decided_otherwise(
+            network.readout(computed[0].outputs),
+            network.readout(measured[0].outputs),
+            LARGEST_DIFFERENCE * scale[0] * network.readout_reach,
+        ).any(),
         ngspice_seconds=middle - begin,
         surrogate_seconds=end - middle,
         pairs=(ours.ravel(), theirs.ravel()),

@@ -29,7 +29,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> None:
     """Train or find the finished training, verify, report."""
     libngspice.library_path()
-    finished, agreements = train_and_verify(resolve(PRESET, {}), arguments.output, arguments.data_dir, resume=False)
-    report(finished, agreements)
+    config = resolve(PRESET, {})
+    finished, agreements = train_and_verify(config, arguments.output, arguments.data_dir, resume=False, flat=True)
+    report(config, finished, agreements)
     options.write_json(arguments.json, finished.metrics)
     require_met(agreements)

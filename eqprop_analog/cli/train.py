@@ -9,12 +9,15 @@ from eqprop_analog.batches import first_test_images
 from eqprop_analog.cli import console, options
 from eqprop_analog.cli.simulate import agreement_rows, require_met
 from eqprop_analog.config import DEFAULT_PRESETS, ResistiveConfig, TrainConfig, presets, resolve
+from eqprop_analog.equilibrium import statuses_in_words
 from eqprop_analog.errors import UserError
 from eqprop_analog.files import locked
 from eqprop_analog.models import ResistiveNetwork
 from eqprop_analog.run import Run, add_agreement, train
 from eqprop_analog.verification import SAMPLES, Agreement, circuit_beta, confirmed, require_possible
 
+FLAT_AFTER = 60
+"""Seconds of training after which the comparison in flat form, which takes some part of a minute, is in proportion."""
 SUMMARY = "Train on images by equilibrium propagation: a resistive network, with the surrogate or in ngspice; or a Hopfield one."
 EXAMPLES = f"""\
 presets: {", ".join(presets())} (or a .toml file: a run's own config.toml repeats it)
@@ -51,6 +54,11 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="insist on a run to go on with, and take its settings from its folder; the same command given again goes on "
         "by itself",
+    )
+    parser.add_argument(
+        "--no-verify",
+        action="store_true",
+        help="do not compare the trained network with ngspice; `eqprop-analog verify RUN` does it later",
     )
     options.add_json(parser)
 
@@ -118,8 +126,9 @@ def run(arguments: argparse.Namespace) -> None:
     preset = arguments.preset or DEFAULT_PRESETS[arguments.solver or "surrogate"]
     folder = arguments.output or _usual_folder(preset, overrides)
     config = resolve(_resumed_settings(arguments, folder) or preset, overrides)
-    finished, agreements = train_and_verify(config, folder, arguments.data_dir, arguments.resume)
-    report(finished, agreements)
+    verify = not arguments.no_verify
+    finished, agreements = train_and_verify(config, folder, arguments.data_dir, arguments.resume, verify=verify)
+    report(config, finished, agreements)
     options.write_json(arguments.json, finished.metrics)
     require_met(agreements)
 
@@ -135,22 +144,26 @@ def _resumed_settings(arguments: argparse.Namespace, folder: Path) -> str | None
 
 
 def train_and_verify(
-    config: TrainConfig, folder: Path, data_dir: Path | None, resume: bool
+    config: TrainConfig, folder: Path, data_dir: Path | None, resume: bool, *, verify: bool = True, flat: bool = False
 ) -> tuple[Run, list[Agreement]]:
-    """The run and, where ngspice is installed, its comparison with the circuit: 20 images Norton, one flat."""
+    """The run and, unless ``verify`` is False or ngspice missing, its comparison with the circuit on 20 images.
+
+    In Norton form; ``flat``, and training that took FLAT_AFTER seconds, has the first image solved with every resistor as well.
+    """
     config.network()
     dataset = config.load_data(data_dir)
     sizes = "-".join(map(str, config.sizes))
     console.say(f"training {sizes} on {config.data_name} {config.method_in_words}, into {folder}")
     with locked(folder):
         finished = train(config, dataset, folder, resume, console.stage)
-        if isinstance(config, ResistiveConfig) and isinstance(finished.network, ResistiveNetwork):
-            return finished, _verified(config, finished, finished.network, dataset)
+        if verify and isinstance(config, ResistiveConfig) and isinstance(finished.network, ResistiveNetwork):
+            flat = flat or sum(epoch["seconds"] for epoch in finished.metrics["history"]) >= FLAT_AFTER
+            return finished, _verified(config, finished, finished.network, dataset, flat)
     return finished, []
 
 
 def _verified(
-    config: ResistiveConfig, finished: Run, network: ResistiveNetwork, dataset: data.Dataset
+    config: ResistiveConfig, finished: Run, network: ResistiveNetwork, dataset: data.Dataset, flat: bool
 ) -> list[Agreement]:
     try:
         require_possible(network)
@@ -158,12 +171,18 @@ def _verified(
         console.say(f"not verified in ngspice: {error}")
         return []
     images, targets = first_test_images(config, dataset, SAMPLES)
-    agreements = confirmed(network, images, targets, circuit_beta(config, network), config.workers)
+    beta = circuit_beta(config, network)
+    agreements = confirmed(network, images, targets, beta, config.workers, flat=flat, stage=console.stage)
     add_agreement(finished, agreements)
+    if not flat:
+        console.say(
+            f"not solved with every resistor, since training took less than {FLAT_AFTER} s; "
+            f"eqprop-analog verify {finished.folder} does that too"
+        )
     return agreements
 
 
-def report(finished: Run, agreements: list[Agreement]) -> None:
+def report(config: TrainConfig, finished: Run, agreements: list[Agreement]) -> None:
     """Print what came out and where it is."""
     metrics: dict[str, Any] = finished.metrics
     held_out = "test" if metrics["test_error"] is not None else "validation"
@@ -172,12 +191,11 @@ def report(finished: Run, agreements: list[Agreement]) -> None:
         ["training error, last epoch", f"{100 * metrics['train_error']:.2f} %"],
         ["images a second while training", f"{metrics['samples_per_second']:,.0f}"],
         ["peak memory (MiB)", f"{metrics['peak_memory_bytes'] / 2**20:,.0f}"],
-        ["equilibria by status", ", ".join(f"{name} {count:,}" for name, count in metrics["statuses"].items())],
+        ["equilibria by status", statuses_in_words(metrics["statuses"], config.truncation)],
     ]
-    resistive = isinstance(finished.network, ResistiveNetwork)
     copy = metrics["config"].get("data_copy")
     title = f"{finished.folder}: the trained network" + (f" ({copy} of the data)" if copy else "")
-    title += ", and ngspice against the surrogate" if resistive else ""
+    title += ", and ngspice against the surrogate" if agreements else ""
     sections = [rows, *(agreement_rows(result) for result in agreements)]
     console.table(title, ["figure", "value"], *sections)
     files = ", ".join(sorted(path.name for path in finished.folder.iterdir() if not path.name.startswith(".")))

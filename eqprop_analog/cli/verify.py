@@ -61,7 +61,9 @@ def _verify(arguments: argparse.Namespace) -> None:
         inputs, targets = simulate.samples(arguments, network)
         beta = options.beta(arguments, network)
     if arguments.form is None:
-        agreements = confirmed(network, inputs, targets, beta, arguments.workers, arguments.time_limit)
+        agreements = confirmed(
+            network, inputs, targets, beta, arguments.workers, arguments.time_limit, stage=console.stage
+        )
     else:
         agreements = [
             compare(network, inputs, targets, beta, arguments.form, arguments.workers, time_limit=arguments.time_limit)

@@ -120,6 +120,11 @@ class TrainConfig(BaseModel, ABC):
         """How equilibria are found."""
 
     @property
+    @abstractmethod
+    def truncation(self) -> str:
+        """After what phases are stopped before they have converged, in words; empty where none is."""
+
+    @property
     def indexed(self) -> bool:
         """Whether batches name their images, for learners that remember something of each."""
         return False

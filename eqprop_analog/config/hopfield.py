@@ -227,6 +227,13 @@ class HopfieldConfig(TrainConfig):
         """The dynamics, or the simulator."""
         return "with ngspice" if self.solver == "ngspice" else f"by {self.dynamics}"
 
+    @property
+    def truncation(self) -> str:
+        """After how many steps phases are stopped."""
+        steps = {"free": self.free_steps, "nudged": self.nudged_steps, "test": self.test_steps}
+        given = [f"{count} {name}" for name, count in steps.items() if count]
+        return f"{', '.join(given)} steps" if given else ""
+
     def network(self) -> HopfieldNetwork:
         """A fresh network of this configuration and seed, float64."""
         return HopfieldNetwork.build(

@@ -123,6 +123,12 @@ class ResistiveConfig(TrainConfig):
         """The solver."""
         return f"with {self.solver}"
 
+    @property
+    def truncation(self) -> str:
+        """After how many sweeps phases are stopped."""
+        tests = f"{self.test_sweeps} sweeps in tests" if self.test_sweeps not in (None, self.sweeps) else ""
+        return " and ".join(filter(None, (f"{self.sweeps} sweeps" if self.sweeps else "", tests)))
+
     def network(self) -> ResistiveNetwork:
         """A fresh network of this configuration and seed, float64."""
         return ResistiveNetwork.dense(

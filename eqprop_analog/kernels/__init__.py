@@ -82,4 +82,4 @@ def kernels_for(network: ResistiveNetwork) -> Kernels:
 @cache
 def _announce() -> None:
     """Once a process, whose first batch waits for the compiler."""
-    log.info("compiling the training step for the first batch (about ten seconds)")
+    log.info("compiling the training step for this machine, once; the first batch waits for it")

@@ -128,6 +128,11 @@ class HopfieldNetwork:
         """What is read for each class from the last layer's states, volts."""
         return outputs if self.head is None else outputs @ self.head[0] + self.head[1]
 
+    @property
+    def readout_reach(self) -> float:
+        """How far a read-out moves at most, volts, if no state of the last layer moves by more than 1 V."""
+        return 1.0 if self.head is None else float(np.abs(self.head[0]).sum(axis=0).max())
+
     def along_readout(self, pull: Float[Array, "batch classes"]) -> Float[Array, "batch nodes"]:
         """Forces on the last layer's nodes that pull the read-outs by ``pull``."""
         return pull if self.head is None else pull @ self.head[0].T

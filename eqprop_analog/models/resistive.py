@@ -201,6 +201,11 @@ class ResistiveNetwork:
         """What is read for each class from the output nodes' voltages, volts: v_k, or v_2k - v_2k+1."""
         return outputs[:, ::2] - outputs[:, 1::2] if self.outputs == "pairs" else outputs
 
+    @property
+    def readout_reach(self) -> float:
+        """How far a read-out moves at most, volts, if no output node moves by more than 1 V."""
+        return 2.0 if self.outputs == "pairs" else 1.0
+
     def along_readout(self, currents: Float[Array, "batch classes"]) -> Float[Array, "batch nodes"]:
         """Currents into the output nodes that pull the read-outs by ``currents``, amperes: c, or +c and -c into each pair."""
         if self.outputs == "single":

@@ -10,6 +10,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from eqprop_analog.config import TrainConfig
+from eqprop_analog.equilibrium import statuses_in_words
 from eqprop_analog.errors import UserError
 from eqprop_analog.learning.trainer import Progress, Stage
 from eqprop_analog.report.page import (
@@ -20,7 +21,6 @@ from eqprop_analog.report.page import (
     Tile,
     history_table,
     learning_chart,
-    statuses,
     write_page,
 )
 
@@ -92,7 +92,7 @@ class LivePage:
         chart: list[Block] = []
         if history or in_epoch:
             chart.append(learning_chart(history, config.epochs, (part * config.epochs, error) if in_epoch else None))
-        chart.append(history_table(history) if history else Text("No epoch is finished yet."))
+        chart.append(history_table(history, config.truncation) if history else Text("No epoch is finished yet."))
         now = datetime.now(UTC)
         return Page(
             title=f"{'-'.join(map(str, config.sizes))} on {config.data_name}",
@@ -121,6 +121,12 @@ class LivePage:
                 if last.get(name) is not None:
                     yield Tile(name, f"{label}, last epoch", f"{100 * last[name]:.2f} %", repr(last[name]))
             counts = last["statuses"]
-            yield Tile("statuses", "equilibria, last epoch", f"{sum(counts.values()):,}", note=statuses(counts))
+            found = statuses_in_words(counts, self.config.truncation)
+            yield Tile(
+                "statuses",
+                "equilibria, last epoch",
+                f"{sum(counts.values()):,}",
+                note=found,
+            )
         yield Tile("elapsed", "time since the start", f"{time.monotonic() - self._begin:,.0f} s")
         yield Tile("seed", "seed", str(self.config.seed), str(self.config.seed))

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from eqprop_analog.config import HopfieldConfig, ResistiveConfig
-from eqprop_analog.equilibrium import Equilibrium
+from eqprop_analog.equilibrium import Equilibrium, statuses_in_words
 from eqprop_analog.errors import UserError
 from eqprop_analog.files import locked
 from eqprop_analog.learning.contrast import contrast
@@ -169,7 +169,7 @@ def confirmation(run: RunFolder, why_not: str) -> Iterator[Block]:
         ["gradients, |Δ| of the layer's largest", *(f"{each['gradient_difference']:.2g}" for each in found)],
         ["same predictions", *("yes" if each["same_predictions"] else "NO" for each in found)],
         ["bounds", *("met" if each["met"] else "NOT MET" for each in found)],
-        ["equilibria by status", *(", ".join(f"{k} {n:,}" for k, n in each["statuses"].items()) for each in found)],
+        ["equilibria by status", *(statuses_in_words(each["statuses"]) for each in found)],
         [
             "ngspice, surrogate (ms an equilibrium)",
             *(f"{_milliseconds(each, 'ngspice')}, {_milliseconds(each, 'surrogate')}" for each in found),

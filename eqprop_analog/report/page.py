@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 import jinja2
 from matplotlib.ticker import MaxNLocator
 
+from eqprop_analog.equilibrium import statuses_in_words
 from eqprop_analog.files import write_text
 from eqprop_analog.plotting.style import DPI
 
@@ -224,8 +225,8 @@ def learning_chart(history: Sequence[dict[str, Any]], epochs: int, running: tupl
     )
 
 
-def history_table(history: Sequence[dict[str, Any]]) -> Table:
-    """A row an epoch; of many epochs the first, every so many, and the last."""
+def history_table(history: Sequence[dict[str, Any]], truncation: str = "") -> Table:
+    """A row an epoch; of many epochs the first, every so many, and the last. ``truncation``: see statuses_in_words."""
     step = -(-len(history) // 30)
     rows = [entry for k, entry in enumerate(history) if k % step == 0 or k == len(history) - 1]
     held_out = "validation" if "validation_error" in history[0] else "test"
@@ -239,16 +240,11 @@ def history_table(history: Sequence[dict[str, Any]]) -> Table:
                 f"{100 * entry[f'{held_out}_error']:.2f} %",
                 f"{entry['samples']:,}",
                 f"{entry['seconds']:,.1f}",
-                statuses(entry["statuses"]),
+                statuses_in_words(entry["statuses"], truncation),
             )
             for entry in rows
         ],
     )
-
-
-def statuses(counts: dict[str, int]) -> str:
-    """CONVERGED 10,000, ..."""
-    return ", ".join(f"{name} {count:,}" for name, count in counts.items())
 
 
 def _bytes(count: int) -> str:

@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from eqprop_analog.equilibrium import statuses_in_words
 from eqprop_analog.models import ResistiveNetwork
 from eqprop_analog.plotting.sheet import engineering
 from eqprop_analog.plotting.training import conductance_histograms, weight_histograms
@@ -26,7 +27,6 @@ from eqprop_analog.report.page import (
     history_table,
     learning_chart,
     picture,
-    statuses,
     write_page,
 )
 from eqprop_analog.run import versions
@@ -102,7 +102,14 @@ def _tiles(run: RunFolder, cost: EnergyReport | str) -> Iterator[Tile]:
         yield Tile("samples_per_second", "images a second in training", f"{rate:,.0f}", repr(rate))
         yield Tile("peak_memory_bytes", "peak memory", f"{memory / 2**20:,.0f} MiB", repr(memory))
         counts = metrics["statuses"]
-        yield Tile("statuses", "equilibria by status", f"{sum(counts.values()):,}", "", statuses(counts))
+        found = statuses_in_words(counts, run.config.truncation)
+        yield Tile(
+            "statuses",
+            "equilibria by status",
+            f"{sum(counts.values()):,}",
+            "",
+            found,
+        )
 
 
 def _learned(run: RunFolder, folder: Path) -> Iterator[Block]:
@@ -115,7 +122,7 @@ def _learned(run: RunFolder, folder: Path) -> Iterator[Block]:
         yield Missing("No epoch is finished yet, so there is no curve.")
         return
     yield learning_chart(run.history, run.config.epochs)
-    yield history_table(run.history)
+    yield history_table(run.history, run.config.truncation)
     if isinstance(run.network, ResistiveNetwork):
         conductance_histograms(run.network, folder / "histograms.png")
         what = "conductances of each crossbar, and the share of cells at G_min"

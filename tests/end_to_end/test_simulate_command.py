@@ -65,6 +65,12 @@ class TestSimulateSpice:
         monkeypatch.setattr(SurrogateSolver, "solve_phases", solve_phases)
         assert simulate("--layers", 2, 4, 1, code=3)["agreement"]["same_predictions"] is False
 
+    def test_outputs_that_tie_are_no_different_predictions(self, simulate):
+        """Both outputs are divided from one node: where they tie to rounding, either may be the larger."""
+        agreement = simulate("--layers", 1, 1, 2)["agreement"]
+        assert agreement["largest_difference"] < AGREE
+        assert (agreement["same_predictions"], agreement["met"]) == (True, True)
+
     def test_defaults_are_five_examples_of_the_seed(self, simulate):
         one, same, other = (simulate("--layers", 2, 3, 2, "--seed", seed) for seed in (4, 4, 5))
         assert np.shape(one["phases"]["free"]["voltages"]["h1"]) == (5, 3)

@@ -5,6 +5,8 @@ import pytest
 
 from eqprop_analog import Nudge, ResistiveNetwork, SurrogateSolver, contrast
 from eqprop_analog.devices import LAWS, Antiparallel, Clamp, NgspiceDiode, PiecewiseLinear, Shockley
+from eqprop_analog.equilibrium import statuses_in_words
+from eqprop_analog.learning.trainer import decided_otherwise
 
 US = 1e-6
 OFF = Clamp(rail=-1e6)
@@ -178,3 +180,28 @@ def test_thermal_voltage_is_by_ngspices_constants():
     """CODATA 2014 and 0 °C = 273.15 K (design.md, section 4); the 2019 values would part from ngspice by 9e-8 V."""
     expected = 1.5 * 1.38064852e-23 * 300.15 / 1.6021766208e-19
     assert NgspiceDiode(emission=1.5, celsius=27.0).thermal_voltage == pytest.approx(expected, rel=1e-15)
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "different"),
+    [
+        ([[0.2, 0.2 + 1e-13]], [[0.2 + 1e-13, 0.2]], [False]),
+        ([[0.2, 0.3]], [[0.3, 0.2]], [True]),
+        ([[0.2, 0.2 + 1e-6]], [[0.2, 0.2]], [False]),
+        ([[0.2, 0.2 + 1e-6]], [[0.2 + 1e-6, 0.2]], [True]),
+        ([[0.5 + 1e-12]], [[0.5 - 1e-12]], [False]),
+        ([[0.4]], [[0.6]], [True]),
+        ([[0.1, 0.2, 0.3], [0.3, 0.2, 0.1]], [[0.1, 0.2, 0.3], [0.1, 0.2, 0.3]], [False, True]),
+    ],
+)
+def test_predictions_that_tie_within_the_allowed_difference_are_the_same(
+    one: list[list[float]], other: list[list[float]], different: list[bool]
+) -> None:
+    assert decided_otherwise(np.array(one), np.array(other), 1e-9).tolist() == different
+
+
+def test_statuses_say_that_a_truncation_was_asked_for() -> None:
+    words = statuses_in_words({"TRUNCATED": 1_800_000, "CONVERGED": 10_000}, "4 sweeps")
+    assert "1,800,000 stopped after 4 sweeps, as configured" in words
+    assert "10,000 CONVERGED" in words
+    assert "TRUNCATED" not in words
