@@ -24,6 +24,7 @@ from eqprop_analog.models.connections import Connection, Convolution, Dense, con
 from eqprop_analog.models.hopfield import HopfieldNetwork, Initial
 from eqprop_analog.nudging import Cost, Kind
 from eqprop_analog.solvers.discrete_time import DiscreteTimeSolver
+from eqprop_analog.solvers.energy_based import EnergyBasedSolver
 from eqprop_analog.solvers.gradient_flow import GradientFlowSolver
 from eqprop_analog.solvers.hopfield_descent import HopfieldDescentSolver
 from eqprop_analog.solvers.hopfield_ngspice import STEP, HopfieldNgspiceSolver
@@ -38,6 +39,7 @@ DYNAMICS: Mapping[str, type[Relaxation]] = {
     "leaky-integrator": LeakyIntegratorSolver,
     "discrete-time": DiscreteTimeSolver,
     "descent": HopfieldDescentSolver,
+    "energy-based": EnergyBasedSolver,
 }
 PATIENCE = 5000
 """Time constants after which leaky integrators count as stalled."""
@@ -89,10 +91,10 @@ class HopfieldConfig(TrainConfig):
     """ngspice only: worker processes."""
     on_failure: Literal["stop", "skip"] = "stop"
     """What training does about a sample without a certified equilibrium: end with its status, or leave it out."""
-    dynamics: Literal["gradient-flow", "leaky-integrator", "discrete-time", "descent"]
+    dynamics: Literal["gradient-flow", "leaky-integrator", "discrete-time", "descent", "energy-based"]
     """How states find their equilibrium; see the solvers of these names."""
     step: Annotated[float, Field(gt=0, le=1)] | None = None
-    """Of gradient flow and leaky integrator, in units of the nodes' time constant; of discrete time the part of the way to ρ(u)
+    """Of the flows and the leaky integrator, in units of the nodes' time constant; of discrete time the part of the way to ρ(u)
     that a step goes, 1 unless given."""
     free_steps: Count | None = None
     """Truncate the free phase after this many steps (sweeps, of descent) instead of converging."""
@@ -109,6 +111,8 @@ class HopfieldConfig(TrainConfig):
     """Turn training images left to right, every other one at random."""
     edge: bool = False
     """Continue shifted images by their edge instead of 0."""
+    input_buffer: bool = False
+    """Send the pixels through a buffer like the nodes' as well."""
     pixel_mean: list[float] | None = None
     """Taken off the pixels of each channel."""
     pixel_deviation: list[Positive] | None = None
@@ -140,7 +144,7 @@ class HopfieldConfig(TrainConfig):
         return self
 
     def _require_dynamics(self) -> None:
-        timed = self.dynamics in ("gradient-flow", "leaky-integrator")
+        timed = self.dynamics in ("gradient-flow", "leaky-integrator", "energy-based")
         if timed and self.step is None:
             raise ValueError(f"step: {self.dynamics} needs one")
         if self.dynamics == "descent" and self.step is not None:
@@ -246,7 +250,10 @@ class HopfieldConfig(TrainConfig):
         )
 
     def prepared(self, images: Float[Array, "samples inputs"]) -> Float[Array, "samples inputs"]:
-        """(pixel - mean)/deviation, channel by channel."""
+        """(pixel - mean)/deviation, channel by channel; then, if asked for, what a buffer makes of it."""
+        if self.input_buffer:
+            plain = self.model_copy(update={"input_buffer": False})
+            return buffer_from(dict(self.buffer)).output(plain.prepared(images))
         if self.pixel_mean is None and self.pixel_deviation is None:
             return images
         channels = data.SHAPES[self.dataset][0]

@@ -1,6 +1,7 @@
 """Ways to equilibrium: one method, ``solve(network, inputs, nudge=None, start=None) -> Equilibrium``, and any solver fits."""
 
 from eqprop_analog.solvers.discrete_time import DiscreteTimeSolver
+from eqprop_analog.solvers.energy_based import EnergyBasedSolver
 from eqprop_analog.solvers.gradient_flow import GradientFlowSolver
 from eqprop_analog.solvers.hopfield_descent import HopfieldDescentSolver
 from eqprop_analog.solvers.hopfield_ngspice import HopfieldNgspiceSolver
@@ -10,6 +11,7 @@ from eqprop_analog.solvers.surrogate import SurrogateSolver
 
 __all__ = [
     "DiscreteTimeSolver",
+    "EnergyBasedSolver",
     "GradientFlowSolver",
     "HopfieldDescentSolver",
     "HopfieldNgspiceSolver",

@@ -30,6 +30,7 @@ READ_OUTSIDE = 'layers = [16, 8]\nhead = 3\ncost = "cross-entropy"\nweight_rates
 DESCENT = 'dynamics = "descent"\nfree_steps = 5\nnudged_steps = 3\n'
 DISCRETE = 'dynamics = "discrete-time"\nfree_steps = 10\nnudged_steps = 4\n'
 FLOW = 'dynamics = "gradient-flow"\nstep = 0.5\nfree_steps = 20\nnudged_steps = 4\n'
+ENERGY = 'dynamics = "energy-based"\nstep = 0.2\nfree_steps = 30\nnudged_steps = 8\ninput_buffer = true\n'
 LEAKY = 'dynamics = "leaky-integrator"\nstep = 0.5\nfree_steps = 20\nnudged_steps = 8\n'
 CIRCUIT = 'dynamics = "leaky-integrator"\nstep = 0.1\nsolver = "ngspice"\n'
 CHANCE = 2 / 3
@@ -64,6 +65,7 @@ def train(run, dataset, tmp_path):
         DENSE + DISCRETE,
         DENSE + FLOW,
         DENSE + LEAKY,
+        DENSE + SIGMOID + ENERGY,
         DENSE + DESCENT + 'nudging = "one-sided"\n',
         DENSE + FLOW + 'nudging = "random-sign"\npersistent = true\n',
         DENSE + DISCRETE + "untied = true\n",
