@@ -22,6 +22,7 @@ from typing import Any, Literal
 
 from eqprop_analog.cli import console
 from eqprop_analog.errors import NotMetError, UserError
+from eqprop_analog.isolated import command
 
 SUMMARY = "Check ngspice, libraries, data, processors and disk; say what is missing, what for, and how to get it."
 EXAMPLES = """\
@@ -38,7 +39,6 @@ LIBRARIES: Mapping[str, str] = {
     "matplotlib": "plots",
     "networkx": "circuits as graphs",
     "numpy": "all arithmetic",
-    "pebble": "worker processes",
     "platformdirs": "where the cache of data is",
     "pooch": "fetches data",
     "pydantic": "checks settings",
@@ -191,9 +191,8 @@ def within(number: str, bounds: str) -> bool:
 
 def _child(code: str) -> subprocess.CompletedProcess[str]:
     """Run Python ``code`` in a fresh process that finds the same modules; TimeoutExpired after SECONDS."""
-    places = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
     return subprocess.run(
-        [sys.executable, "-c", code], env=places, capture_output=True, text=True, check=False, timeout=SECONDS
+        command(code), stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False, timeout=SECONDS
     )
 
 

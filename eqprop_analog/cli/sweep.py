@@ -164,7 +164,7 @@ def _trained(points: list[Point], workers: int, data_dir: Path | None) -> list[d
                 results[k] = came = _outcome(points[k], partial(work.result, job))
                 progress(done, 1.0 if isinstance(came, UserError) else _held_out(came)[1])
     finally:
-        work.close(grace=0)  # checkpoints are whole whenever a worker ends
+        work.close()  # checkpoints are whole whenever a worker ends
     return results
 
 

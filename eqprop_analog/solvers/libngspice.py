@@ -3,6 +3,7 @@
 import ctypes.util
 import logging
 import os
+import subprocess
 import threading
 from collections.abc import Mapping, Sequence
 from functools import cache
@@ -15,6 +16,7 @@ from jaxtyping import Float
 
 from eqprop_analog.circuit import Circuit, sweep_netlist
 from eqprop_analog.errors import UserError
+from eqprop_analog.isolated import command
 
 Array = np.ndarray
 
@@ -30,12 +32,26 @@ class SimulationError(RuntimeError):
 
 
 def library_path() -> str:
-    """File name of libngspice, or UserError with what to type. NGSPICE_LIBRARY_PATH comes first."""
+    """File name of libngspice, or UserError with what to do. NGSPICE_LIBRARY_PATH comes first."""
     named = os.environ.get("NGSPICE_LIBRARY_PATH")
     path = named or ctypes.util.find_library("ngspice")
-    if not path or (named and not Path(named).exists()):
-        raise UserError(f"{named}: no such library (NGSPICE_LIBRARY_PATH). {MISSING}" if named else MISSING)
+    if named and not Path(named).exists():
+        raise UserError(f"{named}: no such library (NGSPICE_LIBRARY_PATH). {MISSING}")
+    if not path:
+        _require_processes()
+        raise UserError(MISSING)
     return path
+
+
+def _require_processes() -> None:
+    """UserError if no process can be started: find_library asks ldconfig, and then finds nothing without a word."""
+    try:
+        subprocess.run(command(""), stdin=subprocess.DEVNULL, capture_output=True, check=True)
+    except (OSError, subprocess.CalledProcessError) as error:
+        raise UserError(
+            f"libngspice cannot be looked for, because no process can be started: {error}; raise that limit (`ulimit -a` "
+            "shows all) or close other programs"
+        ) from error
 
 
 def sweep(
@@ -77,13 +93,15 @@ def load() -> int:
 def library() -> Any:
     """This process's one ngspice (solvers.ngspice_shared.Ngspice); UserError if it is not installed."""
     logging.getLogger("PySpice").setLevel(logging.CRITICAL)  # "Unsupported Ngspice version 39" is harmless
-    from eqprop_analog.solvers.ngspice_shared import Ngspice
+    from eqprop_analog.solvers.ngspice_shared import Ngspice, default_settings
 
     Ngspice.setup_platform()
     Ngspice.LIBRARY_PATH = (
         library_path()
     )  # PySpice itself looks for libngspice.so, which Debian's package does not have
     try:
-        return Ngspice.new_instance()
+        with default_settings():
+            return Ngspice.new_instance()
     except OSError as error:
-        raise UserError(f"{Ngspice.LIBRARY_PATH}: cannot be loaded as libngspice ({error}). {MISSING}") from error
+        advice = f". {MISSING}" if "No such file" in str(error) and error.errno is None else ""
+        raise UserError(f"{Ngspice.LIBRARY_PATH}: cannot be loaded as libngspice ({error}){advice}") from error

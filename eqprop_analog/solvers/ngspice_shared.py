@@ -7,7 +7,10 @@ import contextlib
 import functools
 import os
 import re
-from collections.abc import Sequence
+import signal
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -26,6 +29,34 @@ COMPLAINT = re.compile(
 """Lines of ngspice's output that say what went wrong; what merely follows from that, and information, is left out."""
 ENDED = 70
 """Exit code of a worker whose libngspice asked to end."""
+
+
+@contextlib.contextmanager
+def default_settings() -> Iterator[None]:
+    """Start libngspice meanwhile with its own defaults, whatever the current folder, the user and the system have for it.
+
+    It executes a ``spinit`` (of SPICE_SCRIPTS), then the ``.spiceinit`` of the current folder or, if there is none, of the user's
+    home as the system knows it; not every version can be told to leave that out. So it finds files here that say nothing.
+    """
+    named = {name: os.environ.pop(name) for name in list(os.environ) if name.startswith("SPICE_")}
+    handler = signal.getsignal(signal.SIGINT)
+    back = os.open(".", getattr(os, "O_PATH", os.O_RDONLY))
+    try:
+        with tempfile.TemporaryDirectory(prefix="eqprop-analog-") as folder:
+            for name in ("spinit", ".spiceinit"):
+                Path(folder, name).write_text("* nothing is set here\n", encoding="utf-8")
+            os.environ["SPICE_SCRIPTS"] = folder
+            os.chdir(folder)
+            try:
+                yield
+            finally:
+                os.fchdir(back)
+    finally:
+        os.close(back)
+        os.environ.pop("SPICE_SCRIPTS", None)
+        os.environ.update(named)
+        with contextlib.suppress(ValueError, TypeError):  # not the main thread; a handler that is not Python's
+            signal.signal(signal.SIGINT, handler)  # which later versions take for themselves
 
 
 class Ngspice(Shared.NgSpiceShared):  # type: ignore[misc]

@@ -2,11 +2,12 @@
 
 import logging
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from concurrent.futures import Executor
 from concurrent.futures import TimeoutError as TimeLimitExceeded
+from contextlib import closing
 from dataclasses import dataclass, field, replace
-from typing import Any, ClassVar, Generic, TypeVar
+from typing import ClassVar, Generic, TypeVar
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -17,7 +18,7 @@ from eqprop_analog.equilibrium import Equilibrium
 from eqprop_analog.errors import UserError
 from eqprop_analog.nudging import Nudge
 from eqprop_analog.solvers import libngspice
-from eqprop_analog.solvers.workers import WorkerLostError, Workers
+from eqprop_analog.solvers.workers import Job, WorkerLostError, Workers
 
 Array = np.ndarray
 N = TypeVar("N")
@@ -142,8 +143,9 @@ class Sweeps(ABC, Generic[N]):
         todo: Array = np.arange(samples)
         phases: Sequence[Equilibrium] = ()
         for rung in ladder:
-            for chunk, swept in self._sweep(rung, todo, circuit):
-                measured[:, chunk] = swept.reshape(len(chunk), points, probes).swapaxes(0, 1)
+            with closing(self._sweep(rung, todo, circuit)) as sweeps:
+                for chunk, swept in sweeps:
+                    measured[:, chunk] = swept.reshape(len(chunk), points, probes).swapaxes(0, 1)
             phases = certify(measured)
             todo = np.flatnonzero(~np.all([phase.good for phase in phases], axis=0))
             if not todo.size:
@@ -156,21 +158,25 @@ class Sweeps(ABC, Generic[N]):
         rung: Rung,
         samples: Chunk,
         circuit: Callable[[Rung, Chunk], Asked],
-    ) -> Iterator[tuple[Chunk, Float[Array, "points probes"]]]:
+    ) -> Generator[tuple[Chunk, Float[Array, "points probes"]]]:
         """The voltages of every chunk of ``samples`` that ngspice delivers."""
         pieces = max(min(self.workers, samples.size), -(-samples.size // rung.samples))
         log.debug("ngspice: %d samples in %d sweeps, %d workers", samples.size, pieces, self.workers)
-        jobs: list[tuple[Chunk, Any]] = []
-        for chunk in np.array_split(samples, pieces):
-            asked = circuit(rung, chunk)
-            bench, guess = asked if isinstance(asked, tuple) else (asked, None)
-            jobs.append((chunk, self._work.submit(libngspice.sweep, bench, rung.options, guess)))
-        for chunk, job in jobs:
-            try:
-                swept = self._work.result(job)
-            except (libngspice.SimulationError, WorkerLostError) as error:
-                log.warning("ngspice: %s", error)
-            except TimeLimitExceeded:
-                log.warning("ngspice did not finish within %g s", self.time_limit)
-            else:
-                yield chunk, swept
+        jobs: list[tuple[Chunk, Job]] = []
+        try:
+            for chunk in np.array_split(samples, pieces):
+                asked = circuit(rung, chunk)
+                bench, guess = asked if isinstance(asked, tuple) else (asked, None)
+                jobs.append((chunk, self._work.submit(libngspice.sweep, bench, rung.options, guess)))
+            for chunk, job in jobs:
+                try:
+                    swept = self._work.result(job)
+                except (libngspice.SimulationError, WorkerLostError) as error:
+                    log.warning("ngspice: %s", error)
+                except TimeLimitExceeded:
+                    log.warning("ngspice did not finish within %g s", self.time_limit)
+                else:
+                    yield chunk, swept
+        finally:
+            for _, job in jobs:  # what is interrupted leaves nothing to be done before the next solve
+                self._work.cancel(job)

@@ -1,71 +1,34 @@
-"""Worker processes for code that may take its process down with it (libngspice does): restarted when they die or hang."""
+"""Worker processes for code that may take its process down with it (libngspice does): restarted when they die or hang.
+
+A thread looks after each of them. They are plain child processes, so a solver works in daemons and in processes of others' pools;
+a fork of this process, and a copy of a solver in another one, starts workers of its own.
+"""
 
 import contextlib
 import logging
-import multiprocessing.spawn
 import os
+import pickle
 import threading
 import time
 import weakref
+from collections import deque
 from collections.abc import Callable
-from concurrent.futures import Executor, Future
+from concurrent.futures import CancelledError, Executor, Future, InvalidStateError
 from concurrent.futures import TimeoutError as TimeLimitExceeded
-from dataclasses import dataclass
-from multiprocessing.context import SpawnContext, SpawnProcess
-from multiprocessing.popen_spawn_posix import Popen
-from multiprocessing.process import BaseProcess
+from dataclasses import dataclass, field
 from typing import Any
-from unittest import mock
-
-from pebble import CONSTS, ProcessPool
 
 from eqprop_analog.errors import UserError
+from eqprop_analog.solvers.child import Child, ChildLostError
 
 log = logging.getLogger(__name__)
 
 TRIES = 5
 """A task that takes its worker down this often is to blame itself."""
-GRACE = 5.0
-"""Seconds that workers have to leave by themselves."""
-LOCK_TIMEOUT = 2.0
-"""Seconds that pebble waits for a lock which a killed worker may have taken with it (its own default is a minute)."""
-
-_START = threading.Lock()
-_preparation = multiprocessing.spawn.get_preparation_data
-
-
-def _without_main(name: str) -> dict[str, Any]:
-    """What a new worker is told, less the user's script: a worker must not run it, so it needs no ``__main__`` guard."""
-    return {key: value for key, value in _preparation(name).items() if not key.startswith("init_main")}
-
-
-class _Process(SpawnProcess):
-    @staticmethod
-    def _Popen(process_obj: BaseProcess) -> Popen:  # noqa: N802 - multiprocessing's name
-        with _START, mock.patch.object(multiprocessing.spawn, "get_preparation_data", _without_main):
-            return Popen(process_obj)
-
-
-class _Context(SpawnContext):
-    Process = _Process
-
-
-def process_pool(workers: int) -> ProcessPool:
-    """A pebble pool of fresh (spawned) processes; a task that dies or runs out of time costs its worker, not the pool."""
-    CONSTS.channel_lock_timeout = LOCK_TIMEOUT
-    return ProcessPool(max_workers=workers, initializer=_begin, initargs=(os.getpid(),), context=_Context())
-
-
-def _begin(parent: int) -> None:
-    CONSTS.channel_lock_timeout = LOCK_TIMEOUT
-    threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
-
-
-def _end_with(parent: int) -> None:
-    """End this process, whatever it is doing, when its parent is gone: a killed run leaves no simulator behind."""
-    while os.getppid() == parent:
-        time.sleep(1)
-    os._exit(1)
+START_PAUSES = (0.0, 0.1, 0.4)
+"""Seconds before each attempt to start a process: the operating system may refuse one now and allow it soon."""
+PATIENCE = 10.0
+"""Seconds for a thread whose process was killed to notice."""
 
 
 def guarded(function: Callable[..., Any], *arguments: Any) -> tuple[Exception | None, Any]:
@@ -80,45 +43,79 @@ class WorkerLostError(UserError):
     """Every worker that was given a task died over it."""
 
 
-@dataclass(frozen=True)
+class WorkerStartError(UserError):
+    """The operating system starts no worker process; the text gives its reason."""
+
+
+@dataclass(eq=False)
 class Job:
     """A task on its way."""
 
     task: tuple[Any, ...]
     """The function and its arguments."""
-    future: "Future[Any]"
-    pool: ProcessPool | None
-    """The pool that has it; None for an executor of the caller's."""
+    future: "Future[Any]" = field(default_factory=Future)
+    ours: bool = True
+    """In a process of our own; the future is then the task's, and done in any case."""
+    lost: int = 0
+    """Workers that ended over it."""
+    child: Child | None = None
+    """The process that has it now."""
 
 
 class Workers:
-    """Processes of our own, or any executor; a task whose worker is lost is given out again, the same to the bit."""
+    """Processes of our own, or any executor; a task whose worker is lost is given out again, the same to the bit.
+
+    Any number of threads may use it.
+    """
 
     def __init__(self, count: int, time_limit: float, executor: Executor | None = None) -> None:
         """Up to ``count`` processes, no more than processors, started at the first task; ``time_limit`` in seconds."""
         self._count = min(count, os.cpu_count() or 1)
         self._time_limit = time_limit
         self._executor = executor
-        self._pool: ProcessPool | None = None
+        self._lock = threading.RLock()
+        self._pool: _Pool | None = None
+        self._at_exit: weakref.finalize[Any, Any] | None = None
+        _KNOWN.add(self)
+
+    def forget(self) -> None:
+        """Have no processes. After a fork those that there are belong to the parent: they are let go and not ended."""
+        if self._at_exit is not None:
+            self._at_exit.detach()
+        if self._pool is not None:
+            self._pool.disown()
+        self._lock = threading.RLock()
+        self._pool = None
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        if self._executor is not None:
+            raise UserError(
+                "a solver with an executor cannot be sent to another process; make a solver there, without the executor"
+            )
+        return type(self), (self._count, self._time_limit)
 
     def submit(self, *task: Any) -> Job:
         """Give out a function with its arguments."""
         if self._executor is not None:
-            return Job(task, self._executor.submit(guarded, *task), None)
-        while True:
+            return Job(task, self._executor.submit(guarded, *task), ours=False)
+        job = Job(task)
+        with self._lock:
             if self._pool is None:
-                self._pool = process_pool(self._count)
-                self._at_exit = weakref.finalize(self, _stop, self._pool)
-            try:
-                return Job(task, self._pool.schedule(guarded, args=task, timeout=self._time_limit), self._pool)
-            except RuntimeError as error:  # pebble gives up a pool when a worker dies that has no task
-                log.warning("the workers are replaced (%s)", error)
-                self.close(grace=0)
+                self._pool = _Pool(self._count, self._time_limit)
+                self._at_exit = weakref.finalize(self, self._pool.stop)
+            self._pool.put(job)
+        return job
 
     def result(self, job: Job) -> Any:
-        """What the task returned, or raised. Raises TimeoutError, and WorkerLostError after TRIES workers."""
-        if job.pool is not None and job.pool is not self._pool and not job.future.done():
-            job = self.submit(*job.task)  # a pool that was replaced never finishes its futures
+        """What the task returned, or raised. Raises TimeoutError, WorkerLostError after TRIES workers, WorkerStartError."""
+        if not job.ours:
+            return self._from_executor(job)
+        try:
+            return job.future.result()
+        except CancelledError as error:
+            raise UserError("the workers were closed before they had done their task; ask again") from error
+
+    def _from_executor(self, job: Job) -> Any:
         for _ in range(TRIES):
             try:
                 raised, value = job.future.result(timeout=self._time_limit)
@@ -132,25 +129,223 @@ class Workers:
                 if raised is not None:
                     raise raised
                 return value
-            # A worker that is killed may take the pool's locks with it, so the pool is replaced whole.
-            if job.pool is not None and job.pool is self._pool:
-                self.close(grace=0)
             job = self.submit(*job.task)
-        raise WorkerLostError(f"{TRIES} workers were lost over one task, the last by {lost}") from lost
+        raise _given_up(lost) from lost
 
-    def close(self, grace: float = GRACE) -> None:
-        """Stop the processes, after up to ``grace`` seconds for what they are doing; the next task starts new ones."""
-        if self._pool is not None:
+    def cancel(self, job: Job) -> None:
+        """Nobody wants its result any more: it is not begun, and stopped if it has been."""
+        job.future.cancel()
+        if job.ours and self._pool is not None:
+            self._pool.drop(job)
+
+    def close(self) -> None:
+        """Stop the processes, whatever they are doing; the next task starts new ones."""
+        with self._lock:
+            pool, self._pool = self._pool, None
+        if self._at_exit is not None:
             self._at_exit.detach()
-            _stop(self._pool, grace)
-            self._pool = None
+        if pool is not None:
+            pool.stop()
 
 
-def _stop(pool: ProcessPool, grace: float = GRACE) -> None:
-    if grace and pool.active:
-        pool.close()  # type: ignore[no-untyped-call]
-        with contextlib.suppress(TimeLimitExceeded):
-            pool.join(grace)
-            return
-    pool.stop()  # type: ignore[no-untyped-call]
-    pool.join()
+_KNOWN: "weakref.WeakSet[Workers]" = weakref.WeakSet()
+
+
+def _forked() -> None:
+    """The processes of the parent are none of this process's."""
+    for workers in list(_KNOWN):
+        workers.forget()
+
+
+os.register_at_fork(after_in_child=_forked)
+
+
+class _Pool:
+    """Jobs that wait, and threads that have one process each to do them."""
+
+    def __init__(self, count: int, time_limit: float) -> None:
+        self._count = count
+        self._time_limit = time_limit
+        self._change = threading.Condition(threading.RLock())  # a finalizer may stop the pool wherever a thread is
+        self._waiting: deque[Job] = deque()
+        self._threads: set[threading.Thread] = set()
+        self.children: set[Child] = set()
+        """Those that run."""
+        self._idle = 0
+        self._stopped = False
+
+    def put(self, job: Job) -> None:
+        """Take a job; a thread that cannot be started matters if there is no other."""
+        with self._change:
+            self._waiting.append(job)
+            if self._idle < len(self._waiting) and len(self._threads) < self._count:
+                thread = threading.Thread(target=self._serve, daemon=True, name="eqprop-analog worker")
+                self._threads.add(thread)
+                try:
+                    thread.start()
+                except RuntimeError as error:
+                    self._threads.remove(thread)
+                    if not self._threads:
+                        self._waiting.remove(job)
+                        raise _not_started(error) from error
+                    log.debug("another worker cannot be started (%s)", error)
+            self._change.notify()
+
+    def drop(self, job: Job) -> None:
+        """Do not begin a job that was cancelled, and end the process that has begun it."""
+        with self._change:
+            if job in self._waiting:
+                self._waiting.remove(job)
+            if job.child is not None:
+                job.child.kill()
+
+    def stop(self) -> None:
+        """End all processes, and wait until they have ended."""
+        with self._change:
+            self._stopped = True
+            for job in self._waiting:
+                job.future.cancel()
+            self._waiting.clear()
+            for child in self.children:
+                child.kill()
+            self._change.notify_all()
+            threads = self._threads - {threading.current_thread()}
+        for thread in threads:
+            thread.join(PATIENCE)
+
+    def disown(self) -> None:
+        """After a fork, in the child: the parent's channels are closed, and nothing of the parent's is waited for."""
+        for child in self.children:
+            child.channel.close()
+
+    def _serve(self) -> None:
+        """A thread: jobs one after the other, each given to its process."""
+        child: Child | None = None
+        while (job := self._next()) is not None:
+            try:
+                child = self._do(job, child)
+            except WorkerStartError as error:
+                child = None
+                if self._fewer(job, error):
+                    return
+        self._end(child)
+
+    def _next(self) -> Job | None:
+        with self._change:
+            while not self._waiting:
+                if self._stopped:
+                    return None
+                self._idle += 1
+                self._change.wait()
+                self._idle -= 1
+            return self._waiting.popleft()
+
+    def _fewer(self, job: Job, error: WorkerStartError) -> bool:
+        """Whether other workers go on with ``job``, and this thread ends, because the operating system starts no more."""
+        with self._change:
+            if not self.children or self._stopped:
+                _finish(job, error)
+                return False
+            log.warning("%d workers instead of %d: %s", len(self.children), self._count, error)
+            self._count = len(self.children)
+            self._threads.discard(threading.current_thread())
+            self._waiting.appendleft(job)
+            self._change.notify()
+            return True
+
+    def _do(self, job: Job, child: Child | None) -> Child | None:
+        """Do a job by ``child``, or by one that takes its place; the process that is left. Raises WorkerStartError."""
+        try:
+            content = pickle.dumps(job.task, protocol=5)
+        except Exception as error:  # noqa: BLE001 - what cannot be sent is said where the result is wanted
+            _finish(job, error)
+            return child
+        while True:
+            if child is not None and not child.alive():
+                log.debug("a worker ended while it had nothing to do (%s)", child.end())
+                self._end(child)
+                child = None
+            if child is None:
+                child = self._start()
+            try:
+                raised, value = pickle.loads(self._asked(job, child, content))  # noqa: S301 - from our own process
+            except TimeLimitExceeded as error:
+                _finish(job, error)
+                self._end(child)
+                return None
+            except ChildLostError as error:
+                self._end(child)
+                child = None
+                if not self._again(job, error):
+                    return None
+            except Exception as error:  # noqa: BLE001 - an answer that cannot be read is said likewise
+                _finish(job, error)
+                self._end(child)
+                return None
+            else:
+                _finish(job, raised, value)
+                return child
+
+    def _asked(self, job: Job, child: Child, content: bytes) -> bytes:
+        with self._change:
+            if self._stopped or job.future.cancelled():
+                raise ChildLostError("nobody wants its answer any more")
+            job.child = child
+        try:
+            return child.ask(content, self._time_limit)
+        finally:
+            with self._change:
+                job.child = None
+
+    def _again(self, job: Job, error: ChildLostError) -> bool:
+        """Whether a job whose process was lost is to be tried once more."""
+        if self._stopped or job.future.cancelled():
+            job.future.cancel()
+            return False
+        job.lost += 1
+        log.warning("a worker was lost (%s)", error)
+        if job.lost == TRIES:
+            _finish(job, _given_up(error))
+        return job.lost < TRIES
+
+    def _start(self) -> Child:
+        for pause in START_PAUSES:
+            time.sleep(pause)
+            try:
+                child = Child()
+            except (OSError, ChildLostError) as error:
+                log.debug("a worker process was not started (%s)", error)
+                reason = error
+                continue
+            with self._change:
+                self.children.add(child)
+                if self._stopped:
+                    child.kill()
+            return child
+        raise _not_started(reason) from reason
+
+    def _end(self, child: Child | None) -> None:
+        if child is not None:
+            child.close()
+            with self._change:
+                self.children.discard(child)
+
+
+def _finish(job: Job, raised: Exception | None, value: Any = None) -> None:
+    """Give a job its result; one that was cancelled meanwhile needs none."""
+    with contextlib.suppress(InvalidStateError):
+        if raised is None:
+            job.future.set_result(value)
+        else:
+            job.future.set_exception(raised)
+
+
+def _given_up(last: Exception) -> WorkerLostError:
+    return WorkerLostError(f"{TRIES} workers were lost over one task, the last by {last}")
+
+
+def _not_started(error: Exception) -> WorkerStartError:
+    return WorkerStartError(
+        f"a worker process cannot be started: {error}; raise that limit (`ulimit -a` shows all), close other programs, or use "
+        "fewer workers"
+    )

@@ -255,7 +255,7 @@ class TestDoctor:
         }.items():
             assert rows[check]["status"] == "problem"
             assert words in rows[check]["found"]
-        assert rows["Python"]["status"] == rows["pebble"]["status"] == rows["disk"]["status"] == "ok"
+        assert rows["Python"]["status"] == rows["pooch"]["status"] == rows["disk"]["status"] == "ok"
         assert "\n3\n" in done.stdout  # of doctor
         assert "\n2\n" in done.stdout  # of simulate
         assert re.search("simulate needs a library that cannot be loaded .*doctor", done.stderr)

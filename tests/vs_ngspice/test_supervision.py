@@ -19,19 +19,19 @@ from eqprop_analog.learning.trainer import Rule, train_epoch
 from eqprop_analog.learning.update import Rates
 from eqprop_analog.solvers import libngspice
 from eqprop_analog.solvers.ngspice import LADDER
-from eqprop_analog.solvers.workers import TRIES, process_pool
+from eqprop_analog.solvers.workers import TRIES, Workers
 
 
 class Tampering(Executor):
     """Runs sweeps in one real worker and lets a function look at, change or refuse each."""
 
     def __init__(self, tamper: Callable[[int, str, np.ndarray], np.ndarray]) -> None:
-        self.pool, self.tamper, self.netlists = process_pool(1), tamper, []
+        self.work, self.tamper, self.netlists = Workers(1, time_limit=60.0), tamper, []
 
     def submit(self, function: Any, /, *arguments: Any, **_: Any) -> "Future[Any]":
         future: Future[Any] = Future()
         self.netlists.append(sweep_netlist(*arguments[1:]))
-        error, measured = self.pool.schedule(function, args=arguments).result()
+        error, measured = self.work.result(self.work.submit(function, *arguments))
         assert error is None
         try:
             future.set_result((None, self.tamper(len(self.netlists), self.netlists[-1], measured)))
@@ -42,17 +42,16 @@ class Tampering(Executor):
 
 @pytest.fixture
 def tampering() -> Iterator[Callable[..., NgspiceSolver]]:
-    pools = []
+    made = []
 
     def make(tamper: Callable[[int, str, np.ndarray], np.ndarray]) -> NgspiceSolver:
         executor = Tampering(tamper)
-        pools.append(executor.pool)
+        made.append(executor.work)
         return NgspiceSolver(executor=executor)
 
     yield make
-    for pool in pools:
-        pool.close()
-        pool.join()
+    for work in made:
+        work.close()
 
 
 @pytest.fixture
@@ -178,7 +177,7 @@ def test_workers_killed_at_random_leave_the_same_weights():
 def _kill_workers(solver: NgspiceSolver, stop: threading.Event, kills: list[int]) -> None:
     rng = random.Random(0)
     while not stop.wait(0.02 + 0.1 * rng.random()) and len(kills) < TRIES - 1:
-        workers = list(solver._work._pool._pool_manager.worker_manager.workers)
+        workers = [child.process.pid for child in list(solver._work._pool.children)]
         if workers:
             victim = rng.choice(workers)
             os.kill(victim, signal.SIGKILL)

@@ -51,6 +51,14 @@ def solver() -> Iterator[NgspiceSolver]:
     made.close()
 
 
+def dies_once(folder: str, function: Callable[..., Any], *arguments: Any) -> Any:
+    """In a worker: end it at the first call, and do what is asked at the second."""
+    if not list(Path(folder).iterdir()):
+        (Path(folder) / "died").touch()
+        signal.raise_signal(signal.SIGKILL)
+    return function(*arguments)
+
+
 def kill(pid: int) -> None:
     assert pid != os.getpid()
     os.kill(pid, signal.SIGKILL)
@@ -64,29 +72,27 @@ def test_libngspice_is_never_loaded_into_the_users_process(ngspice: NgspiceSolve
 @pytest.mark.parametrize("seconds", [0.0, 0.5], ids=["just before", "long before"])
 def test_a_worker_killed_before_a_solve_costs_nothing(seconds: float, solver: NgspiceSolver) -> None:
     solver.start()
-    kill(solver._work.submit(os.getpid).future.result()[1])
+    kill(solver._work.result(solver._work.submit(os.getpid)))
     time.sleep(seconds)  # in which the pool notices, or does not
     assert_solved(solver.solve(network(), INPUTS), network())
     assert_solved(solver.solve(network(), INPUTS), network())
 
 
 def test_a_worker_that_dies_at_a_sweep_costs_one_retry(
-    solver: NgspiceSolver, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    solver: NgspiceSolver, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, tmp_path: Path
 ) -> None:
-    submit, tasks = solver._work.submit, []
+    submit, jobs = solver._work.submit, []
 
     def dying(*task: Any) -> Any:
-        tasks.append(task)
-        if len(tasks) > 1:
-            return submit(*task)
-        return replace(submit(signal.raise_signal, signal.SIGKILL), task=task)
+        jobs.append(submit(dies_once, str(tmp_path), *task))
+        return jobs[-1]
 
     monkeypatch.setattr(solver._work, "submit", dying)
     assert_solved(solver.solve(network(), INPUTS), network())
-    assert len(tasks) == 2
-    assert tasks[0] == tasks[1]
+    assert [job.lost for job in jobs] == [1]
     (message,) = caplog.messages
     assert "worker was lost" in message
+    assert "SIGKILL" in message
 
 
 def test_a_worker_killed_in_the_middle_of_its_sweep_costs_one_retry() -> None:
@@ -95,7 +101,7 @@ def test_a_worker_killed_in_the_middle_of_its_sweep_costs_one_retry() -> None:
     solver = NgspiceSolver(workers=2)
     try:
         solver.start()
-        pid = solver._work.submit(os.getpid).future.result()[1]
+        pid = solver._work.result(solver._work.submit(os.getpid))
         before = ticks(pid)
         with ThreadPoolExecutor(1) as thread:
             found = thread.submit(solver.solve, net, inputs)
@@ -108,10 +114,10 @@ def test_a_worker_killed_in_the_middle_of_its_sweep_costs_one_retry() -> None:
         solver.close()
 
 
-def test_a_lost_worker_does_not_take_the_others_tasks_with_it() -> None:
+def test_a_lost_worker_does_not_take_the_others_tasks_with_it(tmp_path: Path) -> None:
     workers = workers_module.Workers(2, time_limit=60.0)
     try:
-        lost = replace(workers.submit(signal.raise_signal, signal.SIGKILL), task=(os.getpid,))
+        lost = workers.submit(dies_once, str(tmp_path), os.getpid)
         others = [workers.submit(time.sleep, 0.3) for _ in range(3)]  # running, and waiting for a worker
         assert workers.result(lost) != os.getpid()
         assert [workers.result(other) for other in others] == [None] * 3

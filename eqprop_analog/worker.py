@@ -1,0 +1,61 @@
+"""What a worker process runs: tasks from its parent, one after the other, until the parent closes the channel or is gone."""
+
+import contextlib
+import os
+import pickle
+import signal
+import threading
+import time
+import traceback
+from multiprocessing.connection import Connection
+from typing import Any
+
+from eqprop_analog.errors import UserError
+
+READY = b"ready"
+
+
+def main(handle: int, parent: int) -> None:
+    """Work for process ``parent`` over the socket ``handle``."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # ^C is the parent's to understand
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())  # as the parent blocked them while it started this process
+    with contextlib.suppress(OSError):
+        os.dup2(2, 1)  # standard output is for the parent's results
+    threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
+    channel = Connection(handle)
+    with contextlib.suppress(EOFError, OSError):  # the parent has gone, or wants no more
+        channel.send_bytes(READY)
+        while True:
+            channel.send_bytes(_answer(channel.recv_bytes()))
+
+
+def _end_with(parent: int) -> None:
+    """End this process, whatever it is doing, when its parent is gone: a killed run leaves no simulator behind."""
+    while os.getppid() == parent:
+        time.sleep(1)
+    os._exit(1)
+
+
+def _answer(content: bytes) -> bytes:
+    """(None, what the task returns) or (what it raises, None), pickled."""
+    try:
+        function, *arguments = _understood(content)
+        reply: tuple[Exception | None, Any] = None, function(*arguments)
+    except Exception as error:  # noqa: BLE001 - it is raised again in the parent
+        error.add_note("in a worker process:\n" + traceback.format_exc())
+        reply = error, None
+    try:
+        return pickle.dumps(reply, protocol=5)
+    except Exception as error:  # noqa: BLE001 - of what cannot be sent its text can be
+        return pickle.dumps((RuntimeError(f"{error} (of {reply!r:.200})"), None))
+
+
+def _understood(content: bytes) -> tuple[Any, ...]:
+    try:
+        task: tuple[Any, ...] = pickle.loads(content)  # noqa: S301 - from this process's parent
+    except Exception as error:
+        raise UserError(
+            f"a worker process cannot import what it needs ({type(error).__name__}: {error}); functions and classes of your own "
+            "belong into a module, not into the script or notebook itself"
+        ) from error
+    return task
