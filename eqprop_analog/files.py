@@ -153,7 +153,7 @@ def read_toml(path: Path, what: str) -> dict[str, Any]:
             content = file.read(TOML_BYTES + 1)
         if len(content) > TOML_BYTES:
             raise ValueError(f"more than {TOML_BYTES:,} bytes")
-        return tomllib.loads(content.decode("utf-8"))
+        return tomllib.loads(content.decode("utf-8-sig"))
     except FileNotFoundError as error:
         raise UserError(f"{path}: no such {what}") from error
     except (OSError, ValueError, RecursionError) as error:

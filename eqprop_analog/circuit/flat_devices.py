@@ -1,11 +1,15 @@
-"""The devices that a flat netlist may have, by their names, and all else that may stand in it, word for word."""
+"""The devices that a flat netlist may have, by their names, and all else that may stand in it."""
 
 import re
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from itertools import zip_longest
 
+from eqprop_analog.circuit.foreign import NO_NETWORK, program_of_line, program_of_option, refuse_program
 from eqprop_analog.circuit.netlist import TOLERANCES, library
 from eqprop_analog.circuit.statements import Statement, source_of
+from eqprop_analog.devices.exponential import ZERO_CELSIUS
 
 INDEX = "(0|[1-9][0-9]{0,8})"
 NAMES = {
@@ -25,8 +29,35 @@ NAMES = {
 }
 """Of every device of the flat form; # is an index."""
 KINDS = {letter: [kind for kind, name in NAMES.items() if name.pattern[0] == letter] for letter in "rvix"}
+OTHER_FORMS = {"norton": re.compile(r"[bir]n1_\d+"), "hopfield": re.compile(r"(xb|rl|rr)\d+_\d+(_\d+)?")}
+"""Names of devices that only other forms have."""
 LAWS = {"diode": {"is", "n"}, "shockley": {"is", "n"}, "clamp": {"ron"}, "piecewise_linear": {"vth", "ron", "roff"}}
-"""Parameters of each diode's subcircuit."""
+"""Parameters of each diode's subcircuit that a network has; others of it must be as they are by default."""
+OF_DIODES = ("temp", "tnom", "gmin")
+"""Options that belong to the diode's law."""
+HARMLESS = f"""
+{" ".join(key for key in TOLERANCES if key not in OF_DIODES)}
+itl3 itl4 itl5 itl6 pivtol pivrel chgtol trtol maxord method xmu gminsteps srcsteps ramptime klu sparse limpts lvltim cptime
+acct noacct list nomod nopage node opts noopiter warn maxwarns interp numdgt seed seedinfo savecurrents keepopinfo autostop
+bypass noinit trytocompact
+"""
+"""Options that change how ngspice finds or prints an operating point, but not which circuit it is."""
+NO_DEVICES = frozenset(
+    {".op", ".print", ".plot", ".probe", ".save", ".width", ".title", ".nodeset", ".ic", ".global", ".end"}
+)
+"""Lines that change neither the circuit nor its operating point."""
+COMMANDS = "op run print quit exit echo display plot save show listing if else end"
+"""Of a ``.control`` block: those that change nothing."""
+SHOWN_SETTINGS = "numdgt width height noaskquit nobreak nomoremode"
+"""What ``set`` may set."""
+Nets = Callable[[tuple[str, ...]], Sequence[str]]
+
+
+@cache
+def defaults(model: str) -> dict[str, float]:
+    """Parameters of a packaged subcircuit, and what they are where an instance does not say."""
+    ((opening, _),) = source_of("\n" + library(model), model).blocks
+    return opening.settings([word for word in opening.words if "=" in word])
 
 
 @dataclass
@@ -35,8 +66,16 @@ class FlatDevices:
 
     found: dict[str, dict[tuple[str, ...], Statement]] = field(default_factory=lambda: {kind: {} for kind in NAMES})
     options: dict[str, tuple[float, Statement]] = field(default_factory=dict)
+    """Those of OF_DIODES."""
     subcircuits: set[str] = field(default_factory=set)
-    control: list[Statement] | None = None
+    control: Statement | None = None
+    _temp: float | None = None
+
+    @staticmethod
+    def names(line: str) -> bool:
+        """Whether it begins with the name of a device of a flat netlist."""
+        first = (*line.lower().split(None, 1), "")[0]
+        return any(NAMES[kind].fullmatch(first) for kind in KINDS.get(first[:1], ()))
 
     def add(self, statement: Statement) -> None:
         """One element. Raises UserError."""
@@ -48,39 +87,107 @@ class FlatDevices:
                 if earlier is not statement:
                     statement.refuse(f"{name} is there already, in line {earlier.number}")
                 return
+        program = program_of_line(name)
+        if program:
+            refuse_program(statement, program)
+        for form, pattern in OTHER_FORMS.items():
+            if pattern.fullmatch(name):
+                statement.refuse(NO_NETWORK[form])
         statement.refuse(
             "not understood; expected a device of a flat netlist (R<l>_<row>_<column>, Vxp_i, Vxn_i, Vxb, Vrail_p, Vrail_n, "
             "Ib<l>_j, Xd<l>_j, Xa<l>_j, Vy_k, Rnudge_k, Inudge_k)"
         )
 
     def directive(self, statement: Statement) -> None:
-        """A line with a dot. Raises UserError for all but options, a packaged subcircuit's name, and the end."""
+        """A line with a dot. Raises UserError for what changes the circuit, other than options and temperature."""
         first, *words = statement.words
-        if first in (".options", ".option"):
-            for key, value in statement.settings(words).items():
-                if key not in TOLERANCES:
-                    statement.refuse(f'option "{key[:60]}" is not understood; there are {", ".join(TOLERANCES)}')
-                self.options[key] = value, statement
-        elif first in (".include", ".inc"):
+        if first.startswith(".opt"):
+            self._set(statement, words)
+        elif first.split("=")[0] == ".temp":
+            values = [word for word in (first.partition("=")[2], *words) if word]
+            if len(values) != 1:
+                statement.refuse("expected one temperature in degrees Celsius")
+            self._temp = _celsius(statement, values[0])
+        elif first in (".include", ".inc", ".lib"):
             model = " ".join(words).strip("\"'").removesuffix(".lib")
             if model not in (*LAWS, "amplifier"):
                 statement.refuse("only packaged subcircuits are included, by their names; no file is opened")
             self.subcircuits.add(model)
-        elif first != ".end":
-            statement.refuse("not understood; expected .options, .subckt, .control as they are written, or .end")
+        elif first not in NO_DEVICES:
+            program = program_of_line(first)
+            if program:
+                refuse_program(statement, program)
+            statement.refuse(
+                "not understood; expected .options, .subckt, .control as they are written, .param, .temp or .end"
+            )
+
+    def _set(self, statement: Statement, words: Sequence[str]) -> None:
+        seen = set()
+        for word in words:
+            key, equals, value = word.rstrip(",").partition("=")
+            program = program_of_option(key)
+            if program:
+                refuse_program(statement, program)
+            if key in seen or key not in (*HARMLESS.split(), *OF_DIODES):
+                twice = "there twice" if key in seen else "not understood, or changes the circuit (as rshunt does)"
+                statement.refuse(
+                    f'option "{key[:60]}" is {twice}; there are {", ".join((*OF_DIODES, *sorted(TOLERANCES)))}'
+                )
+            seen.add(key)
+            if key in OF_DIODES:
+                if not equals:
+                    statement.refuse(f"expected {key}=number")
+                number = statement.value(value) if key == "gmin" else _celsius(statement, value)
+                self.options[key] = number, statement
+
+    def option(self, key: str) -> float:
+        """Of OF_DIODES: the temperature of ``.temp`` before that of ``.options``, and ngspice's own where neither is there."""
+        if key == "temp" and self._temp is not None:
+            return self._temp
+        return self.options[key][0] if key in self.options else float(TOLERANCES[key])
+
+    def values(self, kind: str, nets: Nets, read: Callable[[Statement], float]) -> dict[tuple[str, ...], float]:
+        """The one number of each device of a kind, which must join ``nets(key)``. Raises UserError."""
+        values = {}
+        for key, statement in self.found[kind].items():
+            given, expected = statement.terms[1:3], list(nets(key))
+            if given != expected and (statement.text[0] != "r" or given[::-1] != expected):
+                statement.refuse(f"expected the nets {' and '.join(expected)}, and a number")
+            values[key] = read(statement)
+        return values
 
     def block(self, opening: Statement, inside: list[Statement]) -> None:
-        """A ``.subckt``, which must be a packaged one, or the ``.control`` block, which is looked at later."""
+        """A ``.subckt``, which must be a packaged one, or the ``.control`` block, of harmless commands. Raises UserError."""
         if opening.text.startswith(".control"):
             if self.control is not None or len(opening.words) > 1:
-                opening.refuse("expected one .control block, as it is written")
-            self.control = [opening, *inside]
+                opening.refuse("expected one .control block")
+            self.control = opening
+            self._require_harmless(inside)
             return
         name = (*opening.words, "", "")[1]
         if name not in (*LAWS, "amplifier"):
             opening.refuse(f"expected one of the subcircuits {', '.join((*LAWS, 'amplifier'))}")
         ((known, body),) = source_of("\n" + library(name), name).blocks
         for ours, given in zip_longest((known, *body), (opening, *inside)):
-            if ours is None or given is None or ours.words != given.words:
+            if ours is None or given is None or ours.words != ["0" if word == "gnd" else word for word in given.words]:
                 (given or opening).refuse(f"subcircuit {name} is not the one that is written; networks have no other")
         self.subcircuits.add(name)
+
+    def _require_harmless(self, commands: Iterable[Statement]) -> None:
+        for command in commands:
+            first, *words = command.text.split()
+            setting = (words or [""])[0].split("=")[0] in SHOWN_SETTINGS.split()
+            redirected = any(character in command.text for character in "`;<>") and first != "if"
+            if (first not in COMMANDS.split() and not (first == "set" and setting)) or redirected:
+                command.refuse(
+                    "commands are not run; expected the .control block as it is written, none, or only commands such as op "
+                    "and print"
+                )
+
+
+def _celsius(statement: Statement, word: str) -> float:
+    """A temperature in degrees Celsius. Raises UserError."""
+    value = statement.value(word)
+    if value <= -ZERO_CELSIUS:
+        statement.refuse(f"temp: expected degrees Celsius above absolute zero, got {value:g}")
+    return value

@@ -1,7 +1,7 @@
 """The circuit as a bipartite graph of nets and devices, and what makes it a circuit that can be solved."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 import networkx as nx
 
@@ -37,6 +37,8 @@ class Circuit:
     """Length of the sweep; 1 is a static circuit."""
     phases: int = 1
     """Points of each sample, one after the other."""
+    parameters: Mapping[str, float] = field(default_factory=dict)
+    """What is true of the network and not of its circuit: ``.param`` lines that no device uses, for reading the netlist back."""
 
     @property
     def elements(self) -> Sequence[Element]:

@@ -8,7 +8,7 @@ from types import MappingProxyType
 import numpy as np
 from jaxtyping import Float
 
-from eqprop_analog.circuit.dialects import NGSPICE, Dialect
+from eqprop_analog.circuit.dialects import NGSPICE, Dialect, pairs
 from eqprop_analog.circuit.elements import POINT, SAMPLE
 from eqprop_analog.circuit.graph import Circuit
 from eqprop_analog.text import in_one_line
@@ -124,6 +124,8 @@ def _text(
 def _lines(circuit: Circuit, options: Mapping[str, float], dialect: Dialect) -> Iterator[str]:
     yield from (f"* {in_one_line(note)}" for note in (circuit.title, *circuit.notes, *dialect.note))
     yield from dialect.options(options, circuit.models)
+    if circuit.parameters and dialect is NGSPICE:
+        yield f".param {pairs(circuit.parameters)}"
     yield from subcircuits(circuit.models, dialect)
     for section in circuit.sections:
         yield ""

@@ -95,7 +95,15 @@ def layered_circuit(
         outputs=outputs,
         points=len(rows) * phases,
         phases=phases,
+        parameters=_stated(network) if form == "flat" else {},
     )
+
+
+def _stated(network: ResistiveNetwork) -> dict[str, float]:
+    """What circuit.netlist_import must know of the network beside its circuit."""
+    low, high = map(float, network.conductance_window)
+    nodes_per_class = 2 if network.outputs == "pairs" else 1
+    return {"input_gain": network.input_gain, "nodes_per_class": nodes_per_class, "g_min": low, "g_max": high}
 
 
 def with_capacitances(circuit: Circuit, network: ResistiveNetwork, farads: Sequence[float]) -> Circuit:

@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Float
 
 from eqprop_analog.circuit.elements import Injection
-from eqprop_analog.circuit.netlist_import import WrittenNetlist, read_netlist
+from eqprop_analog.circuit.netlist_import import Given, WrittenNetlist, read_netlist
 from eqprop_analog.cli import console
 from eqprop_analog.devices.buffer import BUFFERS, buffer_from
 from eqprop_analog.errors import UserError
@@ -30,8 +30,12 @@ NO_SETTINGS = ("command", "run", "json", "quiet", "verbose")
 
 HOPFIELD_BETA = 0.5
 """Default of Hopfield networks, without unit."""
-RESISTIVE = ("amplifier_gain", "input_gain", "bias_row")
+RESISTIVE = ("amplifier_gain", "input_gain", "bias_row", "outputs", "conductance_window")
 """Options of fresh resistive networks."""
+UNSAID = ("input_gain", "outputs", "conductance_window")
+"""Those that a netlist may leave to the command line."""
+ARCHIVES = (b"PK", b"\x93NUMPY")
+"""How files of arrays begin."""
 
 
 def add_network(parser: argparse.ArgumentParser) -> None:
@@ -42,14 +46,29 @@ def add_network(parser: argparse.ArgumentParser) -> None:
         "--network",
         type=Path,
         metavar="FILE.npz",
-        help="a trained or saved network instead, or a flat netlist FILE.cir",
+        help="a trained or saved network instead, or a flat netlist for ngspice, whatever its name ends in",
     )
     group.add_argument(
         "--seed", type=int, default=0, help="seed of fresh conductances and of example inputs (default 0)"
     )
     group.add_argument("--amplifier-gain", type=float, metavar="A", help="of fresh networks (default 1: no amplifiers)")
     group.add_argument(
-        "--input-gain", type=float, metavar="VOLTS", help="of fresh networks, V per unit of input (default 1)"
+        "--input-gain",
+        type=float,
+        metavar="VOLTS",
+        help="of fresh networks, and of a netlist that does not state it, V per unit of input (default 1)",
+    )
+    group.add_argument(
+        "--outputs",
+        choices=["single", "pairs"],
+        help="of the same: one output node a class, or the difference of two (default single)",
+    )
+    group.add_argument(
+        "--conductance-window",
+        type=float,
+        nargs=2,
+        metavar=("G_MIN", "G_MAX"),
+        help="of the same: what learning may reach, S (default 0 1e-4)",
     )
     group.add_argument(
         "--bias-row", type=float, metavar="VOLTS", help="one more row of crossbar 1 of fresh networks, at this voltage"
@@ -114,7 +133,9 @@ def network(options: argparse.Namespace, netlist: WrittenNetlist | None = None) 
             return _fresh_hopfield(options)
         _refuse(hopfield, "these are of --model hopfield")
         return ResistiveNetwork.dense(options.layers, options.seed, **resistive)
-    _refuse(resistive | hopfield, f"{options.network} has its own")
+    netlist = netlist or written(options)
+    unsaid = UNSAID if netlist else ()
+    _refuse({k: v for k, v in (resistive | hopfield).items() if k not in unsaid}, f"{options.network} has its own")
     loaded = netlist.network if netlist else load(options.network)
     if options.layers is not None and tuple(options.layers) != loaded.layers:
         raise UserError(f"--layers {options.layers} disagrees with {options.network}, which is {list(loaded.layers)}")
@@ -123,16 +144,32 @@ def network(options: argparse.Namespace, netlist: WrittenNetlist | None = None) 
 
 def load(path: Path) -> ResistiveNetwork | HopfieldNetwork:
     """The network in a file, saved or a netlist; UserError if there is none."""
-    if path.suffix == ".cir":
+    if is_netlist(path):
         return read_netlist(path).network
     if path.is_dir():
         raise UserError(f"{path}: a folder; name a file in it, such as {path / 'network.npz'} of a training run")
     return (HopfieldNetwork if _is_hopfield(path) else ResistiveNetwork).load(path)
 
 
+def is_netlist(path: Path) -> bool:
+    """Whether a file is a text, by what is in it: whatever is no archive of arrays, and is not called ``.npz`` either."""
+    if path.is_dir() or path.suffix == ".npz":
+        return False
+    if not path.is_file():  # a pipe can be read once; a file that is missing has its name alone
+        return path.exists() or bool(path.suffix)
+    try:
+        with path.open("rb") as file:
+            return not file.read(6).startswith(ARCHIVES)
+    except OSError:
+        return True
+
+
 def written(options: argparse.Namespace) -> WrittenNetlist | None:
     """All that --network says where it is a netlist."""
-    return read_netlist(options.network) if options.network and options.network.suffix == ".cir" else None
+    if options.network is None or not is_netlist(options.network):
+        return None
+    window = options.conductance_window
+    return read_netlist(options.network, Given(options.input_gain, options.outputs, tuple(window) if window else None))
 
 
 def _refuse(given: dict[str, Any], why: str) -> None:

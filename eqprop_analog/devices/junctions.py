@@ -18,6 +18,13 @@ SATURATION_EXPONENT = 3.0
 """XTI of SPICE's diode model."""
 
 
+def heating(emission: Float[Array, "..."], nominal: float, celsius: Float[Array, "..."]) -> Float[Array, "..."]:
+    """I_S(T)/I_S(T_nom) of a junction, by emission coefficient and degrees Celsius of T_nom and T; see Junctions."""
+    ratio = (celsius + ZERO_CELSIUS) / (nominal + ZERO_CELSIUS)
+    gap = (ratio - 1) * BAND_GAP / (emission * thermal_voltage(celsius))
+    return np.exp(gap + SATURATION_EXPONENT / emission * np.log(ratio))
+
+
 @dataclass(frozen=True, eq=False)
 class Junctions:
     """I_S(T) = I_S (T/T_nom)^(XTI/n) exp((T/T_nom - 1) EG/(n kT/q)), T the chip's temperature and the diode's mismatch.
@@ -41,9 +48,7 @@ class Junctions:
         """The law whose parameters are arrays, one entry a node, at each diode's temperature."""
         emission = self.nominal.emission * self.emission_factor
         celsius = self.celsius + self.mismatch
-        ratio = (celsius + ZERO_CELSIUS) / (self.nominal.celsius + ZERO_CELSIUS)
-        gap = (ratio - 1) * BAND_GAP / (emission * thermal_voltage(celsius))
-        heated = np.exp(gap + SATURATION_EXPONENT / emission * np.log(ratio))
+        heated = heating(emission, self.nominal.celsius, celsius)
         current = self.nominal.saturation_current * self.saturation_factor * heated
         own: dict[str, Any] = {"saturation_current": current, "emission": emission, "celsius": celsius}
         return replace(self.nominal, **own)

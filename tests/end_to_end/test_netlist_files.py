@@ -66,6 +66,61 @@ def test_a_netlist_edited_by_hand_becomes_a_saved_network_and_is_simulated(run, 
     assert run("simulate", "--network", "edited.cir").code == 0
 
 
+@pytest.mark.parametrize("name", ["a.cir", "A.CIR", "a.sp", "a.net", "a.spice", "a.ckt", "a.txt", "a"])
+def test_a_netlist_is_known_by_its_content_and_not_by_its_name(run, tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_bytes(FREE.read_bytes())
+    result = run("netlist", "--network", name, "--output", "back.cir")
+    assert (result.code, result.err) == (0, "")
+    assert (tmp_path / "back.cir").read_bytes() == FREE.read_bytes()
+
+
+def test_an_archive_is_a_network_whatever_its_name(run, tmp_path: Path) -> None:
+    (tmp_path / "a.cir").write_bytes((NETLISTS / "xor.npz").read_bytes())
+    np.save(tmp_path / "x.npy", [[-1.0, 1.0]])
+    assert run("netlist", "--network", "a.cir", "--inputs", "x.npy", "--output", "back.cir").code == 0
+    assert (tmp_path / "back.cir").read_bytes() == FREE.read_bytes()
+
+
+def silent(path: Path, lines: int = 1) -> None:
+    """The free phase's file without what says gain, outputs and window."""
+    text = re.sub(r"^(\*|\.param).*\n", "", FREE.read_text(), flags=re.MULTILINE)
+    path.write_text("a title\n" * lines + text)
+
+
+def test_what_a_netlist_does_not_say_is_printed_or_given(run, tmp_path: Path) -> None:
+    silent(tmp_path / "a.sp")
+    result = run("netlist", "--network", "a.sp", "--output", "a.npz")
+    assert result.code == 0
+    for option, value in (("--input-gain", "1 V"), ("--conductance-window", "0 to 0.0001 S")):
+        assert re.search(rf"a\.sp: .*{value}.*{option}", result.out)
+    given = ("--input-gain", 4, "--conductance-window", "1e-9", "1e-5")
+    result = run("netlist", "--network", "a.sp", *given, "--output", "b.npz")
+    assert (result.code, "assumed" in result.out) == (0, False)
+    network = ResistiveNetwork.load(tmp_path / "b.npz")
+    assert (network.input_gain, network.conductance_window) == (4.0, (1e-9, 1e-5))
+    assert run("simulate", "--network", "a.sp", *given).code == 0
+    result = run("netlist", "--network", FREE, "--input-gain", 4, "--output", "c.npz")
+    assert result.code == 2
+    assert "the input gain is given as 1 and 4" in result.err
+    result = run("netlist", "--network", "a.sp", "--amplifier-gain", 4, "--output", "c.npz")
+    assert result.code == 2
+    assert "a.sp has its own; leave out --amplifier-gain" in result.err
+
+
+@pytest.mark.parametrize(("name", "program"), [("ltspice", "LTspice"), ("xyce", "Xyce"), ("gnucap", "gnucap")])
+def test_netlists_for_other_programs_are_recognised(run, tmp_path: Path, name: str, program: str) -> None:
+    result = run("netlist", "--network", NETLISTS / f"xor_{name}.cir", "--output", "a.npz")
+    assert result.code == 2
+    assert f"this netlist is for {program}" in result.err
+
+
+def test_a_fresh_network_takes_outputs_and_window_from_the_command_line(run, tmp_path: Path) -> None:
+    options = ("--outputs", "pairs", "--conductance-window", "0", "2e-5")
+    assert run("netlist", "--layers", 2, 3, 4, *options, "--output", "a.npz").code == 0
+    network = ResistiveNetwork.load(tmp_path / "a.npz")
+    assert (network.outputs, network.conductance_window) == ("pairs", (0.0, 2e-5))
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [

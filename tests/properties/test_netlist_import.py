@@ -15,7 +15,7 @@ from eqprop_analog import HopfieldNetwork, ResistiveNetwork, UserError
 from eqprop_analog.circuit import compile_network, static_netlist
 from eqprop_analog.circuit.hierarchy import hierarchical_netlist
 from eqprop_analog.circuit.hopfield import compile_hopfield
-from eqprop_analog.circuit.netlist_import import netlist_of, read_netlist
+from eqprop_analog.circuit.netlist_import import Given, netlist_of, read_netlist
 from eqprop_analog.devices import Antiparallel, Clamp, Law, NgspiceDiode, PiecewiseLinear, Shockley
 
 numbers = st.floats(-1e3, 1e3)
@@ -50,6 +50,7 @@ def written(draw: st.DrawFn) -> tuple[ResistiveNetwork, np.ndarray, Any]:
         bias=draw(st.sampled_from([0.0, 1e-8])),
         bias_row=draw(st.sampled_from([0.0, -2.0, 1 / 3])),
         outputs="pairs" if pairs else "single",
+        conductance_window=draw(st.sampled_from([(0.0, 1e-4), (1e-13, 1 / 3)])),
     )
     for matrix in network.conductances:
         rows, columns = matrix.shape
@@ -74,6 +75,8 @@ def test_netlist_to_network_to_netlist_is_identical_text(case: tuple[ResistiveNe
     assert read.network.layers == network.layers
     assert read.network.outputs == network.outputs
     assert read.network.input_gain == network.input_gain
+    assert read.network.conductance_window == network.conductance_window
+    assert read.notes == ()
     np.testing.assert_allclose(read.inputs, inputs, rtol=1e-15, atol=0)
     for ours, theirs in zip(read.network.conductances, network.conductances, strict=True):
         np.testing.assert_allclose(ours, theirs, rtol=1e-15, atol=0)
@@ -168,12 +171,34 @@ def test_the_nudge_and_the_input_are_read_too() -> None:
         (r"^Xd1_0 .*$", "Xd1_0 h1_0 rail_n diode is=1e-09 n=1.0", r"expected the nets rail_p and h1_0"),
         (r"^Xd1_1 .*$", "Xd1_1 rail_p h1_1 diode is=2e-09 n=1.0", r"every diode of a network is alike"),
         (r"^Xd1_0 .*$", "Xd1_0 rail_p h1_0 zener is=1e-09 n=1.0", r"there is no \.subckt zener"),
-        (r"^Xd1_0 .*$", "Xd1_0 rail_p h1_0 diode is=1e-09", r"expected one of the diodes: diode with is, n;"),
+        (r"^Xd1_0 .*$", "Xd1_0 rail_p h1_0 diode is=1e-09 area=2", r"expected one of the diodes: diode with is, n;"),
+        (r"^Xd1_0 .*$", "Xd1_0 rail_p h1_0 diode is=1e-09 dtemp=3", r"dtemp: expected 0, which all diodes of a network have"),
         (r"^Xd1_0 .*$", "Xd1_0 rail_p h1_0 diode is=-1e-09 n=1.0", r"saturation_current must be positive"),
         (r"^Xa1_0 .*$", "Xa1_0 h1_0 a1_0 amplifier gain=4.0 offset=1", r"expected h1_0 and a1_0, amplifier, gain="),
         (r"^Xa1_1 .*$", "Xa1_1 h1_1 a1_1 amplifier gain=5.0", r"expected one gain for all amplifiers of a layer"),
-        (r"^(\.options .*)$", r"\1 klu=1", r'option "klu" is not understood'),
-        (r" tnom=27.0", " tnom=30", r"option tnom: expected 27"),
+        (r"^(\.options .*)$", r"\1 rshunt=1e12", r'option "rshunt" is not understood, or changes the circuit'),
+        (r"^(\.options .*)$", r"\1 measdgt=15", r"this netlist is for LTspice, and only ngspice's are read"),
+        (r"^\.options .*$", ".options device temp=27", r"this netlist is for Xyce, and only ngspice's are read"),
+        (r"^(\.options .*)$", r"\1 short=1e-05", r"this netlist is for gnucap, and only ngspice's are read"),
+        (r"^\.control$", ".backanno\n.control", r"this netlist is for LTspice"),
+        (r"^\.control$", ".global_param a=1\n.control", r"this netlist is for Xyce"),
+        (r"^\.control$", "simulator lang=spectre\n.control", r"this netlist is for Spectre"),
+        (r"^\.control$", "Rn1_0 h1_0 0 1k\n.control", r"the Norton form has only the sums of crossbar 1"),
+        (r"^\.control$", ".temp 50 60\n.control", r"expected one temperature in degrees Celsius"),
+        (r"^\.control$", ".temp -300\n.control", r"temp: expected degrees Celsius above absolute zero, got -300"),
+        (r"^\.control$", ".param a={b}\n.control", r"\.param a is not understood \(there is no \.param b\)"),
+        (r"^\.control$", ".param a={b} b={a}\n.control", r"\.param a is not understood .*depends on itself"),
+        (r"^\.control$", ".param a=1, b=2\n.control", r"a value of \.param a, and no commas"),
+        (r"^\.control$", ".param a={1/0}\n.control", r"\.param a is not understood"),
+        (r"^\.control$", ".param a={(-2)^2}\n.control", r"a negative number to a power"),
+        (r"^R1_0_0 .*$", "R1_0_0 xp_0 h1_0 1d+6", r'expected a number .*, got "1d\+6"'),
+        (r"^R1_0_0 .*$", "R1_0_0 xp_0 h1_0 5μ", r'expected a number .*, got "5μ"'),
+        (r"^R1_0_0 .*$", "R1_0_0 xp_0 h1_0 4k7", r'expected a number .*, got "4k7"'),
+        (r"^R1_0_0 .*$", "R1_0_0 xp_0 h1_0 resistor 1e6", r"expected the nets xp_0 and h1_0, and ohms"),
+        (r"^R1_0_0 .*$", "R1_0_0 xp_0\xa0h1_0 1e6", r"expected the nets xp_0 and h1_0"),
+        (r"^Vxb .*$", "Vxb xb 0 SIN(0 1 1k)", r"a function of time without a dc value"),
+        (r"^Vxb .*$", "Vxb xb 0 1.5 r=2", r"expected the nets xb and 0, and a number"),
+        (r"^Vrail_n .*$", "Vrail_n rail_n 0 -0.3", r"expected Vrail_p and Vrail_n, one minus the other; got 0.2 V and -0.3 V"),
         (r"^D1 anode.*$", "D1 anode cathode junction area=2", r"subcircuit diode is not the one that is written"),
         (r"^\.end$", ".end\nR9_0_0 a b 1", r"text behind \.end"),
         (r"^\.control$", ".tran 1n 1u\n.control", r"not understood; expected \.options, \.subckt, \.control"),
@@ -250,6 +275,67 @@ def test_a_packaged_subcircuit_may_be_included_by_its_name() -> None:
     text = re.sub(r"^\.subckt diode(.|\n)*?^\.ends diode$", '.include "diode.lib"', FREE, flags=re.MULTILINE)
     assert "subckt diode" not in text
     np.testing.assert_allclose(netlist_of(text).network.conductances[0], BY_HAND.conductances[0], rtol=1e-15)
+
+
+@pytest.mark.parametrize("line", ["Vxp_0 xp_0 0 1", ".options reltol=1e-11", "* Input gain 1 V a unit"])
+def test_a_first_line_that_is_no_title_is_told_not_to_be_read(line: str) -> None:
+    _, rest = FREE.split("\n", 1)
+    notes = netlist_of(f"{line}\n{rest}").notes
+    assert [line in note for note in notes] == [True] * (line[0] != "*")
+
+
+GAINED = ResistiveNetwork.dense([2, 3, 2], 0, input_gain=10.0, outputs="pairs", conductance_window=(1e-9, 1e-5))
+STATED = static_netlist(compile_network(GAINED, np.array([[0.1, -0.2]]), form="flat"))
+UNCOMMENTED = re.sub(r"^\*.*\n", "", STATED.partition("\n")[2], flags=re.MULTILINE)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [STATED, STATED.upper(), f"a title\n{UNCOMMENTED}", f"A TITLE\n{UNCOMMENTED.upper()}"],
+    ids=["as written", "upper case", "no comments", "no comments, upper case"],
+)
+def test_gain_outputs_and_window_survive_the_case_and_the_comments(text: str) -> None:
+    read = netlist_of(text)
+    assert (read.network.input_gain, read.network.outputs) == (10.0, "pairs")
+    assert read.network.conductance_window == (1e-9, 1e-5)
+    assert read.notes == ()
+    np.testing.assert_allclose(read.inputs, [[0.1, -0.2]], rtol=1e-15)
+
+
+SILENT = re.sub(r"^\.param .*\n", "", f"a title\n{UNCOMMENTED}", flags=re.MULTILINE)
+
+
+def test_what_a_file_does_not_say_is_assumed_aloud(caplog: pytest.LogCaptureFixture) -> None:
+    read = netlist_of(SILENT, "silent.cir")
+    assert (read.network.input_gain, read.network.outputs) == (1.0, "single")
+    assert read.network.conductance_window == (0.0, 1e-4)
+    np.testing.assert_allclose(read.inputs, [[1.0, -2.0]])
+    options = ("--input-gain", "--outputs", "--conductance-window")
+    for option, note, logged in zip(options, read.notes, caplog.messages, strict=True):
+        assert option in note
+        assert logged == f"silent.cir: {note}"
+
+
+def test_older_files_say_the_gain_and_the_pairs_in_comments_of_any_case() -> None:
+    older = re.sub(r"^\.param .*\n", "", STATED, flags=re.MULTILINE)
+    for text in (older, older.upper()):
+        read = netlist_of(text)
+        assert (read.network.input_gain, read.network.outputs) == (10.0, "pairs")
+        assert len(read.notes) == 1
+
+
+def test_the_user_says_what_a_file_does_not_and_nothing_else() -> None:
+    read = netlist_of(SILENT, given=Given(10.0, "pairs", (1e-9, 1e-5)))
+    assert (read.network.input_gain, read.network.outputs) == (10.0, "pairs")
+    assert read.network.conductance_window == (1e-9, 1e-5)
+    assert read.notes == ()
+    assert netlist_of(STATED, given=Given(10.0, "pairs", (1e-9, 1e-5))).notes == ()
+    for other in (Given(input_gain=5.0), Given(outputs="single"), Given(conductance_window=(0.0, 1e-5))):
+        with pytest.raises(UserError, match=r"is given as .* and .*; leave all but one out"):
+            netlist_of(STATED, given=other)
+    for other in (Given(input_gain=0.0), Given(input_gain=np.inf), Given(conductance_window=(1e-3, 1e-5))):
+        with pytest.raises(UserError, match=r"gain|window"):
+            netlist_of(SILENT, given=other)
 
 
 def test_other_forms_are_refused_with_the_reason() -> None:
