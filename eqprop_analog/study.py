@@ -23,7 +23,6 @@ from eqprop_analog.files import write_text
 from eqprop_analog.learning.contrast import contrast
 from eqprop_analog.models import Gradient, Layers, NodalEquations, ResistiveNetwork
 from eqprop_analog.nudging import Nudge
-from eqprop_analog.records import Circuit, read_record
 from eqprop_analog.solvers import NgspiceSolver, SurrogateSolver
 
 Array = np.ndarray
@@ -206,9 +205,12 @@ def read(folder: Path, seed: int, count: int, numbers: Iterable[int] | None = No
         path = path_of(folder, number)
         if not path.exists():
             continue
-        figures = read_record(path, Circuit, "a circuit of an agreement study", "; delete it to measure it again")
-        if (figures["seed"], figures["number"]) != (seed, number):
-            raise UserError(f"{path} is of seed {figures['seed']}, not {seed}; choose another --output")
+        try:
+            figures = json.loads(path.read_text(encoding="utf-8"))
+            if (figures["seed"], figures["number"]) != (seed, number):
+                raise UserError(f"{path} is of seed {figures['seed']}, not {seed}; choose another --output")
+        except (ValueError, LookupError, TypeError) as error:
+            raise UserError(f"{path} is no circuit of an agreement study ({error}); delete it") from error
         found[number] = figures
     return found
 
