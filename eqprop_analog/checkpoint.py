@@ -5,61 +5,41 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import numpy as np
 from jaxtyping import Int
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from eqprop_analog.config import TrainConfig, Training
-from eqprop_analog.config.presets import refused
+from eqprop_analog.config import Network, TrainConfig, Training
 from eqprop_analog.errors import UserError
 from eqprop_analog.files import Arrays, loaded_arrays, save_arrays
 from eqprop_analog.learning.trainer import Learner, Pass
+from eqprop_analog.records import Count, Epoch, NotNegative, Statuses, Strict, checked, require_history
 
 Array = np.ndarray
 FORMAT = "eqprop-analog checkpoint 2"
 
-Count = Annotated[int, Field(ge=0, le=2**53)]
-Fraction = Annotated[float, Field(ge=0, le=1)]
-Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 State = Mapping[str, Any]
 """Of a random generator, as NumPy gives it."""
 
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(strict=True, extra="forbid")
-
-
-class _Entry(_Strict):
-    """A finished epoch, as metrics.json has it."""
-
-    epoch: Count
-    train_error: Fraction
-    test_error: Fraction | None = None
-    validation_error: Fraction | None = None
-    seconds: Annotated[Seconds, Field(gt=0)]
-    samples: Count
-    statuses: dict[str, Count]
-
-
-class _Pass(_Strict):
+class _Pass(Strict):
     samples: Count
     wrong: Count
-    statuses: dict[str, Count]
+    statuses: Statuses
 
 
-class _Saved(_Strict):
+class _Saved(Strict):
     """The JSON text of a checkpoint."""
 
     format: str
     config: dict[str, Any]
-    history: list[_Entry]
+    history: list[Epoch]
     random: State
     before: State
     trained: _Pass
     tested: _Pass
-    seconds: Seconds
+    seconds: NotNegative
 
 
 @dataclass
@@ -120,14 +100,15 @@ class Checkpoint:
         arrays = {**self.training.arrays(), **self.learner.arrays()}
         save_arrays(path, FORMAT, state, arrays, text="state")
 
-    def restore(self, path: Path, config: TrainConfig) -> None:
-        """Become what a run with this configuration saved.
+    def restore(self, path: Path, config: TrainConfig, images: int | None = None, held_out: int | None = None) -> None:
+        """Become what a run with this configuration saved; ``images`` and ``held_out``: how many its data have of each.
 
         UserError says what differs, or that the file is damaged, of another version, or not of this network; every array's
         size is looked at before the array is.
         """
         with loaded_arrays(path, FORMAT, text="state", name="checkpoint") as (state, file):
             saved = _checked(path, state, config)
+            _require_within(saved, config, images, held_out)
             for name, values in self.training.arrays().items():
                 values[...] = _read(file, name, values)
             self.training.network.validate()
@@ -150,16 +131,38 @@ def require_same_run(path: Path, config: TrainConfig) -> None:
 
 
 def _checked(path: Path, state: dict[str, Any], config: TrainConfig) -> _Saved:
-    try:
-        saved = _Saved.model_validate(state)
-    except ValidationError as error:
-        raise ValueError(refused("state", error)[:500]) from error
+    saved = checked(_Saved, state, "state")
     _require_same(path, saved.config, config)
-    _require_history(saved.history, config)
+    require_history(saved.history, validation=config.validation)
     done = len(saved.history)
     if done > config.epochs:
         raise UserError(f"{path}: the run has {done} epochs already; ask for that many --epochs or more")
     return saved
+
+
+def _require_within(saved: _Saved, config: TrainConfig, images: int | None, held_out: int | None) -> None:
+    """ValueError for more images done than the data have, or more of them wrong than done."""
+    most = None if images is None else min(images, config.limit or images)
+    for name, done, all_of_them in (("trained", saved.trained, most), ("tested", saved.tested, held_out)):
+        if done.wrong > done.samples or (all_of_them is not None and done.samples > all_of_them):
+            raise ValueError(
+                f"{name}: {done.wrong:,} of {done.samples:,} images wrong, of {all_of_them or 0:,} there are"
+            )
+    for entry in saved.history:
+        if most is not None and entry.samples > most:
+            raise ValueError(f"history: epoch {entry.epoch} has {entry.samples:,} images, and the data have {most:,}")
+
+
+def trained_network(path: Path, config: TrainConfig) -> tuple[Network, list[dict[str, Any]]]:
+    """Network (float64) and finished epochs of the checkpoint of a run with this configuration. UserError as in restoring."""
+    network = config.network().astype(config.precision)
+    with loaded_arrays(path, FORMAT, text="state", name="checkpoint") as (state, file):
+        saved = _checked(path, state, config)
+        _require_within(saved, config, None, None)
+        for name, values in network.arrays().items():
+            values[...] = _read(file, name, values)
+        network.validate()
+    return network.astype(np.float64), list(state["history"])
 
 
 def _read(file: Arrays, name: str, like: Array) -> Array:
@@ -171,13 +174,6 @@ def _read(file: Arrays, name: str, like: Array) -> Array:
     if not np.isfinite(values).all():
         raise ValueError(f"{name}: holds NaN or infinite values")
     return values
-
-
-def _require_history(history: list[_Entry], config: TrainConfig) -> None:
-    for number, entry in enumerate(history, start=1):
-        kinds = entry.test_error is not None, entry.validation_error is not None
-        if entry.epoch != number or kinds != (not config.validation, config.validation):
-            raise ValueError(f"history: epoch {number} is missing, or of another kind")
 
 
 def _require_same(path: Path, saved: dict[str, Any], config: TrainConfig) -> None:

@@ -70,9 +70,11 @@ class Equilibrium:
         return self.voltages[-1]
 
     def select(self, samples: Bool[Array, " batch"]) -> "Equilibrium":
-        """The equilibrium of some of the samples (the nudge still lists all targets)."""
-        voltages = tuple(v[samples] for v in self.voltages)
-        return Equilibrium(voltages, self.residual[samples], self.status[samples], self.nudge)
+        """The equilibrium of some of the samples, the nudge towards their targets."""
+        voltages, nudge = tuple(v[samples] for v in self.voltages), self.nudge
+        if nudge is not None and len(nudge.target) == len(self.status):
+            nudge = replace(nudge, target=nudge.target[samples])
+        return Equilibrium(voltages, self.residual[samples], self.status[samples], nudge)
 
     def inheriting(self, source: "Equilibrium | None") -> "Equilibrium":
         """Itself, where a sample of ``source``, from which it was derived, failed, with that sample's status."""

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from difflib import get_close_matches
 from numbers import Real
 from typing import Any, SupportsIndex
@@ -15,6 +16,10 @@ Array = np.ndarray
 
 PRECISIONS = (np.dtype(np.float32), np.dtype(np.float64))
 """In which networks are computed."""
+LONGEST = 1e7
+"""Seconds that a time limit may have, four months: timers of the system overflow not far beyond."""
+MOST = 2**53
+"""Of whole numbers: beyond, floating point skips some."""
 REAL = "biuf"
 """Kinds of NumPy dtypes that hold real numbers; true and false are 1 and 0."""
 
@@ -69,9 +74,7 @@ def in_one_precision(groups: Mapping[str, Sequence[ArrayLike]]) -> list[tuple[Ar
     """
     found: dict[str, list[Array]] = {}
     for name, arrays in groups.items():
-        if isinstance(arrays, str | bytes | dict) or not isinstance(arrays, Iterable):
-            raise UserError(f"{name}: expected one array a layer, got {_kind(arrays)}")
-        found[name] = [_of_network(values, f"{name} {k}") for k, values in enumerate(arrays, start=1)]
+        found[name] = [_of_network(values, f"{name} {k}") for k, values in enumerate(listed(arrays, name), start=1)]
     every = [array.dtype for arrays in found.values() for array in arrays]
     dtype = np.result_type(*every) if every else np.dtype(np.float64)
     return [tuple(np.asarray(array, dtype) for array in arrays) for arrays in found.values()]
@@ -97,7 +100,7 @@ def real_number(value: Any, name: str, unit: str = "") -> float:
 
 
 def whole_number(value: Any, name: str, least: int = 0) -> int:
-    """``value`` as an integer of at least ``least``; UserError for anything else, true and false included."""
+    """``value`` as an integer from ``least`` to MOST; UserError for anything else, true and false included."""
     if isinstance(value, SupportsIndex) and not isinstance(value, bool | np.bool):
         try:
             number = value.__index__()
@@ -105,9 +108,25 @@ def whole_number(value: Any, name: str, least: int = 0) -> int:
             number = least - 1
     else:
         number = int(value) if isinstance(value, float) and value.is_integer() else least - 1
+    if number > MOST:
+        raise UserError(f"{name} must be at most {MOST:,}, got {value!r:.80}")
     if number < least:
         raise UserError(f"{name} must be an integer of at least {least}, got {value!r:.80}")
     return number
+
+
+def require_tolerance(value: Any) -> None:
+    """UserError unless a solver's ``tolerance`` is None or a number above 0."""
+    if value is not None and not real_number(value, "tolerance") > 0:
+        raise UserError(f"tolerance: expected a number above 0, got {value!r:.80}")
+
+
+def seconds_of(value: Any, name: str) -> float:
+    """``value`` as a time limit; UserError unless it is above 0 s and at most LONGEST."""
+    seconds = real_number(value, name, "seconds")
+    if not 0 < seconds <= LONGEST:
+        raise UserError(f"{name}: expected seconds above 0 and at most {LONGEST:g}, got {seconds:g}")
+    return seconds
 
 
 def one_of(value: Any, name: str, known: Iterable[str]) -> None:
@@ -124,6 +143,14 @@ def suggestion(given: object, known: Iterable[str]) -> str:
     lowered = {name.lower().replace("_", "-"): name for name in names}
     near = get_close_matches(str(given).lower().replace("_", "-"), list(lowered), 1, 0.6)
     return f"; did you mean {lowered[near[0]]}?" if near else ""
+
+
+def listed(values: Any, name: str) -> list[Any]:
+    """``values`` as a list; UserError for a single value, text, and what has no order."""
+    unordered = isinstance(values, str | bytes | Mapping | AbstractSet)
+    if unordered or not isinstance(values, Iterable) or (isinstance(values, Array) and not values.ndim):
+        raise UserError(f"{name}: expected a list with one value a layer, got {_kind(values)}")
+    return list(values)
 
 
 def numbers(values: Any, name: str, count: int | None = None, unit: str = "") -> tuple[float, ...]:

@@ -74,7 +74,7 @@ def train(
         try:
             checkpoint = Checkpoint(training, random)
             if path.exists():
-                checkpoint.restore(path, config)
+                checkpoint.restore(path, config, len(split.images), len(split.held_out_images))
                 log.info("%s: %s", folder, _state(config, checkpoint))
             record = _Record(
                 folder, config, checkpoint, CHECKPOINT_SECONDS if checkpoint_seconds is None else checkpoint_seconds

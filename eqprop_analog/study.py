@@ -23,6 +23,7 @@ from eqprop_analog.files import write_text
 from eqprop_analog.learning.contrast import contrast
 from eqprop_analog.models import Gradient, Layers, NodalEquations, ResistiveNetwork
 from eqprop_analog.nudging import Nudge
+from eqprop_analog.records import Circuit, read_record
 from eqprop_analog.solvers import NgspiceSolver, SurrogateSolver
 
 Array = np.ndarray
@@ -205,12 +206,9 @@ def read(folder: Path, seed: int, count: int, numbers: Iterable[int] | None = No
         path = path_of(folder, number)
         if not path.exists():
             continue
-        try:
-            figures = json.loads(path.read_text(encoding="utf-8"))
-            if (figures["seed"], figures["number"]) != (seed, number):
-                raise UserError(f"{path} is of seed {figures['seed']}, not {seed}; choose another --output")
-        except (ValueError, LookupError, TypeError) as error:
-            raise UserError(f"{path} is no circuit of an agreement study ({error}); delete it") from error
+        figures = read_record(path, Circuit, "a circuit of an agreement study", "; delete it to measure it again")
+        if (figures["seed"], figures["number"]) != (seed, number):
+            raise UserError(f"{path} is of seed {figures['seed']}, not {seed}; choose another --output")
         found[number] = figures
     return found
 

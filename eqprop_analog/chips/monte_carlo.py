@@ -22,6 +22,7 @@ from eqprop_analog.errors import UserError
 from eqprop_analog.files import write_text
 from eqprop_analog.learning.trainer import Progress, silent
 from eqprop_analog.models import ResistiveNetwork
+from eqprop_analog.records import ChipFigures, read_record
 from eqprop_analog.solvers.workers import WorkerLostError, Workers
 
 Array = np.ndarray
@@ -78,12 +79,7 @@ def read(folder: Path, case: Case) -> dict[str, Any] | None:
     path = result_path(folder, case)
     if not path.exists():
         return None
-    try:
-        figures = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise UserError(f"{path}: not readable ({error}); delete it to measure that chip again") from error
-    if not isinstance(figures, dict):
-        raise UserError(f"{path}: expected a table of figures; delete it to measure that chip again")
+    figures = read_record(path, ChipFigures, "the figures of a chip", "; delete it to measure that chip again")
     if case.keep and "failure" not in figures and not network_path(folder, case).exists():
         return None
     return figures

@@ -25,6 +25,9 @@ POINT = "point"
 SAMPLE = "sample"
 """Net whose voltage counts the samples of a sweep, each of which stays for all its phases."""
 
+CAPACITANCES = (1e-21, 1e-3)
+"""That a node may have to ground, farads: a node on a chip has 1e-15 to 1e-11 F, one on a board up to 1e-6 F."""
+
 Pair = tuple[str, str]
 Injection = tuple[float | Float[Array, "#batch 1"], Float[Array, "#batch outputs"]]
 """A nudge as (g, c): it injects c - g·v at the outputs; siemens and amperes. Zeros are the free phase."""
@@ -259,9 +262,10 @@ class Capacitors(Element):
         return (f"C{net} {net} 0 {self.capacitance!r}" for net in self.nets)
 
     def check(self) -> None:
-        """Finite and positive."""
-        good = np.isfinite(self.capacitance) and self.capacitance > 0
-        _require(np.array([good]), self.nets[:1], f"expected a positive capacitance in farads, got {self.capacitance}")
+        """Within CAPACITANCES."""
+        low, high = CAPACITANCES
+        expected = f"expected a capacitance of {low:g} to {high:g} farads, got {self.capacitance}"
+        _require(np.array([low <= self.capacitance <= high]), self.nets[:1], expected)
 
 
 @dataclass(frozen=True, eq=False)

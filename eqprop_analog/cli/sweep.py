@@ -19,9 +19,10 @@ from eqprop_analog.cli import console, options
 from eqprop_analog.cli.train import SETTINGS, add_settings
 from eqprop_analog.config import TrainConfig, resolve
 from eqprop_analog.errors import NotMetError, UserError
-from eqprop_analog.files import UNREADABLE, locked, require_writable, write_csv
+from eqprop_analog.files import locked, require_writable, write_csv
 from eqprop_analog.learning.trainer import Stage, silent
 from eqprop_analog.plotting.sweep import errors_by_setting
+from eqprop_analog.records import read_metrics
 from eqprop_analog.solvers.workers import Workers
 
 SUMMARY = "Train a preset at every point of a grid of settings, several at once; go on where it was interrupted."
@@ -187,11 +188,12 @@ def finished(point: Point) -> dict[str, Any] | None:
     if not path.exists():
         return None
     try:
-        metrics: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        same = metrics["config"] == point.config.model_dump(mode="json")
-        return metrics if same and len(metrics["history"]) == point.config.epochs else None
-    except UNREADABLE:
+        metrics = read_metrics(point.folder)
+    except UserError as error:  # its checkpoint knows how far it is
+        console.say(str(error))
         return None
+    same = metrics["config"] == point.config.model_dump(mode="json")
+    return metrics if same and len(metrics["history"]) == point.config.epochs else None
 
 
 def train_point(point: Point, data_dir: Path | None, stage: Stage = silent) -> dict[str, Any]:

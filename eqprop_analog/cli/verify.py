@@ -1,7 +1,6 @@
 """``eqprop-analog verify``: a trained network in ngspice and by the surrogate, side by side."""
 
 import argparse
-import json
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,9 @@ from eqprop_analog.batches import first_test_images
 from eqprop_analog.cli import console, options, simulate
 from eqprop_analog.config import Network, TrainConfig, resolve
 from eqprop_analog.errors import UserError
-from eqprop_analog.files import UNREADABLE, locked
+from eqprop_analog.files import locked
+from eqprop_analog.records import read_metrics
+from eqprop_analog.report.folder import network_of_run
 from eqprop_analog.run import Run, add_agreement, require_fit
 from eqprop_analog.verification import circuit_beta, compare, confirmed
 
@@ -89,12 +90,8 @@ def _finished(folder: Path) -> tuple[Run, TrainConfig]:
         raise UserError(
             f"{folder}: holds no finished run ({missing[0]} is missing); train it by --resume, or name a .npz file"
         )
-    try:
-        metrics = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
-        metrics["history"][0]["epoch"]
-    except UNREADABLE as error:
-        raise UserError(f"{folder / 'metrics.json'}: not the metrics of a run, or damaged ({error})") from error
-    return Run(folder, options.load(folder / "network.npz"), metrics), resolve(str(folder / "config.toml"), {})
+    config = resolve(str(folder / "config.toml"), {})
+    return Run(folder, network_of_run(folder / "network.npz", config), read_metrics(folder)), config
 
 
 def _test_images(config: TrainConfig, arguments: argparse.Namespace) -> tuple[np.ndarray, np.ndarray]:

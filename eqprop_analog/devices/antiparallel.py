@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from jaxtyping import Float
 
-from eqprop_analog.devices.law import Law
+from eqprop_analog.devices.law import Law, require_law
 from eqprop_analog.errors import UserError
 
 Array = np.ndarray
@@ -30,6 +30,7 @@ class Antiparallel:
 
     def __post_init__(self) -> None:
         """Raise UserError for two ideal clamps that leave nothing between them."""
+        require_law(self.law, "antiparallel pair")
         if self.rail >= 0 and np.isinf(self.law.slope(np.array(self.rail))).any():
             raise UserError(f"two antiparallel ideal clamps need a rail below 0 V, got {self.rail}")
 

@@ -7,10 +7,12 @@ import numpy as np
 from jaxtyping import Float
 from scipy.special import logit
 
-from eqprop_analog.devices.law import require_positive
+from eqprop_analog.devices.law import require_within
 from eqprop_analog.errors import UserError
 
 Array = np.ndarray
+GAINS = (1e-6, 1e6)
+"""Steepest slopes that a buffer may have."""
 
 
 class Buffer(Protocol):
@@ -92,7 +94,7 @@ class HardSigmoid:
 
     def __post_init__(self) -> None:
         """Raise UserError for what is no buffer."""
-        require_positive(gain=self.gain)
+        require_within(*GAINS, gain=self.gain)
 
     @property
     def spice(self) -> tuple[str, dict[str, float]]:
@@ -144,7 +146,7 @@ class Sigmoid:
 
     def __post_init__(self) -> None:
         """Raise UserError for what is no buffer."""
-        require_positive(gain=self.gain)
+        require_within(*GAINS, gain=self.gain)
 
     @property
     def spice(self) -> tuple[str, dict[str, float]]:
@@ -154,6 +156,14 @@ class Sigmoid:
 
 BUFFERS: dict[str, type[HardSigmoid] | type[Sigmoid]] = {"hard-sigmoid": HardSigmoid, "sigmoid": Sigmoid}
 """Every buffer by its name in tables."""
+
+
+def check_buffer(buffer: object) -> None:
+    """UserError unless ``buffer`` has all that Buffer asks for."""
+    parts = ("gain", "span", "output", "inverse", "slope", "rise", "potential", "spice")
+    missing = [part for part in parts if isinstance(buffer, type) or not hasattr(buffer, part)]
+    if missing:
+        raise UserError(f"buffer: expected a buffer such as HardSigmoid() or Sigmoid(), got {buffer!r:.60}")
 
 
 def buffer_from(table: dict[str, object]) -> Buffer:

@@ -5,8 +5,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from jaxtyping import Float
 
-from eqprop_analog.devices.law import beyond_rounding, require_finite
-from eqprop_analog.errors import UserError
+from eqprop_analog.devices.law import RESISTANCES, beyond_rounding, require_finite, require_rail, require_within
 
 Array = np.ndarray
 
@@ -69,9 +68,10 @@ class Clamp:
 
     def __post_init__(self) -> None:
         """Raise UserError for what is no clamp."""
-        require_finite(rail=self.rail, on_resistance=self.on_resistance)
-        if self.on_resistance < 0:
-            raise UserError(f"on_resistance must not be negative, got {self.on_resistance}")
+        require_rail(self.rail)
+        require_finite(on_resistance=self.on_resistance)
+        if self.on_resistance != 0:
+            require_within(*RESISTANCES, on_resistance=self.on_resistance)
 
     @property
     def spice(self) -> tuple[str, dict[str, float]]:

@@ -5,9 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float
 
-from eqprop_analog.devices.exponential import ZERO_CELSIUS, node_voltage, thermal_voltage
-from eqprop_analog.devices.law import require_finite, require_positive
-from eqprop_analog.errors import UserError
+from eqprop_analog.devices.exponential import node_voltage, thermal_voltage
+from eqprop_analog.devices.law import EMISSIONS, SATURATION_CURRENTS, require_celsius, require_rail, require_within
 
 Array = np.ndarray
 
@@ -35,11 +34,11 @@ class NgspiceDiode:
 
     def __post_init__(self) -> None:
         """Raise UserError for what is no diode."""
-        require_positive(saturation_current=self.saturation_current, emission=self.emission)
-        require_positive(**{"celsius above absolute zero": self.celsius + ZERO_CELSIUS})
-        require_finite(rail=self.rail, gmin=self.gmin)
-        if self.gmin < 0:
-            raise UserError(f"gmin must not be negative, got {self.gmin}")
+        require_within(*SATURATION_CURRENTS, saturation_current=self.saturation_current)
+        require_within(*EMISSIONS, emission=self.emission)
+        require_celsius(self.celsius)
+        require_rail(self.rail)
+        require_within(0, 1, gmin=self.gmin)
 
     @property
     def thermal_voltage(self) -> float:

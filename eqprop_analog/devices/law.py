@@ -1,14 +1,25 @@
 """What a constitutive law must give so that both the mathematics and SPICE can use it."""
 
-import math
 from typing import Protocol
 
 import numpy as np
 from jaxtyping import Float
 
 from eqprop_analog.errors import UserError
+from eqprop_analog.incoming import real_array, real_number
 
 Array = np.ndarray
+
+CELSIUS = (-270.0, 1500.0)
+"""Temperatures of devices, degrees Celsius: from just above absolute zero to where silicon has melted."""
+LARGEST_VOLTAGE = 1e6
+"""Of a rail or a threshold, volts."""
+SATURATION_CURRENTS = (1e-40, 1.0)
+"""Of junctions, amperes."""
+EMISSIONS = (0.01, 1000.0)
+"""Emission coefficients n: 1 to 2 in silicon; anything that stays within floating point is left to the user."""
+RESISTANCES = (1e-12, 1e24)
+"""Of a device that conducts or blocks, ohms."""
 
 
 class Law(Protocol):
@@ -59,13 +70,26 @@ class Law(Protocol):
         ...
 
 
+PARTS = ("rail", "current", "slope", "cocontent", "solve", "mismatch", "in_spice", "spice", "options")
+"""What a law has; see Law."""
+
+
+def require_law(law: object, name: str = "diode") -> None:
+    """UserError unless ``law`` has all that Law asks for."""
+    if isinstance(law, type):
+        raise UserError(f"{name}: expected a law, got the class {law.__name__}; make one, {law.__name__}()")
+    missing = [part for part in PARTS if not hasattr(law, part)]
+    if missing:
+        raise UserError(f"{name}: expected a law with {', '.join(missing)} (devices.law.Law), got {type(law).__name__}")
+
+
 def require_finite(**parameters: object) -> None:
     """Raise UserError, naming the parameter, for text, true and false, NaN and infinity; of an array, for any of its entries."""
     for name, value in parameters.items():
-        entries = value.tolist() if isinstance(value, np.ndarray) else (value,)
-        for entry in entries:
-            if not isinstance(entry, int | float) or isinstance(entry, bool) or not math.isfinite(entry):
-                raise UserError(f"{name} must be a finite number, got {entry!r}")
+        if not isinstance(value, np.ndarray) or not value.ndim:
+            real_number(value, name)
+        elif not real_array(value, name).size:
+            raise UserError(f"{name} must be a number, or one a node, got an empty array")
 
 
 def require_positive(**parameters: float) -> None:
@@ -74,6 +98,24 @@ def require_positive(**parameters: float) -> None:
     for name, value in parameters.items():
         if np.any(np.less_equal(value, 0)):
             raise UserError(f"{name} must be positive, got {value}")
+
+
+def require_within(low: float, high: float, **parameters: float) -> None:
+    """Raise UserError, naming the parameter, for anything but a number, or array of them, that a device may have."""
+    require_finite(**parameters)
+    for name, value in parameters.items():
+        if np.any(np.less(value, low)) or np.any(np.greater(value, high)):
+            raise UserError(f"{name} must be within {low:g} and {high:g}, got {value}")
+
+
+def require_celsius(celsius: float) -> None:
+    """Raise UserError for a temperature, or array of them, at which there is no such device."""
+    require_within(*CELSIUS, celsius=celsius)
+
+
+def require_rail(rail: float) -> None:
+    """Raise UserError for a voltage that no supply has."""
+    require_within(-LARGEST_VOLTAGE, LARGEST_VOLTAGE, rail=rail)
 
 
 def beyond_rounding(law: Law, v: Float[Array, "..."], current: Float[Array, "..."]) -> Float[Array, "..."]:

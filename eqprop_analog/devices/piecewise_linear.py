@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float
 
-from eqprop_analog.devices.law import beyond_rounding, require_finite, require_positive
+from eqprop_analog.devices.law import LARGEST_VOLTAGE, RESISTANCES, beyond_rounding, require_rail, require_within
 from eqprop_analog.errors import UserError
 
 Array = np.ndarray
@@ -30,9 +30,10 @@ class PiecewiseLinear:
 
     def __post_init__(self) -> None:
         """Raise UserError for what is no diode."""
-        require_positive(on_resistance=self.on_resistance, off_resistance=self.off_resistance)
-        require_finite(threshold=self.threshold, rail=self.rail)
-        if self.off_resistance < self.on_resistance:
+        require_within(*RESISTANCES, on_resistance=self.on_resistance, off_resistance=self.off_resistance)
+        require_within(-LARGEST_VOLTAGE, LARGEST_VOLTAGE, threshold=self.threshold)
+        require_rail(self.rail)
+        if np.any(np.less(self.off_resistance, self.on_resistance)):
             raise UserError(f"off_resistance must not be below on_resistance, got {self.off_resistance}")
 
     @property

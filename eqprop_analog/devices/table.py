@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 from eqprop_analog.devices.antiparallel import Antiparallel
 from eqprop_analog.devices.clamp import Clamp
 from eqprop_analog.devices.diode import NgspiceDiode
-from eqprop_analog.devices.law import Law
+from eqprop_analog.devices.law import Law, require_law
 from eqprop_analog.devices.piecewise_linear import PiecewiseLinear
 from eqprop_analog.devices.shockley import Shockley
 from eqprop_analog.errors import UserError
@@ -24,8 +24,6 @@ ARRANGEMENTS = ("single", "antiparallel")
 """One diode a node, or two (devices.antiparallel); single goes without saying."""
 
 Thing = TypeVar("Thing")
-PARTS = ("rail", "current", "slope", "cocontent", "solve", "mismatch", "in_spice", "spice", "options")
-"""What a law has; see devices.law."""
 
 
 def check_law(law: object) -> None:
@@ -35,10 +33,7 @@ def check_law(law: object) -> None:
             f'diode: expected a law, got the name "{law}"; law_from({{"law": "{law}"}}) makes one, laws are '
             f"{', '.join(LAWS)}{suggestion(law, LAWS)}"
         )
-    missing = [name for name in PARTS if isinstance(law, type) or not hasattr(law, name)]
-    if missing:
-        kind = f"the class {law.__name__}; make one, {law.__name__}()" if isinstance(law, type) else type(law).__name__
-        raise UserError(f"diode: expected a law with {', '.join(missing)} (devices.law.Law), got {kind}")
+    require_law(law)
 
 
 def law_from(table: Mapping[str, object]) -> Law:

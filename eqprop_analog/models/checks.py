@@ -1,6 +1,6 @@
 """What several networks ask of their settings, inputs and nudges, each in one sentence."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike, DTypeLike
 
 from eqprop_analog.equilibrium import Equilibrium
 from eqprop_analog.errors import UserError
-from eqprop_analog.incoming import numbers, real_array, whole_number
+from eqprop_analog.incoming import listed, numbers, real_array, whole_number
 from eqprop_analog.nudging import Nudge
 
 Array = np.ndarray
@@ -17,17 +17,27 @@ Array = np.ndarray
 
 def check_layers(layers: object) -> tuple[int, ...]:
     """``layers`` as a tuple of at least two sizes of at least 1, or UserError."""
-    if isinstance(layers, str) or not isinstance(layers, Iterable):
-        raise UserError(f"layers: expected whole numbers (inputs ... outputs), got {layers!r:.80}")
-    sizes = tuple(whole_number(size, f"layers: number {k}", 1) for k, size in enumerate(layers, start=1))
+    given = listed(layers, "layers")
+    sizes = tuple(whole_number(size, f"layers: number {k}", 1) for k, size in enumerate(given, start=1))
     if len(sizes) < 2:
         raise UserError(f"layers: expected at least two sizes (inputs ... outputs), got {list(sizes)}")
     return sizes
 
 
-def check_seed(seed: int) -> None:
-    """UserError unless it is a whole number of at least 0."""
-    whole_number(seed, "seed")
+def check_seed(seed: int) -> int:
+    """``seed``; UserError unless it is a whole number of at least 0."""
+    return whole_number(seed, "seed")
+
+
+def solved(matrix: Float[Array, "nodes nodes"], right: Float[Array, "nodes some"]) -> Float[Array, "nodes some"]:
+    """Solution of a conductance matrix (siemens) for currents; UserError where rounding has made it singular."""
+    try:
+        return np.asarray(np.linalg.solve(matrix, right))
+    except np.linalg.LinAlgError as error:
+        raise UserError(
+            "network: some nodes are held so weakly beside the conductances between them that rounding leaves them floating; "
+            "raise their conductances, or lower the largest"
+        ) from error
 
 
 def check_window(window: tuple[float, float]) -> tuple[float, float]:
@@ -101,9 +111,9 @@ def checked_start(start: Equilibrium | None, batch: int, sizes: Sequence[int], d
     if not isinstance(start, Equilibrium):
         raise UserError(f"start: expected the Equilibrium of a solver, got {type(start).__name__}")
     expected = [(batch, size) for size in sizes]
-    if (got := [np.shape(v) for v in start.voltages]) != expected:
-        raise UserError(f"start: expected voltages of shapes {expected}, got {got}")
     voltages = [real_array(v, f"start, layer {l}", dtype, finite=False) for l, v in enumerate(start.voltages, start=1)]
+    if (got := [v.shape for v in voltages]) != expected:
+        raise UserError(f"start: expected voltages of shapes {expected}, got {got}")
     return replace(start, voltages=tuple(voltages))
 
 

@@ -13,6 +13,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 from scipy.linalg.blas import dgemm, sgemm
 
 from eqprop_analog.errors import UserError
+from eqprop_analog.incoming import numbers, whole_number
 
 Array = np.ndarray
 TIE = 4
@@ -106,6 +107,11 @@ class Dense:
 
     inputs: int
     outputs: int
+
+    def __post_init__(self) -> None:
+        """Raise UserError for sizes that are no whole numbers of at least 1."""
+        for name in ("inputs", "outputs"):
+            object.__setattr__(self, name, whole_number(getattr(self, name), f"dense connection: {name}", 1))
 
     @property
     def sizes(self) -> tuple[int, int]:
@@ -211,10 +217,12 @@ class Convolution:
 
     def __post_init__(self) -> None:
         """Raise UserError unless the kernel fits and the pooling leaves something."""
-        channels, height, width = self.shape
-        object.__setattr__(self, "shape", (channels, height, width))
-        if min(*self.shape, self.channels, self.kernel, self.pool) < 1 or self.padding < 0:
-            raise UserError(f"convolution: sizes must be positive, got {self}")
+        if len(numbers(self.shape, "convolution: shape")) != 3:
+            raise UserError(f"convolution: shape: expected (channels, height, width), got {self.shape!r:.80}")
+        sizes = tuple(whole_number(size, "convolution: a size in shape", 1) for size in self.shape)
+        object.__setattr__(self, "shape", sizes)
+        for name, least in (("channels", 1), ("kernel", 1), ("padding", 0), ("pool", 1)):
+            object.__setattr__(self, name, whole_number(getattr(self, name), f"convolution: {name}", least))
         if min(self.convolved) < self.pool:
             raise UserError(f"convolution: a kernel of {self.kernel} and a pool of {self.pool} do not fit {self.shape}")
 

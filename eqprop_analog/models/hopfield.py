@@ -13,11 +13,11 @@ import numpy as np
 from jaxtyping import Float
 from numpy.typing import ArrayLike, DTypeLike
 
-from eqprop_analog.devices.buffer import Buffer, HardSigmoid, buffer_from, buffer_table
+from eqprop_analog.devices.buffer import Buffer, HardSigmoid, buffer_from, buffer_table, check_buffer
 from eqprop_analog.equilibrium import Equilibrium
 from eqprop_analog.errors import UserError
 from eqprop_analog.files import loaded_arrays, real, save_arrays
-from eqprop_analog.incoming import in_one_precision, one_of
+from eqprop_analog.incoming import in_one_precision, one_of, whole_number
 from eqprop_analog.models.checks import check_layers, check_pair, check_seed, checked_inputs, layer_shapes
 from eqprop_analog.models.connections import Choice, Connection, Convolution, Dense
 from eqprop_analog.models.resistive import Layers
@@ -56,6 +56,7 @@ class HopfieldNetwork:
         arrays = in_one_precision({**groups, "read-out": self.head or ()})
         for name, value in zip(("weights", "biases", "returning", "head"), arrays, strict=True):
             object.__setattr__(self, name, value if value or name != "head" else None)
+        check_buffer(self.buffer)
 
     @classmethod
     def dense(cls, layers: Sequence[int], seed: int = 0, **settings: Any) -> Self:
@@ -80,7 +81,7 @@ class HopfieldNetwork:
         a = 1/√fan_in for weights and biases alike (what PyTorch does, and 2019 and 2021 with it). Untied returning weights
         are drawn independently.
         """
-        check_seed(seed)
+        seed = check_seed(seed)
         one_of(initial, "initial", get_args(Initial))
         rng = np.random.default_rng(seed)
         weights, biases, returning = [], [], []
@@ -95,11 +96,17 @@ class HopfieldNetwork:
                 returning.append(rng.uniform(-bound, bound, each.weight_shape))
         head = None
         if classes is not None:
+            classes = whole_number(classes, "classes", 1)
             nodes = connections[-1].sizes[1]
             bound = 1 / np.sqrt(nodes)
             head = rng.uniform(-bound, bound, (nodes, classes)), rng.uniform(-bound, bound, classes)
         network = cls(
-            tuple(connections), tuple(weights), tuple(biases), buffer or HardSigmoid(), tuple(returning), head
+            tuple(connections),
+            tuple(weights),
+            tuple(biases),
+            HardSigmoid() if buffer is None else buffer,
+            tuple(returning),
+            head,
         )
         network.validate()
         return network

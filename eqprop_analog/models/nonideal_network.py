@@ -13,7 +13,7 @@ from eqprop_analog.devices import Antiparallel, Law, NgspiceDiode, Shockley
 from eqprop_analog.devices.junctions import Junctions
 from eqprop_analog.equilibrium import Equilibrium
 from eqprop_analog.errors import UserError
-from eqprop_analog.models.checks import check_pair, layer_shapes
+from eqprop_analog.models.checks import check_pair, layer_shapes, solved
 from eqprop_analog.models.periphery import JUNCTION, Periphery
 from eqprop_analog.models.resistive import Gradient, Layers, ResistiveNetwork
 from eqprop_analog.models.wired_crossbar import TILE, DrivenCrossbar, Square, WiredCrossbar, full, plus, times
@@ -267,7 +267,7 @@ class NonidealNetwork:
     @cached_property
     def reach(self) -> Float[Array, " nodes"]:
         """K⁻¹ 1, ohms: how far one ampere into every node would move each; positive, K being an M-matrix."""
-        return np.linalg.solve(self.nodal_matrix, np.ones(len(self.nodal_matrix)))
+        return solved(self.nodal_matrix, np.ones(len(self.nodal_matrix)))
 
     @cached_property
     def output_stiffness(self) -> Float[Array, "outputs outputs"]:
@@ -298,7 +298,9 @@ class NonidealNetwork:
         """Raise UserError, naming the output, if a nudge of ``beta`` siemens takes the circuit its one equilibrium."""
         if beta >= 0:
             return
-        resistance = self.periphery.outputs(self.ideal)[:, None] * np.linalg.inv(self.output_stiffness)
+        resistance = self.periphery.outputs(self.ideal)[:, None] * solved(
+            self.output_stiffness, np.eye(self.layers[-1])
+        )
         values, vectors = np.linalg.eig(resistance)
         softest = int(values.real.argmax())
         if -beta * values[softest].real >= 1:
@@ -310,4 +312,4 @@ class NonidealNetwork:
 
 
 def _solve(matrix: Square, right: Float[Array, "nodes some"]) -> Float[Array, "nodes some"]:
-    return right / matrix[:, None] if matrix.ndim == 1 else np.linalg.solve(matrix, right)
+    return right / matrix[:, None] if matrix.ndim == 1 else solved(matrix, right)

@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike
 from eqprop_analog.devices import NgspiceDiode, Shockley
 from eqprop_analog.devices.exponential import ZERO_CELSIUS
 from eqprop_analog.errors import UserError
+from eqprop_analog.incoming import real_array, real_number
 from eqprop_analog.models.resistive import ResistiveNetwork
 
 Array = np.ndarray
@@ -61,8 +62,8 @@ class Periphery:
     def hidden(self, name: str, ideal: ResistiveNetwork) -> Float[Array, " hidden"]:
         """Quantity ``name`` of all hidden nodes, layer after layer. Raises UserError for shapes that do not fit."""
         value, sizes = getattr(self, name), ideal.layers[1:-1]
-        if not isinstance(value, Sequence | np.ndarray):
-            return np.full(sum(sizes), float(value))
+        if not isinstance(value, Sequence) and not (isinstance(value, Array) and value.ndim):
+            return np.full(sum(sizes), _spread(name, value, 1))
         if len(value) != len(sizes):
             raise UserError(
                 f"{name}: expected one number, or one entry for each of {len(sizes)} hidden layers, got {len(value)}"
@@ -109,7 +110,7 @@ class Periphery:
                 f'{wrong}: diodes of law {type(law).__name__} have neither I_S nor n nor a temperature; take law "ngspice" or '
                 f'"shockley", or leave it out'
             )
-        celsius = law.celsius if self.celsius is None else self.celsius
+        celsius = law.celsius if self.celsius is None else real_number(self.celsius, "celsius", "degrees")
         coldest = celsius + self.hidden("temperature_mismatch", ideal).min(initial=0)
         if not (math.isfinite(celsius) and coldest > -ZERO_CELSIUS):
             raise UserError(
@@ -126,7 +127,9 @@ def _equals(value: PerNode | None, default: object) -> bool:
 
 def _spread(name: str, value: ArrayLike, size: int) -> Float[Array, " size"]:
     try:
-        return np.broadcast_to(np.asarray(value, float), (size,))
+        return np.broadcast_to(real_array(value, name, float, finite=False), (size,))
+    except UserError:
+        raise
     except ValueError as error:
         raise UserError(f"{name}: expected one number or an array of {size}, got shape {np.shape(value)}") from error
 

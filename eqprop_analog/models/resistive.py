@@ -16,8 +16,16 @@ from eqprop_analog.devices import Antiparallel, Law, NgspiceDiode, check_law, la
 from eqprop_analog.equilibrium import Equilibrium
 from eqprop_analog.errors import UserError
 from eqprop_analog.files import loaded_arrays, real, save_arrays
-from eqprop_analog.incoming import in_one_precision, numbers, one_of, real_array, real_number
-from eqprop_analog.models.checks import check_layers, check_pair, check_seed, check_window, checked_inputs, layer_shapes
+from eqprop_analog.incoming import in_one_precision, listed, numbers, one_of, real_array, real_number
+from eqprop_analog.models.checks import (
+    check_layers,
+    check_pair,
+    check_seed,
+    check_window,
+    checked_inputs,
+    layer_shapes,
+    solved,
+)
 from eqprop_analog.nudging import Kind
 
 Array = np.ndarray
@@ -102,7 +110,7 @@ class ResistiveNetwork:
         nodes: ``outputs="pairs"`` takes two a class. Raises UserError.
         """
         sizes = check_layers(layers)
-        check_seed(seed)
+        seed = check_seed(seed)
         window = check_window(conductance_window)
         bias_row = real_number(bias_row, "bias_row", "volts, or 0 for no such row")
         rng = np.random.default_rng(seed)
@@ -113,7 +121,7 @@ class ResistiveNetwork:
             )
         except (MemoryError, ValueError) as error:
             raise UserError(f"layers: {list(sizes)} do not fit into memory ({error})") from error
-        levels = [bias] * (len(sizes) - 1) if np.isscalar(bias) else list(bias)  # type: ignore[arg-type]
+        levels = [bias] * (len(sizes) - 1) if np.isscalar(bias) else listed(bias, "bias")
         if len(levels) != len(sizes) - 1:
             raise UserError(f"bias: expected one array for each of {len(sizes) - 1} layers, got {len(levels)}")
         try:
@@ -341,7 +349,7 @@ class ResistiveNetwork:
         """
         below = np.zeros(0)
         for layer, matrix in enumerate(self.conductances, start=1):
-            eliminated = 0.0 if layer == 1 else matrix.T @ np.linalg.solve(below, matrix)
+            eliminated = 0.0 if layer == 1 else matrix.T @ solved(below, matrix)
             below = np.diag(matrix.sum(axis=0)) - eliminated
             if layer < self.depth:
                 below = below + np.diag(self.conductances[layer].sum(axis=1))

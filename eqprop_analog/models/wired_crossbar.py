@@ -16,6 +16,7 @@ from scipy.sparse import coo_array
 from scipy.sparse.linalg import splu
 
 from eqprop_analog.errors import UserError
+from eqprop_analog.incoming import listed, real_array, real_number, whole_number
 
 Array = np.ndarray
 
@@ -44,7 +45,7 @@ class WiredCrossbar:
 
     def __post_init__(self) -> None:
         """Copy and check."""
-        matrix = np.array(self.conductance, float)
+        matrix = np.array(real_array(self.conductance, "conductance (siemens)", float, finite=False))
         if matrix.ndim != 2 or not matrix.size:
             raise UserError(f"conductance: expected a matrix (rows, columns), got shape {matrix.shape}")
         if not (np.isfinite(matrix) & (matrix >= 0)).all():
@@ -52,10 +53,12 @@ class WiredCrossbar:
             raise UserError(
                 f"conductance: expected finite siemens, none negative, got {matrix[row, column]} in row {row}, column {column}"
             )
-        if not (np.isfinite(self.wire_resistance) and self.wire_resistance >= 0):
+        if not real_number(self.wire_resistance, "wire_resistance", "ohms") >= 0:
             raise UserError(f"wire_resistance: expected ohms of at least 0, got {self.wire_resistance}")
-        if np.shape(self.tile) != (2,) or min(self.tile) < 1 or any(int(size) != size for size in self.tile):
+        sizes = tuple(whole_number(size, "tile: a number of (rows, columns)", 1) for size in listed(self.tile, "tile"))
+        if len(sizes) != 2:
             raise UserError(f"tile: expected (rows, columns) of at least 1, got {self.tile}")
+        object.__setattr__(self, "tile", sizes)
         matrix.flags.writeable = False
         object.__setattr__(self, "conductance", matrix)
 

@@ -1,6 +1,5 @@
 """What a run's folder holds, finished or not."""
 
-import json
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -10,13 +9,13 @@ import numpy as np
 from jaxtyping import Float
 
 from eqprop_analog.batches import first_test_images
-from eqprop_analog.checkpoint import FORMAT
+from eqprop_analog.checkpoint import trained_network
 from eqprop_analog.config import HopfieldConfig, Network, ResistiveConfig, TrainConfig, resolve
 from eqprop_analog.equilibrium import Equilibrium
 from eqprop_analog.errors import UserError
-from eqprop_analog.files import UNREADABLE, loaded_arrays
 from eqprop_analog.models import HopfieldNetwork, ResistiveNetwork
 from eqprop_analog.nudging import Nudge
+from eqprop_analog.records import read_metrics
 from eqprop_analog.run import CHECKPOINT, require_fit
 from eqprop_analog.solvers import SurrogateSolver
 from eqprop_analog.verification import circuit_beta
@@ -47,18 +46,13 @@ class RunFolder:
         if not (folder / "config.toml").exists():
             raise UserError(f"{folder}: no run is here (expected config.toml, as train writes it)")
         config = resolve(str(folder / "config.toml"), {})
-        metrics, path = _metrics(folder / "metrics.json"), folder / "network.npz"
+        metrics = read_metrics(folder) if (folder / "metrics.json").exists() else {}
+        path = folder / "network.npz"
         if len(metrics.get("history", [])) >= config.epochs and path.exists():
-            kind = HopfieldNetwork if isinstance(config, HopfieldConfig) else ResistiveNetwork
-            return cls(folder, data_dir, config, kind.load(path), metrics["history"], metrics)
+            return cls(folder, data_dir, config, network_of_run(path, config), metrics["history"], metrics)
         if not (folder / CHECKPOINT).exists():
             raise UserError(f"{folder}: no run is here (expected {CHECKPOINT} or network.npz, as train writes them)")
-        network = config.network()
-        with loaded_arrays(folder / CHECKPOINT, FORMAT, text="state", name="checkpoint") as (state, file):
-            history = list(state["history"])
-            for name, values in network.arrays().items():
-                values[...] = file[name]
-        return cls(folder, data_dir, config, network, history, {})
+        return cls(folder, data_dir, config, *trained_network(folder / CHECKPOINT, config), {})
 
     @property
     def finished(self) -> bool:
@@ -99,12 +93,12 @@ class RunFolder:
         return circuit_beta(self.config, self.network)
 
 
-def _metrics(path: Path) -> dict[str, Any]:
-    """Of a run that has finished once; empty where there are none."""
-    if not path.exists():
-        return {}
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-        return dict(found) if found["history"] else {}
-    except UNREADABLE as error:
-        raise UserError(f"{path}: not the metrics of a run, or damaged ({error})") from error
+def network_of_run(path: Path, config: TrainConfig) -> Network:
+    """The trained network in ``path``, float64; UserError if it is not one of this configuration."""
+    network = (HopfieldNetwork if isinstance(config, HopfieldConfig) else ResistiveNetwork).load(path)
+    if (network.layers, network.classes) != (config.sizes, config.classes):
+        raise UserError(
+            f"{path}: expected layers {list(config.sizes)} and {config.classes} classes, as in config.toml, got "
+            f"{list(network.layers)} and {network.classes}"
+        )
+    return network

@@ -33,5 +33,21 @@ def eliminate(
             matrix = scaled @ scaled.swapaxes(1, 2)
         matrix *= -inner[some, :, None] * inner[some, None, :]
         np.einsum("bii->bi", matrix)[:] += 1
-        solution[some] = np.linalg.solve(matrix, right[some, :, None])[..., 0]
+        solution[some] = solved(matrix, right[some])
     return solution
+
+
+def solved(
+    matrices: Float[Array, "batch nodes nodes"], right: Float[Array, "batch nodes"]
+) -> Float[Array, "batch nodes"]:
+    """Solution of each system; where rounding has made a matrix singular, of one that is so much more diagonal.
+
+    What it moves is then unsure in the direction that is hardly held; whoever takes the step looks at where it ends.
+    """
+    try:
+        return np.asarray(np.linalg.solve(matrices, right[..., None])[..., 0])
+    except np.linalg.LinAlgError:
+        size = matrices.shape[-1]
+        rounding = size * np.finfo(matrices.dtype).eps * np.abs(matrices).max(axis=(1, 2))
+        held = matrices + rounding[:, None, None] * np.eye(size, dtype=matrices.dtype)
+        return np.asarray(np.linalg.solve(held, right[..., None])[..., 0])

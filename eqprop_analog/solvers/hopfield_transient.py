@@ -10,9 +10,11 @@ from numpy.typing import ArrayLike
 from scipy.integrate import solve_ivp
 
 from eqprop_analog.circuit import transient_netlist
+from eqprop_analog.circuit.elements import CAPACITANCES
 from eqprop_analog.circuit.hopfield import CONDUCTANCE, compile_hopfield, with_capacitances
 from eqprop_analog.equilibrium import Equilibrium
 from eqprop_analog.errors import UserError
+from eqprop_analog.incoming import real_number
 from eqprop_analog.models import HopfieldEquations, HopfieldNetwork, Layers
 from eqprop_analog.models.resistive import by_layer
 from eqprop_analog.nudging import Nudge
@@ -86,8 +88,9 @@ def settle_hopfield(
     sample = network.check_inputs(inputs)
     if len(sample) != 1:
         raise UserError(f"inputs: a transient takes one sample, got {len(sample)}")
-    if not 0 < capacitance < np.inf:
-        raise UserError(f"capacitance: expected a positive number of farads, got {capacitance}")
+    capacitance = real_number(capacitance, "capacitance", "farads")
+    if not CAPACITANCES[0] <= capacitance <= CAPACITANCES[1]:
+        raise UserError(f"capacitance: expected {CAPACITANCES[0]:g} to {CAPACITANCES[1]:g} farads, got {capacitance:g}")
     unit = capacitance / CONDUCTANCE
     free = HopfieldEquations.of(network, sample)
     course = Course(unit, np.zeros(sum(network.layers[1:])))

@@ -8,11 +8,13 @@ from jaxtyping import Bool, Float
 from numpy.typing import ArrayLike
 
 from eqprop_analog.equilibrium import Equilibrium, Status, statuses
+from eqprop_analog.incoming import require_tolerance, whole_number
 from eqprop_analog.models.nonideal_equations import NonidealEquations
 from eqprop_analog.models.nonideal_network import NonidealNetwork
 from eqprop_analog.models.wired_crossbar import full
 from eqprop_analog.nudging import Nudge
 from eqprop_analog.solvers.certificate import RUNAWAY
+from eqprop_analog.solvers.elimination import solved as eliminated
 
 Array = np.ndarray
 
@@ -45,6 +47,11 @@ class NonidealNewtonSolver:
     tolerance: float = 1e-13
     """Largest excess of a converged node, over the circuit's largest voltage."""
     max_iterations: int = 200
+
+    def __post_init__(self) -> None:
+        """Raise UserError for bounds that are none."""
+        require_tolerance(self.tolerance)
+        whole_number(self.max_iterations, "max_iterations", 1)
 
     def solve(
         self, network: NonidealNetwork, inputs: ArrayLike, nudge: Nudge | None = None, start: Equilibrium | None = None
@@ -200,7 +207,7 @@ def _newton(
     samples = max(1, ELEMENTS // right.shape[1] ** 2)
     for k in range(0, len(hard), samples):
         some = hard[k : k + samples]
-        step[some] = np.linalg.solve(slope.select(some).matrices(), right[some, :, None])[:, :, 0]
+        step[some] = eliminated(slope.select(some).matrices(), right[some])
     return roots + slope.right * step
 
 

@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike
 
 from eqprop_analog.equilibrium import Equilibrium, Status, statuses
 from eqprop_analog.errors import UserError
+from eqprop_analog.incoming import real_number, require_tolerance, whole_number
 from eqprop_analog.models import HopfieldEquations, HopfieldNetwork, Layers
 from eqprop_analog.nudging import Nudge
 
@@ -91,9 +92,9 @@ class Relaxation(ABC):
     def __post_init__(self) -> None:
         """Raise UserError for numbers of steps that are none."""
         for name in ("free_steps", "nudged_steps", "max_steps"):
-            steps = getattr(self, name)
-            if steps is not None and (int(steps) != steps or steps < 1):
-                raise UserError(f"{name}: expected an integer of at least 1, got {steps!r}")
+            if getattr(self, name) is not None:
+                object.__setattr__(self, name, whole_number(getattr(self, name), name, 1))
+        require_tolerance(self.tolerance)
 
     @abstractmethod
     def begin(self, equations: HopfieldEquations, start: Layers | None) -> Motion:
@@ -184,7 +185,7 @@ class Relaxation(ABC):
 
 def require_step(step: float) -> None:
     """Raise UserError unless Euler's method is stable with this step on an isolated node, and does not overshoot."""
-    if not 0 < step <= 1:
+    if not 0 < real_number(step, "step", "time constants") <= 1:
         raise UserError(f"step: expected a number above 0 and at most 1 (time constants), got {step!r}")
 
 

@@ -8,6 +8,7 @@ from jaxtyping import Bool, Float
 from numpy.typing import ArrayLike
 
 from eqprop_analog.equilibrium import Equilibrium, Status, statuses
+from eqprop_analog.incoming import require_tolerance, whole_number
 from eqprop_analog.models.graph_kirchhoff import GraphEquations
 from eqprop_analog.models.graph_network import GraphNetwork
 from eqprop_analog.nudging import Nudge
@@ -31,6 +32,11 @@ class SparseNewtonSolver:
     tolerance: float = 1e-12
     """Largest voltage that Newton's next step would move, over the circuit's largest voltage."""
     max_iterations: int = 200
+
+    def __post_init__(self) -> None:
+        """Raise UserError for bounds that are none."""
+        require_tolerance(self.tolerance)
+        whole_number(self.max_iterations, "max_iterations", 1)
 
     def solve(
         self, network: GraphNetwork, inputs: ArrayLike, nudge: Nudge | None = None, start: Equilibrium | None = None

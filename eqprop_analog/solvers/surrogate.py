@@ -10,6 +10,7 @@ from jaxtyping import Bool, Float, Int
 from numpy.typing import ArrayLike
 
 from eqprop_analog.equilibrium import Equilibrium, Status
+from eqprop_analog.incoming import require_tolerance, whole_number
 from eqprop_analog.models import Layers, NodalEquations, ResistiveNetwork
 from eqprop_analog.nudging import Nudge
 from eqprop_analog.solvers.certificate import certified, imbalance, largest
@@ -50,6 +51,13 @@ class SurrogateSolver:
     """Stop after this many sweeps of coordinate descent instead: status TRUNCATED."""
     check_residual: bool = True
     """Whether truncated phases report their residual."""
+
+    def __post_init__(self) -> None:
+        """Raise UserError for bounds that are none."""
+        require_tolerance(self.tolerance)
+        whole_number(self.max_iterations, "max_iterations", 1)
+        if self.sweeps is not None:
+            whole_number(self.sweeps, "sweeps", 1)
 
     def solve(
         self,

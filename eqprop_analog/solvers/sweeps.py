@@ -16,6 +16,7 @@ from numpy.typing import ArrayLike
 from eqprop_analog.circuit import Circuit
 from eqprop_analog.equilibrium import Equilibrium
 from eqprop_analog.errors import UserError
+from eqprop_analog.incoming import seconds_of, whole_number
 from eqprop_analog.nudging import Nudge
 from eqprop_analog.solvers import libngspice
 from eqprop_analog.solvers.workers import Job, WorkerLostError, Workers
@@ -62,10 +63,8 @@ class Sweeps(ABC, Generic[N]):
 
     def __init__(self, workers: int = 1, time_limit: float = TIME_LIMIT, executor: Executor | None = None) -> None:
         """Raise UserError for numbers that are none, and if libngspice is missing."""
-        if workers < 1:
-            raise UserError(f"workers: expected at least 1, got {workers}")
-        if not time_limit > 0:
-            raise UserError(f"time limit: expected seconds above 0, got {time_limit}")
+        workers = whole_number(workers, "workers", 1)
+        time_limit = seconds_of(time_limit, "time limit")
         if executor is None:
             libngspice.library_path()
         self.workers = workers

@@ -12,6 +12,7 @@ from eqprop_analog.circuit import compile_network, transient_netlist
 from eqprop_analog.circuit.resistive import nodes, with_capacitances
 from eqprop_analog.equilibrium import Equilibrium
 from eqprop_analog.errors import UserError
+from eqprop_analog.incoming import real_array
 from eqprop_analog.models import Layers, NodalEquations, ResistiveNetwork
 from eqprop_analog.models.resistive import by_layer
 from eqprop_analog.nudging import Nudge
@@ -35,6 +36,8 @@ CHARGE = 1e-6
 POWER_ITERATIONS = 20
 BLOCKING = 1e3
 """Volts at which a node's diode surely blocks."""
+LONGEST_CONSTANT = 1e4
+"""Seconds: with slower circuits ngspice's steps become shorter than its clock resolves, and it does not come to an end."""
 TIME_LIMIT = 600.0
 """Seconds that ngspice may take."""
 
@@ -102,12 +105,18 @@ def settle(
     sample = network.check_inputs(inputs)
     if len(sample) != 1:
         raise UserError(f"inputs: a transient takes one sample, got {len(sample)}")
-    farads = tuple(np.broadcast_to(capacitance, np.shape(capacitance) or (network.depth,)).tolist())
+    given = real_array(capacitance, "capacitance (farads)", float)
+    farads = tuple(np.broadcast_to(given, given.shape or (network.depth,)).tolist())
     operating = SurrogateSolver().solve_phases(network, sample, [nudge])
     free = NodalEquations.of(network, sample)
     nudged = free.nudged([nudge], operating[0])
     circuit = with_capacitances(compile_network(network, sample, [None, nudged.injection]), network, farads)
     slowest = time_constant(free, farads)
+    if slowest > LONGEST_CONSTANT:
+        raise UserError(
+            f"capacitance: the slowest node needs {slowest:.3g} s to settle, and transients are simulated up to "
+            f"{LONGEST_CONSTANT:g} s; use less capacitance or larger conductances"
+        )
     rise = RISE * slowest
     switch = _duration("free_time", free_time, slowest, 0)
     end = switch + _duration("nudged_time", nudged_time, time_constant(nudged, farads), rise)

@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from eqprop_analog.errors import UserError
+from eqprop_analog.incoming import seconds_of
 from eqprop_analog.solvers.child import Child, ChildLostError
 
 log = logging.getLogger(__name__)
@@ -70,6 +71,7 @@ class Workers:
 
     def __init__(self, count: int, time_limit: float, executor: Executor | None = None) -> None:
         """Up to ``count`` processes, no more than processors, started at the first task; ``time_limit`` in seconds."""
+        time_limit = seconds_of(time_limit, "time limit")
         self._count = min(count, os.cpu_count() or 1)
         self._time_limit = time_limit
         self._executor = executor

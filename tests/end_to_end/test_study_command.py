@@ -85,7 +85,7 @@ def test_a_folder_of_another_study_is_refused_and_left_alone(finished, run):
     study.path_of(finished, 0).write_text("{")
     result = run("study", "--circuits", CIRCUITS, "--output", "out")
     assert (result.code, result.err.count("\n")) == (2, 1)
-    assert "no circuit of an agreement study" in result.err
+    assert "not a circuit of an agreement study" in result.err
     study.path_of(finished, 0).write_text(before)
 
 

@@ -43,7 +43,7 @@ def test_linear_network_of_the_default_sample(run):
 
 @pytest.mark.parametrize(
     ("options", "message"),
-    [(["--capacitance", 0], "positive capacitance"), (["--capacitance", 1e-12, 1e-12, 1e-12], "one for each of 2")],
+    [(["--capacitance", 0], "expected a capacitance"), (["--capacitance", 1e-12, 1e-12, 1e-12], "one for each of 2")],
 )
 def test_impossible_capacitances_are_refused_in_one_line(run, options, message):
     result = run("transient", "--layers", 3, 4, 2, *options)

@@ -316,7 +316,7 @@ def test_bad_input_is_named() -> None:
         (lambda: Spread(-0.1), "spread of factor"),
         (lambda: StuckCells(0.7, 0.7), "together at most 1"),
         (lambda: LogNormalNoise(-1.0), "sigma must not be negative"),
-        (lambda: GaussianNoise(np.nan), "absolute must be a finite number"),
+        (lambda: GaussianNoise(np.nan), "absolute: expected a finite number"),
         (lambda: PowerLawDrift(-0.1), "must not be negative"),
         (lambda: Joshi2020Drift(0.0), "highest must be positive"),
         (lambda: Falcone2025Relaxation(-1e-9), "must not be negative"),

@@ -257,7 +257,7 @@ def test_a_missing_libngspice_is_an_error_that_says_what_to_type(without_library
 
 
 def test_workers_are_counted_from_one() -> None:
-    with pytest.raises(UserError, match="workers: expected at least 1, got 0"):
+    with pytest.raises(UserError, match="workers must be an integer of at least 1, got 0"):
         NgspiceSolver(workers=0)
 
 
