@@ -17,7 +17,8 @@ READY = b"ready"
 
 def main(handle: int, parent: int) -> None:
     """Work for process ``parent`` over the socket ``handle``."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # ^C is the parent's to understand
+    for number in (signal.SIGINT, signal.SIGTERM):  # are the parent's to understand, who ends this process
+        signal.signal(number, signal.SIG_IGN)
     signal.pthread_sigmask(signal.SIG_SETMASK, ())  # as the parent blocked them while it started this process
     with contextlib.suppress(OSError):
         os.dup2(2, 1)  # standard output is for the parent's results

@@ -7,7 +7,6 @@ import argparse
 import io
 import os
 import re
-import signal
 import sys
 import traceback
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
@@ -16,11 +15,12 @@ from enum import IntEnum
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from types import FrameType, ModuleType
+from types import ModuleType
 from typing import Any, NoReturn
 
 from eqprop_analog.cli import console
 from eqprop_analog.cli.completion import SHELLS, PrintCompletion
+from eqprop_analog.cli.interrupts import Interrupts
 from eqprop_analog.errors import NotMetError, UserError
 from eqprop_analog.text import printable
 
@@ -193,10 +193,33 @@ def main(
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # a terminal without Greek letters is no error
-    before = _terminate_as_interrupt()
     options = argparse.Namespace(verbose=False, command="")
+    interrupts = Interrupts(last=arguments is None)
     try:
-        options = (parse or _parsed)(words)
+        with interrupts:
+            code = _done(parse or _parsed, words, options)
+        if not interrupts.arrived:
+            return code
+    except KeyboardInterrupt:
+        pass
+    except Exception as error:  # noqa: BLE001 - it is reported, and with --verbose shown
+        if not interrupts.arrived:  # else it is what code made of the interrupt
+            if options.verbose:
+                sys.stderr.write(printable(traceback.format_exc()))
+            code, text = _explained(error)
+            console.error(text, "not met" if code == Exit.NOT_MET else "error")
+            return code
+    advice = GOES_ON.get(options.command)
+    console.error("interrupted" + (f"; {advice}" if advice else ""))
+    return Exit.INTERRUPTED
+
+
+def _done(
+    parse: Callable[[Sequence[str]], argparse.Namespace], words: Sequence[str], options: argparse.Namespace
+) -> Exit:
+    """Do what the ``words`` ask for; ``options`` become theirs as soon as they are understood."""
+    try:
+        vars(options).update(vars(parse(words)))
         aside = getattr(options, "json", None) == Path("-")
         console.configure(quiet=options.quiet, verbose=options.verbose, aside=aside)
         options.run(options)
@@ -204,19 +227,6 @@ def main(
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else Python complains when it flushes at exit
         return Exit.BROKEN_PIPE
-    except KeyboardInterrupt:
-        advice = GOES_ON.get(options.command)
-        console.error("interrupted" + (f"; {advice}" if advice else ""))
-        return Exit.INTERRUPTED
-    except Exception as error:  # noqa: BLE001 - it is reported, and with --verbose shown
-        if options.verbose:
-            sys.stderr.write(printable(traceback.format_exc()))
-        code, text = _explained(error)
-        console.error(text, "not met" if code == Exit.NOT_MET else "error")
-        return code
-    finally:
-        if before is not None:
-            signal.signal(signal.SIGTERM, before)
     return Exit.DONE
 
 
@@ -250,18 +260,6 @@ def _explained(error: Exception) -> tuple[Exit, str]:
                 f"unexpected {type(error).__name__}: {said} - this is a bug; please report it with the command, what the same "
                 "with --verbose prints, and `eqprop-analog doctor`"
             )
-
-
-def _terminate_as_interrupt() -> Any:
-    """SIGTERM ends a command as ^C does, so that workers are stopped and files whole; what it did before, to be put back."""
-
-    def interrupt(number: int, frame: FrameType | None) -> NoReturn:  # noqa: ARG001 - signal's own signature
-        raise KeyboardInterrupt
-
-    try:
-        return signal.signal(signal.SIGTERM, interrupt)
-    except ValueError:  # not the main thread: somebody else looks after signals
-        return None
 
 
 def run_script(*command: str) -> NoReturn:
