@@ -23,7 +23,7 @@ import numpy as np
 
 from eqprop_analog.errors import UserError
 from eqprop_analog.incoming import real_array
-from eqprop_analog.text import in_one_line
+from eqprop_analog.text import in_one_line, suggestion
 
 log = logging.getLogger(__name__)
 
@@ -171,7 +171,8 @@ def packaged_or_own(folder: str, name: str, what: str) -> Path:
     known = packaged(folder)
     path = known.get(name) or Path(name)
     if path.suffix != ".toml":
-        raise UserError(f'{what} "{name}" is unknown; there are {", ".join(known)}, or name a .toml file')
+        near = suggestion(name, known)
+        raise UserError(f'{what} "{name}" is unknown; there are {", ".join(known)}, or name a .toml file{near}')
     return path
 
 

@@ -3,7 +3,6 @@
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from difflib import get_close_matches
 from numbers import Real
 from typing import Any, SupportsIndex
 
@@ -11,6 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
 
 from eqprop_analog.errors import UserError
+from eqprop_analog.text import suggestion
 
 Array = np.ndarray
 
@@ -135,14 +135,6 @@ def one_of(value: Any, name: str, known: Iterable[str]) -> None:
     if not isinstance(value, str) or value not in names:
         wanted = ", ".join(f'"{each}"' for each in names)
         raise UserError(f"{name}: expected one of {wanted}, got {value!r:.80}{suggestion(value, names)}")
-
-
-def suggestion(given: object, known: Iterable[str]) -> str:
-    """What to add to an error, such as "; did you mean mnist-100?", where one of ``known`` is close to what was typed."""
-    names = list(known)
-    lowered = {name.lower().replace("_", "-"): name for name in names}
-    near = get_close_matches(str(given).lower().replace("_", "-"), list(lowered), 1, 0.6)
-    return f"; did you mean {lowered[near[0]]}?" if near else ""
 
 
 def listed(values: Any, name: str) -> list[Any]:

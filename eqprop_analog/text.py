@@ -3,6 +3,7 @@
 import re
 from collections import Counter
 from collections.abc import Iterable
+from difflib import get_close_matches
 from typing import Any
 from unicodedata import category
 
@@ -52,3 +53,11 @@ def unsuitable_name(names: Iterable[Any]) -> str | None:
             return f'"{name}" is what SPICE calls ground'
     twice = next((name for name, count in Counter(names).items() if count > 1), None)
     return None if twice is None else f'"{twice}" is there twice'
+
+
+def suggestion(given: object, known: Iterable[str]) -> str:
+    """What to add to an error, such as "; did you mean mnist-100?", where one of ``known`` is close to what was typed."""
+    names = list(known)
+    lowered = {name.lower().replace("_", "-"): name for name in names}
+    near = get_close_matches(str(given).lower().replace("_", "-"), list(lowered), 1, 0.6)
+    return f"; did you mean {lowered[near[0]]}?" if near else ""

@@ -17,6 +17,7 @@ from eqprop_analog.devices.conductance import Technology
 from eqprop_analog.errors import UserError
 from eqprop_analog.files import packaged_or_own, read_toml
 from eqprop_analog.models.wired_crossbar import TILE
+from eqprop_analog.quantities import In
 
 
 class _Table(BaseModel):
@@ -30,9 +31,9 @@ class DiodeTable(_Table):
     """σ of ln I_S, dimensionless."""
     emission: NotNegative = 0.0
     """σ of ln n, dimensionless."""
-    celsius: Annotated[float, Field(gt=-273.15, allow_inf_nan=False)] | None = None
+    celsius: Annotated[float, Field(gt=-273.15, allow_inf_nan=False), In("°C")] | None = None
     """Temperature of the chip, degrees Celsius; left out, that of the diode's parameters."""
-    temperature: NotNegative = 0.0
+    temperature: Annotated[NotNegative, In("K")] = 0.0
     """σ of a node's temperature about the chip's, kelvin."""
 
 
@@ -43,27 +44,27 @@ class AmplifierTable(_Table):
     """σ of ln of the voltage gain, dimensionless."""
     return_gain: NotNegative = 0.0
     """σ of ln of the current gain back into the node, dimensionless."""
-    offset: NotNegative = 0.0
+    offset: Annotated[NotNegative, In("V")] = 0.0
     """σ of the input offset, volts."""
-    input_conductance: NotNegative = 0.0
+    input_conductance: Annotated[NotNegative, In("S")] = 0.0
     """From the node to ground, siemens."""
-    output_resistance: NotNegative = 0.0
+    output_resistance: Annotated[NotNegative, In("ohm")] = 0.0
     """In series with the row, ohms."""
-    saturation: Positive | None = None
+    saturation: Annotated[Positive, In("V")] | None = None
     """Largest voltage that it drives, volts: S tanh(A v/S)."""
 
 
 class SourceTable(_Table):
     """The drivers of the input rows."""
 
-    resistance: NotNegative = 0.0
+    resistance: Annotated[NotNegative, In("ohm")] = 0.0
     """In series with the row, ohms."""
 
 
 class WireTable(_Table):
     """Wires of the crossbars."""
 
-    resistance: NotNegative = 0.0
+    resistance: Annotated[NotNegative, In("ohm")] = 0.0
     """Of one segment, ohms a cell's pitch."""
     tile: tuple[Count, Count] = TILE
     """Rows and columns of one array, at most."""
@@ -72,13 +73,13 @@ class WireTable(_Table):
 class ReadoutTable(_Table):
     """Measurement of the nodes' voltages."""
 
-    noise: NotNegative = 0.0
+    noise: Annotated[NotNegative, In("V")] = 0.0
     """Of one reading, volts rms."""
-    offset: NotNegative = 0.0
+    offset: Annotated[NotNegative, In("V")] = 0.0
     """σ of a node's comparator, volts."""
     bits: Annotated[int, Field(ge=1, le=24)] | None = None
     """Of the converter; left out, it resolves everything."""
-    range: Positive = 1.0
+    range: Annotated[Positive, In("V")] = 1.0
     """Of the converter: it reads from -range to range, volts."""
 
 
@@ -87,7 +88,7 @@ class NudgeTable(_Table):
 
     gain: NotNegative = 0.0
     """σ of ln of an output's β, dimensionless."""
-    offset: NotNegative = 0.0
+    offset: Annotated[NotNegative, In("V")] = 0.0
     """σ of an output's target, volts."""
 
 
@@ -106,7 +107,7 @@ class Specification(_Table):
     source: SourceTable = SourceTable()
     wires: WireTable = WireTable()
     readout: ReadoutTable = ReadoutTable()
-    retention: NotNegative = 0.0
+    retention: Annotated[NotNegative, In("s")] = 0.0
     """Between the last write and the test, seconds: what drift has."""
     nudge: NudgeTable = NudgeTable()
 
@@ -161,7 +162,7 @@ class Specification(_Table):
         try:
             return cls.model_validate(dict(values))
         except ValidationError as error:
-            raise UserError(refused("specification", error)) from error
+            raise UserError(refused("specification", error, cls)) from error
 
     @classmethod
     def load(cls, name: str) -> Self:

@@ -104,7 +104,7 @@ class Study(BaseModel):
         try:
             study = cls.model_validate(values)
         except ValidationError as error:
-            raise UserError(refused("study", error)) from error
+            raise UserError(refused("study", error, cls)) from error
         names = [sweep.name for sweep in study.sweeps]
         if len(set(names)) < len(names):
             raise UserError("study: two sweeps have the same name")

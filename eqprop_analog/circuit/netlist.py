@@ -11,6 +11,7 @@ from jaxtyping import Float
 from eqprop_analog.circuit.dialects import NGSPICE, Dialect, pairs
 from eqprop_analog.circuit.elements import POINT, SAMPLE
 from eqprop_analog.circuit.graph import Circuit
+from eqprop_analog.errors import UserError
 from eqprop_analog.text import in_one_line
 
 TOLERANCES: dict[str, float] = {
@@ -97,7 +98,15 @@ def library(name: str, dialect: str = NGSPICE.name) -> str:
     packaged = Path(str(files("eqprop_analog"))) / "circuits"
     folder = packaged if packaged.is_dir() else packaged.parent.parent / "circuits"
     own = folder / dialect / f"{name}.lib"
-    return (own if own.is_file() else folder / f"{name}.lib").read_text()
+    path = own if own.is_file() else folder / f"{name}.lib"
+    try:
+        return path.read_text(encoding="utf-8")
+    except FileNotFoundError as error:
+        there = ", ".join(sorted(each.stem for each in folder.glob("*.lib")))
+        raise UserError(
+            f"{path}: there is no subcircuit {name}; a law is written into netlists by a file of its spice name there, beside "
+            f"{there}"
+        ) from error
 
 
 def subcircuits(models: Sequence[str], dialect: Dialect) -> Iterator[str]:

@@ -10,7 +10,6 @@ import re
 import sys
 import traceback
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
-from difflib import get_close_matches
 from enum import IntEnum
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
@@ -22,7 +21,7 @@ from eqprop_analog.cli import console
 from eqprop_analog.cli.completion import SHELLS, PrintCompletion
 from eqprop_analog.cli.interrupts import Interrupts
 from eqprop_analog.errors import NotMetError, UserError
-from eqprop_analog.text import printable
+from eqprop_analog.text import printable, suggestion
 
 PURPOSES: Mapping[str, tuple[str, ...]] = {
     "build": ("netlist",),
@@ -70,19 +69,29 @@ begin with:
 
 
 class Parser(argparse.ArgumentParser):
-    """argparse with errors of one line, and with -1e-7 taken for a number."""
+    """argparse with errors of one line, and with -1e-7, -100nS and -1,0 taken for values."""
 
     def __init__(self, *arguments: Any, **settings: Any) -> None:
         super().__init__(*arguments, **settings)
-        self._negative_number_matcher = re.compile(r"^-(\d+\.?\d*|\.\d+)(e[-+]?\d+)?$", re.IGNORECASE)
+        self._negative_number_matcher = re.compile(r"^-\.?\d\S*$")
 
     def error(self, message: str) -> NoReturn:
         """Say what is wrong and how to learn more, and exit with 2."""
         wrong = re.search(r"invalid choice: '(\S+)' \(choose from (.*)\)$", message)
-        near = get_close_matches(wrong[1], re.findall(r"[\w.-]+", wrong[2]), 1) if wrong else []
-        if near:
-            message = f"{message}; did you mean {near[0]}?"
+        if wrong:
+            message += suggestion(wrong[1], re.findall(r"[\w.-]+", wrong[2]))
+        unknown = re.match(r"unrecognized arguments: (--[\w-]+)", message)
+        if unknown:
+            message += suggestion(unknown[1], self.options())
         self.exit(Exit.BAD_INPUT, printable(f"{self.prog}: error: {message} (--help shows every option)\n"))
+
+    def options(self) -> list[str]:
+        """Every option of this parser and of its subcommands."""
+        found = [name for action in self._actions for name in action.option_strings if name.startswith("--")]
+        for action in self._actions:
+            if isinstance(action, argparse._SubParsersAction):  # noqa: SLF001 - argparse has no other name for it
+                found += [name for each in action.choices.values() for name in each.options()]
+        return found
 
 
 class _ByPurpose(argparse.RawDescriptionHelpFormatter):

@@ -13,6 +13,7 @@ from eqprop_analog.models import ResistiveNetwork
 from eqprop_analog.plotting import energy as drawing
 from eqprop_analog.power import Power
 from eqprop_analog.power_report import NOT_COUNTED, PHASES, EnergyReport, PhaseCost, energy_report
+from eqprop_analog.quantities import option
 from eqprop_analog.solvers.sweeps import TIME_LIMIT
 
 SUMMARY = "Report where power goes at each equilibrium, how long a circuit takes to settle, and the energy of both."
@@ -54,7 +55,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--time-limit",
-        type=float,
+        type=option("s"),
         default=TIME_LIMIT,
         metavar="SECONDS",
         help=f"what ngspice may take for one operating point (default {TIME_LIMIT:g})",

@@ -74,7 +74,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "--inputs",
         type=Path,
         metavar="X.npy",
-        help="the input vector (default: that of a netlist given as --network, else uniform in [0, 1] from --seed)",
+        help="the input vector, or its numbers (1,0); default: that of a netlist given as --network, else uniform from --seed",
     )
     parser.add_argument(
         "--targets", type=Path, metavar="Y.npy", help="targets of the nudge, V (default: 1 V at output 0)"

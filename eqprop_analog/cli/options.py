@@ -14,10 +14,12 @@ from eqprop_analog.cli import console
 from eqprop_analog.devices.buffer import BUFFERS, buffer_from
 from eqprop_analog.errors import UserError
 from eqprop_analog.files import loaded_arrays, read_array, require_writable, write_text
+from eqprop_analog.incoming import real_array
 from eqprop_analog.models import HopfieldNetwork, NodalEquations, ResistiveNetwork
 from eqprop_analog.models.checks import check_seed
 from eqprop_analog.models.hopfield import FORMAT as HOPFIELD
 from eqprop_analog.nudging import Nudge
+from eqprop_analog.quantities import NUMBER, Quantity, option
 from eqprop_analog.run import versions
 from eqprop_analog.solvers import SurrogateSolver
 from eqprop_analog.solvers.sweeps import TIME_LIMIT
@@ -54,7 +56,7 @@ def add_network(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--amplifier-gain", type=float, metavar="A", help="of fresh networks (default 1: no amplifiers)")
     group.add_argument(
         "--input-gain",
-        type=float,
+        type=option("V"),
         metavar="VOLTS",
         help="of fresh networks, and of a netlist that does not state it, V per unit of input (default 1)",
     )
@@ -65,13 +67,16 @@ def add_network(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument(
         "--conductance-window",
-        type=float,
+        type=option("S"),
         nargs=2,
         metavar=("G_MIN", "G_MAX"),
         help="of the same: what learning may reach, S (default 0 1e-4)",
     )
     group.add_argument(
-        "--bias-row", type=float, metavar="VOLTS", help="one more row of crossbar 1 of fresh networks, at this voltage"
+        "--bias-row",
+        type=option("V"),
+        metavar="VOLTS",
+        help="one more row of crossbar 1 of fresh networks, at this voltage",
     )
     group.add_argument(
         "--model",
@@ -89,9 +94,9 @@ def add_beta(parser: argparse.ArgumentParser) -> None:
     """--beta; see ``beta``."""
     parser.add_argument(
         "--beta",
-        type=float,
+        type=option("S"),
         metavar="SIEMENS",
-        help="nudge conductance (default: a tenth of the safe bound; of a Hopfield network without unit, 0.5)",
+        help="nudge conductance, such as 100nS (default: a tenth of the safe bound; of a Hopfield network without unit, 0.5)",
     )
 
 
@@ -99,7 +104,7 @@ def add_capacitance(parser: argparse.ArgumentParser, note: str = "") -> None:
     """--capacitance, farads."""
     parser.add_argument(
         "--capacitance",
-        type=float,
+        type=option("F"),
         nargs="+",
         default=[1e-12],
         metavar="FARADS",
@@ -111,7 +116,7 @@ def add_time_limit(parser: argparse.ArgumentParser) -> None:
     """--time-limit of ngspice, seconds."""
     parser.add_argument(
         "--time-limit",
-        type=float,
+        type=option("s"),
         default=TIME_LIMIT,
         metavar="SECONDS",
         help=f"what one ngspice sweep may take before its samples are given up (default {TIME_LIMIT:g})",
@@ -195,16 +200,28 @@ def _is_hopfield(path: Path) -> bool:
 def array(
     path: Path | None, name: str, columns: int, default: Float[Array, "rows columns"]
 ) -> Float[Array, "rows columns"]:
-    """A (rows, columns) array from a ``.npy`` file, or the default; UserError for anything else."""
+    """A (rows, columns) array from a ``.npy`` file, or numbers themselves, or the default; UserError for anything else.
+
+    Numbers: separated by commas, rows by semicolons, such as 1,0;0,1.
+    """
     if path is None:
         return default
-    given = read_array(path, f"--{name}")
+    given = _typed(str(path)) if not path.exists() else None
+    given = read_array(path, f"--{name}") if given is None else given
     values = np.atleast_2d(given)
     if values.ndim != 2 or values.shape[1] != columns or not len(values):
         raise UserError(f"--{name} {path}: expected shape (samples, {columns}), got {given.shape}")
     if not np.isfinite(values).all():
         raise UserError(f"--{name} {path}: holds NaN or infinite values")
     return values
+
+
+def _typed(text: str) -> Array | None:
+    """The numbers that ``text`` consists of; None if it is something else, such as the name of a file."""
+    rows = [[part.strip() for part in row.split(",")] for row in text.split(";")]
+    if not all((found := NUMBER.fullmatch(part)) and not found[2] for row in rows for part in row):
+        return None
+    return real_array([[float(part) for part in row] for row in rows], "numbers")
 
 
 def example_inputs(
@@ -223,6 +240,8 @@ def example_targets(network: ResistiveNetwork | HopfieldNetwork, samples: int) -
 def beta(options: argparse.Namespace, network: ResistiveNetwork | HopfieldNetwork) -> float:
     """--beta, or a tenth of what certainly keeps the circuit definite; of a Hopfield network HOPFIELD_BETA."""
     if options.beta is not None:
+        if isinstance(network, HopfieldNetwork) and isinstance(options.beta, Quantity) and options.beta.unit:
+            raise UserError(f"--beta: of a Hopfield network beta has no unit, got one in {options.beta.unit}")
         if not np.isfinite(options.beta) or options.beta == 0:
             raise UserError(f"--beta: expected siemens, finite and not 0, got {options.beta}")
         return float(options.beta)

@@ -45,10 +45,16 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 def add_samples(parser: argparse.ArgumentParser) -> None:
     """What is solved: inputs and targets, for ``samples``."""
     parser.add_argument(
-        "--inputs", type=Path, metavar="X.npy", help="(samples, inputs); default: five examples from --seed"
+        "--inputs",
+        type=Path,
+        metavar="X.npy",
+        help="(samples, inputs), or numbers (1,0); default: five from --seed",
     )
     parser.add_argument(
-        "--targets", type=Path, metavar="Y.npy", help="(samples, outputs), V; default: 1 V at one output each"
+        "--targets",
+        type=Path,
+        metavar="Y.npy",
+        help="(samples, outputs), V, or numbers; default: 1 V at one output each",
     )
     parser.add_argument("--dataset", choices=list(data.SHAPES), help="take test images for inputs and targets")
     parser.add_argument(

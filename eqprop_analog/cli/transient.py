@@ -28,7 +28,12 @@ At t = 0 every node is at 0 V and the inputs switch on. Each phase lasts 20 of t
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Options of this command."""
     options.add_network(parser)
-    parser.add_argument("--inputs", type=Path, metavar="X.npy", help="one sample (default: uniform from --seed)")
+    parser.add_argument(
+        "--inputs",
+        type=Path,
+        metavar="X.npy",
+        help="one sample, or its numbers (default: from --seed)",
+    )
     parser.add_argument("--targets", type=Path, metavar="Y.npy", help="its targets, V (default: 1 V at output 0)")
     options.add_beta(parser)
     options.add_capacitance(parser, "; a Hopfield network's nodes have all the same")

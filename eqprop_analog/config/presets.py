@@ -1,16 +1,18 @@
 """Presets and TOML files, resolved with overrides into a checked configuration."""
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from eqprop_analog.config.base import TrainConfig
 from eqprop_analog.config.hopfield import HopfieldConfig
 from eqprop_analog.config.resistive import ResistiveConfig
 from eqprop_analog.errors import UserError
 from eqprop_analog.files import packaged, packaged_or_own, read_toml
+from eqprop_analog.text import suggestion
 
 DEFAULT_PRESETS = {"surrogate": "mnist-1024", "ngspice": "mnist-100-ngspice"}
 """What is trained, by solver, if nobody says otherwise."""
@@ -30,24 +32,61 @@ def resolve(preset: str, overrides: Mapping[str, Any]) -> TrainConfig:
     values = read_toml(path, "configuration file")
     model = values.get("model", "resistive")
     if not isinstance(model, str) or model not in MODELS:
-        raise UserError(f"configuration: model: expected one of {', '.join(MODELS)}, got {model!r}")
+        raise UserError(
+            f"configuration: model: expected one of {', '.join(MODELS)}, got {model!r}{suggestion(model, MODELS)}"
+        )
     kind = MODELS[model]
+    overrides = _joined(values, overrides)
     strange = [name for name in overrides if name not in kind.model_fields]
     if strange:
-        raise UserError(f"configuration: {strange[0]}: {path.stem} trains a {model} network, which has no such setting")
+        raise UserError(
+            f"configuration: {strange[0]}: {path.stem} trains a {model} network, which has no such setting"
+            f"{suggestion(strange[0], kind.model_fields)}"
+        )
     try:
         return kind.model_validate({**kind.adapted(values, overrides), **overrides})
     except ValidationError as error:
-        raise UserError(refused("configuration", error)) from error
+        raise UserError(refused("configuration", error, kind)) from error
 
 
-def refused(what: str, error: ValidationError) -> str:
-    """What is wrong with a file's tables, one sentence a setting."""
-    return "; ".join(_sentence(what, problem) for problem in error.errors())
+def _joined(values: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[str, Any]:
+    """``overrides`` with dotted names, such as diode.rail, put into the tables that they are of."""
+    joined: dict[str, Any] = {}
+    for name, value in overrides.items():
+        table, _, key = name.partition(".")
+        if not key:
+            joined[name] = value
+            continue
+        whole = joined.get(table, values.get(table, {}))
+        if not isinstance(whole, Mapping):
+            raise UserError(f"configuration: {name}: {table} is no table, so it has no {key}")
+        joined[table] = {**whole, key: value}
+    return joined
 
 
-def _sentence(what: str, problem: Mapping[str, Any]) -> str:
+def refused(what: str, error: ValidationError, model: type[BaseModel] | None = None) -> str:
+    """What is wrong with a file's tables, one sentence a setting; ``model``: whose settings may be meant."""
+    known = set() if model is None else _settings(model)
+    return "; ".join(_sentence(what, problem, known) for problem in error.errors())
+
+
+def _settings(model: type[BaseModel]) -> set[str]:
+    """Names of its settings, and of those of the tables in it."""
+    found = set(model.model_fields)
+    for field in model.model_fields.values():
+        for part in (field.annotation, *get_args(field.annotation)):
+            if isinstance(part, type) and issubclass(part, BaseModel):
+                found |= _settings(part)
+    return found
+
+
+def _sentence(what: str, problem: Mapping[str, Any], known: set[str]) -> str:
     where = ".".join(str(part) for part in problem["loc"] if isinstance(part, (str, int)))
     text = str(problem["msg"]).removeprefix("Value error, ")
     given = "" if problem["type"] in ("value_error", "missing") else f", got {problem['input']!r:.200}"
-    return f"{what}: {where + ': ' if where else ''}{text}{given}"
+    near = ""
+    if problem["type"] == "extra_forbidden":
+        near = suggestion(problem["loc"][-1], known)
+    elif problem["type"] == "literal_error":
+        near = suggestion(problem["input"], re.findall(r"'([^']*)'", problem["ctx"]["expected"]))
+    return f"{what}: {where + ': ' if where else ''}{text}{given}{near}"

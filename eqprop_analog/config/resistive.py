@@ -9,13 +9,14 @@ from jaxtyping import Float, Int
 from pydantic import Field, field_validator, model_validator
 
 from eqprop_analog.config.base import Count, NotNegative, Positive, TrainConfig, spread
-from eqprop_analog.devices import law_from
+from eqprop_analog.devices import law_from, with_units
 from eqprop_analog.errors import UserError
 from eqprop_analog.learning.trainer import Learner, Pass, PhaseLearner, Progress, Rule, evaluate
 from eqprop_analog.learning.truncated import Method, TruncatedLearner
 from eqprop_analog.learning.update import Rates
 from eqprop_analog.models import Outputs, ResistiveNetwork
 from eqprop_analog.nudging import Cost
+from eqprop_analog.quantities import In, quantity
 from eqprop_analog.solvers import NgspiceSolver, SurrogateSolver
 
 if TYPE_CHECKING:
@@ -34,14 +35,14 @@ class ResistiveConfig(TrainConfig):
     """Inputs, and nodes of every layer."""
     outputs: Outputs = "single"
     """One output node a class, or pairs of them."""
-    input_gain: Positive = 1.0
+    input_gain: Annotated[Positive, In("V")] = 1.0
     """Volts at an input of 1."""
     amplifier_gain: Positive | list[Positive] = 1.0
-    conductance_window: tuple[NotNegative, Positive] = (0.0, 1e-4)
+    conductance_window: tuple[Annotated[NotNegative, In("S")], Annotated[Positive, In("S")]] = (0.0, 1e-4)
     """Siemens."""
     diode: dict[str, str | float] = Field({"law": "ngspice"})
     """``law``, its parameters, and ``arrangement``: "single" or "antiparallel"."""
-    bias_row: Annotated[float, Field(allow_inf_nan=False)] = 0.0
+    bias_row: Annotated[float, Field(allow_inf_nan=False), In("V")] = 0.0
     """Volts of one further row of crossbar 1; 0 is none."""
 
     method: Method = "equilibrium-propagation"
@@ -51,9 +52,9 @@ class ResistiveConfig(TrainConfig):
     cost: Cost = "squared-error"
     beta: Positive
     """Siemens; amperes for cross-entropy."""
-    conductance_rates: NotNegative | list[NotNegative]
+    conductance_rates: Annotated[NotNegative, In("S²/V²")] | list[Annotated[NotNegative, In("S²/V²")]]
     """S²/V², one for all crossbars or one each."""
-    bias_rates: NotNegative | list[NotNegative]
+    bias_rates: Annotated[NotNegative, In("A²/V²")] | list[Annotated[NotNegative, In("A²/V²")]]
     """A²/V²."""
 
     solver: Literal["surrogate", "ngspice"] = "surrogate"
@@ -68,9 +69,18 @@ class ResistiveConfig(TrainConfig):
     on_failure: Literal["stop", "skip"] = "stop"
     """What training does about a sample without a certified equilibrium: end with its status, or leave it out."""
 
+    @model_validator(mode="before")
+    @classmethod
+    def _beta_in_its_unit(cls, values: Any) -> Any:
+        if isinstance(values, dict) and isinstance(values.get("beta"), str):
+            unit = "A" if values.get("cost") == "cross-entropy" else "S"
+            return values | {"beta": float(quantity(values["beta"], unit, name="beta"))}
+        return values
+
     @field_validator("diode")
     @classmethod
     def _known_law(cls, value: dict[str, str | float]) -> dict[str, str | float]:
+        value = with_units(value)
         law_from(value)
         return value
 

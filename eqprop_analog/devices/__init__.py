@@ -6,7 +6,7 @@ from eqprop_analog.devices.diode import NgspiceDiode
 from eqprop_analog.devices.law import Law
 from eqprop_analog.devices.piecewise_linear import PiecewiseLinear
 from eqprop_analog.devices.shockley import Shockley
-from eqprop_analog.devices.table import LAWS, check_law, law_from, table_of
+from eqprop_analog.devices.table import LAWS, check_law, law_from, table_of, with_units
 
 __all__ = [
     "LAWS",
@@ -19,4 +19,5 @@ __all__ = [
     "check_law",
     "law_from",
     "table_of",
+    "with_units",
 ]

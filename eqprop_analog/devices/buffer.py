@@ -9,6 +9,7 @@ from scipy.special import logit
 
 from eqprop_analog.devices.law import require_within
 from eqprop_analog.errors import UserError
+from eqprop_analog.text import suggestion
 
 Array = np.ndarray
 GAINS = (1e-6, 1e6)
@@ -170,7 +171,7 @@ def buffer_from(table: dict[str, object]) -> Buffer:
     """The buffer that a table {law, gain} describes. Raises UserError, saying what there is, for anything else."""
     name = table.get("law")
     if name not in BUFFERS:
-        raise UserError(f'buffer law "{name}" is unknown; there are {", ".join(BUFFERS)}')
+        raise UserError(f'buffer law "{name}" is unknown; there are {", ".join(BUFFERS)}{suggestion(name, BUFFERS)}')
     try:
         return BUFFERS[str(name)](**{key: value for key, value in table.items() if key != "law"})  # type: ignore[arg-type]
     except (TypeError, ValueError) as error:

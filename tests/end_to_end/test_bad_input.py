@@ -1,5 +1,6 @@
 """Bad command lines are refused in one line with exit code 2, and leave every file as it was."""
 
+import json
 import re
 
 import pytest
@@ -157,3 +158,28 @@ class TestMissingNgspice:
         result = run("train", "--preset", preset, "--data-dir", dataset, "--output", "run", "--epochs", 1)
         assert result.code == 0
         assert "not verified in ngspice: " in result.out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("simulate", "--layers", 2, 2, "--beta", "100nA"), "siemens.*amperes"),
+        (("simulate", "--layers", 2, 2, "--time-limit", "1e300"), "at most"),
+        (("transient", "--layers", 2, 2, "--capacitance", "2pV"), "farads"),
+        (("simulate", "--layers", 2, 2, "--amplifer-gain", 3), "did you mean --amplifier-gain"),
+        (("simulte",), "did you mean simulate"),
+        (("train", "--preset", "mnist100"), "did you mean mnist-100"),
+        (("simulate", "--layers", 2, 2, "--inputs", "1,0,1"), r"expected shape \(samples, 2\)"),
+        (("simulate", "--layers", 2, 2, "--inputs", "1,0;1"), "rectangular"),
+        (("simulate", "--model", "hopfield", "--layers", 2, 2, "--beta", "1nS"), "no unit"),
+    ],
+)
+def test_units_and_names_on_the_command_line(refused, arguments, words):
+    assert re.search(words, refused(*arguments))
+
+
+def test_quantities_and_numbers_on_the_command_line_are_what_they_say(run):
+    given = ["simulate", "--layers", 2, 3, 2, "--inputs", "-1,0.5;0,1", "--json", "-", "-q"]
+    one, other = (json.loads(run(*given, "--beta", beta).out) for beta in ("-10nS", "-1e-8"))
+    assert one["phases"] == other["phases"]
+    assert len(one["phases"]["free"]["status"]) == 2
