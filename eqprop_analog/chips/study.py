@@ -169,17 +169,17 @@ class Case:
         """What its result depends on, in short: the name of its file."""
         # Without impedance_scaling the windows are the same, and it would change nothing.
         parts = [
-            self.config.model_dump(mode="json"),
+            _decisive(self.config),
             self.specification.model_dump(mode="json", exclude={"name", "description", "impedance_scaling"}),
         ]
-        parts += [self.software.model_dump(mode="json")] if self.protocol != "in-situ" else []
+        parts += [_decisive(self.software)] if self.protocol != "in-situ" else []
         return _hash(*parts, self.protocol, self.seed, self.chip)
 
     @property
     def software_key(self) -> str:
         """The same of the network that is written into it."""
         window = self.specification.technology.window
-        return _hash(self.software.model_dump(mode="json"), window.lowest, window.highest)
+        return _hash(_decisive(self.software), window.lowest, window.highest)
 
     @property
     def recipe(self) -> Recipe:
@@ -189,6 +189,11 @@ class Case:
     def drawn(self) -> Chip:
         """The chip, not yet programmed."""
         return Chip.drawn(self.specification, self.recipe.fresh(), self.seed, self.chip)
+
+
+def _decisive(config: ResistiveConfig) -> dict[str, Any]:
+    """Its settings, without the name of a data set's copy where there is none, which older results do not have."""
+    return config.model_dump(mode="json", exclude=None if config.data_copy else {"data_copy"})
 
 
 def _hash(*parts: Any) -> str:

@@ -15,6 +15,8 @@ from eqprop_analog.errors import UserError
 BEHAVIOURAL = re.compile(r"^(B\S+ \S+ \S+ [VI]=)(.*)$")
 DIGITS = 15
 """Significant, of what is printed."""
+GMIN = 1e-12
+"""Siemens: what SPICE programs have across a junction where nobody says anything."""
 FINEST = {"reltol": 1e-9, "vntol": 1e-12}
 """Tolerances asked of programs on which tighter ones were never tried."""
 
@@ -132,6 +134,11 @@ class Gnucap(Dialect):
         but 1e-4 V behind amplifiers, which 10 mohm brings down to 2e-7 V. Its gmin, 1e-12 S, would leave 5e-5 V.
         """
         given = coarser(settings)
+        if "diode" in models and given["gmin"] > GMIN:
+            raise UserError(
+                f"gnucap has no gmin across its junctions, and the network's diodes have {given['gmin']:g} S; take another "
+                f"--dialect, or diodes of {GMIN:g} S or less, which it leaves out"
+            )
         kept = {key: given[key] for key in ("reltol", "vntol", "itl1", "temp", "tnom")}
         short = 1e-2 if "amplifier" in models else 1e-5
         own = {"abstol": max(1e-12, given["abstol"]), "gmin": 1e-18, "dampmax": 0.5, "short": short, "numdgt": DIGITS}

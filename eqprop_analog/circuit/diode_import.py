@@ -84,7 +84,8 @@ class DiodeReader:
             self._require_gmin(statement)
             if celsius != nominal:
                 cold = given["is"]
-                given = {**given, "is": float(cold * heating(np.array(given["n"]), nominal, np.array(celsius)))}
+                with np.errstate(all="ignore"):  # what is no current is refused below
+                    given = {**given, "is": float(cold * heating(np.array(given["n"]), nominal, np.array(celsius)))}
                 where = f"at {nominal:g} C it is {cold:g} A; the circuit is at {celsius:g} C"
                 notes = (f"the diodes' saturation current becomes {given['is']:.6g} A in the network ({where})",)
         try:
@@ -99,7 +100,7 @@ class DiodeReader:
                 law = PiecewiseLinear(given["vth"], given["ron"], given["roff"], rail)
             return (Antiparallel(law) if paired else law), notes
         except ValueError as error:
-            statement.refuse(str(error))
+            statement.refuse(f"{error} (at {celsius:g} C)")
 
     def _require_gmin(self, statement: Statement) -> None:
         """UserError unless the gmin that Shockley's subcircuit takes away is the one that there is."""

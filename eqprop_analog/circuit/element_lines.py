@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from eqprop_analog.circuit.expressions import number
 from eqprop_analog.circuit.flat_devices import defaults
 from eqprop_analog.circuit.statements import Statement
 
@@ -15,7 +16,7 @@ OF_FREQUENCY = ("ac", "distof1", "distof2")
 
 def resistance(statement: Statement) -> float:
     """Ohms of an R device, of either sign: ``1k``, ``r=1k``, ``resistance=1k``, with ``m`` and ``scale``. Raises UserError."""
-    words = statement.terms[3:]
+    words = _values(statement)
     if words[:1] in (["r"], ["resistance"]):
         del words[0]
     settings = _pairs(words[1:])
@@ -26,7 +27,8 @@ def resistance(statement: Statement) -> float:
             f"coefficients"
         )
     ohms = statement.value(words[0])
-    multiplied = [statement.value(settings.get(key, "1")) for key in ("scale", "m")]
+    numbers = {key: statement.value(word) for key, word in settings.items()}
+    multiplied = [numbers.get(key, 1.0) for key in ("scale", "m")]
     if min(multiplied) <= 0:
         statement.refuse("expected m and scale above zero")
     ohms *= multiplied[0] / multiplied[1]
@@ -45,22 +47,23 @@ def positive_resistance(statement: Statement) -> float:
 
 def constant(statement: Statement) -> float:
     """Volts or amperes of a V or I device at direct current: ``1``, ``dc 1``, ``1 ac 1``, ``m=2``. Raises UserError."""
-    words, value, of_time, factor = statement.terms[3:], None, "", 1.0
+    words, value, of_time, factor = _values(statement), None, "", 1.0
     if words and not _is_key(words[0]):
         value = statement.value(words.pop(0))
     while words:
-        key = words.pop(0)
-        if key == "dc" and value is None:
-            value = statement.value(words.pop(0)) if words and not _is_key(words[0]) else 0.0
-        elif key == "m" and words and statement.text[0] == "i":
-            factor = statement.value(words.pop(0))
-        elif key in OF_TIME or key in OF_FREQUENCY:
-            of_time = key if key in OF_TIME else of_time
-            while words and not _is_key(words[0]):
-                words.pop(0)
-        else:
+        key, arguments = words.pop(0), []
+        while words and not _is_key(words[0]):
+            arguments.append(words.pop(0))
+        if key == "dc" and value is None and len(arguments) == 1:
+            value = statement.value(arguments[0])
+        elif key == "m" and len(arguments) == 1 and statement.text[0] == "i":
+            factor = statement.value(arguments[0])
+        elif key in OF_TIME:
+            of_time = key
+        elif key not in OF_FREQUENCY or len(arguments) > 2 or None in map(number, arguments):
+            nets = " and ".join(statement.terms[1:3])
             statement.refuse(
-                f'expected the nets {" and ".join(statement.terms[1:3])}, and a number; "{key[:40]}" is not understood'
+                f'expected the nets {nets}, and a number; "{" ".join([key, *arguments])[:40]}" is not understood'
             )
     if value is None and of_time:
         statement.refuse(
@@ -79,6 +82,14 @@ def instance(statement: Statement, subcircuits: set[str]) -> tuple[list[str], st
     if model not in subcircuits:
         statement.refuse(f"there is no .subckt {model[:60]}")
     return nets, model, {**defaults(model), **statement.settings(rest[1:])}
+
+
+def _values(statement: Statement) -> list[str]:
+    """What stands behind the two nets. Raises UserError for an end that is missing."""
+    text = statement.text
+    if text.endswith(("=", ",", "(")) or text.count("(") != text.count(")") or "==" in text.replace(" ", ""):
+        statement.refuse("a value or a bracket is missing")
+    return statement.terms[3:]
 
 
 def _is_key(word: str) -> bool:

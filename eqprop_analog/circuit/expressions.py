@@ -6,8 +6,8 @@ import re
 from collections.abc import Callable, Mapping
 
 MANTISSA = r"(?:[0-9]+\.?[0-9]*|\.[0-9]+)"
-SUFFIX = "(meg|mil|[tgkmunpf\u00b5])?[a-z\u03a9\u2126]*"
-"""A scale, \u00b5 among them, and a unit, which may be an ohm sign."""
+SUFFIX = "(?:(meg|mil|[tgkmunpf\u00b5])[a-z\u03a9\u2126]*|(?![edtgkmunpf\u00b5])[a-z\u03a9\u2126]+)?"
+"""A scale, \u00b5 among them, and a unit, which may be an ohm sign. Not e or d alone: ngspice goes on after it, 2em is 0.002."""
 NUMBER = re.compile(rf"([+-]?{MANTISSA})(?:(?:e|d(?![+-]))([+-]?[0-9]{{1,5}}))?{SUFFIX}", re.ASCII)
 """Fortran's 1d3 is 1000 to ngspice, but 1d+3 and 1d-3 are 1; they are none here."""
 EXPONENTS = {"t": 12, "g": 9, "meg": 6, "k": 3, "m": -3, "u": -6, "\u00b5": -6, "n": -9, "p": -12, "f": -15}

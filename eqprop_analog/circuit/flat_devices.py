@@ -9,7 +9,7 @@ from itertools import zip_longest
 from eqprop_analog.circuit.foreign import NO_NETWORK, program_of_line, program_of_option, refuse_program
 from eqprop_analog.circuit.netlist import TOLERANCES, library
 from eqprop_analog.circuit.statements import Statement, source_of
-from eqprop_analog.devices.exponential import ZERO_CELSIUS
+from eqprop_analog.devices.law import CELSIUS
 
 INDEX = "(0|[1-9][0-9]{0,8})"
 NAMES = {
@@ -69,6 +69,8 @@ class FlatDevices:
     """Those of OF_DIODES."""
     subcircuits: set[str] = field(default_factory=set)
     control: Statement | None = None
+    notes: list[str] = field(default_factory=list)
+    """What was taken for granted, in sentences."""
     _temp: float | None = None
 
     @staticmethod
@@ -101,7 +103,7 @@ class FlatDevices:
     def directive(self, statement: Statement) -> None:
         """A line with a dot. Raises UserError for what changes the circuit, other than options and temperature."""
         first, *words = statement.words
-        if first.startswith(".opt"):
+        if first in (".opt", ".option", ".options"):
             self._set(statement, words)
         elif first.split("=")[0] == ".temp":
             values = [word for word in (first.partition("=")[2], *words) if word]
@@ -113,6 +115,9 @@ class FlatDevices:
             if model not in (*LAWS, "amplifier"):
                 statement.refuse("only packaged subcircuits are included, by their names; no file is opened")
             self.subcircuits.add(model)
+            self.notes.append(
+                f"line {statement.number} includes {model}.lib, which is taken to be the packaged one; no file is opened"
+            )
         elif first not in NO_DEVICES:
             program = program_of_line(first)
             if program:
@@ -188,6 +193,6 @@ class FlatDevices:
 def _celsius(statement: Statement, word: str) -> float:
     """A temperature in degrees Celsius. Raises UserError."""
     value = statement.value(word)
-    if value <= -ZERO_CELSIUS:
-        statement.refuse(f"temp: expected degrees Celsius above absolute zero, got {value:g}")
+    if not CELSIUS[0] <= value <= CELSIUS[1]:
+        statement.refuse(f"temp: expected degrees Celsius within {CELSIUS[0]:g} and {CELSIUS[1]:g}, got {value:g}")
     return value

@@ -24,7 +24,6 @@ NO_NETWORK = {
     "norton": "the Norton form has only the sums of crossbar 1, not its conductances; write --form flat",
     "as subcircuits": "subcircuits are not read back; write the network with --form flat",
     "testbench": "a testbench is not read back; write the network with --form flat",
-    "one chip": "a chip's netlist is not read back; keep the network's .npz",
 }
 """What this package writes besides flat networks of ngspice."""
 

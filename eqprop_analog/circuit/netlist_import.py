@@ -19,6 +19,7 @@ from jaxtyping import Float
 from eqprop_analog.circuit.diode_import import DiodeReader
 from eqprop_analog.circuit.element_lines import constant, instance, positive_resistance, resistance
 from eqprop_analog.circuit.elements import Injection
+from eqprop_analog.circuit.expressions import number
 from eqprop_analog.circuit.flat_devices import FlatDevices, defaults
 from eqprop_analog.circuit.foreign import NO_NETWORK
 from eqprop_analog.circuit.statements import Source, read_source, source_of
@@ -76,7 +77,7 @@ def netlist_of(text: str, name: str = "netlist", given: Given = NOTHING) -> Writ
 
 def _network_of(source: Source, given: Given) -> WrittenNetlist:
     for title, why in NO_NETWORK.items():
-        if title in source.title.lower():
+        if title in source.title.lower() and "eqprop-analog:" in source.title.lower():
             raise UserError(f"{source.file}: {why}")
     devices = FlatDevices()
     for statement in source.statements:
@@ -139,7 +140,7 @@ class _Reader:
             inputs = nearest(volts / gain, lambda x: gain * x, volts)[None]
         if not np.isfinite(inputs).all():
             self.fail(f"input gain {gain:g} V a unit: the inputs are too large")
-        return WrittenNetlist(network, inputs, self._injection(sizes[-1]), (*stated.notes, *notes))
+        return WrittenNetlist(network, inputs, self._injection(sizes[-1]), (*stated.notes, *self.devices.notes, *notes))
 
     def fail(self, why: str) -> NoReturn:
         """Raise UserError for the file as a whole."""
@@ -201,8 +202,8 @@ class _Reader:
         hidden = list(enumerate(sizes[:-1], start=1))
         drives = [rows, *([f"{'h' if gains[l - 1] == 1 else 'a'}{l}_{j}" for j in range(size)] for l, size in hidden)]
         nodes = [*([f"h{l}_{j}" for j in range(size)] for l, size in hidden), [f"o_{k}" for k in range(sizes[-1])]]
-        for (number, row, column), statement in self.devices.found["resistor"].items():
-            l, i, j = int(number) - 1, int(row), int(column)
+        for (crossbar, row, column), statement in self.devices.found["resistor"].items():
+            l, i, j = int(crossbar) - 1, int(row), int(column)
             if i >= shapes[l][0] or j >= shapes[l][1]:
                 statement.refuse(
                     f"crossbar {l + 1} has rows 0 to {shapes[l][0] - 1} and columns 0 to {shapes[l][1] - 1}"
@@ -258,7 +259,7 @@ class _Stated:
         for comment in self.source.comments:
             found = re.match(r"input gain (\S+) v a unit", comment.text, re.IGNORECASE)
             if found:
-                noted = comment.value(found[1].lower())
+                noted = number(found[1].lower())
         gain = self._one("the input gain", self.source.parameters.get("input_gain"), noted, self.given.input_gain)
         if gain is None:
             self.notes.append(

@@ -50,8 +50,9 @@ class Statement:
 
     @property
     def terms(self) -> list[str]:
-        """Words of an R, V or I device: brackets, commas and ``=`` separate them, too, and ``gnd`` is ``0``."""
-        return ["0" if word == "gnd" else word for word in self._without(SEPARATORS).split()]
+        """Words of an R, V or I device: brackets, commas and ``=`` separate them, too, and a net ``gnd`` is ``0``."""
+        words = self._without(SEPARATORS).split()
+        return [*words[:1], *("0" if word == "gnd" else word for word in words[1:3]), *words[3:]]
 
     @property
     def pins(self) -> list[str]:

@@ -205,6 +205,14 @@ def test_a_chip_that_holds_a_network_changes_none_of_its_constants(run):
     assert float(re.search(r"v\(o_0\) = (\S+)", done.stdout)[1]) == pytest.approx(0.9629241078881924, abs=1e-9)
 
 
+def test_a_specification_may_begin_with_a_byte_order_mark(run):
+    window = "[conductance.window]\nlowest = 2e-9\nhighest = 1e-6\n"
+    Path("plain.toml").write_text(window)
+    Path("marked.toml").write_text(window, encoding="utf-8-sig")
+    plain, marked = (Specification.load(name) for name in ("plain.toml", "marked.toml"))
+    assert marked.technology == plain.technology
+
+
 def test_impedance_scaling_is_asked_for_printed_and_written_into_the_header(run):
     window = "[conductance.window]\nlowest = 1e-8\nhighest = 1e-6\n"
     result, text = of_xor(run, "impedance_scaling = true\n" + window, "--phase", "nudged", "--beta", 1e-8)

@@ -232,3 +232,13 @@ def test_dialects_differ_where_their_manuals_say() -> None:
     assert ".meas op v_o_0 FIND V(o_0)" in static["ltspice"]
     assert ".print dc precision=15 v(o_0) v(o_1)" in static["xyce"]
     assert ".print op v(o_0) v(o_1)" in static["gnucap"]
+
+
+def test_gnucap_refuses_a_gmin_that_it_does_not_have() -> None:
+    made = circuit(NgspiceDiode(gmin=1e-9))
+    with pytest.raises(
+        UserError, match="gnucap has no gmin across its junctions, and the network's diodes have 1e-09 S"
+    ):
+        static_netlist(made, dialect=DIALECTS["gnucap"])
+    for name in ("ltspice", "xyce"):
+        assert "gmin=1e-09" in static_netlist(made, dialect=DIALECTS[name])
