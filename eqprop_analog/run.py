@@ -220,8 +220,10 @@ def versions() -> dict[str, str]:
     try:
         text = subprocess.run(["ngspice", "--version"], capture_output=True, text=True, check=False, timeout=30).stdout
         result["ngspice"] = next((word for word in text.split() if word.startswith("ngspice-")), "unknown")
-    except (OSError, subprocess.TimeoutExpired):
+    except FileNotFoundError:
         result["ngspice"] = "not installed"
+    except (OSError, subprocess.TimeoutExpired) as error:  # a limit of the system's, say
+        result["ngspice"] = f"unknown ({error})"
     return result
 
 

@@ -20,8 +20,12 @@ def main(handle: int, parent: int) -> None:
     for number in (signal.SIGINT, signal.SIGTERM):  # are the parent's to understand, who ends this process
         signal.signal(number, signal.SIG_IGN)
     signal.pthread_sigmask(signal.SIG_SETMASK, ())  # as the parent blocked them while it started this process
-    with contextlib.suppress(OSError):
-        os.dup2(2, 1)  # standard output is for the parent's results
+    for stream in (1, 2):
+        try:
+            os.fstat(stream)
+        except OSError:  # closed; whatever is opened next would be written to in its place
+            os.open(os.devnull, os.O_WRONLY)
+    os.dup2(2, 1)  # standard output is for the parent's results
     threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
     channel = Connection(handle)
     with contextlib.suppress(EOFError, OSError):  # the parent has gone, or wants no more

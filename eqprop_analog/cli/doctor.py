@@ -99,7 +99,17 @@ def run(arguments: argparse.Namespace) -> None:
     """Check everything, print a row each, and advice for what is not ok."""
     rows: list[Row] = []
     with ThreadPoolExecutor(os.cpu_count() or 1) as threads:
-        checks = (_python, *_library_checks(), _program, solved, *_data_checks(), _processors, _cache, _folder, _disk)
+        checks = (
+            _python,
+            *_library_checks(),
+            _program,
+            libngspice,
+            *_data_checks(),
+            _processors,
+            _cache,
+            _folder,
+            _disk,
+        )
         for found in threads.map(_guarded, checks):
             rows.append(found)
             optional = "" if found.needed else " (optional)"
@@ -122,7 +132,8 @@ def _guarded(check: Callable[[], Row]) -> Row:
     try:
         return check()
     except Exception as error:  # noqa: BLE001 - whatever is broken here is what was looked for
-        return Row(str(getattr(check, "__name__", "check")).strip("_"), "problem", f"{type(error).__name__}: {error}")
+        name = check.args[0] if isinstance(check, partial) else getattr(check, "__name__", "check")
+        return Row(str(name).strip("_"), "problem", f"{type(error).__name__}: {error}")
 
 
 def _write(path: Path, figures: dict[str, Any]) -> None:
@@ -222,7 +233,7 @@ def _program() -> Row:
     return Row("ngspice program", "ok", f"{number.removeprefix('ngspice-')}, {path}", meaning, needed=False)
 
 
-def solved() -> Row:
+def libngspice() -> Row:
     """libngspice, by what counts: the normal solver, in its worker, gives a divider's voltage."""
     name, meaning = (
         "libngspice",

@@ -200,6 +200,8 @@ def _run(command: list[str], folder: Path) -> None:
         )
     except subprocess.TimeoutExpired as error:
         raise DataError(f"{command[0]} gave no answer within {CLIENT_SECONDS:.0f} s") from error
+    except OSError as error:
+        raise DataError(f"{command[0]} cannot be started: {error.strerror}") from error
     except subprocess.CalledProcessError as error:
         words = " ".join(error.stderr.decode(errors="replace").split())
         raise DataError(f"{command[0]} failed: {words[:200]}") from error

@@ -28,8 +28,13 @@ DPI = 150
 
 @contextmanager
 def drawing(path: Path, size: tuple[float, float], style: Any = STYLE) -> Iterator[Figure]:
-    """A figure of ``size`` inches to draw on, which is then written to ``path`` in one step. Raises UserError if it cannot be."""
-    with mpl.rc_context(style):
+    """A figure of ``size`` inches to draw on, which is then written to ``path`` in one step. Raises UserError if it cannot be.
+
+    It looks the same everywhere: Matplotlib's defaults and ``style``, whatever a ``matplotlibrc`` in the current folder says.
+    """
+    with mpl.rc_context():
+        mpl.rcdefaults()
+        mpl.rcParams.update(style)
         figure = Figure(figsize=size)
         yield figure
         with replacing(path) as temporary:

@@ -1,12 +1,14 @@
 """One worker process: a Python of its own, started by ``subprocess`` (which may be done everywhere), and a channel to it."""
 
+import fcntl
 import os
 import signal
+import socket
 import subprocess
 from collections.abc import Iterator
 from concurrent.futures import TimeoutError as TimeLimitExceeded
 from contextlib import contextmanager, suppress
-from multiprocessing.connection import Pipe
+from multiprocessing.connection import Connection
 
 from eqprop_analog.isolated import command
 
@@ -26,7 +28,7 @@ class Child:
 
     def __init__(self) -> None:
         """Start it. OSError for what the operating system refuses, ChildLostError for a process that ends at once."""
-        ours, theirs = Pipe()
+        ours, theirs = _channel()
         try:
             with deferred_signals():
                 code = f"from eqprop_analog.worker import main; main({theirs.fileno()}, {os.getpid()})"
@@ -86,6 +88,17 @@ class Child:
             return f"it was ended by {signal.Signals(-code).name}"
         except ValueError:
             return f"it was ended by signal {-code}"
+
+
+def _channel() -> tuple[Connection, Connection]:
+    """Its two ends, neither of which has the number of a standard stream, as it would where a daemon has closed these."""
+    ends = socket.socketpair()
+    try:
+        ours, theirs = (Connection(fcntl.fcntl(end, fcntl.F_DUPFD_CLOEXEC, 3)) for end in ends)
+    finally:
+        for end in ends:
+            end.close()
+    return ours, theirs
 
 
 @contextmanager

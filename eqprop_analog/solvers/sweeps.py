@@ -56,6 +56,10 @@ class Sweeps(ABC, Generic[N]):
 
     Or on any ``executor`` the caller has (a Dask client's, say; a circuit that makes libngspice end takes that worker down). A
     worker that dies costs the same question once more; one that exceeds ``time_limit`` seconds costs its samples their rung.
+
+    A solver works in daemons and pools of others and after a fork, each process with workers of its own, and for several threads
+    at once. A solve that is interrupted leaves nothing to be done before the next. ngspice runs with its own defaults: no
+    ``.spiceinit`` is executed, neither the user's nor the current folder's.
     """
 
     many_equilibria: ClassVar[bool] = False

@@ -1,5 +1,6 @@
 """What all commands have in common: exit codes, how loud they are, JSON on standard output, completion, doctor and presets."""
 
+import errno
 import json
 import os
 import re
@@ -228,6 +229,17 @@ class TestDoctor:
         project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
         assert set(doctor.LIBRARIES) == {re.split(r"[<>=]", each)[0] for each in project["dependencies"]}
 
+    def test_a_limit_of_open_files_is_a_problem_of_every_check_it_stops(self, tmp_path, monkeypatch, run):
+        def refuse(*_, **__):
+            raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+        monkeypatch.setattr(subprocess, "Popen", refuse)
+        assert run("doctor", "--json", tmp_path / "found.json").code == 3
+        rows = {row["check"]: row for row in json.loads((tmp_path / "found.json").read_text())["checks"]}
+        for name in ("numpy", "numba", "mnist", "libngspice"):
+            assert rows[name]["status"] == "problem"
+            assert os.strerror(errno.EMFILE) in rows[name]["found"]
+
     def test_what_is_broken_is_said_and_breaks_nothing(self, tmp_path):
         broken = tmp_path / "broken"
         for name, code in {
@@ -262,20 +274,20 @@ class TestDoctor:
         assert "    doctor       Check" in done.stdout
 
     def test_solves_a_divider_in_ngspice(self):
-        row = doctor.solved()
+        row = doctor.libngspice()
         assert (row.status, row.needed) == ("ok", True)
         assert ": 0.5 V in a worker" in row.found
 
     @pytest.mark.usefixtures("without_ngspice")
     def test_says_how_to_get_ngspice(self):
-        row = doctor.solved()
+        row = doctor.libngspice()
         assert (row.status, row.found) == ("missing", "/nonexistent: no such library (NGSPICE_LIBRARY_PATH)")
         assert "apt-get install" in row.advice
 
     def test_a_library_that_is_no_ngspice_is_a_problem(self, tmp_path, monkeypatch):
         (tmp_path / "libngspice.so").write_text("no library")
         monkeypatch.setenv("NGSPICE_LIBRARY_PATH", str(tmp_path / "libngspice.so"))
-        assert doctor.solved().status == "problem"
+        assert doctor.libngspice().status == "problem"
 
     def test_data_in_the_cache_are_looked_at(self, tmp_path, monkeypatch):
         monkeypatch.setenv("EQPROP_ANALOG_CACHE", str(tmp_path))

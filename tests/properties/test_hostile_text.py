@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import matplotlib as mpl
 import networkx as nx
 import numpy as np
 import pytest
@@ -29,6 +30,7 @@ from eqprop_analog.circuit.hierarchy import hierarchical_netlist
 from eqprop_analog.cli import main
 from eqprop_analog.config import resolve
 from eqprop_analog.errors import NotMetError
+from eqprop_analog.plotting.style import drawing
 from eqprop_analog.text import in_one_line, printable
 
 COMMANDS = "x\n.control\nshell touch ran\n.endc\n\x1b[31m"
@@ -143,6 +145,18 @@ def test_a_specification_and_a_preset_have_printable_text(key: str, tmp_path: Pa
         Specification.load(str(tmp_path / "fab.toml"))
     with pytest.raises(UserError, match=key):
         resolve(str(tmp_path / "fab.toml"), {})
+
+
+def test_no_matplotlibrc_changes_a_picture(tmp_path: Path) -> None:
+    def picture(path: Path) -> bytes:
+        with drawing(path, (2.0, 1.0)) as figure:
+            figure.subplots().set_xlabel("V")
+        return path.read_bytes()
+
+    plain = picture(tmp_path / "plain.png")
+    with mpl.rc_context({"text.usetex": True, "font.size": 20.0, "savefig.facecolor": "red"}):
+        assert picture(tmp_path / "other.png") == plain
+        assert mpl.rcParams["font.size"] == 20.0
 
 
 @pytest.mark.parametrize("word", ["\x1b[2J", "\u202e", "\r"])

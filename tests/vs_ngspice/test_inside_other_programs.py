@@ -303,6 +303,20 @@ def test_a_worker_outlives_no_folder_and_needs_none(tmp_path: Path, monkeypatch:
     assert_right(solved())
 
 
+def test_without_standard_streams(tmp_path: Path) -> None:
+    script = f"""if True:
+        import os, sys
+        for stream in range(3):
+            os.close(stream)
+        sys.path[:0] = {SOURCES!r}
+        from test_inside_other_programs import *
+        assert_right(solved())
+        Path("done").touch()
+    """
+    assert run(script, tmp_path).returncode == 0
+    assert (tmp_path / "done").exists()
+
+
 def test_an_interrupt_of_the_terminal_is_not_the_workers(solver: NgspiceSolver) -> None:
     worker = solver._work.result(solver._work.submit(os.getpid))
     os.kill(worker, signal.SIGINT)
