@@ -116,9 +116,9 @@ def read_array(path: Path, name: str) -> np.ndarray:
 
 @contextmanager
 def loaded_arrays(
-    path: Path, kind: str, text: str = "description", name: str = "network file"
+    path: Path, kind: str | None, text: str = "description", name: str = "network file"
 ) -> Iterator[tuple[dict[str, Any], Arrays]]:
-    """(description, arrays by name) of a file of ``save_arrays``, for a block that makes something of them.
+    """(description, arrays by name) of a file of ``save_arrays`` (None: of any kind), for a block that makes something of them.
 
     UserError, which calls the file a ``name``, if it is missing, of another kind, or holds what the block cannot use.
     """
@@ -130,7 +130,7 @@ def loaded_arrays(
             if math.prod(file.form(text)[0]) * 4 > TEXT_BYTES:
                 raise ValueError(f"{text}: more than {TEXT_BYTES:,} bytes")
             description = json.loads(str(file[text]))
-            if description["format"] != kind:
+            if kind not in (None, description["format"]):
                 raise UserError(
                     f'{path}: expected format "{kind}", got "{in_one_line(description["format"]):.80}"; '
                     f"use the version of this program that wrote it, or another file"
@@ -144,6 +144,12 @@ def loaded_arrays(
         raise UserError(f"{path}: not a {name}, or a damaged one ({in_one_line(error)})") from error
     except UNREADABLE as error:
         raise UserError(f"{path}: not a {name}, or a damaged one ({in_one_line(error)})") from error
+
+
+def array_format(path: Path, name: str) -> str:
+    """The kind of a file of ``save_arrays``. UserError, which calls it a ``name``, for any other file."""
+    with loaded_arrays(path, None, name=name) as (description, _):
+        return str(description["format"])
 
 
 def read_toml(path: Path, what: str) -> dict[str, Any]:

@@ -3,22 +3,20 @@
 import logging
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 
 import numpy as np
 from jaxtyping import Float
 
-from eqprop_analog.circuit.resistive import Form
-from eqprop_analog.config import Network, ResistiveConfig, TrainConfig
+from eqprop_analog.config import TrainConfig
+from eqprop_analog.core import Network, family_of
 from eqprop_analog.equilibrium import Equilibrium
 from eqprop_analog.errors import UserError
 from eqprop_analog.learning.contrast import contrast
 from eqprop_analog.learning.trainer import Stage, decided_otherwise, silent
-from eqprop_analog.models import HopfieldNetwork, ResistiveNetwork
 from eqprop_analog.nudging import Nudge
-from eqprop_analog.solvers import NgspiceSolver, SurrogateSolver, libngspice
-from eqprop_analog.solvers.hopfield_ngspice import HopfieldNgspiceSolver, surrogate
+from eqprop_analog.solvers import NgspiceSolver, libngspice
 from eqprop_analog.solvers.sweeps import TIME_LIMIT
 
 Array = np.ndarray
@@ -40,7 +38,7 @@ LARGEST_GRADIENT_DIFFERENCE = 1e-6
 class Agreement:
     """How surrogate and ngspice compare on some samples, in the free phase and under nudges of +β and -β."""
 
-    form: Form
+    form: str
     samples: int
     nodes: int
     beta: float
@@ -96,16 +94,17 @@ def confirmed(
     flat: bool = True,
     stage: Stage = silent,
 ) -> list[Agreement]:
-    """``compare`` of all samples in Norton form; with ``flat`` also of the first with every resistor, if they are not too many.
+    """``compare`` of all samples in the network's first form; with ``flat`` also of the first in the flat one, if not too large.
 
     Raises UserError as ``compare`` and ``require_possible`` do.
     """
     require_possible(network)
     log.info("solving %d samples in ngspice, free and nudged", len(inputs))
-    with stage("ngspice, norton form", len(inputs)):
-        agreements = [compare(network, inputs, targets, beta, "norton", workers, time_limit)]
-    if flat and sum(_connections(network)) <= FLAT_LIMIT:
-        log.info("solving the first of them in the flat form, with all %d resistors", sum(_connections(network)))
+    first, *others = network.forms
+    with stage(f"ngspice, {first} form", len(inputs)):
+        agreements = [compare(network, inputs, targets, beta, first, workers, time_limit)]
+    if flat and "flat" in others and sum(network.connections_by_layer) <= FLAT_LIMIT:
+        log.info("solving the first of them in the flat form, with all %d resistors", sum(network.connections_by_layer))
         with stage("ngspice, flat form", 1):
             agreements.append(compare(network, inputs[:1], targets[:1], beta, "flat", time_limit=time_limit))
     return agreements
@@ -114,7 +113,7 @@ def confirmed(
 def require_possible(network: Network) -> None:
     """Raise UserError where ngspice is missing, or would take hours for the network."""
     libngspice.library_path()
-    if sum(_connections(network)[1:]) > NORTON_LIMIT:
+    if sum(network.connections_by_layer[1:]) > NORTON_LIMIT:
         raise UserError(
             "more connections between nodes than ngspice solves in hours; verify --form norton does it all the same"
         )
@@ -122,47 +121,35 @@ def require_possible(network: Network) -> None:
 
 def circuit_beta(config: TrainConfig, network: Network) -> float:
     """The nudge of the training, if it is a conductance's or without unit, else a tenth of the safe bound."""
-    if isinstance(config, ResistiveConfig) and isinstance(network, ResistiveNetwork) and config.kind == "current":
-        return network.usual_beta()
-    return config.beta
-
-
-def _connections(network: Network) -> list[int]:
-    """How many each array has, the inputs' first."""
-    if isinstance(network, ResistiveNetwork):
-        return [matrix.size for matrix in network.conductances]
-    return [above * below for below, above in zip(network.layers, network.layers[1:], strict=False)]
+    return network.usual_beta() if getattr(config, "kind", "conductance") == "current" else config.beta
 
 
 def compare(
-    network: ResistiveNetwork | HopfieldNetwork,
+    network: Network,
     inputs: Float[Array, "batch inputs"],
     targets: Float[Array, "batch classes"],
     beta: float,
-    form: Form = "norton",
+    form: str | None = None,
     workers: int = 1,
     time_limit: float = TIME_LIMIT,
 ) -> Agreement:
     """Solve ``inputs`` with both solvers, free and nudged towards ``targets`` (V) by ±``beta`` (S), and compare.
 
-    A Hopfield network is let go at 0 V in both: its energy has many minima, and where it begins decides which one it finds.
-    Raises UserError where the network, the inputs or beta make no circuit, or an equilibrium fails its certificate.
+    ``form``: of the circuit; None is the first that the network has. A network with many equilibria is let go at rest in
+    both: where it begins decides which one it finds. Raises UserError where the network, the inputs or beta make no circuit,
+    or an equilibrium fails its certificate.
     """
     network.validate()
     inputs = network.check_inputs(inputs)
-    ngspice: NgspiceSolver | HopfieldNgspiceSolver
-    if isinstance(network, HopfieldNetwork):
-        nudges = [Nudge(targets, b) for b in (beta, -beta)]
-        ngspice = HopfieldNgspiceSolver(workers, form, time_limit=time_limit)
-    else:
-        nudges = [Nudge(targets, b, network.nudge_kind) for b in (beta, -beta)]
-        ngspice = NgspiceSolver(workers, form, time_limit)
+    form = form or network.forms[0]
+    nudges = [Nudge(targets, b, network.nudge_kind) for b in (beta, -beta)]
+    ngspice = NgspiceSolver(workers, form, time_limit)
     try:
         ngspice.start()
         begin = time.perf_counter()
-        measured = ngspice.solve_phases(network, inputs, nudges)  # type: ignore[arg-type]
+        measured = ngspice.solve_phases(network, inputs, nudges)
         middle = time.perf_counter()
-        computed = _computed(network, inputs, nudges)
+        computed = family_of(network).surrogate().solve_phases(network.in_spice(), inputs, nudges)
         end = time.perf_counter()
     finally:
         ngspice.close()
@@ -195,30 +182,18 @@ def compare(
     )
 
 
-def _computed(
-    network: ResistiveNetwork | HopfieldNetwork,
-    inputs: Float[Array, "batch inputs"],
-    nudges: Sequence[Nudge],
-) -> tuple[Equilibrium, ...]:
-    if isinstance(network, HopfieldNetwork):
-        return surrogate().solve_phases(network, inputs, nudges)
-    return SurrogateSolver().solve_phases(network.in_spice(), inputs, nudges)
-
-
 def _stack(phases: tuple[Equilibrium, ...]) -> Float[Array, "phases batch nodes"]:
     return np.stack([np.concatenate(phase.voltages, axis=1) for phase in phases])
 
 
 def _gradient(
-    network: ResistiveNetwork | HopfieldNetwork, inputs: Float[Array, "batch inputs"], phases: Sequence[Equilibrium]
-) -> dict[str, Array]:
+    network: Network, inputs: Float[Array, "batch inputs"], phases: Sequence[Equilibrium]
+) -> Mapping[str, Array]:
     _, plus, minus = phases
-    if isinstance(network, HopfieldNetwork):
-        return contrast(network, inputs, plus, minus)
-    return contrast(network, inputs, plus, minus).arrays()
+    return contrast(network, inputs, plus, minus)
 
 
-def _worst_layer(one: dict[str, Array], other: dict[str, Array]) -> float:
+def _worst_layer(one: Mapping[str, Array], other: Mapping[str, Array]) -> float:
     return max(
         float(np.abs(one[name] - other[name]).max() / max(np.abs(one[name]).max(), np.finfo(float).tiny))
         for name in one

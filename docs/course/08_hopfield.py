@@ -4,7 +4,7 @@ import numpy as np
 
 from eqprop_analog import HopfieldDescentSolver, HopfieldNetwork, LeakyIntegratorSolver, Nudge, contrast
 from eqprop_analog.devices.buffer import Sigmoid
-from eqprop_analog.learning.hopfield_implicit import hopfield_implicit_gradient
+from eqprop_analog.learning.implicit import implicit_gradient
 from eqprop_analog.plotting.hopfield import relaxation
 from eqprop_analog.solvers.hopfield_transient import settle_hopfield
 
@@ -23,7 +23,7 @@ assert apart < 1e-6
 beta = 1e-4
 plus, minus = (leaky.solve(network, x, Nudge(y, b, "feedback"), start=free).require() for b in (beta, -beta))
 learned = contrast(network, x, plus, minus)
-exact = hopfield_implicit_gradient(network, x, y, free)
+exact = implicit_gradient(network, x, y, free)
 worst = max(float(np.abs(learned[name] - exact[name]).max() / np.abs(exact[name]).max()) for name in exact)
 print(f"gradient by nudges against the exact one: {worst:.1e} of the largest")
 assert worst < 1e-3

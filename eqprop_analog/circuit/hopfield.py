@@ -30,7 +30,7 @@ from eqprop_analog.circuit.resistive import Form
 from eqprop_analog.errors import UserError
 from eqprop_analog.incoming import real_number
 from eqprop_analog.models import Layers
-from eqprop_analog.models.connections import Connection, Convolution, Dense
+from eqprop_analog.models.connections import Convolution, Dense, unroll
 from eqprop_analog.models.hopfield import HopfieldNetwork
 from eqprop_analog.models.hopfield_equations import HopfieldEquations
 
@@ -118,18 +118,6 @@ def loads(network: HopfieldNetwork) -> Layers:
 def default_swing(network: HopfieldNetwork) -> float:
     """K in volts: a fifth of every node's conductance or more is left to its leak, rounded up to whole volts."""
     return float(max(1, np.ceil(MARGIN * _heaviest(network))))
-
-
-def unroll(connection: Connection, weights: Float[Array, "..."]) -> Float[Array, "before after"]:
-    """The matrix of a connection that is linear. Raises UserError for one that pools."""
-    if isinstance(connection, Dense):
-        return weights
-    if isinstance(connection, Convolution) and connection.pool > 1:
-        raise UserError(
-            f"convolution: a circuit has no max-pooling (which winner returns the state is a jump), got pool={connection.pool}; "
-            f"use pool=1"
-        )
-    return connection.forward(weights, np.eye(connection.sizes[0]))[0]
 
 
 def _require_possible(form: Form, nudged: HopfieldEquations | None) -> None:

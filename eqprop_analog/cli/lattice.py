@@ -19,7 +19,8 @@ from eqprop_analog.cli import console, options
 from eqprop_analog.devices import NgspiceDiode
 from eqprop_analog.errors import NotMetError, UserError
 from eqprop_analog.files import require_writable, write_text
-from eqprop_analog.learning.edges import edge_step
+from eqprop_analog.learning.trainer import PhaseLearner, Rule
+from eqprop_analog.learning.update import UniformRates
 from eqprop_analog.models.graph_network import GraphNetwork
 from eqprop_analog.models.topologies import disordered, square_lattice, with_diodes
 from eqprop_analog.nudging import Nudge
@@ -219,7 +220,8 @@ def learn(task: Task) -> list[float]:
         history.append(rms(free.outputs, task.targets))
         if history[-1] <= task.enough:
             break
-        edge_step(network, solver, task.inputs, task.targets, free, BETA, task.rate * task.decay**step)
+        rule = Rule(UniformRates(task.rate * task.decay**step), BETA)
+        PhaseLearner(network, solver, rule).learn(task.inputs, task.targets)
     return history
 
 

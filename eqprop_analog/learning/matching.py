@@ -33,7 +33,7 @@ from eqprop_analog.equilibrium import Equilibrium
 from eqprop_analog.errors import UserError
 from eqprop_analog.learning.bptt import Unrolling
 from eqprop_analog.learning.contrast import contrast
-from eqprop_analog.learning.hopfield_implicit import hopfield_implicit_gradient
+from eqprop_analog.learning.implicit import implicit_gradient
 from eqprop_analog.models import HopfieldNetwork
 from eqprop_analog.models.checks import checked_target
 from eqprop_analog.nudging import Cost, Nudge
@@ -133,7 +133,7 @@ def estimate_errors(
     nudges = [Nudge(targets, sign * beta, "feedback", cost) for sign in (1, -1)]
     settling = replace(solver, free_steps=None, nudged_steps=None, tolerance=FIXED)
     free, plus, minus = settling.solve_phases(network, batch, nudges)
-    exact = hopfield_implicit_gradient(network, batch, targets, free.require(), cost)
+    exact = implicit_gradient(network, batch, targets, free.require(), cost)
 
     def error(other: Equilibrium) -> float:
         found = contrast(network, batch, plus, other)

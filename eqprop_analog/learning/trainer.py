@@ -10,19 +10,19 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 from numpy.typing import ArrayLike
 
+from eqprop_analog.core.network import Network
 from eqprop_analog.equilibrium import Equilibrium
 from eqprop_analog.errors import UserError
 from eqprop_analog.incoming import one_of, real_number
 from eqprop_analog.learning.local import Signal, learning_signal
 from eqprop_analog.learning.persistent import PersistentStates
 from eqprop_analog.learning.update import LearningRates, Momentum, Parameters, check_rates, descend
-from eqprop_analog.models import HopfieldNetwork, ResistiveNetwork
 from eqprop_analog.models.checks import checked_labels, checked_target
 from eqprop_analog.nudging import Cost, Kind, Nudge
 
 Array = np.ndarray
-N = TypeVar("N", ResistiveNetwork, HopfieldNetwork)
-N_contra = TypeVar("N_contra", bound=ResistiveNetwork | HopfieldNetwork, contravariant=True)
+N = TypeVar("N", bound=Network)
+N_contra = TypeVar("N_contra", bound=Network, contravariant=True)
 Nudging = Literal["centred", "one-sided", "random-sign"]
 Progress = Callable[[int, float], None]
 """Called after every batch with the samples done and the error so far, a fraction."""
@@ -192,7 +192,7 @@ class PhaseLearner(Learner, Generic[N]):
 
 
 def taken(
-    network: ResistiveNetwork | HopfieldNetwork, inputs: ArrayLike, targets: ArrayLike
+    network: Network, inputs: ArrayLike, targets: ArrayLike
 ) -> tuple[Float[Array, "batch inputs"], Float[Array, "batch outputs"]]:
     """A batch in the precision of training; NumPy's arrays that are in it, themselves. Raises UserError for what is no batch."""
     dtype = next(iter(network.arrays().values())).dtype

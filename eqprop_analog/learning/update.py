@@ -1,5 +1,6 @@
 """The update of a network's parameters from a gradient."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol, Self
 
@@ -7,7 +8,6 @@ import numpy as np
 
 from eqprop_analog.errors import UserError
 from eqprop_analog.incoming import numbers
-from eqprop_analog.models import Gradient
 
 Array = np.ndarray
 
@@ -58,6 +58,22 @@ class Rates:
         """That of ``conductance_<l>`` or ``bias_<l>``."""
         kind, _, layer = name.partition("_")
         return _rate(self.conductances if kind == "conductance" else self.biases, int(layer), name)
+
+
+@dataclass(frozen=True)
+class UniformRates:
+    """One learning rate for every parameter."""
+
+    rate: float
+    """η, of conductances S²/V²."""
+
+    def scaled(self, factor: float) -> "UniformRates":
+        """The rate times ``factor``."""
+        return UniformRates(factor * self.rate)
+
+    def of(self, name: str) -> float:  # noqa: ARG002 - the protocol's signature
+        """The rate."""
+        return self.rate
 
 
 @dataclass(frozen=True)
@@ -125,10 +141,10 @@ class Momentum:
 
 
 def descend(
-    network: Parameters, gradient: Gradient | dict[str, Array], rates: LearningRates, momentum: Momentum | None = None
+    network: Parameters, gradient: Mapping[str, Array], rates: LearningRates, momentum: Momentum | None = None
 ) -> None:
     """θ ← θ - η dC/dθ, or along ``momentum``, in place, then within the network's bounds; ``gradient`` is used up."""
-    slopes = gradient if isinstance(gradient, dict) else gradient.arrays()
+    slopes = dict(gradient)
     for name, values in network.arrays().items():
         slope = slopes[name] if momentum is None else momentum.direction(name, slopes[name], values)
         np.multiply(slope, rates.of(name), out=slope)

@@ -382,3 +382,15 @@ def connection_from(table: dict[str, Any], shape: tuple[int, ...]) -> Connection
     if len(shape) != 3:
         raise UserError(f"convolution: needs (channels, height, width) before it, got a layer of {shape[0]} nodes")
     return Convolution((shape[0], shape[1], shape[2]), **table)
+
+
+def unroll(connection: Connection, weights: Float[Array, "..."]) -> Float[Array, "before after"]:
+    """The matrix of a connection that is linear. Raises UserError for one that pools."""
+    if isinstance(connection, Dense):
+        return weights
+    if isinstance(connection, Convolution) and connection.pool > 1:
+        raise UserError(
+            f"convolution: a circuit has no max-pooling (which winner returns the state is a jump), got pool={connection.pool}; "
+            f"use pool=1"
+        )
+    return connection.forward(weights, np.eye(connection.sizes[0]))[0]

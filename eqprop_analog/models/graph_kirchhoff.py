@@ -1,5 +1,6 @@
 """Kirchhoff's current law of a network on a graph, for given inputs and nudge, and its linearisation."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Self
@@ -9,6 +10,7 @@ from jaxtyping import Bool, Float, Int
 from scipy.sparse import csc_array
 from scipy.sparse.linalg import splu
 
+from eqprop_analog.core.equations import Equations, Nodes
 from eqprop_analog.equilibrium import Equilibrium
 from eqprop_analog.errors import UserError
 from eqprop_analog.models.checks import checked_start, fitted_nudges
@@ -24,7 +26,7 @@ NODES_AT_ONCE = 4096
 
 
 @dataclass(frozen=True, eq=False)
-class GraphEquations:
+class GraphEquations(Equations):
     """F(v) = c - Δᵀ i(Δv) = 0 at every free node, with i = G w in resistors, I(w) in diodes, g·o - y between read-out nodes.
 
     (g, y) is the nudge: it drives the current y - g·o out of output o's plus node's source into it and back from its minus
@@ -34,7 +36,7 @@ class GraphEquations:
     network: GraphNetwork
     sources: Float[Array, "batch nodes"]
     """Voltages of held nodes, 0 elsewhere."""
-    nudge_conductance: float
+    nudge_conductance: Float[Array, "#batch 1"]
     """g, siemens."""
     nudge_current: Float[Array, "#batch outputs"]
     """y, amperes."""
@@ -47,23 +49,31 @@ class GraphEquations:
         sources = np.zeros((len(inputs), len(network.names)))
         sources[:, network.inputs] = inputs
         sources[:, network.rails] = network.rail_volts
-        none = np.zeros((1, len(network.outputs)))
-        return cls(network, sources, 0.0, none, _ceiling(network, sources, 0.0, none))
+        none = np.zeros((1, 1)), np.zeros((1, len(network.outputs)))
+        return cls(network, sources, *none, _ceiling(network, sources, *none))
 
-    def nudged(self, nudge: Nudge, free: Equilibrium | None) -> Self:
-        """The equations under ``nudge``; ``free`` is where a current nudge is taken.
+    def __len__(self) -> int:
+        """Samples."""
+        return len(self.sources)
 
-        Raises UserError for a nudge that does not fit the outputs or makes the circuit indefinite, and for a current nudge
-        taken at anything but a free equilibrium.
+    def nudged(self, nudges: Sequence[Nudge], free: Equilibrium | None) -> Self:
+        """The equations under each of ``nudges``, one batch below the other: (len(nudges)·batch) samples.
+
+        ``free`` is where current nudges are taken. Raises UserError for a nudge that does not fit the outputs or makes the
+        circuit indefinite, and for a current nudge taken at anything but a free equilibrium.
         """
-        (nudge,) = fitted_nudges([nudge], len(self.sources), len(self.network.outputs), free, float)
-        conductance, current = nudge.injection(None if free is None else free.outputs)
-        require_definite(self.network, conductance)
-        ceiling = _ceiling(self.network, self.sources, conductance, current)
-        return replace(self, nudge_conductance=conductance, nudge_current=current, ceiling=ceiling)
+        batch, outputs = len(self), len(self.network.outputs)
+        fitted = fitted_nudges(nudges, batch, outputs, free, float)
+        found = [nudge.injection(None if free is None else free.outputs) for nudge in fitted]
+        require_definite(self.network, min(g for g, _ in found))
+        conductance = np.repeat([g for g, _ in found], batch)[:, None]
+        current = np.concatenate([np.broadcast_to(y, (batch, outputs)) for _, y in found])
+        sources = np.tile(self.sources, (len(nudges), 1))
+        ceiling = _ceiling(self.network, sources, conductance, current)
+        return replace(self, sources=sources, nudge_conductance=conductance, nudge_current=current, ceiling=ceiling)
 
     @property
-    def injection(self) -> tuple[float, Float[Array, "#batch outputs"]]:
+    def injection(self) -> tuple[Float[Array, "#batch 1"], Float[Array, "#batch outputs"]]:
         """The nudge as (g, y), siemens and amperes; zeros in the free phase."""
         return self.nudge_conductance, self.nudge_current
 
@@ -74,8 +84,43 @@ class GraphEquations:
 
     def select(self, samples: Bool[Array, " batch"] | Int[Array, " some"]) -> Self:
         """The equations of some of the samples."""
-        current = self.nudge_current if len(self.nudge_current) == 1 else self.nudge_current[samples]
-        return replace(self, sources=self.sources[samples], nudge_current=current)
+        nudge = (self.nudge_conductance, self.nudge_current)
+        conductance, current = (each if len(each) == 1 else each[samples] for each in nudge)
+        return replace(self, sources=self.sources[samples], nudge_conductance=conductance, nudge_current=current)
+
+    def initial(self) -> tuple[Array]:
+        """Held nodes at their sources', all others at 0 V."""
+        return (self.sources,)
+
+    def measured(self, probes: Float[Array, "batch nodes"]) -> tuple[Array]:
+        """See core.Equations."""
+        return (probes,)
+
+    def states(self, nodes: Nodes) -> tuple[Array, Array]:
+        """All nodes, and the read-outs."""
+        return nodes[0], self.network.drops(nodes[0])[2]
+
+    def unknowns(self, voltages: tuple[Array, ...]) -> tuple[Array]:
+        """All nodes."""
+        return (voltages[0],)
+
+    def imbalance(self, nodes: Nodes) -> tuple[Float[Array, " batch"], Float[Array, " batch"]]:
+        """See core.Equations: the excess is the largest voltage that Newton's step would move, over the circuit's largest."""
+        (voltages,) = nodes
+        excess = np.full(len(voltages), np.inf)
+        known = np.asarray(np.isfinite(voltages).all(axis=1))
+        if known.any():
+            some, v = self.select(known), voltages[known]
+            excess[known] = relative(some.response(v, some.residuals(v)), v)
+        return self.largest_residual(nodes), excess
+
+    def largest_residual(self, nodes: Nodes) -> Float[Array, " batch"]:
+        """See core.Equations."""
+        return np.asarray(np.abs(self.residuals(nodes[0])).max(axis=1, initial=0))
+
+    def out_of_bounds(self, nodes: Nodes, close: Bool[Array, " batch"]) -> Bool[Array, " batch"]:
+        """A diode beyond the voltage that no equilibrium reaches, where its law goes on along a tangent."""
+        return np.asarray(close & (self.network.drops(nodes[0])[1] > self.ceiling).any(axis=1))
 
     def held(self, voltages: Float[Array, "batch nodes"]) -> Float[Array, "batch nodes"]:
         """``voltages`` with the held nodes at their sources'."""
@@ -103,7 +148,7 @@ class GraphEquations:
         through = [
             np.broadcast_to(network.conductances, (batch, len(network.resistors))),
             network.diode.slope(capped),
-            np.full((batch, len(network.outputs)), self.nudge_conductance),
+            np.broadcast_to(self.nudge_conductance, (batch, len(network.outputs))),
         ]
         return np.concatenate(through, axis=1)
 
@@ -129,7 +174,10 @@ class GraphEquations:
         moved = np.zeros_like(voltages)
         free = self.network.free
         if not len(self.network.diodes):
-            moved[:, free] = self._linear.solve(np.ascontiguousarray(currents.T)).T
+            conductance = np.broadcast_to(self.nudge_conductance[:, 0], len(voltages))
+            for g, solve in self._linear.items():
+                some = np.flatnonzero(conductance == g)
+                moved[some[:, None], free] = solve(np.ascontiguousarray(currents[some].T)).T
             return moved
         slopes = self.slopes(voltages)
         for some in np.array_split(np.arange(len(voltages)), -(-currents.size // NODES_AT_ONCE)):
@@ -137,9 +185,21 @@ class GraphEquations:
             moved[some[:, None], free] = solution.reshape(-1, len(free))
         return moved
 
+    def adjoint(self, voltages: tuple[Array, ...], pull: Float[Array, "batch outputs"]) -> tuple[Array, ...]:
+        """What currents ``pull`` between the read-outs' nodes (A) move, linearised: all nodes and the read-outs, volts."""
+        network = self.network
+        into = (network.incidence[-len(network.outputs) :].T @ pull.T).T[:, network.free]
+        moved = self.response(voltages[0], into)
+        return moved, network.drops(moved)[2]
+
     @cached_property
-    def _linear(self) -> Any:
-        return factors(self.network, self.slopes(self.sources[:1]))
+    def _linear(self) -> Mapping[float, Any]:
+        """Solvers of the circuit without diodes, by the nudge's conductance."""
+        found = {}
+        for g in np.unique(self.nudge_conductance).tolist():
+            branches = replace(self, nudge_conductance=np.array([[g]])).slopes(self.sources[:1])
+            found[g] = factors(self.network, branches).solve
+        return found
 
     def _split(self, across: Float[Array, "batch diodes"]) -> tuple[Array, Array]:
         """Law's node voltage of each diode, no further than the ceiling, and the volts across the diode beyond that."""
@@ -147,13 +207,19 @@ class GraphEquations:
         return self.network.diode.rail - capped, across - capped
 
 
-def _ceiling(network: GraphNetwork, sources: Array, nudge_conductance: float, nudge_current: Array) -> float:
+def relative(step: Float[Array, "batch nodes"], voltages: Float[Array, "batch nodes"]) -> Float[Array, " batch"]:
+    """The largest voltage of ``step`` over the circuit's largest."""
+    scale = np.abs(voltages).max(axis=1)
+    return np.asarray(np.abs(step).max(axis=1) / np.where(scale > 0, scale, 1))
+
+
+def _ceiling(network: GraphNetwork, sources: Array, nudge_conductance: Array, nudge_current: Array) -> float:
     """Junction voltage that no equilibrium reaches, volts.
 
     What flows through a diode flows through resistors too, so it is less than what all of them in parallel would carry at
     the largest difference between sources; the law's own node solve gives the voltage at such a current.
     """
-    law, total = network.diode, float(network.conductances.sum()) + abs(nudge_conductance)
+    law, total = network.diode, float(network.conductances.sum() + np.abs(nudge_conductance).max())
     injected = np.abs(network.currents).sum() + np.abs(nudge_current).sum(axis=1).max()
     driven = AMPLE * (2 * np.abs(sources).max() * total + injected)
     return float(law.rail - law.solve(np.array([total]), np.array([total * law.rail - driven]))[0])

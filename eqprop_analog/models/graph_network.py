@@ -9,23 +9,29 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import networkx as nx
 import numpy as np
 from jaxtyping import Float, Int
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, DTypeLike
 from scipy.sparse import csc_array, csr_array, eye_array
 from scipy.sparse.csgraph import connected_components
 from scipy.sparse.linalg import splu
 
+from eqprop_analog.core.network import Network
 from eqprop_analog.devices import Antiparallel, Law, NgspiceDiode, check_law, law_from, table_of
+from eqprop_analog.equilibrium import Equilibrium
 from eqprop_analog.errors import UserError
 from eqprop_analog.files import loaded_arrays, real, save_arrays
-from eqprop_analog.incoming import real_array
-from eqprop_analog.models.checks import check_window, checked_inputs
+from eqprop_analog.incoming import one_of, real_array
+from eqprop_analog.models.checks import check_pair, check_window, checked_inputs
 from eqprop_analog.models.graph_reading import GROUND, GraphReader, integers, law_of, number, window_of
 from eqprop_analog.text import unsuitable_name
+
+if TYPE_CHECKING:
+    from eqprop_analog.circuit import Circuit
+    from eqprop_analog.models.graph_kirchhoff import GraphEquations
 
 Array = np.ndarray
 Node = Hashable
@@ -34,12 +40,14 @@ FORMAT = "eqprop-analog graph network 1"
 
 
 @dataclass(frozen=True, eq=False)
-class GraphNetwork:
+class GraphNetwork(Network):
     """E = Σ_e ½ G_e (v_tail - v_head)² + Σ_d Φ(v_anode - v_cathode) - Σ_k c_k v_k, least over the voltages of free nodes.
 
     Nodes of ``inputs`` and ``rails`` are held by ideal sources. Φ' = I is the diode's current from anode to cathode: that of
     a law's diode from its rail into a node, I(w) = -i(rail - w). Kirchhoff's current law is ∂E/∂v = 0.
     """
+
+    family: ClassVar[str] = "graph"
 
     names: tuple[str, ...]
     """One a node, as in netlists: all different, of the characters a-z, 0-9 and _ alone."""
@@ -117,6 +125,16 @@ class GraphNetwork:
         network.validate()
         return network
 
+    @property
+    def layers(self) -> tuple[int, int, int]:
+        """(inputs, nodes, read-outs)."""
+        return len(self.inputs), len(self.names), len(self.outputs)
+
+    @property
+    def connections_by_layer(self) -> tuple[int, int]:
+        """None at the inputs alone; all resistors and diodes."""
+        return 0, len(self.resistors) + len(self.diodes)
+
     @cached_property
     def held(self) -> Int[Array, " held"]:
         """Nodes with a source: inputs, then rails."""
@@ -172,9 +190,69 @@ class GraphNetwork:
         """``inputs`` as (batch, inputs) float64 volts, or UserError."""
         return checked_inputs(inputs, len(self.inputs), float, "voltage")
 
-    def phase_shapes(self, batch: int) -> list[tuple[int, int]]:
-        """Of a phase's voltages: all nodes', and the read-outs."""
-        return [(batch, len(self.names)), (batch, len(self.outputs))]
+    def equations(self, inputs: Float[Array, "batch inputs"]) -> "GraphEquations":
+        """Kirchhoff's current law at every free node."""
+        from eqprop_analog.models.graph_kirchhoff import GraphEquations
+
+        return GraphEquations.of(self, inputs)
+
+    def circuit(
+        self,
+        inputs: Float[Array, "batch inputs"],
+        phases: Sequence[Any] = (None,),
+        form: str = "flat",
+        *,
+        validate: bool = True,
+    ) -> "Circuit":
+        """See core.Network."""
+        from eqprop_analog.circuit.graph_network import compile_graph
+
+        one_of(form, "form", self.forms)
+        return compile_graph(self, inputs, [each and each.injection for each in phases], validate=validate)
+
+    def usual_beta(self) -> float:
+        """The nudge, in siemens, where none is asked for: a tenth of what keeps the circuit definite."""
+        from eqprop_analog.models.graph_kirchhoff import output_resistance
+
+        return 0.1 / float(np.linalg.eigvalsh(output_resistance(self))[-1])
+
+    def astype(self, dtype: DTypeLike) -> Self:
+        """Itself, in float64: sparse factors have no other precision. UserError for another one."""
+        if np.dtype(dtype) != np.float64:
+            raise UserError(f"precision: networks on graphs are computed in float64, got {np.dtype(dtype)}")
+        return replace(self, conductances=self.conductances.copy())
+
+    def arrays(self) -> dict[str, Array]:
+        """The conductances (S), by the name they have in files."""
+        return {"conductances": self.conductances}
+
+    def confine(self) -> None:
+        """Bring every conductance into the window, in place."""
+        np.clip(self.conductances, *self.conductance_window, out=self.conductances)
+
+    def contrast(
+        self, inputs: Float[Array, "batch inputs"] | None, plus: Equilibrium, minus: Equilibrium
+    ) -> dict[str, Array]:
+        """dC/dG_e = 1/(β₊ - β₋) · ½⟨(Δv_e)²₊ - (Δv_e)²₋⟩, batch mean, V²/S: each edge from the voltage across itself alone.
+
+        Source: Scellier & Bengio 2017; for such networks Stern et al. 2021 (coupled learning) and Kendall et al. 2020.
+        UserError for phases that failed or do not fit.
+        """
+        batch = len(plus.status) if inputs is None else len(inputs)
+        check_pair("contrast", self.phase_shapes(batch), plus, minus)
+        # ½(a² - b²) is the mean drop times the difference of drops: no cancellation of large squares.
+        mean = 0.5 * (plus.voltages[0] + minus.voltages[0])
+        slope = (plus.voltages[0] - minus.voltages[0]) / (plus.beta - minus.beta)
+        return self.gradient(inputs, (mean,), (slope,))
+
+    def gradient(
+        self,
+        inputs: Float[Array, "batch inputs"] | None,  # noqa: ARG002 - the nodes' voltages say it all
+        voltages: tuple[Array, ...],
+        response: tuple[Array, ...],
+    ) -> dict[str, Array]:
+        """⟨Δv_e · (Δ dv/dβ)_e⟩ of every edge, from all nodes' voltages and what they move by, V²/S."""
+        return {"conductances": (self.drops(voltages[0])[0] * self.drops(response[0])[0]).mean(axis=0)}
 
     def in_spice(self) -> Self:
         """The network that SPICE solves in place of this one (see Law.in_spice)."""

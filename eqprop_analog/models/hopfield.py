@@ -7,12 +7,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, Literal, Self, get_args
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, get_args
 
 import numpy as np
 from jaxtyping import Float
 from numpy.typing import ArrayLike, DTypeLike
 
+from eqprop_analog.core.network import Network
 from eqprop_analog.devices.buffer import Buffer, HardSigmoid, buffer_from, buffer_table, check_buffer
 from eqprop_analog.equilibrium import Equilibrium
 from eqprop_analog.errors import UserError
@@ -23,6 +24,10 @@ from eqprop_analog.models.connections import Choice, Connection, Convolution, De
 from eqprop_analog.models.resistive import Layers
 from eqprop_analog.nudging import cost_slope
 
+if TYPE_CHECKING:
+    from eqprop_analog.circuit import Circuit
+    from eqprop_analog.models.hopfield_equations import HopfieldEquations
+
 Array = np.ndarray
 Initial = Literal["glorot", "fan-in"]
 
@@ -30,13 +35,18 @@ FORMAT = "eqprop-analog hopfield network 1"
 
 
 @dataclass(frozen=True, eq=False)
-class HopfieldNetwork:
+class HopfieldNetwork(Network):
     """E = Σ_l [ Σ_j ∫ρ⁻¹(s_lj) - s_l·(W_l s_{l-1}) - b_l·s_l ],  s_l = ρ(u_l) in [0, 1] V,  s_0 the inputs.
 
     Its minima are the fixed points u = W s + b of every way to equilibrium: with the hard sigmoid ∫ρ⁻¹ = ½s². Weights
     are dimensionless and of any sign; one unit of state is 1 V. A network with ``returning`` weights of its own is a vector
     field without an energy (Scellier et al. 2018).
     """
+
+    family: ClassVar[str] = "hopfield"
+    convex: ClassVar[bool] = False
+    directed: ClassVar[bool] = True
+    residual_unit: ClassVar[str] = "V"
 
     connections: tuple[Connection, ...]
     weights: tuple[Float[Array, "..."], ...]
@@ -127,6 +137,11 @@ class HopfieldNetwork:
         return self.layers[-1] if self.head is None else self.head[0].shape[1]
 
     @property
+    def forms(self) -> tuple[str, str]:
+        """See core.Network."""
+        return "norton", "flat"
+
+    @property
     def back(self) -> tuple[Float[Array, "..."], ...]:
         """Weights of connections 2..L on the way back."""
         return self.returning or self.weights[1:]
@@ -211,6 +226,18 @@ class HopfieldNetwork:
                 named[f"returning_{layer + 1}"] = slope.copy()
         return named if self.head is None else named | self.head_gradient(plus, minus)
 
+    def directed_contrast(
+        self,
+        inputs: Float[Array, "batch inputs"],
+        plus: Equilibrium,
+        minus: Equilibrium,
+        references: Sequence[tuple[float, Equilibrium]],
+    ) -> dict[str, Array]:
+        """See core.Network; models.hopfield_directed."""
+        from eqprop_analog.models.hopfield_directed import directed_contrast
+
+        return directed_contrast(self, inputs, plus, minus, references)
+
     def head_gradient(self, plus: Equilibrium, minus: Equilibrium) -> dict[str, Array]:
         """(β₊⟨∂C/∂W⟩₊ - β₋⟨∂C/∂W⟩₋)/(β₊ - β₋) of the read-out outside the system, and of its biases.
 
@@ -230,8 +257,63 @@ class HopfieldNetwork:
             raise UserError("contrast: a read-out learns from its targets, so one of the phases must be nudged")
         return named
 
-    def confine(self) -> None:
-        """Nothing to do: weights are not bounded."""
+    def usual_beta(self) -> float:
+        """The nudge, without unit, where none is asked for: states are bounded, so that any is borne."""
+        return 0.5
+
+    def equations(self, inputs: Float[Array, "batch inputs"]) -> "HopfieldEquations":
+        """S = ρ(W s + b) of every node."""
+        from eqprop_analog.models.hopfield_equations import HopfieldEquations
+
+        return HopfieldEquations.of(self, inputs)
+
+    def circuit(
+        self,
+        inputs: Float[Array, "batch inputs"],
+        phases: Sequence[Any] = (None,),
+        form: str = "norton",
+        *,
+        validate: bool = True,
+        swing: float | None = None,
+        start: Layers | None = None,
+    ) -> "Circuit":
+        """See core.Network, and circuit.hopfield for ``swing`` and ``start``; several phases as one, equations stacked."""
+        from eqprop_analog.circuit.hopfield import compile_hopfield
+
+        one_of(form, "form", self.forms)
+        if len(phases) != 1:
+            raise UserError("circuit: give a Hopfield network's phases as one batch, by equations.nudged(nudges, free)")
+        return compile_hopfield(self, inputs, phases[0], form, swing=swing, start=start, validate=validate)  # type: ignore[arg-type]
+
+    def gradient(
+        self, inputs: Float[Array, "batch inputs"], voltages: tuple[Array, ...], response: tuple[Array, ...]
+    ) -> dict[str, Array]:
+        """See core.Network: every weight takes the product of the state that it weighs and the response that it acts on.
+
+        Of untied weights each way its own.
+        """
+        named: dict[str, Array] = {}
+        after = tuple(-values / len(inputs) for values in response)
+        before = inputs
+        for layer, (each, weights, states) in enumerate(zip(self.connections, self.weights, voltages, strict=True)):
+            ahead = each.winners(weights, before)
+            slope = each.gradient(before, after[layer], ahead)
+            if layer:
+                back = each.gradient(after[layer - 1], states, self.winners_back(layer, before, ahead))
+                if self.returning:
+                    named[f"returning_{layer + 1}"] = back
+                else:
+                    slope += back
+            named[f"weight_{layer + 1}"] = slope
+            named[f"bias_{layer + 1}"] = each.gather_bias(after[layer].sum(axis=0))
+            before = states
+        return named
+
+    def readout_gradient(
+        self, outputs: Float[Array, "batch nodes"], slope: Float[Array, "batch classes"]
+    ) -> dict[str, Array]:
+        """⟨∂C/∂W⟩ and ⟨∂C/∂b⟩ of a read-out outside the system."""
+        return {} if self.head is None else {"head_weight": outputs.T @ slope, "head_bias": slope.sum(axis=0)}
 
     def astype(self, dtype: DTypeLike) -> Self:
         """A copy whose arrays have ``dtype``."""

@@ -8,25 +8,27 @@ from typing import Self
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
+from eqprop_analog.core.equations import Equations
 from eqprop_analog.equilibrium import Equilibrium
 from eqprop_analog.errors import UserError
 from eqprop_analog.models.checks import checked_start, fitted_nudges
 from eqprop_analog.models.connections import Choice
 from eqprop_analog.models.hopfield import HopfieldNetwork
-from eqprop_analog.models.resistive import Layers
+from eqprop_analog.models.resistive import Layers, by_layer
 from eqprop_analog.nudging import Cost, Nudge, cost, cost_slope
 
 Array = np.ndarray
 
 
 @dataclass(frozen=True, eq=False)
-class HopfieldEquations:
+class HopfieldEquations(Equations):
     """s_l = ρ(u_l),  u_l = W_l s_{l-1} + b_l + (what returns from layer l + 1), and at layer L the nudge's pull, inside ρ.
 
     The pull is c - β ∂C/∂s_L: a constant, and a part that follows the state. A nudge of kind "output" adds it outside ρ instead.
     """
 
     network: HopfieldNetwork
+    inputs: Float[Array, "batch inputs"]
     drive: Float[Array, "batch nodes"]
     """W_1 x + b_1, volts."""
     constant: Float[Array, "batch outputs"] | None = None
@@ -42,7 +44,7 @@ class HopfieldEquations:
     @classmethod
     def of(cls, network: HopfieldNetwork, inputs: Float[Array, "batch inputs"]) -> Self:
         """The free phase; ``inputs`` as ``check_inputs`` gives them."""
-        return cls(network, network.drive(inputs))
+        return cls(network, inputs, network.drive(inputs))
 
     def __len__(self) -> int:
         """Samples."""
@@ -66,6 +68,7 @@ class HopfieldEquations:
         beta = np.repeat(np.array([nudge.beta for nudge in nudges], dtype), batch)[:, None]
         pulled = replace(
             self,
+            inputs=np.tile(self.inputs, (len(nudges), 1)),
             drive=np.tile(self.drive, (len(nudges), 1)),
             beta=beta,
             target=target,
@@ -87,11 +90,18 @@ class HopfieldEquations:
         """The equations of some of the samples."""
         return replace(
             self,
+            inputs=self.inputs[samples],
             drive=self.drive[samples],
             constant=None if self.constant is None else self.constant[samples],
             beta=None if self.beta is None else self.beta[samples],
             target=None if self.target is None else self.target[samples],
         )
+
+    def adjoint(self, voltages: tuple[Array, ...], pull: Float[Array, "batch outputs"]) -> tuple[Array, ...]:
+        """See core.Equations; models.hopfield_adjoint."""
+        from eqprop_analog.models.hopfield_adjoint import adjoint
+
+        return adjoint(self.network, self.inputs, voltages, self.forces(voltages), pull)
 
     def pull(self, outputs: Float[Array, "batch outputs"]) -> Float[Array, "batch outputs"]:
         """-β ∂C/∂s_L at ``outputs``, volts, of a nudge that follows the state."""
@@ -117,7 +127,7 @@ class HopfieldEquations:
     def forces(self, states: Layers, out: Layers | None = None) -> Layers:
         """Voltages u of every layer, volts, written into ``out`` (C-contiguous, of the network's dtype) if given."""
         network = self.network
-        total = self.zeros() if out is None else out
+        total = self.initial() if out is None else out
         choices: list[Choice] = [None]
         for layer, each in enumerate(network.connections[1:], start=1):
             total[layer][...] = each.spread_bias(network.biases[layer])
@@ -188,6 +198,30 @@ class HopfieldEquations:
             total += self.beta[:, 0] * cost(self.cost, network.readout(states[-1]), self.target)
         return total
 
-    def zeros(self) -> Layers:
+    def measured(self, probes: Float[Array, "batch nodes"]) -> Layers:
+        """See core.Equations: u of every layer."""
+        return by_layer(probes, self.network.layers)
+
+    def states(self, nodes: Layers) -> Layers:
+        """S = ρ(u)."""
+        return tuple(self.network.buffer.output(u) for u in nodes)
+
+    def unknowns(self, voltages: tuple[Array, ...]) -> Layers:
+        """The u that an equilibrium's states s ask for, W s + b and the nudge's pull: what its nodes are at."""
+        return self.forces(voltages)
+
+    def imbalance(self, nodes: Layers) -> tuple[Float[Array, " batch"], Float[Array, " batch"]]:
+        """Max |u - (W ρ(u) + b + pull)|, volts, twice: what Kirchhoff's current law leaves at a node over its conductance."""
+        forces = self.forces(self.states(nodes))
+        residual = np.asarray(np.max([np.abs(u - f).max(axis=1) for u, f in zip(nodes, forces, strict=True)], axis=0))
+        return residual, residual
+
+    def stable(self, nodes: Layers) -> Bool[Array, " batch"]:
+        """Whether du/dt = -u + W ρ(u) + b + pull comes back to ``nodes`` (volts) after every small disturbance."""
+        from eqprop_analog.models.hopfield_stability import growth
+
+        return growth(self, nodes) < 1
+
+    def initial(self) -> Layers:
         """All states at 0 V."""
         return tuple(np.zeros((len(self), size), self.drive.dtype) for size in self.network.layers[1:])

@@ -1,23 +1,25 @@
 """Kirchhoff's current law of a resistive network for given inputs and nudge, and the scalar problems inside it."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Self
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
+from eqprop_analog.core.certificate import RUNAWAY, largest
+from eqprop_analog.core.equations import Equations
 from eqprop_analog.equilibrium import Equilibrium
 from eqprop_analog.errors import UserError
 from eqprop_analog.models.checks import checked_start, fitted_nudges
-from eqprop_analog.models.resistive import Layers, ResistiveNetwork
+from eqprop_analog.models.resistive import Layers, ResistiveNetwork, by_layer
 from eqprop_analog.nudging import Nudge
 
 Array = np.ndarray
 
 
 @dataclass(frozen=True, eq=False)
-class NodalEquations:
+class NodalEquations(Equations):
     """F_l(v) = A_{l-1} G_lᵀ v_{l-1} + (1/A_l) G_{l+1} v_{l+1} + s_l - D_l v_l - i(v_l) = 0 for every node of every layer.
 
     s_1 = x·(G⁺ - G⁻) + b_1, with the bias row's current if there is one, is the Norton current of the whole first crossbar
@@ -77,6 +79,16 @@ class NodalEquations:
     def depth(self) -> int:
         """L."""
         return self.network.depth
+
+    def __len__(self) -> int:
+        """Samples."""
+        return len(self.drive)
+
+    def adjoint(self, voltages: tuple[Array, ...], pull: Float[Array, "batch outputs"]) -> tuple[Array, ...]:
+        """What currents ``pull`` into the outputs (A) move, linearised, volts; by reciprocity the adjoint, too."""
+        from eqprop_analog.solvers.newton import newton_step
+
+        return newton_step(self, voltages, (*(np.zeros_like(v) for v in voltages[:-1]), pull))
 
     def begun(self, start: Equilibrium | None) -> Equilibrium | None:
         """``start`` in the network's dtype; UserError unless it has a voltage for every node and sample."""
@@ -187,6 +199,38 @@ class NodalEquations:
         )
         return (*hidden, np.broadcast_to(self.total(self.depth), voltages[-1].shape))
 
+    def initial(self) -> Layers:
+        """All nodes at 0 V."""
+        return tuple(np.zeros((len(self.drive), size), self.drive.dtype) for size in self.network.layers[1:])
+
+    def measured(self, probes: Float[Array, "batch nodes"]) -> Layers:
+        """See core.Equations."""
+        return by_layer(probes, self.network.layers)
+
+    def imbalance(self, nodes: Layers) -> tuple[Float[Array, " batch"], Float[Array, " batch"]]:
+        """See core.Equations, and ``imbalance_of``."""
+        currents, excess = self.imbalance_of(nodes, range(1, self.depth + 1))
+        return largest(currents), excess
+
+    def imbalance_of(self, voltages: Layers, layers: Iterable[int]) -> tuple[Layers, Float[Array, " batch"]]:
+        """F of ``layers`` in amperes (elsewhere 0), and their excess: how far a node is from its root, over the largest voltage.
+
+        The excess is the KCL residual in volts, neighbours held, whatever the slope of the node's law: nothing hides behind a
+        steep diode.
+        """
+        currents = [np.zeros_like(v) for v in voltages]
+        distance = np.zeros(len(voltages[0]), voltages[0].dtype)
+        for layer in layers:
+            v, inflow = voltages[layer - 1], self.inflow(layer, voltages)
+            currents[layer - 1] = self.surplus(layer, v, inflow)
+            distance = np.maximum(distance, np.abs(v - self.root(layer, inflow)).max(axis=1))
+        scale = self.voltage_scale(voltages)
+        return tuple(currents), np.asarray(distance / np.where(scale > 0, scale, 1))
+
+    def out_of_bounds(self, nodes: Layers, close: Bool[Array, " batch"]) -> Bool[Array, " batch"]:  # noqa: ARG002
+        """See core.Equations: beyond RUNAWAY times what drives the circuit, amplified."""
+        return np.asarray(largest(nodes) > RUNAWAY * self.driving_voltage())
+
     def driving_voltage(self) -> Float[Array, " batch"]:
         """What drives each sample's circuit, amplified, volts: rows, rails, and every source current over its node's D."""
         gain = float(np.prod([max(1.0, gain) for gain in self.network.amplifier_gain]))
@@ -202,10 +246,6 @@ class NodalEquations:
         for v in voltages:
             scale = np.maximum(scale, np.abs(v).max(axis=1))
         return scale
-
-    def zeros(self) -> Layers:
-        """All nodes at 0 V."""
-        return tuple(np.zeros((len(self.drive), size), self.drive.dtype) for size in self.network.layers[1:])
 
 
 def injections(

@@ -8,6 +8,8 @@ from typing import Self
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
+from eqprop_analog.core.certificate import RUNAWAY, largest
+from eqprop_analog.core.equations import Equations, Nodes
 from eqprop_analog.equilibrium import Equilibrium
 from eqprop_analog.errors import UserError
 from eqprop_analog.models.checks import checked_start, fitted_nudges
@@ -21,7 +23,7 @@ Array = np.ndarray
 
 
 @dataclass(frozen=True, eq=False)
-class NonidealEquations:
+class NonidealEquations(Equations):
     """F(v) = s - (K + f g) v + B w(v) - i(v) = 0 at all nodes of layers 1..L together, (batch, nodes).
 
     g and part of s are the nudge's, f its factor at each output; w the amplifiers' droop.
@@ -78,6 +80,10 @@ class NonidealEquations:
             nudge_conductance=np.repeat(conductance, batch)[:, None],
             nudge_current=current,
         )
+
+    def __len__(self) -> int:
+        """Samples."""
+        return len(self.source)
 
     @property
     def injection(self) -> tuple[Float[Array, "#batch 1"], Float[Array, "#batch outputs"]]:
@@ -165,6 +171,43 @@ class NonidealEquations:
         if self.network.ideal.depth > 1:
             scale = np.maximum(scale, abs(self.network.ideal.diode.rail))
         return np.where(scale > 0, scale, 1)
+
+    def initial(self) -> tuple[Array]:
+        """All nodes at 0 V."""
+        return (np.zeros_like(self.source),)
+
+    def measured(self, probes: Float[Array, "batch nodes"]) -> tuple[Array]:
+        """See core.Equations."""
+        return (probes,)
+
+    def states(self, nodes: Nodes) -> Layers:
+        """By layer."""
+        return self.layers(nodes[0])
+
+    def unknowns(self, voltages: tuple[Array, ...]) -> tuple[Array]:
+        """All layers side by side."""
+        return (np.concatenate(voltages, axis=1),)
+
+    def imbalance(self, nodes: Nodes) -> tuple[Float[Array, " batch"], Float[Array, " batch"]]:
+        """See core.Equations."""
+        inflow = self.inflow(nodes[0])
+        residual = np.abs(self.surplus(nodes[0], inflow)).max(axis=1)
+        return residual, self.excess(nodes[0], inflow)[1]
+
+    def excess(
+        self, voltages: Float[Array, "batch nodes"], inflow: Float[Array, "batch nodes"] | None = None
+    ) -> tuple[Float[Array, "batch nodes"], Float[Array, " batch"]]:
+        """Every node's own root, volts, and how far any node is from it, over the circuit's largest voltage."""
+        roots = self.root(self.inflow(voltages) if inflow is None else inflow)
+        return roots, np.abs(roots - voltages).max(axis=1) / self.voltage_scale(voltages)
+
+    def out_of_bounds(self, nodes: Nodes, close: Bool[Array, " batch"]) -> Bool[Array, " batch"]:  # noqa: ARG002
+        """See core.Equations: beyond RUNAWAY times what drives the circuit, amplified."""
+        return np.asarray(largest(nodes) > RUNAWAY * self.driving_voltage())
+
+    def adjoint(self, voltages: tuple[Array, ...], pull: Float[Array, "batch outputs"]) -> tuple[Array, ...]:  # noqa: ARG002
+        """UserError: what its imperfections do to a gradient is what is studied, by finite nudges."""
+        raise UserError("gradient: an imperfect circuit has none that is exact here; take the ideal network's")
 
     def driving_voltage(self) -> Float[Array, " batch"]:
         """What drives each sample's circuit, amplified, volts: rows, rails, and every source current over its node's D."""

@@ -1,22 +1,32 @@
 """A layered resistive network with every imperfection of a real chip: its crossbars, amplifiers and what joins them."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import pairwise
-from typing import Self
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 from jaxtyping import Float, Int
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, DTypeLike
 
+from eqprop_analog.core.network import Network
 from eqprop_analog.devices import Antiparallel, Law, NgspiceDiode, Shockley
 from eqprop_analog.devices.junctions import Junctions
 from eqprop_analog.equilibrium import Equilibrium
 from eqprop_analog.errors import UserError
+from eqprop_analog.incoming import one_of
 from eqprop_analog.models.checks import check_pair, layer_shapes, solved
+from eqprop_analog.models.gradient import Gradient
 from eqprop_analog.models.periphery import JUNCTION, Periphery
-from eqprop_analog.models.resistive import Gradient, Layers, ResistiveNetwork
+from eqprop_analog.models.resistive import Layers, ResistiveNetwork
 from eqprop_analog.models.wired_crossbar import TILE, DrivenCrossbar, Square, WiredCrossbar, full, plus, times
+from eqprop_analog.nudging import Kind
+
+if TYPE_CHECKING:
+    from eqprop_analog.circuit import Circuit
+    from eqprop_analog.models.nonideal_equations import NonidealEquations
 
 Array = np.ndarray
 Block = tuple[slice, slice, Square | Float[Array, "to of"]]
@@ -24,11 +34,13 @@ Block = tuple[slice, slice, Square | Float[Array, "to of"]]
 
 
 @dataclass(frozen=True, eq=False)
-class NonidealNetwork:
+class NonidealNetwork(Network):
     """I_l = Y_l p_l, p_l = (a_{l-1}, v_l): crossbars with wires between amplifiers, diodes and sources as they came out.
 
     One state of the weights: after an update, take it again. Raises UserError for what no chip is.
     """
+
+    family: ClassVar[str] = "nonideal"
 
     ideal: ResistiveNetwork
     """What the chip was designed to be, copied in float64: its conductances, nominal gains, diode law, inputs."""
@@ -67,9 +79,92 @@ class NonidealNetwork:
         return self.ideal.layers
 
     @property
-    def nudge_kind(self) -> str:
+    def classes(self) -> int:
+        """Read-outs: output nodes, or pairs of them."""
+        return self.ideal.classes
+
+    @property
+    def forms(self) -> tuple[str, ...]:
+        """See core.Network; the Norton form is exact for ideal wires and sources alone."""
+        return ("norton", "flat") if self.driven[0].direct else ("flat",)
+
+    @property
+    def connections_by_layer(self) -> tuple[int, ...]:
+        """Cells of each crossbar."""
+        return self.ideal.connections_by_layer
+
+    @property
+    def nudge_kind(self) -> Kind:
         """The kind of nudge to take where none is asked for."""
         return self.ideal.nudge_kind
+
+    @property
+    def readout_reach(self) -> float:
+        """See core.Network."""
+        return self.ideal.readout_reach
+
+    def usual_beta(self) -> float:
+        """The nudge, in siemens, where none is asked for: a tenth of what leaves the circuit its one equilibrium."""
+        resistance = self.periphery.outputs(self.ideal)[:, None] * np.linalg.inv(self.output_stiffness)
+        return 0.1 / float(np.linalg.eigvals(resistance).real.max())
+
+    def validate(self) -> None:
+        """Nothing to do: it is checked when it is made."""
+
+    def equations(self, inputs: Float[Array, "batch inputs"]) -> "NonidealEquations":
+        """Kirchhoff's current law at every node behind its wires."""
+        from eqprop_analog.models.nonideal_equations import NonidealEquations
+
+        return NonidealEquations.of(self, inputs)
+
+    def circuit(
+        self,
+        inputs: Float[Array, "batch inputs"],
+        phases: Sequence[Any] = (None,),
+        form: str = "flat",
+        *,
+        validate: bool = True,
+    ) -> "Circuit":
+        """See core.Network."""
+        from eqprop_analog.circuit.nonideal_network import compile_nonideal
+
+        one_of(form, "form", ("norton", "flat"))
+        injections = [each and each.injection for each in phases]
+        return compile_nonideal(self, inputs, injections, form, validate=validate)  # type: ignore[arg-type]
+
+    def astype(self, dtype: DTypeLike) -> Self:
+        """Itself: it is computed in float64. UserError for another precision."""
+        if np.dtype(dtype) != np.float64:
+            raise UserError(f"precision: nonideal networks are computed in float64, got {np.dtype(dtype)}")
+        return self
+
+    def arrays(self) -> dict[str, Array]:
+        """Those of the network that it was made from, as they were then."""
+        return self.ideal.arrays()
+
+    def confine(self) -> None:
+        """Nothing to do: it is one state of the weights."""
+
+    def contrast(self, inputs: Float[Array, "batch inputs"], plus: Equilibrium, minus: Equilibrium) -> Gradient:
+        """What is seen at the nodes, with the nominal gains; ``cell_contrast`` is what is seen at the cells."""
+        return self.ideal.contrast(inputs, plus, minus)
+
+    def readout(self, outputs: Float[Array, "batch nodes"]) -> Float[Array, "batch classes"]:
+        """What is read for each class from the output nodes' voltages, volts."""
+        return self.ideal.readout(outputs)
+
+    def along_readout(self, pull: Float[Array, "batch classes"]) -> Float[Array, "batch nodes"]:
+        """Currents into the output nodes that pull the read-outs by ``pull``, amperes."""
+        return self.ideal.along_readout(pull)
+
+    def save(self, path: str | Path) -> None:  # noqa: ARG002 - the protocol's signature
+        """UserError: a chip is drawn again from its specification and number, and its network has a file."""
+        raise UserError("save: a nonideal network is drawn again from its specification; save the ideal network")
+
+    @classmethod
+    def load(cls, path: str | Path) -> Self:
+        """UserError, as ``save``."""
+        raise UserError(f"{path}: a nonideal network is drawn again from its specification; load the ideal network")
 
     def in_spice(self) -> Self:
         """The network that SPICE solves in place of this one (see Law.in_spice)."""

@@ -6,12 +6,13 @@ Source: Kendall et al. 2020, arXiv 2006.01981; Scellier 2024, arXiv 2402.11674.
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Literal, Self, get_args
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, get_args
 
 import numpy as np
 from jaxtyping import Float
 from numpy.typing import ArrayLike, DTypeLike
 
+from eqprop_analog.core.network import Network
 from eqprop_analog.devices import Antiparallel, Law, NgspiceDiode, check_law, law_from, table_of
 from eqprop_analog.equilibrium import Equilibrium
 from eqprop_analog.errors import UserError
@@ -26,7 +27,12 @@ from eqprop_analog.models.checks import (
     layer_shapes,
     solved,
 )
+from eqprop_analog.models.gradient import Gradient, named
 from eqprop_analog.nudging import Kind
+
+if TYPE_CHECKING:
+    from eqprop_analog.circuit import Circuit
+    from eqprop_analog.models.kirchhoff import NodalEquations
 
 Array = np.ndarray
 Layers = tuple[Float[Array, "batch nodes"], ...]
@@ -38,23 +44,13 @@ INITIAL_SCALE = 1e-6
 
 
 @dataclass(frozen=True, eq=False)
-class Gradient:
-    """dC/dθ, batch mean: by conductance (V²/S) and by bias current (V²/A), like the network's own arrays."""
-
-    conductances: tuple[Float[Array, "rows columns"], ...]
-    biases: tuple[Float[Array, " nodes"], ...]
-
-    def arrays(self) -> dict[str, Array]:
-        """By the names of the network's own arrays."""
-        return _named(self.conductances, self.biases)
-
-
-@dataclass(frozen=True, eq=False)
-class ResistiveNetwork:
+class ResistiveNetwork(Network):
     """E = Σ_l γ_l [ ½ Σ_ij G_l[i,j](a_{l-1,i} - v_{l,j})² + Σ_j Φ_l(v_{l,j}) - Σ_j b_{l,j} v_{l,j} ],  γ_{l+1} = γ_l/A_l².
 
     Drive a_0 holds the input rows, a_l = A_l v_l the amplified hidden nodes. Kirchhoff's current law is ∂E/∂v = 0.
     """
+
+    family: ClassVar[str] = "resistive"
 
     conductances: tuple[Float[Array, "rows columns"], ...]
     """Siemens; [l][i, j] joins drive row i to column j. Rows of crossbar 1: +x of every input, then -x, then the bias row."""
@@ -220,6 +216,37 @@ class ResistiveNetwork:
             return currents
         return np.stack([currents, -currents], axis=2).reshape(len(currents), -1)
 
+    @property
+    def forms(self) -> tuple[str, str]:
+        """See core.Network."""
+        return "norton", "flat"
+
+    @property
+    def connections_by_layer(self) -> tuple[int, ...]:
+        """Cells of each crossbar."""
+        return tuple(matrix.size for matrix in self.conductances)
+
+    def equations(self, inputs: Float[Array, "batch inputs"]) -> "NodalEquations":
+        """Kirchhoff's current law at every node; UserError for a node that no conductance drives."""
+        from eqprop_analog.models.kirchhoff import NodalEquations
+
+        return NodalEquations.of(self, inputs)
+
+    def circuit(
+        self,
+        inputs: Float[Array, "batch inputs"],
+        phases: Sequence[Any] = (None,),
+        form: str = "norton",
+        *,
+        validate: bool = True,
+    ) -> "Circuit":
+        """See core.Network."""
+        from eqprop_analog.circuit.resistive import compile_network
+
+        one_of(form, "form", self.forms)
+        injections = [each and each.injection for each in phases]
+        return compile_network(self, inputs, injections, form, validate=validate)  # type: ignore[arg-type]
+
     def astype(self, dtype: DTypeLike) -> Self:
         """A copy whose arrays have ``dtype``."""
         return replace(
@@ -307,6 +334,12 @@ class ResistiveNetwork:
         mean = tuple(0.5 * (p + m) for p, m in zip(plus.voltages, minus.voltages, strict=True))
         slope = tuple((p - m) / span for p, m in zip(plus.voltages, minus.voltages, strict=True))
         return self.drop_gradient(inputs, mean, slope)
+
+    def gradient(
+        self, inputs: Float[Array, "batch inputs"], voltages: tuple[Array, ...], response: tuple[Array, ...]
+    ) -> Gradient:
+        """See core.Network; ``response`` is dv/dβ, what the pull moves in the linearised circuit."""
+        return self.drop_gradient(inputs, voltages, response)
 
     def drop_gradient(self, inputs: Float[Array, "batch inputs"], mean: Layers, slope: Layers) -> Gradient:
         """(γ_l/γ_L)⟨Δv̄ · dΔv/dβ⟩ for every conductance, from node voltages ``mean`` (V) and ``slope`` = dv/dβ (V/S or V/A).
@@ -397,7 +430,7 @@ class ResistiveNetwork:
 
     def arrays(self) -> dict[str, Array]:
         """Every parameter by the name it has in files: ``conductance_<l>`` (S) and ``bias_<l>`` (A), l from 1."""
-        return _named(self.conductances, self.biases)
+        return named(self.conductances, self.biases)
 
     @classmethod
     def load(cls, path: str | Path) -> Self:
@@ -423,11 +456,6 @@ class ResistiveNetwork:
 def by_layer(values: Float[Array, "batch nodes"], layers: Sequence[int]) -> Layers:
     """``values`` of all nodes of layers 1..L side by side, as an array a layer; ``layers``: (inputs, n_1, ..., n_L)."""
     return tuple(np.split(values, np.cumsum(layers[1:-1]).tolist(), axis=1))
-
-
-def _named(conductances: Sequence[Array], biases: Sequence[Array]) -> dict[str, Array]:
-    named = {f"conductance_{l}": matrix for l, matrix in enumerate(conductances, start=1)}
-    return named | {f"bias_{l}": bias for l, bias in enumerate(biases, start=1)}
 
 
 def _draw(rng: np.random.Generator, rows: int, columns: int) -> Float[Array, "rows columns"]:

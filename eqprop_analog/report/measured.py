@@ -11,7 +11,6 @@ from eqprop_analog.equilibrium import Equilibrium, statuses_in_words
 from eqprop_analog.errors import UserError
 from eqprop_analog.files import locked
 from eqprop_analog.learning.contrast import contrast
-from eqprop_analog.learning.hopfield_implicit import hopfield_implicit_gradient
 from eqprop_analog.learning.implicit import implicit_gradient
 from eqprop_analog.models import HopfieldNetwork, ResistiveNetwork
 from eqprop_analog.plotting.energy import power_by_part
@@ -116,17 +115,13 @@ def _gradients(run: RunFolder, folder: Path) -> Iterator[Block]:
 
 def _measured(run: RunFolder, phases: tuple[Equilibrium, ...]) -> Mapping[str, Array]:
     _, plus, minus = phases
-    if isinstance(run.network, HopfieldNetwork):
-        return contrast(run.network, run.samples[0], plus, minus)
-    return contrast(run.network, run.samples[0], plus, minus).arrays()
+    return contrast(run.network, run.samples[0], plus, minus)
 
 
 def _exact(run: RunFolder, free: Equilibrium) -> Mapping[str, Array]:
     images, targets = run.samples
     cost = run.config.cost if isinstance(run.config, ResistiveConfig | HopfieldConfig) else "squared-error"
-    if isinstance(run.network, HopfieldNetwork):
-        return hopfield_implicit_gradient(run.network, images, targets, free, cost)
-    return implicit_gradient(run.network, images, targets, free, cost).arrays()
+    return implicit_gradient(run.network, images, targets, free, cost)
 
 
 def confirm(run: RunFolder) -> str:

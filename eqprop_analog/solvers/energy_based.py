@@ -50,7 +50,7 @@ class EnergyBasedSolver(Relaxation):
     def begin(self, equations: HopfieldEquations, start: Layers | None) -> EnergyBasedMotion:
         """A batch at ``start``, or at rest: v = 0 V."""
         motion = Motion.of_states(equations, start)
-        voltages = equations.zeros()
+        voltages = equations.initial()
         buffer = equations.network.buffer
         for v, s in zip(voltages, motion.states, strict=True):
             if start is not None:

@@ -12,14 +12,15 @@ from scipy.integrate import solve_ivp
 from eqprop_analog.circuit import transient_netlist
 from eqprop_analog.circuit.elements import CAPACITANCES
 from eqprop_analog.circuit.hopfield import CONDUCTANCE, compile_hopfield, with_capacitances
+from eqprop_analog.core.certificate import certified
 from eqprop_analog.equilibrium import Equilibrium
 from eqprop_analog.errors import UserError
 from eqprop_analog.incoming import real_number
 from eqprop_analog.models import HopfieldEquations, HopfieldNetwork, Layers
+from eqprop_analog.models.hopfield_stability import growth
 from eqprop_analog.models.resistive import by_layer
 from eqprop_analog.nudging import Nudge
 from eqprop_analog.solvers import libngspice
-from eqprop_analog.solvers.hopfield_certificate import certified, growth
 from eqprop_analog.solvers.transient import simulate
 
 Array = np.ndarray

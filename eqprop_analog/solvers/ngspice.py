@@ -2,110 +2,142 @@
 
 from collections.abc import Sequence
 from concurrent.futures import Executor
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float
 from numpy.typing import ArrayLike
 
-from eqprop_analog.circuit import compile_network
-from eqprop_analog.circuit.resistive import Form
+from eqprop_analog.core.certificate import certified
+from eqprop_analog.core.equations import Equations
+from eqprop_analog.core.families import family_of
+from eqprop_analog.core.network import Network
 from eqprop_analog.equilibrium import Equilibrium
-from eqprop_analog.models import NodalEquations, ResistiveNetwork
-from eqprop_analog.models.resistive import by_layer
 from eqprop_analog.nudging import Nudge
-from eqprop_analog.solvers.certificate import certified
-from eqprop_analog.solvers.surrogate import SurrogateSolver
 from eqprop_analog.solvers.sweeps import TIME_LIMIT, TOGETHER_THEN_ALONE, Asked, Chunk, Measured, Rung, Sweeps
 
 Array = np.ndarray
 
-TOLERANCE = 1e-10
-"""KCL residual of a certified node, as the surrogate measures it (solvers.certificate.imbalance): ngspice's own
-reltol = 1e-11 leaves far less."""
 
-# The first rung asks for more than the certificate needs; the later ones take what the certificate accepts, from better starts.
-LADDER = (
-    *TOGETHER_THEN_ALONE,
-    Rung("alone, from the surrogate's voltages", 1, {"reltol": 1e-10, "vntol": 1e-13, "itl2": 2000}, guess=True),
-    Rung("alone, gmin and source stepping", 1, {"reltol": 1e-9, "vntol": 1e-12, "gminsteps": 20, "srcsteps": 20}),
-)
+class NgspiceSolver(Sweeps[Network]):
+    """F = 0 by ngspice's own Newton iteration, for any network with a circuit: one ``.dc`` sweep for many samples.
 
+    Every equilibrium is certified by the network's own equations (core.certificate); one that is not is asked for again down the
+    family's ladder, then carries its status. See Sweeps for the processes.
 
-class NgspiceSolver(Sweeps[ResistiveNetwork]):
-    """F(v) = 0 by ngspice's own Newton iteration: one netlist and one ``.dc`` sweep for many samples and all phases.
-
-    Every equilibrium is certified by the network's own equations; one that is not is asked for again down LADDER. See Sweeps
-    for the processes.
+    Where a network has many equilibria, Newton's iteration, which knows no dynamics, may leave the basin that the circuit is in,
+    or find a point where it would not stay. So every sample begins where the family's dynamics come to rest, from rest or from
+    ``start``: in the netlist a source holds every node there, and lets go.
     """
 
     def __init__(
         self,
         workers: int = 1,
-        form: Form = "norton",
+        form: str | None = None,
         time_limit: float = TIME_LIMIT,
         executor: Executor | None = None,
         repeats: int = 1,
+        swing: float | None = None,
     ) -> None:
-        """``form``: "norton", or "flat" with every resistor of the first crossbar. UserError if libngspice is missing.
+        """``form``: "norton", or "flat" with every device; None is the first that the network has. UserError without libngspice.
 
         ``repeats``: how often in a row each point of a sweep is asked for; the last answer counts. ngspice delivers the
         iterate before its last, up to reltol away, and begins a point by extrapolation from the two before: the third answer
-        is good to rounding.
+        is good to rounding. ``swing``: of a Hopfield network's buffers, see compile_hopfield.
         """
         super().__init__(workers, time_limit, executor)
-        self.form: Form = form
+        self.form = form
         self.repeats = repeats
+        self.swing = swing
 
-    def _checked(self, network: ResistiveNetwork, inputs: ArrayLike) -> Float[Array, "batch inputs"]:
+    def _ladder(self, network: Network) -> Sequence[Rung]:
+        """Ways to ask for what failed, one after the other."""
+        return family_of(network).ladder or TOGETHER_THEN_ALONE
+
+    def _circuit(self, network: Network, inputs: Array, phases: Sequence[Equations | None], **settings: Any) -> Any:
+        if self.swing is not None:
+            settings["swing"] = self.swing
+        return network.circuit(inputs, phases, self.form or network.forms[0], **settings)
+
+    def _checked(self, network: Network, inputs: ArrayLike) -> Float[Array, "batch inputs"]:
         network.validate()
         batch = network.check_inputs(inputs)
-        compile_network(network, batch[:1], form=self.form)
+        self._circuit(network, batch[:1], [None])
         return batch
 
     def solve_phases(
-        self, network: ResistiveNetwork, inputs: Float[Array, "batch inputs"], nudges: Sequence[Nudge]
+        self,
+        network: Network,
+        inputs: ArrayLike,
+        nudges: Sequence[Nudge],
+        start: Equilibrium | None = None,
     ) -> tuple[Equilibrium, ...]:
-        """The free phase and every nudged one, each nudged phase swept to from the free phase of its own sample.
+        """The free phase and every nudged one, each nudged phase begun at the free phase of its own sample.
 
-        Current nudges depend on the free voltages and therefore cost a second sweep. For training: ``network`` and
-        ``inputs`` are taken as already valid.
+        Nudges taken at the free phase, and dynamics, cost a second sweep. For training: ``network`` is taken as valid already.
         """
-        at_once = all(nudge.kind == "conductance" for nudge in nudges)
-        return self._free_and_nudged(network, inputs, nudges, at_once=at_once)
+        at_once = network.convex and all(nudge.kind == "conductance" for nudge in nudges)
+        return self._free_and_nudged(network, network.check_inputs(inputs), nudges, start, at_once=at_once)
 
     def _phases(
         self,
-        network: ResistiveNetwork,
+        network: Network,
         inputs: Float[Array, "batch inputs"],
         nudges: Sequence[Nudge | None],
         start: Equilibrium | None,
     ) -> tuple[Equilibrium, ...]:
         network = network.in_spice().astype(np.float64)
         inputs = inputs.astype(np.float64)
-        free = NodalEquations.of(network, inputs)
+        free = network.equations(inputs)
         start = free.begun(start)
+        if not network.convex:
+            return self._settled(network, inputs, nudges, start, free)
         equations = [free.nudged([nudge], start) if nudge else free for nudge in nudges]
+        family = family_of(network)
 
         def circuit(rung: Rung, chunk: Chunk) -> Asked:
             asked = [each.select(chunk) for each in equations for _ in range(self.repeats)]
-            return self._circuit(rung, asked, inputs[chunk])
+            bench = self._circuit(network, inputs[chunk], asked, validate=False)
+            if not rung.guess:
+                return bench, None
+            begin = family.surrogate().solve(network, inputs[chunk[:1]])
+            return bench, np.concatenate(asked[0].unknowns(begin.voltages), axis=1)[0]
 
         def certify(measured: Measured) -> list[Equilibrium]:
             phases = zip(equations, measured[self.repeats - 1 :: self.repeats], nudges, strict=True)
-            return [
-                certified(each, by_layer(voltages, network.layers), TOLERANCE, nudge)
-                for each, voltages, nudge in phases
-            ]
+            return [certified(each, each.measured(volts), family.tolerance, nudge) for each, volts, nudge in phases]
 
-        shape = len(nudges) * self.repeats, len(inputs), sum(network.layers[1:])
-        return self._climb(LADDER, shape, circuit, certify)
+        shape = len(nudges) * self.repeats, len(inputs), _probes(free)
+        return self._climb(self._ladder(network), shape, circuit, certify)
 
-    def _circuit(self, rung: Rung, equations: Sequence[NodalEquations], inputs: Float[Array, "batch inputs"]) -> Asked:
-        """The circuit of one sweep (the worker writes its text) and where Newton's iteration begins, volts."""
-        network = equations[0].network
-        injections = [each.injection for each in equations]
-        circuit = compile_network(network, inputs, injections, self.form, validate=False)
-        if not rung.guess:
-            return circuit, None
-        free = SurrogateSolver().solve(network, inputs[:1])
-        return circuit, np.concatenate(free.voltages, axis=1)[0]
+    def _settled(
+        self,
+        network: Network,
+        inputs: Float[Array, "batch inputs"],
+        nudges: Sequence[Nudge | None],
+        start: Equilibrium | None,
+        free: Equations,
+    ) -> tuple[Equilibrium, ...]:
+        """All phases as one batch, each sample first held at where its dynamics come to rest."""
+        family = family_of(network)
+        rests = [(family.dynamics or family.surrogate)().solve(network, inputs, nudge, start) for nudge in nudges]
+        given = [nudge for nudge in nudges if nudge is not None]
+        equations = free.nudged(given, start) if given else free
+        begin = equations.unknowns(tuple(map(np.concatenate, zip(*(rest.voltages for rest in rests), strict=True))))
+        inputs = np.tile(inputs, (len(nudges), 1))
+
+        def circuit(_rung: Rung, chunk: Chunk) -> Asked:
+            held = tuple(each[chunk] for each in begin)
+            return self._circuit(network, inputs[chunk], [equations.select(chunk)], start=held, validate=False)
+
+        def certify(measured: Measured) -> list[Equilibrium]:
+            _held, let_go = measured
+            return [certified(equations, equations.measured(let_go), family.tolerance, None)]
+
+        shape = 2, len(inputs), _probes(free)
+        (result,) = self._climb(self._ladder(network), shape, circuit, certify)
+        return result.split(nudges)
+
+
+def _probes(equations: Equations) -> int:
+    return sum(each.shape[1] for each in equations.initial())

@@ -19,14 +19,14 @@ from eqprop_analog.circuit.elements import (
     VoltageSources,
 )
 from eqprop_analog.circuit.netlist import library
+from eqprop_analog.core.certificate import certified
 from eqprop_analog.equilibrium import Equilibrium
 from eqprop_analog.errors import UserError
+from eqprop_analog.families.resistive import TOLERANCE
 from eqprop_analog.models import NodalEquations
 from eqprop_analog.models.resistive import by_layer
 from eqprop_analog.power import Power
 from eqprop_analog.solvers import libngspice
-from eqprop_analog.solvers.certificate import certified
-from eqprop_analog.solvers.ngspice import TOLERANCE
 from eqprop_analog.solvers.sweeps import TIME_LIMIT
 from eqprop_analog.solvers.workers import Workers
 

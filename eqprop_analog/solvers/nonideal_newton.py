@@ -7,13 +7,13 @@ import numpy as np
 from jaxtyping import Bool, Float
 from numpy.typing import ArrayLike
 
-from eqprop_analog.equilibrium import Equilibrium, Status, statuses
+from eqprop_analog.core.certificate import certified
+from eqprop_analog.equilibrium import Equilibrium
 from eqprop_analog.incoming import require_tolerance, whole_number
 from eqprop_analog.models.nonideal_equations import NonidealEquations
 from eqprop_analog.models.nonideal_network import NonidealNetwork
 from eqprop_analog.models.wired_crossbar import full
 from eqprop_analog.nudging import Nudge
-from eqprop_analog.solvers.certificate import RUNAWAY
 from eqprop_analog.solvers.elimination import solved as eliminated
 
 Array = np.ndarray
@@ -65,7 +65,7 @@ class NonidealNewtonSolver:
         begin = np.zeros_like(equations.source) if start is None else np.concatenate(start.voltages, axis=1)
         if nudge is not None:
             equations = equations.nudged([nudge], start)
-        found = certified(equations, self._settle(equations, begin), self.tolerance, nudge)
+        found = certified(equations, (self._settle(equations, begin),), self.tolerance, nudge)
         return found.inheriting(start) if nudge is not None and nudge.taken_at_free else found
 
     def solve_phases(
@@ -74,11 +74,11 @@ class NonidealNewtonSolver:
         """The free equilibrium, then one for each nudge, begun at the free one, the nudged ones solved as one batch."""
         equations = NonidealEquations.of(network, network.check_inputs(inputs))
         found = self._settle(equations, np.zeros_like(equations.source))
-        free = certified(equations, found, self.tolerance, None)
+        free = certified(equations, (found,), self.tolerance, None)
         if not nudges:
             return (free,)
         together = equations.nudged(nudges, free)
-        moved = certified(together, self._settle(together, np.tile(found, (len(nudges), 1))), self.tolerance, None)
+        moved = certified(together, (self._settle(together, np.tile(found, (len(nudges), 1))),), self.tolerance, None)
         pairs = zip(moved.split(nudges), nudges, strict=True)
         return free, *(phase.inheriting(free) if nudge.taken_at_free else phase for phase, nudge in pairs)
 
@@ -99,15 +99,15 @@ class NonidealNewtonSolver:
         """
         active = np.arange(len(voltages))
         some, v, voltages = equations, voltages.copy(), voltages.copy()
-        u, excess = _excess(some, v)
+        u, excess = some.excess(v)
         for _ in range(self.max_iterations):
             trial = _newton(some, v, u)
-            ahead, left = _excess(some, trial)
+            ahead, left = some.excess(trial)
             halved = left < 0.5 * excess
             swept = ~halved & ~(excess <= self.tolerance)
             if swept.any():
                 trial[swept] = _descend(some.select(swept), v[swept], trial[swept])
-                ahead[swept], left[swept] = _excess(some.select(swept), trial[swept])
+                ahead[swept], left[swept] = some.select(swept).excess(trial[swept])
             moved = halved | swept | (left < excess)
             amplified = np.abs(trial - v).max(axis=1) / (some.voltage_scale(v) * np.maximum(excess, TINY))
             done = halved & (np.maximum(amplified, 1) * left <= AIM * self.tolerance)
@@ -119,30 +119,6 @@ class NonidealNewtonSolver:
             if not going.all():
                 active, some, v, u, excess = active[going], some.select(going), v[going], u[going], excess[going]
         return voltages
-
-
-def certified(
-    equations: NonidealEquations, voltages: Float[Array, "batch nodes"], tolerance: float, nudge: Nudge | None
-) -> Equilibrium:
-    """``voltages`` of all nodes with the residual (A) and status that the equations give; CONVERGED is excess <= tolerance."""
-    with np.errstate(invalid="ignore", over="ignore"):
-        inflow = equations.inflow(voltages)
-        status = statuses(_excess(equations, voltages, inflow)[1] <= tolerance)
-        residual = np.abs(equations.surplus(voltages, inflow)).max(axis=1)
-        height = np.abs(voltages).max(axis=1)
-    status[height > RUNAWAY * equations.driving_voltage()] = Status.OUT_OF_BOUNDS
-    status[~np.isfinite(height)] = Status.SIMULATOR_FAILED
-    return Equilibrium(equations.layers(voltages), residual, status, nudge)
-
-
-def _excess(
-    equations: NonidealEquations,
-    voltages: Float[Array, "batch nodes"],
-    inflow: Float[Array, "batch nodes"] | None = None,
-) -> tuple[Float[Array, "batch nodes"], Float[Array, " batch"]]:
-    """Every node's own root, volts, and how far any node is from it, over the circuit's largest voltage."""
-    roots = equations.root(equations.inflow(voltages) if inflow is None else inflow)
-    return roots, np.abs(roots - voltages).max(axis=1) / equations.voltage_scale(voltages)
 
 
 class _Slope:
@@ -251,7 +227,7 @@ def _descend(
     best, least = voltages, np.full(len(voltages), np.inf)
     for length in STEP_LENGTHS:
         trial = _sweep(equations, voltages + length * (ahead - voltages))
-        off = (np.abs(_excess(equations, trial)[0] - trial) / unit).max(axis=1)
+        off = (np.abs(equations.excess(trial)[0] - trial) / unit).max(axis=1)
         lower = off < least
         best, least = np.where(lower[:, None], trial, best), np.where(lower, off, least)
     return best

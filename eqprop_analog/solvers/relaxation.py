@@ -38,7 +38,7 @@ class Motion:
     @classmethod
     def of_states(cls, equations: HopfieldEquations, start: Layers | None) -> Self:
         """The states themselves move, from ``start`` or from 0 V."""
-        zeros = equations.zeros()
+        zeros = equations.initial()
         states = zeros if start is None else tuple(np.array(s, z.dtype) for s, z in zip(start, zeros, strict=True))
         return cls(equations, states, states, tuple(np.empty_like(s) for s in states))
 
@@ -50,7 +50,7 @@ class Motion:
         """
         motion = cls.of_states(equations, start)
         buffer = equations.network.buffer
-        voltages = equations.zeros()
+        voltages = equations.initial()
         if start is not None:
             low, high = buffer.span
             floor, ceiling = (end if np.isfinite(end) else -end for end in (low, high))

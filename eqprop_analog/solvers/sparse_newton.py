@@ -4,12 +4,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 from numpy.typing import ArrayLike
 
-from eqprop_analog.equilibrium import Equilibrium, Status, statuses
+from eqprop_analog.core.certificate import certified
+from eqprop_analog.equilibrium import Equilibrium
 from eqprop_analog.incoming import require_tolerance, whole_number
-from eqprop_analog.models.graph_kirchhoff import GraphEquations
+from eqprop_analog.models.graph_kirchhoff import GraphEquations, relative
 from eqprop_analog.models.graph_network import GraphNetwork
 from eqprop_analog.nudging import Nudge
 
@@ -50,7 +51,7 @@ class SparseNewtonSolver:
         equations = GraphEquations.of(network, network.check_inputs(inputs))
         start = equations.begun(start)
         if nudge is not None:
-            equations = equations.nudged(nudge, start)
+            equations = equations.nudged([nudge], start)
         found = self._settle(equations, equations.sources if start is None else start.voltages[0], nudge)
         return found.inheriting(start) if nudge is not None and nudge.taken_at_free else found
 
@@ -82,25 +83,7 @@ class SparseNewtonSolver:
             active = active[moving]
             if not active.size:
                 break
-        return certified(equations, voltages, error <= self.tolerance, nudge)
-
-
-def relative(step: Float[Array, "batch nodes"], voltages: Float[Array, "batch nodes"]) -> Float[Array, " batch"]:
-    """The largest voltage of ``step`` over the circuit's largest."""
-    scale = np.abs(voltages).max(axis=1)
-    return np.abs(step).max(axis=1) / np.where(scale > 0, scale, 1)
-
-
-def certified(
-    equations: GraphEquations, voltages: Float[Array, "batch nodes"], close: Bool[Array, " batch"], nudge: Nudge | None
-) -> Equilibrium:
-    """``voltages`` (of all nodes) as an equilibrium; ``close``: within the tolerance of Kirchhoff's law, by Newton's step."""
-    _, across, outputs = equations.network.drops(voltages)
-    status = statuses(close)
-    status[close & (across > equations.ceiling).any(axis=1)] = Status.OUT_OF_BOUNDS
-    status[~np.isfinite(voltages).all(axis=1)] = Status.SIMULATOR_FAILED
-    residual = np.abs(equations.residuals(voltages)).max(axis=1, initial=0)
-    return Equilibrium((voltages, outputs), residual, status, nudge)
+        return certified(equations, (voltages,), self.tolerance, nudge, error)
 
 
 def _length(

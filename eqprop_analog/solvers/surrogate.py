@@ -9,11 +9,11 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 from numpy.typing import ArrayLike
 
+from eqprop_analog.core.certificate import certified, largest
 from eqprop_analog.equilibrium import Equilibrium, Status
 from eqprop_analog.incoming import require_tolerance, whole_number
 from eqprop_analog.models import Layers, NodalEquations, ResistiveNetwork
 from eqprop_analog.nudging import Nudge
-from eqprop_analog.solvers.certificate import certified, imbalance, largest
 from eqprop_analog.solvers.coordinate_descent import sweep
 from eqprop_analog.solvers.newton import colours, newton_step
 
@@ -38,8 +38,8 @@ Samples = Bool[Array, " batch"] | Int[Array, " some"]
 class SurrogateSolver:
     """F(v) = 0 (models.NodalEquations) by Newton steps that coordinate descent keeps safe, or by a fixed number of sweeps.
 
-    Each iteration tries a Newton step followed by a sweep, and keeps it for the samples whose excess (certificate.imbalance)
-    it halves; the others take what ends lowest of shorter steps and none, each followed by a sweep, under which the convex
+    Each iteration tries a Newton step followed by a sweep, and keeps it for the samples whose excess (core.Equations) it
+    halves; the others take what ends lowest of shorter steps and none, each followed by a sweep, under which the convex
     energy always falls. Samples that are finished cost nothing more. Arrays have the network's dtype.
     """
 
@@ -75,7 +75,7 @@ class SurrogateSolver:
         start = equations.begun(start)
         if nudge is not None:
             equations = equations.nudged([nudge], start)
-        found = self._settle(equations, equations.zeros() if start is None else start.voltages, nudge)
+        found = self._settle(equations, equations.initial() if start is None else start.voltages, nudge)
         return found.inheriting(start) if self._derived([] if nudge is None else [nudge]) else found
 
     def solve_phases(
@@ -86,7 +86,7 @@ class SurrogateSolver:
         For training: ``network`` and ``inputs`` are taken as already valid and of one dtype.
         """
         equations = NodalEquations.of(network, inputs)
-        free = self._settle(equations, equations.zeros(), None)
+        free = self._settle(equations, equations.initial(), None)
         stacked = tuple(np.tile(v, (len(nudges), 1)) for v in free.voltages)
         together = self._settle(equations.nudged(nudges, free), stacked, None)
         derived_from = free if self._derived(nudges) else None
@@ -142,7 +142,7 @@ class _Point:
         """The point a sweep takes ``voltages`` to."""
         stay, leave = colours(equations.network)
         voltages = sweep(equations, voltages, (*stay, *leave))
-        return cls(voltages, *imbalance(equations, voltages, stay))
+        return cls(voltages, *equations.imbalance_of(voltages, stay))
 
     def select(self, samples: Samples) -> "_Point":
         """Some of the samples."""

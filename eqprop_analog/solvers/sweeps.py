@@ -7,13 +7,14 @@ from concurrent.futures import Executor
 from concurrent.futures import TimeoutError as TimeLimitExceeded
 from contextlib import closing
 from dataclasses import dataclass, field, replace
-from typing import ClassVar, Generic, TypeVar
+from typing import Generic, TypeVar
 
 import numpy as np
 from jaxtyping import Float, Int
 from numpy.typing import ArrayLike
 
 from eqprop_analog.circuit import Circuit
+from eqprop_analog.core.network import Network
 from eqprop_analog.equilibrium import Equilibrium
 from eqprop_analog.errors import UserError
 from eqprop_analog.incoming import seconds_of, whole_number
@@ -22,7 +23,7 @@ from eqprop_analog.solvers import libngspice
 from eqprop_analog.solvers.workers import Job, WorkerLostError, Workers
 
 Array = np.ndarray
-N = TypeVar("N")
+N = TypeVar("N", bound=Network)
 Chunk = Int[Array, " some"]
 Asked = Circuit | tuple[Circuit, Float[Array, " probes"] | None]
 """A circuit to sweep, and where Newton's iteration begins, volts."""
@@ -62,9 +63,6 @@ class Sweeps(ABC, Generic[N]):
     ``.spiceinit`` is executed, neither the user's nor the current folder's.
     """
 
-    many_equilibria: ClassVar[bool] = False
-    """Whether where a phase begins decides where it ends."""
-
     def __init__(self, workers: int = 1, time_limit: float = TIME_LIMIT, executor: Executor | None = None) -> None:
         """Raise UserError for numbers that are none, and if libngspice is missing."""
         workers = whole_number(workers, "workers", 1)
@@ -94,7 +92,7 @@ class Sweeps(ABC, Generic[N]):
         Raises UserError for a circuit that fails validation; samples that ngspice cannot solve carry their status.
         """
         (result,) = self._phases(network, self._checked(network, inputs), [nudge], start)
-        derived = nudge is not None and (nudge.taken_at_free or self.many_equilibria)
+        derived = nudge is not None and (nudge.taken_at_free or not network.convex)
         return result.inheriting(start) if derived else result
 
     @abstractmethod

@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike
 
 from eqprop_analog.circuit import compile_network, transient_netlist
 from eqprop_analog.circuit.resistive import nodes, with_capacitances
+from eqprop_analog.core.certificate import certified
 from eqprop_analog.equilibrium import Equilibrium
 from eqprop_analog.errors import UserError
 from eqprop_analog.incoming import real_array
@@ -18,7 +19,6 @@ from eqprop_analog.models.resistive import by_layer
 from eqprop_analog.nudging import Nudge
 from eqprop_analog.power import Power, power
 from eqprop_analog.solvers import libngspice
-from eqprop_analog.solvers.certificate import certified
 from eqprop_analog.solvers.newton import newton_step
 from eqprop_analog.solvers.surrogate import SurrogateSolver
 from eqprop_analog.solvers.workers import Workers
@@ -30,7 +30,7 @@ TIME_CONSTANTS = 20
 RISE = 0.01
 """Time in which the nudge switches on, as a fraction of the slowest time constant."""
 TOLERANCE = 1e-7
-"""KCL residual of a settled node (solvers.certificate.imbalance)."""
+"""KCL residual of a settled node (core.certificate)."""
 CHARGE = 1e-6
 """Volts: truncation errors of charges below this on the smallest capacitance do not shorten ngspice's steps."""
 POWER_ITERATIONS = 20
@@ -152,7 +152,7 @@ def time_constant(equations: NodalEquations, capacitance: Sequence[float]) -> fl
     any start and through any diodes voltages approach their equilibrium at least as fast as exp(-t/bound). x comes from
     power iteration. ``capacitance`` in farads, one a layer. Source: Collatz 1942; Wielandt 1950.
     """
-    blocking = (*(BLOCKING * polarity[None] for polarity in equations.polarity), equations.zeros()[-1][:1])
+    blocking = (*(BLOCKING * polarity[None] for polarity in equations.polarity), equations.initial()[-1][:1])
     equations = equations.select(np.array([0]))
     equations = replace(equations, network=replace(equations.network, diode=equations.network.single_diode))
     mode = tuple(np.ones_like(v) for v in blocking)

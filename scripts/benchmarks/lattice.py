@@ -42,7 +42,7 @@ def dense(network: GraphNetwork, inputs: np.ndarray, nudges: list[Nudge]) -> lis
     """What a short script does for a network of resistors: numpy.linalg.solve, once a sample and phase."""
     free = GraphEquations.of(network, inputs)
     found = []
-    for equations in (free, *(free.nudged(nudge, None) for nudge in nudges)):
+    for equations in (free, *(free.nudged([nudge], None) for nudge in nudges)):
         scatter, rows, starts = network.stencil
         matrix = np.zeros((len(network.free),) * 2)
         columns = np.repeat(np.arange(len(network.free)), np.diff(starts))

@@ -60,7 +60,10 @@ NAMES = {
     "compile_nonideal": ("eqprop_analog.circuit.nonideal_network:compile_nonideal",),
     "static_netlist": ("eqprop_analog.circuit:static_netlist",),
     "implicit_gradient": ("eqprop_analog.learning.implicit:implicit_gradient",),
-    "hopfield_implicit_gradient": ("eqprop_analog.learning.hopfield_implicit:hopfield_implicit_gradient",),
+    "hopfield_implicit_gradient": (
+        "eqprop_analog.learning.hopfield_implicit:hopfield_implicit_gradient",
+        "eqprop_analog.learning.implicit:implicit_gradient",
+    ),
     "edge_contrast": ("eqprop_analog.learning.edges:edge_contrast",),
     "vector_field": ("eqprop_analog.learning.local:vector_field",),
     "Chip": ("eqprop_analog.chips.chip:Chip",),

@@ -70,7 +70,7 @@ def test_conjugate_gradients_and_elimination_lead_to_the_same_equilibria(random_
 def test_newtons_step_is_the_same_by_conjugate_gradients_and_elimination(random_network, seed, law, widths):
     network, inputs = problem(random_network, seed, law, widths)
     circuit = NodalEquations.of(network, inputs)
-    voltages = sweep(circuit, circuit.zeros())
+    voltages = sweep(circuit, circuit.initial())
     currents = tuple(np.random.default_rng(seed).normal(0, 1e-6, v.shape) for v in voltages)
     with pytest.MonkeyPatch.context() as patch:
         one, other = in_every_way(patch, lambda: flat(newton.newton_step(circuit, voltages, currents)))
@@ -83,7 +83,7 @@ def test_one_newton_step_solves_a_linear_circuit(random_network, seed, widths):
     network, inputs = problem(random_network, seed, Clamp(rail=-1e3), widths)
     network = replace(network, diode=Clamp(rail=-1e9))
     circuit = NodalEquations.of(network, inputs)
-    start = tuple(np.random.default_rng(seed).uniform(-1, 1, v.shape) for v in circuit.zeros())
+    start = tuple(np.random.default_rng(seed).uniform(-1, 1, v.shape) for v in circuit.initial())
     before = circuit.residuals(start)
     step = newton.newton_step(circuit, start, before)
     after = circuit.residuals(tuple(v + d for v, d in zip(start, step, strict=True)))
@@ -99,7 +99,7 @@ def test_energy_falls_from_iteration_to_iteration(random_network, seed, law, wid
     for iterations in range(6):
         phase = SurrogateSolver(max_iterations=iterations).solve(network, inputs)
         energies.append(circuit.energy(phase.voltages))
-    size = np.abs(energies).max() + np.abs(network.energy(inputs, circuit.zeros())).max()
+    size = np.abs(energies).max() + np.abs(network.energy(inputs, circuit.initial())).max()
     assert (np.diff(energies, axis=0) <= 1e-12 * size).all()
 
 

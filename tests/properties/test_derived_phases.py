@@ -24,8 +24,6 @@ from eqprop_analog import (
     contrast,
     edge_contrast,
 )
-from eqprop_analog.learning.edges import implicit_edge_gradient
-from eqprop_analog.learning.hopfield_implicit import hopfield_implicit_gradient
 from eqprop_analog.learning.implicit import implicit_gradient
 from eqprop_analog.learning.local import differential, learning_signal, vector_field
 from eqprop_analog.models.connections import Dense
@@ -165,12 +163,12 @@ def gradients() -> dict[str, Callable[[Equilibrium, Equilibrium, Equilibrium], A
         "layered implicit_gradient": lambda free, *_: implicit_gradient(layered, X, Y, free),
         "nonideal cell_contrast": lambda _free, plus, minus: chip.cell_contrast(X, plus, minus),
         "graph edge_contrast": lambda _free, plus, minus: edge_contrast(graph, plus, minus),
-        "graph implicit_edge_gradient": lambda free, *_: implicit_edge_gradient(graph, X, Y, free),
+        "graph implicit": lambda free, *_: implicit_gradient(graph, X, Y, free),
         "hopfield contrast": lambda _free, plus, minus: contrast(hopfield, X, plus, minus),
         "hopfield network.contrast": lambda _free, plus, minus: hopfield.contrast(X, plus, minus),
         "hopfield vector_field": lambda _free, plus, minus: vector_field(hopfield, X, plus, minus),
         "hopfield differential": lambda _free, plus, minus: differential(hopfield, X, plus, minus),
-        "hopfield implicit": lambda free, *_: hopfield_implicit_gradient(hopfield, X, Y, free),
+        "hopfield implicit": lambda free, *_: implicit_gradient(hopfield, X, Y, free),
     }
 
 

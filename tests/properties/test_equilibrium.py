@@ -155,7 +155,7 @@ def test_energy_never_rises_in_a_sweep_of_coordinate_descent(random_network, pro
             pull = (0.5 * conductance * out**2 - current * out).sum(axis=1)
             energies.append(network.energy(inputs, voltages) + network.gammas[-1] * pull)
             voltages = sweep(circuit, voltages)
-        size = np.abs(energies).max() + np.abs(network.energy(inputs, circuit.zeros())).max()
+        size = np.abs(energies).max() + np.abs(network.energy(inputs, circuit.initial())).max()
         assert (np.diff(energies, axis=0) <= 1e-12 * size).all()
 
 

@@ -168,7 +168,7 @@ def test_energy_never_rises_in_a_step_of_newtons_method(problem):
     for nudge in (None, *every_nudge(problem, network)[:2]):
         equations = GraphEquations.of(network, problem.inputs)
         if nudge is not None:
-            equations = equations.nudged(nudge, None)
+            equations = equations.nudged([nudge], None)
         phase = problem.elsewhere(network)
         energies = [equations.energy(equations.held(phase.voltages[0]))]
         for _ in range(8):

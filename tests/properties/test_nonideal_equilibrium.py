@@ -252,7 +252,7 @@ def test_a_point_off_equilibrium_is_not_certified():
     shifted[0, 3] += 1e-6
     shifted[1] = 1e7
     shifted[2, 0] = np.nan
-    statuses = certified(equations, shifted, 1e-13, None).status.tolist()
+    statuses = certified(equations, (shifted,), 1e-13, None).status.tolist()
     assert statuses == [Status.STALLED, Status.OUT_OF_BOUNDS, Status.SIMULATOR_FAILED]
     hurried = NonidealNewtonSolver(max_iterations=1).solve(network, problem.inputs)
     assert hurried.status.tolist() == [Status.STALLED] * BATCH

@@ -17,7 +17,7 @@ from eqprop_analog import (
 )
 from eqprop_analog.devices.buffer import HardSigmoid, Sigmoid
 from eqprop_analog.learning.bptt import BpttLearner, Unrolling, bptt_gradient
-from eqprop_analog.learning.hopfield_implicit import hopfield_implicit_gradient
+from eqprop_analog.learning.implicit import implicit_gradient
 from eqprop_analog.learning.persistent import PersistentStates
 from eqprop_analog.learning.trainer import PhaseError, mistakes, predictions
 from eqprop_analog.learning.update import Momentum, WeightRates
@@ -215,7 +215,7 @@ class TestTruncation:
         net = network(kind, 3, **settings)
         inputs, targets = batch(net)
         solver = replace(DYNAMICS[dynamics], free_steps=None, tolerance=1e-14)
-        exact = hopfield_implicit_gradient(net, inputs, targets, solver.solve(net, inputs).require())
+        exact = implicit_gradient(net, inputs, targets, solver.solve(net, inputs).require())
         assert_close(bptt_gradient(net, solver, inputs, targets, backward_steps=1000), exact, 1e-9)
 
     @pytest.mark.parametrize("steps", [0, 2.5, STEPS + 1])

@@ -21,7 +21,9 @@ from eqprop_analog import (
     edge_contrast,
 )
 from eqprop_analog.devices import Law
-from eqprop_analog.learning.edges import descend_edges, edge_step, implicit_edge_gradient
+from eqprop_analog.learning.implicit import implicit_gradient
+from eqprop_analog.learning.trainer import PhaseLearner, Rule
+from eqprop_analog.learning.update import UniformRates, descend
 from eqprop_analog.models.graph_kirchhoff import GraphEquations, output_resistance
 from eqprop_analog.models.topologies import square_lattice, with_diodes
 from eqprop_analog.nudging import cost
@@ -164,7 +166,7 @@ class TestEquations:
         network, inputs, targets = mixed(law)
         equations = GraphEquations.of(network, inputs)
         if beta:
-            equations = equations.nudged(Nudge(targets, beta), None)
+            equations = equations.nudged([Nudge(targets, beta)], None)
         v = equations.held(np.random.default_rng(1).uniform(-0.4, 0.4, (3, len(network.names))))
         found = equations.residuals(v)
         for k, node in enumerate(network.free):
@@ -242,7 +244,7 @@ class TestGradient:
     def test_implicit_gradient_is_the_finite_difference_of_the_cost(self, law):
         network, inputs, targets = mixed(law)
         for name in ("squared-error", "cross-entropy"):
-            exact = implicit_edge_gradient(network, inputs, targets, SOLVER.solve(network, inputs), name)
+            exact = implicit_gradient(network, inputs, targets, SOLVER.solve(network, inputs), name)["conductances"]
             for edge in np.argsort(-np.abs(exact))[:5]:
                 ends, before = [], network.conductances[edge]
                 for factor in (1 + 1e-5, 1 - 1e-5):
@@ -256,7 +258,7 @@ class TestGradient:
     def test_contrast_nears_it_with_the_square_of_beta_or_with_beta(self, law, kind):
         network, inputs, targets = mixed(law, side=4)
         free = SOLVER.solve(network, inputs)
-        exact = implicit_edge_gradient(network, inputs, targets, free)
+        exact = implicit_gradient(network, inputs, targets, free)["conductances"]
         limit = 1 / np.linalg.eigvalsh(output_resistance(network))[-1]
         errors = {"centred": [], "one-sided": []}
         for beta in limit * np.array([3e-3, 1e-3]):
@@ -280,7 +282,7 @@ class TestGradient:
         plus, minus = (
             SOLVER.solve(network, inputs, Nudge(targets, b, "current", "cross-entropy"), free) for b in (1e-10, -1e-10)
         )
-        exact = implicit_edge_gradient(network, inputs, targets, free, "cross-entropy")
+        exact = implicit_gradient(network, inputs, targets, free, "cross-entropy")["conductances"]
         np.testing.assert_allclose(edge_contrast(network, plus, minus), exact, rtol=0, atol=1e-6 * np.abs(exact).max())
 
     def test_update_stays_in_the_window_and_goes_downhill(self):
@@ -288,10 +290,11 @@ class TestGradient:
         costs, free = [], None
         for _ in range(5):
             free = SOLVER.solve(network, inputs, start=free)
-            edge_step(network, SOLVER, inputs, targets, free, 1e-9, 2e-13)
+            PhaseLearner(network, SOLVER, Rule(UniformRates(2e-13), 1e-9)).learn(inputs, targets)
             costs.append(cost("squared-error", free.outputs, targets).mean())
         assert (np.diff(costs) < 0).all()
-        descend_edges(network, np.where(np.arange(len(network.conductances)) % 2, 1.0, -1.0), 1.0)
+        steep = np.where(np.arange(len(network.conductances)) % 2, 1.0, -1.0)
+        descend(network, {"conductances": steep}, UniformRates(1.0))
         assert set(network.conductances) == set(network.conductance_window)
 
     def test_phases_that_cannot_be_compared_are_refused(self):

@@ -8,7 +8,7 @@ import pytest
 
 from eqprop_analog import Equilibrium, HopfieldDescentSolver, HopfieldNetwork, Nudge, UserError, contrast
 from eqprop_analog.devices.buffer import HardSigmoid, Sigmoid
-from eqprop_analog.learning.hopfield_implicit import hopfield_implicit_gradient
+from eqprop_analog.learning.implicit import implicit_gradient
 from eqprop_analog.learning.local import differential, learning_signal, vector_field
 from eqprop_analog.models.connections import Convolution, Dense
 from eqprop_analog.nudging import cost
@@ -73,7 +73,7 @@ def test_contrast_and_implicit_gradient_agree(kind, buffer, settings):
     for name in CONNECTIONS:
         network, inputs, targets = problem(name, buffer=buffer, **settings)
         free, plus, minus = phases(network, inputs, targets, (0, 1e-3, -1e-3), **kind)
-        exact = hopfield_implicit_gradient(network, inputs, targets, free, kind.get("cost", "squared-error"))
+        exact = implicit_gradient(network, inputs, targets, free, kind.get("cost", "squared-error"))
         assert error(contrast(network, inputs, plus, minus), exact) < 1e-5
 
 
@@ -95,7 +95,7 @@ def test_the_implicit_gradient_is_that_of_finite_differences(name, settings, mea
     network, inputs, targets = problem(name, **settings)
     free = SOLVER.solve(network, inputs)
     assert free.residual.max() < 1e-14
-    exact = hopfield_implicit_gradient(network, inputs, targets, free, measure)
+    exact = implicit_gradient(network, inputs, targets, free, measure)
     assert error(finite_differences(network, inputs, targets, measure), exact) < 1e-6
 
 
@@ -105,7 +105,7 @@ def test_the_implicit_gradient_is_that_of_finite_differences(name, settings, mea
 def test_centred_error_falls_as_beta_squared_and_one_sided_as_beta(kind, betas, classes):
     network, inputs, targets = problem("dense", buffer=Sigmoid(), classes=classes)
     free = SOLVER.solve(network, inputs)
-    exact = hopfield_implicit_gradient(network, inputs, targets, free, kind.get("cost", "squared-error"))
+    exact = implicit_gradient(network, inputs, targets, free, kind.get("cost", "squared-error"))
     sizes, errors = np.array([3e-2, 1e-2, 3e-3]), []
     for size in sizes:
         plus, minus = phases(network, inputs, targets, [size * beta for beta in betas], **kind)
@@ -147,7 +147,7 @@ def test_weights_that_are_untied_but_equal_share_the_tied_contrast(name):
     plus, minus = phases(tied, inputs, targets, (1e-3, -1e-3))
     whole, apart = contrast(tied, inputs, plus, minus), vector_field(untied, inputs, plus, minus)
     alike = contrast(untied, inputs, plus, minus)
-    exact = hopfield_implicit_gradient(untied, inputs, targets, SOLVER.solve(untied, inputs))
+    exact = implicit_gradient(untied, inputs, targets, SOLVER.solve(untied, inputs))
     for layer in (2, 3):
         both = apart[f"weight_{layer}"] + apart[f"returning_{layer}"]
         np.testing.assert_allclose(both, whole[f"weight_{layer}"], atol=1e-5 * np.abs(both).max())
@@ -240,5 +240,5 @@ def test_what_cannot_be_compared_is_told_in_a_sentence(random_network):
         vector_field(network, inputs[:2], plus, free)
     with pytest.raises(UserError, match="one of the phases must be nudged"):
         network.head_gradient(free, free)
-    with pytest.raises(UserError, match='conductances learn from the "contrast"'):
+    with pytest.raises(UserError, match='learns from the "contrast"'):
         learning_signal("vector-field", random_network(), inputs, plus, free)

@@ -218,7 +218,7 @@ def test_without_imperfections_it_is_the_ideal_circuit(law, layers):
     network = make((LAWS | others)[law], layers, bias_row=1.5)
     chip, x = NonidealNetwork(network, Periphery()), inputs_of(network)
     v = (
-        NodalEquations.of(network, x).zeros()
+        NodalEquations.of(network, x).initial()
         if law == "ideal clamp"
         else tuple(0.05 * np.random.default_rng(3).normal(size=(3, n)) for n in layers[1:])
     )

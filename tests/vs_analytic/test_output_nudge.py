@@ -74,6 +74,6 @@ def test_it_is_refused_where_it_is_not_meant():
         DiscreteTimeSolver(step=0)
     equations = HopfieldEquations.of(NETWORK, INPUTS).nudged([Nudge(TARGETS, 0.3, kind="output")], None)
     with pytest.raises(UserError, match="no energy that is known"):
-        equations.energy(equations.zeros())
+        equations.energy(equations.initial())
     with pytest.raises(UserError, match="a circuit is nudged before its buffers"):
         compile_hopfield(NETWORK, INPUTS, equations)

@@ -190,8 +190,8 @@ def test_time_constant_bounds_every_mode_whatever_the_diodes_do(random_network, 
     every = np.repeat(farads, layers[1:])
     bound = time_constant(equations, farads.tolist())
     single = isinstance(diode, NgspiceDiode)  # a pair blocks between its rails
-    blocking = tuple(100 * single * v for v in (*(p[None] for p in equations.polarity), equations.zeros()[-1]))
-    for voltages, tight in ((blocking, True), (voltages_anywhere(network, 1), False), (equations.zeros(), False)):
+    blocking = tuple(100 * single * v for v in (*(p[None] for p in equations.polarity), equations.initial()[-1]))
+    for voltages, tight in ((blocking, True), (voltages_anywhere(network, 1), False), (equations.initial(), False)):
         slowest = (1 / eigvals(conductance_matrix(equations, voltages) / every[:, None]).real).max()
         assert slowest <= bound * (1 + 1e-6)
         if tight:
@@ -235,5 +235,5 @@ def test_slowest_time_constants_are_generalised_eigenvalues(random_network, laye
 def test_time_constant_of_one_node_is_its_capacitance_over_its_conductance(random_network):
     network = random_network(0, (2, 1))
     equations = NodalEquations.of(network, np.ones((1, 2)))
-    (found,) = slowest_time_constants(equations, equations.zeros(), [3e-12])
+    (found,) = slowest_time_constants(equations, equations.initial(), [3e-12])
     assert found == pytest.approx(3e-12 / network.conductances[0].sum(), rel=1e-12)

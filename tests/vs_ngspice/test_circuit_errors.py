@@ -21,7 +21,7 @@ from eqprop_analog.circuit.elements import (
 )
 from eqprop_analog.circuit.graph import Section
 from eqprop_analog.devices import Clamp
-from eqprop_analog.solvers.ngspice import LADDER
+from eqprop_analog.families.resistive import LADDER
 
 INPUTS = np.array([[0.4, -0.7]])
 FORMS = ("flat", "norton")

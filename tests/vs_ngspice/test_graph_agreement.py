@@ -104,7 +104,7 @@ def test_the_plain_program_prints_the_read_nodes_of_a_written_netlist_free_and_n
     ):
         equations = GraphEquations.of(network, sample)
         if nudge is not None:
-            equations = equations.nudged(nudge, free)
+            equations = equations.nudged([nudge], free)
         done = run_ngspice(static_netlist(compile_graph(network, sample, [equations.injection])))
         assert done.code == 0
         found = SparseNewtonSolver().solve(network, sample, nudge, free).voltages[0][0]

@@ -15,7 +15,6 @@ from eqprop_analog.learning.trainer import PhaseLearner, Rule
 from eqprop_analog.learning.update import WeightRates
 from eqprop_analog.models import HopfieldEquations
 from eqprop_analog.models.connections import Convolution, Dense
-from eqprop_analog.solvers.hopfield_certificate import stable
 from eqprop_analog.solvers.hopfield_ngspice import HopfieldNgspiceSolver
 
 BOUND = 1e-9
@@ -194,8 +193,8 @@ def test_a_point_that_the_circuit_would_leave_is_unstable(solver: HopfieldNgspic
     net, inputs = bistable(), np.zeros((1, 1))
     half = tuple(np.full((1, 1), 0.5) for _ in range(2))
     equations = HopfieldEquations.of(net, inputs)
-    assert not stable(equations, half)
-    assert stable(equations, tuple(np.full((1, 1), -0.25) for _ in range(2)))
+    assert not equations.stable(half)
+    assert equations.stable(tuple(np.full((1, 1), -0.25) for _ in range(2)))
     start = Equilibrium(half, np.zeros(1), np.array([Status.TRUNCATED], dtype=object))
     assert solver.solve(net, inputs, start=start).status.tolist() == [Status.UNSTABLE]
 

@@ -19,8 +19,8 @@ from eqprop_analog import Equilibrium, NgspiceSolver, Nudge, ResistiveNetwork, S
 from eqprop_analog.circuit import Circuit, compile_network
 from eqprop_analog.circuit.elements import Amplifiers, Diodes, Element
 from eqprop_analog.circuit.graph import Section
+from eqprop_analog.families.resistive import LADDER
 from eqprop_analog.solvers import libngspice
-from eqprop_analog.solvers import ngspice as ngspice_module
 from eqprop_analog.solvers import workers as workers_module
 
 INPUTS = np.random.default_rng(8).uniform(-1, 1, (6, 3))
@@ -40,7 +40,7 @@ def assert_solved(found: Equilibrium, net: ResistiveNetwork, inputs: np.ndarray 
 @pytest.fixture
 def one_rung(monkeypatch: pytest.MonkeyPatch) -> None:
     """Samples are asked for in one way, and a worker that was lost is replaced once."""
-    monkeypatch.setattr(ngspice_module, "LADDER", ngspice_module.LADDER[:1])
+    monkeypatch.setattr(NgspiceSolver, "_ladder", lambda *_: LADDER[:1])
     monkeypatch.setattr(workers_module, "TRIES", 2)
 
 
@@ -169,12 +169,14 @@ def test_a_circuit_that_ngspice_refuses_has_a_status_and_ngspices_words_in_the_l
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
+    honest = ResistiveNetwork.circuit
+
     def wrong(*arguments: Any, **options: Any) -> Circuit:
-        circuit = compile_network(*arguments, **options)
+        circuit = honest(*arguments, **options)
         return replace(circuit, sections=(*circuit.sections, Section("what nobody can solve", (extra,))))
 
     with monkeypatch.context() as patch:
-        patch.setattr(ngspice_module, "compile_network", wrong)
+        patch.setattr(ResistiveNetwork, "circuit", wrong)
         found = solver.solve(network(), INPUTS[:2])
     assert found.status.tolist() == [Status.SIMULATOR_FAILED] * 2
     said = "\n".join(record.getMessage() for record in caplog.records if record.name == LOGGER)

@@ -1,36 +1,15 @@
-"""The certificate of a Hopfield circuit's operating point: Kirchhoff's current law, and whether the circuit would stay there."""
+"""Whether a Hopfield network's circuit would stay at an operating point."""
 
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 from scipy.special import softmax
 
-from eqprop_analog.circuit.hopfield import unroll
-from eqprop_analog.equilibrium import Equilibrium, Status, statuses
-from eqprop_analog.models import HopfieldEquations, HopfieldNetwork, Layers
-from eqprop_analog.nudging import Nudge
+from eqprop_analog.models.connections import unroll
+from eqprop_analog.models.hopfield import HopfieldNetwork
+from eqprop_analog.models.hopfield_equations import HopfieldEquations
+from eqprop_analog.models.resistive import Layers
 
 Array = np.ndarray
-
-
-def certified(equations: HopfieldEquations, nodes: Layers, tolerance: float, nudge: Nudge | None) -> Equilibrium:
-    """The states at node voltages u = ``nodes`` (layers 1..L, volts), with their residual and status.
-
-    The residual is max |u - (W ρ(u) + b + pull)|, volts: what Kirchhoff's current law leaves at a node, over the node's
-    conductance g. CONVERGED is a residual within ``tolerance`` where the circuit would stay.
-    """
-    states = tuple(equations.network.buffer.output(u) for u in nodes)
-    forces = equations.forces(states)
-    residual = np.max([np.abs(u - f).max(axis=1) for u, f in zip(nodes, forces, strict=True)], axis=0)
-    status = statuses(residual <= tolerance)
-    settled = np.flatnonzero(residual <= tolerance)
-    status[settled[~stable(equations.select(settled), tuple(u[settled] for u in nodes))]] = Status.UNSTABLE
-    status[~np.isfinite(residual)] = Status.SIMULATOR_FAILED
-    return Equilibrium(states, np.asarray(residual), status, nudge)
-
-
-def stable(equations: HopfieldEquations, nodes: Layers) -> Bool[Array, " batch"]:
-    """Whether du/dt = -u + W ρ(u) + b + pull comes back to ``nodes`` (volts) after every small disturbance."""
-    return growth(equations, nodes) < 1
 
 
 def growth(equations: HopfieldEquations, nodes: Layers) -> Float[Array, " batch"]:

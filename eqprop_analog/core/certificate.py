@@ -1,0 +1,47 @@
+"""The certificate of an equilibrium, whoever found it: the network's own equations, bounds, and whether it would stay."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from jaxtyping import Float
+
+from eqprop_analog.core.equations import Equations, Nodes
+from eqprop_analog.equilibrium import Equilibrium, Status, statuses
+from eqprop_analog.nudging import Nudge
+
+Array = np.ndarray
+
+RUNAWAY = 1e3
+"""Voltages beyond this multiple of everything that drives the circuit, amplified, are no equilibrium of it."""
+
+
+def certified(
+    equations: Equations,
+    nodes: Nodes,
+    tolerance: float,
+    nudge: Nudge | None,
+    excess: Float[Array, " batch"] | None = None,
+) -> Equilibrium:
+    """The equilibrium at ``nodes``, with the residual and the status that the equations give every sample.
+
+    CONVERGED is an excess of at most ``tolerance`` where the circuit would stay; ``excess``, where the caller has it already.
+    """
+    with np.errstate(invalid="ignore", over="ignore"):
+        if excess is None:
+            residual, excess = equations.imbalance(nodes)
+        else:
+            residual = equations.largest_residual(nodes)
+        close = excess <= tolerance
+        status = statuses(close)
+        settled = np.flatnonzero(close)
+        if settled.size and not equations.network.convex:
+            stays = equations.select(settled).stable(tuple(each[settled] for each in nodes))
+            status[settled[~stays]] = Status.UNSTABLE
+        status[equations.out_of_bounds(nodes, close)] = Status.OUT_OF_BOUNDS
+    status[~np.isfinite(largest(nodes))] = Status.SIMULATOR_FAILED
+    return Equilibrium(equations.states(nodes), residual, status, nudge)
+
+
+def largest(arrays: Sequence[Float[Array, "batch nodes"]]) -> Float[Array, " batch"]:
+    """Largest magnitude in each sample."""
+    return np.asarray(np.max([np.abs(values).max(axis=1) for values in arrays], axis=0))

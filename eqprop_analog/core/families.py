@@ -1,0 +1,82 @@
+"""Kinds of networks by name: the one place, beside loading, where kinds are told apart."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from eqprop_analog.core.network import Network
+from eqprop_analog.core.solver import Solver
+from eqprop_analog.errors import UserError
+from eqprop_analog.files import array_format
+
+BUILT_IN: Mapping[str, str] = {
+    "resistive": "eqprop_analog.families.resistive",
+    "hopfield": "eqprop_analog.families.hopfield",
+    "graph": "eqprop_analog.families.graph",
+    "nonideal": "eqprop_analog.families.nonideal",
+}
+"""Modules whose FAMILY is registered when it is first asked for."""
+
+
+@dataclass(frozen=True)
+class Family:
+    """A kind of network, and what belongs to it but not to its mathematics."""
+
+    name: str
+    network: type[Network]
+    file_format: str
+    """What its saved networks call themselves."""
+    surrogate: Callable[[], Solver]
+    """Finds its equilibria in NumPy, to the last digit."""
+    tolerance: float = 1e-9
+    """Excess (core.Equations) of an equilibrium that a circuit simulator found."""
+    ladder: Sequence[Any] = ()
+    """Ways to ask ngspice for what it fails at (solvers.sweeps.Rung), one after the other; () is those of every kind."""
+    dynamics: Callable[[], Solver] | None = None
+    """Where there are many equilibria: finds the one that the circuit settles to, nearly, where ngspice then begins."""
+
+
+_REGISTERED: dict[str, Family] = {}
+
+
+def register(family: Family) -> None:
+    """Make a kind of network known by its name; UserError if another one has it."""
+    known = _REGISTERED.setdefault(family.name, family)
+    if known.network is not family.network:
+        raise UserError(
+            f'family "{family.name}" is registered already, for {known.network.__name__}; choose another name'
+        )
+
+
+def families() -> dict[str, Family]:
+    """Every registered kind by its name."""
+    for name, module in BUILT_IN.items():
+        if name not in _REGISTERED:
+            register(import_module(module).FAMILY)
+    return dict(_REGISTERED)
+
+
+def family_of(network: Network | Any) -> Family:
+    """The kind of ``network``. UserError if it is not registered."""
+    name = str(getattr(network, "family", ""))
+    if name not in _REGISTERED and name in BUILT_IN:
+        register(import_module(BUILT_IN[name]).FAMILY)
+    if name not in _REGISTERED:
+        raise UserError(
+            f"{type(network).__name__}: this kind of network is not registered (core.register); there are {', '.join(families())}"
+        )
+    return _REGISTERED[name]
+
+
+def load_network(path: str | Path) -> Any:
+    """A saved network of any kind. UserError if the file is none."""
+    found = array_format(Path(path), "network file")
+    known = families().values()
+    for family in known:
+        if family.file_format == found:
+            return family.network.load(path)
+    raise UserError(
+        f'{path}: networks of format "{found:.80}" are unknown; there are {", ".join(each.file_format for each in known)}'
+    )

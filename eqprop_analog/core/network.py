@@ -1,0 +1,168 @@
+"""The protocol of a network: its parameters, what is learned from its phases, its equations and its circuit."""
+# ruff: noqa: ARG002 - a default body has its protocol's arguments
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self
+
+import numpy as np
+from jaxtyping import Float
+from numpy.typing import ArrayLike, DTypeLike
+
+from eqprop_analog.errors import UserError
+
+if TYPE_CHECKING:
+    from eqprop_analog.circuit import Circuit
+    from eqprop_analog.core.equations import Equations
+    from eqprop_analog.equilibrium import Equilibrium
+    from eqprop_analog.nudging import Kind
+
+Array = np.ndarray
+
+
+class Network(Protocol):
+    """An energy E(θ, x, s) with parameters θ, inputs x and states s, whose minima over s are equilibria.
+
+    A new kind of network inherits from this class, implements what has no body here, and is registered (core.families). Solvers,
+    learning rules, the trainer, the comparison with ngspice and the report ask for nothing else.
+    """
+
+    family: ClassVar[str]
+    """Under which this kind is registered; also in configurations (``model``)."""
+    convex: ClassVar[bool] = True
+    """Whether there is one equilibrium, so that where a solver begins does not matter."""
+    directed: ClassVar[bool] = False
+    """Whether parameters have directions, so that each may learn by a signal of its own (``directed_contrast``)."""
+    residual_unit: ClassVar[str] = "A"
+    """Of Equilibrium.residual."""
+
+    @property
+    def layers(self) -> tuple[int, ...]:
+        """(inputs, n_1, ..., n_k): the inputs of a sample, and the columns of each array of Equilibrium.voltages."""
+        ...
+
+    @property
+    def classes(self) -> int:
+        """Read-outs."""
+        return self.layers[-1]
+
+    @property
+    def forms(self) -> tuple[str, ...]:
+        """Forms of its circuit, the cheapest first: "flat" has every device, "norton" the first layer's drive reduced exactly."""
+        return ("flat",)
+
+    @property
+    def readout_reach(self) -> float:
+        """How far a read-out moves at most if no output moves by more than 1."""
+        return 1.0
+
+    @property
+    def nudge_kind(self) -> "Kind":
+        """The kind of nudge to take where none is asked for."""
+        return "conductance"
+
+    @property
+    def connections_by_layer(self) -> Sequence[int]:
+        """How many devices with a conductance each part of the flat circuit has, those at the inputs first."""
+        return [below * above for below, above in zip(self.layers, self.layers[1:], strict=False)]
+
+    def usual_beta(self) -> float:
+        """A nudge that the network certainly bears, where none is asked for: siemens, or without unit."""
+        ...
+
+    def validate(self) -> None:
+        """Raise UserError, naming the part, unless shapes and values describe a network that can be built."""
+        ...
+
+    def check_inputs(self, inputs: ArrayLike) -> Float[Array, "batch inputs"]:
+        """``inputs`` as (batch, inputs) in the network's precision, or UserError."""
+        ...
+
+    def phase_shapes(self, batch: int) -> list[tuple[int, ...]]:
+        """Shapes of the voltages of a phase of ``batch`` samples."""
+        return [(batch, size) for size in self.layers[1:]]
+
+    def equations(self, inputs: Float[Array, "batch inputs"]) -> "Equations":
+        """The free phase's equations; ``inputs`` as ``check_inputs`` gives them. Raises UserError where there are none."""
+        ...
+
+    def circuit(
+        self,
+        inputs: Float[Array, "batch inputs"],
+        phases: Sequence["Equations | None"] = (None,),
+        form: str = "flat",
+        *,
+        validate: bool = True,
+    ) -> "Circuit":
+        """The circuit of every sample in every phase (None is the free one); sweep point len(phases)·sample + phase.
+
+        ``validate=False`` checks values but not the graph, for loops over one topology. Raises UserError for what is no circuit.
+        """
+        raise UserError(f"circuit: a {self.family} network has none")
+
+    def in_spice(self) -> Self:
+        """The network that a circuit simulator solves in place of this one."""
+        return self
+
+    def astype(self, dtype: DTypeLike) -> Self:
+        """A copy whose arrays have ``dtype``."""
+        ...
+
+    def arrays(self) -> dict[str, Array]:
+        """Every parameter that is learned, by the name it has in files; the arrays themselves, to be written to."""
+        ...
+
+    def confine(self) -> None:
+        """Bring every parameter to where the network allows it, in place; nothing to do where any value is allowed."""
+        return
+
+    def contrast(
+        self, inputs: Float[Array, "batch inputs"], plus: "Equilibrium", minus: "Equilibrium"
+    ) -> Mapping[str, Array]:
+        """⟨∂E/∂θ₊ - ∂E/∂θ₋⟩/(β₊ - β₋) by the names of ``arrays``. UserError for phases that failed or do not fit."""
+        ...
+
+    def directed_contrast(
+        self,
+        inputs: Float[Array, "batch inputs"],
+        plus: "Equilibrium",
+        minus: "Equilibrium",
+        references: Sequence[tuple[float, "Equilibrium"]],
+    ) -> Mapping[str, Array]:
+        """What a parameter with two directions learns in each, presynaptic states being the weighed sum of ``references``.
+
+        See learning.local. Raises UserError where parameters have no direction.
+        """
+        raise UserError(f'signal: parameters of a {self.family} network have no direction; take the "contrast"')
+
+    def gradient(
+        self, inputs: Float[Array, "batch inputs"], voltages: tuple[Array, ...], response: tuple[Array, ...]
+    ) -> Mapping[str, Array]:
+        """d⟨C⟩/dθ at a free equilibrium by the names of ``arrays``, from the adjoint of the pull -∂C/∂(outputs).
+
+        ``response``: Equations.adjoint's.
+        """
+        raise UserError(f"gradient: a {self.family} network has no exact one")
+
+    def readout_gradient(
+        self, outputs: Float[Array, "batch nodes"], slope: Float[Array, "batch classes"]
+    ) -> Mapping[str, Array]:
+        """What parameters of the read-out itself add to ``gradient``; ``slope`` is ∂⟨C⟩/∂(read-outs)."""
+        return {}
+
+    def readout(self, outputs: Float[Array, "batch nodes"]) -> Float[Array, "batch classes"]:
+        """What is read for each class from the last array of voltages."""
+        return outputs
+
+    def along_readout(self, pull: Float[Array, "batch classes"]) -> Float[Array, "batch nodes"]:
+        """Forces on the last array of voltages that pull the read-outs by ``pull``."""
+        return pull
+
+    def save(self, path: str | Path) -> None:
+        """Write an uncompressed ``.npz`` (arrays and one JSON text, no pickle) in one step; UserError if it cannot."""
+        ...
+
+    @classmethod
+    def load(cls, path: str | Path) -> Any:
+        """Read a network written by ``save``; UserError if the file is not one."""
+        ...

@@ -1,0 +1,33 @@
+"""The protocol of a solver: whatever finds equilibria, an algorithm, a simulator or a board."""
+
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+import numpy as np
+from jaxtyping import Float
+from numpy.typing import ArrayLike
+
+from eqprop_analog.equilibrium import Equilibrium
+from eqprop_analog.nudging import Nudge
+
+Array = np.ndarray
+
+
+class Solver(Protocol):
+    """Finds equilibria of the networks that it is for."""
+
+    def solve(
+        self, network: Any, inputs: ArrayLike, nudge: Nudge | None = None, start: Equilibrium | None = None
+    ) -> Equilibrium:
+        """Equilibrium of each row of ``inputs`` (batch, inputs), each with its status.
+
+        ``start`` is where a current nudge is taken, and where dynamics begin. Raises UserError for a network, inputs, a nudge
+        or a start that do not fit each other.
+        """
+        ...
+
+    def solve_phases(
+        self, network: Any, inputs: Float[Array, "batch inputs"], nudges: Sequence[Nudge]
+    ) -> tuple[Equilibrium, ...]:
+        """The free equilibrium, then one for each nudge."""
+        ...

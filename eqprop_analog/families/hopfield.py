@@ -1,0 +1,21 @@
+"""Layered Hopfield networks."""
+
+from eqprop_analog.core.families import Family
+from eqprop_analog.models.hopfield import FORMAT, HopfieldNetwork
+from eqprop_analog.solvers.leaky_integrator import LeakyIntegratorSolver
+
+STEP = 0.1
+"""Time constants: long steps may end in another basin than the circuit's own, or turn around an equilibrium for ever."""
+
+
+def surrogate() -> LeakyIntegratorSolver:
+    """The circuit's dynamics in NumPy, to the last digit."""
+    return LeakyIntegratorSolver(step=STEP, max_steps=50_000)
+
+
+def dynamics() -> LeakyIntegratorSolver:
+    """The same, to where Newton's iteration does the rest."""
+    return LeakyIntegratorSolver(step=STEP, tolerance=1e-6)
+
+
+FAMILY = Family("hopfield", HopfieldNetwork, FORMAT, surrogate, dynamics=dynamics)

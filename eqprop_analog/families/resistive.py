@@ -1,0 +1,16 @@
+"""Layered resistive networks."""
+
+from eqprop_analog.core.families import Family
+from eqprop_analog.models.resistive import FORMAT, ResistiveNetwork
+from eqprop_analog.solvers.surrogate import SurrogateSolver
+from eqprop_analog.solvers.sweeps import TOGETHER_THEN_ALONE, Rung
+
+# The first rung asks for more than the certificate needs; the later ones take what the certificate accepts, from better starts.
+LADDER = (
+    *TOGETHER_THEN_ALONE,
+    Rung("alone, from the surrogate's voltages", 1, {"reltol": 1e-10, "vntol": 1e-13, "itl2": 2000}, guess=True),
+    Rung("alone, gmin and source stepping", 1, {"reltol": 1e-9, "vntol": 1e-12, "gminsteps": 20, "srcsteps": 20}),
+)
+TOLERANCE = 1e-10
+"""ngspice's own reltol = 1e-11 leaves far less."""
+FAMILY = Family("resistive", ResistiveNetwork, FORMAT, SurrogateSolver, TOLERANCE, LADDER)

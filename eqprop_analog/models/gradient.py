@@ -1,0 +1,37 @@
+"""The gradient of a resistive network's cost, or what two phases say of it."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float
+
+Array = np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
+class Gradient(Mapping[str, Array]):
+    """dC/dθ, batch mean: by conductance (V²/S) and by bias current (V²/A), like the network's own arrays, or by their names."""
+
+    conductances: tuple[Float[Array, "rows columns"], ...]
+    biases: tuple[Float[Array, " nodes"], ...]
+
+    def arrays(self) -> dict[str, Array]:
+        """By the names of the network's own arrays."""
+        return named(self.conductances, self.biases)
+
+    def __getitem__(self, name: str) -> Array:
+        """That of the parameter of this name."""
+        return self.arrays()[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.arrays())
+
+    def __len__(self) -> int:
+        return 2 * len(self.conductances)
+
+
+def named(conductances: Sequence[Array], biases: Sequence[Array]) -> dict[str, Array]:
+    """Arrays of crossbars and layers 1..L by the names they have in files."""
+    named = {f"conductance_{l}": matrix for l, matrix in enumerate(conductances, start=1)}
+    return named | {f"bias_{l}": bias for l, bias in enumerate(biases, start=1)}
