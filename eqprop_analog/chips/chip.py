@@ -66,7 +66,7 @@ class Chip:
             low, high = network.conductance_window
             raise UserError(
                 f"conductance_window: the devices reach {window.lowest:g} to {window.highest:g} S, the network {low:g} to "
-                f"{high:g} S; map it to them first (chips.mapping)"
+                f"{high:g} S; map it to them first (chips.mapping.onto)"
             )
         dtype = network.conductances[0].dtype
         shapes = [matrix.shape for matrix in network.conductances]

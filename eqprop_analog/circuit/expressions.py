@@ -5,7 +5,7 @@ import operator
 import re
 from collections.abc import Callable, Mapping
 
-MANTISSA = r"(?:[0-9]+\.?[0-9]*|\.[0-9]+)"
+MANTISSA = r"(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)"
 SUFFIX = "(?:(meg|mil|[tgkmunpf\u00b5])[a-z\u03a9\u2126]*|(?![edtgkmunpf\u00b5])[a-z\u03a9\u2126]+)?"
 """A scale, \u00b5 among them, and a unit, which may be an ohm sign. Not e or d alone: ngspice goes on after it, 2em is 0.002."""
 NUMBER = re.compile(rf"([+-]?{MANTISSA})(?:(?:e|d(?![+-]))([+-]?[0-9]{{1,5}}))?{SUFFIX}", re.ASCII)

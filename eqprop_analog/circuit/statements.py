@@ -21,7 +21,7 @@ IN_CONTROL = re.compile(r";|(?:^|\s)\$\s")
 """The same in a ``.control`` block, where $name is a variable."""
 INNER = re.compile(r"(\{[^{}]*\}|'[^']*')")
 """An expression, which is one word."""
-ASSIGNMENT = re.compile(r"([a-z_][a-z0-9_]*) ?= ?")
+ASSIGNMENT = re.compile(r"(?<![a-z0-9_])([a-z_][a-z0-9_]{0,99}) ?= ?")
 PARAMETERS = (".param", ".params")
 CLOSING = {".subckt": ".ends", ".control": ".endc"}
 SHOWN = 60

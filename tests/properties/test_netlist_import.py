@@ -356,6 +356,46 @@ def test_other_forms_are_refused_with_the_reason() -> None:
             netlist_of(text)
 
 
+SYNTAX = [
+    *(".param a={", ".param a={b} b={a}", ".param input_gain=-1", ".param nodes_per_class=3", ".param g_max=0"),
+    *(
+        ".param a=" + "(" * 99,
+        ".param a=1e999",
+        ".param a={1/0}",
+        ".param a={exp(1e9)}",
+        ".param =",
+        ".param a",
+        ".param a='1",
+    ),
+    *(
+        ".param a={2^0.5^-1e308}",
+        ".temp 50",
+        ".temp 1500",
+        ".temp -270",
+        ".temp",
+        ".temp {a}",
+        ".options temp",
+        ".options temp={a",
+    ),
+    *(
+        ".options tnom=1e300",
+        ".lib",
+        ".include diode.lib",
+        "+ m=2",
+        "+ {a}",
+        "+ '",
+        "+ ac",
+        "+ = =",
+        "+ (",
+        "$",
+        "//",
+        ";",
+    ),
+    *(".control", ".endc", ".subckt", ".ends"),
+]
+"""What may go wrong in what ngspice has words for."""
+
+
 @st.composite
 def mutilated(draw: st.DrawFn) -> str:
     """A netlist of ours with lines dropped, doubled, exchanged, garbled, or something else between them."""
@@ -388,7 +428,7 @@ def mutilated(draw: st.DrawFn) -> str:
             words[draw(st.integers(0, len(words) - 1))] = draw(st.one_of(huge, st.floats().map(repr)))
             lines[at] = " ".join(words)
         elif what == "insert":
-            lines.insert(at, draw(st.text(max_size=40)))
+            lines.insert(at, draw(st.one_of(st.text(max_size=40), st.sampled_from(SYNTAX))))
         else:
             k = draw(st.integers(0, len(line)))
             lines[at] = line[:k] + draw(st.characters()) + line[k + 1 :]
@@ -418,9 +458,13 @@ def test_bytes_that_are_no_text_are_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("character", [" ", "=", "+", "9", "$", ";", "\t", "\n", "a", "*"])
-def test_a_long_line_of_one_character_is_refused_soon(character: str) -> None:
+@pytest.mark.parametrize(
+    "line", ["R1_0_0 xp_0 h1_0 1", ".param a", ".param a=1", ".param a={1", ".options temp=1", "* diodes: a"]
+)
+@pytest.mark.parametrize("end", ["x", "-", "}", "="])
+def test_a_long_line_of_one_character_is_refused_soon(character: str, line: str, end: str) -> None:
     with pytest.raises(UserError):
-        netlist_of("title\nR1_0_0 xp_0 h1_0 1" + character * 1_000_000 + "x")
+        netlist_of(f"title\n{line}{character * 100_000}{end}")
 
 
 def test_names_cannot_ask_for_all_memory() -> None:
