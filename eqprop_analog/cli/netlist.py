@@ -127,7 +127,7 @@ def _texts(
     """Every file to write; ``written`` is what --network says where it is a netlist."""
     example = written.inputs if written else options.example_inputs(network, arguments.seed, 1)
     inputs = options.array(arguments.inputs, "inputs", network.layers[0], example)
-    targets = options.array(arguments.targets, "targets", network.classes, options.example_targets(network, 1))
+    targets = options.array(arguments.targets, "targets", network.classes, _usual_targets(network, written))
     if len(inputs) != 1 or len(targets) != 1:
         raise UserError(f"a netlist holds one sample, got {len(inputs)} inputs and {len(targets)} targets")
     if isinstance(network, HopfieldNetwork):
@@ -135,7 +135,7 @@ def _texts(
             raise UserError("--specification: chips are of resistive networks; leave it out")
         return {arguments.output: _hopfield(arguments, network, inputs, targets)}
     if arguments.specification:
-        return {arguments.output: _chip(arguments, network, inputs, targets)}
+        return {arguments.output: _chip(arguments, network, inputs, targets, written)}
     if arguments.form == "subcircuits":
         return _subcircuits(arguments, network, inputs, _injection(arguments, network, inputs, targets, written))
     nudge = None
@@ -164,7 +164,7 @@ def _injection(
     """The nudge asked for; where none is, that of a netlist given as --network."""
     if written and written.injection and arguments.beta is None and arguments.targets is None:
         return written.injection
-    return options.injection(network, inputs, Nudge(targets, options.beta(arguments, network), network.nudge_kind))
+    return options.injection(network, inputs, Nudge(targets, _beta(arguments, network, written), network.nudge_kind))
 
 
 def _subcircuits(
@@ -180,7 +180,39 @@ def _subcircuits(
     return {library: files.network, arguments.output: files.testbench}
 
 
-def _chip(arguments: argparse.Namespace, network: ResistiveNetwork, inputs: np.ndarray, targets: np.ndarray) -> str:
+def _pulled(
+    network: ResistiveNetwork | HopfieldNetwork, written: WrittenNetlist | None
+) -> tuple[float, np.ndarray] | None:
+    """(β, targets) of a netlist given as --network that pulls its outputs by conductances to sources; None of any other."""
+    if written is None or written.injection is None or network.classes != network.layers[-1]:
+        return None
+    g, current = float(np.max(written.injection[0])), np.asarray(written.injection[1])
+    return (g, current / g) if g else None
+
+
+def _usual_targets(network: ResistiveNetwork | HopfieldNetwork, written: WrittenNetlist | None) -> np.ndarray:
+    """Where --targets says nothing: those of the netlist, or the usual ones."""
+    pulled = _pulled(network, written)
+    return pulled[1] if pulled else options.example_targets(network, 1)
+
+
+def _beta(arguments: argparse.Namespace, network: ResistiveNetwork, written: WrittenNetlist | None) -> float:
+    """--beta, that of the netlist, or the usual one."""
+    pulled = _pulled(network, written) if arguments.beta is None else None
+    if pulled:
+        return pulled[0]
+    if arguments.beta is None and written and written.injection and arguments.targets is None:
+        raise UserError("--beta: the netlist's nudge is a current into its outputs; name --beta and --targets instead")
+    return options.beta(arguments, network)
+
+
+def _chip(
+    arguments: argparse.Namespace,
+    network: ResistiveNetwork,
+    inputs: np.ndarray,
+    targets: np.ndarray,
+    written: WrittenNetlist | None,
+) -> str:
     """The network written into the chip's devices, by impedance scaling where the specification has it: the header says so."""
     if arguments.form == "subcircuits" or arguments.dialect != "ngspice":
         raise UserError(
@@ -196,8 +228,7 @@ def _chip(arguments: argparse.Namespace, network: ResistiveNetwork, inputs: np.n
     injection = None
     if arguments.phase == "nudged":
         scale = impedance_scale(network, specification.technology.window) if specification.impedance_scaling else 1.0
-        beta = scale * options.beta(arguments, network)
-        nudge = Nudge(targets, beta, network.nudge_kind)
+        nudge = Nudge(targets, scale * _beta(arguments, network, written), network.nudge_kind)
         start = NonidealNewtonSolver().solve(circuit, inputs).require() if nudge.kind == "current" else None
         injection = NonidealEquations.of(circuit, circuit.check_inputs(inputs)).nudged([nudge], start).injection
     compiled = compile_nonideal(circuit, inputs, [injection], arguments.form)

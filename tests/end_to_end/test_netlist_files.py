@@ -107,6 +107,27 @@ def test_what_a_netlist_does_not_say_is_printed_or_given(run, tmp_path: Path) ->
     assert "a.sp has its own; leave out --amplifier-gain" in result.err
 
 
+def nudge(path: Path) -> tuple[float, float]:
+    """(beta, target), S and V, of a nudged netlist with one output."""
+    found = re.search(r"^Vy_0 y_0 0 (\S+)\nRnudge_0 y_0 o_0 (\S+)$", path.read_text(), re.MULTILINE)
+    return 1 / float(found[2]), float(found[1])
+
+
+@pytest.mark.parametrize("chip", [(), ("--specification", "wide.toml")])
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [((), (1e-8, 0.25)), (("--beta", 2e-8), (2e-8, 0.25)), (("--targets", "y.npy"), (1e-8, 0.5))],
+)
+def test_a_netlists_own_nudge_is_kept_but_for_what_is_given(run, tmp_path: Path, chip, given, expected) -> None:
+    text = (NETLISTS / "xor_nudged.cir").read_text()
+    (tmp_path / "own.cir").write_text(re.sub(r"^(Vy_0 y_0 0) \S+$", r"\1 0.25", text, flags=re.MULTILINE))
+    (tmp_path / "wide.toml").write_text("[conductance.window]\nlowest = 0.0\nhighest = 1e-4\n")
+    np.save(tmp_path / "y.npy", [[0.5]])
+    result = run("netlist", "--network", "own.cir", "--phase", "nudged", *chip, *given, "--output", "out.cir")
+    assert (result.code, result.err) == (0, "")
+    assert nudge(tmp_path / "out.cir") == pytest.approx(expected)
+
+
 @pytest.mark.parametrize(("name", "program"), [("ltspice", "LTspice"), ("xyce", "Xyce"), ("gnucap", "gnucap")])
 def test_netlists_for_other_programs_are_recognised(run, tmp_path: Path, name: str, program: str) -> None:
     result = run("netlist", "--network", NETLISTS / f"xor_{name}.cir", "--output", "a.npz")
