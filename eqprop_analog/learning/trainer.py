@@ -17,7 +17,7 @@ from eqprop_analog.incoming import one_of, real_number
 from eqprop_analog.learning.local import Signal, learning_signal
 from eqprop_analog.learning.persistent import PersistentStates
 from eqprop_analog.learning.update import LearningRates, Momentum, Parameters, check_rates, descend
-from eqprop_analog.models.checks import checked_labels, checked_target
+from eqprop_analog.models.checks import as_batch, checked_labels, checked_target
 from eqprop_analog.nudging import Cost, Kind, Nudge
 
 Array = np.ndarray
@@ -195,11 +195,11 @@ def taken(
     network: Network, inputs: ArrayLike, targets: ArrayLike
 ) -> tuple[Float[Array, "batch inputs"], Float[Array, "batch outputs"]]:
     """A batch in the precision of training; NumPy's arrays that are in it, themselves. Raises UserError for what is no batch."""
-    dtype = next(iter(network.arrays().values())).dtype
-    if all(isinstance(each, Array) and each.dtype == dtype and each.ndim == 2 for each in (inputs, targets)):
-        return inputs, targets  # type: ignore[return-value]
-    batch = network.check_inputs(inputs)
-    return batch, checked_target(targets, (len(batch), network.classes), dtype)
+    batch = as_batch(network, inputs)
+    shape = len(batch), network.classes
+    if type(targets) is np.ndarray and targets.dtype == batch.dtype and targets.shape == shape:
+        return batch, targets
+    return batch, checked_target(targets, shape, batch.dtype)
 
 
 def train_pass(

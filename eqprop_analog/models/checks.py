@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Protocol
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -84,6 +85,34 @@ def check_free(what: str, shapes: Sequence[tuple[int, ...]], free: Equilibrium) 
 def layer_shapes(batch: int, layers: Sequence[int]) -> list[tuple[int, int]]:
     """Shapes of a phase's voltages; ``layers``: (inputs, n_1, ..., n_L)."""
     return [(batch, size) for size in layers[1:]]
+
+
+class TakesInputs(Protocol):
+    """A network of layers."""
+
+    @property
+    def layers(self) -> tuple[int, ...]:
+        """(inputs, n_1, ..., n_L)."""
+        ...
+
+    def arrays(self) -> dict[str, Array]:
+        """Every parameter by name."""
+        ...
+
+    def check_inputs(self, inputs: ArrayLike) -> Float[Array, "batch inputs"]:
+        """``inputs`` as the network takes them, or UserError."""
+        ...
+
+
+def as_batch(network: TakesInputs, inputs: ArrayLike) -> Float[Array, "batch inputs"]:
+    """``inputs`` themselves where they are an array of the network's dtype and inputs, else what ``check_inputs`` makes of them.
+
+    For training, which looks at every value as it goes.
+    """
+    dtype = next(iter(network.arrays().values())).dtype
+    if type(inputs) is np.ndarray and inputs.dtype == dtype and inputs.shape[1:] == network.layers[:1] and len(inputs):
+        return inputs
+    return network.check_inputs(inputs)
 
 
 def checked_target(target: ArrayLike, shape: tuple[int, ...], dtype: DTypeLike) -> Float[Array, "batch classes"]:

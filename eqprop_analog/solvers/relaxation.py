@@ -13,6 +13,7 @@ from eqprop_analog.equilibrium import Equilibrium, Status, statuses
 from eqprop_analog.errors import UserError
 from eqprop_analog.incoming import real_number, require_tolerance, whole_number
 from eqprop_analog.models import HopfieldEquations, HopfieldNetwork, Layers
+from eqprop_analog.models.checks import as_batch
 from eqprop_analog.nudging import Nudge
 
 Array = np.ndarray
@@ -132,9 +133,10 @@ class Relaxation(ABC):
     ) -> tuple[Equilibrium, ...]:
         """The free phase from ``start`` or 0 V, then every nudged phase begun at the free one, solved as one batch.
 
-        For training: ``network`` and ``inputs`` are taken as already valid and of one dtype.
+        For training: ``network``, and ``inputs`` of its dtype, are taken as already valid.
         """
-        equations = HopfieldEquations.of(network, inputs)
+        equations = HopfieldEquations.of(network, as_batch(network, inputs))
+        start = equations.begun(start)
         free = self.settle(equations, start, self.free_steps, None)
         if not nudges:
             return (free,)

@@ -37,7 +37,7 @@ class SparseNewtonSolver:
     def __post_init__(self) -> None:
         """Raise UserError for bounds that are none."""
         require_tolerance(self.tolerance)
-        whole_number(self.max_iterations, "max_iterations", 1)
+        whole_number(self.max_iterations, "max_iterations")
 
     def solve(
         self, network: GraphNetwork, inputs: ArrayLike, nudge: Nudge | None = None, start: Equilibrium | None = None

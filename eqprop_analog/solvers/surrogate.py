@@ -13,6 +13,7 @@ from eqprop_analog.core.certificate import certified, largest
 from eqprop_analog.equilibrium import Equilibrium, Status
 from eqprop_analog.incoming import require_tolerance, whole_number
 from eqprop_analog.models import Layers, NodalEquations, ResistiveNetwork
+from eqprop_analog.models.checks import as_batch
 from eqprop_analog.nudging import Nudge
 from eqprop_analog.solvers.coordinate_descent import sweep
 from eqprop_analog.solvers.newton import colours, newton_step
@@ -55,7 +56,7 @@ class SurrogateSolver:
     def __post_init__(self) -> None:
         """Raise UserError for bounds that are none."""
         require_tolerance(self.tolerance)
-        whole_number(self.max_iterations, "max_iterations", 1)
+        whole_number(self.max_iterations, "max_iterations")
         if self.sweeps is not None:
             whole_number(self.sweeps, "sweeps", 1)
 
@@ -83,9 +84,9 @@ class SurrogateSolver:
     ) -> tuple[Equilibrium, ...]:
         """The free phase, then every nudged phase begun at the free one, the nudged ones solved as one batch.
 
-        For training: ``network`` and ``inputs`` are taken as already valid and of one dtype.
+        For training: ``network``, and ``inputs`` of its dtype, are taken as already valid.
         """
-        equations = NodalEquations.of(network, inputs)
+        equations = NodalEquations.of(network, as_batch(network, inputs))
         free = self._settle(equations, equations.initial(), None)
         stacked = tuple(np.tile(v, (len(nudges), 1)) for v in free.voltages)
         together = self._settle(equations.nudged(nudges, free), stacked, None)

@@ -296,8 +296,8 @@ def test_minima_are_compared_sample_by_sample():
     [
         (lambda: GradientFlowSolver(step=0), "step: expected a number above 0 and at most 1"),
         (lambda: LeakyIntegratorSolver(step=1.5), "step: expected a number above 0 and at most 1"),
-        (lambda: DiscreteTimeSolver(free_steps=0), "free_steps: expected an integer of at least 1, got 0"),
-        (lambda: HopfieldDescentSolver(max_steps=2.5), "max_steps: expected an integer of at least 1, got 2.5"),
+        (lambda: DiscreteTimeSolver(free_steps=0), "free_steps must be an integer of at least 1, got 0"),
+        (lambda: HopfieldDescentSolver(max_steps=2.5), "max_steps must be an integer of at least 1, got 2.5"),
     ],
 )
 def test_solvers_that_are_none_are_refused(wrong, sentence):

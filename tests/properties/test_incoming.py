@@ -117,6 +117,8 @@ CALLS: dict[str, Callable[[Any], Any]] = {
     "inputs of a contrast": lambda v: contrast(NETWORK, v, FREE, FREE),
     "target of a gradient": lambda v: implicit_gradient(NETWORK, X, v, FREE),
     "inputs of a netlist": lambda v: compile_network(NETWORK, v),
+    "inputs of phases": lambda v: SurrogateSolver().solve_phases(NETWORK, v, [Nudge(Y, 1e-9)]),
+    "inputs of a Hopfield network's phases": lambda v: DiscreteTimeSolver(free_steps=3).solve_phases(HOPFIELD, v, ()),
     "inputs of a chip": lambda v: NonidealNewtonSolver().solve(NonidealNetwork(NETWORK), v),
     "wires": lambda v: NonidealNetwork(NETWORK, wire_resistance=v),
     "tile": lambda v: NonidealNetwork(NETWORK, tile=v),
