@@ -273,4 +273,5 @@ def _explained(error: Exception) -> tuple[Exit, str]:
 
 def run_script(*command: str) -> NoReturn:
     """Entry of a script that is one subcommand."""
-    sys.exit(main([*command, *sys.argv[1:]]))
+    sys.argv[1:1] = command
+    sys.exit(main())

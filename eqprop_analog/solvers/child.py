@@ -14,8 +14,8 @@ from eqprop_analog.isolated import command
 
 START_SECONDS = 120.0
 """What an interpreter may take to start: on a slow disk, on a busy machine."""
-LONGEST = 2e6
-"""Seconds: no operating system waits much longer at once."""
+POLLED = 2e6
+"""Seconds that an operating system waits for an answer, at most: a poll counts milliseconds in 32 bits."""
 DEFERRED = (signal.SIGINT, signal.SIGTERM)
 
 
@@ -55,7 +55,7 @@ class Child:
 
     def _receive(self, seconds: float) -> bytes:
         try:
-            if not self.channel.poll(min(seconds, LONGEST)):
+            if not self.channel.poll(seconds):
                 raise TimeLimitExceeded
             return self.channel.recv_bytes()
         except (EOFError, ConnectionError) as error:

@@ -20,7 +20,7 @@ from typing import Any
 
 from eqprop_analog.errors import UserError
 from eqprop_analog.incoming import seconds_of
-from eqprop_analog.solvers.child import Child, ChildLostError
+from eqprop_analog.solvers.child import POLLED, Child, ChildLostError
 
 log = logging.getLogger(__name__)
 
@@ -73,7 +73,7 @@ class Workers:
         """Up to ``count`` processes, no more than processors, started at the first task; ``time_limit`` in seconds."""
         time_limit = seconds_of(time_limit, "time limit")
         self._count = min(count, os.cpu_count() or 1)
-        self._time_limit = time_limit
+        self._time_limit = min(time_limit, POLLED)
         self._executor = executor
         self._lock = threading.RLock()
         self._pool: _Pool | None = None
@@ -334,7 +334,8 @@ class _Pool:
 
 
 def _finish(job: Job, raised: Exception | None, value: Any = None) -> None:
-    """Give a job its result; one that was cancelled meanwhile needs none."""
+    """Give a job its result; one that was cancelled meanwhile needs none. What it was asked takes no more memory."""
+    job.task = ()
     with contextlib.suppress(InvalidStateError):
         if raised is None:
             job.future.set_result(value)

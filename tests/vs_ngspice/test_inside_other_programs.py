@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from eqprop_analog import NgspiceSolver, ResistiveNetwork, SurrogateSolver, UserError
+from eqprop_analog import NgspiceSolver, ResistiveNetwork, SurrogateSolver, UserError, incoming
 from eqprop_analog.cli import main
 from eqprop_analog.isolated import command
 from eqprop_analog.solvers import child as child_module
@@ -60,7 +60,7 @@ def test_in_a_daemon_of_a_pool(method: str) -> None:
         assert_right(pool.apply(solved))
 
 
-@pytest.mark.parametrize("backend", ["loky", "multiprocessing", "threading"])
+@pytest.mark.parametrize("backend", ["loky", "multiprocessing"])
 def test_in_joblib_made_there_and_sent_there(backend: str, solver: NgspiceSolver) -> None:
     joblib = pytest.importorskip("joblib")
     solver.start()
@@ -301,6 +301,14 @@ def test_a_worker_outlives_no_folder_and_needs_none(tmp_path: Path, monkeypatch:
     monkeypatch.chdir(gone)
     gone.rmdir()
     assert_right(solved())
+
+
+def test_the_longest_time_limit_is_waited_for() -> None:
+    work = Workers(1, incoming.LONGEST)
+    try:
+        assert work.result(work.submit(abs, -1)) == 1
+    finally:
+        work.close()
 
 
 def test_without_standard_streams(tmp_path: Path) -> None:
