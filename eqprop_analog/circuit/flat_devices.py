@@ -174,7 +174,7 @@ class FlatDevices:
             opening.refuse(f"expected one of the subcircuits {', '.join((*LAWS, 'amplifier'))}")
         ((known, body),) = source_of("\n" + library(name), name).blocks
         for ours, given in zip_longest((known, *body), (opening, *inside)):
-            if ours is None or given is None or ours.words != ["0" if word == "gnd" else word for word in given.words]:
+            if ours is None or given is None or ours.parts != given.parts:
                 (given or opening).refuse(f"subcircuit {name} is not the one that is written; networks have no other")
         self.subcircuits.add(name)
 

@@ -29,6 +29,7 @@ SHOWN = 60
 NONE = Parameters({})
 SEPARATORS = str.maketrans(dict.fromkeys("(),=", " "))
 BRACKETS = str.maketrans(dict.fromkeys("()", " "))
+LISTS = str.maketrans(dict.fromkeys("(),", " "))
 
 
 @dataclass(frozen=True)
@@ -45,8 +46,7 @@ class Statement:
     @property
     def words(self) -> list[str]:
         """Separated by blanks, ``a = b`` as ``a=b``; ``params:`` says nothing and is left out."""
-        joined = " ".join(self._joined().split()).replace(" =", "=").replace("= ", "=")
-        return [word for word in joined.split() if word != "params:"]
+        return self._joined_words({})
 
     @property
     def terms(self) -> list[str]:
@@ -57,7 +57,16 @@ class Statement:
     @property
     def pins(self) -> list[str]:
         """Words of an X device: brackets separate them, too."""
-        joined = " ".join(self._without(BRACKETS).split()).replace(" =", "=").replace("= ", "=")
+        return self._joined_words(BRACKETS)
+
+    @property
+    def parts(self) -> list[str]:
+        """Words of any line of a subcircuit: brackets and commas separate them, too, and ``gnd`` is ``0``."""
+        return ["0" if word == "gnd" else word for word in self._joined_words(LISTS)]
+
+    def _joined_words(self, separators: Mapping[int, str]) -> list[str]:
+        """Without ``separators``, ``a = b`` as ``a=b``, and without ``params:``."""
+        joined = " ".join(self._without(separators).split()).replace(" =", "=").replace("= ", "=")
         return [word for word in joined.split() if word != "params:"]
 
     def _without(self, separators: Mapping[int, str]) -> str:

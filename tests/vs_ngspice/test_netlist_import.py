@@ -154,6 +154,8 @@ OTHERWISE = {
     "brackets": lambda text: text.replace("R1_0_0 xp_0 h1_0", "R1_0_0 (xp_0, h1_0)"),
     "brackets of X": lambda text: text.replace("Xa1_0 h1_0 a1_0", "Xa1_0 ( h1_0 a1_0 )"),
     "turned round": lambda text: text.replace("R1_0_0 xp_0 h1_0", "R1_0_0 h1_0 xp_0"),
+    "model": lambda text: text.replace(" D(IS={is} N={n} RS=0)", " d (is = { is }, n={n}, rs=0)"),
+    "no params:": lambda text: text.replace(" params:", "").replace(".ends amplifier", ".ends"),
     "commands": lambda text: text.replace("set numdgt=15\nop\n", "set numdgt=15\nrun\nop\necho done\n"),
     "no n": lambda text: DIODE.sub(r"\1 is=1n", text),
     "no is": lambda text: DIODE.sub(r"\1", text),
