@@ -48,15 +48,22 @@ def first_test_images(
     return images, one_hot(dataset.test_labels[:count], config.classes)
 
 
-def batches(
-    config: TrainConfig, split: Split, order: Int[Array, " samples"], random: np.random.Generator, done: int = 0
-) -> Iterator[tuple[Array, ...]]:
-    """Inputs and targets of one batch after the other, and, where they are asked for, the images' indices.
+@dataclass(frozen=True)
+class Batches:
+    """Inputs and targets of one batch after the other, and, where they are asked for, the images' indices."""
 
-    The first ``done`` images have been in batches before.
-    """
-    targets = one_hot(np.arange(config.classes), config.classes, config.precision)
-    for begin in range(done, len(order), config.batch_size):
-        batch = order[begin : begin + config.batch_size]
-        inputs = config.augmented(split.images[batch], random)
-        yield (inputs, targets[split.labels[batch]], batch)[: 2 + config.indexed]
+    config: TrainConfig
+    split: Split
+    order: Int[Array, " samples"]
+    random: np.random.Generator
+    done: int = 0
+    """The first so many images have been in batches before."""
+
+    def __iter__(self) -> Iterator[tuple[Array, ...]]:
+        """Batches are drawn as they are asked for."""
+        config, split = self.config, self.split
+        targets = one_hot(np.arange(config.classes), config.classes, config.precision)
+        for begin in range(self.done, len(self.order), config.batch_size):
+            batch = self.order[begin : begin + config.batch_size]
+            inputs = config.augmented(split.images[batch], self.random)
+            yield (inputs, targets[split.labels[batch]], batch)[: 2 + config.indexed]

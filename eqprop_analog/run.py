@@ -16,13 +16,14 @@ from typing import Any
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from eqprop_analog.batches import Split, batches
+from eqprop_analog.batches import Batches, Split
 from eqprop_analog.checkpoint import Checkpoint
 from eqprop_analog.config import Network, TrainConfig
 from eqprop_analog.data import Dataset
 from eqprop_analog.errors import UserError
 from eqprop_analog.files import locked, write_csv, write_text
-from eqprop_analog.learning.trainer import Pass, Stage, require_finite, train_pass
+from eqprop_analog.kernels.devices import described
+from eqprop_analog.learning.trainer import Pass, Stage, require_finite
 from eqprop_analog.models import ResistiveNetwork
 from eqprop_analog.plotting.agreement import agreement_of_run
 from eqprop_analog.plotting.training import conductance_histograms, learning_curve
@@ -159,8 +160,8 @@ def _epoch(config: TrainConfig, split: Split, checkpoint: Checkpoint, record: _R
             record.write_if_due()
             begin = time.perf_counter()
 
-        given = batches(config, split, order, checkpoint.random, trained.samples)
-        train_pass(checkpoint.learner, given, after_batch, trained)
+        given = Batches(config, split, order, checkpoint.random, trained.samples)
+        checkpoint.learner.run_pass(given, after_batch, trained)
         require_finite(training.network)
     with stage(f"  {split.held_out} images", len(split.held_out_images)) as shown:
 
@@ -210,7 +211,7 @@ def _metrics(config: TrainConfig, history: list[dict[str, Any]]) -> dict[str, An
         "config": config.model_dump(mode="json"),
         "seed": config.seed,
         "versions": versions(),
-    }
+    } | described(str(getattr(config, "device", "cpu")))
 
 
 def versions() -> dict[str, str]:

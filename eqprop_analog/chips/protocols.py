@@ -7,7 +7,7 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Float, Int
 
-from eqprop_analog.batches import Split, batches
+from eqprop_analog.batches import Batches, Split
 from eqprop_analog.chips.chip import Chip
 from eqprop_analog.chips.mapping import impedance_scale, mapped, scaled_rule
 from eqprop_analog.config import ResistiveConfig
@@ -53,7 +53,7 @@ class Recipe:
     def epoch(self, learner: Learner, split: Split, random: np.random.Generator) -> Pass:
         """One pass over the training images in random order."""
         order = random.permutation(len(split.images))[: self.config.limit]
-        return train_pass(learner, batches(self.config, split, order, random))
+        return train_pass(learner, Batches(self.config, split, order, random))
 
 
 def in_software(recipe: Recipe, split: Split) -> ResistiveNetwork:

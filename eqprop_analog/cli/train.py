@@ -70,8 +70,9 @@ def add_settings(parser: argparse.ArgumentParser) -> None:
     settings.add_argument("--solver", choices=["surrogate", "ngspice"], help="what finds every equilibrium")
     settings.add_argument(
         "--method",
-        choices=["equilibrium-propagation", "implicit", "bptt"],
-        help="finite nudges; or a resistive network's exact gradient, a Hopfield network's back through time",
+        choices=["equilibrium-propagation", "implicit", "bptt", "feed-forward"],
+        help="finite nudges; or a resistive network's exact gradient, a Hopfield network's back through time, or its control: a "
+        "feed-forward network of the same shapes by backpropagation",
     )
     settings.add_argument("--rate-factor", type=float, metavar="X", help="all learning rates times X")
     settings.add_argument("--dataset", choices=list(data.SHAPES), help="what to train on")
@@ -88,9 +89,25 @@ def add_settings(parser: argparse.ArgumentParser) -> None:
     settings.add_argument("--on-failure", choices=["stop", "skip"], help="at a sample without a certified equilibrium")
     settings.add_argument(
         "--device",
-        choices=["cpu", "cuda"],
+        choices=["cpu", "cuda", "torch-cpu"],
         help="cuda: on a GPU, by PyTorch; for resistive networks of ideal clamps with single outputs and a fixed number "
-        "of sweeps, as all drn- presets are",
+        "of sweeps (all drn- presets), and for Hopfield networks with fixed numbers of steps (all presets but that of ngspice); "
+        "torch-cpu: what Hopfield networks do there, on the CPU",
+    )
+    settings.add_argument(
+        "--phases",
+        choices=["half", "float32", "float64"],
+        help="of Hopfield networks on a device: the precision of states, or of a feed-forward network's (half: bfloat16)",
+    )
+    settings.add_argument(
+        "--differences",
+        action=argparse.BooleanOptionalAction,
+        help="of Hopfield networks on a device: compute nudged phases as differences from the free one",
+    )
+    settings.add_argument(
+        "--activation",
+        choices=["buffer", "relu"],
+        help="of a feed-forward network's nodes (default: the preset's buffer)",
     )
     settings.add_argument("--threads", type=int, metavar="N", help="BLAS threads")
     settings.add_argument(
@@ -114,6 +131,9 @@ SETTINGS = (
     "seed",
     "workers",
     "device",
+    "phases",
+    "differences",
+    "activation",
     "threads",
     "on_failure",
     "validation",
@@ -191,8 +211,11 @@ def report(config: TrainConfig, finished: Run, agreements: list[Agreement]) -> N
         ["training error, last epoch", f"{100 * metrics['train_error']:.2f} %"],
         ["images a second while training", f"{metrics['samples_per_second']:,.0f}"],
         ["peak memory (MiB)", f"{metrics['peak_memory_bytes'] / 2**20:,.0f}"],
-        ["equilibria by status", statuses_in_words(metrics["statuses"], config.truncation)],
     ]
+    if metrics["statuses"]:  # a feed-forward network has no equilibria
+        rows.append(["equilibria by status", statuses_in_words(metrics["statuses"], config.truncation)])
+    if "device_name" in metrics:
+        rows.append(["trained on", f"{metrics['device_name']}, torch {metrics['torch']}"])
     copy = metrics["config"].get("data_copy")
     title = f"{finished.folder}: the trained network" + (f" ({copy} of the data)" if copy else "")
     title += ", and ngspice against the surrogate" if agreements else ""

@@ -1,24 +1,21 @@
 """The configuration of a Hopfield network's training."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
 from itertools import pairwise
-from typing import Annotated, Any, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from pydantic import Field, field_validator, model_validator
 
 from eqprop_analog import data
-from eqprop_analog.config.base import Count, NotNegative, Positive, TrainConfig, spread
+from eqprop_analog.config.base import Count, NotNegative, Positive, TrainConfig, Training, spread
+from eqprop_analog.config.hopfield_training import HopfieldTraining
 from eqprop_analog.devices.buffer import buffer_from
-from eqprop_analog.equilibrium import Equilibrium
 from eqprop_analog.errors import UserError
-from eqprop_analog.learning.bptt import BpttLearner
-from eqprop_analog.learning.continual import ContinualLearner
 from eqprop_analog.learning.local import Signal
 from eqprop_analog.learning.persistent import PersistentStates
-from eqprop_analog.learning.trainer import Learner, Nudging, Pass, PhaseLearner, Progress, Rule, evaluate
+from eqprop_analog.learning.trainer import Nudging, Rule
 from eqprop_analog.learning.update import Momentum, WeightRates
 from eqprop_analog.models.connections import Connection, Convolution, Dense, connection_from
 from eqprop_analog.models.hopfield import HopfieldNetwork, Initial
@@ -30,6 +27,9 @@ from eqprop_analog.solvers.hopfield_descent import HopfieldDescentSolver
 from eqprop_analog.solvers.hopfield_ngspice import STEP, HopfieldNgspiceSolver
 from eqprop_analog.solvers.leaky_integrator import LeakyIntegratorSolver
 from eqprop_analog.solvers.relaxation import Relaxation
+
+if TYPE_CHECKING:
+    from eqprop_analog.config.hopfield_on_device import HopfieldOnDevice
 
 Array = np.ndarray
 
@@ -43,8 +43,6 @@ DYNAMICS: Mapping[str, type[Relaxation]] = {
 }
 PATIENCE = 5000
 """Time constants after which leaky integrators count as stalled."""
-CHUNK = 200
-"""Test images that are relaxed together: what a step touches stays in the cache."""
 
 
 class HopfieldConfig(TrainConfig):
@@ -65,8 +63,11 @@ class HopfieldConfig(TrainConfig):
     head: Count | None = None
     """Read so many classes by weights outside the system; absent, the last layer itself."""
 
-    method: Literal["equilibrium-propagation", "bptt"] = "equilibrium-propagation"
-    """Nudged phases, or backpropagation through the steps of the free one to compare them with."""
+    method: Literal["equilibrium-propagation", "bptt", "feed-forward"] = "equilibrium-propagation"
+    """Nudged phases; or, to compare with, backpropagation through the steps of the free one; or the control, a feed-forward
+    network of the same shapes, initial values, images and schedule by backpropagation (on a device)."""
+    activation: Literal["buffer", "relu"] = "buffer"
+    """Of the control's nodes: ρ, or max(0, u)."""
     nudging: Nudging = "centred"
     kind: Literal["conductance", "output"] = "conductance"
     """Of squared errors: a pull at the output nodes, before their buffers, or behind these (discrete time alone; or "bptt")."""
@@ -85,6 +86,16 @@ class HopfieldConfig(TrainConfig):
     weight_decay: NotNegative = 0.0
     """V², times the weights in the gradient."""
 
+    device: Literal["cpu", "cuda", "torch-cpu"] = "cpu"
+    """Where phases are computed: "cpu" by NumPy, "cuda" on a GPU by PyTorch, "torch-cpu" the same kernels on the CPU."""
+    phases: Literal["half", "float32", "float64"] | None = None
+    """On a device: the precision of phases, that of the parameters unless given; "half" is float16, differences bfloat16."""
+    differences: bool = False
+    """On a device: compute nudged phases as differences from the free one, taken as an equilibrium, without cancellation."""
+    frozen: bool | None = None
+    """Of differences: keep the free phase's winners of the pooling; unless given, where phases are in half precision."""
+    over_relaxation: Annotated[float, Field(gt=0, lt=2)] = 1.0
+    """Of descent on a device: how far a layer goes, of the way to the minimum over it."""
     solver: Literal["surrogate", "ngspice"] = "surrogate"
     """Steps in NumPy; or operating points of the circuit, whose dynamics are leaky integrators (solvers.hopfield_ngspice)."""
     workers: Count = 1
@@ -140,6 +151,7 @@ class HopfieldConfig(TrainConfig):
             raise ValueError("cosine_end: give cosine, the number of epochs after which the rates are there")
         self._require_dynamics()
         self._require_circuit()
+        self._require_device()
         self._require_pixels()
         return self
 
@@ -172,6 +184,38 @@ class HopfieldConfig(TrainConfig):
             raise ValueError('precision: ngspice computes in float64; set precision = "float64"')
         if not self.free_steps == self.nudged_steps == self.test_steps is None or self.method == "bptt":
             raise ValueError("free_steps: ngspice always converges; leave out steps of phases, and bptt")
+
+    def _require_device(self) -> None:
+        if self.device == "cpu":
+            if self.method == "feed-forward" or self.phases or self.differences or self.over_relaxation != 1:
+                raise ValueError(
+                    'device: "feed-forward", phases, differences and over_relaxation need "cuda" or "torch-cpu"'
+                )
+            return
+        learns = (self.update, self.signal, self.on_failure) == ("once", "contrast", "stop")
+        if self.solver == "ngspice" or self.method == "bptt" or not learns:
+            raise ValueError(
+                f'device: "{self.device}" takes signal = "contrast", update = "once", on_failure = "stop", no ngspice, no bptt'
+            )
+        if self.method == "feed-forward":
+            if self.untied or self.persistent or self.differences:
+                raise ValueError(
+                    "method: a feed-forward network has no untied weights, persistent states or differences"
+                )
+        elif self.free_steps is None or self.nudged_steps is None:
+            raise ValueError(f'device: "{self.device}" takes so many free_steps and nudged_steps; give both')
+        self._require_precision()
+
+    def _require_precision(self) -> None:
+        if self.phases == "half" and self.device != "cuda":
+            raise ValueError('phases: "half" is for device = "cuda"')
+        states_move = self.dynamics in ("discrete-time", "descent") and self.buffer["law"] == "hard-sigmoid"
+        if self.differences and not states_move:
+            raise ValueError("differences: these need hard sigmoids, and discrete-time or descent")
+        if self.frozen and not self.differences:
+            raise ValueError("frozen: this is a setting of differences = true")
+        if self.over_relaxation != 1 and self.dynamics != "descent":
+            raise ValueError('over_relaxation: this is for dynamics = "descent"')
 
     def _require_pixels(self) -> None:
         channels = data.SHAPES[self.dataset][0]
@@ -229,11 +273,17 @@ class HopfieldConfig(TrainConfig):
     @property
     def method_in_words(self) -> str:
         """The dynamics, or the simulator."""
-        return "with ngspice" if self.solver == "ngspice" else f"by {self.dynamics}"
+        if self.method == "feed-forward":
+            return f"by backpropagation in a feed-forward network ({self.activation}) on {self.device}"
+        if self.solver == "ngspice":
+            return "with ngspice"
+        return f"by {self.dynamics}" + (f" on {self.device}" if self.device != "cpu" else "")
 
     @property
     def truncation(self) -> str:
         """After how many steps phases are stopped."""
+        if self.method == "feed-forward":
+            return ""
         steps = {"free": self.free_steps, "nudged": self.nudged_steps, "test": self.test_steps}
         given = [f"{count} {name}" for name, count in steps.items() if count]
         return f"{', '.join(given)} steps" if given else ""
@@ -300,89 +350,22 @@ class HopfieldConfig(TrainConfig):
         """Whether batches name their images."""
         return self.persistent
 
-    def training(self, samples: int, held_out: int, random: np.random.Generator) -> "HopfieldTraining":
+    def training(self, samples: int, held_out: int, random: np.random.Generator) -> Training:
         """A fresh network, its momentum, and, if asked for, the states of all images."""
         network = self.network().astype(self.precision)
         momentum = Momentum(network, self.momentum, self.weight_decay)
+        kept = (
+            [PersistentStates.of(network, count) for count in (samples, held_out)] if self.persistent else [None, None]
+        )
+        if self.device != "cpu":
+            return _on_device()(self, network, momentum, *kept)
         solver = HopfieldNgspiceSolver(self.workers) if self.solver == "ngspice" else self.relaxation()
-        made = HopfieldTraining(self, network, solver, momentum, random)
-        if not self.persistent:
-            return made
-        kept, held = (PersistentStates.of(network, count) for count in (samples, held_out))
-        return replace(made, persistent=kept, held_out=held)
+        return HopfieldTraining(self, network, solver, momentum, random, *kept)
 
 
-@dataclass(frozen=True)
-class HopfieldTraining:
-    """A Hopfield network in training."""
-
-    config: HopfieldConfig
-    network: HopfieldNetwork
-    solver: Relaxation | HopfieldNgspiceSolver
-    momentum: Momentum
-    random: np.random.Generator
-    persistent: PersistentStates | None = None
-    """States of the training images."""
-    held_out: PersistentStates | None = None
-    """States of the others."""
-
-    def learner(self, epoch: int) -> Learner:
-        """By nudged phases, or back through time."""
-        config, rule = self.config, self.config.rule(epoch)
-        momentum, kept, solver = self.momentum, self.persistent, self.solver
-        if isinstance(solver, HopfieldNgspiceSolver) or (config.method != "bptt" and config.update == "once"):
-            skip = config.on_failure == "skip"
-            return PhaseLearner(self.network, solver, rule, skip, momentum, self.random, kept)
-        if config.method == "bptt":
-            back = config.backward_steps
-            return BpttLearner(
-                self.network,
-                solver,
-                rule.rates,
-                config.cost,
-                kind=config.kind,
-                backward_steps=back,
-                momentum=momentum,
-                persistent=kept,
-            )
-        return ContinualLearner(self.network, solver, rule, momentum, self.random, kept)
-
-    def evaluate(
-        self,
-        images: Float[Array, "samples inputs"],
-        labels: Int[Array, " samples"],
-        progress: Progress,
-        so_far: Pass | None = None,
-    ) -> Pass:
-        """Error of the free phase's predictions, in the precision of training."""
-        solver = self.solver
-        if isinstance(solver, Relaxation):
-            solver = replace(solver, free_steps=self.config.test_steps or self.config.free_steps)
-        kept = self.held_out
-        if kept is None:
-            return evaluate(self.network, solver.solve, images, labels, CHUNK, progress, so_far)
-        todo = np.arange(0 if so_far is None else so_far.samples, len(images))
-        parts = iter(np.split(todo, range(CHUNK, len(todo), CHUNK)))
-
-        def go_on(network: HopfieldNetwork, some: Array) -> Equilibrium:
-            examples = next(parts)
-            free = solver.solve(network, some, start=kept.start(examples))
-            kept.keep(examples, free)
-            return free
-
-        return evaluate(self.network, go_on, images, labels, CHUNK, progress, so_far)
-
-    def arrays(self) -> Mapping[str, Array]:
-        """Parameters, momenta, states."""
-        named = dict(self.network.arrays())
-        if self.config.momentum:
-            named |= self.momentum.arrays()
-        if self.persistent is not None and self.held_out is not None:
-            named |= self.persistent.arrays()
-            named |= {f"held_out_{name}": states for name, states in self.held_out.arrays().items()}
-        return named
-
-    def close(self) -> None:
-        """Let go of worker processes."""
-        if isinstance(self.solver, HopfieldNgspiceSolver):
-            self.solver.close()
+def _on_device() -> "type[HopfieldOnDevice]":
+    try:
+        from eqprop_analog.config.hopfield_on_device import HopfieldOnDevice
+    except ImportError as error:
+        raise UserError(f"device: this needs PyTorch (pip install 'eqprop-analog[torch]'): {error}") from error
+    return HopfieldOnDevice

@@ -91,7 +91,9 @@ class ConvolvedCoupling:
 
     def slope(self, before: Tensor, spread: Tensor) -> Tensor:
         """∂Φ/∂W, summed over the batch."""
-        weights = torch.empty(self.convolution.weight_shape, dtype=before.dtype, device=before.device, memory_format=LAST)
+        weights = torch.empty(
+            self.convolution.weight_shape, dtype=before.dtype, device=before.device, memory_format=LAST
+        )
         return torch.ops.aten.convolution_backward(
             spread,
             before,

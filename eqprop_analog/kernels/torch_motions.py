@@ -11,7 +11,7 @@ from torch import Tensor
 from eqprop_analog.devices.buffer import Buffer
 from eqprop_analog.kernels.torch_network import inverse, output, rise
 
-Dynamics = Literal["discrete-time", "descent", "gradient-flow", "leaky-integrator"]
+Dynamics = Literal["discrete-time", "descent", "gradient-flow", "leaky-integrator", "energy-based"]
 Sweep = Literal["alternating", "forward", "backward"]
 Order = tuple[tuple[int, ...], ...]
 """Groups of layers (1..L); those of a group move at once, from the same states."""
@@ -38,7 +38,7 @@ class Motion:
 
     def moves_voltages(self, buffer: Buffer) -> bool:
         """Whether voltages before the buffers move, which states do not determine."""
-        if self.dynamics == "leaky-integrator":
+        if self.dynamics in ("leaky-integrator", "energy-based"):
             return True
         return self.dynamics == "gradient-flow" and buffer.span != (0, 1)
 
@@ -51,6 +51,9 @@ class Motion:
             return (target if self.step == 1 else s + self.step * (target - s)), None
         if self.dynamics == "descent":
             return output(buffer, self._descended(buffer, u, s, damping)), None
+        if self.dynamics == "energy-based" and voltage is not None:
+            v = (voltage + self.step * (u - voltage)).clamp(0, 1)
+            return output(buffer, v), v
         v = s if voltage is None else voltage
         if self.dynamics == "leaky-integrator":
             v = v + self.step * (u - v)

@@ -16,7 +16,7 @@ from torch import Tensor
 from eqprop_analog.devices.buffer import Buffer
 from eqprop_analog.kernels.torch_couplings import at_winner, first_winner, put, windows, zeros
 from eqprop_analog.kernels.torch_motions import Motion, Order
-from eqprop_analog.kernels.torch_network import Products, TorchNetwork, cost_slope, inverse, output
+from eqprop_analog.kernels.torch_network import Products, TorchNetwork, cost_slope, inverse, output, rise
 from eqprop_analog.nudging import Cost
 
 States = list[Tensor]
@@ -188,6 +188,9 @@ def begun(values: Values, start: Sequence[Tensor] | None = None) -> Phase:
         free = Phase(values.free(), start)
         floor, ceiling = (end if isfinite(end) else -end for end in buffer.span)
         for layer, (s, u) in enumerate(zip(phase.states, free.forces(), strict=True)):
+            if values.motion.dynamics == "energy-based":
+                voltages[layer] = inverse(buffer, s).clamp(0, 1)
+                continue
             inside = torch.where(s <= 0, u.clamp(max=floor), inverse(buffer, s))
             voltages[layer] = torch.where(s >= 1, u.clamp(min=ceiling), inside)
     if values.motion.dynamics == "gradient-flow":
@@ -275,7 +278,12 @@ class Values:
     ) -> tuple[Tensor, Tensor | None, Tensor | None]:
         """See Primitives."""
         last = layer == self.network.depth
-        u = self.force(layer, raw, returned, s)
+        followed = s  # by the pull; in the energy-based setting it is v, whose force has a factor ρ′ in hidden layers
+        if self.motion.dynamics == "energy-based" and voltage is not None:
+            followed = voltage
+        u = self.force(layer, raw, returned, followed)
+        if followed is not s and not last:
+            u = u * rise(self.network.buffer, s)
         damping = None if self.damping is None or not last else self.damping.view(-1, *([1] * (s.ndim - 1)))
         new, v = self.motion.moved(self.network.buffer, u, s, voltage, damping)
         if last and self.pull is not None and self.pull.behind:

@@ -99,7 +99,10 @@ class Epoch:
 
 @dataclass
 class HopfieldTrainer:
-    """One network, its momentum and the training images, uint8 (samples, channels, height, width) or (samples, pixels)."""
+    """One network, its momentum and the training images, (samples, channels, height, width) or (samples, pixels).
+
+    Images are uint8, to be divided by 255 and normalised, or floating, and then taken as they are.
+    """
 
     network: TorchNetwork
     settings: Settings
@@ -123,7 +126,7 @@ class HopfieldTrainer:
             torch.zeros(count, dtype=torch.int64, device=device),
             torch.zeros(count, dtype=torch.bool, device=device),
             torch.zeros((2, count), dtype=torch.int64, device=device),
-            torch.ones(self.batches, dtype=torch.float32, device=device),
+            torch.ones(self.batches, dtype=self.network.bias(1).dtype, device=device),
             torch.zeros((), dtype=torch.int64, device=device),
             torch.zeros((), dtype=torch.int64, device=device),
         )
@@ -152,9 +155,10 @@ class HopfieldTrainer:
         """Images done in this epoch."""
         return int(self.epoch.at)
 
-    def advance(self, batches: int | None = None) -> None:
-        """The next ``batches`` of the epoch, or all that are left."""
+    def advance(self, batches: int | None = None, limit: int | None = None) -> None:
+        """The next ``batches`` of the epoch, or all that are left of all images or of the first ``limit`` in its order."""
         done, size, count = self.place(), self.settings.batch, len(self.images)
+        count = count if limit is None else min(count, limit)
         while done < count and batches != 0:
             now = min(size, count - done)
             if now not in self._steps:
@@ -198,9 +202,7 @@ class HopfieldTrainer:
         if settings.differences:
             half = settings.precision == "half"
             products = Products(network, torch.bfloat16) if half else values.products
-            differences = self.differences_class(
-                free, pull, times, products, motion, frozen=settings.frozen
-            )
+            differences = self.differences_class(free, pull, times, products, motion, frozen=settings.frozen)
             nudged = Phase(differences, differences.zeros())
             run(nudged, settings.nudged)
             gradients = contrast(network, of_differences(nudged), gap, torch.bfloat16 if half else None)
@@ -256,8 +258,8 @@ def prepared(
 ) -> Tensor:
     """The images ``which``, flipped and shifted (training), normalised, in the precision of phases."""
     if images.ndim == 2:
-        x = images[which]
-        return (x.to(settings.dtype) / 255 - settings.mean[0]) / settings.deviation[0]
+        x = images[which].to(settings.dtype)
+        return x if images.is_floating_point() else (x / 255 - settings.mean[0]) / settings.deviation[0]
     _, _, height, width = images.shape
     rows = torch.arange(height, device=images.device).expand(len(which), -1)
     columns = torch.arange(width, device=images.device).expand(len(which), -1)
@@ -272,11 +274,13 @@ def prepared(
         columns = torch.where(turned[:, None], width - 1 - columns, columns)
     x = images[which[:, None, None], :, rows[:, :, None], columns[:, None, :]]  # (batch, height, width, channels)
     kind = torch.float64 if settings.precision == "float64" else torch.float32
-    x = x.to(kind) / 255
+    x = x.to(kind) if images.is_floating_point() else x.to(kind) / 255
     if outside is not None:
         x = x.masked_fill(outside[..., None], 0)
-    mean, deviation = (constant(each, kind, images.device) for each in (settings.mean, settings.deviation))
-    return ((x - mean) / deviation).to(settings.dtype).permute(0, 3, 1, 2).contiguous(memory_format=LAST)
+    if not images.is_floating_point():
+        mean, deviation = (constant(each, kind, images.device) for each in (settings.mean, settings.deviation))
+        x = (x - mean) / deviation
+    return x.to(settings.dtype).permute(0, 3, 1, 2).contiguous(memory_format=LAST)
 
 
 @dataclass
@@ -294,6 +298,10 @@ class Evaluator:
         device = self.network.device
         self.at = torch.zeros((), dtype=torch.int64, device=device)
         self.wrong = torch.zeros((), dtype=torch.int64, device=device)
+        self.states: list[Tensor] = []
+        if self.settings.persistent:
+            kind = {"dtype": self.settings.dtype, "device": device}
+            self.states = [torch.zeros((len(self.images), *shape), **kind) for shape in self.network.shapes]
         self.values_class, _ = classes_of(self.settings, self.network)
         self._steps: dict[int, Callable[[], None]] = {}
 
@@ -301,21 +309,27 @@ class Evaluator:
         which = self.at + torch.arange(size, device=self.network.device)
         x = prepared(self.images, which, self.settings)
         values = self.values_class(self.network, self.settings.free[0][0], x)
-        free = begun(values)
+        free = begun(values, [kept[which] for kept in self.states] if self.states else None)
         run(free, self.settings.free)
+        for kept, s in zip(self.states, free.states, strict=False):
+            kept.index_copy_(0, which, s)
         self.wrong += (self.network.readout(free.states[-1]).argmax(1) != self.labels[which]).sum()
         self.at += size
 
     def error(self) -> float:
         """Fraction of wrong predictions with the parameters as they are now."""
-        self.at.zero_()
         self.wrong.zero_()
         for begin in range(0, len(self.images), self.chunk):
-            size = min(self.chunk, len(self.images) - begin)
-            if size not in self._steps:
-                self._steps[size] = captured(partial(self._step, size), [self.at, self.wrong], self.network.device)
-            self._steps[size]()
+            self.run(begin, min(self.chunk, len(self.images) - begin))
         return int(self.wrong) / len(self.images)
+
+    def run(self, begin: int, size: int) -> None:
+        """So many images from ``begin`` on, added to ``wrong``."""
+        self.at.fill_(begin)
+        if size not in self._steps:
+            changed = [self.at, self.wrong, *self.states]
+            self._steps[size] = captured(partial(self._step, size), changed, self.network.device)
+        self._steps[size]()
 
 
 def captured(step: Callable[[], Any], changed: list[Tensor], device: torch.device) -> Callable[[], None]:

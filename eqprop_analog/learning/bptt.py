@@ -340,10 +340,11 @@ class BpttLearner(Learner):
         unrolling.forward(inputs, None if start is None else start.voltages)
         if not np.isfinite(unrolling.outputs).all():
             raise PhaseError("a state is no longer finite")
+        wrong = mistakes(self.network.readout(unrolling.outputs), targets)  # of the read-out before its update
         unrolling.backward(targets, self.cost, self.kind)
         descend(self.network, unrolling.gradient(), self.rates, self.momentum)
         status = np.full(len(inputs), Status.TRUNCATED, dtype=object)
         free = Equilibrium(tuple(s[-1] for s in unrolling.states), np.full(len(inputs), np.nan), status)
         if self.persistent is not None and examples is not None:
             self.persistent.keep(examples, free)
-        return mistakes(self.network.readout(free.outputs), targets), Counter({Status.TRUNCATED.name: len(inputs)})
+        return wrong, Counter({Status.TRUNCATED.name: len(inputs)})

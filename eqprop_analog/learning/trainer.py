@@ -108,6 +108,10 @@ class Learner(Protocol):
         """
         ...
 
+    def run_pass(self, batches: Iterable[tuple[Array, ...]], progress: Progress, so_far: Pass) -> Pass:
+        """Learn from all ``batches``, see train_pass; a learner that holds the data itself goes through it in its own way."""
+        return train_pass(self, batches, progress, so_far)
+
     def arrays(self) -> Mapping[str, Array]:
         """What it keeps from batch to batch, by name, beside what the network's training has (config.Training.arrays)."""
         return {}
@@ -186,9 +190,10 @@ class PhaseLearner(Learner, Generic[N]):
         phases: Sequence[Equilibrium],
     ) -> int:
         free, plus, *minus = phases
+        wrong = mistakes(self.network.readout(free.outputs), targets)  # of the read-out before its update
         gradient = learning_signal(self.rule.signal, self.network, inputs, plus, minus[0] if minus else free, free)
         descend(self.network, gradient, self.rule.rates, self.momentum)
-        return mistakes(self.network.readout(free.outputs), targets)
+        return wrong
 
 
 def taken(

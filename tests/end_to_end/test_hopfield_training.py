@@ -160,7 +160,7 @@ def test_a_run_stopped_within_an_epoch_goes_on_to_the_same_bits(train, settings,
 
         yield progress
 
-    monkeypatch.setattr(hopfield, "CHUNK", 10)
+    monkeypatch.setattr("eqprop_analog.config.hopfield_training.CHUNK", 10)
     train(settings, "--epochs", 2, output="whole")
     with monkeypatch.context() as patch:
         patch.setattr("eqprop_analog.cli.console.stage", stage)
@@ -274,8 +274,8 @@ def test_settings_that_do_not_go_together_are_named_in_a_line(run, dataset, tmp_
 def test_an_option_of_another_kind_of_network_is_named(run, dataset, tmp_path):
     path = tmp_path / "hopfield.toml"
     path.write_text(SMALL + DENSE + DESCENT)
-    result = run("train", "--preset", path, "--data-dir", dataset, "--device", "cuda")
-    assert result.err == "error: configuration: device: hopfield trains a hopfield network, which has no such setting\n"
+    result = run("train", "--preset", "drn-xs", "--data-dir", dataset, "--phases", "half")
+    assert result.err == "error: configuration: phases: drn-xs trains a resistive network, which has no such setting\n"
     with pytest.raises(UserError, match=r"method: .*'bptt'"):
         resolve("drn-xs", {"method": "bptt"})
     with pytest.raises(UserError, match=r"method: .*'implicit'"):

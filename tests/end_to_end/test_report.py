@@ -337,7 +337,7 @@ def test_a_run_that_stops_leaves_a_page_that_says_so(
         raise KeyboardInterrupt
 
     monkeypatch.setattr("eqprop_analog.report.live.SECONDS", 0)
-    monkeypatch.setattr("eqprop_analog.run.train_pass", stop)
+    monkeypatch.setattr("eqprop_analog.learning.trainer.Learner.run_pass", stop)
     assert run("train", "--preset", preset, "--data-dir", dataset, "--output", tmp_path / "run").code == 130
     text = (tmp_path / "run" / "live.html").read_text()
     assert "stopped after 0 epochs" in text

@@ -289,7 +289,7 @@ class TestFolder:
         assert train("run", "--epochs", 1).code == 0
         before = Path("run/checkpoint.npz").read_bytes()
         with monkeypatch.context() as patch:
-            patch.setattr(trained, "train_pass", lambda *arguments: None)
+            patch.setattr("eqprop_analog.learning.trainer.Learner.run_pass", lambda *arguments: None)
             patch.setattr(ResistiveNetwork, "arrays", lambda network: {"bias_1": np.array([np.nan])})
             patch.setattr(trained.Checkpoint, "restore", lambda *arguments: None)
             assert "training diverged" in train("run").err
