@@ -8,7 +8,6 @@ import functools
 import os
 import re
 import signal
-import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -27,6 +26,8 @@ COMPLAINT = re.compile(
     re.IGNORECASE,
 )
 """Lines of ngspice's output that say what went wrong; what merely follows from that, and information, is left out."""
+SETTINGS = Path(__file__).with_name("ngspice_settings")
+"""A folder with init files that set nothing."""
 ENDED = 70
 """Exit code of a worker whose libngspice asked to end."""
 
@@ -36,21 +37,19 @@ def default_settings() -> Iterator[None]:
     """Start libngspice meanwhile with its own defaults, whatever the current folder, the user and the system have for it.
 
     It executes a ``spinit`` (of SPICE_SCRIPTS), then the ``.spiceinit`` of the current folder or, if there is none, of the user's
-    home as the system knows it; not every version can be told to leave that out. So it finds files here that say nothing.
+    home as the system knows it; not every version can be told to leave that out. So it is started in a folder whose init files
+    say nothing.
     """
     named = {name: os.environ.pop(name) for name in list(os.environ) if name.startswith("SPICE_")}
     handler = signal.getsignal(signal.SIGINT)
     back = os.open(".", getattr(os, "O_PATH", os.O_RDONLY))
     try:
-        with tempfile.TemporaryDirectory(prefix="eqprop-analog-") as folder:
-            for name in ("spinit", ".spiceinit"):
-                Path(folder, name).write_text("* nothing is set here\n", encoding="utf-8")
-            os.environ["SPICE_SCRIPTS"] = folder
-            os.chdir(folder)
-            try:
-                yield
-            finally:
-                os.fchdir(back)
+        os.environ["SPICE_SCRIPTS"] = str(SETTINGS)
+        os.chdir(SETTINGS)
+        try:
+            yield
+        finally:
+            os.fchdir(back)
     finally:
         os.close(back)
         os.environ.pop("SPICE_SCRIPTS", None)
