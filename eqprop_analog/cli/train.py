@@ -96,7 +96,7 @@ def add_settings(parser: argparse.ArgumentParser) -> None:
     )
     settings.add_argument(
         "--phases",
-        choices=["half", "float32", "float64"],
+        choices=["half", "tf32", "float32", "float64"],
         help="of Hopfield networks on a device: the precision of states, or of a feed-forward network's (half: bfloat16)",
     )
     settings.add_argument(

@@ -88,8 +88,9 @@ class HopfieldConfig(TrainConfig):
 
     device: Literal["cpu", "cuda", "torch-cpu"] = "cpu"
     """Where phases are computed: "cpu" by NumPy, "cuda" on a GPU by PyTorch, "torch-cpu" the same kernels on the CPU."""
-    phases: Literal["half", "float32", "float64"] | None = None
-    """On a device: the precision of phases, that of the parameters unless given; "half" is float16, differences bfloat16."""
+    phases: Literal["half", "tf32", "float32", "float64"] | None = None
+    """On a device: the precision of phases, that of the parameters unless given; "half" is float16, differences bfloat16; "tf32"
+    is float32 whose products a GPU takes of factors rounded to 10 bits."""
     differences: bool = False
     """On a device: compute nudged phases as differences from the free one, taken as an equilibrium, without cancellation."""
     frozen: bool | None = None
@@ -207,8 +208,8 @@ class HopfieldConfig(TrainConfig):
         self._require_precision()
 
     def _require_precision(self) -> None:
-        if self.phases == "half" and self.device != "cuda":
-            raise ValueError('phases: "half" is for device = "cuda"')
+        if self.phases in ("half", "tf32") and self.device != "cuda":
+            raise ValueError(f'phases: "{self.phases}" is for device = "cuda"')
         states_move = self.dynamics in ("discrete-time", "descent") and self.buffer["law"] == "hard-sigmoid"
         if self.differences and not states_move:
             raise ValueError("differences: these need hard sigmoids, and discrete-time or descent")

@@ -55,7 +55,8 @@ class HopfieldOnDevice:
         if self.config.device == "cuda" and not torch.cuda.is_available():
             raise UserError("device: PyTorch sees no GPU here; train on the CPU, or install PyTorch with CUDA")
         torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark = True, False
-        torch.backends.cudnn.allow_tf32 = False  # "float32" is float32
+        torch.backends.cudnn.allow_tf32 = self.config.phases == "tf32"
+        torch.backends.cuda.matmul.allow_tf32 = self.config.phases == "tf32"
         torch.set_num_threads(self.config.threads)
 
     @property
@@ -95,7 +96,7 @@ class HopfieldOnDevice:
             behind=config.kind == "output" and config.cost == "squared-error",
             differences=config.differences,
             frozen=config.phases == "half" if config.frozen is None else config.frozen,
-            precision=config.phases or config.precision,
+            precision="float32" if config.phases == "tf32" else config.phases or config.precision,
             momentum=config.momentum,
             weight_decay=config.weight_decay,
             flip=config.flip,

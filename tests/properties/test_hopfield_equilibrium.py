@@ -328,3 +328,21 @@ def test_resistors_take_no_feedback():
     x, y = np.ones((1, 2)), np.eye(2)[:1]
     with pytest.raises(UserError, match='kind="feedback" is for Hopfield networks'):
         SurrogateSolver().solve(network, x, Nudge(y, 1e-8, "feedback"))
+
+
+@pytest.mark.parametrize("untied", [False, True], ids=["tied", "untied"])
+def test_an_image_settles_alike_alone_and_in_a_batch(untied):
+    """In float32, where the maps of the first steps are constant in space and every pooling window is a tie up to rounding."""
+    first = Convolution((3, 16, 16), 12, kernel=3, padding=1, pool=2)
+    second = Convolution(first.pooled, 16, kernel=3, padding=1, pool=2)
+    third = Convolution(second.pooled, 20, kernel=3, padding=1, pool=2)
+    network = HopfieldNetwork.build(
+        [first, second, third], 3, buffer=HardSigmoid(0.5), initial="fan-in", untied=untied, classes=4
+    ).astype(np.float32)
+    images = np.random.default_rng(0).normal(size=(5, 768)).astype(np.float32)
+    solver = DiscreteTimeSolver(free_steps=30, check_residual=False)
+    together = solver.solve(network, images)
+    for number in range(5):
+        alone = solver.solve(network, images[number : number + 1])
+        for one, all_of_them in zip(alone.voltages, together.voltages, strict=True):
+            np.testing.assert_allclose(one[0], all_of_them[number], atol=1e-6)
