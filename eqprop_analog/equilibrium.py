@@ -16,9 +16,16 @@ Array = np.ndarray
 class Status(Enum):
     """Why a solver stopped; the value says what it means and what to try."""
 
-    CONVERGED = "every node is within the asked tolerance of the voltage that satisfies its equation"
+    CONVERGED = (
+        "every voltage is proven to be within 1e-9 of the circuit's largest voltage (at least 1 V) of the equilibrium (1e-4 in "
+        "float32, or the asked tolerance if it is larger); a Hopfield network is at a fixed point within the tolerance"
+    )
     TRUNCATED = "stopped after the fixed number of sweeps or steps that was asked for, as published recipes do"
     STALLED = "a node is off its equation after the last iteration; allow more, or loosen the tolerance"
+    ILL_CONDITIONED = (
+        "every node is within the tolerance of its own equation, but nodes are held too weakly to prove that the voltages are "
+        "within 1e-9 of the equilibrium; narrow the spread of the conductances, or use a smaller |beta|"
+    )
     UNSTABLE = (
         "the equations hold here, but the slightest disturbance grows, so the circuit would not stay; begin elsewhere"
     )

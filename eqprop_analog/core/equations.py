@@ -7,6 +7,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 if TYPE_CHECKING:
+    from eqprop_analog.core.proof import Provable
     from eqprop_analog.equilibrium import Equilibrium
     from eqprop_analog.nudging import Nudge
 
@@ -68,6 +69,10 @@ class Equations(Protocol):
         else tells a converged node from one hidden behind a steep device; certificates and solvers compare it with a tolerance.
         """
         ...
+
+    def proof(self, nodes: Nodes, excess: Float[Array, " batch"]) -> "Provable | None":  # noqa: ARG002
+        """What proves how far ``nodes`` are from the equilibrium; ``excess`` as from imbalance. None: there is no more to it."""
+        return None
 
     def largest_residual(self, nodes: Nodes) -> Float[Array, " batch"]:
         """The residual alone."""

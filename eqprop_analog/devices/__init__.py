@@ -1,6 +1,6 @@
 """Constitutive laws, one a file: current, slope, co-content, scalar node solve, and the name of the SPICE model."""
 
-from eqprop_analog.devices.antiparallel import Antiparallel
+from eqprop_analog.devices.antiparallel import Antiparallel, slopes_between
 from eqprop_analog.devices.clamp import Clamp
 from eqprop_analog.devices.diode import NgspiceDiode
 from eqprop_analog.devices.law import Law
@@ -18,6 +18,7 @@ __all__ = [
     "Shockley",
     "check_law",
     "law_from",
+    "slopes_between",
     "table_of",
     "with_units",
 ]

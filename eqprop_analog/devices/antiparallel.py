@@ -94,3 +94,14 @@ class Antiparallel:
     def options(self) -> dict[str, float]:
         """Simulator options that the law needs."""
         return self.law.options
+
+
+def slopes_between(
+    law: Law, low: Float[Array, "..."], high: Float[Array, "..."]
+) -> tuple[Float[Array, "..."], Float[Array, "..."]]:
+    """The least and the largest di/dv of ``law`` between two voltages, siemens; the slope of one diode is monotone in v."""
+    if isinstance(law, Antiparallel):
+        (least, largest), (less, more) = slopes_between(law.law, low, high), slopes_between(law.law, -high, -low)
+        return least + less, largest + more
+    ends = law.slope(low), law.slope(high)
+    return np.minimum(*ends), np.maximum(*ends)

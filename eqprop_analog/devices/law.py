@@ -40,7 +40,7 @@ class Law(Protocol):
         ...
 
     def slope(self, v: Float[Array, "..."]) -> Float[Array, "..."]:
-        """di/dv, siemens."""
+        """di/dv, siemens; monotone in v, so that the ends of an interval bound it."""
         ...
 
     def cocontent(self, v: Float[Array, "..."]) -> Float[Array, "..."]:

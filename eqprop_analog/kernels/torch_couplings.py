@@ -56,7 +56,7 @@ class DenseCoupling:
         """In which biases are added to a layer."""
         return (-1,)
 
-    def tie(self, weights: Tensor, before: Tensor) -> None:  # noqa: ARG002
+    def tie(self, weights: Tensor, before: Tensor) -> None:
         """Nothing is pooled."""
 
 

@@ -93,7 +93,7 @@ class Primitives(Protocol):
         ...
 
     def force(self, layer: int, raw: Tensor | None, returned: Tensor | None, s: Tensor) -> Tensor:
-        """u of a layer, the pull included."""
+        """U of a layer, the pull included."""
         ...
 
 
@@ -170,7 +170,7 @@ class Phase:
                 self.move(group)
 
     def forces(self) -> States:
-        """u of every layer."""
+        """U of every layer."""
         return [
             self.primitives.force(layer, *self.parts(layer), self.states[layer - 1])
             for layer in range(1, self.network.depth + 1)

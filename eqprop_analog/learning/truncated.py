@@ -151,6 +151,8 @@ class TruncatedLearner(Learner):
             tuple(network.polarity(layer) for layer in range(1, network.depth)),
             np.abs(network.rows(inputs)).max(axis=1),
             *batch.none,
+            inputs,
+            np.arange(len(inputs)),
         )
         current = (*(np.zeros_like(v) for v in batch.free[:-1]), self._pull(targets))
         response = newton_step(equations, batch.free, current, SETTLED[batch.source.dtype])

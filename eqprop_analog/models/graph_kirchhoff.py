@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
@@ -17,10 +17,17 @@ from eqprop_analog.models.checks import checked_start, fitted_nudges
 from eqprop_analog.models.graph_network import GraphNetwork
 from eqprop_analog.nudging import Nudge
 
+if TYPE_CHECKING:
+    from eqprop_analog.models.graph_proof import GraphProof
+
 Array = np.ndarray
 
 AMPLE = 10.0
-"""How far the bound on a diode's current lies above what the sources can drive."""
+"""How far the ceiling on a diode's current lies above what the sources can drive through resistors."""
+HIGHER = 1e3
+"""Next ceiling on the current, over the one before."""
+SHORT = 1e6
+"""Amperes through a diode beyond which it only shorts the sources."""
 NODES_AT_ONCE = 4096
 """In one factorisation of many samples: more strain the processor's caches, fewer cost calls."""
 
@@ -30,7 +37,8 @@ class GraphEquations(Equations):
     """F(v) = c - Δᵀ i(Δv) = 0 at every free node, with i = G w in resistors, I(w) in diodes, g·o - y between read-out nodes.
 
     (g, y) is the nudge: it drives the current y - g·o out of output o's plus node's source into it and back from its minus
-    node. A diode's law goes on along its tangent from ``ceiling`` on, where no equilibrium lies, so that nothing overflows.
+    node. A diode's law goes on along its tangent from ``ceiling`` on, so that nothing overflows on the way; an equilibrium above
+    it is one of ``raised`` equations.
     """
 
     network: GraphNetwork
@@ -41,7 +49,7 @@ class GraphEquations(Equations):
     nudge_current: Float[Array, "#batch outputs"]
     """y, amperes."""
     ceiling: float
-    """Volts that no diode has across it at equilibrium."""
+    """Volts across a diode up to which its law is followed."""
 
     @classmethod
     def of(cls, network: GraphNetwork, inputs: Float[Array, "batch inputs"]) -> Self:
@@ -50,7 +58,7 @@ class GraphEquations(Equations):
         sources[:, network.inputs] = inputs
         sources[:, network.rails] = network.rail_volts
         none = np.zeros((1, 1)), np.zeros((1, len(network.outputs)))
-        return cls(network, sources, *none, _ceiling(network, sources, *none))
+        return cls(network, sources, *none, _ceiling(network, _driven(network, sources, *none)))
 
     def __len__(self) -> int:
         """Samples."""
@@ -69,8 +77,17 @@ class GraphEquations(Equations):
         conductance = np.repeat([g for g, _ in found], batch)[:, None]
         current = np.concatenate([np.broadcast_to(y, (batch, outputs)) for _, y in found])
         sources = np.tile(self.sources, (len(nudges), 1))
-        ceiling = _ceiling(self.network, sources, conductance, current)
+        ceiling = _ceiling(self.network, _driven(self.network, sources, conductance, current))
         return replace(self, sources=sources, nudge_conductance=conductance, nudge_current=current, ceiling=ceiling)
+
+    def raised(self) -> Self | None:
+        """The same with a higher ceiling; None where a diode at it would carry SHORT."""
+        carried = -float(self.network.diode.current(np.array([self.network.diode.rail - self.ceiling]))[0])
+        return None if carried >= SHORT else replace(self, ceiling=_ceiling(self.network, HIGHER * carried))
+
+    def unlimited(self) -> Self:
+        """The same with the highest ceiling."""
+        return replace(self, ceiling=max(self.ceiling, _ceiling(self.network, SHORT)))
 
     @property
     def injection(self) -> tuple[Float[Array, "#batch 1"], Float[Array, "#batch outputs"]]:
@@ -110,17 +127,23 @@ class GraphEquations(Equations):
         excess = np.full(len(voltages), np.inf)
         known = np.asarray(np.isfinite(voltages).all(axis=1))
         if known.any():
-            some, v = self.select(known), voltages[known]
+            some, v = self.unlimited().select(known), voltages[known]
             excess[known] = relative(some.response(v, some.residuals(v)), v)
         return self.largest_residual(nodes), excess
 
     def largest_residual(self, nodes: Nodes) -> Float[Array, " batch"]:
         """See core.Equations."""
-        return np.asarray(np.abs(self.residuals(nodes[0])).max(axis=1, initial=0))
+        return np.asarray(np.abs(self.unlimited().residuals(nodes[0])).max(axis=1, initial=0))
 
     def out_of_bounds(self, nodes: Nodes, close: Bool[Array, " batch"]) -> Bool[Array, " batch"]:
-        """A diode beyond the voltage that no equilibrium reaches, where its law goes on along a tangent."""
-        return np.asarray(close & (self.network.drops(nodes[0])[1] > self.ceiling).any(axis=1))
+        """A diode that carries more than SHORT amperes."""
+        return np.asarray(close & (self.network.drops(nodes[0])[1] > self.unlimited().ceiling).any(axis=1))
+
+    def proof(self, nodes: tuple[Array, ...], excess: Float[Array, " batch"]) -> "GraphProof":  # noqa: ARG002
+        """See core.Equations."""
+        from eqprop_analog.models.graph_proof import GraphProof
+
+        return GraphProof(self, nodes[0][:, self.network.free])
 
     def held(self, voltages: Float[Array, "batch nodes"]) -> Float[Array, "batch nodes"]:
         """``voltages`` with the held nodes at their sources'."""
@@ -213,16 +236,17 @@ def relative(step: Float[Array, "batch nodes"], voltages: Float[Array, "batch no
     return np.asarray(np.abs(step).max(axis=1) / np.where(scale > 0, scale, 1))
 
 
-def _ceiling(network: GraphNetwork, sources: Array, nudge_conductance: Array, nudge_current: Array) -> float:
-    """Junction voltage that no equilibrium reaches, volts.
-
-    What flows through a diode flows through resistors too, so it is less than what all of them in parallel would carry at
-    the largest difference between sources; the law's own node solve gives the voltage at such a current.
-    """
-    law, total = network.diode, float(network.conductances.sum() + np.abs(nudge_conductance).max())
+def _driven(network: GraphNetwork, sources: Array, nudge_conductance: Array, nudge_current: Array) -> float:
+    """Amperes: AMPLE times what all resistors in parallel would carry at the largest difference between sources."""
+    total = float(network.conductances.sum() + np.abs(nudge_conductance).max())
     injected = np.abs(network.currents).sum() + np.abs(nudge_current).sum(axis=1).max()
-    driven = AMPLE * (2 * np.abs(sources).max() * total + injected)
-    return float(law.rail - law.solve(np.array([total]), np.array([total * law.rail - driven]))[0])
+    return float(AMPLE * (2 * np.abs(sources).max() * total + injected))
+
+
+def _ceiling(network: GraphNetwork, current: float) -> float:
+    """Volts across a diode that carries so many amperes beside all resistors in parallel."""
+    law, total = network.diode, np.array([network.conductances.sum()])
+    return float(law.rail - law.solve(total, total * law.rail - current)[0])
 
 
 def factors(network: GraphNetwork, slopes: Float[Array, "blocks branches"]) -> Any:

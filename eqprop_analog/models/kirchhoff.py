@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
@@ -14,6 +14,9 @@ from eqprop_analog.errors import UserError
 from eqprop_analog.models.checks import checked_start, fitted_nudges
 from eqprop_analog.models.resistive import Layers, ResistiveNetwork, by_layer
 from eqprop_analog.nudging import Nudge
+
+if TYPE_CHECKING:
+    from eqprop_analog.models.layered_proof import LayeredProof
 
 Array = np.ndarray
 
@@ -40,6 +43,10 @@ class NodalEquations(Equations):
     """Largest row voltage of each sample, volts."""
     nudge_conductance: Float[Array, "#batch 1"]
     nudge_current: Float[Array, "#batch outputs"]
+    inputs: Float[Array, "given inputs"]
+    """As they were given: what the drive was made of."""
+    given: Int[Array, " batch"]
+    """Row of ``inputs`` of each sample."""
 
     @classmethod
     def of(cls, network: ResistiveNetwork, inputs: Float[Array, "batch inputs"]) -> Self:
@@ -73,6 +80,8 @@ class NodalEquations(Equations):
             largest_input,
             none,
             none,
+            inputs,
+            np.arange(len(inputs)),
         )
 
     @property
@@ -112,6 +121,7 @@ class NodalEquations(Equations):
             largest_input=np.tile(self.largest_input, len(nudges)),
             nudge_conductance=np.repeat(np.array(conductance, dtype), batch)[:, None],
             nudge_current=current.astype(dtype),
+            given=np.tile(self.given, len(nudges)),
         )
 
     @property
@@ -126,8 +136,23 @@ class NodalEquations(Equations):
             self,
             drive=self.drive[samples],
             largest_input=self.largest_input[samples],
+            given=self.given[samples],
             nudge_conductance=self.nudge_conductance[samples] if per_sample else self.nudge_conductance,
             nudge_current=self.nudge_current[samples] if per_sample else self.nudge_current,
+        )
+
+    def double(self) -> Self:
+        """The equations in float64, the drive's sums included."""
+        if self.drive.dtype == np.float64:
+            return self
+        wide = type(self).of(self.network.astype(np.float64), self.inputs.astype(np.float64))
+        return replace(
+            wide,
+            drive=wide.drive[self.given],
+            largest_input=wide.largest_input[self.given],
+            nudge_conductance=self.nudge_conductance.astype(np.float64),
+            nudge_current=self.nudge_current.astype(np.float64),
+            given=self.given,
         )
 
     def total(self, layer: int) -> Float[Array, "#batch nodes"]:
@@ -211,6 +236,16 @@ class NodalEquations(Equations):
         """See core.Equations, and ``imbalance_of``."""
         currents, excess = self.imbalance_of(nodes, range(1, self.depth + 1))
         return largest(currents), excess
+
+    def proof(self, nodes: Layers, excess: Float[Array, " batch"]) -> "LayeredProof":
+        """See core.Equations; in float64 whatever the network's precision."""
+        from eqprop_analog.models.layered_proof import LayeredProof
+
+        wide, layers = self.double(), tuple(v.astype(np.float64, copy=False) for v in nodes)
+        if wide is not self:
+            excess = wide.imbalance(layers)[1]
+        scale = wide.voltage_scale(layers)
+        return LayeredProof(wide, np.concatenate(layers, axis=1), excess * np.where(scale > 0, scale, 1))
 
     def imbalance_of(self, voltages: Layers, layers: Iterable[int]) -> tuple[Layers, Float[Array, " batch"]]:
         """F of ``layers`` in amperes (elsewhere 0), and their excess: how far a node is from its root, over the largest voltage.

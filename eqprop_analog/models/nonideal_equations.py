@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
@@ -18,6 +18,9 @@ from eqprop_analog.models.nonideal_network import NonidealNetwork
 from eqprop_analog.models.resistive import Layers
 from eqprop_analog.models.wired_crossbar import diagonal, times
 from eqprop_analog.nudging import Nudge
+
+if TYPE_CHECKING:
+    from eqprop_analog.models.nonideal_proof import NonidealProof
 
 Array = np.ndarray
 
@@ -193,6 +196,12 @@ class NonidealEquations(Equations):
         inflow = self.inflow(nodes[0])
         residual = np.abs(self.surplus(nodes[0], inflow)).max(axis=1)
         return residual, self.excess(nodes[0], inflow)[1]
+
+    def proof(self, nodes: Nodes, excess: Float[Array, " batch"]) -> "NonidealProof":
+        """See core.Equations."""
+        from eqprop_analog.models.nonideal_proof import NonidealProof
+
+        return NonidealProof(self, nodes[0], excess * self.voltage_scale(nodes[0]))
 
     def excess(
         self, voltages: Float[Array, "batch nodes"], inflow: Float[Array, "batch nodes"] | None = None

@@ -29,8 +29,13 @@ def newton_step(equations: NodalEquations, voltages: Layers, currents: Layers, a
     leave, (1 - N Nᵀ) y = r + N r'. Nodes held by an ideal clamp (K = ∞) do not move. ``accuracy``: what may be left of the
     right side; elimination leaves less.
     """
+    return response(equations, equations.slopes(voltages), currents, accuracy)
+
+
+def response(equations: NodalEquations, slopes: Layers, currents: Layers, accuracy: float = EXACT) -> Layers:
+    """δ with (diag(``slopes``) - C) δ = ``currents``, C what couples the nodes: volts from siemens and amperes."""
     network = equations.network
-    weights = [1 / np.sqrt(slope) for slope in equations.slopes(voltages)]
+    weights = [1 / np.sqrt(slope) for slope in slopes]
     roots = np.sqrt(network.gammas, dtype=weights[0].dtype)
     right = [np.where(q > 0, q * F * root, 0) for q, F, root in zip(weights, currents, roots, strict=True)]
     if equations.depth == 1:
@@ -63,6 +68,8 @@ def _coupling(network: ResistiveNetwork, stay: range, leave: range) -> Float[Arr
         crossbar = network.conductances[max(a, b) - 1]
         return crossbar if a < b else crossbar.T
 
+    if len(stay) == len(leave) == 1:
+        return block(stay[0], leave[0])
     return np.block([[block(a, b) for b in leave] for a in stay])
 
 

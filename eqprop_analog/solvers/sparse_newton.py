@@ -67,7 +67,17 @@ class SparseNewtonSolver:
     ) -> Equilibrium:
         voltages = equations.held(start)
         error = np.full(len(voltages), np.inf)
-        active = np.arange(len(voltages))
+        active: Array = np.arange(len(voltages))
+        higher: GraphEquations | None = equations
+        while higher is not None and active.size:
+            self._iterate(higher, voltages, error, active)
+            across = equations.network.drops(voltages[active])[1]
+            active = active[(error[active] <= self.tolerance) & (across > higher.ceiling).any(axis=1)]
+            higher = higher.raised()
+        return certified(equations, (voltages,), self.tolerance, nudge, error, mend=True)
+
+    def _iterate(self, equations: GraphEquations, voltages: Array, error: Array, active: Array) -> None:
+        """Newton's steps of the ``active`` samples' ``voltages``, and how far the last one went, ``error``; in place."""
         for _ in range(self.max_iterations):
             some = equations if len(active) == len(voltages) else equations.select(active)
             v = voltages[active]
@@ -83,7 +93,6 @@ class SparseNewtonSolver:
             active = active[moving]
             if not active.size:
                 break
-        return certified(equations, (voltages,), self.tolerance, nudge, error)
 
 
 def _length(

@@ -126,7 +126,7 @@ class SurrogateSolver:
                 point.put(some, improved)
                 unfinished.append(some[~finished])
             active = np.concatenate(unfinished)
-        return certified(equations, point.voltages, bound, nudge)
+        return certified(equations, point.voltages, bound, nudge, mend=True)
 
 
 @dataclass(frozen=True)

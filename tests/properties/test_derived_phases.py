@@ -60,12 +60,12 @@ def grid() -> GraphNetwork:
 def family(name: str) -> Family:
     layered = ResistiveNetwork.dense([2, 6, 2], seed=1, amplifier_gain=3.0, input_gain=5.0)
     if name == "layered":
-        return Family(layered, SurrogateSolver(), SurrogateSolver(max_iterations=0), 1e-8)
+        return Family(layered, SurrogateSolver(), SurrogateSolver(max_iterations=1), 1e-8)
     if name == "truncated":
-        return Family(layered, SurrogateSolver(sweeps=4), SurrogateSolver(max_iterations=0), 1e-8)
+        return Family(layered, SurrogateSolver(sweeps=4), SurrogateSolver(max_iterations=1), 1e-8)
     if name == "nonideal":
         chip = NonidealNetwork(layered, wire_resistance=100.0)
-        return Family(chip, NonidealNewtonSolver(), NonidealNewtonSolver(max_iterations=0), 1e-8)
+        return Family(chip, NonidealNewtonSolver(), NonidealNewtonSolver(max_iterations=1), 1e-8)
     if name == "graph":
         return Family(grid(), SparseNewtonSolver(), SparseNewtonSolver(max_iterations=1), 1e-8)
     hopfield = HopfieldNetwork.build([Dense(2, 5), Dense(5, 2)], 2)

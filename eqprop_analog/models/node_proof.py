@@ -1,0 +1,93 @@
+"""The proof of an equilibrium (core.proof) where diodes join nodes to rails: J = D + Σ - N, N >= 0 what couples the nodes."""
+
+from abc import ABC, abstractmethod
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+
+from eqprop_analog.core.proof import DOUBLE, verified
+from eqprop_analog.devices import Law, slopes_between
+
+Array = np.ndarray
+Nodes = Float[Array, "batch nodes"]
+
+UNIT = float(np.finfo(np.float64).eps / 2)
+MORE = 16
+"""Roundings of a node's equation beside those of its sums: totals, products with gains, the law's solution."""
+
+
+class NodeLinearisation(ABC):
+    """J = diag(D + Σ) - N with Σ what no slope in the box falls below; see core.proof.Linearised. Held nodes have Σ = ∞."""
+
+    def __init__(
+        self, total: Nodes, slopes: tuple[Nodes, Nodes], radius: Float[Array, " batch"], distance: Nodes
+    ) -> None:
+        """``total`` D; ``slopes`` the least and the largest in the box; ``distance`` of every node from its own root, volts."""
+        low, high = slopes
+        self.slopes = np.asarray(total + low, np.float64)
+        self.held = np.isinf(self.slopes)
+        change = np.where(self.held, 0.0, high - np.where(self.held, 0.0, low))
+        self.spread: Nodes = change * radius[:, None] + self.bent(radius)
+        self.distance = distance
+
+    @abstractmethod
+    def coupled(self, voltages: Nodes) -> Nodes:
+        """N v, amperes, in the precision of ``voltages``."""
+
+    @abstractmethod
+    def solved(self, currents: Nodes) -> Nodes:
+        """J⁻¹ ``currents``."""
+
+    def bent(self, radius: Float[Array, " batch"]) -> Nodes:  # noqa: ARG002 - for those where N changes too
+        """How much N may change over the box, times its radius, amperes."""
+        return np.zeros_like(self.slopes)
+
+    def solve(self, currents: Nodes) -> Nodes:
+        """See Linearised."""
+        return self.solved(np.where(self.held, 0.0, currents).astype(np.float64))
+
+    def left(self, currents: Nodes, step: Nodes) -> Nodes:
+        """See Linearised."""
+        wide = step.astype(currents.dtype)
+        own, others = np.where(self.held, 0.0, self.slopes) * wide, self.coupled(wide)
+        error = self._roundings(currents.dtype) * (np.abs(own) + self.coupled(np.abs(wide)))
+        return np.where(self.held, 0.0, np.abs(currents - (own - others)) + error).astype(np.float64)
+
+    def reach(self, currents: Nodes) -> Nodes:
+        """See Linearised."""
+        own = np.where(self.held, 0.0, self.slopes)
+        return verified(self.solved, self._image, own, currents, self._roundings(DOUBLE))
+
+    def _image(self, voltages: Nodes) -> tuple[Nodes, Nodes]:
+        own, others = np.where(self.held, 0.0, self.slopes) * voltages, self.coupled(voltages)
+        return own - others, own + np.abs(others)
+
+    def unsigned(self, currents: Nodes, rounding: Nodes) -> Float[Array, " batch"]:
+        """See Linearised: each node by its current, or by its distance from its own root, which no steep diode magnifies."""
+        by_current = np.nan_to_num(np.abs(currents) + rounding, nan=np.inf)
+        by_distance = np.where(self.held, 0.0, self.slopes) * self.distance
+        return np.asarray(self.reach(np.minimum(by_current, by_distance)).max(axis=1))
+
+    def _roundings(self, dtype: np.dtype[Any]) -> float:
+        return float((self.slopes.shape[1] + MORE) * np.finfo(dtype).eps / 2)
+
+
+def box(law: Law, sign: Nodes, voltages: Nodes, roots: tuple[Nodes, Nodes]) -> tuple[Nodes, Nodes]:
+    """Least and largest slope of the diodes between ``voltages`` and wherever between their own ``roots`` the nodes may be.
+
+    ``sign``: ±1 of the nodes' polarity.
+    """
+    low, high = np.minimum(voltages, roots[0]), np.maximum(voltages, roots[1])
+    least, largest = slopes_between(law, np.where(sign > 0, low, -high), np.where(sign > 0, high, -low))
+    return np.where(
+        np.isinf(least) & (low < high), 0.0, least
+    ), largest  # an ideal clamp holds a node at its rail alone
+
+
+def law_currents(law: Law, sign: Nodes, voltages: Nodes) -> tuple[Nodes, Nodes]:
+    """What the diodes draw from their nodes, and how much of it may be rounding, amperes."""
+    own = sign * voltages
+    current, slope = law.current(own), law.slope(own)
+    unit = np.finfo(voltages.dtype).eps / 2
+    return sign * current, MORE * unit * (np.abs(current) + slope * (np.abs(own) + abs(law.rail)))
