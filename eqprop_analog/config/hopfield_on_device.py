@@ -13,6 +13,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from eqprop_analog import data
 from eqprop_analog.batches import Batches
 from eqprop_analog.equilibrium import Status
 from eqprop_analog.errors import UserError
@@ -107,8 +108,9 @@ class HopfieldOnDevice:
         )
 
     def prepared(self, images: Float[Array, "samples inputs"], network: TorchNetwork) -> Tensor:
-        """All of a data set's images on the device, as maps where the first connection takes maps."""
-        shape = (len(images), *network.input_shape)
+        """All of a data set's images on the device: as maps where the first connection takes maps, or images are moved."""
+        moves = self.config.shift or self.config.flip
+        shape = (len(images), *(data.SHAPES[self.config.dataset] if moves else network.input_shape))
         return torch.from_numpy(np.ascontiguousarray(images, self.config.precision)).to(self.device).reshape(shape)
 
     def begun(self, images: Float[Array, "samples inputs"], labels: Int[Array, " samples"]) -> HopfieldTrainer:

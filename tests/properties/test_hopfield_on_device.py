@@ -55,6 +55,7 @@ CASES: dict[str, dict[str, Any]] = {
     "moved images": POOLED
     | MAP
     | {"shift": 2, "flip": True, "edge": True, "pixel_mean": [0.4], "pixel_deviation": [0.5]},
+    "images moved in front of dense connections": DENSE | MAP | {"shift": 1, "flip": True},
     "images moved into the dark": POOLED | MAP | {"shift": 1},
     "some images": DENSE | MAP | {"limit": 17, "validation": False},
 }
