@@ -104,7 +104,7 @@ def run(arguments: argparse.Namespace) -> None:
     if arguments.chip is not None and arguments.specification is None:
         raise UserError("--chip: is of a specification; add --specification, or leave it out")
     written = options.written(arguments)
-    network = options.network(arguments, written)
+    network = options.network(arguments, written, _window(arguments))
     if arguments.output.suffix == ".npz":
         given = [f"--{name}" for name, usual in OF_NETLISTS.items() if getattr(arguments, name) != usual]
         if given:
@@ -119,6 +119,14 @@ def run(arguments: argparse.Namespace) -> None:
     lines = ", ".join(f"{path}: {text.count(chr(10))} lines" for path, text in texts.items())
     command = DIALECTS[arguments.dialect].command
     console.say(f"{lines} in {time.perf_counter() - begin:.2f} s; run it: {command} {arguments.output}")
+
+
+def _window(arguments: argparse.Namespace) -> tuple[float, float] | None:
+    """(G_min, G_max) of the chip's devices, siemens, where one is asked for."""
+    if arguments.specification is None:
+        return None
+    window = Specification.load(arguments.specification).technology.window
+    return window.lowest, window.highest
 
 
 def _texts(

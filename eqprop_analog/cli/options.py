@@ -123,10 +123,15 @@ def add_time_limit(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def network(options: argparse.Namespace, netlist: WrittenNetlist | None = None) -> ResistiveNetwork | HopfieldNetwork:
+def network(
+    options: argparse.Namespace,
+    netlist: WrittenNetlist | None = None,
+    window: tuple[float, float] | None = None,
+) -> ResistiveNetwork | HopfieldNetwork:
     """The network asked for; UserError if it is asked for twice, differently, or not at all.
 
-    ``netlist``: what ``written`` has read of --network already.
+    ``netlist``: what ``written`` has read of --network already. ``window``: (G_min, G_max) of the devices that a fresh
+    resistive network is for, siemens.
     """
     resistive = {name: getattr(options, name) for name in RESISTIVE if getattr(options, name) is not None}
     hopfield = {name: getattr(options, name) for name in ("buffer", "untied") if getattr(options, name)}
@@ -137,6 +142,8 @@ def network(options: argparse.Namespace, netlist: WrittenNetlist | None = None) 
             _refuse(resistive, "a Hopfield network has none of these")
             return _fresh_hopfield(options)
         _refuse(hopfield, "these are of --model hopfield")
+        if window is not None:
+            resistive["conductance_window"] = window
         return ResistiveNetwork.dense(options.layers, options.seed, **resistive)
     netlist = netlist or written(options)
     unsaid = UNSAID if netlist else ()

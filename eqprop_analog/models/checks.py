@@ -14,6 +14,8 @@ from eqprop_analog.incoming import listed, numbers, real_array, whole_number
 from eqprop_analog.nudging import Nudge
 
 Array = np.ndarray
+NARROWEST = 1e-6
+"""Of a window, relative to G_max: float32 resolves no conductances in a narrower one."""
 
 
 def check_layers(layers: object) -> tuple[int, ...]:
@@ -44,8 +46,8 @@ def solved(matrix: Float[Array, "nodes nodes"], right: Float[Array, "nodes some"
 def check_window(window: tuple[float, float]) -> tuple[float, float]:
     """(G_min, G_max), siemens; UserError unless they are finite and in order."""
     low, high = numbers(window, "conductance_window", 2, "siemens")
-    if not 0 <= low < high:
-        raise UserError(f"conductance_window: expected 0 <= G_min < G_max in siemens, got ({low:g}, {high:g})")
+    if not 0 <= low < high * (1 - NARROWEST):
+        raise UserError(f"conductance_window: expected 0 <= G_min < G_max in siemens, got ({low:.10g}, {high:.10g})")
     return low, high
 
 

@@ -28,6 +28,7 @@ from eqprop_analog.models.checks import (
     solved,
 )
 from eqprop_analog.models.gradient import Gradient, named
+from eqprop_analog.models.initial import draw
 from eqprop_analog.nudging import Kind
 
 if TYPE_CHECKING:
@@ -39,8 +40,6 @@ Layers = tuple[Float[Array, "batch nodes"], ...]
 Outputs = Literal["single", "pairs"]
 
 FORMAT = "eqprop-analog resistive network 1"
-INITIAL_SCALE = 1e-6
-"""Siemens: initial conductances are max(0, U(-a, a)) of this, a = 1/√fan_in."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,9 +100,9 @@ class ResistiveNetwork(Network):
     ) -> Self:
         """A network of ``layers`` = (inputs, hidden ..., outputs) with fresh conductances.
 
-        They are max(0, U(-a, a))·1 µS with a = 1/√fan_in, inside the window; a column that comes out empty is drawn
-        again, so that every node is driven. ``bias`` in amperes, one for all nodes or an array a layer. ``layers`` counts
-        nodes: ``outputs="pairs"`` takes two a class. Raises UserError.
+        They are spread inside the window (see models.initial): in one from 0 to 1 µS or more, max(0, U(-a, a))·1 µS with
+        a = 1/√fan_in. ``bias`` in amperes, one for all nodes or an array a layer. ``layers`` counts nodes:
+        ``outputs="pairs"`` takes two a class. Raises UserError.
         """
         sizes = check_layers(layers)
         seed = check_seed(seed)
@@ -113,7 +112,7 @@ class ResistiveNetwork(Network):
         fan_in = [2 * sizes[0] + bool(bias_row), *sizes[1:-1]]
         try:
             conductances = tuple(
-                np.clip(_draw(rng, rows, columns), *window) for rows, columns in zip(fan_in, sizes[1:], strict=True)
+                draw(rng, rows, columns, window) for rows, columns in zip(fan_in, sizes[1:], strict=True)
             )
         except (MemoryError, ValueError) as error:
             raise UserError(f"layers: {list(sizes)} do not fit into memory ({error})") from error
@@ -456,11 +455,3 @@ class ResistiveNetwork(Network):
 def by_layer(values: Float[Array, "batch nodes"], layers: Sequence[int]) -> Layers:
     """``values`` of all nodes of layers 1..L side by side, as an array a layer; ``layers``: (inputs, n_1, ..., n_L)."""
     return tuple(np.split(values, np.cumsum(layers[1:-1]).tolist(), axis=1))
-
-
-def _draw(rng: np.random.Generator, rows: int, columns: int) -> Float[Array, "rows columns"]:
-    bound = INITIAL_SCALE / np.sqrt(rows)
-    matrix = np.maximum(0.0, rng.uniform(-bound, bound, (rows, columns)))
-    while (empty := ~matrix.any(axis=0)).any():
-        matrix[:, empty] = np.maximum(0.0, rng.uniform(-bound, bound, (rows, int(empty.sum()))))
-    return matrix

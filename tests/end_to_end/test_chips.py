@@ -13,7 +13,6 @@ import pytest
 
 from eqprop_analog import Nudge, ResistiveNetwork
 from eqprop_analog.chips import Chip, Specification, monte_carlo
-from eqprop_analog.chips.mapping import impedance_scale, mapped
 from eqprop_analog.chips.study import Case
 from eqprop_analog.cli import chips
 from eqprop_analog.config import ResistiveConfig
@@ -234,17 +233,32 @@ def test_a_study_says_what_it_scales(study, run):
     assert "saturation_current from" in result.out or "ideal clamps" in result.out
 
 
+@pytest.mark.parametrize("window", [(1e-6, 1e-4), (5e-8, 5e-6), (1e-3, 1e-2)])
+def test_a_fresh_network_of_a_chip_is_spread_inside_its_devices_window(window, run):
+    Path("fab.toml").write_text("[conductance.window]\nlowest = {}\nhighest = {}\n".format(*window))
+    command = ("netlist", "--layers", 4, 4, 2, "--specification", "fab.toml", "--chip", 0, "--output", "chip.cir")
+    result = run(*command)
+    assert (result.code, result.err) == (0, "")
+    cells = [
+        1 / float(ohms) for ohms in re.findall(r"^R\d_\S* \S+ \S+ (\S+)", Path("chip.cir").read_text(), re.MULTILINE)
+    ]
+    assert len(cells) == 40
+    assert len(set(cells)) > 8
+    assert window[0] * (1 - 1e-9) <= min(cells) < 0.3 * max(cells) < 0.3 * window[1]
+
+
 def test_a_netlist_of_one_chip_runs_in_ngspice_as_the_chip_does_in_numpy(run):
     command = ("netlist", "--layers", 3, 4, 2, "--seed", 5, "--specification", "everything", "--phase", "nudged")
     assert run(*command, "--chip", 2, "--beta", 1e-8, "--output", "chip.cir").code == 0
     done = subprocess.run(["ngspice", "-b", "chip.cir"], capture_output=True, text=True, check=True, timeout=60)
     printed = dict(re.findall(r"^v\((o_\d)\) = (\S+)$", done.stdout, re.MULTILINE))
-    specification, network = Specification.load("everything"), ResistiveNetwork.dense([3, 4, 2], 5)
+    specification = Specification.load("everything")
     window = specification.technology.window
-    chip = Chip.drawn(specification, mapped(network, window), 5, 2)
-    chip.program(mapped(network, window))
+    network = ResistiveNetwork.dense([3, 4, 2], 5, conductance_window=(window.lowest, window.highest))
+    chip = Chip.drawn(specification, network, 5, 2)
+    chip.program(network)
     x, y = np.random.default_rng(5).uniform(0, 1, (1, 3)), np.eye(2)[:1]
-    nudged = chip.solver().solve(chip.circuit(), x, Nudge(y, 1e-8 * impedance_scale(network, window))).require()
+    nudged = chip.solver().solve(chip.circuit(), x, Nudge(y, 1e-8)).require()
     np.testing.assert_allclose([float(printed[f"o_{k}"]) for k in range(2)], nudged.outputs[0], rtol=0, atol=1e-9)
     assert run(*command, "--chip", 3, "--output", "other.cir").code == 0
     assert Path("chip.cir").read_text() != Path("other.cir").read_text()
