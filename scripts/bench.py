@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
-"""Measures speed, of the surrogate, of ways to ask ngspice, of lattices; trains in both solvers side by side; kills runs."""
+"""Measures speed, of the surrogate, of ngspice, of lattices; trains in both solvers, and around recipes; kills runs."""
 
 import argparse
 import sys
 from collections.abc import Sequence
 
-from benchmarks import lattice, reliability, spice, surrogate, training
+from benchmarks import lattice, recipe, reliability, spice, surrogate, training
 
 from eqprop_analog import cli
 
@@ -22,6 +22,8 @@ examples:
   scripts/bench.py lattice --sides 8 16
   # trajectories of weights, 2,000 images
   scripts/bench.py training --limit 2000
+  # the recipe of your own shapes against a grid around it, one of nine cases
+  scripts/bench.py recipe --only 3
   # killed runs, without the long ones
   scripts/bench.py reliability --kills 8 --epochs 0
 
@@ -31,6 +33,7 @@ BENCHMARKS = {
     "spice": spice,
     "lattice": lattice,
     "training": training,
+    "recipe": recipe,
     "reliability": reliability,
 }
 

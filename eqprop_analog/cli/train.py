@@ -8,7 +8,7 @@ from eqprop_analog import data
 from eqprop_analog.batches import first_test_images
 from eqprop_analog.cli import console, options
 from eqprop_analog.cli.simulate import agreement_rows, require_met
-from eqprop_analog.config import DEFAULT_PRESETS, ResistiveConfig, TrainConfig, presets, resolve
+from eqprop_analog.config import DEFAULT_PRESETS, OWN_SHAPES, ResistiveConfig, TrainConfig, presets, resolve
 from eqprop_analog.equilibrium import statuses_in_words
 from eqprop_analog.errors import UserError
 from eqprop_analog.files import locked
@@ -27,7 +27,8 @@ examples:
   the same circuit trained in ngspice:         --solver ngspice --workers 2 --limit 2000 --epochs 1
   a Hopfield circuit in ngspice, 8x8 digits:   --preset digits-hopfield-ngspice --epochs 2
   back through time, with smaller rates:       --preset hopfield-3h --method bptt --rate-factor 0.3
-  two hidden layers on Fashion-MNIST:          --dataset fashion-mnist --layers 784 100 50 10 --epochs 3
+  a shape of your own on Fashion-MNIST:        --dataset fashion-mnist --layers 784 100 50 10 --epochs 3
+  on devices of 1 to 100 uS, amplifiers of 3:  --layers 784 50 10 --conductance-window 1e-6 1e-4 --amplifier-gain 3
   go on after an interruption:                 --output runs/main --resume
 
 The same command given again goes on, too."""
@@ -38,8 +39,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--preset",
         metavar="NAME",
-        help=f"see below; default {DEFAULT_PRESETS['surrogate']}, with --solver ngspice {DEFAULT_PRESETS['ngspice']}, or, "
-        "with --resume, the run folder's own settings",
+        help=f"see below; default {DEFAULT_PRESETS['surrogate']}, with --solver ngspice {DEFAULT_PRESETS['ngspice']}; where a "
+        f"circuit is described ({', '.join('--' + name.replace('_', '-') for name in CIRCUIT)}) {OWN_SHAPES['surrogate']} or "
+        f"{OWN_SHAPES['ngspice']}, whose nudge and rates follow from it; with --resume the run folder's own settings",
     )
     add_settings(parser)
     parser.add_argument(
@@ -67,6 +69,11 @@ def add_settings(parser: argparse.ArgumentParser) -> None:
     """What takes the place of a preset's own values; see SETTINGS."""
     settings = parser.add_argument_group("settings of the preset that can be overridden")
     settings.add_argument("--layers", type=int, nargs="+", metavar="N", help="inputs, hidden layers ..., outputs")
+    settings.add_argument(
+        "--conductance-window", type=float, nargs=2, metavar=("GMIN", "GMAX"), help="what conductances can be, siemens"
+    )
+    settings.add_argument("--amplifier-gain", type=float, metavar="A", help="of every hidden node; 1: no amplifiers")
+    settings.add_argument("--input-gain", type=float, metavar="VOLTS", help="at an input of 1, a white pixel")
     settings.add_argument("--solver", choices=["surrogate", "ngspice"], help="what finds every equilibrium")
     settings.add_argument(
         "--method",
@@ -118,8 +125,10 @@ def add_settings(parser: argparse.ArgumentParser) -> None:
     )
 
 
+CIRCUIT = ("layers", "conductance_window", "amplifier_gain", "input_gain")
+"""Settings that say what circuit it is."""
 SETTINGS = (
-    "layers",
+    *CIRCUIT,
     "solver",
     "method",
     "rate_factor",
@@ -143,7 +152,8 @@ SETTINGS = (
 def run(arguments: argparse.Namespace) -> None:
     """Train, verify, report."""
     overrides = {name: getattr(arguments, name) for name in SETTINGS if getattr(arguments, name) is not None}
-    preset = arguments.preset or DEFAULT_PRESETS[arguments.solver or "surrogate"]
+    usual = OWN_SHAPES if any(name in overrides for name in CIRCUIT) else DEFAULT_PRESETS
+    preset = arguments.preset or usual[arguments.solver or "surrogate"]
     folder = arguments.output or _usual_folder(preset, overrides)
     config = resolve(_resumed_settings(arguments, folder) or preset, overrides)
     verify = not arguments.no_verify
@@ -154,7 +164,9 @@ def run(arguments: argparse.Namespace) -> None:
 
 
 def _usual_folder(preset: str, overrides: dict[str, Any]) -> Path:
-    return Path("runs") / f"{Path(preset).stem}-{resolve(preset, overrides).seed}"
+    config, name = resolve(preset, overrides), Path(preset).stem
+    sizes = [*map(str, config.sizes)] if name in OWN_SHAPES.values() else []
+    return Path("runs") / "-".join([name, *sizes, str(config.seed)])
 
 
 def _resumed_settings(arguments: argparse.Namespace, folder: Path) -> str | None:
@@ -174,6 +186,8 @@ def train_and_verify(
     dataset = config.load_data(data_dir)
     sizes = "-".join(map(str, config.sizes))
     console.say(f"training {sizes} on {config.data_name} {config.method_in_words}, into {folder}")
+    if isinstance(config, ResistiveConfig):
+        console.say(config.rule_in_words)
     with locked(folder):
         finished = train(config, dataset, folder, resume, console.stage)
         if verify and isinstance(config, ResistiveConfig) and isinstance(finished.network, ResistiveNetwork):

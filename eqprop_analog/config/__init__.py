@@ -2,11 +2,12 @@
 
 from eqprop_analog.config.base import Network, TrainConfig, Training
 from eqprop_analog.config.hopfield import HopfieldConfig
-from eqprop_analog.config.presets import DEFAULT_PRESETS, presets, resolve
+from eqprop_analog.config.presets import DEFAULT_PRESETS, OWN_SHAPES, presets, resolve
 from eqprop_analog.config.resistive import ResistiveConfig
 
 __all__ = [
     "DEFAULT_PRESETS",
+    "OWN_SHAPES",
     "HopfieldConfig",
     "Network",
     "ResistiveConfig",

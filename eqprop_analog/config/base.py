@@ -104,6 +104,11 @@ class TrainConfig(BaseModel, ABC):
     def adapted(cls, values: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[str, Any]:
         """``values`` of a preset, made to go with what is put in place of some of them."""
 
+    @classmethod
+    def completed(cls, values: dict[str, Any]) -> dict[str, Any]:
+        """``values`` and, where they leave out what follows from the network they describe, that as well."""
+        return values
+
     @property
     @abstractmethod
     def sizes(self) -> tuple[int, ...]:

@@ -16,6 +16,8 @@ from eqprop_analog.text import suggestion
 
 DEFAULT_PRESETS = {"surrogate": "mnist-1024", "ngspice": "mnist-100-ngspice"}
 """What is trained, by solver, if nobody says otherwise."""
+OWN_SHAPES = {"surrogate": "own-shape", "ngspice": "own-shape-ngspice"}
+"""What is trained, by solver, if nobody names a preset but says what the circuit is to be."""
 
 MODELS: Mapping[str, type[TrainConfig]] = {"resistive": ResistiveConfig, "hopfield": HopfieldConfig}
 """Configurations by their ``model``."""
@@ -44,7 +46,7 @@ def resolve(preset: str, overrides: Mapping[str, Any]) -> TrainConfig:
             f"{suggestion(strange[0], kind.model_fields)}"
         )
     try:
-        return kind.model_validate({**kind.adapted(values, overrides), **overrides})
+        return kind.model_validate(kind.completed({**kind.adapted(values, overrides), **overrides}))
     except ValidationError as error:
         raise UserError(refused("configuration", error, kind)) from error
 

@@ -8,9 +8,11 @@ import numpy as np
 from jaxtyping import Float, Int
 from pydantic import Field, field_validator, model_validator
 
+from eqprop_analog import data
 from eqprop_analog.config.base import Count, NotNegative, Positive, TrainConfig, spread
 from eqprop_analog.devices import law_from, with_units
 from eqprop_analog.errors import UserError
+from eqprop_analog.learning.recipe import recipe
 from eqprop_analog.learning.trainer import Learner, Pass, PhaseLearner, Progress, Rule, evaluate
 from eqprop_analog.learning.truncated import Method, TruncatedLearner
 from eqprop_analog.learning.update import Rates
@@ -23,6 +25,14 @@ if TYPE_CHECKING:
     from eqprop_analog.learning.truncated_torch import TorchLearner
 
 Array = np.ndarray
+FOLLOWING = ("beta", "conductance_rates", "bias_rates")
+"""Settings that follow from the network where a configuration leaves them out; input gain and sweeps then do, too."""
+LARGEST_CONDUCTANCE = 1.0
+"""Siemens: the window of the published recipes, which have no upper end. A device of one ohm is no memory any more."""
+ABSURD_RATE = 1e7
+"""Of crossbar 1, over (G_max/input_gain)²; recipes have up to 1e5."""
+PLACEHOLDER = 1e-30
+"""What stands for them while the network is looked at."""
 
 
 class ResistiveConfig(TrainConfig):
@@ -93,6 +103,7 @@ class ResistiveConfig(TrainConfig):
                 raise ValueError(f"{name}: {len(given)} values for {crossbars} crossbars")
         if isinstance(self.amplifier_gain, list) and len(self.amplifier_gain) != crossbars - 1:
             raise ValueError(f"amplifier_gain: {len(self.amplifier_gain)} values for {crossbars - 1} hidden layers")
+        self._plausible()
         if self.kind == "conductance" and self.cost != "squared-error":
             raise ValueError('cost: a conductance can only nudge by the squared error; set kind="current" for others')
         if self.kind == "conductance" and self.outputs == "pairs":
@@ -107,6 +118,27 @@ class ResistiveConfig(TrainConfig):
             raise ValueError('device: a GPU needs a fixed number of sweeps and on_failure = "stop"')
         return self
 
+    def _plausible(self) -> None:
+        """ValueError for values that no circuit has, or no update survives."""
+        high = self.conductance_window[1]
+        if high > LARGEST_CONDUCTANCE:
+            raise ValueError(
+                f"conductance_window: expected at most {LARGEST_CONDUCTANCE:g} S, got G_max = {high:g} S, a resistor of "
+                f"{1 / high:.2g} ohm, which is less than its own wires have"
+            )
+        if self.cost == "squared-error" and self.beta > self.layers[-2] * high * 2:
+            raise ValueError(
+                f"beta: {self.beta:.3g} S is more than all cells of an output together can conduct, "
+                f"{self.layers[-2] * high * 2:.3g} S; expected a fraction of what holds the outputs"
+            )
+        first = spread(self.conductance_rates, len(self.layers) - 1)[0] * self.rate_factor
+        usual = (high / self.input_gain) ** 2
+        if first > ABSURD_RATE * usual:
+            raise ValueError(
+                f"conductance_rates: {first:.3g} S^2/V^2 moves a cell across the whole window at the first update; "
+                f"expected the order of (G_max / input_gain)^2 = {usual:.2g} S^2/V^2 or less"
+            )
+
     @classmethod
     def adapted(cls, values: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[str, Any]:
         """Rates for another depth; and for ``solver="ngspice"`` float64 and converged phases, which is all ngspice does."""
@@ -117,6 +149,25 @@ class ResistiveConfig(TrainConfig):
             adapted = {name: value for name, value in adapted.items() if name not in ("sweeps", "test_sweeps")}
             adapted["precision"] = "float64"
         return adapted
+
+    @classmethod
+    def completed(cls, values: dict[str, Any]) -> dict[str, Any]:
+        """The recipe of the network that ``values`` describe, where they lack any of FOLLOWING; what they have stays."""
+        if all(name in values for name in FOLLOWING):
+            return values
+        described = cls.model_validate({**dict.fromkeys(FOLLOWING, PLACEHOLDER), **values})
+        found = recipe(
+            described.network(), data.RMS[described.dataset], described.batch_size, given_gain="input_gain" in values
+        )
+        following: dict[str, Any] = {
+            "input_gain": found.input_gain,
+            "beta": found.beta,
+            "conductance_rates": list(found.rates.conductances),
+            "bias_rates": list(found.rates.biases),
+        }
+        if described.solver == "surrogate" and described.on_failure == "stop":
+            following["sweeps"] = found.sweeps
+        return following | values
 
     @property
     def sizes(self) -> tuple[int, ...]:
@@ -138,6 +189,21 @@ class ResistiveConfig(TrainConfig):
         """After how many sweeps phases are stopped."""
         tests = f"{self.test_sweeps} sweeps in tests" if self.test_sweeps not in (None, self.sweeps) else ""
         return " and ".join(filter(None, (f"{self.sweeps} sweeps" if self.sweeps else "", tests)))
+
+    @property
+    def rule_in_words(self) -> str:
+        """Amplitudes, nudge and rates, with their units."""
+        low, high = self.conductance_window
+        crossbars = len(self.layers) - 1
+        unit = "S" if self.cost == "squared-error" else "A"
+        rates, biases = (spread(rates, crossbars) for rates in (self.conductance_rates, self.bias_rates))
+        sweeps = f"{self.sweeps} sweeps a phase" if self.sweeps else "every phase converged"
+        return (
+            f"conductances {low:g} to {high:g} S, white pixel {self.input_gain:.4g} V, amplifier gain "
+            f"{self.amplifier_gain}, beta {self.beta:.3g} {unit} ({self.kind}), batches of {self.batch_size}, {sweeps}; "
+            f"rates of crossbars {', '.join(f'{rate:.3g}' for rate in rates)} S^2/V^2, of biases "
+            f"{', '.join(f'{rate:.3g}' for rate in biases)} A^2/V^2"
+        )
 
     def network(self) -> ResistiveNetwork:
         """A fresh network of this configuration and seed, float64."""

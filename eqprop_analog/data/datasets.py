@@ -23,6 +23,9 @@ SHAPES: Mapping[str, tuple[int, int, int]] = {
 }
 """Channels, height and width of an image, which a row of pixels lists in this order."""
 
+RMS: Mapping[str, float] = {"mnist": 0.335, "fashion-mnist": 0.454, "cifar-10": 0.536, "digits": 0.485}
+"""Root mean square of the training images' pixels."""
+
 VALIDATION: Mapping[str, int] = {"mnist": 10_000, "fashion-mnist": 10_000, "cifar-10": 5_000, "digits": 200}
 """The last so many training images: every choice is made on these, none on the test images."""
 
