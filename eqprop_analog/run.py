@@ -22,6 +22,7 @@ from eqprop_analog.config import Network, TrainConfig
 from eqprop_analog.data import Dataset
 from eqprop_analog.errors import UserError
 from eqprop_analog.files import locked, write_csv, write_text
+from eqprop_analog.findings import figures, findings
 from eqprop_analog.kernels.devices import described
 from eqprop_analog.learning.trainer import Pass, Stage, require_finite
 from eqprop_analog.models import ResistiveNetwork
@@ -103,6 +104,11 @@ def _finish(folder: Path, config: TrainConfig, network: Network, history: list[d
     """Everything that a finished run leaves beside its checkpoint."""
     network.save(folder / "network.npz")
     metrics = _metrics(config, history)
+    held_out = "test_error" if metrics["test_error"] is not None else "validation_error"
+    found = findings(config, network, metrics[held_out])
+    for finding in found:
+        log.warning("%s", finding.text)
+    metrics |= figures(found, network)
     write_metrics(folder, metrics)
     learning_curve(history, folder / "learning_curve.png")
     if isinstance(network, ResistiveNetwork):
