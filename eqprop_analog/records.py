@@ -75,6 +75,22 @@ class AgreementFigures(Figures):
     met: bool
 
 
+class Warned(Figures):
+    """findings.Finding as metrics.json has it."""
+
+    kind: str
+    text: str
+
+
+class CellFigures(Figures):
+    """findings.Cells as metrics.json has it."""
+
+    crossbar: Annotated[Count, Field(ge=1)]
+    at_minimum: Fraction
+    at_maximum: Fraction
+    below_gmin: Fraction
+
+
 class Metrics(Figures):
     """metrics.json of a run."""
 
@@ -89,6 +105,8 @@ class Metrics(Figures):
     seed: Count
     versions: dict[str, str]
     agreement: list[AgreementFigures] = Field(default_factory=list)
+    warnings: list[Warned] = Field(default_factory=list)
+    cells: list[CellFigures] = Field(default_factory=list)
 
     @model_validator(mode="after")
     def _of_one_run(self) -> "Metrics":

@@ -13,6 +13,7 @@ from eqprop_analog.equilibrium import statuses_in_words
 from eqprop_analog.errors import UserError
 from eqprop_analog.files import locked
 from eqprop_analog.models import ResistiveNetwork
+from eqprop_analog.quantities import option
 from eqprop_analog.run import Run, add_agreement, train
 from eqprop_analog.verification import SAMPLES, Agreement, circuit_beta, confirmed, require_possible
 
@@ -70,10 +71,14 @@ def add_settings(parser: argparse.ArgumentParser) -> None:
     settings = parser.add_argument_group("settings of the preset that can be overridden")
     settings.add_argument("--layers", type=int, nargs="+", metavar="N", help="inputs, hidden layers ..., outputs")
     settings.add_argument(
-        "--conductance-window", type=float, nargs=2, metavar=("GMIN", "GMAX"), help="what conductances can be, siemens"
+        "--conductance-window",
+        type=option("S"),
+        nargs=2,
+        metavar=("GMIN", "GMAX"),
+        help="what conductances can be, siemens",
     )
     settings.add_argument("--amplifier-gain", type=float, metavar="A", help="of every hidden node; 1: no amplifiers")
-    settings.add_argument("--input-gain", type=float, metavar="VOLTS", help="at an input of 1, a white pixel")
+    settings.add_argument("--input-gain", type=option("V"), metavar="VOLTS", help="at an input of 1, a white pixel")
     settings.add_argument("--solver", choices=["surrogate", "ngspice"], help="what finds every equilibrium")
     settings.add_argument(
         "--method",

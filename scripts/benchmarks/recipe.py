@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from eqprop_analog.batches import Split, batches
+from eqprop_analog.batches import Batches, Split
 from eqprop_analog.cli import console, options
 from eqprop_analog.config import OWN_SHAPES, TrainConfig, resolve
 from eqprop_analog.data import Dataset, load
@@ -155,7 +155,7 @@ def _error(config: TrainConfig, dataset: Dataset) -> float:
     training = config.training(len(split.images), len(split.held_out_images), random)
     order = random.permutation(len(split.images))[: config.limit]
     try:
-        train_pass(training.learner(0), batches(config, split, order, random))
+        train_pass(training.learner(0), Batches(config, split, order, random))
         with silent() as progress:
             return training.evaluate(split.held_out_images, split.held_out_labels, progress).error
     except UserError as stopped:
