@@ -1,4 +1,4 @@
-"""The contrast of two phases on tensors, see HopfieldNetwork.contrast: products of means and differences, without cancellation."""
+"""The contrast of two phases on tensors, as HopfieldNetwork.contrast: products of means and differences, without cancellation."""
 
 from __future__ import annotations  # they can then be read where PyTorch is not installed
 
@@ -127,7 +127,7 @@ def contrast(network: TorchNetwork, measured: Measured, gap: float, dtype: torch
 
 
 def head_gradient(network: TorchNetwork, outputs: Tensor, pull: Pull, gap: float, batch: int) -> Gradients:
-    """See HopfieldNetwork.head_gradient: of the ``outputs`` of all nudged phases, each of ``batch`` samples; {} without a head."""
+    """See HopfieldNetwork.head_gradient: of the ``outputs`` of all nudged phases, each of ``batch`` samples; {} with no head."""
     if not network.has_head:
         return {}
     weight = network.values["head_weight"]

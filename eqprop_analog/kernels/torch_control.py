@@ -1,7 +1,7 @@
 """The control of a Hopfield network: a feed-forward network of the same parameters, trained by backpropagation in bfloat16.
 
-Same shapes, initial values, data, augmentation, batches, update and schedule; each layer is ρ(MaxPool(W ∗ s) + b), the last is read
-by the head, and nothing returns. What equilibrium propagation gives is to be compared with what it gives.
+Same shapes, initial values, data, augmentation, batches, update and schedule; each layer is ρ(MaxPool(W ∗ s) + b), the last is
+read by the head, and nothing returns. What equilibrium propagation gives is to be compared with what it gives.
 """
 
 from __future__ import annotations  # they can then be read where PyTorch is not installed

@@ -1,7 +1,7 @@
 """Connections of models.connections on PyTorch tensors: dense layers are (batch, nodes), maps (batch, channels, height, width).
 
 Maps are stored with their channels last. A connection acts in two halves, so that what the dynamics share is computed once:
-``raw`` is W ∗ s before the pooling, ``spread`` puts the states after the connection where they act, at the winners of the pooling.
+``raw`` is W ∗ s before the pooling, ``spread`` puts the states after the connection where they act, at the pooling's winners.
 """
 
 from __future__ import annotations  # they can then be read where PyTorch is not installed

@@ -5,13 +5,13 @@ in float32, the difference of two phases is rounding. Here it is δ that moves. 
 clip of the hard sigmoid have exact differences, element by element, changes of winners included:
 
     max(z + δz) - max(z) = (z_w' - z_w) + δz_w'            w, w' the winners before and after
-    clip(x + d) - clip(x) = clip(s + e + d) - s = max(-s, min(1 - s, e + d))       s = clip(x), e = x - s, 0 where s is between 0 and 1
+    clip(x + d) - clip(x) = clip(s + e + d) - s = max(-s, min(1 - s, e + d))    s = clip(x), e = x - s, 0 where 0 < s < 1
 
 The free state is taken as an equilibrium: what its last step left as a residual is frozen, and does not move with the nudge.
 
-With ``frozen`` winners pooling is linear about the free state, w' = w. For β → 0 that is no approximation: a winner changes only where
-two values of a window are as near to each other as the nudge moves them. At a finite β such a change moves a whole state from one place
-to another, and in half precision, where near values are equal, nearly all changes are due to rounding: they then make up
+With ``frozen`` winners pooling is linear about the free state, w' = w. For β → 0 that is no approximation: a winner changes only
+where two values of a window are as near to each other as the nudge moves them. At a finite β such a change moves a whole state from
+one place to another, and in half precision, where near values are equal, nearly all changes are due to rounding: they then make up
 most of what arrives in the first layers.
 """
 

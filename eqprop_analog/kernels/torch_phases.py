@@ -54,7 +54,7 @@ class Pull:
         return buffer.gain * bound
 
     def largest_gain(self) -> Tensor:
-        """The largest eigenvalue of WᵀW of the read-out; on a GPU a bound on it, tr((WᵀW)⁴)^¼, that needs no look from the CPU."""
+        """The largest eigenvalue of WᵀW of the read-out; on a GPU a bound on it, tr((WᵀW)⁴)^¼, without a look from the CPU."""
         weights = self.network.values["head_weight"]
         square = weights.T @ weights
         if not square.is_cuda:
@@ -63,7 +63,7 @@ class Pull:
 
 
 @cache
-def _side(layer: int, device: torch.device) -> torch.cuda.Stream:
+def _side(layer: int, device: torch.device) -> torch.cuda.Stream:  # noqa: ARG001 - one stream a layer
     """Where a layer moves beside others."""
     return torch.cuda.Stream(device)
 

@@ -1,4 +1,4 @@
-"""Training a Hopfield network on a device: data, augmentation, phases, contrast and update of a batch replay as one CUDA graph."""
+"""Training a Hopfield network on a device: data, augmentation, phases, contrast and update of a batch are one CUDA graph."""
 
 from __future__ import annotations  # they can then be read where PyTorch is not installed
 
