@@ -10,9 +10,9 @@ clip of the hard sigmoid have exact differences, element by element, changes of 
 The free state is taken as an equilibrium: what its last step left as a residual is frozen, and does not move with the nudge.
 
 With ``frozen`` winners pooling is linear about the free state, w' = w. For β → 0 that is no approximation: a winner changes only
-where two values of a window are as near to each other as the nudge moves them. At a finite β such a change moves a whole state from
-one place to another, and in half precision, where near values are equal, nearly all changes are due to rounding: they then make up
-most of what arrives in the first layers.
+where two values of a window are as near to each other as the nudge moves them. At a finite β such a change moves a whole state
+from one place to another, and in half precision, where near values are equal, nearly all changes are due to rounding: they then
+make up most of what arrives in the first layers.
 """
 
 from __future__ import annotations  # they can then be read where PyTorch is not installed

@@ -1,7 +1,7 @@
 """Triton kernels that do in one pass what a step does element by element: pooling, bias, force, clip, winners, unpooling.
 
-Maps have their channels last and windows are 2 x 2 or absent. They compare values as they are stored, the first of equal ones wins:
-half precision rounds exact ties to equal numbers, and the bound of models.connections is below its rounding.
+Maps have their channels last and windows are 2 x 2 or absent. They compare values as they are stored, the first of equal ones
+wins: half precision rounds exact ties to equal numbers, and the bound of models.connections is below its rounding.
 """
 
 # mypy: disable-error-code="no-untyped-def, no-untyped-call, untyped-decorator"

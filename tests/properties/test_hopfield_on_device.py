@@ -18,6 +18,7 @@ from eqprop_analog.nudging import cost
 from eqprop_analog.run import CHECKPOINT, train
 
 torch = pytest.importorskip("torch")
+torch.set_num_threads(1)
 
 DENSE: dict[str, Any] = {"layers": [64, 12, 9, 10], "weight_rates": [0.3, 0.2, 0.1]}
 POOLED: dict[str, Any] = {

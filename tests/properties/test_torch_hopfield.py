@@ -18,6 +18,7 @@ from eqprop_analog.solvers.leaky_integrator import LeakyIntegratorSolver
 from eqprop_analog.solvers.relaxation import Relaxation
 
 torch = pytest.importorskip("torch")
+torch.set_num_threads(1)
 from eqprop_analog.kernels.torch_contrast import contrast as torch_contrast  # noqa: E402
 from eqprop_analog.kernels.torch_contrast import head_gradient, of_differences, of_phases  # noqa: E402
 from eqprop_analog.kernels.torch_couplings import mapped  # noqa: E402
