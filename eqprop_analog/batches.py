@@ -18,16 +18,21 @@ def one_hot(labels: Int[Array, " samples"], classes: int, dtype: str = "float64"
     return np.eye(classes, dtype=dtype)[labels]
 
 
+def targets_of(labels: Array, classes: int, dtype: str = "float64") -> Float[Array, "samples classes"]:
+    """Targets in volts: of classes as ``one_hot``, and labels that are targets themselves as they are."""
+    return one_hot(labels, classes, dtype) if labels.ndim == 1 else labels.astype(dtype, copy=False)
+
+
 @dataclass(frozen=True)
 class Split:
     """What is trained on, and what is held out."""
 
     images: Float[Array, "samples inputs"]
-    labels: Int[Array, " samples"]
+    labels: Int[Array, " samples"] | Float[Array, "samples targets"]
     held_out: str
     """"test" or "validation"."""
     held_out_images: Float[Array, "samples inputs"]
-    held_out_labels: Int[Array, " samples"]
+    held_out_labels: Int[Array, " samples"] | Float[Array, "samples targets"]
 
     @classmethod
     def of(cls, config: TrainConfig, dataset: Dataset) -> Self:
@@ -45,7 +50,7 @@ def first_test_images(
 ) -> tuple[Float[Array, "count inputs"], Float[Array, "count classes"]]:
     """So many as the network takes them, float64, and their targets, volts."""
     images = config.prepared(dataset.test_images[:count]).astype(np.float64)
-    return images, one_hot(dataset.test_labels[:count], config.classes)
+    return images, targets_of(dataset.test_labels[:count], config.classes)
 
 
 @dataclass(frozen=True)
@@ -62,8 +67,11 @@ class Batches:
     def __iter__(self) -> Iterator[tuple[Array, ...]]:
         """Batches are drawn as they are asked for."""
         config, split = self.config, self.split
-        targets = one_hot(np.arange(config.classes), config.classes, config.precision)
+        classes = split.labels.ndim == 1
+        known = one_hot(np.arange(config.classes), config.classes, config.precision) if classes else None
         for begin in range(self.done, len(self.order), config.batch_size):
             batch = self.order[begin : begin + config.batch_size]
             inputs = config.augmented(split.images[batch], self.random)
-            yield (inputs, targets[split.labels[batch]], batch)[: 2 + config.indexed]
+            labels = split.labels[batch]
+            targets = labels.astype(config.precision, copy=False) if known is None else known[labels]
+            yield (inputs, targets, batch)[: 2 + config.indexed]

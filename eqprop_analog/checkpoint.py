@@ -27,6 +27,7 @@ class _Pass(Strict):
     samples: Count
     wrong: Count
     statuses: Statuses
+    squares: NotNegative = 0.0
 
 
 class _Saved(Strict):
@@ -77,11 +78,11 @@ class Checkpoint:
         self.history.append(entry)
         self._begin()
 
-    def order(self, images: int) -> Int[Array, " images"]:
-        """The order of so many images in the epoch under way; to be asked for once, before its next batch."""
+    def order(self, images: int, passes: int = 1) -> Int[Array, " some"]:
+        """The order of so many images in the passes of the epoch under way; to be asked for once, before its next batch."""
         now = self.random.bit_generator.state
         self.random.bit_generator.state = self.before
-        order = self.random.permutation(images)
+        order = np.concatenate([self.random.permutation(images) for _ in range(passes)])
         if self.trained.samples:
             self.random.bit_generator.state = now
         return order
@@ -119,7 +120,8 @@ class Checkpoint:
             self.before = self.random.bit_generator.state
             self.random.bit_generator.state = saved.random
             self.trained, self.tested = (
-                Pass(each.samples, each.wrong, Counter(each.statuses)) for each in (saved.trained, saved.tested)
+                Pass(each.samples, each.wrong, Counter(each.statuses), each.squares)
+                for each in (saved.trained, saved.tested)
             )
             self.seconds = saved.seconds
 
@@ -142,7 +144,7 @@ def _checked(path: Path, state: dict[str, Any], config: TrainConfig) -> _Saved:
 
 def _require_within(saved: _Saved, config: TrainConfig, images: int | None, held_out: int | None) -> None:
     """ValueError for more images done than the data have, or more of them wrong than done."""
-    most = None if images is None else min(images, config.limit or images)
+    most = None if images is None else min(images * config.passes, config.limit or images * config.passes)
     for name, done, all_of_them in (("trained", saved.trained, most), ("tested", saved.tested, held_out)):
         if done.wrong > done.samples or (all_of_them is not None and done.samples > all_of_them):
             raise ValueError(

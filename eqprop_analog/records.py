@@ -51,6 +51,8 @@ class Epoch(Strict):
     train_error: Fraction
     test_error: Fraction | None = None
     validation_error: Fraction | None = None
+    test_rms: NotNegative | None = None
+    validation_rms: NotNegative | None = None
     seconds: Positive
     samples: Annotated[Count, Field(ge=1)]
     statuses: Statuses

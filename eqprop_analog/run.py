@@ -18,16 +18,16 @@ from threadpoolctl import threadpool_limits
 
 from eqprop_analog.batches import Batches, Split
 from eqprop_analog.checkpoint import Checkpoint
-from eqprop_analog.config import Network, TrainConfig
+from eqprop_analog.config import TrainConfig
+from eqprop_analog.core import Network, family_of
 from eqprop_analog.data import Dataset
 from eqprop_analog.errors import UserError
 from eqprop_analog.files import locked, write_csv, write_text
 from eqprop_analog.findings import figures, findings
 from eqprop_analog.kernels.devices import described
 from eqprop_analog.learning.trainer import Pass, Stage, require_finite
-from eqprop_analog.models import ResistiveNetwork
 from eqprop_analog.plotting.agreement import agreement_of_run
-from eqprop_analog.plotting.training import conductance_histograms, learning_curve
+from eqprop_analog.plotting.training import learning_curve
 from eqprop_analog.report.live import LivePage
 from eqprop_analog.verification import Agreement
 
@@ -85,7 +85,7 @@ def train(
                 record.write()
             write_text(folder / "config.toml", config.toml())
             with threadpool_limits(config.threads), LivePage(folder, config, checkpoint.history, stage) as live:
-                while len(checkpoint.history) < config.epochs:
+                while not config.finished(checkpoint.history):
                     _epoch(config, split, checkpoint, record, live.stage)
         finally:
             training.close()
@@ -95,7 +95,7 @@ def train(
 def _state(config: TrainConfig, checkpoint: Checkpoint) -> str:
     """What a checkpoint is the state of."""
     done, images = len(checkpoint.history), checkpoint.trained.samples
-    if done == config.epochs:
+    if config.finished(checkpoint.history):
         return f"finished after {done} epochs; ask for more --epochs, or choose another --output to train anew"
     return f"going on after {done} of {config.epochs} epochs" + (f" and {images:,} images" if images else "")
 
@@ -111,8 +111,8 @@ def _finish(folder: Path, config: TrainConfig, network: Network, history: list[d
     metrics |= figures(found, network)
     write_metrics(folder, metrics)
     learning_curve(history, folder / "learning_curve.png")
-    if isinstance(network, ResistiveNetwork):
-        conductance_histograms(network, folder / "conductances.png")
+    for name, draw in family_of(network).pictures.items():
+        draw(network, folder / name)
     return Run(folder, network, metrics)
 
 
@@ -155,7 +155,7 @@ def _epoch(config: TrainConfig, split: Split, checkpoint: Checkpoint, record: _R
     """What is left of the epoch under way: training, the held-out images, its entry in the history."""
     training, trained, tested = checkpoint.training, checkpoint.trained, checkpoint.tested
     number = len(checkpoint.history) + 1
-    order = checkpoint.order(len(split.images))[: config.limit]
+    order = checkpoint.order(len(split.images), config.passes)[: config.limit]
     with stage(f"epoch {number}/{config.epochs}", len(order)) as shown:
         begin = time.perf_counter()
 
@@ -177,6 +177,8 @@ def _epoch(config: TrainConfig, split: Split, checkpoint: Checkpoint, record: _R
 
         training.evaluate(split.held_out_images, split.held_out_labels, after_chunk, tested)
     entry = _entry(number, split.held_out, trained, tested, checkpoint.seconds)
+    if config.rule(number - 1).tolerance is not None:
+        entry[f"{split.held_out}_rms"] = tested.rms
     checkpoint.finish_epoch(entry)
     record.write()
     log.info(
@@ -242,7 +244,8 @@ def _peak_memory() -> int:
 
 def require_fit(inputs: int, readouts: int, dataset: Dataset) -> None:
     """Raise UserError unless a network of so many inputs and read-outs has the data set's inputs and one read-out a class."""
-    pixels, classes = dataset.train_images.shape[1], int(dataset.train_labels.max()) + 1
+    labels = dataset.train_labels
+    pixels, classes = dataset.train_images.shape[1], labels.shape[1] if labels.ndim > 1 else int(labels.max()) + 1
     if inputs != pixels or readouts != classes:
         raise UserError(
             f"layers: {dataset.name} needs {pixels} inputs and {classes} outputs or pairs of them, got {inputs} and {readouts}"

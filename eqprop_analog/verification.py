@@ -9,7 +9,6 @@ from dataclasses import dataclass, field, fields
 import numpy as np
 from jaxtyping import Float
 
-from eqprop_analog.config import TrainConfig
 from eqprop_analog.core import Network, family_of
 from eqprop_analog.equilibrium import Equilibrium
 from eqprop_analog.errors import UserError
@@ -117,11 +116,6 @@ def require_possible(network: Network) -> None:
         raise UserError(
             "more connections between nodes than ngspice solves in hours; verify --form norton does it all the same"
         )
-
-
-def circuit_beta(config: TrainConfig, network: Network) -> float:
-    """The nudge of the training, if it is a conductance's or without unit, else a tenth of the safe bound."""
-    return network.usual_beta() if getattr(config, "kind", "conductance") == "current" else config.beta
 
 
 def compare(

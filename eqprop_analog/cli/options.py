@@ -11,13 +11,13 @@ from jaxtyping import Float
 from eqprop_analog.circuit.elements import Injection
 from eqprop_analog.circuit.netlist_import import Given, WrittenNetlist, read_netlist
 from eqprop_analog.cli import console
+from eqprop_analog.core import Network, load_network
 from eqprop_analog.devices.buffer import BUFFERS, buffer_from
 from eqprop_analog.errors import UserError
-from eqprop_analog.files import loaded_arrays, read_array, require_writable, write_text
+from eqprop_analog.files import read_array, require_writable, write_text
 from eqprop_analog.incoming import real_array
 from eqprop_analog.models import HopfieldNetwork, NodalEquations, ResistiveNetwork
 from eqprop_analog.models.checks import check_seed
-from eqprop_analog.models.hopfield import FORMAT as HOPFIELD
 from eqprop_analog.nudging import Nudge
 from eqprop_analog.quantities import NUMBER, Quantity, option
 from eqprop_analog.run import versions
@@ -30,8 +30,8 @@ STANDARD_OUTPUT = Path("-")
 NO_SETTINGS = ("command", "run", "json", "quiet", "verbose")
 """What a command line says that no figure depends on."""
 
-HOPFIELD_BETA = 0.5
-"""Default of Hopfield networks, without unit."""
+MODELS = ("resistive", "hopfield")
+"""What --layers can make."""
 RESISTIVE = ("amplifier_gain", "input_gain", "bias_row", "outputs", "conductance_window")
 """Options of fresh resistive networks."""
 UNSAID = ("input_gain", "outputs", "conductance_window")
@@ -80,7 +80,7 @@ def add_network(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument(
         "--model",
-        choices=["resistive", "hopfield"],
+        choices=MODELS,
         default="resistive",
         help="what --layers makes: resistors and diodes, or leaky integrators and saturating buffers (default resistive)",
     )
@@ -149,18 +149,22 @@ def network(
     unsaid = UNSAID if netlist else ()
     _refuse({k: v for k, v in (resistive | hopfield).items() if k not in unsaid}, f"{options.network} has its own")
     loaded = netlist.network if netlist else load(options.network)
+    if loaded.family not in MODELS:
+        raise UserError(
+            f"{options.network}: this command is about layered networks, not {loaded.family} ones; verify takes all"
+        )
     if options.layers is not None and tuple(options.layers) != loaded.layers:
         raise UserError(f"--layers {options.layers} disagrees with {options.network}, which is {list(loaded.layers)}")
     return loaded
 
 
-def load(path: Path) -> ResistiveNetwork | HopfieldNetwork:
-    """The network in a file, saved or a netlist; UserError if there is none."""
+def load(path: Path) -> Any:
+    """The network of any kind in a file, saved or a netlist; UserError if there is none."""
     if is_netlist(path):
         return read_netlist(path).network
     if path.is_dir():
         raise UserError(f"{path}: a folder; name a file in it, such as {path / 'network.npz'} of a training run")
-    return (HopfieldNetwork if _is_hopfield(path) else ResistiveNetwork).load(path)
+    return load_network(path)
 
 
 def is_netlist(path: Path) -> bool:
@@ -195,15 +199,6 @@ def _fresh_hopfield(options: argparse.Namespace) -> HopfieldNetwork:
     return HopfieldNetwork.dense(options.layers, options.seed, buffer=buffer, untied=options.untied, initial="fan-in")
 
 
-def _is_hopfield(path: Path) -> bool:
-    """Whether it is such a network's file; what is wrong with any other file, the resistive network says."""
-    try:
-        with loaded_arrays(path, HOPFIELD):
-            return True
-    except UserError:
-        return False
-
-
 def array(
     path: Path | None, name: str, columns: int, default: Float[Array, "rows columns"]
 ) -> Float[Array, "rows columns"]:
@@ -231,30 +226,26 @@ def _typed(text: str) -> Array | None:
     return real_array([[float(part) for part in row] for row in rows], "numbers")
 
 
-def example_inputs(
-    network: ResistiveNetwork | HopfieldNetwork, seed: int, samples: int
-) -> Float[Array, "samples inputs"]:
+def example_inputs(network: Network, seed: int, samples: int) -> Float[Array, "samples inputs"]:
     """Uniform inputs in [0, 1], reproducible; UserError for a seed below 0."""
     check_seed(seed)
     return np.random.default_rng(seed).uniform(0, 1, (samples, network.layers[0]))
 
 
-def example_targets(network: ResistiveNetwork | HopfieldNetwork, samples: int) -> Float[Array, "samples classes"]:
+def example_targets(network: Network, samples: int) -> Float[Array, "samples classes"]:
     """1 V at one read-out after the other, 0 V at the rest."""
     return np.eye(network.classes)[np.arange(samples) % network.classes]
 
 
-def beta(options: argparse.Namespace, network: ResistiveNetwork | HopfieldNetwork) -> float:
-    """--beta, or a tenth of what certainly keeps the circuit definite; of a Hopfield network HOPFIELD_BETA."""
+def beta(options: argparse.Namespace, network: Network) -> float:
+    """--beta, or what the network certainly bears (usual_beta)."""
     if options.beta is not None:
-        if isinstance(network, HopfieldNetwork) and isinstance(options.beta, Quantity) and options.beta.unit:
-            raise UserError(f"--beta: of a Hopfield network beta has no unit, got one in {options.beta.unit}")
+        if not network.beta_unit and isinstance(options.beta, Quantity) and options.beta.unit:
+            raise UserError(f"--beta: of a {network.family} network beta has no unit, got one in {options.beta.unit}")
         if not np.isfinite(options.beta) or options.beta == 0:
             raise UserError(f"--beta: expected siemens, finite and not 0, got {options.beta}")
         return float(options.beta)
-    if isinstance(network, HopfieldNetwork):
-        return HOPFIELD_BETA
-    NodalEquations.of(network, np.zeros((1, network.layers[0])))  # a node that nothing drives is named here
+    network.equations(np.zeros((1, network.layers[0])))  # a node that nothing drives is named here
     return network.usual_beta()
 
 

@@ -10,6 +10,7 @@ import numpy as np
 from eqprop_analog import data
 from eqprop_analog.batches import one_hot
 from eqprop_analog.cli import console, options
+from eqprop_analog.core import Network
 from eqprop_analog.equilibrium import Equilibrium
 from eqprop_analog.errors import NotMetError, UserError
 from eqprop_analog.models import HopfieldNetwork, ResistiveNetwork
@@ -76,11 +77,11 @@ def run(arguments: argparse.Namespace) -> None:
         ["", *(f"sample {sample}" for sample in shown)],
         [[f"o_{k} (V)", *(f"{free.outputs[sample, k]:.6f}" for sample in shown)] for k in range(network.layers[-1])],
         [
-            [f"KCL residual ({residual_unit(network)})", *(f"{free.residual[sample]:.1e}" for sample in shown)],
+            [f"KCL residual ({network.residual_unit})", *(f"{free.residual[sample]:.1e}" for sample in shown)],
             ["status", *(free.status[sample].name for sample in shown)],
         ],
     )
-    console.table("ngspice against the surrogate", ["figure", "value"], agreement_rows(result, residual_unit(network)))
+    console.table("ngspice against the surrogate", ["figure", "value"], agreement_rows(result, network.residual_unit))
     figures: dict[str, Any] = {"layers": network.layers, "agreement": result.figures()}
     figures["phases"] = {
         name: _phase(network, phase) for name, phase in zip(("free", "plus", "minus"), result.phases, strict=True)
@@ -95,14 +96,7 @@ def require_met(agreements: Sequence[Agreement]) -> None:
         raise NotMetError("ngspice and the surrogate do not agree within the bounds in the table")
 
 
-def residual_unit(network: ResistiveNetwork | HopfieldNetwork) -> str:
-    """Of a residual: a node's surplus current, or that over the node's conductance."""
-    return "V" if isinstance(network, HopfieldNetwork) else "A"
-
-
-def samples(
-    arguments: argparse.Namespace, network: ResistiveNetwork | HopfieldNetwork
-) -> tuple[np.ndarray, np.ndarray]:
+def samples(arguments: argparse.Namespace, network: Network) -> tuple[np.ndarray, np.ndarray]:
     """Inputs (samples, inputs) and targets (samples, outputs; volts): from files, test images, or examples."""
     sizes = network.layers
     if arguments.dataset is None:

@@ -8,14 +8,13 @@ from eqprop_analog import data
 from eqprop_analog.batches import first_test_images
 from eqprop_analog.cli import console, options
 from eqprop_analog.cli.simulate import agreement_rows, require_met
-from eqprop_analog.config import DEFAULT_PRESETS, OWN_SHAPES, ResistiveConfig, TrainConfig, presets, resolve
+from eqprop_analog.config import DEFAULT_PRESETS, OWN_SHAPES, TrainConfig, presets, resolve
 from eqprop_analog.equilibrium import statuses_in_words
 from eqprop_analog.errors import UserError
 from eqprop_analog.files import locked
-from eqprop_analog.models import ResistiveNetwork
 from eqprop_analog.quantities import option
 from eqprop_analog.run import Run, add_agreement, train
-from eqprop_analog.verification import SAMPLES, Agreement, circuit_beta, confirmed, require_possible
+from eqprop_analog.verification import SAMPLES, Agreement, confirmed, require_possible
 
 FLAT_AFTER = 60
 """Seconds of training after which the comparison in flat form, which takes some part of a minute, is in proportion."""
@@ -191,29 +190,30 @@ def train_and_verify(
     dataset = config.load_data(data_dir)
     sizes = "-".join(map(str, config.sizes))
     console.say(f"training {sizes} on {config.data_name} {config.method_in_words}, into {folder}")
-    if isinstance(config, ResistiveConfig):
+    if config.rule_in_words:
         console.say(config.rule_in_words)
     with locked(folder):
         finished = train(config, dataset, folder, resume, console.stage)
-        if verify and isinstance(config, ResistiveConfig) and isinstance(finished.network, ResistiveNetwork):
+        if verify and finished.network.convex:
             flat = flat or sum(epoch["seconds"] for epoch in finished.metrics["history"]) >= FLAT_AFTER
-            return finished, _verified(config, finished, finished.network, dataset, flat)
+            return finished, _verified(config, finished, dataset, flat)
     return finished, []
 
 
-def _verified(
-    config: ResistiveConfig, finished: Run, network: ResistiveNetwork, dataset: data.Dataset, flat: bool
-) -> list[Agreement]:
+def _verified(config: TrainConfig, finished: Run, dataset: data.Dataset, flat: bool) -> list[Agreement]:
+    network = finished.network
     try:
         require_possible(network)
     except UserError as error:
         console.say(f"not verified in ngspice: {error}")
         return []
     images, targets = first_test_images(config, dataset, SAMPLES)
-    beta = circuit_beta(config, network)
-    agreements = confirmed(network, images, targets, beta, config.workers, flat=flat, stage=console.stage)
+    beta = config.circuit_beta(network)
+    agreements = confirmed(
+        network, images, targets, beta, getattr(config, "workers", 1), flat=flat, stage=console.stage
+    )
     add_agreement(finished, agreements)
-    if not flat:
+    if not flat and "flat" in network.forms[1:]:
         console.say(
             f"not solved with every resistor, since training took less than {FLAT_AFTER} s; "
             f"eqprop-analog verify {finished.folder} does that too"
@@ -225,7 +225,9 @@ def report(config: TrainConfig, finished: Run, agreements: list[Agreement]) -> N
     """Print what came out and where it is."""
     metrics: dict[str, Any] = finished.metrics
     held_out = "test" if metrics["test_error"] is not None else "validation"
+    rms = metrics["history"][-1].get(f"{held_out}_rms")
     rows = [
+        *([] if rms is None else [[f"{held_out} error, root mean square (mV)", f"{1e3 * rms:.3g}"]]),
         [f"{held_out} error, last epoch", f"{100 * metrics[f'{held_out}_error']:.2f} %"],
         ["training error, last epoch", f"{100 * metrics['train_error']:.2f} %"],
         ["images a second while training", f"{metrics['samples_per_second']:,.0f}"],

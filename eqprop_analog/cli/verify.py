@@ -15,7 +15,7 @@ from eqprop_analog.files import locked
 from eqprop_analog.records import read_metrics
 from eqprop_analog.report.folder import network_of_run
 from eqprop_analog.run import Run, add_agreement, require_fit
-from eqprop_analog.verification import circuit_beta, compare, confirmed
+from eqprop_analog.verification import compare, confirmed
 
 SUMMARY = "Compare a trained network in ngspice with the surrogate, volt by volt: a run folder, or any network file."
 EXAMPLES = """\
@@ -56,7 +56,7 @@ def _verify(arguments: argparse.Namespace) -> None:
         finished, config = _finished(arguments.path)
         network: Network = finished.network
         inputs, targets = _test_images(config, arguments)
-        beta = arguments.beta if arguments.beta is not None else circuit_beta(config, network)
+        beta = arguments.beta if arguments.beta is not None else config.circuit_beta(network)
     else:
         finished, network = None, options.load(arguments.path)
         inputs, targets = simulate.samples(arguments, network)
@@ -69,7 +69,7 @@ def _verify(arguments: argparse.Namespace) -> None:
         agreements = [
             compare(network, inputs, targets, beta, arguments.form, arguments.workers, time_limit=arguments.time_limit)
         ]
-    unit = simulate.residual_unit(network)
+    unit = network.residual_unit
     console.table(
         f"{arguments.path}: ngspice against the surrogate",
         ["figure", "value"],

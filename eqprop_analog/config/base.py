@@ -12,13 +12,11 @@ from jaxtyping import Float, Int
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from eqprop_analog import data
-from eqprop_analog.learning.trainer import Learner, Pass, Progress
-from eqprop_analog.models import ResistiveNetwork
-from eqprop_analog.models.hopfield import HopfieldNetwork
+from eqprop_analog.core import Network, Solver
+from eqprop_analog.learning.trainer import Learner, Pass, Progress, Rule
 from eqprop_analog.text import printable
 
 Array = np.ndarray
-Network = ResistiveNetwork | HopfieldNetwork
 
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
@@ -88,6 +86,8 @@ class TrainConfig(BaseModel, ABC):
     """Epochs over which half a cosine takes all rates to zero as well, where they stay."""
     batch_size: Count = 4
     epochs: Count = 10
+    passes: Count = 1
+    """How often an epoch goes through the training images, each time in another order."""
     limit: Count | None = None
     """Train on this many random images an epoch instead of all."""
     shift: Annotated[int, Field(ge=0)] = 0
@@ -125,9 +125,23 @@ class TrainConfig(BaseModel, ABC):
         """How equilibria are found."""
 
     @property
+    def rule_in_words(self) -> str:
+        """What training is told it does, where that is not in the settings themselves; else empty."""
+        return ""
+
+    @property
     @abstractmethod
     def truncation(self) -> str:
         """After what phases are stopped before they have converged, in words; empty where none is."""
+
+    @property
+    def held_out(self) -> Literal["test", "validation"]:
+        """Whose error an epoch reports."""
+        return "validation" if self.validation else "test"
+
+    def finished(self, history: list[dict[str, Any]]) -> bool:
+        """Whether a run of these finished epochs has no further one."""
+        return len(history) >= self.epochs
 
     @property
     def indexed(self) -> bool:
@@ -146,6 +160,18 @@ class TrainConfig(BaseModel, ABC):
     @abstractmethod
     def network(self) -> Network:
         """A fresh network of this configuration and seed, float64."""
+
+    @abstractmethod
+    def rule(self, epoch: int) -> Rule:
+        """The learning rule in epoch 0, 1, ..."""
+
+    def circuit_beta(self, network: Network) -> float:  # noqa: ARG002 - some ask the network
+        """β of a nudge that the trained circuit takes whatever the run's own cost is, to compare simulators by."""
+        return self.beta
+
+    @abstractmethod
+    def surrogate(self) -> Solver:
+        """Finds converged equilibria as training does: by the same dynamics, where where it begins matters."""
 
     @abstractmethod
     def training(self, samples: int, held_out: int, random: np.random.Generator) -> Training:

@@ -1,6 +1,7 @@
 """The configuration of a Hopfield network's training."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from itertools import pairwise
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 
@@ -345,6 +346,10 @@ class HopfieldConfig(TrainConfig):
         if self.dynamics == "leaky-integrator" and self.step is not None:
             timed["max_steps"] = round(PATIENCE / self.step)
         return kind(free_steps=self.free_steps, nudged_steps=self.nudged_steps, check_residual=False, **timed)
+
+    def surrogate(self) -> Relaxation:
+        """The same dynamics, until they have converged."""
+        return replace(self.relaxation(), free_steps=None, nudged_steps=None)
 
     @property
     def indexed(self) -> bool:

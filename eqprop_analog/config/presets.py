@@ -8,6 +8,7 @@ from typing import Any, get_args
 from pydantic import BaseModel, ValidationError
 
 from eqprop_analog.config.base import TrainConfig
+from eqprop_analog.config.graph import GraphConfig
 from eqprop_analog.config.hopfield import HopfieldConfig
 from eqprop_analog.config.resistive import ResistiveConfig
 from eqprop_analog.errors import UserError
@@ -19,7 +20,11 @@ DEFAULT_PRESETS = {"surrogate": "mnist-1024", "ngspice": "mnist-100-ngspice"}
 OWN_SHAPES = {"surrogate": "own-shape", "ngspice": "own-shape-ngspice"}
 """What is trained, by solver, if nobody names a preset but says what the circuit is to be."""
 
-MODELS: Mapping[str, type[TrainConfig]] = {"resistive": ResistiveConfig, "hopfield": HopfieldConfig}
+MODELS: Mapping[str, type[TrainConfig]] = {
+    "resistive": ResistiveConfig,
+    "hopfield": HopfieldConfig,
+    "graph": GraphConfig,
+}
 """Configurations by their ``model``."""
 
 

@@ -10,6 +10,7 @@ from pydantic import Field, field_validator, model_validator
 
 from eqprop_analog import data
 from eqprop_analog.config.base import Count, NotNegative, Positive, TrainConfig, spread
+from eqprop_analog.core import Network
 from eqprop_analog.devices import law_from, with_units
 from eqprop_analog.errors import UserError
 from eqprop_analog.learning.recipe import recipe
@@ -223,6 +224,14 @@ class ResistiveConfig(TrainConfig):
         crossbars = len(self.layers) - 1
         rates = Rates(spread(self.conductance_rates, crossbars), spread(self.bias_rates, crossbars))
         return Rule(rates.scaled(self.annealed(epoch)), self.beta, self.nudging, self.kind, self.cost)
+
+    def circuit_beta(self, network: Network) -> float:
+        """The training's, if it is a conductance's, else a tenth of the safe bound."""
+        return network.usual_beta() if self.kind == "current" else self.beta
+
+    def surrogate(self) -> SurrogateSolver:
+        """Converges."""
+        return SurrogateSolver()
 
     def training(
         self,

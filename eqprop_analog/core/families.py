@@ -1,7 +1,7 @@
 """Kinds of networks by name: the one place, beside loading, where kinds are told apart."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -34,6 +34,10 @@ class Family:
     """Excess (core.Equations) of an equilibrium that a circuit simulator found."""
     ladder: Sequence[Any] = ()
     """Ways to ask ngspice for what it fails at (solvers.sweeps.Rung), one after the other; () is those of every kind."""
+    description: Callable[[], Any] | None = None
+    """What the report says of it: a report.description.Description; None is what it says of any network."""
+    pictures: Mapping[str, Callable[[Any, Path], None]] = field(default_factory=dict)
+    """What a finished run leaves of its network, by the name of the file: draws it there."""
     dynamics: Callable[[], Solver] | None = None
     """Where there are many equilibria: finds the one that the circuit settles to, nearly, where ngspice then begins."""
 

@@ -35,6 +35,8 @@ class Network(Protocol):
     """Whether parameters have directions, so that each may learn by a signal of its own (``directed_contrast``)."""
     residual_unit: ClassVar[str] = "A"
     """Of Equilibrium.residual."""
+    beta_unit: ClassVar[str] = "S"
+    """Of a nudge by the squared error; "" is none."""
 
     @property
     def layers(self) -> tuple[int, ...]:
@@ -65,6 +67,11 @@ class Network(Protocol):
     def connections_by_layer(self) -> Sequence[int]:
         """How many devices with a conductance each part of the flat circuit has, those at the inputs first."""
         return [below * above for below, above in zip(self.layers, self.layers[1:], strict=False)]
+
+    @property
+    def resistors_in_circuit(self) -> int:
+        """How many the flat circuit has."""
+        return sum(self.connections_by_layer)
 
     def usual_beta(self) -> float:
         """A nudge that the network certainly bears, where none is asked for: siemens, or without unit."""

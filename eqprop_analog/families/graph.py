@@ -1,7 +1,16 @@
 """Resistive networks on any graph."""
 
+from typing import Any
+
 from eqprop_analog.core.families import Family
 from eqprop_analog.models.graph_network import FORMAT, GraphNetwork
 from eqprop_analog.solvers.sparse_newton import SparseNewtonSolver
 
-FAMILY = Family("graph", GraphNetwork, FORMAT, SparseNewtonSolver)
+
+def _description() -> Any:
+    from eqprop_analog.families.graph_description import DESCRIPTION
+
+    return DESCRIPTION
+
+
+FAMILY = Family("graph", GraphNetwork, FORMAT, SparseNewtonSolver, description=_description)

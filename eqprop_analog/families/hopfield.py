@@ -1,5 +1,7 @@
 """Layered Hopfield networks."""
 
+from typing import Any
+
 from eqprop_analog.core.families import Family
 from eqprop_analog.models.hopfield import FORMAT, HopfieldNetwork
 from eqprop_analog.solvers.leaky_integrator import LeakyIntegratorSolver
@@ -18,4 +20,10 @@ def dynamics() -> LeakyIntegratorSolver:
     return LeakyIntegratorSolver(step=STEP, tolerance=1e-6)
 
 
-FAMILY = Family("hopfield", HopfieldNetwork, FORMAT, surrogate, dynamics=dynamics)
+def _description() -> Any:
+    from eqprop_analog.families.hopfield_description import DESCRIPTION
+
+    return DESCRIPTION
+
+
+FAMILY = Family("hopfield", HopfieldNetwork, FORMAT, surrogate, dynamics=dynamics, description=_description)

@@ -1,5 +1,8 @@
 """Layered resistive networks."""
 
+from pathlib import Path
+from typing import Any
+
 from eqprop_analog.core.families import Family
 from eqprop_analog.models.resistive import FORMAT, ResistiveNetwork
 from eqprop_analog.solvers.surrogate import SurrogateSolver
@@ -13,4 +16,27 @@ LADDER = (
 )
 TOLERANCE = 1e-10
 """ngspice's own reltol = 1e-11 leaves far less."""
-FAMILY = Family("resistive", ResistiveNetwork, FORMAT, SurrogateSolver, TOLERANCE, LADDER)
+
+
+def _histograms(network: ResistiveNetwork, path: Path) -> None:
+    from eqprop_analog.plotting import training
+
+    training.conductance_histograms(network, path)
+
+
+def _description() -> Any:
+    from eqprop_analog.families.resistive_description import DESCRIPTION
+
+    return DESCRIPTION
+
+
+FAMILY = Family(
+    "resistive",
+    ResistiveNetwork,
+    FORMAT,
+    SurrogateSolver,
+    TOLERANCE,
+    LADDER,
+    pictures={"conductances.png": _histograms},
+    description=_description,
+)

@@ -58,6 +58,8 @@ class Rule:
     cost: Cost = "squared-error"
     signal: Signal = "contrast"
     """What untied weights learn from: see learning.local."""
+    tolerance: float | None = None
+    """Volts, root mean square over a sample's read-outs, within which it counts as right; None: it is its class that counts."""
 
     def __post_init__(self) -> None:
         """Raise UserError for what is no rule."""
@@ -89,6 +91,14 @@ class Pass:
     """Of their predictions."""
     statuses: Counter[str] = field(default_factory=Counter)
     """Equilibria by the name of their status."""
+
+    squares: float = 0.0
+    """Where targets are voltages: every sample's mean squared error, added up, V²."""
+
+    @property
+    def rms(self) -> float:
+        """Root mean square error of the read-outs, volts, where targets are voltages."""
+        return float(np.sqrt(self.squares / max(self.samples, 1)))
 
     @property
     def error(self) -> float:
@@ -190,7 +200,9 @@ class PhaseLearner(Learner, Generic[N]):
         phases: Sequence[Equilibrium],
     ) -> int:
         free, plus, *minus = phases
-        wrong = mistakes(self.network.readout(free.outputs), targets)  # of the read-out before its update
+        wrong = mistakes(
+            self.network.readout(free.outputs), targets, self.rule.tolerance
+        )  # of the read-out before its update
         gradient = learning_signal(self.rule.signal, self.network, inputs, plus, minus[0] if minus else free, free)
         descend(self.network, gradient, self.rule.rates, self.momentum)
         return wrong
@@ -259,18 +271,27 @@ def evaluate(
     chunk: int = 1000,
     progress: Progress = lambda _done, _error: None,
     so_far: Pass | None = None,
+    tolerance: float | None = None,
 ) -> Pass:
     """Error of the free phase's predictions over a data set; a sample without an equilibrium counts as wrong.
 
-    Goes on after the first images, of which ``so_far`` tells, and adds to it.
+    ``labels``: every sample's class, or, with ``tolerance``, its targets, volts (see Rule). Goes on after the first images, of
+    which ``so_far`` tells, and adds to it.
     """
     result = Pass() if so_far is None else so_far
-    labels = checked_labels(labels, len(images))
+    labels = checked_labels(labels, len(images)) if tolerance is None else labels
     for begin in range(result.samples, len(images), chunk):
         part = slice(begin, begin + chunk)
         free = solve(network, images[part])
         count_statuses(free, result.statuses)
-        result.wrong += int((~free.good | (predictions(network.readout(free.outputs)) != labels[part])).sum())
+        read = network.readout(free.outputs)
+        if tolerance is None:
+            off = predictions(read) != labels[part]
+        else:
+            squares = ((np.nan_to_num(read) - labels[part]) ** 2).mean(axis=1)
+            result.squares += float(squares.sum())
+            off = squares > tolerance**2
+        result.wrong += int((~free.good | off).sum())
         result.samples = min(begin + chunk, len(images))
         progress(result.samples, result.error)
     return result
@@ -308,6 +329,10 @@ def decided_otherwise(
     return (first != second) & (np.minimum(*margins) > allowed)
 
 
-def mistakes(readout: Float[Array, "batch classes"], targets: Float[Array, "batch classes"]) -> int:
-    """Wrong predictions."""
+def mistakes(
+    readout: Float[Array, "batch classes"], targets: Float[Array, "batch classes"], tolerance: float | None = None
+) -> int:
+    """Wrong predictions; with ``tolerance`` (volts), samples whose root mean square error is larger."""
+    if tolerance is not None:
+        return int((((readout - targets) ** 2).mean(axis=1) > tolerance**2).sum())
     return int((predictions(readout) != predictions(targets)).sum())

@@ -122,13 +122,17 @@ class GraphEquations(Equations):
         return (voltages[0],)
 
     def imbalance(self, nodes: Nodes) -> tuple[Float[Array, " batch"], Float[Array, " batch"]]:
-        """See core.Equations: the excess is the largest voltage that Newton's step would move, over the circuit's largest."""
+        """See core.Equations: the excess is the largest voltage that Newton's step would move, over the circuit's largest.
+
+        Or by which a held node is off its source.
+        """
         (voltages,) = nodes
         excess = np.full(len(voltages), np.inf)
         known = np.asarray(np.isfinite(voltages).all(axis=1))
         if known.any():
             some, v = self.unlimited().select(known), voltages[known]
-            excess[known] = relative(some.response(v, some.residuals(v)), v)
+            off = some.held(v) - v
+            excess[known] = relative(some.response(v, some.residuals(v)) + off, v)
         return self.largest_residual(nodes), excess
 
     def largest_residual(self, nodes: Nodes) -> Float[Array, " batch"]:

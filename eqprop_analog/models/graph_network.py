@@ -135,6 +135,11 @@ class GraphNetwork(Network):
         """None at the inputs alone; all resistors and diodes."""
         return 0, len(self.resistors) + len(self.diodes)
 
+    @property
+    def resistors_in_circuit(self) -> int:
+        """One an edge."""
+        return len(self.resistors)
+
     @cached_property
     def held(self) -> Int[Array, " held"]:
         """Nodes with a source: inputs, then rails."""

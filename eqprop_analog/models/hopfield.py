@@ -47,6 +47,7 @@ class HopfieldNetwork(Network):
     convex: ClassVar[bool] = False
     directed: ClassVar[bool] = True
     residual_unit: ClassVar[str] = "V"
+    beta_unit: ClassVar[str] = ""
 
     connections: tuple[Connection, ...]
     weights: tuple[Float[Array, "..."], ...]
@@ -140,6 +141,12 @@ class HopfieldNetwork(Network):
     def forms(self) -> tuple[str, str]:
         """See core.Network."""
         return "norton", "flat"
+
+    @property
+    def resistors_in_circuit(self) -> int:
+        """One a weight and direction."""
+        sizes = [each.sizes[0] * each.sizes[1] for each in self.connections]
+        return sizes[0] + 2 * sum(sizes[1:])
 
     @property
     def back(self) -> tuple[Float[Array, "..."], ...]:

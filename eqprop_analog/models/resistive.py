@@ -225,6 +225,11 @@ class ResistiveNetwork(Network):
         """Cells of each crossbar."""
         return tuple(matrix.size for matrix in self.conductances)
 
+    @property
+    def resistors_in_circuit(self) -> int:
+        """Cells that conduct."""
+        return sum(int(np.count_nonzero(matrix)) for matrix in self.conductances)
+
     def equations(self, inputs: Float[Array, "batch inputs"]) -> "NodalEquations":
         """Kirchhoff's current law at every node; UserError for a node that no conductance drives."""
         from eqprop_analog.models.kirchhoff import NodalEquations

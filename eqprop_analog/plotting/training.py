@@ -1,13 +1,17 @@
 """A training run: its learning curve, and where its conductances end."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from jaxtyping import Float
 from matplotlib.ticker import MaxNLocator
 
 from eqprop_analog.models import HopfieldNetwork, ResistiveNetwork
 from eqprop_analog.plotting.style import drawing
+
+Array = np.ndarray
 
 
 def learning_curve(history: list[dict[str, Any]], path: Path) -> None:
@@ -51,3 +55,11 @@ def weight_histograms(network: HopfieldNetwork, path: Path) -> None:
                 axes.hist(returning.ravel(), edges.tolist(), histtype="step", linestyle="--", color="black")
             axes.set(xlabel="weight", ylabel="weights", yscale="log")
             axes.set_title(f"connection {number}, {' x '.join(map(str, values.shape))}")
+
+
+def histograms(arrays: Mapping[str, Float[Array, "..."]], path: Path) -> None:
+    """How each array's values are distributed, one panel each, with its name."""
+    with drawing(path, (3.6 * len(arrays) + 0.6, 3.4)) as figure:
+        for axes, (name, values) in zip(figure.subplots(1, len(arrays), squeeze=False)[0], arrays.items(), strict=True):
+            axes.hist(values.ravel(), bins=60, color="0.45")
+            axes.set(xlabel=name, ylabel="how many", yscale="log")

@@ -1,6 +1,6 @@
 """What a run's folder holds, finished or not."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Self
@@ -10,15 +10,13 @@ from jaxtyping import Float
 
 from eqprop_analog.batches import first_test_images
 from eqprop_analog.checkpoint import trained_network
-from eqprop_analog.config import HopfieldConfig, Network, ResistiveConfig, TrainConfig, resolve
+from eqprop_analog.config import TrainConfig, resolve
+from eqprop_analog.core import Network, families
 from eqprop_analog.equilibrium import Equilibrium
 from eqprop_analog.errors import UserError
-from eqprop_analog.models import HopfieldNetwork, ResistiveNetwork
 from eqprop_analog.nudging import Nudge
 from eqprop_analog.records import read_metrics
 from eqprop_analog.run import CHECKPOINT, require_fit
-from eqprop_analog.solvers import SurrogateSolver
-from eqprop_analog.verification import circuit_beta
 
 Array = np.ndarray
 
@@ -48,7 +46,7 @@ class RunFolder:
         config = resolve(str(folder / "config.toml"), {})
         metrics = read_metrics(folder) if (folder / "metrics.json").exists() else {}
         path = folder / "network.npz"
-        if len(metrics.get("history", [])) >= config.epochs and path.exists():
+        if metrics and config.finished(metrics["history"]) and path.exists():
             return cls(folder, data_dir, config, network_of_run(path, config), metrics["history"], metrics)
         if not (folder / CHECKPOINT).exists():
             raise UserError(f"{folder}: no run is here (expected {CHECKPOINT} or network.npz, as train writes them)")
@@ -75,27 +73,20 @@ class RunFolder:
         """Converged equilibria of the samples: free, and under ``factor`` times the run's own ±β. Raises UserError."""
         images, targets = self.samples
         betas = (factor * self.config.beta, -factor * self.config.beta)
-        if isinstance(self.config, ResistiveConfig) and isinstance(self.network, ResistiveNetwork):
-            nudges = [Nudge(targets, beta, self.config.kind, self.config.cost) for beta in betas]
-            found = SurrogateSolver().solve_phases(self.network, images, nudges)
-        elif isinstance(self.config, HopfieldConfig) and isinstance(self.network, HopfieldNetwork):
-            rule = self.config.rule(0)
-            nudges = [Nudge(targets, beta, rule.kind, rule.cost) for beta in betas]
-            relaxation = replace(self.config.relaxation(), free_steps=None, nudged_steps=None)
-            found = relaxation.solve_phases(self.network, images, nudges)
-        else:
-            raise UserError(f"{self.folder}: configuration and network are not of the same kind")
+        rule = self.config.rule(0)
+        nudges = [Nudge(targets, beta, rule.kind, rule.cost) for beta in betas]
+        found = self.config.surrogate().solve_phases(self.network, images, nudges)
         return tuple(phase.require() for phase in found)
 
     @property
     def circuit_beta(self) -> float:
         """β of a nudge that a circuit takes whatever the run's own cost is: the run's, or a tenth of what is certainly borne."""
-        return circuit_beta(self.config, self.network)
+        return self.config.circuit_beta(self.network)
 
 
 def network_of_run(path: Path, config: TrainConfig) -> Network:
     """The trained network in ``path``, float64; UserError if it is not one of this configuration."""
-    network = (HopfieldNetwork if isinstance(config, HopfieldConfig) else ResistiveNetwork).load(path)
+    network = families()[config.model].network.load(path)
     if (network.layers, network.classes) != (config.sizes, config.classes):
         raise UserError(
             f"{path}: expected layers {list(config.sizes)} and {config.classes} classes, as in config.toml, got "

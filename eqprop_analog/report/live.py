@@ -50,7 +50,7 @@ class LivePage:
     ) -> None:
         """The last version, which no browser loads again."""
         if self._now is not None:
-            finished = kind is None and len(self.history) >= self.config.epochs
+            finished = kind is None and self.config.finished(self.history)
             self._write("finished" if finished else f"stopped after {len(self.history)} epochs", running=False)
 
     @contextmanager

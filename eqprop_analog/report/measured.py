@@ -6,18 +6,17 @@ from typing import Any
 
 import numpy as np
 
-from eqprop_analog.config import HopfieldConfig, ResistiveConfig
 from eqprop_analog.equilibrium import Equilibrium, statuses_in_words
 from eqprop_analog.errors import UserError
 from eqprop_analog.files import locked
 from eqprop_analog.learning.contrast import contrast
 from eqprop_analog.learning.implicit import implicit_gradient
-from eqprop_analog.models import HopfieldNetwork, ResistiveNetwork
 from eqprop_analog.plotting.energy import power_by_part
 from eqprop_analog.plotting.equilibria import free_against_nudged, voltages_by_layer
 from eqprop_analog.plotting.gradients import gradient_agreement
 from eqprop_analog.plotting.sheet import engineering
-from eqprop_analog.power_report import NOT_COUNTED, PHASES, EnergyReport, energy_report
+from eqprop_analog.power_report import NOT_COUNTED, PHASES, EnergyReport
+from eqprop_analog.report.description import description_of
 from eqprop_analog.report.folder import RunFolder
 from eqprop_analog.report.page import Block, Missing, Table, Text, picture
 from eqprop_analog.run import Run, add_agreement
@@ -48,11 +47,7 @@ def equilibria(run: RunFolder, folder: Path) -> Iterator[Block]:
         return
     count = len(free.status)
     network = run.network
-    levels = []
-    if isinstance(network, ResistiveNetwork) and network.depth > 1:
-        rail = abs(network.diode.rail)
-        levels = [("rails", rail), ("", -rail)] if rail else [("rails", 0.0)]
-    voltages_by_layer(free, folder / "voltages.png", levels)
+    voltages_by_layer(free, folder / "voltages.png", list(description_of(network).levels(network)))
     yield picture(
         folder / "voltages.png",
         f"Node voltages of each layer in the free phase over {count} test images: range, middle half and median of each node, "
@@ -72,9 +67,10 @@ def equilibria(run: RunFolder, folder: Path) -> Iterator[Block]:
 
 def _beta(run: RunFolder, plus: Equilibrium) -> str:
     """With its unit."""
-    if isinstance(run.network, HopfieldNetwork) or plus.nudge is None:
-        return f"{plus.beta:.3g}"
-    return f"{plus.beta:.3g} {'A' if plus.nudge.cost == 'cross-entropy' else 'S'}"
+    unit = run.network.beta_unit
+    if unit and plus.nudge is not None and plus.nudge.cost == "cross-entropy":
+        unit = "A"
+    return f"{plus.beta:.3g} {unit}".rstrip()
 
 
 def _gradients(run: RunFolder, folder: Path) -> Iterator[Block]:
@@ -120,8 +116,7 @@ def _measured(run: RunFolder, phases: tuple[Equilibrium, ...]) -> Mapping[str, A
 
 def _exact(run: RunFolder, free: Equilibrium) -> Mapping[str, Array]:
     images, targets = run.samples
-    cost = run.config.cost if isinstance(run.config, ResistiveConfig | HopfieldConfig) else "squared-error"
-    return implicit_gradient(run.network, images, targets, free, cost)
+    return implicit_gradient(run.network, images, targets, free, run.config.rule(0).cost)
 
 
 def confirm(run: RunFolder) -> str:
@@ -147,7 +142,7 @@ def confirmation(run: RunFolder, why_not: str) -> Iterator[Block]:
     if not found:
         yield Missing(f"Not confirmed in ngspice: {why_not}.")
         return
-    unit = "V" if isinstance(run.network, HopfieldNetwork) else "A"
+    unit, siemens = run.network.residual_unit, run.network.beta_unit
     met = all(each["met"] for each in found)
     yield Text(
         "Every node's voltage in the free phase and under ±β, by the surrogate that trained the network and by ngspice on the "
@@ -157,7 +152,10 @@ def confirmation(run: RunFolder, why_not: str) -> Iterator[Block]:
     )
     rows = [
         ["samples x 3 phases x nodes", *(f"{each['samples']} x 3 x {each['nodes']}" for each in found)],
-        ["nudge ±β" + (" (S)" if unit == "A" else ""), *(f"{each['beta']:.3g}" for each in found)],
+        [
+            "nudge ±β" + (f" ({siemens})" if siemens else ""),
+            *(f"{each['beta']:.3g}" for each in found),
+        ],
         ["largest |ΔV| (V)", *(f"{each['largest_difference']:.2g}" for each in found)],
         ["median of the largest |ΔV| (V)", *(f"{each['median_difference']:.2g}" for each in found)],
         [f"largest residual ({unit})", *(f"{each['largest_residual']:.2g}" for each in found)],
@@ -190,11 +188,12 @@ def _milliseconds(agreement: dict[str, Any], solver: str) -> str:
 
 def metered(run: RunFolder) -> EnergyReport | str:
     """Power and energy at the equilibria of a few test images; or why there is none."""
-    if not isinstance(run.network, ResistiveNetwork):
-        return "the energy report is about resistive networks; the buffers of this one are ideal sources"
+    power = description_of(run.network).power
+    if power is None:
+        return f"the energy report is about resistive networks in layers, not about {run.config.model} ones"
     try:
         images, targets = (values[:METERED] for values in run.samples)
-        return energy_report(run.network, images, targets, run.circuit_beta, (CAPACITANCE,))
+        return power(run.network, images, targets, run.circuit_beta, (CAPACITANCE,))
     except UserError as error:
         return str(error)
 

@@ -7,11 +7,10 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from eqprop_analog.equilibrium import statuses_in_words
-from eqprop_analog.models import ResistiveNetwork
 from eqprop_analog.plotting.sheet import engineering
-from eqprop_analog.plotting.training import conductance_histograms, weight_histograms
 from eqprop_analog.power_report import EnergyReport
 from eqprop_analog.report.built import built, netlists
+from eqprop_analog.report.description import description_of
 from eqprop_analog.report.folder import RunFolder
 from eqprop_analog.report.measured import confirm, confirmation, energy, equilibria, metered
 from eqprop_analog.report.page import (
@@ -77,6 +76,9 @@ def _tiles(run: RunFolder, cost: EnergyReport | str) -> Iterator[Tile]:
         value = last.get(name)
         if value is not None:
             yield Tile(name, f"{label}, last epoch", f"{100 * value:.2f} %", repr(value))
+    for name in ("test_rms", "validation_rms"):
+        if last.get(name) is not None:
+            yield Tile(name, "root mean square error, last epoch", engineering(last[name], "V"), repr(last[name]))
     yield Tile("epochs", "epochs", f"{len(run.history)} of {run.config.epochs}", str(len(run.history)))
     yield Tile("seed", "seed", str(run.config.seed), str(run.config.seed), "one run; others are --seed N")
     agreements = metrics.get("agreement") or []
@@ -123,12 +125,7 @@ def _learned(run: RunFolder, folder: Path) -> Iterator[Block]:
         return
     yield learning_chart(run.history, run.config.epochs)
     yield history_table(run.history, run.config.truncation)
-    if isinstance(run.network, ResistiveNetwork):
-        conductance_histograms(run.network, folder / "histograms.png")
-        what = "conductances of each crossbar, and the share of cells at G_min"
-    else:
-        weight_histograms(run.network, folder / "histograms.png")
-        what = "weights of each connection"
+    what = description_of(run.network).histograms(run.network, folder / "histograms.png")
     yield picture(folder / "histograms.png", f"Histograms of the {what}.", f"Where it ended: the {what}.")
 
 

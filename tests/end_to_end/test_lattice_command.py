@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from eqprop_analog import GraphNetwork, SparseNewtonSolver
+from eqprop_analog.learning.trainer import PhaseLearner
 
 SMALL = ["lattice", "--topology", "periodic", "--nodes", 49]
 AGREE = 1e-9
@@ -43,6 +44,7 @@ def test_allostery_reaches_its_drops_and_a_seed_gives_the_same_network_again(run
     one, two = (figures(tmp_path / f"{name}.json") for name in ("one", "two"))
     for each in (one, two):
         assert each.pop("training_seconds") > 0
+        assert all(each["ngspice"].pop(f"{solver}_seconds") > 0 for solver in ("ngspice", "surrogate"))
         del each["options"]["output"]
     assert one == two
     wanted, before, after = (np.array(one[name]) for name in ("targets", "initial_outputs", "final_outputs"))
@@ -68,8 +70,8 @@ def test_regression_with_diodes_beats_every_straight_line_on_held_out_inputs(run
     errors = found["rms_error"]
     assert errors["trained"]["held_out"] < 0.5 * errors["best_straight_line"]["held_out"]
     assert errors["trained"]["training"] < 0.5 * errors["before"]["training"]
-    assert len(found["rms_error_history"]) == found["steps"] == 250
-    assert found["rms_error_history"][0] == pytest.approx(errors["before"]["training"])
+    assert (len(found["rms_error_history"]), found["steps"]) == (25, 250)
+    assert found["rms_error_history"][-1] == pytest.approx(errors["trained"]["held_out"])
     assert found["diodes"] > 0
     assert found["ngspice"]["statuses"] == {"CONVERGED": 36}
     assert found["ngspice"]["largest_difference"] <= AGREE
@@ -92,8 +94,8 @@ def test_the_help_says_what_can_be_learned(run):
     [
         (["--nodes", 50, "--topology", "square"], "a square lattice has 9, 16, 25 ... nodes, got 50"),
         (["--nodes", 4, "--topology", "periodic"], "a square lattice has 9, 16, 25"),
-        (["--nodes", 5], "--nodes: expected at least 20, got 5"),
-        (["--nodes", -5, "--task", "regression"], "--nodes: expected at least 20, got -5"),
+        (["--nodes", 5], "nodes: expected at least 20, got 5"),
+        (["--nodes", -5, "--task", "regression"], "nodes: expected at least 20, got -5"),
         (["--seed", -1], "--seed: expected an integer of at least 0, got -1"),
         (["--task", "sorting"], "invalid choice: 'sorting'"),
         (["--nodes", "many"], "invalid int value: 'many'"),
@@ -114,3 +116,36 @@ def test_a_missing_ngspice_is_told_before_training(run, without_ngspice, tmp_pat
     assert result.code == 2
     assert "libngspice" in result.err
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_run_that_was_stopped_goes_on_to_the_same_bits_and_has_a_report(run, monkeypatch, tmp_path):
+    """By the one trainer: checkpoints within epochs, metrics, ngspice's comparison, a page."""
+    small = tmp_path / "small.toml"
+    small.write_text(
+        'model = "graph"\ndataset = "regression"\ntopology = "random"\nnodes = 20\nbeta = 1e-9\nrate = 5e-11\n'
+        "passes = 4\nbatch_size = 6\nepochs = 2\ntolerance = 0.05\n"
+    )
+    assert run("train", "--preset", small, "--output", "whole").code == 0
+    monkeypatch.setattr("eqprop_analog.run.CHECKPOINT_SECONDS", 0.0)
+    left = iter(range(5))
+
+    def learn(learner: PhaseLearner, *batch: np.ndarray) -> Any:
+        if next(left, None) is None:
+            raise KeyboardInterrupt
+        return honest(learner, *batch)
+
+    honest = PhaseLearner.learn
+    with monkeypatch.context() as patch:
+        patch.setattr(PhaseLearner, "learn", learn)
+        assert run("train", "--preset", small, "--output", "stopped").code == 130
+    assert run("train", "--preset", small, "--output", "stopped").code == 0
+    whole, stopped = (GraphNetwork.load(tmp_path / name / "network.npz") for name in ("whole", "stopped"))
+    np.testing.assert_array_equal(whole.conductances, stopped.conductances)
+    metrics = figures(tmp_path / "stopped" / "metrics.json")
+    assert [epoch["samples"] for epoch in metrics["history"]] == [48, 48]
+    assert metrics["history"][1]["test_rms"] < metrics["history"][0]["test_rms"]
+    assert [each["met"] for each in metrics["agreement"]] == [True]
+    assert run("report", "stopped").code == 0
+    page = (tmp_path / "stopped" / "report.html").read_text()
+    assert "root mean square error" in page
+    assert "Gradients" in page

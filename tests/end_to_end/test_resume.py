@@ -68,7 +68,7 @@ sys.exit(cli.main(arguments))
 def without_plots(monkeypatch) -> None:
     """Most of a small run's time goes into its plots, which say nothing here."""
     monkeypatch.setattr("eqprop_analog.run.learning_curve", lambda history, path: None)
-    monkeypatch.setattr("eqprop_analog.run.conductance_histograms", lambda network, path: None)
+    monkeypatch.setattr("eqprop_analog.plotting.training.conductance_histograms", lambda network, path: None)
 
 
 @pytest.fixture(params=["truncated", "converged"])

@@ -1,0 +1,154 @@
+"""The configuration of the training of a network on a graph."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+from jaxtyping import Float
+from pydantic import Field
+
+from eqprop_analog.config.base import Count, NotNegative, Positive, TrainConfig
+from eqprop_analog.core import Network
+from eqprop_analog.data import Dataset
+from eqprop_analog.errors import UserError
+from eqprop_analog.learning.graph_tasks import Name, Task, Topology, task
+from eqprop_analog.learning.trainer import Learner, Pass, PhaseLearner, Progress, Rule, evaluate
+from eqprop_analog.learning.update import UniformRates
+from eqprop_analog.models.graph_network import GraphNetwork
+from eqprop_analog.solvers.ngspice import NgspiceSolver
+from eqprop_analog.solvers.sparse_newton import SparseNewtonSolver
+
+Array = np.ndarray
+
+
+class GraphConfig(TrainConfig):
+    """How a network of resistors and diodes on a graph is trained; SI units."""
+
+    changeable: ClassVar[frozenset[str]] = TrainConfig.changeable | {"workers", "on_failure"}
+
+    model: Literal["graph"]
+    dataset: Name  # type: ignore[assignment]
+    """What it learns: it makes the network as well as the data (learning.graph_tasks)."""
+    topology: Topology
+    """disordered: random points joined to near ones; square, periodic: lattices; random: Erdős-Rényi, mean degree 12."""
+    nodes: int
+    nudging: Literal["centred", "one-sided"] = "centred"
+    kind: Literal["conductance", "current"] = "conductance"
+    rate: Positive
+    """Of every conductance, S²/V²."""
+    tolerance: Positive
+    """Volts, root mean square over a sample's outputs: within it the sample counts as right."""
+    enough: NotNegative = 0.0
+    """Volts, root mean square over the held-out samples: training ends there, or after all epochs."""
+    solver: Literal["surrogate", "ngspice"] = "surrogate"
+    workers: Count = 1
+    """ngspice only: worker processes."""
+    on_failure: Literal["stop", "skip"] = "stop"
+    """What training does about a sample without a certified equilibrium: end with its status, or leave it out."""
+    precision: Literal["float64"] = Field("float64")
+
+    @classmethod
+    def adapted(cls, values: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[str, Any]:  # noqa: ARG003
+        """Themselves."""
+        return dict(values)
+
+    @cached_property
+    def task(self) -> Task:
+        """The fresh network, its graph and the data. Raises UserError for a number of nodes that the topology cannot have."""
+        return task(self.dataset, self.topology, self.nodes, self.seed)
+
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """Inputs, nodes, read-outs."""
+        return self.task.network.layers
+
+    @property
+    def classes(self) -> int:
+        """Read-outs."""
+        return self.task.network.classes
+
+    @property
+    def method_in_words(self) -> str:
+        """The solver."""
+        return f"with {self.solver}"
+
+    @property
+    def truncation(self) -> str:
+        """None."""
+        return ""
+
+    def load_data(self, data_dir: Path | None) -> Dataset:
+        """The task's own data. UserError for a folder, since they are in none."""
+        if data_dir is not None:
+            raise UserError(f"--data-dir: {self.dataset} makes its data itself; leave it out")
+        return self.task.data
+
+    def finished(self, history: list[dict[str, Any]]) -> bool:
+        """After all epochs, or once the held-out samples are right enough."""
+        close = bool(history) and 0 < self.enough >= history[-1][f"{self.held_out}_rms"]
+        return close or super().finished(history)
+
+    def network(self) -> GraphNetwork:
+        """A fresh network of this configuration and seed, float64."""
+        return task(self.dataset, self.topology, self.nodes, self.seed).network
+
+    def rule(self, epoch: int) -> Rule:
+        """The learning rule in epoch 0, 1, ..."""
+        rates = UniformRates(self.rate).scaled(self.annealed(epoch))
+        return Rule(rates, self.beta, self.nudging, self.kind, tolerance=self.tolerance)
+
+    def circuit_beta(self, network: Network) -> float:
+        """A tenth of the safe bound: under the training's, which is far smaller, ngspice's last digits show in the gradient."""
+        return network.usual_beta()
+
+    def surrogate(self) -> SparseNewtonSolver:
+        """Converges."""
+        return SparseNewtonSolver()
+
+    def training(
+        self,
+        samples: int,  # noqa: ARG002 - nothing is kept of them
+        held_out: int,  # noqa: ARG002
+        random: np.random.Generator,  # noqa: ARG002 - nothing is drawn
+    ) -> "GraphTraining":
+        """A fresh network."""
+        solver = NgspiceSolver(self.workers) if self.solver == "ngspice" else SparseNewtonSolver()
+        return GraphTraining(self, self.network(), solver)
+
+
+@dataclass(frozen=True)
+class GraphTraining:
+    """A network on a graph in training: nothing is kept from batch to batch but its conductances."""
+
+    config: GraphConfig
+    network: GraphNetwork
+    solver: SparseNewtonSolver | NgspiceSolver
+
+    def learner(self, epoch: int) -> Learner:
+        """By nudged phases."""
+        return PhaseLearner(self.network, self.solver, self.config.rule(epoch), self.config.on_failure == "skip")
+
+    def evaluate(
+        self,
+        images: Float[Array, "samples inputs"],
+        labels: Float[Array, "samples outputs"],
+        progress: Progress,
+        so_far: Pass | None = None,
+    ) -> Pass:
+        """Error of the free phase's read-outs."""
+        tolerance = self.config.tolerance
+        return evaluate(
+            self.network, self.solver.solve, images, labels, progress=progress, so_far=so_far, tolerance=tolerance
+        )
+
+    def arrays(self) -> Mapping[str, Array]:
+        """The conductances."""
+        return self.network.arrays()
+
+    def close(self) -> None:
+        """Let go of worker processes."""
+        if self.config.solver == "ngspice":
+            self.solver.close()  # type: ignore[union-attr]

@@ -1,0 +1,53 @@
+"""What a kind of network adds to the report: the parts of a page that its mathematics does not tell."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from eqprop_analog.core import Network, family_of
+from eqprop_analog.plotting.training import histograms
+from eqprop_analog.report.page import Table
+
+Array = np.ndarray
+Fields = tuple[Array, str, str]
+"""Values (pixels, nodes) of receptive fields, what each is, and their unit."""
+
+
+def _arrays(network: Network) -> Iterator[Table]:
+    rows = [
+        (name, " x ".join(map(str, values.shape)), f"{values.min():.3g} to {values.max():.3g}")
+        for name, values in network.arrays().items()
+    ]
+    yield Table("Parameters", ("name", "shape", "from"), rows)
+
+
+def _histograms(network: Network, path: Path) -> str:
+    histograms(network.arrays(), path)
+    return "parameters"
+
+
+@dataclass(frozen=True)
+class Description:
+    """What there is to say of any network; a kind says more by functions of its own."""
+
+    tables: Callable[[Any], Iterator[Table]] = _arrays
+    """Of what was built."""
+    histograms: Callable[[Any, Path], str] = _histograms
+    """Draws how parameters are distributed, and returns what they are."""
+    fields: Callable[[Any, int], Fields | None] = lambda _network, _pixels: None
+    """What nodes of layer 1 respond to, if the inputs are so many pixels."""
+    levels: Callable[[Any], Sequence[tuple[str, float]]] = lambda _network: ()
+    """Voltages that are marked beside those of the nodes, and their names."""
+    picture: Callable[[Any, Path], str] | None = None
+    """Draws the network where no schematic and no map of crossbars shows it, and returns what is seen."""
+    power: Callable[..., Any] | None = None
+    """Power and energy at equilibria: power_report.energy_report, for networks that it is about."""
+
+
+def description_of(network: Network) -> Description:
+    """That of the network's kind."""
+    own = family_of(network).description
+    return Description() if own is None else own()
