@@ -8,37 +8,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from eqprop_analog.kernels.torch_differences import Differences
+from eqprop_analog.kernels.torch_differences import Differences, Pair
 from eqprop_analog.kernels.torch_network import TorchNetwork, cost_slope
 from eqprop_analog.kernels.torch_phases import Phase, Pull, Values
 
 Gradients = dict[str, Tensor]
-
-
-@dataclass(frozen=True)
-class Pair:
-    """Of two phases, s₊ and s₋."""
-
-    mean: Tensor
-    difference: Tensor
-
-    @classmethod
-    def of(cls, plus: Tensor, minus: Tensor) -> Pair:
-        """Of two tensors, by plain subtraction."""
-        return cls((plus + minus) / 2, plus - minus)
-
-    @classmethod
-    def around(cls, base: Tensor, change: Tensor) -> Pair:
-        """Of changes from ``base``: those of both phases, one below the other, or of one that is compared with ``base``."""
-        if len(change) == len(base):
-            return cls(base + change / 2, change)
-        plus, minus = change.chunk(2)
-        return cls(base + (plus + minus) / 2, plus - minus)
-
-    @property
-    def stacked(self) -> tuple[Tensor, Tensor]:
-        """Both, one below the other, and in the other order."""
-        return torch.cat([self.mean, self.difference]), torch.cat([self.difference, self.mean])
 
 
 @dataclass(frozen=True)
@@ -84,7 +58,7 @@ def of_differences(phase: Phase) -> Measured:
     differences = phase.primitives
     assert isinstance(differences, Differences)
     values, network = differences.values, phase.network
-    states = [Pair.around(*two) for two in zip(differences.bases, phase.states, strict=True)]
+    states = [differences.pair(layer, s) for layer, s in enumerate(phase.states, start=1)]
     first = values.spread_forward(1, values.first_raw, states[0].difference)
     spreads, back = [], []
     for layer in range(2, network.depth + 1):
@@ -95,7 +69,7 @@ def of_differences(phase: Phase) -> Measured:
         s, base = phase.states[layer - 1], differences.bases[layer - 1]
         own = phase.spread(layer)
         ahead = differences.spread(layer, phase.raw(layer), s, back=False) if network.untied else own
-        spreads.append(Pair.around(values.spread_forward(layer, differences.raws[layer], base), ahead))
+        spreads.append(differences.spread_pair(layer, ahead))
         if network.untied:
             back.append(Pair.around(values.spread(layer, differences.raws_back[layer], base), own))
     return Measured(values.inputs, states, first, spreads, back if network.untied else None)
@@ -107,16 +81,16 @@ def contrast(network: TorchNetwork, measured: Measured, gap: float, dtype: torch
     ``gap`` is β₊ - β₋; products are of factors rounded to ``dtype`` (that of the inputs unless given).
     """
     kind = measured.inputs.dtype if dtype is None else dtype
-    scale = -1 / (gap * len(measured.inputs))
     named: Gradients = {}
     for layer, coupling in enumerate(network.couplings, start=1):
+        scale = -(network.feedback ** (layer - network.depth)) / (gap * len(measured.inputs))
         if layer == 1:
             slope = coupling.slope(measured.inputs.to(kind), measured.first.to(kind))
         else:
-            before = measured.states[layer - 2].stacked[0].to(kind)
-            slope = coupling.slope(before, measured.spreads[layer - 2].stacked[1].to(kind))
+            before = measured.states[layer - 2].mean_first(kind)
+            slope = coupling.slope(before, measured.spreads[layer - 2].difference_first(kind))
             if measured.spreads_back is not None and coupling.pool > 1:
-                slope = (slope + coupling.slope(before, measured.spreads_back[layer - 2].stacked[1].to(kind))) / 2
+                slope = (slope + coupling.slope(before, measured.spreads_back[layer - 2].difference_first(kind))) / 2
         parameter, change = network.weight(layer), measured.states[layer - 1].difference
         named[f"weight_{layer}"] = slope.to(parameter.dtype) * scale
         others = [axis for axis in range(change.ndim) if axis != 1]

@@ -16,7 +16,7 @@ from torch.nn import functional
 from eqprop_analog.devices.buffer import HardSigmoid
 from eqprop_analog.kernels.torch_contrast import Gradients
 from eqprop_analog.kernels.torch_network import TorchNetwork
-from eqprop_analog.kernels.torch_training import Evaluator, HopfieldTrainer, prepared
+from eqprop_analog.kernels.torch_training import Evaluator, HopfieldTrainer
 
 Activation = Literal["buffer", "relu"]
 
@@ -51,9 +51,7 @@ class ControlTrainer(HopfieldTrainer):
         epoch = self.epoch
         positions = epoch.at + torch.arange(size, device=self.network.device)
         which = epoch.order[positions]
-        x = prepared(self.images, which, self.settings, epoch.turned[positions], epoch.moves[:, positions])
-        labels = self.labels[which]
-        self.update(self.slopes(x, labels))
+        self.update(self.slopes(self.augmented(which, positions), self.labels[which]))
         epoch.at += size
 
     def slopes(self, x: Tensor, labels: Tensor) -> Gradients:
@@ -79,11 +77,8 @@ class ControlEvaluator(Evaluator):
 
     activation: Activation = "buffer"
 
-    def _step(self, size: int) -> None:
-        which = self.at + torch.arange(size, device=self.network.device)
-        x = prepared(self.images, which, self.settings)
+    def readout(self, x: Tensor, which: Tensor) -> Tensor:  # noqa: ARG002 - nothing is kept of them
+        """Read-outs of a batch."""
         kind = torch.bfloat16 if self.settings.precision == "half" else x.dtype
         small = {name: value.to(kind) for name, value in self.network.values.items()}
-        read = forward(self.network, small, x.to(kind), self.activation)
-        self.wrong += (read.argmax(1) != self.labels[which]).sum()
-        self.at += size
+        return forward(self.network, small, x.to(kind), self.activation)

@@ -81,8 +81,36 @@ class ConvolvedCoupling:
         """The side of a window."""
         return self.convolution.pool
 
+    @property
+    def patch(self) -> int:
+        """Weights into a node."""
+        return self.convolution.fans[0]
+
+    def _narrow(self, before: Tensor) -> bool:
+        """Whether cuDNN, made for many channels, is slower than a matrix product with all patches."""
+        return self.patch <= 64 and before.is_cuda and before.dtype in (torch.float16, torch.bfloat16)
+
+    def patches(self, before: Tensor) -> Tensor:
+        """What each place of the convolution sees, (batch · height · width, patch)."""
+        edge, kernel = self.convolution.padding, self.convolution.kernel
+        padded = functional.pad(before, (edge, edge, edge, edge)).permute(0, 2, 3, 1)
+        return padded.unfold(1, kernel, 1).unfold(2, kernel, 1).reshape(-1, self.patch)
+
+    def by_patches(self, weights: Tensor, before: Tensor) -> Tensor:
+        """W ∗ s as a matrix product."""
+        high, wide = self.convolution.convolved
+        values = self.patches(before) @ weights.reshape(len(weights), -1).T
+        return values.view(len(before), high, wide, -1).permute(0, 3, 1, 2)
+
+    def slope_by_patches(self, before: Tensor, spread: Tensor) -> Tensor:
+        """∂Φ/∂W as a matrix product."""
+        after = spread.permute(0, 2, 3, 1).reshape(-1, spread.shape[1])
+        return (after.T @ self.patches(before)).view(self.convolution.weight_shape)
+
     def raw(self, weights: Tensor, before: Tensor) -> Tensor:
         """W ∗ s."""
+        if self._narrow(before):
+            return self.by_patches(weights, before)
         return functional.conv2d(before, weights, padding=self.convolution.padding)
 
     def returned(self, weights: Tensor, spread: Tensor) -> Tensor:
@@ -91,6 +119,8 @@ class ConvolvedCoupling:
 
     def slope(self, before: Tensor, spread: Tensor) -> Tensor:
         """∂Φ/∂W, summed over the batch."""
+        if self._narrow(before):
+            return self.slope_by_patches(before, spread)
         weights = torch.empty(
             self.convolution.weight_shape, dtype=before.dtype, device=before.device, memory_format=LAST
         )

@@ -17,6 +17,9 @@ make up most of what arrives in the first layers.
 
 from __future__ import annotations  # they can then be read where PyTorch is not installed
 
+from dataclasses import dataclass
+
+import torch
 from torch import Tensor
 
 from eqprop_analog.devices.buffer import HardSigmoid
@@ -31,6 +34,35 @@ def excess(x: Tensor, s: Tensor) -> Tensor:
     """By how much x lies beyond the corner at which s = clip(x) is; 0 between them."""
     below, above = x.clamp(max=0), (x - 1).clamp(min=0)
     return below.where(s <= 0, above.where(s >= 1, 0.0))
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Of two phases, s₊ and s₋."""
+
+    mean: Tensor
+    difference: Tensor
+
+    @classmethod
+    def of(cls, plus: Tensor, minus: Tensor) -> Pair:
+        """Of two tensors, by plain subtraction."""
+        return cls((plus + minus) / 2, plus - minus)
+
+    @classmethod
+    def around(cls, base: Tensor, change: Tensor) -> Pair:
+        """Of changes from ``base``: those of both phases, one below the other, or of one that is compared with ``base``."""
+        if len(change) == len(base):
+            return cls(base + change / 2, change)
+        plus, minus = change.chunk(2)
+        return cls(base + (plus + minus) / 2, plus - minus)
+
+    def mean_first(self, dtype: torch.dtype) -> Tensor:
+        """Both, one below the other."""
+        return torch.cat([self.mean, self.difference]).to(dtype)
+
+    def difference_first(self, dtype: torch.dtype) -> Tensor:
+        """In the other order."""
+        return torch.cat([self.difference, self.mean]).to(dtype)
 
 
 class Differences:
@@ -110,6 +142,14 @@ class Differences:
         leaving = self.stacked(self.bases[layer - 1]).where((winner != now).squeeze(-1), 0.0)
         change = put(leaving, now, raw, pool) - put(leaving, winner, raw, pool)
         return put(s, now, raw, pool) + change.to(s.dtype)
+
+    def pair(self, layer: int, s: Tensor) -> Pair:
+        """States of a layer in both phases."""
+        return Pair.around(self.bases[layer - 1], s)
+
+    def spread_pair(self, layer: int, change: Tensor) -> Pair:
+        """The same at the winners of the forward weights, from the ``change`` of these."""
+        return Pair.around(self.values.spread_forward(layer, self.raws[layer], self.bases[layer - 1]), change)
 
     def outputs(self, s: Tensor) -> Tensor:
         """The last layer's states."""

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from eqprop_analog.devices.buffer import HardSigmoid
 from eqprop_analog.kernels import triton_steps
-from eqprop_analog.kernels.torch_differences import Differences
+from eqprop_analog.kernels.torch_differences import Differences, Pair
 from eqprop_analog.kernels.torch_motions import Motion
 from eqprop_analog.kernels.torch_network import TorchNetwork
 from eqprop_analog.kernels.torch_phases import Phase, States, Values
@@ -69,8 +69,51 @@ class FusedValues(Values):
         )
 
 
+class MeanFirst(Pair):
+    """A pair that lies in one tensor, as states enter the contrast."""
+
+    both: Tensor
+
+    def __init__(self, both: Tensor) -> None:
+        super().__init__(*both.chunk(2))
+        object.__setattr__(self, "both", both)
+
+    def mean_first(self, dtype: torch.dtype) -> Tensor:
+        """See Pair."""
+        return self.both.to(dtype)
+
+
+class DifferenceFirst(Pair):
+    """A pair that lies in one tensor, as states at the winners enter the contrast."""
+
+    both: Tensor
+
+    def __init__(self, both: Tensor) -> None:
+        super().__init__(*both.chunk(2)[::-1])
+        object.__setattr__(self, "both", both)
+
+    def difference_first(self, dtype: torch.dtype) -> Tensor:
+        """See Pair."""
+        return self.both.to(dtype)
+
+
 class FusedDifferences(Differences):
     """Differences by fused kernels."""
+
+    def pair(self, layer: int, s: Tensor) -> Pair:
+        """See Differences."""
+        return MeanFirst(triton_steps.pair(self.bases[layer - 1], s))
+
+    def spread(self, layer: int, raw: Tensor, s: Tensor, *, back: bool = True) -> Tensor:
+        """See Differences."""
+        if not self.frozen or self.network.couplings[layer - 1].pool == 1:
+            return super().spread(layer, raw, s, back=back)
+        return triton_steps.spread(self.raws[layer], s)
+
+    def spread_pair(self, layer: int, change: Tensor) -> Pair:
+        """See Differences."""
+        raw, base = self.raws[layer], self.bases[layer - 1]
+        return DifferenceFirst(triton_steps.pair_spread(raw, base, change))
 
     def excesses_of(self, free: Phase) -> States:
         """See Differences."""

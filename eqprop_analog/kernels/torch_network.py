@@ -10,7 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from eqprop_analog.devices.buffer import Buffer, HardSigmoid
-from eqprop_analog.kernels.torch_couplings import Coupling, coupling_of
+from eqprop_analog.kernels.torch_couplings import LAST, Coupling, coupling_of
 from eqprop_analog.models.connections import Convolution
 from eqprop_analog.models.hopfield import HopfieldNetwork
 from eqprop_analog.nudging import Cost
@@ -24,7 +24,7 @@ class TorchNetwork:
     def __init__(self, network: HopfieldNetwork, device: str | torch.device = "cpu") -> None:
         self.buffer: Buffer = network.buffer
         self.device = torch.device(device)
-        self.values = {name: torch.from_numpy(a.copy()).to(self.device) for name, a in network.arrays().items()}
+        self.values = {name: self._stored(a) for name, a in network.arrays().items()}
         first = network.connections[0]
         shape: tuple[int, ...] = first.shape if isinstance(first, Convolution) else (network.layers[0],)
         self.input_shape = shape
@@ -35,7 +35,14 @@ class TorchNetwork:
         self.shapes = tuple(each.shape_after for each in self.couplings)
         """Of one sample of layers 1..L."""
         self.untied = bool(network.returning)
+        self.feedback: float = getattr(network, "feedback", 1.0)
+        """What returns from a layer, as a part of W times its states; see HopfieldNetwork.feedback."""
         self.classes = network.classes
+
+    def _stored(self, array: Array) -> Tensor:
+        """A copy on the device, kernels with their channels last as convolutions take them."""
+        tensor = torch.from_numpy(array.copy()).to(self.device)
+        return tensor.contiguous(memory_format=LAST) if tensor.ndim == 4 else tensor
 
     @property
     def depth(self) -> int:
@@ -90,8 +97,9 @@ class Products:
         self.dtype = dtype
         self._ahead = {layer: self._prepared(layer, network.weight(layer)) for layer in layers}
         self._behind = self._ahead
-        if network.untied:
-            self._behind = {layer: self._prepared(layer, network.back(layer)) for layer in layers[1:]}
+        if network.untied or network.feedback != 1:
+            back = {layer: network.back(layer) * network.feedback for layer in layers[1:]}
+            self._behind = {layer: self._prepared(layer, weights) for layer, weights in back.items()}
 
     def _prepared(self, layer: int, weights: Tensor) -> Tensor:
         return self._couplings[layer - 1].prepared(weights.to(self.dtype))

@@ -50,6 +50,8 @@ class Settings:
     flip: bool = False
     shift: int = 0
     edge: bool = False
+    erase: int = 0
+    """Side of a square of each training image that is set to the mean, at a random place."""
     mean: tuple[float, ...] = (0.0,)
     """Of the pixels of each channel, which are fractions of full white."""
     deviation: tuple[float, ...] = (1.0,)
@@ -92,6 +94,7 @@ class Epoch:
     order: Tensor
     turned: Tensor
     moves: Tensor
+    erased: Tensor
     signs: Tensor
     at: Tensor
     wrong: Tensor
@@ -126,6 +129,7 @@ class HopfieldTrainer:
             torch.zeros(count, dtype=torch.int64, device=device),
             torch.zeros(count, dtype=torch.bool, device=device),
             torch.zeros((2, count), dtype=torch.int64, device=device),
+            torch.zeros((2, count), dtype=torch.int64, device=device),
             torch.ones(self.batches, dtype=self.network.bias(1).dtype, device=device),
             torch.zeros((), dtype=torch.int64, device=device),
             torch.zeros((), dtype=torch.int64, device=device),
@@ -134,6 +138,7 @@ class HopfieldTrainer:
             kind = {"dtype": self.settings.dtype, "device": device}
             self.states = [torch.zeros((count, *shape), **kind) for shape in self.network.shapes]
         self.values_class, self.differences_class = classes_of(self.settings, self.network)
+        self.fused = self.values_class is not Values
         self._steps: dict[int, Callable[[], None]] = {}
 
     def begin_epoch(self, number: int, rates: Mapping[str, float]) -> None:
@@ -143,6 +148,9 @@ class HopfieldTrainer:
         epoch.order.copy_(torch.from_numpy(random.permutation(count)))
         epoch.turned.copy_(torch.from_numpy(random.random(count) < 0.5))
         epoch.moves.copy_(torch.from_numpy(random.integers(-shift, shift, (2, count), endpoint=True)))
+        if self.settings.erase:
+            sides = np.array(self.images.shape[2:])[:, None]
+            epoch.erased.copy_(torch.from_numpy(random.integers(0, sides, (2, count))))
         if self.settings.nudging == "random-sign":
             epoch.signs.copy_(torch.from_numpy(np.where(random.random(self.batches) < 0.5, 1.0, -1.0)))
         epoch.at.zero_()
@@ -176,7 +184,7 @@ class HopfieldTrainer:
         epoch = self.epoch
         positions = epoch.at + torch.arange(size, device=self.network.device)
         which = epoch.order[positions]
-        x = prepared(self.images, which, self.settings, epoch.turned[positions], epoch.moves[:, positions])
+        x = self.augmented(which, positions)
         labels = self.labels[which]
         values = self.values_class(self.network, self.settings.free[0][0], x)
         free = begun(values, [kept[which] for kept in self.states] if self.states else None)
@@ -187,6 +195,14 @@ class HopfieldTrainer:
         sign = epoch.signs.index_select(0, (epoch.at // self.settings.batch).view(1))
         self.update(self.gradient(free, labels, sign))
         epoch.at += size
+
+    def augmented(self, which: Tensor, positions: Tensor) -> Tensor:
+        """The images ``which`` as chance has them at ``positions`` of this epoch."""
+        epoch, erased = self.epoch, None
+        if self.settings.erase:
+            erased = epoch.erased[:, positions]
+        turned = epoch.turned[positions] if self.settings.flip else None
+        return prepared(self.images, which, self.settings, turned, epoch.moves[:, positions], erased)
 
     def gradient(self, free: Phase, labels: Tensor, sign: Tensor | float = 1.0) -> Gradients:
         """dC/dθ from the nudged phases that begin at ``free``."""
@@ -222,11 +238,23 @@ class HopfieldTrainer:
         """Momentum, decay, descent; see learning.update."""
         for name, values in self.network.values.items():
             slope = gradients[name]
+            if self.fused:
+                self._update_fused(name, values, slope)
+                continue
             if self.settings.weight_decay:
                 slope = slope + self.settings.weight_decay * values
             if self.momentum:
                 slope = self.momentum[name].mul_(self.settings.momentum).add_(slope)
             values.sub_(self.rates[name] * slope)
+
+    def _update_fused(self, name: str, values: Tensor, slope: Tensor) -> None:
+        from eqprop_analog.kernels import triton_steps
+
+        last = LAST if values.ndim == 4 else torch.contiguous_format
+        slope, settings = slope.to(values.dtype).contiguous(memory_format=last), self.settings
+        triton_steps.update(
+            values, self.momentum.get(name), slope, self.rates[name], settings.momentum, settings.weight_decay
+        )
 
     def arrays(self) -> dict[str, Array]:
         """All that training depends on, beside its settings; ``restore`` goes on from it to the same bits."""
@@ -254,9 +282,14 @@ def constant(values: tuple[float, ...], dtype: torch.dtype, device: torch.device
 
 
 def prepared(
-    images: Tensor, which: Tensor, settings: Settings, turned: Tensor | None = None, moves: Tensor | None = None
+    images: Tensor,
+    which: Tensor,
+    settings: Settings,
+    turned: Tensor | None = None,
+    moves: Tensor | None = None,
+    erased: Tensor | None = None,
 ) -> Tensor:
-    """The images ``which``, flipped and shifted (training), normalised, in the precision of phases."""
+    """The images ``which``, flipped, shifted and erased in part (training), normalised, in the precision of phases."""
     if images.ndim == 2:
         x = images[which].to(settings.dtype)
         return x if images.is_floating_point() else (x / 255 - settings.mean[0]) / settings.deviation[0]
@@ -270,7 +303,7 @@ def prepared(
             inside_rows, inside_columns = (rows >= 0) & (rows < height), (columns >= 0) & (columns < width)
             outside = ~(inside_rows[:, :, None] & inside_columns[:, None, :])
         rows, columns = rows.clamp(0, height - 1), columns.clamp(0, width - 1)
-    if turned is not None and settings.flip:
+    if turned is not None:
         columns = torch.where(turned[:, None], width - 1 - columns, columns)
     x = images[which[:, None, None], :, rows[:, :, None], columns[:, None, :]]  # (batch, height, width, channels)
     kind = torch.float64 if settings.precision == "float64" else torch.float32
@@ -280,6 +313,12 @@ def prepared(
     if not images.is_floating_point():
         mean, deviation = (constant(each, kind, images.device) for each in (settings.mean, settings.deviation))
         x = (x - mean) / deviation
+    if erased is not None:
+        places = (torch.arange(side, device=images.device) for side in (height, width))
+        near = [
+            (place - center[:, None]).abs() * 2 < settings.erase for place, center in zip(places, erased, strict=True)
+        ]
+        x = x.masked_fill((near[0][:, :, None] & near[1][:, None, :])[..., None], 0)
     return x.to(settings.dtype).permute(0, 3, 1, 2).contiguous(memory_format=LAST)
 
 
@@ -292,6 +331,8 @@ class Evaluator:
     images: Tensor
     labels: Tensor
     chunk: int = 500
+    mirrored: bool = False
+    """Whether the read-outs of an image and of its mirror image are added up."""
 
     def __post_init__(self) -> None:
         """Room for the place and the count."""
@@ -308,13 +349,20 @@ class Evaluator:
     def _step(self, size: int) -> None:
         which = self.at + torch.arange(size, device=self.network.device)
         x = prepared(self.images, which, self.settings)
+        read = self.readout(x, which)
+        if self.mirrored:
+            read = read + self.readout(x.flip(3).contiguous(memory_format=LAST), which)
+        self.wrong += (read.argmax(1) != self.labels[which]).sum()
+        self.at += size
+
+    def readout(self, x: Tensor, which: Tensor) -> Tensor:
+        """Read-outs of the images ``which``, as prepared."""
         values = self.values_class(self.network, self.settings.free[0][0], x)
         free = begun(values, [kept[which] for kept in self.states] if self.states else None)
         run(free, self.settings.free)
         for kept, s in zip(self.states, free.states, strict=False):
             kept.index_copy_(0, which, s)
-        self.wrong += (self.network.readout(free.states[-1]).argmax(1) != self.labels[which]).sum()
-        self.at += size
+        return self.network.readout(free.states[-1])
 
     def error(self) -> float:
         """Fraction of wrong predictions with the parameters as they are now."""

@@ -174,16 +174,17 @@ def _pool(raw, bias, out, count, C: tl.constexpr, P: tl.constexpr, Q: tl.constex
 
 
 @triton.jit
-def _spread(raw, state, spread, count, C: tl.constexpr, P: tl.constexpr, Q: tl.constexpr, H: tl.constexpr,
+def _spread(raw, state, spread, count, reference, C: tl.constexpr, P: tl.constexpr, Q: tl.constexpr, H: tl.constexpr,
             W: tl.constexpr, SIZE: tl.constexpr):  # fmt: skip
     i = tl.program_id(0) * SIZE + tl.arange(0, SIZE)
     ok = i < count
     sample, offset = _window(i, C, P, Q, H, W)
     at = sample * (H * W * C) + offset
-    a = tl.load(raw + at, ok, 0.0).to(tl.float32)
-    b = tl.load(raw + at + C, ok, 0.0).to(tl.float32)
-    c = tl.load(raw + at + W * C, ok, 0.0).to(tl.float32)
-    d = tl.load(raw + at + W * C + C, ok, 0.0).to(tl.float32)
+    own = (sample % reference) * (H * W * C) + offset
+    a = tl.load(raw + own, ok, 0.0).to(tl.float32)
+    b = tl.load(raw + own + C, ok, 0.0).to(tl.float32)
+    c = tl.load(raw + own + W * C, ok, 0.0).to(tl.float32)
+    d = tl.load(raw + own + W * C + C, ok, 0.0).to(tl.float32)
     _, place = _winner(a, b, c, d)
     s = tl.load(state + i, ok, 0.0)
     zero = tl.zeros_like(s)
@@ -221,6 +222,55 @@ def _pull(base, change, weights, biases, target, beta, out, samples, nodes: tl.c
         w = tl.load(weights + n[:, None] * classes + k[None, :], inside[:, None] & real[None, :], 0.0)
         force = tl.sum(w * slope[None, :], 1)
         tl.store(out + b * nodes + n, force.to(out.dtype.element_ty), inside)
+
+
+@triton.jit
+def _pair(base, change, out, count, TWO: tl.constexpr, SIZE: tl.constexpr):  # fmt: skip
+    i = tl.program_id(0) * SIZE + tl.arange(0, SIZE)
+    ok = i < count
+    s = tl.load(base + i, ok, 0.0).to(tl.float32)
+    plus = tl.load(change + i, ok, 0.0).to(tl.float32)
+    minus = tl.zeros_like(plus)
+    if TWO:
+        minus = tl.load(change + count + i, ok, 0.0).to(tl.float32)
+    tl.store(out + i, (s + 0.5 * (plus + minus)).to(out.dtype.element_ty), ok)
+    tl.store(out + count + i, (plus - minus).to(out.dtype.element_ty), ok)
+
+
+@triton.jit
+def _pair_spread(raw, base, change, out, count, C: tl.constexpr, P: tl.constexpr, Q: tl.constexpr, H: tl.constexpr,
+                 W: tl.constexpr, full, TWO: tl.constexpr, SIZE: tl.constexpr):  # fmt: skip
+    i = tl.program_id(0) * SIZE + tl.arange(0, SIZE)
+    ok = i < count
+    sample, offset = _window(i, C, P, Q, H, W)
+    at = sample * (H * W * C) + offset
+    a = tl.load(raw + at, ok, 0.0).to(tl.float32)
+    b = tl.load(raw + at + C, ok, 0.0).to(tl.float32)
+    c = tl.load(raw + at + W * C, ok, 0.0).to(tl.float32)
+    d = tl.load(raw + at + W * C + C, ok, 0.0).to(tl.float32)
+    _, winner = _winner(a, b, c, d)
+    s = tl.load(base + i, ok, 0.0).to(tl.float32)
+    for place in tl.static_range(4):
+        here = at + (place // 2) * W * C + (place % 2) * C
+        plus = tl.load(change + here, ok, 0.0).to(tl.float32)
+        minus = tl.zeros_like(plus)
+        if TWO:
+            minus = tl.load(change + full + here, ok, 0.0).to(tl.float32)
+        mean = tl.where(winner == place, s, 0.0) + 0.5 * (plus + minus)
+        tl.store(out + here, (plus - minus).to(out.dtype.element_ty), ok)
+        tl.store(out + full + here, mean.to(out.dtype.element_ty), ok)
+
+
+@triton.jit
+def _update(values, mean, slope, rate, momentum, decay, count, MOMENTUM: tl.constexpr, SIZE: tl.constexpr):  # fmt: skip
+    i = tl.program_id(0) * SIZE + tl.arange(0, SIZE)
+    ok = i < count
+    value = tl.load(values + i, ok, 0.0)
+    step = tl.load(slope + i, ok, 0.0) + decay * value
+    if MOMENTUM:
+        step += momentum * tl.load(mean + i, ok, 0.0)
+        tl.store(mean + i, step, ok)
+    tl.store(values + i, value - tl.load(rate) * step, ok)
 
 
 def _sizes(state: Tensor, raw: Tensor | None, pool: int) -> dict[str, int]:
@@ -349,9 +399,9 @@ def winners(raw: Tensor, s: Tensor) -> Tensor:
 
 
 def spread(raw: Tensor, s: Tensor) -> Tensor:
-    """``s`` at the winners of 2 x 2 windows of ``raw``, 0 elsewhere."""
+    """``s`` at the winners of 2 x 2 windows of ``raw``, 0 elsewhere; ``s`` may hold several phases, one below the other."""
     out = _map_like(raw, s.dtype, batch=len(s))
-    _spread[(triton.cdiv(s.numel(), BLOCK),)](raw, s, out, s.numel(), **_sizes(s, raw, 2), SIZE=BLOCK)
+    _spread[(triton.cdiv(s.numel(), BLOCK),)](raw, s, out, s.numel(), len(raw), **_sizes(s, raw, 2), SIZE=BLOCK)
     return out
 
 
@@ -377,3 +427,31 @@ def pull(
         WIDE=triton.next_power_of_2(classes),
     )
     return out
+
+
+def pair(base: Tensor, change: Tensor) -> Tensor:
+    """Means of both phases and, below them, their differences; see torch_differences.Pair.around."""
+    shape, room = (2 * len(base), *base.shape[1:]), {"dtype": change.dtype, "device": base.device}
+    last = torch.channels_last if base.ndim == 4 else torch.contiguous_format
+    out, count = torch.empty(shape, **room, memory_format=last), base.numel()
+    _pair[(triton.cdiv(count, BLOCK),)](base, change, out, count, TWO=len(change) > len(base), SIZE=BLOCK)
+    return out
+
+
+def pair_spread(raw: Tensor, base: Tensor, change: Tensor) -> Tensor:
+    """Differences of both phases at the winners and, below them, their means; ``change`` are their spreads."""
+    out, count = _map_like(raw, change.dtype, batch=2 * len(base)), base.numel()
+    two = len(change) > len(base)
+    sizes = _sizes(base, raw, 2)
+    _pair_spread[(triton.cdiv(count, BLOCK),)](
+        raw, base, change, out, count, **sizes, full=raw.numel(), TWO=two, SIZE=BLOCK
+    )
+    return out
+
+
+def update(values: Tensor, mean: Tensor | None, slope: Tensor, rate: Tensor, momentum: float, decay: float) -> None:
+    """See learning.update, in place; all of one layout."""
+    count = values.numel()
+    grid = (triton.cdiv(count, BLOCK),)
+    kept = values if mean is None else mean
+    _update[grid](values, kept, slope, rate, momentum, decay, count, MOMENTUM=mean is not None, SIZE=BLOCK)
