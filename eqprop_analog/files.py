@@ -21,7 +21,7 @@ from typing import IO, Any, BinaryIO
 import filelock
 import numpy as np
 
-from eqprop_analog.errors import UserError
+from eqprop_analog.errors import UnknownKindError, UserError
 from eqprop_analog.incoming import real_array
 from eqprop_analog.text import in_one_line, suggestion
 
@@ -138,6 +138,8 @@ def loaded_arrays(
             yield description, file
     except FileNotFoundError as error:
         raise UserError(f"{path}: no such {name}") from error
+    except UnknownKindError as error:
+        raise UserError(f"{name} {path}: {error}") from error
     except UserError as error:
         if str(path) in str(error):
             raise

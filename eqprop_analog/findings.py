@@ -6,7 +6,6 @@ from typing import Any
 
 from eqprop_analog import data
 from eqprop_analog.config import Network, ResistiveConfig, TrainConfig
-from eqprop_analog.devices import NgspiceDiode
 from eqprop_analog.errors import UserError
 from eqprop_analog.learning.recipe import TARGET, swing
 from eqprop_analog.models import ResistiveNetwork
@@ -126,7 +125,7 @@ def cells(network: ResistiveNetwork) -> list[Cells]:
 def gmin_of(network: ResistiveNetwork) -> float:
     """What the simulator puts across a junction of this network, siemens."""
     law = network.single_diode
-    return law.gmin if isinstance(law, NgspiceDiode) and law.gmin else GMIN
+    return getattr(law, "gmin", 0.0) or GMIN
 
 
 def figures(found: Sequence[Finding], network: Network) -> dict[str, Any]:

@@ -16,7 +16,7 @@ import numpy as np
 from jaxtyping import Float
 from threadpoolctl import threadpool_limits
 
-from eqprop_analog.devices import LAWS, Antiparallel, Clamp, Law, NgspiceDiode, PiecewiseLinear, Shockley, table_of
+from eqprop_analog.devices import LAWS, Antiparallel, Law, table_of
 from eqprop_analog.equilibrium import Equilibrium, Status
 from eqprop_analog.errors import UserError
 from eqprop_analog.files import write_text
@@ -47,37 +47,10 @@ MESSAGES = 1000
 REPEATS = 3
 """What leaves rounding alone of ngspice's tolerances (solvers.ngspice)."""
 
-Draw = Callable[[np.random.Generator], Law]
 
-
-def _junction(random: np.random.Generator) -> dict[str, float]:
-    return {
-        "saturation_current": 10 ** random.uniform(-15, -6),
-        "emission": random.uniform(1, 2.5),
-        "celsius": random.uniform(-40, 125),
-        "rail": random.uniform(-0.5, 1),
-    }
-
-
-def _clamp(random: np.random.Generator) -> Law:
-    """Half of them ideal."""
-    return Clamp(random.uniform(-0.5, 0.5), 0.0 if random.random() < 0.5 else 10 ** random.uniform(-3, 4))
-
-
-def _piecewise_linear(random: np.random.Generator) -> Law:
-    resistances = 10 ** random.uniform(-1, 4), 10 ** random.uniform(6, 20)
-    return PiecewiseLinear(random.uniform(0, 0.7), *resistances, rail=random.uniform(-0.5, 0.5))
-
-
-DRAWS: dict[str, Draw] = {
-    "clamp": _clamp,
-    "piecewise-linear": _piecewise_linear,
-    "shockley": lambda random: Shockley(**_junction(random)),
-    "ngspice": lambda random: NgspiceDiode(**_junction(random)),
-}
-"""A random diode of every law in devices.LAWS."""
-KINDS = [(name, pair) for name in LAWS for pair in (False, True)]
-"""Laws, one diode a node or an antiparallel pair; circuits take them in turn."""
+def kinds() -> list[tuple[str, bool]]:
+    """Registered laws that state ``drawn`` (devices.capabilities), one diode a node or a pair; circuits take them in turn."""
+    return [(name, pair) for name, law in LAWS.items() if hasattr(law, "drawn") for pair in (False, True)]
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,18 +65,15 @@ class Case:
     """+β and -β."""
 
 
-def draw(seed: int, number: int) -> Case:
-    """Circuit ``number`` of the study with ``seed``: the same whichever others are drawn.
+def draw(seed: int, number: int, among: Sequence[tuple[str, bool]] = ()) -> Case:
+    """Circuit ``number`` of the study with ``seed``: the same whichever others are drawn; ``among`` kinds().
 
     1-4 hidden layers; 1-200 nodes a layer, log-uniform, but no more than 10,000 conductances beyond crossbar 1;
     conductances log-uniform over 10 nS ... 100 µS, a fifth of them missing; gains 1 or 1-20; bias currents to 1 µA, a bias
     row in one of two; inputs to ±10 V.
     """
     random = np.random.default_rng([seed, number])
-    name, pair = KINDS[number % len(KINDS)]
-    law = DRAWS[name](random)
-    if pair:
-        law = Antiparallel(_below(law) if isinstance(law, Clamp) and law.on_resistance == 0 else law)
+    law = _law(random, *(among or kinds())[number % len(among or kinds())])
     hidden = int(random.integers(1, 5))
     layers = [0] + [WIDEST] * (hidden + 1)
     while np.dot(layers[1:-1], layers[2:]) > CONDUCTANCES:
@@ -130,9 +100,10 @@ def draw(seed: int, number: int) -> Case:
     return Case(seed, number, network, inputs, _nudges(network, random))
 
 
-def _below(law: Clamp) -> Clamp:
-    """Two ideal clamps leave a node room between them only with rails below 0 V."""
-    return replace(law, rail=-abs(law.rail))
+def _law(random: np.random.Generator, name: str, pair: bool) -> Law:
+    """A random one of a registered law."""
+    law: Law = LAWS[name].drawn(random, pair)  # type: ignore[attr-defined]
+    return Antiparallel(law) if pair else law
 
 
 def _nudges(network: ResistiveNetwork, random: np.random.Generator) -> tuple[Nudge, Nudge]:
@@ -157,9 +128,9 @@ class _Here(Executor):
         return future
 
 
-def measure(seed: int, number: int) -> dict[str, Any]:
+def measure(seed: int, number: int, among: Sequence[tuple[str, bool]] = ()) -> dict[str, Any]:
     """Every figure of one circuit, as JSON has it. Loads libngspice into this process: for workers only."""
-    case = draw(seed, number)
+    case = draw(seed, number, among)
     with threadpool_limits(1), _messages() as messages:
         begin = time.perf_counter()
         measured = NgspiceSolver(executor=_Here(), repeats=REPEATS).solve_phases(case.network, case.inputs, case.nudges)
@@ -187,20 +158,27 @@ def _messages() -> Iterator[list[logging.LogRecord]]:
         logger.removeHandler(handler)
 
 
-def measure_into(folder: Path, seed: int, number: int) -> None:
+def measure_into(folder: Path, seed: int, number: int, among: Sequence[tuple[str, bool]] = ()) -> None:
     """``measure`` into a file of its own."""
-    write_text(path_of(folder, number), json.dumps(measure(seed, number)) + "\n")
+    write_text(path_of(folder, number), json.dumps(measure(seed, number, among)) + "\n")
 
 
-def give_up(folder: Path, seed: int, number: int, reason: str) -> None:
+def give_up(folder: Path, seed: int, number: int, reason: str, among: Sequence[tuple[str, bool]] = ()) -> None:
     """The file of a circuit whose workers died or ran out of time."""
-    figures = _description(draw(seed, number)) | {"failure": reason, "met": False}
+    figures = _description(draw(seed, number, among)) | {"failure": reason, "met": False}
     figures["statuses"] = {"ngspice": {Status.SIMULATOR_FAILED.name: 3 * SAMPLES}, "surrogate": {}}
     write_text(path_of(folder, number), json.dumps(figures) + "\n")
 
 
-def read(folder: Path, seed: int, count: int, numbers: Iterable[int] | None = None) -> dict[int, dict[str, Any]]:
+def read(
+    folder: Path,
+    seed: int,
+    count: int,
+    numbers: Iterable[int] | None = None,
+    among: Sequence[tuple[str, bool]] = (),
+) -> dict[int, dict[str, Any]]:
     """The circuits below ``count`` that have been measured, by number; UserError for files of another study."""
+    among = among or kinds()
     found = {}
     for number in range(count) if numbers is None else numbers:
         path = path_of(folder, number)
@@ -209,8 +187,18 @@ def read(folder: Path, seed: int, count: int, numbers: Iterable[int] | None = No
         figures = read_record(path, Circuit, "a circuit of an agreement study", "; delete it to measure it again")
         if (figures["seed"], figures["number"]) != (seed, number):
             raise UserError(f"{path} is of seed {figures['seed']}, not {seed}; choose another --output")
+        law, _ = among[number % len(among)]
+        if figures["diode"].get("law") != law:
+            raise UserError(
+                f"{path} has diodes of law {figures['diode'].get('law')}, where a study of {_named(among)} has {law}; choose "
+                f"another --output, or the same --laws"
+            )
         found[number] = figures
     return found
+
+
+def _named(among: Sequence[tuple[str, bool]]) -> str:
+    return ", ".join(dict.fromkeys(name for name, _ in among))
 
 
 def path_of(folder: Path, number: int) -> Path:

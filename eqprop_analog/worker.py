@@ -11,12 +11,13 @@ from multiprocessing.connection import Connection
 from typing import Any
 
 from eqprop_analog.errors import UserError
+from eqprop_analog.extensions import load_in_worker
 
 READY = b"ready"
 
 
-def main(handle: int, parent: int) -> None:
-    """Work for process ``parent`` over the socket ``handle``."""
+def main(handle: int, parent: int, modules: list[str]) -> None:
+    """Work for process ``parent`` over the socket ``handle``; ``modules`` of devices are imported first."""
     for number in (signal.SIGINT, signal.SIGTERM):  # are the parent's to understand, who ends this process
         signal.signal(number, signal.SIG_IGN)
     signal.pthread_sigmask(signal.SIG_SETMASK, ())  # as the parent blocked them while it started this process
@@ -27,6 +28,7 @@ def main(handle: int, parent: int) -> None:
             os.open(os.devnull, os.O_WRONLY)
     os.dup2(2, 1)  # standard output is for the parent's results
     threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
+    load_in_worker(modules)
     channel = Connection(handle)
     with contextlib.suppress(EOFError, OSError):  # the parent has gone, or wants no more
         channel.send_bytes(READY)

@@ -5,7 +5,8 @@ from dataclasses import replace
 import numpy as np
 
 from eqprop_analog.chips.specification import Specification
-from eqprop_analog.devices import Antiparallel, Law, NgspiceDiode, Shockley
+from eqprop_analog.devices import Antiparallel, Law
+from eqprop_analog.devices.capabilities import changes, scaled
 from eqprop_analog.devices.conductance import Window
 from eqprop_analog.errors import UserError
 from eqprop_analog.learning.trainer import Rule
@@ -80,8 +81,8 @@ def _outside(network: ResistiveNetwork, low: float, high: float) -> list[Array]:
 def _advice(network: ResistiveNetwork, window: Window) -> str:
     try:
         diodes = _law_change(network.diode, k := impedance_scale(network, window))
-    except UserError:
-        return f"Train the network within this window; {network.diode} cannot be scaled to it"
+    except UserError as error:
+        return f"Train the network within this window; {network.diode} cannot be scaled to it ({error})"
     return (
         f"Train the network with the devices' window as its conductance_window, or set impedance_scaling = true in the "
         f"specification: then conductances, bias currents and nudges are multiplied by k = {k:.4g}, and so are the "
@@ -91,14 +92,10 @@ def _advice(network: ResistiveNetwork, window: Window) -> str:
 
 def _law_change(law: Law, k: float) -> str:
     """What scaling by k changes in a diode's law. Raises UserError where it cannot be scaled."""
-    one, other = (each.law if isinstance(each, Antiparallel) else each for each in (law, _scaled(law, k)))
-    names = {"saturation_current": "A", "gmin": "S"}
-    changes = [
-        f"{name} from {getattr(one, name):.4g} to {getattr(other, name):.4g} {unit}"
-        for name, unit in names.items()
-        if getattr(one, name, None) != getattr(other, name, None)
-    ]
-    return ", ".join(changes) or "ideal clamps, which stay as they are"
+    one, other = law, scaled(law, k)
+    if isinstance(one, Antiparallel) and isinstance(other, Antiparallel):
+        one, other = one.law, other.law
+    return changes(one, other) or "their law stays as it is"
 
 
 def impedance_scale(network: ResistiveNetwork, window: Window) -> float:
@@ -129,7 +126,7 @@ def mapped(network: ResistiveNetwork, window: Window) -> ResistiveNetwork:
             (window.lowest + k * (matrix - low)).astype(matrix.dtype) for matrix in network.conductances
         ),
         biases=tuple((k * bias).astype(bias.dtype) for bias in network.biases),
-        diode=_scaled(network.diode, k),
+        diode=scaled(network.diode, k),
         conductance_window=(window.lowest, window.highest),
     )
 
@@ -140,15 +137,3 @@ def scaled_rule(rule: Rule, k: float) -> Rule:
     if not isinstance(rates, Rates):
         raise UserError("mapping: expected the learning rates of a resistive network")
     return replace(rule, rates=rates.scaled(k**2), beta=k * rule.beta)
-
-
-def _scaled(law: Law, k: float) -> Law:
-    if isinstance(law, Antiparallel):
-        return replace(law, law=_scaled(law.law, k))
-    if isinstance(law, NgspiceDiode):
-        return replace(law, saturation_current=k * law.saturation_current, gmin=k * law.gmin)
-    if isinstance(law, Shockley):
-        return replace(law, saturation_current=k * law.saturation_current)
-    if np.isinf(law.slope(np.array(law.rail))):
-        return law
-    raise UserError(f"mapping: {law} cannot be scaled to other conductances; use a junction or an ideal clamp")

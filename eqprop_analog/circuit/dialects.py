@@ -148,8 +148,8 @@ class Gnucap(Dialect):
         """Any line but a B source."""
         if line.startswith("B"):
             raise UserError(
-                f"gnucap has no behavioural sources such as {line.split(maxsplit=1)[0]}; take a diode of law ngspice or "
-                f"shockley, and no Hopfield network, or another --dialect"
+                f"gnucap has no behavioural sources such as {line.split(maxsplit=1)[0]}; take a diode whose subcircuit has a "
+                f"version for gnucap (laws ngspice and shockley), and no Hopfield network, or another --dialect"
             )
         return line
 

@@ -7,12 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from eqprop_analog.circuit.element_lines import constant, instance
-from eqprop_analog.circuit.flat_devices import LAWS, FlatDevices, defaults
+from eqprop_analog.circuit.flat_devices import OF_DIODES, FlatDevices, defaults, readable
 from eqprop_analog.circuit.statements import Source, Statement
-from eqprop_analog.devices import Antiparallel, Clamp, Law, NgspiceDiode, PiecewiseLinear, Shockley
-from eqprop_analog.devices.clamp import STAND_IN_RESISTANCE
-from eqprop_analog.devices.junctions import heating
-from eqprop_analog.devices.shockley import GMIN
+from eqprop_analog.devices import Antiparallel, Law, NgspiceDiode
 from eqprop_analog.errors import UserError
 
 NOTED = re.compile(r"diodes: (antiparallel pairs of )?(\w+)((?:, \w+ = \S+)*)\.$", re.IGNORECASE)
@@ -40,6 +37,7 @@ class DiodeReader:
         given = self._instance(first)
         paired = any(member for member, _, _ in found)
         law, notes = self._law(first, *given, rail, paired=paired)
+        self._require_options(first, law)
         expected = dict(_nets(sizes, paired=paired))
         for (member, layer, j), nets in expected.items():
             if (member, layer, j) not in found:
@@ -71,41 +69,33 @@ class DiodeReader:
     def _law(
         self, statement: Statement, model: str, given: dict[str, float], rail: float, *, paired: bool
     ) -> tuple[Law, tuple[str, ...]]:
-        if model not in LAWS or not given.keys() <= defaults(model).keys():
-            expected = "; ".join(f"{name} with {', '.join(sorted(LAWS[name]))}" for name in LAWS)
+        laws = readable()
+        if model not in laws or not given.keys() <= defaults(model).keys():
+            expected = "; ".join(f"{name} with {', '.join(sorted(laws[name].spice_parameters))}" for name in laws)
             statement.refuse(f"expected one of the diodes: {expected}")
-        celsius, nominal = self.devices.option("temp"), self.devices.option("tnom")
-        for key in sorted(given.keys() - LAWS[model]):
-            usual = celsius - nominal if key == "above" else defaults(model)[key]
+        kind = laws[model]
+        options = {key: self.devices.option(key) for key in OF_DIODES}
+        celsius = options["temp"]
+        for key in sorted(given.keys() - {key.lower() for key in kind.spice_parameters}):
+            usual = celsius - options["tnom"] if key == "above" else defaults(model)[key]
             if not np.isclose(given[key], usual, rtol=1e-12, atol=1e-9 if key == "above" else 0):
                 statement.refuse(f"{key}: expected {usual:g}, which all diodes of a network have, got {given[key]:g}")
-        notes: tuple[str, ...] = ()
-        if model in ("diode", "shockley"):
-            self._require_gmin(statement)
-            if celsius != nominal:
-                cold = given["is"]
-                with np.errstate(all="ignore"):  # what is no current is refused below
-                    given = {**given, "is": float(cold * heating(np.array(given["n"]), nominal, np.array(celsius)))}
-                where = f"at {nominal:g} C it is {cold:g} A; the circuit is at {celsius:g} C"
-                notes = (f"the diodes' saturation current becomes {given['is']:.6g} A in the network ({where})",)
         try:
-            law: Law
-            if model == "diode":
-                law = NgspiceDiode(given["is"], given["n"], rail, celsius, self.devices.option("gmin"))
-            elif model == "shockley":
-                law = Shockley(given["is"], given["n"], rail, celsius)
-            elif model == "clamp":
-                law = Clamp(rail, 0.0 if given["ron"] == STAND_IN_RESISTANCE else given["ron"])
-            else:
-                law = PiecewiseLinear(given["vth"], given["ron"], given["roff"], rail)
-            return (Antiparallel(law) if paired else law), notes
+            law, notes = kind.from_spice({**defaults(model), **given}, rail, options)
+            law = Antiparallel(law) if paired else law
         except ValueError as error:
             statement.refuse(f"{error} (at {celsius:g} C)")
+        return law, notes
 
-    def _require_gmin(self, statement: Statement) -> None:
-        """UserError unless the gmin that Shockley's subcircuit takes away is the one that there is."""
-        if "shockley" in statement.text.split() and self.devices.option("gmin") != GMIN:
-            self.devices.options["gmin"][1].refuse(f"option gmin: expected {GMIN:g} with diodes of subcircuit shockley")
+    def _require_options(self, statement: Statement, law: Law) -> None:
+        """UserError where the law needs another gmin or temperature than the netlist has."""
+        for key in ("gmin", "temp"):
+            needed, there = law.options.get(key), self.devices.option(key)
+            if needed is not None and needed != there:
+                _, where = self.devices.options.get(key, (there, statement))
+                where.refuse(
+                    f"option {key}: expected {needed:g} with diodes of subcircuit {law.spice[0]}, got {there:g}"
+                )
 
     def _noted(self) -> Law:
         """Where there is no hidden layer, the law that the header names, to write it again; ngspice's without it."""
@@ -114,7 +104,7 @@ class DiodeReader:
             if found:
                 given = comment.settings(re.sub(r"\s", "", found[3]).lower().split(",")[1:])
                 model = found[2].lower()
-                if model in LAWS:
+                if model in readable():
                     given = {**defaults(model), **given}
                 return self._law(comment, model, given, -1.0 if found[1] else 0.0, paired=bool(found[1]))[0]
         return NgspiceDiode(celsius=self.devices.option("temp"), gmin=self.devices.option("gmin"))

@@ -5,10 +5,12 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from itertools import zip_longest
+from typing import Any
 
 from eqprop_analog.circuit.foreign import NO_NETWORK, program_of_line, program_of_option, refuse_program
 from eqprop_analog.circuit.netlist import TOLERANCES, library
 from eqprop_analog.circuit.statements import Statement, source_of
+from eqprop_analog.devices import LAWS
 from eqprop_analog.devices.law import CELSIUS
 
 INDEX = "(0|[1-9][0-9]{0,8})"
@@ -31,8 +33,6 @@ NAMES = {
 KINDS = {letter: [kind for kind, name in NAMES.items() if name.pattern[0] == letter] for letter in "rvix"}
 OTHER_FORMS = {"norton": re.compile(r"[bir]n1_\d+"), "hopfield": re.compile(r"(xb|rl|rr)\d+_\d+(_\d+)?")}
 """Names of devices that only other forms have."""
-LAWS = {"diode": {"is", "n"}, "shockley": {"is", "n"}, "clamp": {"ron"}, "piecewise_linear": {"vth", "ron", "roff"}}
-"""Parameters of each diode's subcircuit that a network has; others of it must be as they are by default."""
 OF_DIODES = ("temp", "tnom", "gmin")
 """Options that belong to the diode's law."""
 HARMLESS = f"""
@@ -51,6 +51,11 @@ COMMANDS = "op run print quit exit echo display plot save show listing if else e
 SHOWN_SETTINGS = "numdgt width height noaskquit nobreak nomoremode"
 """What ``set`` may set."""
 Nets = Callable[[tuple[str, ...]], Sequence[str]]
+
+
+def readable() -> dict[str, Any]:
+    """Laws of diodes by their subcircuits' names: those that state how they are read (devices.capabilities)."""
+    return {law.subcircuit: law for law in LAWS.values() if hasattr(law, "subcircuit") and hasattr(law, "from_spice")}
 
 
 @cache
@@ -112,7 +117,7 @@ class FlatDevices:
             self._temp = _celsius(statement, values[0])
         elif first in (".include", ".inc", ".lib"):
             model = " ".join(words).strip("\"'").removesuffix(".lib")
-            if model not in (*LAWS, "amplifier"):
+            if model not in (*readable(), "amplifier"):
                 statement.refuse("only packaged subcircuits are included, by their names; no file is opened")
             self.subcircuits.add(model)
             self.notes.append(
@@ -170,8 +175,11 @@ class FlatDevices:
             self._require_harmless(inside)
             return
         name = (*opening.words, "", "")[1]
-        if name not in (*LAWS, "amplifier"):
-            opening.refuse(f"expected one of the subcircuits {', '.join((*LAWS, 'amplifier'))}")
+        if name not in (*readable(), "amplifier"):
+            opening.refuse(
+                f"expected one of the subcircuits {', '.join((*readable(), 'amplifier'))}; a law of your own is made known by "
+                "--import FILE.py"
+            )
         ((known, body),) = source_of("\n" + library(name), name).blocks
         for ours, given in zip_longest((known, *body), (opening, *inside)):
             if ours is None or given is None or ours.parts != given.parts:

@@ -11,6 +11,7 @@ from jaxtyping import Float
 from eqprop_analog.circuit.dialects import NGSPICE, Dialect, pairs
 from eqprop_analog.circuit.elements import POINT, SAMPLE
 from eqprop_analog.circuit.graph import Circuit
+from eqprop_analog.devices import LAWS
 from eqprop_analog.errors import UserError
 from eqprop_analog.text import in_one_line
 
@@ -94,19 +95,27 @@ def _nodeset(circuit: Circuit, guess: Float[np.ndarray, " probes"] | None) -> li
 
 
 def library(name: str, dialect: str = NGSPICE.name) -> str:
-    """Text of ``circuits/<name>.lib``, or of the dialect's own where ``circuits/<dialect>`` has one."""
-    packaged = Path(str(files("eqprop_analog"))) / "circuits"
-    folder = packaged if packaged.is_dir() else packaged.parent.parent / "circuits"
-    own = folder / dialect / f"{name}.lib"
-    path = own if own.is_file() else folder / f"{name}.lib"
-    try:
-        return path.read_text(encoding="utf-8")
-    except FileNotFoundError as error:
-        there = ", ".join(sorted(each.stem for each in folder.glob("*.lib")))
+    """Text of ``circuits/<name>.lib``, or of the dialect's own where ``circuits/<dialect>`` has one.
+
+    Subcircuits of laws from outside this package are beside the modules that registered them (devices.register_law). Raises
+    UserError where there is none.
+    """
+    folders = [_packaged(), *dict.fromkeys(LAWS.folders().values())]
+    found = [folder for folder in folders if (folder / f"{name}.lib").is_file()]
+    if not found:
+        there = ", ".join(sorted(each.stem for each in folders[0].glob("*.lib")))
+        searched = " or ".join(map(str, folders))
         raise UserError(
-            f"{path}: there is no subcircuit {name}; a law is written into netlists by a file of its spice name there, beside "
-            f"{there}"
-        ) from error
+            f"{name}.lib: there is no subcircuit {name} in {searched}; a law is written into netlists by a file of its spice "
+            f"name, beside {there} or beside the module that registers the law (devices.register_law)"
+        )
+    own = found[0] / dialect / f"{name}.lib"
+    return (own if own.is_file() else found[0] / f"{name}.lib").read_text(encoding="utf-8")
+
+
+def _packaged() -> Path:
+    packaged = Path(str(files("eqprop_analog"))) / "circuits"
+    return packaged if packaged.is_dir() else packaged.parent.parent / "circuits"
 
 
 def subcircuits(models: Sequence[str], dialect: Dialect) -> Iterator[str]:

@@ -17,6 +17,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, NoReturn
 
+from eqprop_analog import extensions
 from eqprop_analog.cli import console
 from eqprop_analog.cli.completion import SHELLS, PrintCompletion
 from eqprop_analog.cli.interrupts import Interrupts
@@ -171,6 +172,14 @@ def add_common(parser: argparse.ArgumentParser, default: Any) -> None:
     loudness.add_argument(
         "-v", "--verbose", action="store_true", default=default, help="say what is done, and where an error comes from"
     )
+    group.add_argument(
+        "--import",
+        dest="extensions",
+        action="append",
+        default=default or argparse.SUPPRESS,
+        metavar="FILE.py|MODULE",
+        help="import this first: a device of your own, such as a diode's law, is known then (may be repeated)",
+    )
     try:
         number = version("eqprop-analog")
     except PackageNotFoundError:
@@ -231,6 +240,8 @@ def _done(
         vars(options).update(vars(parse(words)))
         aside = getattr(options, "json", None) == Path("-")
         console.configure(quiet=options.quiet, verbose=options.verbose, aside=aside)
+        for named in getattr(options, "extensions", ()):
+            extensions.load(named)
         options.run(options)
         sys.stdout.flush()
     except BrokenPipeError:

@@ -84,7 +84,11 @@ def add_network(parser: argparse.ArgumentParser) -> None:
         default="resistive",
         help="what --layers makes: resistors and diodes, or leaky integrators and saturating buffers (default resistive)",
     )
-    group.add_argument("--buffer", choices=list(BUFFERS), help="of fresh Hopfield networks (default hard-sigmoid)")
+    group.add_argument(
+        "--buffer",
+        metavar="LAW",
+        help=f"of fresh Hopfield networks: {', '.join(BUFFERS)}, or one of your own (default hard-sigmoid)",
+    )
     group.add_argument(
         "--untied", action="store_true", help="give a fresh Hopfield network's way back weights of its own"
     )

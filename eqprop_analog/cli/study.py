@@ -8,6 +8,7 @@ from typing import Any
 
 from eqprop_analog import study
 from eqprop_analog.cli import console, options
+from eqprop_analog.devices import LAWS
 from eqprop_analog.errors import NotMetError, UserError
 from eqprop_analog.files import locked, require_writable, write_csv
 from eqprop_analog.plotting.agreement import agreement_study
@@ -33,6 +34,12 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--circuits", type=int, default=500, metavar="N", help="how many (default 500)")
     parser.add_argument("--seed", type=int, default=0, help="of all circuits (default 0)")
     parser.add_argument("--circuit", type=int, metavar="N", help="this one alone; writes nothing but --json")
+    parser.add_argument(
+        "--laws",
+        nargs="+",
+        metavar="LAW",
+        help="diodes of these alone (default: every law that can be drawn at random)",
+    )
     parser.add_argument("--workers", type=int, default=1, help="processes (default 1)")
     parser.add_argument("--output", type=Path, default=Path("runs/study"), metavar="DIR", help="default runs/study")
     options.add_json(parser)
@@ -44,16 +51,17 @@ def run(arguments: argparse.Namespace) -> None:
         if (value := getattr(arguments, name)) is not None and value < least:
             raise UserError(f"--{name}: expected at least {least}, got {value}")
     libngspice.library_path()
+    among = _among(arguments.laws)
     work = Workers(arguments.workers, TIME_LIMIT)
     try:
         if arguments.circuit is not None:
-            figures = work.result(work.submit(study.measure, arguments.seed, arguments.circuit))
+            figures = work.result(work.submit(study.measure, arguments.seed, arguments.circuit, among))
             options.report_figures(arguments, figures)
             console.result(json.dumps(figures, indent=2))
             missed = [] if figures["met"] else [arguments.circuit]
         else:
             with locked(arguments.output):
-                missed = _all(work, arguments)
+                missed = _all(work, arguments, among)
     finally:
         work.close()
     if missed:
@@ -62,22 +70,34 @@ def run(arguments: argparse.Namespace) -> None:
         )
 
 
-def _all(work: Workers, arguments: argparse.Namespace) -> list[int]:
+def _among(laws: list[str] | None) -> list[tuple[str, bool]]:
+    """The kinds of diodes that circuits take in turn. Raises UserError for a law that cannot be drawn."""
+    kinds = study.kinds()
+    known = dict.fromkeys(name for name, _ in kinds)
+    for name in laws or ():
+        if name in LAWS and name not in known:
+            raise UserError(f"--laws: law {name} states no random draw (drawn), so there are no random circuits of it")
+        if name not in known:
+            raise UserError(f'--laws: law "{name}" is unknown; {LAWS.there_are(name)}')
+    return [kind for kind in kinds if not laws or kind[0] in laws]
+
+
+def _all(work: Workers, arguments: argparse.Namespace, among: list[tuple[str, bool]]) -> list[int]:
     """Measure the circuits that have no file yet, write and print the report; the circuits beyond a bound."""
     folder, seed, count = arguments.output, arguments.seed, arguments.circuits
     require_writable(study.path_of(folder, 0))
-    found = study.read(folder, seed, count)
+    found = study.read(folder, seed, count, among=among)
     if found:
         console.say(f"{folder} holds {len(found)} of {count} circuits already (delete the folder to measure them anew)")
     missing = [number for number in range(count) if number not in found]
-    jobs = [work.submit(study.measure_into, folder.absolute(), seed, number) for number in missing]
+    jobs = [work.submit(study.measure_into, folder.absolute(), seed, number, among) for number in missing]
     with console.stage("agreement study", count, "circuits") as progress:
         for number, job in zip(missing, jobs, strict=True):
             try:
                 work.result(job)
             except (TimeLimitExceeded, WorkerLostError) as error:
-                study.give_up(folder, seed, number, f"{type(error).__name__}: {error}")
-            found |= study.read(folder, seed, count, [number])
+                study.give_up(folder, seed, number, f"{type(error).__name__}: {error}", among)
+            found |= study.read(folder, seed, count, [number], among)
             progress(len(found), sum(not circuit["met"] for circuit in found.values()) / len(found))
     circuits = [found[number] for number in range(count)]
     figures = study.summary(circuits)

@@ -1,23 +1,27 @@
 """Constitutive laws, one a file: current, slope, co-content, scalar node solve, and the name of the SPICE model."""
 
 from eqprop_analog.devices.antiparallel import Antiparallel, slopes_between
+from eqprop_analog.devices.capabilities import CompiledNode, DiodeLaw
 from eqprop_analog.devices.clamp import Clamp
 from eqprop_analog.devices.diode import NgspiceDiode
 from eqprop_analog.devices.law import Law
 from eqprop_analog.devices.piecewise_linear import PiecewiseLinear
 from eqprop_analog.devices.shockley import Shockley
-from eqprop_analog.devices.table import LAWS, check_law, law_from, table_of, with_units
+from eqprop_analog.devices.table import LAWS, check_law, law_from, register_law, table_of, with_units
 
 __all__ = [
     "LAWS",
     "Antiparallel",
     "Clamp",
+    "CompiledNode",
+    "DiodeLaw",
     "Law",
     "NgspiceDiode",
     "PiecewiseLinear",
     "Shockley",
     "check_law",
     "law_from",
+    "register_law",
     "slopes_between",
     "table_of",
     "with_units",

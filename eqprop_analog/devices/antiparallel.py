@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from jaxtyping import Float
 
+from eqprop_analog.devices.capabilities import scaled as scaled_law
 from eqprop_analog.devices.law import Law, require_law
 from eqprop_analog.errors import UserError
 
@@ -95,11 +96,22 @@ class Antiparallel:
         """Simulator options that the law needs."""
         return self.law.options
 
+    def scaled(self, k: float) -> "Antiparallel":
+        """See devices.capabilities."""
+        return replace(self, law=scaled_law(self.law, k))
+
 
 def slopes_between(
     law: Law, low: Float[Array, "..."], high: Float[Array, "..."]
 ) -> tuple[Float[Array, "..."], Float[Array, "..."]]:
-    """The least and the largest di/dv of ``law`` between two voltages, siemens; the slope of one diode is monotone in v."""
+    """The least and the largest di/dv of ``law`` between two voltages, siemens; the slope of one diode is monotone in v.
+
+    A law of another shape has a method of this name, of the two voltages.
+    """
+    own = getattr(law, "slopes_between", None)
+    if own is not None:
+        least, largest = own(low, high)
+        return least, largest
     if isinstance(law, Antiparallel):
         (least, largest), (less, more) = slopes_between(law.law, low, high), slopes_between(law.law, -high, -low)
         return least + less, largest + more

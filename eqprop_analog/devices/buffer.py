@@ -1,6 +1,6 @@
 """Saturating buffers: the activation of a Hopfield network's node, with a true and an inverted output in SPICE."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
@@ -8,8 +8,8 @@ from jaxtyping import Float
 from scipy.special import logit
 
 from eqprop_analog.devices.law import require_within
+from eqprop_analog.devices.registry import Registry
 from eqprop_analog.errors import UserError
-from eqprop_analog.text import suggestion
 
 Array = np.ndarray
 GAINS = (1e-6, 1e6)
@@ -155,7 +155,7 @@ class Sigmoid:
         return "sigmoid", {"gain": self.gain}
 
 
-BUFFERS: dict[str, type[HardSigmoid] | type[Sigmoid]] = {"hard-sigmoid": HardSigmoid, "sigmoid": Sigmoid}
+BUFFERS: Registry[Buffer] = Registry("buffer law", {"hard-sigmoid": HardSigmoid, "sigmoid": Sigmoid})
 """Every buffer by its name in tables."""
 
 
@@ -169,15 +169,9 @@ def check_buffer(buffer: object) -> None:
 
 def buffer_from(table: dict[str, object]) -> Buffer:
     """The buffer that a table {law, gain} describes. Raises UserError, saying what there is, for anything else."""
-    name = table.get("law")
-    if name not in BUFFERS:
-        raise UserError(f'buffer law "{name}" is unknown; there are {", ".join(BUFFERS)}{suggestion(name, BUFFERS)}')
-    try:
-        return BUFFERS[str(name)](**{key: value for key, value in table.items() if key != "law"})  # type: ignore[arg-type]
-    except (TypeError, ValueError) as error:
-        raise UserError(f"parameters of buffer law {name}: {error}") from error
+    return BUFFERS.from_table(table)
 
 
 def buffer_table(buffer: Buffer) -> dict[str, object]:
     """The table from which ``buffer_from`` makes this buffer again."""
-    return {"law": next(name for name, kind in BUFFERS.items() if type(buffer) is kind), **asdict(buffer)}  # type: ignore[call-overload]
+    return BUFFERS.table_of(buffer)

@@ -1,11 +1,17 @@
 """The ideal diode of deep resistive networks, and the piecewise-linear one that stands in for it in SPICE."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 from jaxtyping import Float
 
 from eqprop_analog.devices.law import RESISTANCES, beyond_rounding, require_finite, require_rail, require_within
+from eqprop_analog.errors import UserError
+
+if TYPE_CHECKING:
+    from eqprop_analog.devices.capabilities import CompiledNode
 
 Array = np.ndarray
 
@@ -19,6 +25,10 @@ class Clamp:
 
     Source: Scellier 2024, arXiv 2402.11674, section 3 (ideal diodes).
     """
+
+    subcircuit: ClassVar[str] = "clamp"
+    spice_parameters: ClassVar[Mapping[str, str]] = {"ron": "on_resistance"}
+    units: ClassVar[Mapping[str, str]] = {"rail": "V", "on_resistance": "ohm"}
 
     rail: float = 0.0
     """Voltage below which an excitatory node cannot fall, volts."""
@@ -82,3 +92,41 @@ class Clamp:
     def options(self) -> dict[str, float]:
         """The stand-in needs an abstol (A): its slope turns the rounding of a node's voltage into this current."""
         return {"abstol": max(1e-15, 1e-15 / self.in_spice().on_resistance)}
+
+    @classmethod
+    def from_spice(
+        cls,
+        parameters: Mapping[str, float],
+        rail: float,
+        options: Mapping[str, float],  # noqa: ARG003 - no parameter depends on them
+    ) -> tuple[Self, tuple[str, ...]]:
+        """See devices.capabilities; the stand-in of an ideal clamp is an ideal clamp."""
+        return cls(rail, 0.0 if parameters["ron"] == STAND_IN_RESISTANCE else parameters["ron"]), ()
+
+    @classmethod
+    def drawn(cls, random: np.random.Generator, paired: bool = False) -> Self:
+        """See devices.capabilities; half of them ideal, and in pairs these leave a node room between them."""
+        rail = random.uniform(-0.5, 0.5)
+        resistance = 0.0 if random.random() < 0.5 else 10 ** random.uniform(-3, 4)
+        return cls(-abs(rail) if paired and not resistance else rail, resistance)
+
+    def scaled(self, k: float) -> Self:
+        """See devices.capabilities: an ideal clamp is as it was. Raises UserError for a resistance."""
+        if self.on_resistance:
+            raise UserError(
+                f"mapping: {self} cannot be scaled to other conductances; use a junction or an ideal clamp, got k = {k:g}"
+            )
+        return self
+
+    @property
+    def lowest(self) -> float | None:
+        """All that an ideal clamp does: the voltage below which its node cannot fall, volts. None for any other."""
+        return None if self.on_resistance else self.rail
+
+    def compiled_node(self, dtype: np.dtype[Any]) -> "CompiledNode | None":  # noqa: ARG002 - the same in both
+        """See devices.capabilities; of the ideal clamp."""
+        if self.on_resistance:
+            return None
+        from eqprop_analog.devices.compiled import clamp_node
+
+        return clamp_node(self.rail)

@@ -1,12 +1,17 @@
 """ngspice's own junction diode, reverse branch and gmin included."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 from jaxtyping import Float
 
-from eqprop_analog.devices.exponential import node_voltage, thermal_voltage
+from eqprop_analog.devices.exponential import UNITS, at_temperature, node_voltage, random_junction, thermal_voltage
 from eqprop_analog.devices.law import EMISSIONS, SATURATION_CURRENTS, require_celsius, require_rail, require_within
+
+if TYPE_CHECKING:
+    from eqprop_analog.devices.capabilities import CompiledNode
 
 Array = np.ndarray
 
@@ -20,6 +25,12 @@ class NgspiceDiode:
     w = rail - v is the voltage across the junction of a diode from the rail into the node, so that the node loses
     i(v) = -I(rail - v). Source: ngspice 39, ``diosetup.c`` and ``dioload.c``, level 1 without breakdown or resistance.
     """
+
+    subcircuit: ClassVar[str] = "diode"
+    spice_parameters: ClassVar[Mapping[str, str]] = {"is": "saturation_current", "n": "emission"}
+    junction_temperatures: ClassVar[tuple[str, ...]] = ("dtemp",)
+    """Parameters of the subcircuit for a junction's own temperature: see devices.junctions."""
+    units: ClassVar[Mapping[str, str]] = UNITS
 
     saturation_current: float = 1e-9
     """I_S, amperes."""
@@ -99,3 +110,26 @@ class NgspiceDiode:
     def options(self) -> dict[str, float]:
         """The simulator's gmin (S) and temperatures (°C)."""
         return {"gmin": self.gmin, "temp": self.celsius, "tnom": self.celsius}
+
+    @classmethod
+    def from_spice(
+        cls, parameters: Mapping[str, float], rail: float, options: Mapping[str, float]
+    ) -> tuple[Self, tuple[str, ...]]:
+        """See devices.capabilities; with the saturation current at the circuit's temperature."""
+        current, notes = at_temperature(parameters["is"], parameters["n"], options)
+        return cls(current, parameters["n"], rail, options["temp"], options["gmin"]), notes
+
+    @classmethod
+    def drawn(cls, random: np.random.Generator, paired: bool = False) -> Self:  # noqa: ARG003 - pairs are not special
+        """See devices.capabilities."""
+        return cls(**random_junction(random))
+
+    def scaled(self, k: float) -> Self:
+        """See devices.capabilities."""
+        return replace(self, saturation_current=k * self.saturation_current, gmin=k * self.gmin)
+
+    def compiled_node(self, dtype: np.dtype[Any]) -> "CompiledNode":
+        """See devices.capabilities."""
+        from eqprop_analog.devices.compiled import diode_node
+
+        return diode_node(self.saturation_current, self.thermal_voltage, self.rail, self.gmin, dtype)

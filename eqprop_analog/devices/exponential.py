@@ -1,6 +1,6 @@
 """What exponential junctions share: their thermal voltage by ngspice's constants, and the root they have beside a resistor."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TypeVar
 
 import numpy as np
@@ -21,6 +21,14 @@ SETTLED = {np.dtype(np.float64): 1e-8, np.dtype(np.float32): 1e-4}
 """Step, of the voltage over which the junction's slope changes, after which Newton's next error is below rounding."""
 STEPS = 100
 """Newton steps at most; ordinary nodes take one or two, nodes that hang on ngspice's reverse current alone a dozen."""
+
+
+UNITS = {"saturation_current": "A", "rail": "V", "celsius": "°C", "gmin": "S"}
+"""Of the junctions' parameters."""
+BAND_GAP = 1.11
+"""EG of SPICE's diode model, electronvolts."""
+SATURATION_EXPONENT = 3.0
+"""XTI of SPICE's diode model."""
 
 
 def thermal_voltage(celsius: Celsius) -> Celsius:
@@ -65,3 +73,31 @@ def log_omega(z: Float[Array, "..."]) -> Float[Array, "..."]:
     omega = np.exp(u)
     error, slope = omega + u - z, omega + 1
     return u - 2 * error * slope / (2 * slope * slope - error * omega)  # Halley's step
+
+
+def heating(emission: Float[Array, "..."], nominal: float, celsius: Float[Array, "..."]) -> Float[Array, "..."]:
+    """I_S(T)/I_S(T_nom) of a junction, by emission coefficient and degrees Celsius of T_nom and T; see devices.junctions."""
+    ratio = (celsius + ZERO_CELSIUS) / (nominal + ZERO_CELSIUS)
+    gap = (ratio - 1) * BAND_GAP / (emission * thermal_voltage(celsius))
+    return np.exp(gap + SATURATION_EXPONENT / emission * np.log(ratio))
+
+
+def at_temperature(current: float, emission: float, options: Mapping[str, float]) -> tuple[float, tuple[str, ...]]:
+    """I_S (A) at the circuit's temperature of a junction whose parameters hold at ``tnom``, and what there is to say about it."""
+    celsius, nominal = options["temp"], options["tnom"]
+    if celsius == nominal:
+        return current, ()
+    with np.errstate(all="ignore"):  # what is no current is refused by the law
+        heated = float(current * heating(np.array(emission), nominal, np.array(celsius)))
+    where = f"at {nominal:g} C it is {current:g} A; the circuit is at {celsius:g} C"
+    return heated, (f"the diodes' saturation current becomes {heated:.6g} A in the network ({where})",)
+
+
+def random_junction(random: np.random.Generator) -> dict[str, float]:
+    """Parameters of a junction for the agreement study."""
+    return {
+        "saturation_current": 10 ** random.uniform(-15, -6),
+        "emission": random.uniform(1, 2.5),
+        "celsius": random.uniform(-40, 125),
+        "rail": random.uniform(-0.5, 1),
+    }

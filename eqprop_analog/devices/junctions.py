@@ -1,28 +1,33 @@
 """The junctions of one chip: one law, each diode with parameters and a temperature of its own."""
 
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, ClassVar, Protocol, cast
 
 import numpy as np
 from jaxtyping import Float
 
-from eqprop_analog.devices.diode import NgspiceDiode
-from eqprop_analog.devices.exponential import ZERO_CELSIUS, thermal_voltage
-from eqprop_analog.devices.shockley import Shockley
+from eqprop_analog.devices.exponential import heating
+from eqprop_analog.devices.law import Law
 
 Array = np.ndarray
 
-BAND_GAP = 1.11
-"""EG of SPICE's diode model, electronvolts."""
-SATURATION_EXPONENT = 3.0
-"""XTI of SPICE's diode model."""
+
+class Junction(Law, Protocol):
+    """A law I_S f(w/n V_T), whose parameters may be arrays, and whose subcircuit has ``is`` and ``n``."""
+
+    saturation_current: float
+    """I_S, amperes."""
+    emission: float
+    """n, dimensionless."""
+    celsius: float
+    """Temperature of the junction and of its parameters, degrees Celsius."""
+    junction_temperatures: ClassVar[tuple[str, ...]]
+    """Parameters of its subcircuit for its temperature: ``dtemp``, above the circuit's, and ``above``, above ``tnom``; kelvin."""
 
 
-def heating(emission: Float[Array, "..."], nominal: float, celsius: Float[Array, "..."]) -> Float[Array, "..."]:
-    """I_S(T)/I_S(T_nom) of a junction, by emission coefficient and degrees Celsius of T_nom and T; see Junctions."""
-    ratio = (celsius + ZERO_CELSIUS) / (nominal + ZERO_CELSIUS)
-    gap = (ratio - 1) * BAND_GAP / (emission * thermal_voltage(celsius))
-    return np.exp(gap + SATURATION_EXPONENT / emission * np.log(ratio))
+def junction_of(law: Law) -> Junction | None:
+    """The law, if it is a junction's (it states ``junction_temperatures``)."""
+    return cast("Junction", law) if hasattr(law, "junction_temperatures") else None
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,7 +37,7 @@ class Junctions:
     Source: ngspice 39, ``diotemp.c`` (DIOtempUpdate, TLEV = 0).
     """
 
-    nominal: NgspiceDiode | Shockley
+    nominal: Junction
     """The law with the parameters of the model card, which hold at T_nom = its ``celsius``."""
     saturation_factor: Float[Array, " nodes"]
     """On I_S."""
@@ -44,14 +49,14 @@ class Junctions:
     """Temperature of each diode against the chip, kelvin."""
 
     @property
-    def law(self) -> NgspiceDiode | Shockley:
+    def law(self) -> Junction:
         """The law whose parameters are arrays, one entry a node, at each diode's temperature."""
         emission = self.nominal.emission * self.emission_factor
         celsius = self.celsius + self.mismatch
         heated = heating(emission, self.nominal.celsius, celsius)
         current = self.nominal.saturation_current * self.saturation_factor * heated
         own: dict[str, Any] = {"saturation_current": current, "emission": emission, "celsius": celsius}
-        return replace(self.nominal, **own)
+        return replace(self.nominal, **own)  # type: ignore[type-var]
 
     @property
     def spice(self) -> tuple[str, dict[str, Float[Array, " nodes"]]]:
@@ -63,9 +68,8 @@ class Junctions:
         }
         above = self.celsius - self.nominal.celsius + self.mismatch
         if above.any():
-            own["dtemp"] = np.array(self.mismatch)
-            if isinstance(self.nominal, Shockley):
-                own["above"] = above
+            asked = {"dtemp": np.array(self.mismatch), "above": above}
+            own |= {name: asked[name] for name in self.nominal.junction_temperatures}
         return name, own
 
     @property

@@ -1,6 +1,8 @@
 """The diode of behavioural circuit models: one resistance where it blocks, another where it conducts."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import ClassVar, Self
 
 import numpy as np
 from jaxtyping import Float
@@ -18,6 +20,19 @@ class PiecewiseLinear:
     w = rail - v is the voltage across a diode from the rail into the node, so that the node loses i(v) = -I(rail - v).
     Source: Watfa, Garcia-Ortiz, Sassatelli 2023, Frontiers in Computational Neuroscience 17, 1114651 (EBANA), its defaults.
     """
+
+    subcircuit: ClassVar[str] = "piecewise_linear"
+    spice_parameters: ClassVar[Mapping[str, str]] = {
+        "vth": "threshold",
+        "ron": "on_resistance",
+        "roff": "off_resistance",
+    }
+    units: ClassVar[Mapping[str, str]] = {
+        "threshold": "V",
+        "on_resistance": "ohm",
+        "off_resistance": "ohm",
+        "rail": "V",
+    }
 
     threshold: float = 0.15
     """V_th, volts."""
@@ -82,3 +97,19 @@ class PiecewiseLinear:
     def options(self) -> dict[str, float]:
         """An abstol (A): the conducting slope turns the rounding of a node's voltage into this current."""
         return {"abstol": max(1e-15, 1e-15 / self.on_resistance)}
+
+    @classmethod
+    def from_spice(
+        cls,
+        parameters: Mapping[str, float],
+        rail: float,
+        options: Mapping[str, float],  # noqa: ARG003 - no parameter depends on them
+    ) -> tuple[Self, tuple[str, ...]]:
+        """See devices.capabilities."""
+        return cls(parameters["vth"], parameters["ron"], parameters["roff"], rail), ()
+
+    @classmethod
+    def drawn(cls, random: np.random.Generator, paired: bool = False) -> Self:  # noqa: ARG003 - pairs are not special
+        """See devices.capabilities."""
+        resistances = 10 ** random.uniform(-1, 4), 10 ** random.uniform(6, 20)
+        return cls(random.uniform(0, 0.7), *resistances, rail=random.uniform(-0.5, 0.5))

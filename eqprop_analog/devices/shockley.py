@@ -1,11 +1,13 @@
 """The exponential junction of textbooks, in both directions."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import ClassVar, Self
 
 import numpy as np
 from jaxtyping import Float
 
-from eqprop_analog.devices.exponential import node_voltage, thermal_voltage
+from eqprop_analog.devices.exponential import UNITS, at_temperature, node_voltage, random_junction, thermal_voltage
 from eqprop_analog.devices.law import EMISSIONS, SATURATION_CURRENTS, require_celsius, require_rail, require_within
 
 Array = np.ndarray
@@ -21,6 +23,12 @@ class Shockley:
     w = rail - v is the voltage across the junction of a diode from the rail into the node, so that the node loses
     i(v) = -I(rail - v). Source: Shockley 1949, Bell System Technical Journal 28, 435.
     """
+
+    subcircuit: ClassVar[str] = "shockley"
+    spice_parameters: ClassVar[Mapping[str, str]] = {"is": "saturation_current", "n": "emission"}
+    junction_temperatures: ClassVar[tuple[str, ...]] = ("dtemp", "above")
+    """Parameters of the subcircuit for a junction's own temperature: see devices.junctions."""
+    units: ClassVar[Mapping[str, str]] = UNITS
 
     saturation_current: float = 1e-9
     """I_S, amperes."""
@@ -86,3 +94,20 @@ class Shockley:
     def options(self) -> dict[str, float]:
         """The simulator's gmin (S), which the subcircuit takes away, and its temperatures (°C)."""
         return {"gmin": GMIN, "temp": self.celsius, "tnom": self.celsius}
+
+    @classmethod
+    def from_spice(
+        cls, parameters: Mapping[str, float], rail: float, options: Mapping[str, float]
+    ) -> tuple[Self, tuple[str, ...]]:
+        """See devices.capabilities; with the saturation current at the circuit's temperature."""
+        current, notes = at_temperature(parameters["is"], parameters["n"], options)
+        return cls(current, parameters["n"], rail, options["temp"]), notes
+
+    @classmethod
+    def drawn(cls, random: np.random.Generator, paired: bool = False) -> Self:  # noqa: ARG003 - pairs are not special
+        """See devices.capabilities."""
+        return cls(**random_junction(random))
+
+    def scaled(self, k: float) -> Self:
+        """See devices.capabilities."""
+        return replace(self, saturation_current=k * self.saturation_current)

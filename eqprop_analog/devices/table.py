@@ -1,7 +1,6 @@
 """A law as the table that configurations and saved networks hold: ``law``, its parameters, and a diode's ``arrangement``."""
 
-from collections.abc import Mapping
-from dataclasses import MISSING, asdict, fields
+from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 from eqprop_analog.devices.antiparallel import Antiparallel
@@ -9,33 +8,43 @@ from eqprop_analog.devices.clamp import Clamp
 from eqprop_analog.devices.diode import NgspiceDiode
 from eqprop_analog.devices.law import Law, require_law
 from eqprop_analog.devices.piecewise_linear import PiecewiseLinear
+from eqprop_analog.devices.registry import Registry
 from eqprop_analog.devices.shockley import Shockley
 from eqprop_analog.errors import UserError
-from eqprop_analog.quantities import quantity
+from eqprop_analog.quantities import UNITS, quantity
 from eqprop_analog.text import suggestion
 
-LAWS: dict[str, type[Law]] = {
-    "clamp": Clamp,
-    "piecewise-linear": PiecewiseLinear,
-    "shockley": Shockley,
-    "ngspice": NgspiceDiode,
-}
+L = TypeVar("L", bound=Law)
+
+LAWS: Registry[Law] = Registry(
+    "law",
+    {
+        "clamp": Clamp,
+        "piecewise-linear": PiecewiseLinear,
+        "shockley": Shockley,
+        "ngspice": NgspiceDiode,
+    },
+)
 """Every law of one diode by its name in tables."""
 ARRANGEMENTS = ("single", "antiparallel")
 """One diode a node, or two (devices.antiparallel); single goes without saying."""
 
-PARAMETER_UNITS = {
-    "saturation_current": "A",
-    "rail": "V",
-    "celsius": "°C",
-    "gmin": "S",
-    "threshold": "V",
-    "on_resistance": "ohm",
-    "off_resistance": "ohm",
-}
-"""Of the laws' parameters."""
 
-Thing = TypeVar("Thing")
+def register_law(name: str) -> Callable[[type[L]], type[L]]:
+    """A class decorator that makes a law known by ``name``, to configurations, saved networks, the study and netlists.
+
+    Its subcircuit is ``<spice name>.lib`` beside the module that the class is written in, a dialect's own in a folder there
+    of the dialect's name. Raises UserError if another law has the name, or the subcircuit's has capitals (SPICE has none).
+    """
+
+    def known(kind: type[L]) -> type[L]:
+        subcircuit = getattr(kind, "subcircuit", "")
+        if subcircuit != subcircuit.lower():
+            raise UserError(f'law "{name}": subcircuit: expected lower case, as SPICE reads it, got "{subcircuit}"')
+        LAWS[name] = kind
+        return kind
+
+    return known
 
 
 def check_law(law: object) -> None:
@@ -54,7 +63,7 @@ def law_from(table: Mapping[str, object]) -> Law:
     if arrangement not in ARRANGEMENTS:
         near = suggestion(arrangement, ARRANGEMENTS)
         raise UserError(f'arrangement "{arrangement}" is unknown; there are {", ".join(ARRANGEMENTS)}{near}')
-    law = one_of(LAWS, {key: value for key, value in table.items() if key != "arrangement"})
+    law = LAWS.from_table({key: value for key, value in table.items() if key != "arrangement"})
     try:
         return Antiparallel(law) if arrangement == "antiparallel" else law
     except ValueError as error:
@@ -63,10 +72,10 @@ def law_from(table: Mapping[str, object]) -> Law:
 
 def with_units(table: Mapping[str, Any]) -> dict[str, Any]:
     """``table`` with every parameter that is text, such as "1nA", as the number it stands for. Raises UserError."""
+    kind = LAWS.get(str(table.get("law")))
+    units = {name: unit for name, unit in getattr(kind, "units", {}).items() if unit in UNITS}
     return {
-        name: float(quantity(value, PARAMETER_UNITS[name], name=name))
-        if isinstance(value, str) and name in PARAMETER_UNITS
-        else value
+        name: float(quantity(value, units[name], name=name)) if isinstance(value, str) and name in units else value
         for name, value in table.items()
     }
 
@@ -74,45 +83,6 @@ def with_units(table: Mapping[str, Any]) -> dict[str, Any]:
 def table_of(law: Law) -> dict[str, object]:
     """The table from which ``law_from`` makes this law again."""
     if not isinstance(law, Antiparallel):
-        return as_one_of(LAWS, law)
-    table = as_one_of(LAWS, law.law)
+        return LAWS.table_of(law)
+    table = LAWS.table_of(law.law)
     return {"law": table.pop("law"), "arrangement": "antiparallel", **table}
-
-
-def one_of(laws: Mapping[str, type[Thing]], table: Mapping[str, object]) -> Thing:
-    """That one of ``laws`` which a table names, with the table's other keys as parameters. Raises UserError."""
-    name = table.get("law")
-    if not isinstance(name, str) or name not in laws:
-        raise UserError(f'law "{name}" is unknown; there are {", ".join(laws)}{suggestion(name, laws)}')
-    try:
-        return made(laws[name], {key: value for key, value in table.items() if key != "law"})
-    except ValueError as error:
-        raise UserError(f"parameters of law {name}: {error}") from error
-
-
-def as_one_of(laws: Mapping[str, type[Thing]], law: Thing) -> dict[str, object]:
-    """The table from which ``one_of`` makes this law again. Raises UserError for a law that is none of them."""
-    for name, kind in laws.items():
-        if type(law) is kind:
-            return {"law": name, **parameters_of(law)}
-    raise UserError(
-        f"{type(law).__name__} has no name in tables, so a file cannot say which law it is; there are {', '.join(laws)}. Give "
-        f"your own law one there (LAWS[name] = {type(law).__name__}), or save the arrays alone (np.savez, network.arrays())"
-    )
-
-
-def made(kind: type[Thing], parameters: Mapping[str, object]) -> Thing:
-    """The dataclass with these parameters. Raises UserError for an unknown or missing one, or what it refuses itself."""
-    known = {field.name: field for field in fields(kind)}  # type: ignore[arg-type]
-    for name in parameters:
-        if name not in known:
-            raise UserError(f'"{name}" is unknown; there are {", ".join(known)}{suggestion(name, known)}')
-    for name, field in known.items():
-        if name not in parameters and field.default is MISSING and field.default_factory is MISSING:
-            raise UserError(f'"{name}" is missing')
-    return kind(**parameters)
-
-
-def parameters_of(thing: Any) -> dict[str, object]:
-    """The parameters from which ``made`` makes this dataclass again; what is None is left out, as TOML has no word for it."""
-    return {name: value for name, value in asdict(thing).items() if value is not None}

@@ -67,19 +67,27 @@ class Kernels(Protocol):
 
 
 def kernels_for(network: ResistiveNetwork) -> Kernels:
-    """Compiled kernels where numba is installed and the network has hidden nodes of a law it knows, else NumPy's."""
-    if find_spec("numba") is None or network.depth == 1:
+    """Compiled kernels where numba is installed and the diodes' law states a compiled node solve, else NumPy's, which is said."""
+    if network.depth == 1:
+        return PlainKernels(network)
+    if find_spec("numba") is None:
+        _announce(
+            "numba is not installed (pip install numba), so NumPy computes the training steps: some three times slower"
+        )
         return PlainKernels(network)
     from eqprop_analog.kernels.compiled import CompiledKernels
     from eqprop_analog.kernels.compiled_nodes import node_of
 
     if node_of(network.diode, network.conductances[0].dtype) is None:
+        _announce(
+            f"{network.diode} states no compiled node solve (compiled_node), so NumPy computes the training steps: slower"
+        )
         return PlainKernels(network)
-    _announce()
+    _announce("compiling the training step for this machine, once; the first batch waits for it")
     return CompiledKernels(network)
 
 
 @cache
-def _announce() -> None:
-    """Once a process, whose first batch waits for the compiler."""
-    log.info("compiling the training step for this machine, once; the first batch waits for it")
+def _announce(text: str) -> None:
+    """Once a process."""
+    log.info(text)

@@ -3,7 +3,8 @@
 
 import numpy as np
 
-from eqprop_analog.kernels.jit import BLAS_SAMPLES, NARROW, compiled, formula
+from eqprop_analog.devices.formula import formula
+from eqprop_analog.kernels.jit import BLAS_SAMPLES, NARROW, compiled
 from eqprop_analog.models import Layers
 
 Array = np.ndarray

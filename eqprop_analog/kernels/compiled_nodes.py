@@ -1,44 +1,77 @@
-"""The scalar problem of a hidden node, compiled: a law's node solve inside the loop over nodes."""
+"""The scalar problem of a hidden node, compiled: a law's own node solve (devices.CompiledNode) inside the loop over nodes."""
 
-import math
-from typing import Any, NamedTuple
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
-from numba import types
+from numba.core.errors import NumbaError
 from numba.extending import overload
 
-from eqprop_analog.devices import Clamp, Law, NgspiceDiode
-from eqprop_analog.kernels.jit import formula
+from eqprop_analog.devices.capabilities import CompiledNode, compiled_node
+from eqprop_analog.devices.formula import formula
+from eqprop_analog.devices.law import Law
+from eqprop_analog.errors import UserError
+from eqprop_analog.text import in_one_line
 
 Array = np.ndarray
+Loop = Callable[[Any, Array, Array, Array], None]
+
+BOUNDS = {np.dtype(np.float64): 1e-9, np.dtype(np.float32): 1e-4}
+"""How far a law's formula may be from its own node solve, relative to the larger of the voltage and 1 V."""
+_LOOPS: dict[tuple[type[Any], str], tuple[Any, Loop]] = {}
+"""By class of parameters and precision: the function that the law gave, and the loop over nodes made of it."""
 
 
-class ClampNode(NamedTuple):
-    """An ideal clamp."""
+def node_of(law: Law, dtype: np.dtype[Any]) -> Any:
+    """The law's parameters as ``solve_nodes`` takes them, or None where the law states no compiled solution.
 
-    rail: np.floating[Any]
-
-
-class DiodeNode(NamedTuple):
-    """ngspice's diode."""
-
-    saturation_current: np.floating[Any]
-    thermal_voltage: np.floating[Any]
-    rail: np.floating[Any]
-    gmin: np.floating[Any]
-
-
-def node_of(law: Law, dtype: np.dtype[Any]) -> ClampNode | DiodeNode | None:
-    """The law as ``solve_nodes`` takes it, or None where there is no compiled solution."""
-    kind = dtype.type
-    if isinstance(law, Clamp) and law.on_resistance == 0:
-        return ClampNode(kind(law.rail))
-    if isinstance(law, NgspiceDiode):
-        return DiodeNode(kind(law.saturation_current), kind(law.thermal_voltage), kind(law.rail), kind(law.gmin))
-    return None
+    Raises UserError for one that cannot be compiled, or has other roots than the law's own ``solve``.
+    """
+    stated = compiled_node(law, dtype)
+    if stated is None:
+        return None
+    kind, key = type(stated.parameters), (type(stated.parameters), dtype.name)
+    node = kind(*(dtype.type(value) for value in stated.parameters))
+    given = stated.loop or stated.solve
+    known = _LOOPS.get(key)
+    if known is not None and known[0] is given:
+        return node
+    if known is not None:
+        raise UserError(
+            f"{type(law).__name__}.compiled_node: {kind.__qualname__} belongs to another law's node; give each a class of its own"
+        )
+    _LOOPS[key] = given, stated.loop or _checked(law, stated, node, dtype)
+    return node
 
 
-def solve_nodes(node: ClampNode | DiodeNode | None, polarity: Array, conductance: Array, v: Array) -> None:
+def _checked(law: Law, stated: CompiledNode, node: Any, dtype: np.dtype[Any]) -> Loop:
+    """The loop over a law's formula for one node, after a look at what it gives."""
+    name = f"{type(law).__name__}.compiled_node"
+    if stated.solve is None:
+        raise UserError(f"{name}: expected a CompiledNode with a solve(parameters, conductance, source), or a loop")
+    solve = formula(stated.solve)
+    g = np.repeat(np.geomspace(1e-8, 1e-4, 5).astype(dtype), 9)
+    s = np.tile(np.linspace(-1, 1, 9).astype(dtype), 5) * g
+    try:
+        found = np.array([solve(node, one, other) for one, other in zip(g, s, strict=True)], np.float64)
+    except NumbaError as error:
+        raise UserError(f"{name}: numba cannot compile it: {in_one_line(error):.400}") from error
+    wanted = law.solve(g.astype(np.float64), s.astype(np.float64))
+    apart = np.abs(found - wanted) / np.maximum(np.abs(wanted), 1)
+    if not (apart <= BOUNDS[dtype]).all():
+        k = int(np.argmax(np.where(np.isfinite(apart), apart, np.inf)))
+        raise UserError(
+            f"{name}: at {g[k]:g} S and {s[k]:g} A it finds {found[k]:g} V, and the law's own solve {wanted[k]:g} V"
+        )
+
+    def loop(node: Any, polarity: Array, conductance: Array, v: Array) -> None:
+        for j in range(len(v)):
+            v[j] = polarity[j] * solve(node, conductance[j], polarity[j] * v[j])
+
+    return loop
+
+
+def solve_nodes(node: Any, polarity: Array, conductance: Array, v: Array) -> None:
     """In place of the currents ``v``, the roots of conductance·v + i(v) = current of nodes of that polarity (Law.solve).
 
     For compiled code alone, which takes the loop that fits the kind of node.
@@ -48,130 +81,4 @@ def solve_nodes(node: ClampNode | DiodeNode | None, polarity: Array, conductance
 
 @overload(solve_nodes, jit_options={"error_model": "numpy"}, strict=False)
 def _solve_nodes(node, polarity, conductance, v):  # type: ignore[no-untyped-def]  # noqa: ARG001
-    if node.instance_class is ClampNode:
-        return _clamps
-    return _diodes_single if v.dtype == types.float32 else _diodes
-
-
-def _clamps(node: ClampNode, polarity: Array, conductance: Array, v: Array) -> None:
-    for j in range(len(v)):
-        v[j] = polarity[j] * max(polarity[j] * v[j] / conductance[j], node.rail)
-
-
-def _diodes(node: DiodeNode, polarity: Array, conductance: Array, v: Array) -> None:
-    for j in range(len(v)):
-        v[j] = polarity[j] * _diode(node, conductance[j], polarity[j] * v[j])
-
-
-def _diodes_single(node: DiodeNode, polarity: Array, conductance: Array, v: Array) -> None:
-    if conductance.min() * node.thermal_voltage < node.saturation_current:  # one may hang on the reverse current alone
-        for j in range(len(v)):
-            v[j] = polarity[j] * _diode(node, conductance[j], polarity[j] * v[j])
-    else:
-        for j in range(len(v)):
-            v[j] = polarity[j] * _diode_single(node, conductance[j], polarity[j] * v[j])
-
-
-@formula
-def _diode(node: DiodeNode, conductance: float, source: float) -> float:
-    """NgspiceDiode.solve in float64: ω = e^y with e^y + y = z by Halley's steps, then Newton's on the whole law."""
-    i_s, v_t = float(node.saturation_current), float(node.thermal_voltage)
-    total = float(conductance) + node.gmin
-    current = float(conductance) * node.rail - source
-    scale = total * v_t
-    log_ratio = math.log(i_s / scale)
-    z = (current + i_s) / scale + log_ratio
-    y = math.log(z) if z > 1 else min(z, 0.5 * (z - 1))
-    for _ in range(3):
-        e = math.exp(y)
-        error = e + y - z
-        y -= 2 * error * (e + 1) / (2 * (e + 1) ** 2 - error * e)
-    w = v_t * (y - log_ratio)
-    for _ in range(100):
-        if w < -3 * v_t:
-            cubed = (3 * v_t / (math.e * w)) ** 3
-            junction, slope = -i_s * (1 + cubed), 3 * i_s * cubed / w
-        else:
-            grown = math.exp(w / v_t)
-            junction, slope = i_s * (grown - 1), i_s * grown / v_t
-        step = (junction + total * w - current) / (slope + total)
-        w -= step
-        if not abs(step) > 1e-9 * (abs(w) + v_t):
-            break
-    return float(node.rail - w)
-
-
-F4 = np.float32
-I4 = np.int32
-
-
-@formula
-def _diode_single(node: DiodeNode, conductance: F4, source: F4) -> F4:
-    """The same in float32 without branches: two of Halley's steps, and one of Newton's to the reverse branch."""
-    i_s, v_t = node.saturation_current, node.thermal_voltage
-    total = conductance + node.gmin
-    scale = total * v_t
-    level = (conductance * node.rail - source + i_s) / scale
-    ratio = i_s / scale
-    log_ratio = _log(ratio)
-    z = level + log_ratio
-    large = z > F4(1)
-    y = _log(z if large else F4(1))
-    y = y if large else min(z, F4(0.5) * (z - F4(1)))
-    y = _halley(_halley(y, z), z)
-    omega = _exp(y)
-    w = v_t * (y - log_ratio if omega > F4(1) else level - omega)
-    deep = min(w, F4(-3) * v_t)
-    root = F4(3 / math.e) * v_t / deep
-    cubed = root * root * root
-    grown = min(omega / ratio, F4(math.exp(-3)))
-    w += i_s * (cubed + grown) / (total + F4(3) * i_s * cubed / deep)
-    return node.rail - w
-
-
-@formula
-def _halley(y: F4, z: F4) -> F4:
-    """One of Halley's steps on e^y + y = z."""
-    e = _exp(y)
-    error = e + y - z
-    slope = e + F4(1)
-    return y - F4(2) * error * slope / (F4(2) * slope * slope - error * e)
-
-
-@formula
-def _exp(x: F4) -> F4:
-    """e^x, to float32's rounding; without a branch, so that loops of it become vector instructions. Source: Cephes, expf."""
-    x = min(max(x, F4(-87)), F4(88))
-    k = np.floor(x * F4(1.4426950408889634) + F4(0.5))
-    r = x - k * F4(0.693359375) - k * F4(-2.12194440e-4)
-    y = F4(1.9875691500e-4)
-    y = y * r + F4(1.3981999507e-3)
-    y = y * r + F4(8.3334519073e-3)
-    y = y * r + F4(4.1665795894e-2)
-    y = y * r + F4(1.6666665459e-1)
-    y = y * r + F4(5.0000001201e-1)
-    y = y * r * r + r + F4(1)
-    return y * I4((I4(k) + I4(127)) << I4(23)).view(np.float32)
-
-
-@formula
-def _log(x: F4) -> F4:
-    """Natural logarithm of normal positive numbers, to float32's rounding. Source: Cephes, logf."""
-    bits = F4(x).view(np.int32)
-    exponent = F4(I4((bits >> I4(23)) - I4(127)))
-    mantissa = I4((bits & I4(0x7FFFFF)) | I4(0x3F800000)).view(np.float32)
-    large = mantissa > F4(1.41421356)
-    mantissa = mantissa * F4(0.5) if large else mantissa
-    exponent = exponent + F4(1) if large else exponent
-    r = mantissa - F4(1)
-    y = F4(7.0376836292e-2)
-    y = y * r + F4(-1.1514610310e-1)
-    y = y * r + F4(1.1676998740e-1)
-    y = y * r + F4(-1.2420140846e-1)
-    y = y * r + F4(1.4249322787e-1)
-    y = y * r + F4(-1.6668057665e-1)
-    y = y * r + F4(2.0000714765e-1)
-    y = y * r + F4(-2.4999993993e-1)
-    y = y * r + F4(3.3333331174e-1)
-    y = y * r * (r * r) + exponent * F4(-2.12194440e-4) - F4(0.5) * (r * r)
-    return r + y + exponent * F4(0.693359375)
+    return _LOOPS[node.instance_class, str(v.dtype)][1]

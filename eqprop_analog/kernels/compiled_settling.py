@@ -2,10 +2,11 @@
 # ruff: noqa: PLR0913, PLR0917, C901, PLR0912 - a compiled function takes arrays, not objects, and calls cost it nothing less
 
 import math
+from typing import Any
 
 import numpy as np
 
-from eqprop_analog.kernels.compiled_nodes import ClampNode, DiodeNode, solve_nodes
+from eqprop_analog.kernels.compiled_nodes import solve_nodes
 from eqprop_analog.kernels.jit import BLAS_SAMPLES, NARROW, compiled
 from eqprop_analog.models import Layers
 
@@ -149,7 +150,7 @@ def _gather(v: Array, gain: float, G: Array, out: Array) -> None:
 @compiled
 def settle(
     sweeps: int,
-    node: ClampNode | DiodeNode | None,
+    node: Any,
     polarities: Layers,
     crossbars: Layers,
     transposed: Array,

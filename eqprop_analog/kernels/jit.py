@@ -18,8 +18,3 @@ SUMS = {"reassoc", "contract", "nsz", "arcp"}
 def compiled(function: F) -> F:
     """For loops over arrays; anew in every process, because what numba's cache gives back differs in the last bits."""
     return cast("F", njit(error_model="numpy", fastmath=SUMS)(function))
-
-
-def formula(function: F) -> F:
-    """For scalar formulas whose order of operations makes them accurate; they become part of the loop that calls them."""
-    return cast("F", njit(error_model="numpy", fastmath={"contract"}, forceinline=True)(function))

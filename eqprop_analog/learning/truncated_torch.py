@@ -11,7 +11,6 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from eqprop_analog.devices import Clamp
 from eqprop_analog.equilibrium import Status
 from eqprop_analog.errors import UserError
 from eqprop_analog.learning.trainer import Learner, PhaseError, Rule
@@ -63,7 +62,7 @@ class TorchLearner(Learner):
     @staticmethod
     def require_possible(network: ResistiveNetwork, rule: Rule, device: str = "cuda") -> None:
         """Raise UserError for a network or a rule that is not among them, and for a GPU that is not there."""
-        if not isinstance(network.diode, Clamp) or network.diode.on_resistance or network.bias_row:
+        if getattr(network.diode, "lowest", None) is None or network.bias_row:
             raise UserError("device: on a GPU only networks of ideal clamps without a bias row train; use the CPU")
         if rule.kind != "conductance" or network.outputs != "single":
             raise UserError(

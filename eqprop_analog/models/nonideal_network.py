@@ -12,8 +12,8 @@ from jaxtyping import Float, Int
 from numpy.typing import ArrayLike, DTypeLike
 
 from eqprop_analog.core.network import Network
-from eqprop_analog.devices import Antiparallel, Law, NgspiceDiode, Shockley
-from eqprop_analog.devices.junctions import Junctions
+from eqprop_analog.devices import Antiparallel, Law
+from eqprop_analog.devices.junctions import Junctions, junction_of
 from eqprop_analog.equilibrium import Equilibrium
 from eqprop_analog.errors import UserError
 from eqprop_analog.incoming import one_of
@@ -187,8 +187,8 @@ class NonidealNetwork(Network):
     @cached_property
     def junctions(self) -> Junctions | None:
         """The diodes' own parameters; None where all are the law's."""
-        law, periphery = self.ideal.single_diode, self.periphery
-        if not (isinstance(law, NgspiceDiode | Shockley) and periphery.differs(JUNCTION)):
+        law, periphery = junction_of(self.ideal.single_diode), self.periphery
+        if law is None or not periphery.differs(JUNCTION):
             return None
         return Junctions(
             law,

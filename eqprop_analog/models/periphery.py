@@ -9,8 +9,8 @@ import numpy as np
 from jaxtyping import Float
 from numpy.typing import ArrayLike
 
-from eqprop_analog.devices import NgspiceDiode, Shockley
 from eqprop_analog.devices.exponential import ZERO_CELSIUS
+from eqprop_analog.devices.junctions import junction_of
 from eqprop_analog.errors import UserError
 from eqprop_analog.incoming import real_array, real_number
 from eqprop_analog.models.resistive import ResistiveNetwork
@@ -103,12 +103,12 @@ class Periphery:
         _require("target_offset", self.targets(ideal))
         if not self.differs(JUNCTION):
             return
-        law = ideal.single_diode
-        if not isinstance(law, NgspiceDiode | Shockley):
+        law = junction_of(ideal.single_diode)
+        if law is None:
             wrong = next(name for name in JUNCTION if self.differs([name]))
             raise UserError(
-                f'{wrong}: diodes of law {type(law).__name__} have neither I_S nor n nor a temperature; take law "ngspice" or '
-                f'"shockley", or leave it out'
+                f"{wrong}: diodes of law {type(ideal.single_diode).__name__} have neither I_S nor n nor a temperature; take law "
+                f'"ngspice" or "shockley", or leave it out'
             )
         celsius = law.celsius if self.celsius is None else real_number(self.celsius, "celsius", "degrees")
         coldest = celsius + self.hidden("temperature_mismatch", ideal).min(initial=0)

@@ -10,6 +10,7 @@ from concurrent.futures import TimeoutError as TimeLimitExceeded
 from contextlib import contextmanager, suppress
 from multiprocessing.connection import Connection
 
+from eqprop_analog.devices.registry import modules_outside
 from eqprop_analog.isolated import command
 
 START_SECONDS = 120.0
@@ -31,7 +32,7 @@ class Child:
         ours, theirs = _channel()
         try:
             with deferred_signals():
-                code = f"from eqprop_analog.worker import main; main({theirs.fileno()}, {os.getpid()})"
+                code = f"from eqprop_analog.worker import main; main({theirs.fileno()}, {os.getpid()}, {modules_outside()})"
                 self.process = subprocess.Popen(command(code), pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL)
                 self.channel = ours
         except BaseException:

@@ -16,20 +16,16 @@ from eqprop_analog.devices.conductance.soft_bounds import SoftBounds
 from eqprop_analog.devices.conductance.spread import Spread
 from eqprop_analog.devices.conductance.stuck import StuckCells
 from eqprop_analog.devices.conductance.window import Window
-from eqprop_analog.devices.table import as_one_of, made, one_of, parameters_of
+from eqprop_analog.devices.registry import Registry, made, parameters_of
 from eqprop_analog.errors import UserError
 
-NOISES: dict[str, type[ProgrammingNoise]] = {"gaussian": GaussianNoise, "log-normal": LogNormalNoise}
-DRIFTS: dict[str, type[Drift]] = {
-    "power-law": PowerLawDrift,
-    "joshi2020": Joshi2020Drift,
-    "falcone2025": Falcone2025Relaxation,
-}
-PULSES: dict[str, type[PulseLaw]] = {
-    "linear": LinearPulses,
-    "soft-bounds": SoftBounds,
-    "exponential": ExponentialPulses,
-}
+NOISES: Registry[ProgrammingNoise] = Registry("law", {"gaussian": GaussianNoise, "log-normal": LogNormalNoise})
+DRIFTS: Registry[Drift] = Registry(
+    "law", {"power-law": PowerLawDrift, "joshi2020": Joshi2020Drift, "falcone2025": Falcone2025Relaxation}
+)
+PULSES: Registry[PulseLaw] = Registry(
+    "law", {"linear": LinearPulses, "soft-bounds": SoftBounds, "exponential": ExponentialPulses}
+)
 
 
 @dataclass(frozen=True)
@@ -69,9 +65,9 @@ class Technology:
     def table(self) -> dict[str, object]:
         """The table from which ``from_table`` makes this technology again. Raises ValueError for a law without a name."""
         laws = {
-            "noise": None if self.noise is None else as_one_of(NOISES, self.noise),
-            "drift": None if self.drift is None else as_one_of(DRIFTS, self.drift),
-            "pulses": as_one_of(PULSES, self.pulses),
+            "noise": None if self.noise is None else NOISES.table_of(self.noise),
+            "drift": None if self.drift is None else DRIFTS.table_of(self.drift),
+            "pulses": PULSES.table_of(self.pulses),
         }
         parts = {"window": self.window, "spread": self.spread, "stuck": self.stuck}
         tables = {name: parameters_of(part) for name, part in parts.items()} | laws
@@ -80,9 +76,9 @@ class Technology:
 
 _MAKERS: dict[str, Callable[[Mapping[str, object]], object]] = {
     "window": partial(made, Window),
-    "noise": partial(one_of, NOISES),
+    "noise": NOISES.from_table,
     "spread": partial(made, Spread),
     "stuck": partial(made, StuckCells),
-    "drift": partial(one_of, DRIFTS),
-    "pulses": partial(one_of, PULSES),
+    "drift": DRIFTS.from_table,
+    "pulses": PULSES.from_table,
 }

@@ -1,0 +1,171 @@
+"""What a law may be capable of beyond devices.Law, and what is done about one that is not.
+
+- ``scaled(k)``: the law whose current is k times this one's. For impedance scaling, onto chips of another window; a network with
+  a law that has none is not scaled.
+- ``drawn(random, paired)``, a class method: a random law, to be half of an antiparallel pair or not. For the agreement study,
+  which leaves out a law without it.
+- ``compiled_node(dtype)``: a CompiledNode, or None. For compiled training; without it training is in NumPy, which is said.
+- ``subcircuit``, ``spice_parameters`` and ``from_spice(parameters, rail, options)``, a class method that returns the law and what
+  there is to say about it. For netlists that are read back; without them such a netlist is refused.
+- ``units``: the SI unit of each parameter. For "1nA" in files, and for messages.
+- ``junction_temperatures``: parameters of the subcircuit. For junctions of a chip, each with its own I_S, n and temperature.
+- ``lowest``: the voltage below which a node cannot fall, where that is all that the law does. For training on a GPU.
+- ``slopes_between(low, high)``: the least and the largest slope between two voltages. For a law whose slope is not monotone.
+
+A law states each of them itself; nothing here knows one law from another. DiodeLaw is a base class that has some of them.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields
+from typing import Any, ClassVar, Self
+
+import numpy as np
+from jaxtyping import Float
+
+from eqprop_analog.devices.law import Law
+from eqprop_analog.errors import UserError
+
+Array = np.ndarray
+
+STEPS = 300
+"""At most; Newton's alone are a dozen, bisection's alone some 60."""
+SCALING = 1e-9
+"""How far a scaled law's current may be from k times the law's own, relative to the largest of those compared."""
+
+
+class DiodeLaw(ABC):
+    """What a law of one's own may leave to this class: the node solve, a stand-in in SPICE, and netlists in both directions.
+
+    A frozen dataclass that inherits from it has a field ``rail``, and says ``current``, ``slope`` and ``cocontent``.
+    """
+
+    rail: float
+    """Voltage of the bias rail of the excitatory half, volts."""
+    subcircuit: ClassVar[str]
+    """Name of the subcircuit, and of its file."""
+    spice_parameters: ClassVar[Mapping[str, str]]
+    """The field that each of the subcircuit's parameters is, such as {"vt": "threshold"}."""
+    units: ClassVar[Mapping[str, str]] = {}
+    """SI units of the fields."""
+
+    @abstractmethod
+    def current(self, v: Float[Array, "..."]) -> Float[Array, "..."]:
+        """i(v), amperes."""
+
+    @abstractmethod
+    def slope(self, v: Float[Array, "..."]) -> Float[Array, "..."]:
+        """di/dv, siemens."""
+
+    @abstractmethod
+    def cocontent(self, v: Float[Array, "..."]) -> Float[Array, "..."]:
+        """Φ(v), watts."""
+
+    def solve(self, conductance: Float[Array, "..."], source: Float[Array, "..."]) -> Float[Array, "..."]:
+        """The one root v of conductance·v + i(v) = source, volts, iterated (``root``); override it by a closed form."""
+        return root(self, conductance, source)
+
+    def mismatch(self, v: Float[Array, "..."], current: Float[Array, "..."]) -> Float[Array, "..."]:
+        """``current`` - i(v), amperes."""
+        return current - self.current(v)
+
+    def in_spice(self) -> Self:
+        """Itself: SPICE has this law."""
+        return self
+
+    @property
+    def spice(self) -> tuple[str, dict[str, float]]:
+        """The subcircuit, and the fields that are its parameters."""
+        return self.subcircuit, {key: getattr(self, name) for key, name in self.spice_parameters.items()}
+
+    @property
+    def options(self) -> dict[str, float]:
+        """None."""
+        return {}
+
+    @classmethod
+    def from_spice(
+        cls,
+        parameters: Mapping[str, float],
+        rail: float,
+        options: Mapping[str, float],  # noqa: ARG003 - of the simulator, which no field depends on
+    ) -> tuple[Self, tuple[str, ...]]:
+        """The law of a subcircuit with these parameters, and what there is to say about it."""
+        make: Callable[..., Self] = cls
+        own = {name: parameters[key.lower()] for key, name in cls.spice_parameters.items()}
+        return make(**own, rail=rail), ()
+
+
+@dataclass(frozen=True)
+class CompiledNode:
+    """A law's node solve inside compiled loops (kernels.compiled_nodes)."""
+
+    parameters: Any
+    """A NamedTuple of numbers, of a class that belongs to this law alone; they become the network's precision."""
+    solve: Callable[[Any, float, float], float] | None = None
+    """(parameters, conductance, source) → the root of one node: plain Python with ``math``, which numba compiles."""
+    loop: Callable[[Any, Array, Array, Array], None] | None = None
+    """Instead: (parameters, polarity, conductance, v), all nodes of a layer, in place of their currents ``v`` their roots."""
+
+
+def root(law: Any, conductance: Float[Array, "..."], source: Float[Array, "..."]) -> Float[Array, "..."]:
+    """The one root v of conductance·v + i(v) = source, volts, for any nondecreasing i: Newton's steps, kept in a bracket.
+
+    In float64, rounded once. The bracket: what is missing at the rail, over the conductance, is farther than the root. Every
+    third step is a bisection, and so is one from where the law overflows.
+    """
+    dtype = np.result_type(conductance, source)
+    g, s = np.asarray(conductance, np.float64), np.asarray(source, np.float64)
+    rail = np.zeros(np.broadcast(g, s).shape) + law.rail
+    with np.errstate(all="ignore"):
+        missing = (s - g * rail - law.current(rail)) / g
+        low, high = rail + np.minimum(missing, 0), rail + np.maximum(missing, 0)
+        v = np.clip(s / g, low, high)
+        for step in range(STEPS):
+            error = g * v + law.current(v) - s
+            low, high = np.where(error < 0, v, low), np.where(error > 0, v, high)
+            moved = v - error / (g + law.slope(v))
+            newton = np.isfinite(moved) & (low <= moved) & (moved <= high) & (step % 3 < 2)
+            moved = np.where(newton, moved, 0.5 * (low + high))
+            moved = np.where(error == 0, v, moved)
+            settled = np.abs(moved - v) <= 2 * np.spacing(np.maximum(np.abs(v), abs(law.rail)))
+            v = moved
+            if settled.all():
+                break
+    return v.astype(dtype)
+
+
+def scaled(law: Law, k: float) -> Law:
+    """The law whose current is k times that of ``law``. Raises UserError for a law that has no ``scaled``, or a wrong one."""
+    scale = getattr(law, "scaled", None)
+    if scale is None:
+        raise UserError(
+            f"mapping: {law} cannot be scaled to other conductances, as its law states no scaled(k); use a junction or an ideal "
+            "clamp"
+        )
+    other: Law = scale(k)
+    v = law.rail + np.linspace(-1, 1, 41)
+    with np.errstate(all="ignore"):
+        wanted, found = k * np.asarray(law.current(v)), np.asarray(other.current(v))
+    bounded = np.isfinite(wanted)
+    largest = np.abs(wanted[bounded]).max(initial=0)
+    if not np.allclose(found[bounded], wanted[bounded], rtol=SCALING, atol=SCALING * largest * 1e-6):
+        raise UserError(f"mapping: {type(law).__name__}.scaled({k:g}) does not multiply its current by {k:g}")
+    return other
+
+
+def changes(one: Law, other: Law) -> str:
+    """Parameters that differ between two laws of a kind, with their units, in words; "" where none does."""
+    units: Mapping[str, str] = getattr(one, "units", {})
+    pairs = [(f.name, getattr(one, f.name), getattr(other, f.name)) for f in fields(one)]  # type: ignore[arg-type]
+    return ", ".join(
+        f"{name} from {was:.4g} to {becomes:.4g} {units.get(name, '')}".rstrip()
+        for name, was, becomes in pairs
+        if was != becomes
+    )
+
+
+def compiled_node(law: Law, dtype: np.dtype[Any]) -> CompiledNode | None:
+    """What the law states for loops over nodes of that precision; None if it states nothing."""
+    state = getattr(law, "compiled_node", None)
+    return None if state is None else state(dtype)
