@@ -3,6 +3,7 @@
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Protocol
 
@@ -12,8 +13,8 @@ from jaxtyping import Float, Int
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from eqprop_analog import data
-from eqprop_analog.core import Network, Solver
-from eqprop_analog.learning.trainer import Learner, Pass, Progress, Rule
+from eqprop_analog.core import Network, Solver, families
+from eqprop_analog.learning.trainer import Learner, Pass, PhaseLearner, Progress, Rule, evaluate
 from eqprop_analog.text import printable
 
 Array = np.ndarray
@@ -64,6 +65,44 @@ class Training(Protocol):
         ...
 
 
+@dataclass(frozen=True)
+class PhaseTraining:
+    """Training by converged nudged phases of any solver, of which nothing is kept from batch to batch but the parameters."""
+
+    config: "TrainConfig"
+    network: Network
+    solver: Solver
+
+    def learner(self, epoch: int) -> Learner:
+        """Phases, their contrast, one step."""
+        return PhaseLearner(
+            self.network, self.solver, self.config.rule(epoch), getattr(self.config, "on_failure", "stop") == "skip"
+        )
+
+    def evaluate(
+        self,
+        images: Float[Array, "samples inputs"],
+        labels: Int[Array, " samples"] | Float[Array, "samples targets"],
+        progress: Progress,
+        so_far: Pass | None = None,
+    ) -> Pass:
+        """Error of the free phase's read-outs."""
+        tolerance = self.config.rule(0).tolerance
+        return evaluate(
+            self.network, self.solver.solve, images, labels, progress=progress, so_far=so_far, tolerance=tolerance
+        )
+
+    def arrays(self) -> Mapping[str, Array]:
+        """The parameters."""
+        return self.network.arrays()
+
+    def close(self) -> None:
+        """Let go of worker processes, if the solver has some."""
+        close = getattr(self.solver, "close", None)
+        if close is not None:
+            close()
+
+
 class TrainConfig(BaseModel, ABC):
     """Everything that decides a training run's result, and how it is computed; SI units."""
 
@@ -100,9 +139,9 @@ class TrainConfig(BaseModel, ABC):
     """BLAS threads."""
 
     @classmethod
-    @abstractmethod
-    def adapted(cls, values: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[str, Any]:
+    def adapted(cls, values: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[str, Any]:  # noqa: ARG003
         """``values`` of a preset, made to go with what is put in place of some of them."""
+        return dict(values)
 
     @classmethod
     def completed(cls, values: dict[str, Any]) -> dict[str, Any]:
@@ -110,19 +149,19 @@ class TrainConfig(BaseModel, ABC):
         return values
 
     @property
-    @abstractmethod
     def sizes(self) -> tuple[int, ...]:
         """Inputs, and nodes of every layer."""
+        return self.network().layers
 
     @property
-    @abstractmethod
     def classes(self) -> int:
         """Read-outs."""
+        return self.network().classes
 
     @property
-    @abstractmethod
     def method_in_words(self) -> str:
         """How equilibria are found."""
+        return "to convergence"
 
     @property
     def rule_in_words(self) -> str:
@@ -130,9 +169,9 @@ class TrainConfig(BaseModel, ABC):
         return ""
 
     @property
-    @abstractmethod
     def truncation(self) -> str:
         """After what phases are stopped before they have converged, in words; empty where none is."""
+        return ""
 
     @property
     def held_out(self) -> Literal["test", "validation"]:
@@ -169,13 +208,18 @@ class TrainConfig(BaseModel, ABC):
         """β of a nudge that the trained circuit takes whatever the run's own cost is, to compare simulators by."""
         return self.beta
 
-    @abstractmethod
     def surrogate(self) -> Solver:
-        """Finds converged equilibria as training does: by the same dynamics, where where it begins matters."""
+        """Finds converged equilibria as training does: by the same dynamics, where the beginning decides the end."""
+        return families()[self.model].surrogate()
 
-    @abstractmethod
-    def training(self, samples: int, held_out: int, random: np.random.Generator) -> Training:
+    def training(
+        self,
+        samples: int,  # noqa: ARG002 - some keep something of each
+        held_out: int,  # noqa: ARG002
+        random: np.random.Generator,  # noqa: ARG002 - some draw
+    ) -> Training:
         """A fresh network for so many images to train on and held out; all that is left to chance draws from ``random``."""
+        return PhaseTraining(self, self.network().astype(self.precision), self.surrogate())
 
     def prepared(self, images: Float[Array, "samples inputs"]) -> Float[Array, "samples inputs"]:
         """What is done to every image, of training and test alike."""

@@ -1,27 +1,21 @@
 """The configuration of the training of a network on a graph."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 import numpy as np
-from jaxtyping import Float
 from pydantic import Field
 
-from eqprop_analog.config.base import Count, NotNegative, Positive, TrainConfig
+from eqprop_analog.config.base import Count, NotNegative, PhaseTraining, Positive, TrainConfig, Training
 from eqprop_analog.core import Network
 from eqprop_analog.data import Dataset
 from eqprop_analog.errors import UserError
 from eqprop_analog.learning.graph_tasks import Name, Task, Topology, task
-from eqprop_analog.learning.trainer import Learner, Pass, PhaseLearner, Progress, Rule, evaluate
+from eqprop_analog.learning.trainer import Rule
 from eqprop_analog.learning.update import UniformRates
 from eqprop_analog.models.graph_network import GraphNetwork
 from eqprop_analog.solvers.ngspice import NgspiceSolver
-from eqprop_analog.solvers.sparse_newton import SparseNewtonSolver
-
-Array = np.ndarray
 
 
 class GraphConfig(TrainConfig):
@@ -50,11 +44,6 @@ class GraphConfig(TrainConfig):
     """What training does about a sample without a certified equilibrium: end with its status, or leave it out."""
     precision: Literal["float64"] = Field("float64")
 
-    @classmethod
-    def adapted(cls, values: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[str, Any]:  # noqa: ARG003
-        """Themselves."""
-        return dict(values)
-
     @cached_property
     def task(self) -> Task:
         """The fresh network, its graph and the data. Raises UserError for a number of nodes that the topology cannot have."""
@@ -74,11 +63,6 @@ class GraphConfig(TrainConfig):
     def method_in_words(self) -> str:
         """The solver."""
         return f"with {self.solver}"
-
-    @property
-    def truncation(self) -> str:
-        """None."""
-        return ""
 
     def load_data(self, data_dir: Path | None) -> Dataset:
         """The task's own data. UserError for a folder, since they are in none."""
@@ -104,51 +88,7 @@ class GraphConfig(TrainConfig):
         """A tenth of the safe bound: under the training's, which is far smaller, ngspice's last digits show in the gradient."""
         return network.usual_beta()
 
-    def surrogate(self) -> SparseNewtonSolver:
-        """Converges."""
-        return SparseNewtonSolver()
-
-    def training(
-        self,
-        samples: int,  # noqa: ARG002 - nothing is kept of them
-        held_out: int,  # noqa: ARG002
-        random: np.random.Generator,  # noqa: ARG002 - nothing is drawn
-    ) -> "GraphTraining":
+    def training(self, samples: int, held_out: int, random: np.random.Generator) -> Training:  # noqa: ARG002
         """A fresh network."""
-        solver = NgspiceSolver(self.workers) if self.solver == "ngspice" else SparseNewtonSolver()
-        return GraphTraining(self, self.network(), solver)
-
-
-@dataclass(frozen=True)
-class GraphTraining:
-    """A network on a graph in training: nothing is kept from batch to batch but its conductances."""
-
-    config: GraphConfig
-    network: GraphNetwork
-    solver: SparseNewtonSolver | NgspiceSolver
-
-    def learner(self, epoch: int) -> Learner:
-        """By nudged phases."""
-        return PhaseLearner(self.network, self.solver, self.config.rule(epoch), self.config.on_failure == "skip")
-
-    def evaluate(
-        self,
-        images: Float[Array, "samples inputs"],
-        labels: Float[Array, "samples outputs"],
-        progress: Progress,
-        so_far: Pass | None = None,
-    ) -> Pass:
-        """Error of the free phase's read-outs."""
-        tolerance = self.config.tolerance
-        return evaluate(
-            self.network, self.solver.solve, images, labels, progress=progress, so_far=so_far, tolerance=tolerance
-        )
-
-    def arrays(self) -> Mapping[str, Array]:
-        """The conductances."""
-        return self.network.arrays()
-
-    def close(self) -> None:
-        """Let go of worker processes."""
-        if self.config.solver == "ngspice":
-            self.solver.close()  # type: ignore[union-attr]
+        solver = NgspiceSolver(self.workers) if self.solver == "ngspice" else self.surrogate()
+        return PhaseTraining(self, self.network(), solver)

@@ -8,9 +8,7 @@ from typing import Any, get_args
 from pydantic import BaseModel, ValidationError
 
 from eqprop_analog.config.base import TrainConfig
-from eqprop_analog.config.graph import GraphConfig
-from eqprop_analog.config.hopfield import HopfieldConfig
-from eqprop_analog.config.resistive import ResistiveConfig
+from eqprop_analog.core import families
 from eqprop_analog.errors import UserError
 from eqprop_analog.files import packaged, packaged_or_own, read_toml
 from eqprop_analog.text import suggestion
@@ -20,12 +18,10 @@ DEFAULT_PRESETS = {"surrogate": "mnist-1024", "ngspice": "mnist-100-ngspice"}
 OWN_SHAPES = {"surrogate": "own-shape", "ngspice": "own-shape-ngspice"}
 """What is trained, by solver, if nobody names a preset but says what the circuit is to be."""
 
-MODELS: Mapping[str, type[TrainConfig]] = {
-    "resistive": ResistiveConfig,
-    "hopfield": HopfieldConfig,
-    "graph": GraphConfig,
-}
-"""Configurations by their ``model``."""
+
+def models() -> dict[str, type[TrainConfig]]:
+    """Configurations by their ``model``: those of all families that can be trained."""
+    return {name: family.config() for name, family in families().items() if family.config is not None}
 
 
 def presets() -> dict[str, Path]:
@@ -38,11 +34,12 @@ def resolve(preset: str, overrides: Mapping[str, Any]) -> TrainConfig:
     path = packaged_or_own("presets", preset, "preset")
     values = read_toml(path, "configuration file")
     model = values.get("model", "resistive")
-    if not isinstance(model, str) or model not in MODELS:
+    known = models()
+    if not isinstance(model, str) or model not in known:
         raise UserError(
-            f"configuration: model: expected one of {', '.join(MODELS)}, got {model!r}{suggestion(model, MODELS)}"
+            f"configuration: model: expected one of {', '.join(known)}, got {model!r}{suggestion(model, known)}"
         )
-    kind = MODELS[model]
+    kind = known[model]
     overrides = _joined(values, overrides)
     strange = [name for name in overrides if name not in kind.model_fields]
     if strange:

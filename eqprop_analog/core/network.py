@@ -23,7 +23,7 @@ Array = np.ndarray
 class Network(Protocol):
     """An energy E(θ, x, s) with parameters θ, inputs x and states s, whose minima over s are equilibria.
 
-    A new kind of network inherits from this class, implements what has no body here, and is registered (core.families). Solvers,
+    A new kind of network inherits from this class, implements what has no body here, and is registered (core.registry). Solvers,
     learning rules, the trainer, the comparison with ngspice and the report ask for nothing else.
     """
 

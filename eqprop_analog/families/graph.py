@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from eqprop_analog.core.families import Family
+from eqprop_analog.core.registry import Family
 from eqprop_analog.models.graph_network import FORMAT, GraphNetwork
 from eqprop_analog.solvers.sparse_newton import SparseNewtonSolver
 
@@ -13,4 +13,10 @@ def _description() -> Any:
     return DESCRIPTION
 
 
-FAMILY = Family("graph", GraphNetwork, FORMAT, SparseNewtonSolver, description=_description)
+def _config() -> Any:
+    from eqprop_analog.config.graph import GraphConfig
+
+    return GraphConfig
+
+
+FAMILY = Family("graph", GraphNetwork, FORMAT, SparseNewtonSolver, config=_config, description=_description)

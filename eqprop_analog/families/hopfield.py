@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from eqprop_analog.core.families import Family
+from eqprop_analog.core.registry import Family
 from eqprop_analog.models.hopfield import FORMAT, HopfieldNetwork
 from eqprop_analog.solvers.leaky_integrator import LeakyIntegratorSolver
 
@@ -26,4 +26,12 @@ def _description() -> Any:
     return DESCRIPTION
 
 
-FAMILY = Family("hopfield", HopfieldNetwork, FORMAT, surrogate, dynamics=dynamics, description=_description)
+def _config() -> Any:
+    from eqprop_analog.config.hopfield import HopfieldConfig
+
+    return HopfieldConfig
+
+
+FAMILY = Family(
+    "hopfield", HopfieldNetwork, FORMAT, surrogate, dynamics=dynamics, config=_config, description=_description
+)

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from eqprop_analog.core.families import Family
+from eqprop_analog.core.registry import Family
 from eqprop_analog.models.resistive import FORMAT, ResistiveNetwork
 from eqprop_analog.solvers.surrogate import SurrogateSolver
 from eqprop_analog.solvers.sweeps import TOGETHER_THEN_ALONE, Rung
@@ -30,6 +30,12 @@ def _description() -> Any:
     return DESCRIPTION
 
 
+def _config() -> Any:
+    from eqprop_analog.config.resistive import ResistiveConfig
+
+    return ResistiveConfig
+
+
 FAMILY = Family(
     "resistive",
     ResistiveNetwork,
@@ -38,5 +44,6 @@ FAMILY = Family(
     TOLERANCE,
     LADDER,
     pictures={"conductances.png": _histograms},
+    config=_config,
     description=_description,
 )

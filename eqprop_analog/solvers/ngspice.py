@@ -10,8 +10,8 @@ from numpy.typing import ArrayLike
 
 from eqprop_analog.core.certificate import certified
 from eqprop_analog.core.equations import Equations
-from eqprop_analog.core.families import family_of
 from eqprop_analog.core.network import Network
+from eqprop_analog.core.registry import family_of
 from eqprop_analog.equilibrium import Equilibrium
 from eqprop_analog.nudging import Nudge
 from eqprop_analog.solvers.sweeps import TIME_LIMIT, TOGETHER_THEN_ALONE, Asked, Chunk, Measured, Rung, Sweeps

@@ -3,16 +3,20 @@
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
 from numpy.typing import ArrayLike
 
 from eqprop_analog.core.certificate import certified, largest
+from eqprop_analog.core.network import Network
+from eqprop_analog.core.registry import family_of
+from eqprop_analog.core.solver import Solver
 from eqprop_analog.equilibrium import Equilibrium, Status
+from eqprop_analog.errors import UserError
 from eqprop_analog.incoming import require_tolerance, whole_number
-from eqprop_analog.models import Layers, NodalEquations, ResistiveNetwork
+from eqprop_analog.models import Layers, NodalEquations
 from eqprop_analog.models.checks import as_batch
 from eqprop_analog.nudging import Nudge
 from eqprop_analog.solvers.coordinate_descent import sweep
@@ -42,6 +46,8 @@ class SurrogateSolver:
     Each iteration tries a Newton step followed by a sweep, and keeps it for the samples whose excess (core.Equations) it
     halves; the others take what ends lowest of shorter steps and none, each followed by a sweep, under which the convex
     energy always falls. Samples that are finished cost nothing more. Arrays have the network's dtype.
+
+    Networks of another family are solved by the family's own solver in NumPy (core.Family.surrogate), which has no settings here.
     """
 
     tolerance: float | None = None
@@ -62,7 +68,7 @@ class SurrogateSolver:
 
     def solve(
         self,
-        network: ResistiveNetwork,
+        network: Network,
         inputs: ArrayLike,
         nudge: Nudge | None = None,
         start: Equilibrium | None = None,
@@ -71,8 +77,10 @@ class SurrogateSolver:
 
         Raises UserError for a network, inputs, a nudge or a start that do not make a circuit with one equilibrium.
         """
+        if (own := self._own_solver(network)) is not None:
+            return own.solve(network, inputs, nudge, start)
         network.validate()
-        equations = NodalEquations.of(network, network.check_inputs(inputs))
+        equations: Any = network.equations(network.check_inputs(inputs))
         start = equations.begun(start)
         if nudge is not None:
             equations = equations.nudged([nudge], start)
@@ -80,18 +88,32 @@ class SurrogateSolver:
         return found.inheriting(start) if self._derived([] if nudge is None else [nudge]) else found
 
     def solve_phases(
-        self, network: ResistiveNetwork, inputs: Float[Array, "batch inputs"], nudges: Sequence[Nudge]
+        self, network: Network, inputs: Float[Array, "batch inputs"], nudges: Sequence[Nudge]
     ) -> tuple[Equilibrium, ...]:
         """The free phase, then every nudged phase begun at the free one, the nudged ones solved as one batch.
 
         For training: ``network``, and ``inputs`` of its dtype, are taken as already valid.
         """
-        equations = NodalEquations.of(network, as_batch(network, inputs))
+        if (own := self._own_solver(network)) is not None:
+            return own.solve_phases(network, inputs, nudges)
+        equations: Any = network.equations(as_batch(network, inputs))
         free = self._settle(equations, equations.initial(), None)
         stacked = tuple(np.tile(v, (len(nudges), 1)) for v in free.voltages)
         together = self._settle(equations.nudged(nudges, free), stacked, None)
         derived_from = free if self._derived(nudges) else None
         return free, *(phase.inheriting(derived_from) for phase in together.split(nudges))
+
+    def _own_solver(self, network: Network) -> Solver | None:
+        """The solver of the network's family, if this is not it. UserError for settings that it has not."""
+        family = family_of(network)
+        if family.surrogate is SurrogateSolver:
+            return None
+        if self != SurrogateSolver():
+            raise UserError(
+                f"SurrogateSolver: its settings are of layered resistive networks; for a {family.name} network leave them out, "
+                f"or take {type(family.surrogate()).__name__} with its own"
+            )
+        return family.surrogate()
 
     def _derived(self, nudges: Sequence[Nudge]) -> bool:
         """Whether errors of where these phases begin stay in them: in nudges taken there, and after few sweeps."""

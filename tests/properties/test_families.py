@@ -15,6 +15,7 @@ from eqprop_analog import (
     NgspiceSolver,
     Nudge,
     ResistiveNetwork,
+    SurrogateSolver,
     UserError,
     contrast,
 )
@@ -106,6 +107,17 @@ def test_one_ngspice_solver_and_one_comparison_take_it(family: str) -> None:
     network = NETWORKS[family]()
     assert compare(network, X, Y, network.usual_beta()).met
     assert NgspiceSolver().solve(network, X).good.all()
+
+
+@every
+def test_the_surrogate_takes_it_by_its_familys_own_solver(family: str) -> None:
+    network = NETWORKS[family]()
+    one, other = (solver.solve(network, X) for solver in (SurrogateSolver(), family_of(network).surrogate()))
+    for ours, theirs in zip(one.voltages, other.voltages, strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+    if family != "resistive":
+        with pytest.raises(UserError, match="settings are of layered resistive networks"):
+            SurrogateSolver(sweeps=3).solve(network, X)
 
 
 @pytest.mark.parametrize("family", ["resistive", "hopfield", "graph"])

@@ -2,7 +2,9 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from importlib import import_module
+from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +36,8 @@ class Family:
     """Excess (core.Equations) of an equilibrium that a circuit simulator found."""
     ladder: Sequence[Any] = ()
     """Ways to ask ngspice for what it fails at (solvers.sweeps.Rung), one after the other; () is those of every kind."""
+    config: Callable[[], Any] | None = None
+    """The class of its training's configuration (a config.TrainConfig); None is a kind that is not trained by itself."""
     description: Callable[[], Any] | None = None
     """What the report says of it: a report.description.Description; None is what it says of any network."""
     pictures: Mapping[str, Callable[[Any, Path], None]] = field(default_factory=dict)
@@ -42,6 +46,8 @@ class Family:
     """Where there are many equilibria: finds the one that the circuit settles to, nearly, where ngspice then begins."""
 
 
+ENTRY_POINTS = "eqprop_analog.families"
+"""The group in which an installed package names its Family: then commands know it, too."""
 _REGISTERED: dict[str, Family] = {}
 
 
@@ -55,11 +61,18 @@ def register(family: Family) -> None:
 
 
 def families() -> dict[str, Family]:
-    """Every registered kind by its name."""
+    """Every registered kind by its name; other packages' are registered by their entry points (ENTRY_POINTS)."""
+    _load_entry_points()
     for name, module in BUILT_IN.items():
         if name not in _REGISTERED:
             register(import_module(module).FAMILY)
     return dict(_REGISTERED)
+
+
+@cache
+def _load_entry_points() -> None:
+    for point in entry_points(group=ENTRY_POINTS):
+        register(point.load())
 
 
 def family_of(network: Network | Any) -> Family:
@@ -77,10 +90,11 @@ def family_of(network: Network | Any) -> Family:
 def load_network(path: str | Path) -> Any:
     """A saved network of any kind. UserError if the file is none."""
     found = array_format(Path(path), "network file")
-    known = families().values()
-    for family in known:
-        if family.file_format == found:
-            return family.network.load(path)
-    raise UserError(
-        f'{path}: networks of format "{found:.80}" are unknown; there are {", ".join(each.file_format for each in known)}'
-    )
+    known = {family.file_format: family for family in families().values() if family.file_format}
+    if found not in known:
+        formats = ", ".join(f'"{name}"' for name in known)
+        raise UserError(
+            f'{path}: expected format {formats}, got "{found:.80}"; '
+            "use the version of this program that wrote it, or another file"
+        )
+    return known[found].network.load(path)
