@@ -6,6 +6,10 @@ from eqprop_analog.circuit.expressions import number
 from eqprop_analog.circuit.flat_devices import defaults
 from eqprop_analog.circuit.statements import Statement
 
+COEFFICIENTS = ("tc", "tc1", "tc2")
+"""Of a resistor's temperature."""
+WITHOUT_EFFECT = ("ac", "temp", "dtemp", "noise", "noisy")
+"""Settings of a resistor without such coefficients that an operating point does not see."""
 SMALLEST = 1e-15
 """Ohms; below, the conductance may be no finite number."""
 OF_TIME = ("pulse", "sin", "exp", "pwl", "sffm", "am", "trnoise", "trrandom")
@@ -20,7 +24,7 @@ def resistance(statement: Statement) -> float:
     if words[:1] in (["r"], ["resistance"]):
         del words[0]
     settings = _pairs(words[1:])
-    unknown = [key for key in settings if key not in ("m", "scale", "ac", "noisy")]
+    unknown = [key for key in settings if key not in ("m", "scale", *WITHOUT_EFFECT, *COEFFICIENTS)]
     if not words or len(words) % 2 == 0 or unknown:
         statement.refuse(
             f"expected the nets {' and '.join(statement.terms[1:3])}, and ohms; resistors of a network have neither models nor "
@@ -28,6 +32,11 @@ def resistance(statement: Statement) -> float:
         )
     ohms = statement.value(words[0])
     numbers = {key: statement.value(word) for key, word in settings.items()}
+    if any(numbers.get(key) for key in COEFFICIENTS):
+        statement.refuse(
+            f"expected the nets {' and '.join(statement.terms[1:3])}, and ohms that do not change with temperature: coefficients "
+            f"of 0"
+        )
     multiplied = [numbers.get(key, 1.0) for key in ("scale", "m")]
     if min(multiplied) <= 0:
         statement.refuse("expected m and scale above zero")

@@ -33,6 +33,14 @@ NAMES = {
 KINDS = {letter: [kind for kind, name in NAMES.items() if name.pattern[0] == letter] for letter in "rvix"}
 OTHER_FORMS = {"norton": re.compile(r"[bir]n1_\d+"), "hopfield": re.compile(r"(xb|rl|rr)\d+_\d+(_\d+)?")}
 """Names of devices that only other forms have."""
+IN_ITS_PLACE = {
+    "d": "write a diode as Xd<l>_<j> anode cathode diode is=... n=..., between a rail and a hidden node; ",
+    **dict.fromkeys(
+        "efgh", "write an amplifier, both its sources, as Xa<l>_<j> h<l>_<j> a<l>_<j> amplifier gain=...; "
+    ),
+    **dict.fromkeys("cl", "a network has resistors alone; leave out what only matters in time; "),
+}
+"""What to do about devices that a network has under other names or not at all, by their first letter."""
 OF_DIODES = ("temp", "tnom", "gmin")
 """Options that belong to the diode's law."""
 HARMLESS = f"""
@@ -42,12 +50,16 @@ acct noacct list nomod nopage node opts noopiter warn maxwarns interp numdgt see
 bypass noinit trytocompact
 """
 """Options that change how ngspice finds or prints an operating point, but not which circuit it is."""
-NO_DEVICES = frozenset(
-    {".op", ".print", ".plot", ".probe", ".save", ".width", ".title", ".nodeset", ".ic", ".global", ".end"}
-)
-"""Lines that change neither the circuit nor its operating point."""
-COMMANDS = "op run print quit exit echo display plot save show listing if else end"
-"""Of a ``.control`` block: those that change nothing."""
+NO_DEVICES = """
+.op .tran .dc .ac .tf .sens .noise .disto .pz .four .meas .measure .print .plot .probe .save .width .title .nodeset .ic
+.global .end
+"""
+"""Lines that change neither the circuit nor its operating point, analyses and measurements among them."""
+COMMANDS = """
+op run tran dc ac tf sens noise disto pz let unlet linearize fft meas measure print quit exit echo display plot gnuplot asciiplot
+hardcopy write wrdata save show showmod listing rusage status version setplot settype destroy if else end
+"""
+"""Of a ``.control`` block: those that leave the circuit as it is."""
 SHOWN_SETTINGS = "numdgt width height noaskquit nobreak nomoremode"
 """What ``set`` may set."""
 Nets = Callable[[tuple[str, ...]], Sequence[str]]
@@ -101,8 +113,8 @@ class FlatDevices:
             if pattern.fullmatch(name):
                 statement.refuse(NO_NETWORK[form])
         statement.refuse(
-            "not understood; expected a device of a flat netlist (R<l>_<row>_<column>, Vxp_i, Vxn_i, Vxb, Vrail_p, Vrail_n, "
-            "Ib<l>_j, Xd<l>_j, Xa<l>_j, Vy_k, Rnudge_k, Inudge_k)"
+            f"not understood; {IN_ITS_PLACE.get(name[0], '')}expected a device of a flat netlist (R<l>_<row>_<column>, Vxp_i, "
+            f"Vxn_i, Vxb, Vrail_p, Vrail_n, Ib<l>_j, Xd<l>_j, Xa<l>_j, Vy_k, Rnudge_k, Inudge_k)"
         )
 
     def directive(self, statement: Statement) -> None:
@@ -123,7 +135,7 @@ class FlatDevices:
             self.notes.append(
                 f"line {statement.number} includes {model}.lib, which is taken to be the packaged one; no file is opened"
             )
-        elif first not in NO_DEVICES:
+        elif first not in NO_DEVICES.split():
             program = program_of_line(first)
             if program:
                 refuse_program(statement, program)
@@ -161,9 +173,10 @@ class FlatDevices:
         values = {}
         for key, statement in self.found[kind].items():
             given, expected = statement.terms[1:3], list(nets(key))
-            if given != expected and (statement.text[0] != "r" or given[::-1] != expected):
+            if given not in (expected, expected[::-1]):
                 statement.refuse(f"expected the nets {' and '.join(expected)}, and a number")
-            values[key] = read(statement)
+            value = read(statement)
+            values[key] = value if given == expected or statement.text[0] == "r" else -value
         return values
 
     def block(self, opening: Statement, inside: list[Statement]) -> None:

@@ -12,7 +12,7 @@ OPTIONS = {
 """Words behind ``.options`` by which a program is known."""
 DIRECTIVES = {
     "LTspice": ".backanno .step .wave .machine .loadbias .savebias .net .ferret .text",
-    "Xyce": ".global_param .preprocess .sampling .hb .mpde .mor .sens .embeddedsampling .pce",
+    "Xyce": ".global_param .preprocess .sampling .hb .mpde .mor .embeddedsampling .pce",
     "gnucap": ".generator .verilog .fault .status .mark .store .attach",
     "HSPICE": ".prot .unprot .protect .unprotect .alter .data .enddata .malias .biaschk",
     "PSpice": ".stmlib .vector .watch .wcase .mc .stimulus .distribution .aliases",

@@ -119,7 +119,7 @@ class _Reader:
             *(f"xn_{i}" for i in range(len(volts))),
             *["xb"] * bool(bias_row),
         ]
-        conductances = self._conductances(rows, sizes, gains)
+        conductances = self._conductances(rows, sizes)
         stated = _Stated(self.source, self.given)
         gain, pairs = stated.input_gain(), stated.pairs(sizes[-1])
         network = ResistiveNetwork(
@@ -164,7 +164,9 @@ class _Reader:
         sizes = []
         for layer in range(1, depth):
             mine = [j for _, at, j in self.devices.found["diode"] if at == str(layer)]
-            sizes.append(_count(self, list(dict.fromkeys(mine)), f"diodes Xd{layer}_j"))
+            mine += [j for at, j in self.devices.found["amplifier"] if at == str(layer)]
+            mine += [j for at, _, j in self.devices.found["resistor"] if at == str(layer)]
+            sizes.append(_count(self, list(dict.fromkeys(mine)), f"nodes h{layer}_j"))
         for (_, at, _), statement in self.devices.found["diode"].items():
             if not 0 < int(at) < depth:
                 statement.refuse(f"expected a diode of layers 1 to {depth - 1}")
@@ -186,21 +188,18 @@ class _Reader:
             if nets != expected or model != "amplifier" or given != usual:
                 statement.refuse(f"expected {' and '.join(expected)}, amplifier, gain=..., and nothing else")
             gains.append(given["gain"])
-            if gains[-1] != gains[0] or gains[0] == 1:
-                statement.refuse(
-                    f"expected one gain for all amplifiers of a layer (the first has {gains[0]:g}), and none where it is 1"
-                )
+            if gains[-1] != gains[0]:
+                statement.refuse(f"expected one gain for all amplifiers of a layer; the first has {gains[0]:g}")
         return gains[0]
 
-    def _conductances(
-        self, rows: list[str], sizes: list[int], gains: Sequence[float]
-    ) -> tuple[Float[Array, "..."], ...]:
+    def _conductances(self, rows: list[str], sizes: list[int]) -> tuple[Float[Array, "..."], ...]:
         shapes = list(zip([len(rows), *sizes], sizes, strict=False))
         if sum(i * j for i, j in shapes) > SPARSEST * self.lines:
             self.fail(f"crossbars of {shapes} cells for {self.lines} lines; fewer than one in {SPARSEST} is there")
         ohms = [np.full(shape, np.inf) for shape in shapes]
         hidden = list(enumerate(sizes[:-1], start=1))
-        drives = [rows, *([f"{'h' if gains[l - 1] == 1 else 'a'}{l}_{j}" for j in range(size)] for l, size in hidden)]
+        amplified = {layer for layer, _ in self.devices.found["amplifier"]}
+        drives = [rows, *([f"{'a' if str(l) in amplified else 'h'}{l}_{j}" for j in range(size)] for l, size in hidden)]
         nodes = [*([f"h{l}_{j}" for j in range(size)] for l, size in hidden), [f"o_{k}" for k in range(sizes[-1])]]
         for (crossbar, row, column), statement in self.devices.found["resistor"].items():
             l, i, j = int(crossbar) - 1, int(row), int(column)

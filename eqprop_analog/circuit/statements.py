@@ -173,8 +173,8 @@ def source_of(text: str, file: str) -> Source:
         elif first in CLOSING:
             block = []
             source.blocks.append((statement, block))
-        elif source.statements and source.statements[-1].text == ".end":
-            statement.refuse("text behind .end")
+        elif source.statements and source.statements[-1].text == ".end" != statement.text:
+            statement.refuse("text behind .end, which ngspice reads too; put it before .end, or leave it out")
         elif first in PARAMETERS:
             for name, expression in _assignments(statement):
                 assigned[name], owners[name] = expression, statement

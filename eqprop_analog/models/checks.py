@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -61,8 +61,16 @@ def checked_inputs(
     return array
 
 
+def require_equilibria(what: str, *phases: Any) -> None:
+    """UserError unless every one of ``phases`` is the Equilibrium of a solver."""
+    for phase in phases:
+        if not isinstance(phase, Equilibrium):
+            raise UserError(f"{what}: expected the Equilibrium of a solver, got {type(phase).__name__}")
+
+
 def check_phases(what: str, shapes: Sequence[tuple[int, ...]], *phases: Equilibrium) -> None:
     """UserError unless every one of ``phases`` has voltages of ``shapes`` and no sample that failed."""
+    require_equilibria(what, *phases)
     for phase in phases:
         got = [v.shape for v in phase.voltages]
         if got != list(shapes):
@@ -79,6 +87,7 @@ def check_pair(what: str, shapes: Sequence[tuple[int, ...]], plus: Equilibrium, 
 
 def check_free(what: str, shapes: Sequence[tuple[int, ...]], free: Equilibrium) -> None:
     """UserError unless ``free`` is a free phase with voltages of ``shapes`` and no sample that failed."""
+    require_equilibria(what, free)
     if free.nudge is not None:
         raise UserError(f"{what}: expected a free phase, got one nudged with beta = {free.beta:.4g}")
     check_phases(what, shapes, free)
@@ -139,8 +148,7 @@ def checked_start(start: Equilibrium | None, batch: int, sizes: Sequence[int], d
     """``start`` in ``dtype``; UserError unless it has a voltage for every sample and node of ``sizes``."""
     if start is None:
         return None
-    if not isinstance(start, Equilibrium):
-        raise UserError(f"start: expected the Equilibrium of a solver, got {type(start).__name__}")
+    require_equilibria("start", start)
     expected = [(batch, size) for size in sizes]
     voltages = [real_array(v, f"start, layer {l}", dtype, finite=False) for l, v in enumerate(start.voltages, start=1)]
     if (got := [v.shape for v in voltages]) != expected:

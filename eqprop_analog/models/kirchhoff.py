@@ -262,9 +262,9 @@ class NodalEquations(Equations):
         scale = self.voltage_scale(voltages)
         return tuple(currents), np.asarray(distance / np.where(scale > 0, scale, 1))
 
-    def out_of_bounds(self, nodes: Layers, close: Bool[Array, " batch"]) -> Bool[Array, " batch"]:  # noqa: ARG002
-        """See core.Equations: beyond RUNAWAY times what drives the circuit, amplified."""
-        return np.asarray(largest(nodes) > RUNAWAY * self.driving_voltage())
+    def out_of_bounds(self, nodes: Layers, close: Bool[Array, " batch"]) -> Bool[Array, " batch"]:
+        """See core.Equations: off the equations, and beyond RUNAWAY times what drives the circuit, amplified."""
+        return np.asarray(~close & (largest(nodes) > RUNAWAY * self.driving_voltage()))
 
     def driving_voltage(self) -> Float[Array, " batch"]:
         """What drives each sample's circuit, amplified, volts: rows, rails, and every source current over its node's D."""

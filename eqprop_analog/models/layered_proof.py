@@ -80,7 +80,8 @@ class LayeredProof:
         total = equations.total(layer)
         before = equations.input_conductance if layer == 1 else network.conductances[layer - 1].sum(axis=0)
         drives = equations.largest_input if layer == 1 else network.drive_gains[layer - 1] * _top(layers[layer - 2])
-        reached = (before / total).max(axis=-1) * drives + _top(layers[layer - 1])
+        sums = (self.sums(layer) / total).max(axis=-1)
+        reached = (before / total).max(axis=-1) * drives + sums * _top(layers[layer - 1])
         terms, own = len(network.conductances[layer - 1]), np.abs(network.biases[layer - 1])
         if layer < equations.depth:
             behind = (total - before) / (network.drive_gains[layer] * total)
@@ -89,6 +90,12 @@ class LayeredProof:
         else:
             own = own + np.abs(equations.nudge_current)
         return np.asarray((terms + MORE) * UNIT * (reached + (own / total).max(axis=-1)))
+
+    def sums(self, layer: int) -> Float[Array, "#batch nodes"]:
+        """Sum of the magnitudes of all conductances at the nodes of ``layer``: more than D under a negative nudge, siemens."""
+        equations = self.equations
+        own = equations.conductance[layer - 1]
+        return own + np.abs(equations.nudge_conductance) if layer == equations.depth else own
 
     def unseen(self, layer: int, layers: Layers) -> Nodes:
         """Currents into the nodes of ``layer`` that rounding in float64 may hide, amperes."""
@@ -184,8 +191,9 @@ class LayeredProof:
         """The largest of z = K⁻¹ D 1; infinite unless K z > 0, which proves K an M-matrix, can be verified."""
         equations = self.equations
         softest = float(equations.nudge_conductance.min())
-        totals = [own[None] for own in equations.conductance]
-        totals[-1] = totals[-1] + softest
+        sums = [own[None] for own in equations.conductance]
+        totals = [*sums[:-1], sums[-1] + softest]
+        sums[-1] = sums[-1] + abs(softest)
         if not (totals[-1] > 0).all():
             return np.inf
         from eqprop_analog.solvers.newton import response
@@ -193,9 +201,8 @@ class LayeredProof:
         found = response(equations, tuple(totals), tuple(totals), ROUGH)
         coupled = self.coupled(found)
         least = np.inf
-        for z, total, others in zip(found, totals, coupled, strict=True):
-            own = total * z
-            margin = (own - others - (sum(equations.network.layers) + MORE) * UNIT * (own + others)) / total
+        for z, total, own, others in zip(found, totals, sums, coupled, strict=True):
+            margin = (total * z - others - (sum(equations.network.layers) + MORE) * UNIT * (own * z + others)) / total
             least = min(least, float(np.where(z > 0, margin, -1.0).min()))
         return max(float(z.max()) for z in found) / least if least > 0 else np.inf
 
@@ -216,13 +223,16 @@ class _Linearised(NodeLinearisation):
         total = circuit.joined(
             tuple(np.broadcast_to(equations.total(layer), v.shape) for layer, v in enumerate(layers, start=1))
         )
+        sums = circuit.joined(
+            tuple(np.broadcast_to(circuit.sums(layer), v.shape) for layer, v in enumerate(layers, start=1))
+        )
         low, high = np.zeros_like(total), np.zeros_like(total)
         if hidden:
             below, above = (circuit.joined(circuit.roots(layers, more, sign))[:, :hidden] for sign in (-1, 1))
             low[:, :hidden], high[:, :hidden] = box(
                 equations.network.diode, circuit.polarity, voltages[:, :hidden], (below, above)
             )
-        super().__init__(total, (low, high), radius, circuit.distance(layers))
+        super().__init__((total, sums), (low, high), radius, circuit.distance(layers))
 
     def coupled(self, voltages: Nodes) -> Nodes:
         return self.circuit.joined(self.circuit.coupled(self.circuit.layers(voltages)))

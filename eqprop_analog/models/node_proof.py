@@ -21,12 +21,16 @@ class NodeLinearisation(ABC):
     """J = diag(D + Σ) - N with Σ what no slope in the box falls below; see core.proof.Linearised. Held nodes have Σ = ∞."""
 
     def __init__(
-        self, total: Nodes, slopes: tuple[Nodes, Nodes], radius: Float[Array, " batch"], distance: Nodes
+        self, totals: tuple[Nodes, Nodes], slopes: tuple[Nodes, Nodes], radius: Float[Array, " batch"], distance: Nodes
     ) -> None:
-        """``total`` D; ``slopes`` the least and the largest in the box; ``distance`` of every node from its own root, volts."""
-        low, high = slopes
+        """``totals``: D, and the sum of the magnitudes that it is made of (a negative nudge takes some away).
+
+        ``slopes``: the least and the largest in the box; ``distance`` of every node from its own root, volts.
+        """
+        (total, sums), (low, high) = totals, slopes
         self.slopes = np.asarray(total + low, np.float64)
         self.held = np.isinf(self.slopes)
+        self.sums = np.where(self.held, 0.0, sums + low)
         change = np.where(self.held, 0.0, high - np.where(self.held, 0.0, low))
         self.spread: Nodes = change * radius[:, None] + self.bent(radius)
         self.distance = distance
@@ -51,22 +55,23 @@ class NodeLinearisation(ABC):
         """See Linearised."""
         wide = step.astype(currents.dtype)
         own, others = np.where(self.held, 0.0, self.slopes) * wide, self.coupled(wide)
-        error = self._roundings(currents.dtype) * (np.abs(own) + self.coupled(np.abs(wide)))
+        size = self.sums * np.abs(step)
+        error = self._roundings(currents.dtype) * (size + self.coupled(np.abs(wide))) + self._roundings(DOUBLE) * size
         return np.where(self.held, 0.0, np.abs(currents - (own - others)) + error).astype(np.float64)
 
     def reach(self, currents: Nodes) -> Nodes:
         """See Linearised."""
-        own = np.where(self.held, 0.0, self.slopes)
-        return verified(self.solved, self._image, own, currents, self._roundings(DOUBLE))
+        return verified(self.solved, self._image, self.sums, currents, self._roundings(DOUBLE))
 
     def _image(self, voltages: Nodes) -> tuple[Nodes, Nodes]:
         own, others = np.where(self.held, 0.0, self.slopes) * voltages, self.coupled(voltages)
-        return own - others, own + np.abs(others)
+        return own - others, self.sums * np.abs(voltages) + np.abs(others)
 
     def unsigned(self, currents: Nodes, rounding: Nodes) -> Float[Array, " batch"]:
         """See Linearised: each node by its current, or by its distance from its own root, which no steep diode magnifies."""
         by_current = np.nan_to_num(np.abs(currents) + rounding, nan=np.inf)
-        by_distance = np.where(self.held, 0.0, self.slopes) * self.distance
+        steepest = np.where(self.held, 0.0, self.slopes) + self._roundings(DOUBLE) * self.sums
+        by_distance = steepest * self.distance
         return np.asarray(self.reach(np.minimum(by_current, by_distance)).max(axis=1))
 
     def _roundings(self, dtype: np.dtype[Any]) -> float:

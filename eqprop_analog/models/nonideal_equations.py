@@ -210,9 +210,9 @@ class NonidealEquations(Equations):
         roots = self.root(self.inflow(voltages) if inflow is None else inflow)
         return roots, np.abs(roots - voltages).max(axis=1) / self.voltage_scale(voltages)
 
-    def out_of_bounds(self, nodes: Nodes, close: Bool[Array, " batch"]) -> Bool[Array, " batch"]:  # noqa: ARG002
-        """See core.Equations: beyond RUNAWAY times what drives the circuit, amplified."""
-        return np.asarray(largest(nodes) > RUNAWAY * self.driving_voltage())
+    def out_of_bounds(self, nodes: Nodes, close: Bool[Array, " batch"]) -> Bool[Array, " batch"]:
+        """See core.Equations: off the equations, and beyond RUNAWAY times what drives the circuit, amplified."""
+        return np.asarray(~close & (largest(nodes) > RUNAWAY * self.driving_voltage()))
 
     def adjoint(self, voltages: tuple[Array, ...], pull: Float[Array, "batch outputs"]) -> tuple[Array, ...]:  # noqa: ARG002
         """UserError: what its imperfections do to a gradient is what is studied, by finite nudges."""

@@ -53,14 +53,23 @@ class NonidealProof:
         """Currents into the nodes that rounding, in K and s too, may hide, amperes."""
         equations, network = self.equations, self.equations.network
         first = network.driven[0].between
-        flowing = np.abs(voltages) * equations.total + self.coupled_at_most(np.abs(voltages))
+        flowing = np.abs(voltages) * self.sums + self.coupled_at_most(np.abs(voltages))
         flowing += np.abs(np.concatenate(network.ideal.biases))
         flowing[:, network.at[0]] += equations.largest_input[:, None] * first.sum(axis=0)
         flowing[:, network.at[-1]] += np.abs(equations.nudge_current)
         if network.offset.size:
             flowing += self.driven_at_most(np.abs(network.offset)[None])
-            flowing += abs(network.ideal.diode.rail) * equations.total
+            flowing += abs(network.ideal.diode.rail) * self.sums
         return np.asarray((len(first) + voltages.shape[1] + MORE) * UNIT * flowing)
+
+    @property
+    def sums(self) -> Float[Array, "#batch nodes"]:
+        """D, but with the magnitude of a negative nudge, siemens."""
+        equations, network = self.equations, self.equations.network
+        sums = equations.total.copy()
+        outputs = network.periphery.outputs(network.ideal)
+        sums[:, network.at[-1]] += 2 * np.maximum(-equations.nudge_conductance, 0) * np.abs(outputs)
+        return sums
 
     def currents(self, voltages: Nodes, precision: np.dtype[Any]) -> tuple[Nodes, Nodes]:
         """See Provable."""
@@ -114,7 +123,7 @@ class NonidealProof:
             z = np.linalg.solve(matrix, total)
         except np.linalg.LinAlgError:
             return np.inf
-        own = total * z
+        own = self.sums.max(axis=0) * np.abs(z)
         margin = (matrix @ z - (len(z) + MORE) * UNIT * (np.abs(matrix) @ np.abs(z) + own)) / total
         least = float(np.where(z > 0, margin, -1.0).min())
         return float(z.max()) / least if least > 0 else np.inf
@@ -135,7 +144,7 @@ class _Linearised(NodeLinearisation):
             around = equations.root(inflow - more)[:, :hidden], equations.root(inflow + more)[:, :hidden]
             low[:, :hidden], high[:, :hidden] = box(network.diode, network.polarity, voltages[:, :hidden], around)
         distance = np.abs(voltages - equations.root(inflow)) + unseen / total
-        super().__init__(total, (low, high), radius, distance)
+        super().__init__((total, np.broadcast_to(circuit.sums, voltages.shape)), (low, high), radius, distance)
 
     def reach(self, currents: Nodes) -> Nodes:
         """See NodeLinearisation; nothing is proven unless all of N is positive."""

@@ -92,7 +92,7 @@ class NgspiceSolver(Sweeps[Network]):
         start = free.begun(start)
         if not network.convex:
             return self._settled(network, inputs, nudges, start, free)
-        equations = [free.nudged([nudge], start) if nudge else free for nudge in nudges]
+        equations = [free if nudge is None else free.nudged([nudge], start) for nudge in nudges]
         family = family_of(network)
 
         def circuit(rung: Rung, chunk: Chunk) -> Asked:

@@ -214,3 +214,19 @@ def test_no_implicit_gradient_takes_a_nudged_phase_or_another_networks(name: str
     other = ResistiveNetwork.dense([2, 7, 2])
     with pytest.raises(UserError, match="expected voltages of shapes"):
         gradients()[name](SurrogateSolver().solve(other, X), plus, minus)
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_what_is_no_phase_or_no_nudge_is_named(name: str):
+    case = family(name)
+    free = case.solver.solve(case.network, X)
+    for call in (
+        lambda: contrast(case.network, X, free, Y),
+        lambda: contrast(case.network, X, None, free),
+        lambda: implicit_gradient(case.network, X, free, Y),
+        lambda: case.solver.solve(case.network, X, None, free.voltages),
+    ):
+        with pytest.raises(UserError, match=r"expected the Equilibrium of a solver, got (ndarray|NoneType|tuple)"):
+            call()
+    with pytest.raises(UserError, match=r"nudge: expected a Nudge\(target, beta\), got ndarray"):
+        case.solver.solve(case.network, X, Y)

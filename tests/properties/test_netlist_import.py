@@ -145,6 +145,32 @@ def test_order_case_blanks_comments_and_continued_lines_say_nothing() -> None:
     assert static_netlist(compile_network(read.network, read.inputs, form="flat")) == FREE
 
 
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        (r"^R1_0_0 (.*)$", r"R1_0_0 \1 tc1=0 tc2=0 dtemp=5"),
+        (r"^Ib1_0 0 h1_0 (.*)$", r"Ib1_0 h1_0 0 -\1"),
+        (r"^Vxb xb 0 (.*)$", r"Vxb 0 xb -\1"),
+        (r"^\.control$", ".tran 1n 1u\n.dc Vxp_0 -1 1 0.1\n.sens v(o_0)\n.meas op y find v(o_0)\n.control"),
+        (r"^op$", "op\nlet p = v(o_0)*2\ndc Vxp_0 -1 1 0.1\nwrdata out.txt v(o_0)\nplot v(o_0)"),
+        (r"^\.end$", ".end\n* notes\n.END"),
+    ],
+)
+def test_what_leaves_the_operating_point_as_it_is_may_be_added(old: str, new: str) -> None:
+    network, changed = netlist_of(FREE).network, netlist_of(edited(old, new)).network
+    for one, other in zip(
+        (*network.conductances, *network.biases), (*changed.conductances, *changed.biases), strict=True
+    ):
+        np.testing.assert_array_equal(one, other)
+    assert changed.bias_row == network.bias_row
+
+
+def test_amplifiers_of_gain_one_may_stand_there() -> None:
+    changed = netlist_of(FREE.replace("gain=4.0", "gain=1"))
+    assert changed.network.amplifier_gain == (1.0,)
+    np.testing.assert_array_equal(changed.network.conductances[1], netlist_of(FREE).network.conductances[1])
+
+
 def test_the_nudge_and_the_input_are_read_too() -> None:
     read = netlist_of(edited(r"^Vy_0 y_0 0 \S+$", "Vy_0 y_0 0 DC 0.25", NUDGED))
     assert read.injection is not None
@@ -164,10 +190,12 @@ def test_the_nudge_and_the_input_are_read_too() -> None:
         (r"^R1_0_0 .*$", "R1_9_0 xp_9 h1_0 1e6", r"crossbar 1 has rows 0 to 4 and columns 0 to 3"),
         (r"^(R1_1_1) .*$", "R1_0_0 xp_1 h1_1 1e6", r"r1_0_0 is there already, in line"),
         (r"^R1_0_0 .*$", "Rextra xp_0 h1_0 1e6", r"not understood; expected a device of a flat netlist"),
-        (r"^R1_0_0 .*$", "C1 h1_0 0 1p", r"not understood; expected a device"),
+        (r"^R1_0_0 .*$", "C1 h1_0 0 1p", r"not understood; .*leave out what only matters in time; expected a device"),
+        (r"^Xd1_0 .*$", "D1 rail_p h1_0 dm", r"not understood; write a diode as Xd<l>_<j> .*expected a device"),
+        (r"^Xa1_0 .*$", "Ea1_0 a1_0 0 h1_0 0 4", r"not understood; write an amplifier, .* as Xa<l>_<j> .*expected a device"),
         (r"^Vxp_0 .*$", "Vxp_0 xp_0 0 3", r"expected both Vxp_0 and Vxn_0, one minus the other"),
         (r"^Vxb .*$", "Vxb xb 0 0", r"a bias row at 0 V is none"),
-        (r"^Ib1_0 .*$", "Ib1_0 h1_0 0 1n", r"expected the nets 0 and h1_0"),
+        (r"^Ib1_0 .*$", "Ib1_0 h1_1 0 1n", r"expected the nets 0 and h1_0"),
         (r"^Ib1_0 .*$", "Ib1_7 0 h1_7 1n", r"there is no such node"),
         (r"^Xd1_0 .*$", "Xd1_0 h1_0 rail_n diode is=1e-09 n=1.0", r"expected the nets rail_p and h1_0"),
         (r"^Xd1_1 .*$", "Xd1_1 rail_p h1_1 diode is=2e-09 n=1.0", r"every diode of a network is alike"),
@@ -202,7 +230,9 @@ def test_the_nudge_and_the_input_are_read_too() -> None:
         (r"^Vrail_n .*$", "Vrail_n rail_n 0 -0.3", r"expected Vrail_p and Vrail_n, one minus the other; got 0.2 V and -0.3 V"),
         (r"^D1 anode.*$", "D1 anode cathode junction area=2", r"subcircuit diode is not the one that is written"),
         (r"^\.end$", ".end\nR9_0_0 a b 1", r"text behind \.end"),
-        (r"^\.control$", ".tran 1n 1u\n.control", r"not understood; expected \.options, \.subckt, \.control"),
+        (r"^\.control$", ".func f(x) {x}\n.control", r"not understood; expected \.options, \.subckt, \.control"),
+        (r"^op$", "alter vxp_0 dc = 0.5", r"commands are not run; expected the \.control block as it is written"),
+        (r"^op$", "option temp=50", r"commands are not run; expected the \.control block as it is written"),
         (r"^op$", "shell touch owned", r"commands are not run; expected the \.control block as it is written"),
         (r"^\.endc\n", "", r"this block has no end"),
     ],
@@ -222,7 +252,8 @@ def test_what_is_not_understood_is_refused_with_its_line(old: str, new: str, wor
     ("old", "words"),
     [
         (r"^Vxn_1 .*\n", r"line \d+: expected both Vxp_1 and Vxn_1"),
-        (r"^Xd1_1 .*\n", r"diodes Xd1_j: expected all from 0 on without a gap, and at least one; got 0, 2, 3"),
+        (r"^Xd1_1 .*\n", r"Xd1_1 is missing, a diode rail_p h1_1"),
+        (r"^Xd1_3 .*\n", r"Xd1_3 is missing, a diode h1_3 rail_n"),
         (r"^Xa1_0 .*\n", r"amplifiers Xa1_j: expected all from 0 on without a gap, and at least one; got 1, 2, 3"),
         (r"^Vrail_n .*\n", r"expected Vrail_p and Vrail_n, one minus the other"),
         (r"^Rnudge_0 .*\n", r"expected a nudge Vy_k and Rnudge_k"),

@@ -210,6 +210,21 @@ def test_nudges_near_the_bound_of_definiteness(law: str, closeness: float):
             assert set(statuses) == {Status.CONVERGED}
 
 
+@pytest.mark.parametrize("closeness", [1e-6, 1e-9, 1e-11, 1e-12, 1e-13, 1e-14, 1e-15])
+@pytest.mark.parametrize("layers", [(2, 2), (3, 2, 1)])
+def test_a_nudge_that_takes_almost_all_of_an_outputs_conductance(layers: tuple[int, ...], closeness: float):
+    """D + beta is then only as certain as D; voltages are large, and that alone is no failure."""
+    for seed in range(4):
+        network = ResistiveNetwork.dense(layers, seed)
+        for matrix in network.conductances:
+            matrix[...] = np.random.default_rng(seed).uniform(0.1, 1, matrix.shape) * 1e-6
+        bound = np.linalg.eigvalsh(network.output_stiffness())[0]
+        target = [[0.3, -0.7][: layers[-1]]]
+        statuses = check(network, Nudge(target, -bound * (1 - closeness)))
+        if closeness >= 1e-6:
+            assert set(statuses) == {Status.CONVERGED}
+
+
 @pytest.mark.parametrize("law", LAWS)
 def test_conductances_over_sixteen_decades(law: str):
     for seed in range(3):
