@@ -9,6 +9,8 @@ PAIRS = 2**21
 """Elements that the products of all pairs of the coupling's rows may have to be formed once for all samples."""
 ELEMENTS = 2**22
 """Matrix elements held at once."""
+MORE = tuple(3.0**k for k in range(64))
+"""Roundings of a matrix that are added to its diagonal until it can be solved."""
 
 
 def eliminate(
@@ -40,7 +42,7 @@ def eliminate(
 def solved(
     matrices: Float[Array, "batch nodes nodes"], right: Float[Array, "batch nodes"]
 ) -> Float[Array, "batch nodes"]:
-    """Solution of each system; where rounding has made a matrix singular, of one that is so much more diagonal.
+    """Solution of each system; where rounding has made one singular, of matrices that are so much more diagonal, or ever more.
 
     What it moves is then unsure in the direction that is hardly held; whoever takes the step looks at where it ends.
     """
@@ -48,6 +50,11 @@ def solved(
         return np.asarray(np.linalg.solve(matrices, right[..., None])[..., 0])
     except np.linalg.LinAlgError:
         size = matrices.shape[-1]
-        rounding = size * np.finfo(matrices.dtype).eps * np.abs(matrices).max(axis=(1, 2))
-        held = matrices + rounding[:, None, None] * np.eye(size, dtype=matrices.dtype)
-        return np.asarray(np.linalg.solve(held, right[..., None])[..., 0])
+        rounding = size * np.finfo(matrices.dtype).eps * np.maximum(np.abs(matrices).max(axis=(1, 2)), 1)
+    for more in MORE:  # in the end the diagonal dominates
+        held = matrices + more * rounding[:, None, None] * np.eye(size, dtype=matrices.dtype)
+        try:
+            return np.asarray(np.linalg.solve(held, right[..., None])[..., 0])
+        except np.linalg.LinAlgError:
+            continue
+    return np.full_like(right, np.nan)

@@ -77,31 +77,40 @@ def test_what_a_table_does_not_say_is_ideal() -> None:
         ({"window": 3}, r"conductance\.window: expected a table, got 3"),
         ({"window": {"low": 1e-6}}, r'conductance\.window: "low" is unknown; there are lowest, highest, levels'),
         ({"window": {"lowest": 1e-3}}, r"conductance\.window: expected 0 <= lowest < highest .* got 0.001 and 0.0001"),
-        ({"window": {"levels": "many"}}, r"conductance\.window: levels .*finite number, got 'many'"),
+        ({"window": {"levels": "many"}}, r"conductance\.window: levels.*finite number, got 'many'"),
         ({"window": {"levels": 1}}, r"conductance\.window: levels must be a whole number of at least 2, got 1"),
         ({"noise": {"sigma": 0.1}}, r'conductance\.noise: law "None" is unknown; there are gaussian, log-normal'),
         ({"noise": {"law": ["gaussian"]}}, r"conductance\.noise: law .* is unknown; there are gaussian, log-normal"),
         ({"noise": {"law": "gaussian", "sigma": 1.0}}, r'noise: .* law gaussian: "sigma" is unknown; there are abs'),
         ({"noise": {"law": "log-normal", "sigma": -1.0}}, r"noise: .* sigma must not be negative, got -1"),
-        ({"spread": {"factor": "0.3"}}, r"conductance\.spread: factor .*finite number, got '0.3'"),
-        ({"stuck": {"on": None}}, r"conductance\.stuck: on .*finite number, got None"),
+        ({"spread": {"factor": "0.3"}}, r"conductance\.spread: factor.*finite number, got '0.3'"),
+        ({"stuck": {"on": None}}, r"conductance\.stuck: on.*finite number, got None"),
         ({"stuck": {"on": 0.7, "off": 0.7}}, r"conductance\.stuck: stuck fractions must .* got 0.7 and 0.7"),
         ({"drift": {"law": "none"}}, r"drift: law \"none\" is unknown; there are power-law, joshi2020, falcone2025"),
         ({"drift": {"law": "power-law"}}, r'conductance\.drift: parameters of law power-law: "exponent" is missing'),
-        ({"drift": {"law": "falcone2025", "fall": True}}, r"drift: .* fall .*finite number, got True"),
+        ({"drift": {"law": "falcone2025", "fall": True}}, r"drift: .* fall.*finite number, got True"),
         (
             {"pulses": {"law": "soft"}},
             r'conductance\.pulses: law "soft" is unknown; there are linear, soft-bounds, exp',
         ),
         ({"pulses": {"law": "soft-bounds", "up": 0.1}}, r'parameters of law soft-bounds: "down" is missing'),
-        ({"pulses": {"law": "soft-bounds", "up": "a", "down": 0.1}}, r"pulses: .* up .*finite number, got 'a'"),
+        ({"pulses": {"law": "soft-bounds", "up": "a", "down": 0.1}}, r"pulses: .* up.*finite number, got 'a'"),
         ({"pulses": {"law": "linear", "counting": 3}}, r'pulses: .* counting "3" is unknown; there are exact, stoch'),
-        ({"pulses": {"law": "linear", "cycle_noise": "x"}}, r"pulses: .* cycle_noise .*finite number, got 'x'"),
+        ({"pulses": {"law": "linear", "cycle_noise": "x"}}, r"pulses: .* cycle_noise.*finite number, got 'x'"),
     ],
 )
 def test_a_table_that_describes_no_technology_is_refused(table: dict, words: str) -> None:
     with pytest.raises(UserError, match=words):
         Technology.from_table(table)
+
+
+def test_quantities_may_have_units_and_wrong_units_are_named() -> None:
+    drift = {"law": "joshi2020", "highest": "25uS", "reference": "20s"}
+    technology = Technology.from_table({"window": {"lowest": "2nS", "highest": "180 nS"}, "drift": drift})
+    assert (technology.window.lowest, technology.window.highest) == (2e-9, 180e-9)
+    assert technology.drift == Joshi2020Drift(25e-6, 20.0)
+    with pytest.raises(UserError, match=r"conductance\.window: lowest: expected siemens"):
+        Technology.from_table({"window": {"lowest": "5kohm"}})
 
 
 def test_a_law_of_ones_own_has_no_name_in_tables() -> None:

@@ -17,6 +17,7 @@ from eqprop_analog import (
     SurrogateSolver,
 )
 from eqprop_analog.devices import Antiparallel, Law
+from eqprop_analog.solvers import elimination
 
 DIGITS = 60
 LAWS: dict[str, Law] = {
@@ -229,3 +230,9 @@ def test_a_nudge_that_takes_almost_all_of_an_outputs_conductance(layers: tuple[i
 def test_conductances_over_sixteen_decades(law: str):
     for seed in range(3):
         check(decades(LAWS[law], seed))
+
+
+def test_matrices_that_stay_singular_when_their_diagonal_grows_by_a_rounding_are_solved_too():
+    lost = np.array([[1.0, -1.0], [-1.0, 1.0]])
+    matrices = np.stack([lost, lost - 2 * np.finfo(float).eps * np.eye(2), np.zeros((2, 2))])
+    assert np.isfinite(elimination.solved(matrices, np.ones((3, 2)))).all()

@@ -18,6 +18,7 @@ from eqprop_analog.devices.conductance.stuck import StuckCells
 from eqprop_analog.devices.conductance.window import Window
 from eqprop_analog.devices.registry import Registry, made, parameters_of
 from eqprop_analog.errors import UserError
+from eqprop_analog.quantities import quantity
 
 NOISES: Registry[ProgrammingNoise] = Registry("law", {"gaussian": GaussianNoise, "log-normal": LogNormalNoise})
 DRIFTS: Registry[Drift] = Registry(
@@ -48,7 +49,7 @@ class Technology:
         """The technology of a TOML file's [conductance]; what it does not say stays ideal.
 
         ``window``, ``spread`` and ``stuck`` hold parameters; ``noise``, ``drift`` and ``pulses`` a ``law`` (NOISES, DRIFTS,
-        PULSES) and its parameters. Raises UserError, naming table and key, for anything else.
+        PULSES) and its parameters, quantities with units or without. Raises UserError, naming table and key, for anything else.
         """
         parts: dict[str, Any] = {}
         for name, values in table.items():
@@ -57,7 +58,7 @@ class Technology:
             if not isinstance(values, Mapping):
                 raise UserError(f"conductance.{name}: expected a table, got {values!r}")
             try:
-                parts[name] = _MAKERS[name](values)
+                parts[name] = _MAKERS[name](_with_units(name, values))
             except ValueError as error:
                 raise UserError(f"conductance.{name}: {error}") from error
         return cls(**parts)
@@ -74,6 +75,23 @@ class Technology:
         return {name: tables[name] for name in _MAKERS if tables[name] is not None}
 
 
+def _with_units(table: str, values: Mapping[str, object]) -> dict[str, object]:
+    """``values`` with what is text, such as "3nS", as the number it stands for. Raises UserError."""
+    return {
+        key: float(quantity(value, UNITS[table, key], name=key))
+        if isinstance(value, str) and (table, key) in UNITS
+        else value
+        for key, value in values.items()
+    }
+
+
+UNITS = {
+    **{("window", key): "S" for key in ("lowest", "highest")},
+    ("noise", "absolute"): "S",
+    **{("drift", key): "S" for key in ("highest", "fall", "initial", "widening")},
+    ("drift", "reference"): "s",
+}
+"""Of the parameters, by table and key, that have one."""
 _MAKERS: dict[str, Callable[[Mapping[str, object]], object]] = {
     "window": partial(made, Window),
     "noise": NOISES.from_table,
