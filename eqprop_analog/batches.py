@@ -9,6 +9,7 @@ from jaxtyping import Float, Int
 
 from eqprop_analog.config import TrainConfig
 from eqprop_analog.data import VALIDATION, Dataset
+from eqprop_analog.errors import UserError
 
 Array = np.ndarray
 
@@ -75,3 +76,13 @@ class Batches:
             labels = split.labels[batch]
             targets = labels.astype(config.precision, copy=False) if known is None else known[labels]
             yield (inputs, targets, batch)[: 2 + config.indexed]
+
+
+def require_fit(inputs: int, readouts: int, dataset: Dataset) -> None:
+    """Raise UserError unless a network of so many inputs and read-outs has the data set's inputs and one read-out a class."""
+    labels = dataset.train_labels
+    pixels, classes = dataset.train_images.shape[1], labels.shape[1] if labels.ndim > 1 else int(labels.max()) + 1
+    if inputs != pixels or readouts != classes:
+        raise UserError(
+            f"layers: {dataset.name} needs {pixels} inputs and {classes} outputs or pairs of them, got {inputs} and {readouts}"
+        )

@@ -18,6 +18,8 @@ from eqprop_analog.records import Count, Epoch, NotNegative, Statuses, Strict, c
 
 Array = np.ndarray
 FORMAT = "eqprop-analog checkpoint 2"
+CHECKPOINT = "checkpoint.npz"
+"""In a run's folder."""
 
 State = Mapping[str, Any]
 """Of a random generator, as NumPy gives it."""

@@ -1,53 +1,36 @@
 """A training run: from a configuration and a data set to a folder with the network, its metrics and plots."""
 
-import json
 import logging
-import platform
 import resource
-import subprocess
 import sys
 import time
 from collections import Counter
-from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from eqprop_analog.batches import Batches, Split
-from eqprop_analog.checkpoint import Checkpoint
+from eqprop_analog.batches import Batches, Split, require_fit
+from eqprop_analog.checkpoint import CHECKPOINT, Checkpoint
 from eqprop_analog.config import TrainConfig
 from eqprop_analog.core import Network, family_of
 from eqprop_analog.data import Dataset
 from eqprop_analog.errors import UserError
-from eqprop_analog.files import locked, write_csv, write_text
+from eqprop_analog.files import locked, write_text
 from eqprop_analog.findings import figures, findings
 from eqprop_analog.kernels.devices import described
 from eqprop_analog.learning.trainer import Pass, Stage, require_finite
-from eqprop_analog.plotting.agreement import agreement_of_run
 from eqprop_analog.plotting.training import learning_curve
 from eqprop_analog.report.live import LivePage
-from eqprop_analog.verification import Agreement
+from eqprop_analog.results import Run, versions, write_metrics
 
 Array = np.ndarray
-CHECKPOINT = "checkpoint.npz"
 CHECKPOINT_SECONDS = 60.0
 """Between two checkpoints within an epoch: what a run that is killed loses at most."""
 LONG = 0.6
 """Seconds: where a checkpoint takes longer, they come as much less often, which leaves them one hundredth of the time."""
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Run:
-    """A finished run."""
-
-    folder: Path
-    network: Network
-    """float64."""
-    metrics: dict[str, Any]
 
 
 def train(
@@ -114,20 +97,6 @@ def _finish(folder: Path, config: TrainConfig, network: Network, history: list[d
     for name, draw in family_of(network).pictures.items():
         draw(network, folder / name)
     return Run(folder, network, metrics)
-
-
-def add_agreement(run: Run, agreements: list[Agreement]) -> None:
-    """Put the comparison with ngspice into the run's metrics and draw it."""
-    run.metrics["agreement"] = [agreement.figures() for agreement in agreements]
-    write_metrics(run.folder, run.metrics)
-    agreement_of_run(agreements[0], run.folder / "agreement.png")
-
-
-def write_metrics(folder: Path, metrics: dict[str, Any]) -> None:
-    """``metrics.json`` with every figure, ``metrics.csv`` with a line an epoch."""
-    write_text(folder / "metrics.json", json.dumps(metrics, indent=2) + "\n")
-    rows = [{key: value for key, value in epoch.items() if key != "statuses"} for epoch in metrics["history"]]
-    write_csv(folder / "metrics.csv", rows)
 
 
 class _Record:
@@ -222,31 +191,7 @@ def _metrics(config: TrainConfig, history: list[dict[str, Any]]) -> dict[str, An
     } | described(str(getattr(config, "device", "cpu")))
 
 
-def versions() -> dict[str, str]:
-    """Versions of what a result depends on."""
-    result = {name: version(name) for name in ("eqprop-analog", "numpy", "scipy", "PySpice")}
-    result["python"] = platform.python_version()
-    try:
-        text = subprocess.run(["ngspice", "--version"], capture_output=True, text=True, check=False, timeout=30).stdout
-        result["ngspice"] = next((word for word in text.split() if word.startswith("ngspice-")), "unknown")
-    except FileNotFoundError:
-        result["ngspice"] = "not installed"
-    except (OSError, subprocess.TimeoutExpired) as error:  # a limit of the system's, say
-        result["ngspice"] = f"unknown ({error})"
-    return result
-
-
 def _peak_memory() -> int:
     """Of this process, bytes; what the system says of children counts what they shared with it before they began."""
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else 1024 * peak
-
-
-def require_fit(inputs: int, readouts: int, dataset: Dataset) -> None:
-    """Raise UserError unless a network of so many inputs and read-outs has the data set's inputs and one read-out a class."""
-    labels = dataset.train_labels
-    pixels, classes = dataset.train_images.shape[1], labels.shape[1] if labels.ndim > 1 else int(labels.max()) + 1
-    if inputs != pixels or readouts != classes:
-        raise UserError(
-            f"layers: {dataset.name} needs {pixels} inputs and {classes} outputs or pairs of them, got {inputs} and {readouts}"
-        )

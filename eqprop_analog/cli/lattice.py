@@ -16,7 +16,8 @@ from eqprop_analog.files import locked, require_writable, write_text
 from eqprop_analog.learning.graph_tasks import DROP, HELD_OUT, TRAINED, Name, Topology, parabola
 from eqprop_analog.models.graph_network import GraphNetwork
 from eqprop_analog.plotting.lattice import draw_lattice
-from eqprop_analog.run import add_agreement, train
+from eqprop_analog.results import add_agreement
+from eqprop_analog.run import train
 from eqprop_analog.solvers import NgspiceSolver
 from eqprop_analog.solvers.sparse_newton import SparseNewtonSolver
 from eqprop_analog.verification import compare

@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from eqprop_analog import data
+from eqprop_analog.batches import require_fit
 from eqprop_analog.cli import console, options
 from eqprop_analog.config import HopfieldConfig, resolve
 from eqprop_analog.devices.buffer import HardSigmoid
@@ -17,7 +18,6 @@ from eqprop_analog.equilibrium import Equilibrium, Status
 from eqprop_analog.errors import UserError
 from eqprop_analog.learning.trainer import evaluate
 from eqprop_analog.models import HopfieldNetwork
-from eqprop_analog.run import require_fit
 from eqprop_analog.solvers.gradient_flow import GradientFlowSolver
 from eqprop_analog.solvers.hopfield_descent import HopfieldDescentSolver
 from eqprop_analog.solvers.leaky_integrator import LeakyIntegratorSolver

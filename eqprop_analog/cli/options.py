@@ -20,7 +20,7 @@ from eqprop_analog.models import HopfieldNetwork, NodalEquations, ResistiveNetwo
 from eqprop_analog.models.checks import check_seed
 from eqprop_analog.nudging import Nudge
 from eqprop_analog.quantities import NUMBER, Quantity, option
-from eqprop_analog.run import versions
+from eqprop_analog.results import versions
 from eqprop_analog.solvers import SurrogateSolver
 from eqprop_analog.solvers.sweeps import TIME_LIMIT
 

@@ -8,13 +8,12 @@ from typing import Any
 import numpy as np
 
 from eqprop_analog import data
-from eqprop_analog.batches import one_hot
+from eqprop_analog.batches import one_hot, require_fit
 from eqprop_analog.cli import console, options
 from eqprop_analog.core import Network
 from eqprop_analog.equilibrium import Equilibrium
 from eqprop_analog.errors import NotMetError, UserError
 from eqprop_analog.models import HopfieldNetwork, ResistiveNetwork
-from eqprop_analog.run import require_fit
 from eqprop_analog.verification import LARGEST_DIFFERENCE, LARGEST_GRADIENT_DIFFERENCE, Agreement, compare
 
 SUMMARY = "Solve a network in ngspice, free and nudged by +beta and -beta, and compare with the surrogate."

@@ -12,7 +12,7 @@ from eqprop_analog.devices import LAWS
 from eqprop_analog.errors import NotMetError, UserError
 from eqprop_analog.files import locked, require_writable, write_csv
 from eqprop_analog.plotting.agreement import agreement_study
-from eqprop_analog.run import versions
+from eqprop_analog.results import versions
 from eqprop_analog.solvers import libngspice
 from eqprop_analog.solvers.workers import WorkerLostError, Workers
 

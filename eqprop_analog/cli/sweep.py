@@ -14,7 +14,8 @@ from typing import Any
 
 from eqprop_analog import data
 from eqprop_analog import run as training
-from eqprop_analog.checkpoint import require_same_run
+from eqprop_analog.batches import require_fit
+from eqprop_analog.checkpoint import CHECKPOINT, require_same_run
 from eqprop_analog.cli import console, options
 from eqprop_analog.cli.train import SETTINGS, add_settings
 from eqprop_analog.config import TrainConfig, resolve
@@ -86,13 +87,13 @@ def run(arguments: argparse.Namespace) -> None:
         points, workers = _points(arguments.preset, {**fixed, "workers": workers}, varied, folder), 1
     require_writable(folder / "sweep.json")
     for point in points:
-        if (point.folder / training.CHECKPOINT).exists():
-            require_same_run(point.folder / training.CHECKPOINT, point.config)
+        if (point.folder / CHECKPOINT).exists():
+            require_same_run(point.folder / CHECKPOINT, point.config)
     for name, copy in {(point.config.dataset, point.config.data_copy) for point in points}:
         dataset = data.load(name, arguments.data_dir, copy)  # fetched once, not by every worker
         for point in points:
             if (point.config.dataset, point.config.data_copy) == (name, copy):
-                training.require_fit(point.config.sizes[0], point.config.classes, dataset)
+                require_fit(point.config.sizes[0], point.config.classes, dataset)
     with locked(folder):
         results = _trained(points, workers, arguments.data_dir)
         _report(arguments, folder, varied, fixed, [_row(*each) for each in zip(points, results, strict=True)])

@@ -13,7 +13,8 @@ from eqprop_analog.equilibrium import statuses_in_words
 from eqprop_analog.errors import UserError
 from eqprop_analog.files import locked
 from eqprop_analog.quantities import option
-from eqprop_analog.run import Run, add_agreement, train
+from eqprop_analog.results import Run, add_agreement
+from eqprop_analog.run import train
 from eqprop_analog.verification import SAMPLES, Agreement, confirmed, require_possible
 
 FLAT_AFTER = 60

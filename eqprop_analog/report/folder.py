@@ -8,15 +8,14 @@ from typing import Any, Self
 import numpy as np
 from jaxtyping import Float
 
-from eqprop_analog.batches import first_test_images
-from eqprop_analog.checkpoint import trained_network
+from eqprop_analog.batches import first_test_images, require_fit
+from eqprop_analog.checkpoint import CHECKPOINT, trained_network
 from eqprop_analog.config import TrainConfig, resolve
 from eqprop_analog.core import Network, families
 from eqprop_analog.equilibrium import Equilibrium
 from eqprop_analog.errors import UserError
 from eqprop_analog.nudging import Nudge
 from eqprop_analog.records import read_metrics
-from eqprop_analog.run import CHECKPOINT, require_fit
 
 Array = np.ndarray
 

@@ -19,7 +19,7 @@ from eqprop_analog.power_report import NOT_COUNTED, PHASES, EnergyReport
 from eqprop_analog.report.description import description_of
 from eqprop_analog.report.folder import RunFolder
 from eqprop_analog.report.page import Block, Missing, Table, Text, picture
-from eqprop_analog.run import Run, add_agreement
+from eqprop_analog.results import Run, add_agreement
 from eqprop_analog.verification import (
     LARGEST_DIFFERENCE,
     LARGEST_GRADIENT_DIFFERENCE,

@@ -28,7 +28,7 @@ from eqprop_analog.report.page import (
     picture,
     write_page,
 )
-from eqprop_analog.run import versions
+from eqprop_analog.results import versions
 
 
 def write_report(folder: Path, output: Path, data_dir: Path | None = None) -> RunFolder:

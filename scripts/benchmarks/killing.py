@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 
 from eqprop_analog import run
+from eqprop_analog.checkpoint import CHECKPOINT
 from eqprop_analog.config import TrainConfig, resolve
 from eqprop_analog.data import load
 from eqprop_analog.errors import UserError
@@ -132,7 +133,7 @@ def fingerprint(folder: Path) -> str:
     digest = hashlib.sha256((folder / "network.npz").read_bytes())
     history = json.loads((folder / "metrics.json").read_text())["history"]
     digest.update(json.dumps([{k: v for k, v in entry.items() if k != "seconds"} for entry in history]).encode())
-    with np.load(folder / run.CHECKPOINT, allow_pickle=False) as file:
+    with np.load(folder / CHECKPOINT, allow_pickle=False) as file:
         for name in sorted(set(file.files) - {"state"}):
             digest.update(name.encode() + file[name].tobytes())
         digest.update(json.dumps(json.loads(str(file["state"]))["random"]).encode())
@@ -172,7 +173,7 @@ def killed(trial: Trial, kills: int, random: np.random.Generator, progress: Call
 def _length(config: TrainConfig, folder: Path, seconds: float) -> float:
     """Seconds from a run's first checkpoint to its end."""
     process = _apart(config, folder, seconds)
-    _wait((folder / run.CHECKPOINT).exists)
+    _wait((folder / CHECKPOINT).exists)
     begin = time.monotonic()
     process.join(PATIENCE)
     return time.monotonic() - begin
@@ -180,7 +181,7 @@ def _length(config: TrainConfig, folder: Path, seconds: float) -> float:
 
 def _kill(process: ForkProcess, folder: Path, moment: float, writing: bool) -> bool:
     """SIGKILL to a run's process group, so many seconds after its first checkpoint; whether it was still running."""
-    _wait((folder / run.CHECKPOINT).exists)
+    _wait((folder / CHECKPOINT).exists)
     time.sleep(moment)
     if writing:
         _wait(lambda: any(folder.glob(f"{PARTIAL}*")) or not process.is_alive())
@@ -214,7 +215,7 @@ def filled(
     figures: Figures = {"trial": trial.name, "filled": 0, "refused": 0, "same_bits": 0}
     while figures["filled"] < times:
         process = _apart(config, folder, trial.seconds)
-        _wait((folder / run.CHECKPOINT).exists)
+        _wait((folder / CHECKPOINT).exists)
         time.sleep(random.uniform(0, length))
         _fill(filler)
         process.join(PATIENCE)

@@ -177,11 +177,15 @@ def imported(path: Path) -> set[str]:
     return {str(node.module).removeprefix("eqprop_analog.") for node in nodes}
 
 
+def test_the_report_does_not_import_the_run_that_imports_it() -> None:
+    assert not any("run" in imported(path) for path in (PACKAGE / "report").glob("*.py"))
+
+
 def test_shared_code_imports_no_family() -> None:
     shared = [
         *(PACKAGE / "core").glob("*.py"),
         *(PACKAGE / "report").glob("*.py"),
-        *(PACKAGE / name for name in ("run.py", "checkpoint.py", "batches.py", "verification.py")),
+        *(PACKAGE / name for name in ("run.py", "checkpoint.py", "batches.py", "verification.py", "results.py")),
         *(PACKAGE / "learning" / f"{name}.py" for name in ("contrast", "local", "implicit", "trainer", "update")),
         *(PACKAGE / "solvers" / f"{name}.py" for name in ("ngspice", "sweeps", "workers")),
     ]
