@@ -5,7 +5,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from benchmarks import lattice, recipe, reliability, spice, surrogate, training
+from benchmarks import hopfield, lattice, recipe, reliability, spice, surrogate, training
 
 from eqprop_analog import cli
 
@@ -20,6 +20,8 @@ examples:
   scripts/bench.py spice --quick --json spice.json
   # small lattices
   scripts/bench.py lattice --sides 8 16
+  # sweeps and gradients of the CIFAR-10 network on a GPU
+  scripts/bench.py hopfield --json hopfield.json
   # trajectories of weights, 2,000 images
   scripts/bench.py training --limit 2000
   # the recipe of your own shapes against a grid around it, one of nine cases
@@ -32,6 +34,7 @@ BENCHMARKS = {
     "surrogate": surrogate,
     "spice": spice,
     "lattice": lattice,
+    "hopfield": hopfield,
     "training": training,
     "recipe": recipe,
     "reliability": reliability,

@@ -154,7 +154,7 @@ def _bank(network: HopfieldNetwork, layer: int, unit: float, *, back: bool = Fal
     if not isinstance(connection, Dense):
         numbers = np.arange(1.0, values.size + 1).reshape(values.shape)
         shared = np.rint(unroll(connection, numbers)).astype(int) - 1
-        own = back and bool(network.returning)
+        own = back and bool(network.returning or network.feedback != 1)
         kernel = Kernel(f"wr{layer}" if own else f"w{layer}", values, shared.T if back else shared, own or not back)
     true, inverted = nets(network, before, "p"), nets(network, before, "n")
     prefix = f"r{layer}" if back else f"{layer}"
@@ -253,9 +253,10 @@ def _notes(
 ) -> tuple[str, ...]:
     law, parameters = network.buffer.spice
     buffer = ", ".join([law, *(f"{name} = {value:g}" for name, value in parameters.items())])
-    tied = (
-        "untied: a weight and the one back differ" if network.returning else "tied: a weight and the one back are equal"
-    )
+    tied = "untied: a weight and the one back differ"
+    if not network.returning:
+        same = "are equal" if network.feedback == 1 else f"are as 1 to {network.feedback:g}"
+        tied = f"tied: a weight and the one back {same}"
     rows = (
         "Nets: xp_i/xn_i input rows at +K*x and -K*x."
         if form == "flat"

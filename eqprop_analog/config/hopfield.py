@@ -61,6 +61,8 @@ class HopfieldConfig(TrainConfig):
     initial: Initial = "glorot"
     untied: bool = False
     """Give the way back weights of its own."""
+    feedback: Positive = 1.0
+    """What returns through a tied weight, as a part of what goes forward through it; see HopfieldNetwork."""
     head: Count | None = None
     """Read so many classes by weights outside the system; absent, the last layer itself."""
 
@@ -98,6 +100,8 @@ class HopfieldConfig(TrainConfig):
     """Of differences: keep the free phase's winners of the pooling; unless given, where phases are in half precision."""
     over_relaxation: Annotated[float, Field(gt=0, lt=2)] = 1.0
     """Of descent on a device: how far a layer goes, of the way to the minimum over it."""
+    directed: bool = False
+    """Of descent on a device: the first sweep of a free phase goes from layer 1 to L, that of nudged phases from L to 1."""
     solver: Literal["surrogate", "ngspice"] = "surrogate"
     """Steps in NumPy; or operating points of the circuit, whose dynamics are leaky integrators (solvers.hopfield_ngspice)."""
     workers: Count = 1
@@ -122,6 +126,10 @@ class HopfieldConfig(TrainConfig):
 
     flip: bool = False
     """Turn training images left to right, every other one at random."""
+    erase: Annotated[int, Field(ge=0)] = 0
+    """On a device: set a square of so many pixels a side, at a random place of every training image, to the mean."""
+    mirrored: bool = False
+    """On a device: classify test images by the sum of the read-outs of an image and of its mirror image."""
     edge: bool = False
     """Continue shifted images by their edge instead of 0."""
     input_buffer: bool = False
@@ -189,10 +197,11 @@ class HopfieldConfig(TrainConfig):
 
     def _require_device(self) -> None:
         if self.device == "cpu":
-            if self.method == "feed-forward" or self.phases or self.differences or self.over_relaxation != 1:
-                raise ValueError(
-                    'device: "feed-forward", phases, differences and over_relaxation need "cuda" or "torch-cpu"'
-                )
+            wanted = {name: getattr(self, name) for name in ("phases", "differences", "directed", "erase", "mirrored")}
+            wanted |= {"over_relaxation": self.over_relaxation != 1, "feed-forward": self.method == "feed-forward"}
+            found = ", ".join(name for name, value in wanted.items() if value)
+            if found:
+                raise ValueError(f'device: {found} need "cuda" or "torch-cpu", got "cpu"')
             return
         learns = (self.update, self.signal, self.on_failure) == ("once", "contrast", "stop")
         if self.solver == "ngspice" or self.method == "bptt" or not learns:
@@ -216,8 +225,11 @@ class HopfieldConfig(TrainConfig):
             raise ValueError("differences: these need hard sigmoids, and discrete-time or descent")
         if self.frozen and not self.differences:
             raise ValueError("frozen: this is a setting of differences = true")
-        if self.over_relaxation != 1 and self.dynamics != "descent":
-            raise ValueError('over_relaxation: this is for dynamics = "descent"')
+        for name, value in (("over_relaxation", self.over_relaxation != 1), ("directed", self.directed)):
+            if value and self.dynamics != "descent":
+                raise ValueError(f'{name}: this is for dynamics = "descent"')
+        if self.untied and self.feedback != 1:
+            raise ValueError("feedback: untied weights have their own size on the way back; leave it at 1")
 
     def _require_pixels(self) -> None:
         channels = data.SHAPES[self.dataset][0]
@@ -299,6 +311,7 @@ class HopfieldConfig(TrainConfig):
             initial=self.initial,
             untied=self.untied,
             classes=self.head,
+            feedback=self.feedback,
         )
 
     def prepared(self, images: Float[Array, "samples inputs"]) -> Float[Array, "samples inputs"]:

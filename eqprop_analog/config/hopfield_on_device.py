@@ -18,9 +18,9 @@ from eqprop_analog.batches import Batches
 from eqprop_analog.equilibrium import Status
 from eqprop_analog.errors import UserError
 from eqprop_analog.kernels.torch_control import ControlEvaluator, ControlTrainer
-from eqprop_analog.kernels.torch_motions import Motion
+from eqprop_analog.kernels.torch_motions import Motion, Sweep
 from eqprop_analog.kernels.torch_network import TorchNetwork
-from eqprop_analog.kernels.torch_training import Evaluator, HopfieldTrainer, Settings
+from eqprop_analog.kernels.torch_training import Evaluator, HopfieldTrainer, Settings, Stages
 from eqprop_analog.learning.persistent import PersistentStates
 from eqprop_analog.learning.trainer import Learner, Pass, Progress
 from eqprop_analog.learning.update import Momentum
@@ -87,10 +87,15 @@ class HopfieldOnDevice:
         config = self.config
         motion = Motion(config.dynamics, config.over_relaxation if config.step is None else config.step)
         steps = config.test_steps if test and config.test_steps else config.free_steps
+        free: Stages = ((motion, steps or 1),)
+        nudged: Stages = ((motion, config.nudged_steps or 1),)
+        if config.directed:
+            free = self._directed("forward", motion, steps or 1)
+            nudged = self._directed("backward", motion, config.nudged_steps or 1)
         return Settings(
             batch=config.batch_size,
-            free=((motion, steps or 1),),
-            nudged=((motion, config.nudged_steps or 1),),
+            free=free,
+            nudged=nudged,
             beta=config.beta,
             nudging=config.nudging,
             cost=config.cost,
@@ -103,15 +108,22 @@ class HopfieldOnDevice:
             flip=config.flip,
             shift=config.shift,
             edge=config.edge,
+            erase=0 if test else config.erase,
             persistent=config.persistent,
             seed=config.seed,
         )
 
+    @staticmethod
+    def _directed(way: Sweep, motion: Motion, steps: int) -> Stages:
+        """A first sweep that way, without over-relaxation, and then the others."""
+        return (Motion("descent", 1.0, way), 1), (motion, steps - 1)
+
     def prepared(self, images: Float[Array, "samples inputs"], network: TorchNetwork) -> Tensor:
         """All of a data set's images on the device: as maps where the first connection takes maps, or images are moved."""
-        moves = self.config.shift or self.config.flip
-        shape = (len(images), *(data.SHAPES[self.config.dataset] if moves else network.input_shape))
-        return torch.from_numpy(np.ascontiguousarray(images, self.config.precision)).to(self.device).reshape(shape)
+        config = self.config
+        moves = config.shift or config.flip or config.erase or config.mirrored
+        shape = (len(images), *(data.SHAPES[config.dataset] if moves else network.input_shape))
+        return torch.from_numpy(np.ascontiguousarray(images, config.precision)).to(self.device).reshape(shape)
 
     def begun(self, images: Float[Array, "samples inputs"], labels: Int[Array, " samples"]) -> HopfieldTrainer:
         """The trainer, made from the copies of parameters, momentum and states when it is first asked for."""
@@ -164,9 +176,9 @@ class HopfieldOnDevice:
             answers = torch.from_numpy(labels).to(self.device)
             control = self.config.method == "feed-forward"
             self.evaluator = (
-                ControlEvaluator(*given, answers, CHUNK, activation=self.config.activation)
+                ControlEvaluator(*given, answers, CHUNK, self.config.mirrored, activation=self.config.activation)
                 if control
-                else Evaluator(*given, answers, CHUNK)
+                else Evaluator(*given, answers, CHUNK, self.config.mirrored)
             )
             for mine, values in zip(self.evaluator.states, self.held_out.states if self.held_out else (), strict=True):
                 mine.copy_(torch.from_numpy(values).reshape(mine.shape))

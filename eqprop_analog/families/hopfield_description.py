@@ -45,11 +45,17 @@ def _layers(network: HopfieldNetwork) -> Table:
     return Table("Layers", ("layer", "nodes", "connection before it", "weights", "from"), rows)
 
 
+def _back(network: HopfieldNetwork) -> str:
+    if network.returning:
+        return "of their own (untied)"
+    return "equal to those forward (tied)" if network.feedback == 1 else f"{network.feedback:g} times those forward"
+
+
 def _devices(network: HopfieldNetwork) -> Table:
     law, parameters = network.buffer.spice
     rows = [
         ("buffer", ", ".join([law.replace("_", " "), *(f"{name} = {value:g}" for name, value in parameters.items())])),
-        ("weights back", "of their own (untied)" if network.returning else "equal to those forward (tied)"),
+        ("weights back", _back(network)),
     ]
     try:
         rows.append(("swing K of the buffers' outputs", engineering(default_swing(network), "V")))

@@ -35,8 +35,7 @@ class TorchNetwork:
         self.shapes = tuple(each.shape_after for each in self.couplings)
         """Of one sample of layers 1..L."""
         self.untied = bool(network.returning)
-        self.feedback: float = getattr(network, "feedback", 1.0)
-        """What returns from a layer, as a part of W times its states; see HopfieldNetwork.feedback."""
+        self.feedback = network.feedback
         self.classes = network.classes
 
     def _stored(self, array: Array) -> Tensor:

@@ -216,7 +216,7 @@ class Unrolling:
             if network.returning:
                 returning.append(back)
             else:
-                forward += back
+                forward += back if network.feedback == 1 else forward.dtype.type(network.feedback) * back
             weights.append(forward)
         biases = [c.gather_bias(d.sum(axis=0)) for c, d in zip(network.connections, total, strict=True)]
         named = {f"weight_{l}": values for l, values in enumerate(weights, start=1)}

@@ -36,11 +36,12 @@ FORMAT = "eqprop-analog hopfield network 1"
 
 @dataclass(frozen=True, eq=False)
 class HopfieldNetwork(Network):
-    """E = Σ_l [ Σ_j ∫ρ⁻¹(s_lj) - s_l·(W_l s_{l-1}) - b_l·s_l ],  s_l = ρ(u_l) in [0, 1] V,  s_0 the inputs.
+    """E = Σ_l γ_l [ Σ_j ∫ρ⁻¹(s_lj) - s_l·(W_l s_{l-1}) - b_l·s_l ],  s_l = ρ(u_l) in [0, 1] V,  s_0 the inputs.
 
-    Its minima are the fixed points u = W s + b of every way to equilibrium: with the hard sigmoid ∫ρ⁻¹ = ½s². Weights
-    are dimensionless and of any sign; one unit of state is 1 V. A network with ``returning`` weights of its own is a vector
-    field without an energy (Scellier et al. 2018).
+    Its minima are the fixed points u_l = W_l s_{l-1} + b_l + κ W_{l+1}ᵀ s_{l+1} of every way to equilibrium: with the hard
+    sigmoid ∫ρ⁻¹ = ½s². Weights are dimensionless and of any sign; one unit of state is 1 V. κ is ``feedback``, and
+    γ_l = κ^(l-L), as behind bidirectional amplifiers (Kendall et al. 2020): κ = 1 is the papers' network, a smaller κ comes to
+    rest sooner. A network with ``returning`` weights of its own is a vector field without an energy (Scellier et al. 2018).
     """
 
     family: ClassVar[str] = "hopfield"
@@ -60,6 +61,8 @@ class HopfieldNetwork(Network):
     """Weights from layer l + 1 back to layer l of connections 2..L, shaped like the forward ones; () ties them."""
     head: tuple[Float[Array, "nodes classes"], Float[Array, " classes"]] | None = None
     """Weights and biases of a read-out s_L W + b outside the system; None reads the last layer itself."""
+    feedback: float = 1.0
+    """κ, what returns through a weight as a part of what goes forward through it."""
 
     def __post_init__(self) -> None:
         """Bring all arrays into one precision. Raises UserError for what is none of numbers."""
@@ -68,6 +71,10 @@ class HopfieldNetwork(Network):
         for name, value in zip(("weights", "biases", "returning", "head"), arrays, strict=True):
             object.__setattr__(self, name, value if value or name != "head" else None)
         check_buffer(self.buffer)
+        if not (np.isfinite(self.feedback) and self.feedback > 0):
+            raise UserError(f"feedback: expected a number above 0 (1 is the papers' network), got {self.feedback!r}")
+        if self.returning and self.feedback != 1:
+            raise UserError("feedback: untied weights have their own size on the way back; leave feedback at 1")
 
     @classmethod
     def dense(cls, layers: Sequence[int], seed: int = 0, **settings: Any) -> Self:
@@ -85,6 +92,7 @@ class HopfieldNetwork(Network):
         initial: Initial = "glorot",
         untied: bool = False,
         classes: int | None = None,
+        feedback: float = 1.0,
     ) -> Self:
         """A fresh network. ``classes`` puts a read-out of so many classes outside the system. Raises UserError.
 
@@ -118,6 +126,7 @@ class HopfieldNetwork(Network):
             HardSigmoid() if buffer is None else buffer,
             tuple(returning),
             head,
+            feedback,
         )
         network.validate()
         return network
@@ -151,7 +160,14 @@ class HopfieldNetwork(Network):
     @property
     def back(self) -> tuple[Float[Array, "..."], ...]:
         """Weights of connections 2..L on the way back."""
-        return self.returning or self.weights[1:]
+        if self.returning or self.feedback == 1:
+            return self.returning or self.weights[1:]
+        return tuple(values.dtype.type(self.feedback) * values for values in self.weights[1:])
+
+    @property
+    def shares(self) -> tuple[float, ...]:
+        """γ_l of layers 1..L."""
+        return tuple(self.feedback ** (layer - self.depth) for layer in range(1, self.depth + 1))
 
     def readout(self, outputs: Float[Array, "batch nodes"]) -> Float[Array, "batch classes"]:
         """What is read for each class from the last layer's states, volts."""
@@ -198,14 +214,15 @@ class HopfieldNetwork(Network):
         """E of each sample, volts squared; of tied weights alone."""
         total = np.zeros(len(inputs))
         before = inputs
-        for each, weights, bias, s in zip(self.connections, self.weights, self.biases, states, strict=True):
+        layers = zip(self.shares, self.connections, self.weights, self.biases, states, strict=True)
+        for share, each, weights, bias, s in layers:
             force = each.forward(weights, before)[0] + each.spread_bias(bias)
-            total += self.buffer.potential(s).sum(axis=1) - (force * s).sum(axis=1)
+            total += share * (self.buffer.potential(s).sum(axis=1) - (force * s).sum(axis=1))
             before = s
         return total
 
     def contrast(self, inputs: Float[Array, "batch inputs"], plus: Equilibrium, minus: Equilibrium) -> dict[str, Array]:
-        """dC/dW_l = -1/(β₊ - β₋)·⟨(∂Φ_l/∂W_l)₊ - (∂Φ_l/∂W_l)₋⟩, dC/db likewise, named as in ``arrays``; see learning.contrast.
+        """dC/dW_l = -γ_l/(β₊ - β₋)·⟨(∂Φ_l/∂W_l)₊ - (∂Φ_l/∂W_l)₋⟩, dC/db likewise, named as in ``arrays``; see learning.contrast.
 
         Untied weights of both directions learn alike, and grow alike under a weight decay (Kolen & Pollack 1994): by the mean of
         ∂Φ_l/∂W_l at the winners of the one and of the other (Laborieux et al. 2021, the published code's ``same_update``).
@@ -213,8 +230,8 @@ class HopfieldNetwork(Network):
         """
         check_pair("contrast", layer_shapes(len(inputs), self.layers), plus, minus)
         scale = -1 / ((plus.beta - minus.beta) * len(inputs))
-        above = tuple(scale * s for s in plus.voltages)
-        below = tuple(-scale * s for s in minus.voltages)
+        above = tuple(share * scale * s for share, s in zip(self.shares, plus.voltages, strict=True))
+        below = tuple(-share * scale * s for share, s in zip(self.shares, minus.voltages, strict=True))
         named: dict[str, Array] = {}
         for layer, (each, weights) in enumerate(zip(self.connections, self.weights, strict=True)):
             after = np.concatenate([above[layer], below[layer]])
@@ -310,7 +327,7 @@ class HopfieldNetwork(Network):
                 if self.returning:
                     named[f"returning_{layer + 1}"] = back
                 else:
-                    slope += back
+                    slope += back if self.feedback == 1 else slope.dtype.type(self.feedback) * back
             named[f"weight_{layer + 1}"] = slope
             named[f"bias_{layer + 1}"] = each.gather_bias(after[layer].sum(axis=0))
             before = states
@@ -369,10 +386,12 @@ class HopfieldNetwork(Network):
 
     def save(self, path: str | Path) -> None:
         """Write an uncompressed ``.npz`` (arrays and one JSON text, no pickle) in one step; UserError if it cannot."""
-        description = {
+        description: dict[str, Any] = {
             "connections": [_table(each) for each in self.connections],
             "buffer": buffer_table(self.buffer),
         }
+        if self.feedback != 1:
+            description["feedback"] = self.feedback
         save_arrays(Path(path), FORMAT, description, self.arrays())
 
     @classmethod
@@ -388,6 +407,7 @@ class HopfieldNetwork(Network):
                 buffer_from(description["buffer"]),
                 tuple(real(file[f"returning_{l}"]) for l in numbers if f"returning_{l}" in file.files),
                 (real(file["head_weight"]), real(file["head_bias"])) if "head_weight" in file.files else None,
+                float(description.get("feedback", 1.0)),
             )
             network.validate()
         return network

@@ -26,7 +26,8 @@ def directed_contrast(
     its patches are taken at the winners of each phase.
     """
     scale = -1 / ((plus.beta - minus.beta) * len(inputs))
-    change = tuple(scale * (p - m) for p, m in zip(plus.voltages, minus.voltages, strict=True))
+    layers = zip(network.shares, plus.voltages, minus.voltages, strict=True)
+    change = tuple(share * scale * (p - m) for share, p, m in layers)
     mean = [
         np.sum([share * phase.voltages[layer] for share, phase in references], axis=0) for layer in range(network.depth)
     ]
@@ -40,7 +41,8 @@ def directed_contrast(
         named[f"bias_{layer + 1}"] = each.gather_bias(change[layer].sum(axis=0))
         if layer == 0:
             continue
-        back, ends = network.back[layer - 1], ((scale, plus.voltages[layer - 1]), (-scale, minus.voltages[layer - 1]))
+        back, size = network.back[layer - 1], network.shares[layer] * scale
+        ends = ((size, plus.voltages[layer - 1]), (-size, minus.voltages[layer - 1]))
         slope = np.sum([each.gradient(s, sign * mean[layer], each.winners(back, s)) for sign, s in ends], axis=0)
         if network.returning:
             named[f"returning_{layer + 1}"] = slope

@@ -186,12 +186,13 @@ class HopfieldEquations(Equations):
         if self.behind:
             raise UserError('energy: a nudge of kind "output" adds no energy that is known')
         network = self.network
-        total = -(self.drive * states[0]).sum(axis=1)
+        shares = network.shares
+        total = -shares[0] * (self.drive * states[0]).sum(axis=1)
         for layer, each in enumerate(network.connections[1:], start=1):
             force = each.forward(network.weights[layer], states[layer - 1])[0]
-            total -= ((force + each.spread_bias(network.biases[layer])) * states[layer]).sum(axis=1)
-        for s in states:
-            total += network.buffer.potential(s).sum(axis=1)
+            total -= shares[layer] * ((force + each.spread_bias(network.biases[layer])) * states[layer]).sum(axis=1)
+        for share, s in zip(shares, states, strict=True):
+            total += share * network.buffer.potential(s).sum(axis=1)
         if self.constant is not None:
             total -= (self.constant * states[-1]).sum(axis=1)
         if self.beta is not None and self.target is not None:

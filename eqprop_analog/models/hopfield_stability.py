@@ -23,7 +23,7 @@ def growth(equations: HopfieldEquations, nodes: Layers) -> Float[Array, " batch"
     for sample, slope in enumerate(slopes):
         response = weights.copy()
         response[-last:, -last:] -= pulls[sample]
-        if network.returning:
+        if network.returning or network.feedback != 1:
             found[sample] = np.linalg.eigvals(response * slope).real.max()
         else:  # similar to a symmetric matrix
             root = np.sqrt(slope)

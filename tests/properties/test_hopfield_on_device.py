@@ -53,6 +53,8 @@ CASES: dict[str, dict[str, Any]] = {
     "pooled, head, untied": OUTSIDE | MAP | {"untied": True, "momentum": 0.5},
     "pooled, descent, one-sided": OUTSIDE
     | {"dynamics": "descent", "free_steps": 6, "nudged_steps": 3, "nudging": "one-sided"},
+    "weak feedback": OUTSIDE | MAP | {"feedback": 0.2},
+    "weak feedback, descent": POOLED | {"dynamics": "descent", "free_steps": 5, "nudged_steps": 3, "feedback": 0.3},
     "moved images": POOLED
     | MAP
     | {"shift": 2, "flip": True, "edge": True, "pixel_mean": [0.4], "pixel_deviation": [0.5]},

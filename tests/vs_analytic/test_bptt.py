@@ -95,6 +95,15 @@ class TestFiniteDifferences:
         assert_close(bptt_gradient(net, solver, inputs, targets), numerical(net, solver, inputs, targets), 1e-5)
 
     @KINDS
+    def test_weak_feedback_has_its_part_of_the_slopes(self, kind):
+        net, solver = (
+            network(kind, 3, feedback=0.3),
+            DYNAMICS["descent"],
+        )
+        inputs, targets = batch(net)
+        assert_close(bptt_gradient(net, solver, inputs, targets), numerical(net, solver, inputs, targets), 1e-5)
+
+    @KINDS
     @pytest.mark.parametrize("dynamics", DYNAMICS)
     def test_untied_weights_have_their_own_slopes_each_way(self, kind, dynamics):
         net, solver = network(kind, 3, untied=True), DYNAMICS[dynamics]

@@ -66,7 +66,9 @@ def finite_differences(network, inputs, targets, name) -> dict[str, np.ndarray]:
     return found
 
 
-@pytest.mark.parametrize("settings", [{}, {"classes": 3}], ids=["last layer", "head"])
+@pytest.mark.parametrize(
+    "settings", [{}, {"classes": 3}, {"classes": 3, "feedback": 0.3}], ids=["last layer", "head", "weak feedback"]
+)
 @pytest.mark.parametrize("buffer", [HardSigmoid(), HardSigmoid(0.5), Sigmoid()], ids=repr)
 @pytest.mark.parametrize("kind", NUDGES.values(), ids=NUDGES)
 def test_contrast_and_implicit_gradient_agree(kind, buffer, settings):
@@ -84,6 +86,8 @@ def test_contrast_and_implicit_gradient_agree(kind, buffer, settings):
         ("dense", {"untied": True, "classes": 3}, "cross-entropy"),
         ("pooled", {"classes": 3}, "cross-entropy"),
         ("not pooled", {"untied": True}, "squared-error"),
+        ("dense", {"buffer": Sigmoid(), "classes": 3, "feedback": 0.3}, "cross-entropy"),
+        ("pooled", {"feedback": 0.2}, "squared-error"),
         (
             "pooled",
             {"untied": True, "draw": 6},
@@ -134,8 +138,9 @@ def test_contrast_is_the_difference_of_hebbian_products():
     np.testing.assert_allclose(found["head_bias"], sum(r.mean(axis=0) for r in wrong) / 2, atol=1e-13)
 
 
-def test_the_two_directions_of_a_tied_weight_add_up_to_its_contrast():
-    network, inputs, targets = problem("dense", classes=3)
+@pytest.mark.parametrize("feedback", [1.0, 0.3])
+def test_the_two_directions_of_a_tied_weight_add_up_to_its_contrast(feedback):
+    network, inputs, targets = problem("dense", classes=3, feedback=feedback)
     plus, minus = phases(network, inputs, targets, (0.3, -0.3))
     assert error(vector_field(network, inputs, plus, minus), contrast(network, inputs, plus, minus)) < 1e-12
 

@@ -275,6 +275,8 @@ def test_what_is_no_network_file_is_told_so(tmp_path):
         (lambda: HopfieldNetwork.build([]), "at least one connection"),
         (lambda: HopfieldNetwork.dense([3, 2], seed=-1), "seed must be an integer"),
         (lambda: HopfieldNetwork.dense([3, 2], initial="zeros"), "initial: expected"),
+        (lambda: HopfieldNetwork.dense([3, 2], feedback=0.0), "feedback: expected a number above 0"),
+        (lambda: HopfieldNetwork.dense([3, 2, 2], feedback=0.5, untied=True), "feedback: untied weights"),
         (lambda: Convolution((1, 4, 4), 2, kernel=5), "do not fit"),
         (lambda: Convolution((1, 4, 4), 0, kernel=3), "channels must be an integer of at least 1"),
         (lambda: connection_from({"channels": 2, "kernel": 3}, (7,)), "needs .channels, height, width. before it"),
@@ -287,3 +289,21 @@ def test_what_is_no_network_file_is_told_so(tmp_path):
 def test_what_does_not_fit_is_told_in_a_sentence(wrong, sentence):
     with pytest.raises(ValueError, match=sentence):
         wrong()
+
+
+def test_weak_feedback_is_saved_and_its_energy_has_the_forces_for_slopes(tmp_path):
+    network = HopfieldNetwork.dense([4, 5, 3], 2, feedback=0.25)
+    network.save(tmp_path / "weak.npz")
+    assert HopfieldNetwork.load(tmp_path / "weak.npz").feedback == 0.25
+    random = np.random.default_rng(0)
+    inputs, states = random.uniform(size=(1, 4)), tuple(random.uniform(0.2, 0.8, (1, n)) for n in (5, 3))
+    forces = network.forces(network.drive(inputs), states)
+    for layer, share in enumerate((0.25**-1, 1.0)):
+        for node in range(states[layer].shape[1]):
+            energies = []
+            for shift in (1e-5, -1e-5):
+                moved = tuple(s.copy() for s in states)
+                moved[layer][0, node] += shift
+                energies.append(network.energy(inputs, moved)[0])
+            slope = (energies[0] - energies[1]) / 2e-5
+            assert slope == pytest.approx(share * (states[layer][0, node] - forces[layer][0, node]), abs=1e-8)

@@ -223,6 +223,23 @@ def test_convolutions_agree(form: str, untied: bool, solver: HopfieldNgspiceSolv
         assert difference(found, expected) < BOUND
 
 
+@pytest.mark.parametrize("form", ["norton", "flat"])
+@pytest.mark.parametrize("convolved", [False, True], ids=["dense", "convolved"])
+def test_weak_feedback_is_a_smaller_conductance_on_the_way_back(
+    form: str, convolved: bool, solver: HopfieldNgspiceSolver, flat: HopfieldNgspiceSolver
+):
+    one = Convolution((1, 4, 4), channels=2, kernel=2)
+    connections = [one, Dense(one.sizes[1], 4), Dense(4, 3)] if convolved else [Dense(6, 5), Dense(5, 4), Dense(4, 3)]
+    net = HopfieldNetwork.build(connections, 4, initial="fan-in", feedback=0.3)
+    inputs, targets = samples(net, 4)
+    measured = (solver if form == "norton" else flat).solve_phases(net, inputs, [Nudge(targets, 0.4)])
+    full = SURROGATE.solve(replace(net, feedback=1.0), inputs)
+    for found, expected in zip(measured, SURROGATE.solve_phases(net, inputs, [Nudge(targets, 0.4)]), strict=True):
+        assert set(found.status) == {Status.CONVERGED}
+        assert difference(found, expected) < BOUND
+        assert difference(found, full) > 1e-3
+
+
 def test_pooling_is_refused(solver: HopfieldNgspiceSolver):
     net = HopfieldNetwork.build([Convolution((1, 4, 4), channels=1, kernel=1, pool=2), Dense(4, 2)])
     with pytest.raises(UserError, match=r"max-pooling.*pool=1"):
