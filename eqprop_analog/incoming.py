@@ -1,10 +1,12 @@
 """What enters from outside: arrays in one precision, numbers, and the names a user chose from, or a sentence about them."""
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
+from functools import wraps
+from inspect import signature
 from numbers import Real
-from typing import Any, SupportsIndex
+from typing import Any, ParamSpec, SupportsIndex, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
@@ -13,9 +15,13 @@ from eqprop_analog.errors import UserError
 from eqprop_analog.text import suggestion
 
 Array = np.ndarray
+P = ParamSpec("P")
+R = TypeVar("R")
 
 PRECISIONS = (np.dtype(np.float32), np.dtype(np.float64))
 """In which networks are computed."""
+LARGEST = 1e9
+"""Of inputs, and of voltages and currents that drive a circuit: their squares and products with gains do not overflow."""
 LONGEST = 1e7
 """Seconds that a time limit may have, four months: timers of the system overflow not far beyond."""
 MOST = 2**53
@@ -24,12 +30,15 @@ REAL = "biuf"
 """Kinds of NumPy dtypes that hold real numbers; true and false are 1 and 0."""
 
 
-def real_array(values: ArrayLike, name: str, dtype: DTypeLike | None = None, *, finite: bool = True) -> Array:
+def real_array(
+    values: ArrayLike, name: str, dtype: DTypeLike | None = None, *, finite: bool = True, largest: float = math.inf
+) -> Array:
     """``values`` as an array of ``dtype`` (None: its own float32 or float64, and float64 for every other kind of number).
 
     Everything that enters a network passes here: lists, NumPy arrays of any real dtype, pandas tables, PyTorch tensors of the
     CPU. A boolean is 1 or 0. UserError, which begins with ``name``, for text, objects, complex numbers, masked, sparse or ragged
-    arrays, tensors of a GPU or with gradients, and, where ``finite``, for NaN, infinity and what overflows in ``dtype``.
+    arrays, tensors of a GPU or with gradients, for what is beyond ±``largest``, and, where ``finite``, for NaN, infinity and what
+    overflows in ``dtype``.
     """
     parts = values if isinstance(values, list | tuple) else (values,)
     if any(np.ma.isMaskedArray(part) for part in parts):
@@ -40,7 +49,7 @@ def real_array(values: ArrayLike, name: str, dtype: DTypeLike | None = None, *, 
         raise UserError(f"{name}: got a tensor on {values.device}; pass its .cpu()")  # type: ignore[union-attr]
     try:
         array = np.asarray(values)
-    except (TypeError, ValueError, RuntimeError, OverflowError) as error:
+    except (TypeError, ValueError, RuntimeError, OverflowError, np.ma.MAError) as error:
         raise UserError(
             f"{name}: expected one rectangular array of real numbers, got {_kind(values)} ({error})"
         ) from error
@@ -51,6 +60,8 @@ def real_array(values: ArrayLike, name: str, dtype: DTypeLike | None = None, *, 
         array = np.asarray(array, dtype=own if dtype is None else dtype)
     if finite and not np.isfinite(array).all():
         raise UserError(f"{name}: holds NaN or infinite values; expected finite numbers, within {array.dtype}")
+    if not math.isinf(largest) and np.abs(array).max(initial=0) > largest:
+        raise UserError(f"{name}: expected numbers within ±{largest:g}, got {np.abs(array).max():g}")
     return array
 
 
@@ -90,6 +101,8 @@ def _of_network(values: ArrayLike, name: str) -> Array:
 def real_number(value: Any, name: str, unit: str = "") -> float:
     """``value`` as a finite float; UserError, which names its ``unit``, for anything else, booleans included."""
     scalar: Any = value.item() if isinstance(value, np.generic | Array) and value.ndim == 0 else value
+    if np.ma.is_masked(value):
+        scalar = math.nan
     try:
         number = math.nan if isinstance(scalar, bool) or not isinstance(scalar, Real) else float(scalar)
     except (OverflowError, TypeError, ValueError):
@@ -137,11 +150,11 @@ def one_of(value: Any, name: str, known: Iterable[str]) -> None:
         raise UserError(f"{name}: expected one of {wanted}, got {value!r:.80}{suggestion(value, names)}")
 
 
-def listed(values: Any, name: str) -> list[Any]:
+def listed(values: Any, name: str, each: str = "layer") -> list[Any]:
     """``values`` as a list; UserError for a single value, text, and what has no order."""
     unordered = isinstance(values, str | bytes | Mapping | AbstractSet)
     if unordered or not isinstance(values, Iterable) or (isinstance(values, Array) and not values.ndim):
-        raise UserError(f"{name}: expected a list with one value a layer, got {_kind(values)}")
+        raise UserError(f"{name}: expected a list with one value a {each}, got {_kind(values)}")
     return list(values)
 
 
@@ -152,3 +165,21 @@ def numbers(values: Any, name: str, count: int | None = None, unit: str = "") ->
         wanted = "a list of" if count is None else count
         raise UserError(f"{name}: expected {wanted} numbers{unit and f' ({unit})'}, got {values!r:.80}")
     return tuple(array.tolist())
+
+
+def known_keywords(function: Callable[P, R]) -> Callable[P, R]:
+    """``function``, which answers keyword arguments that it does not have by a UserError with what is close to them."""
+    names = [name for name, each in signature(function).parameters.items() if each.kind is not each.VAR_KEYWORD]
+
+    @wraps(function)
+    def checked(*positional: P.args, **keywords: P.kwargs) -> R:
+        for name in keywords:
+            if name not in names:
+                known = [each for each in names if each not in ("self", "cls")]
+                raise UserError(
+                    f'{function.__qualname__}: there is no argument "{name}"{suggestion(name, known)}; it takes '
+                    f"{', '.join(known)}"
+                )
+        return function(*positional, **keywords)
+
+    return checked

@@ -8,7 +8,7 @@ from jaxtyping import Float
 from scipy.special import log_softmax, softmax
 
 from eqprop_analog.errors import UserError
-from eqprop_analog.incoming import one_of, real_array, real_number
+from eqprop_analog.incoming import LARGEST, one_of, real_array, real_number
 
 Array = np.ndarray
 Kind = Literal["conductance", "current", "feedback", "output"]
@@ -60,7 +60,7 @@ class Nudge:
 
     def __post_init__(self) -> None:
         """Check what can be checked without a network."""
-        target = real_array(self.target, "nudge: target (volts)")
+        target = real_array(self.target, "nudge: target (volts)", largest=LARGEST)
         object.__setattr__(self, "lone", target.ndim == 1)
         object.__setattr__(self, "target", np.atleast_2d(target))
         object.__setattr__(self, "beta", real_number(self.beta, "nudge: beta", "siemens, or amperes for cross-entropy"))

@@ -1,7 +1,9 @@
 """Quantities as people write them: a number, an SI prefix and a unit ("100nS", "0.2 V", "4.7 kohm"), or a number alone."""
 
 import argparse
+import math
 import re
+import sys
 from collections.abc import Callable
 from decimal import Decimal
 from typing import Any
@@ -43,6 +45,7 @@ UNITS = {
 """Name in words and spellings of each unit."""
 BARE = ("°C", "S²/V²", "A²/V²")
 """Units that take no prefix."""
+MAX = sys.float_info.max
 NUMBER = re.compile(r"\s*([+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)\s*(.*?)\s*")
 
 
@@ -69,7 +72,15 @@ def quantity(given: Any, *units: str, name: str = "") -> Quantity:
     if power is None or unit not in ("", *units):
         what = f", which is in {UNITS[unit][0]}" if unit else _hint(suffix)
         raise UserError(f"{where}expected {wanted}, such as {_example(units)}, got {given!r:.60}{what}")
-    value = Quantity(real_number(float(Decimal(digits).scaleb(power)), name or "quantity", wanted))
+    try:
+        number = float(Decimal(digits).scaleb(power))
+    except ArithmeticError:  # an exponent beyond those of decimals
+        number = math.inf
+    if math.isinf(number):
+        raise UserError(
+            f"{where}expected {wanted}, such as {_example(units)}, got {given!r:.60}, which is beyond {MAX:.0e}"
+        )
+    value = Quantity(number)
     value.unit = unit
     return value
 

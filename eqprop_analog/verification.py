@@ -4,7 +4,7 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 
 import numpy as np
 from jaxtyping import Float
@@ -13,14 +13,17 @@ from eqprop_analog.core import Network, family_of
 from eqprop_analog.equilibrium import Equilibrium
 from eqprop_analog.errors import UserError
 from eqprop_analog.learning.contrast import contrast
-from eqprop_analog.learning.trainer import Stage, decided_otherwise, silent
+from eqprop_analog.learning.trainer import Stage, silent
 from eqprop_analog.nudging import Nudge
+from eqprop_analog.readouts import decided_otherwise
 from eqprop_analog.solvers import NgspiceSolver, libngspice
 from eqprop_analog.solvers.sweeps import TIME_LIMIT
 
 Array = np.ndarray
 log = logging.getLogger(__name__)
 
+REPEATS = 3
+"""What leaves rounding alone of ngspice's tolerances (solvers.ngspice), where its first answer does not keep the bound."""
 SAMPLES = 20
 """Test images on which a trained network is confirmed."""
 FLAT_LIMIT = 250_000
@@ -31,6 +34,9 @@ LARGEST_DIFFERENCE = 1e-9
 """Volts, for the surrogate and the circuit to be called the same thing."""
 LARGEST_GRADIENT_DIFFERENCE = 1e-6
 """Of the layer's largest."""
+ROUNDINGS = 100
+"""Where so many times what one rounding of every voltage makes of a layer's gradient is more than the bound, as where targets are
+met already, it is the bound: a layer within it counts as no difference."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +59,7 @@ class Agreement:
     largest_residual: float
     """Of ngspice's voltages in the network's own equations, amperes; of a Hopfield network volts."""
     gradient_difference: float
-    """Largest over layers of |Δ dC/dθ| over the layer's largest |dC/dθ|."""
+    """Largest over layers of |Δ dC/dθ| over the layer's largest |dC/dθ|; see ROUNDINGS."""
     same_predictions: bool
     """Whether the free phases predict the same, ties within the bound on |ΔV| apart."""
     ngspice_seconds: float
@@ -137,19 +143,17 @@ def compare(
     inputs = network.check_inputs(inputs)
     form = form or network.forms[0]
     nudges = [Nudge(targets, b, network.nudge_kind) for b in (beta, -beta)]
-    ngspice = NgspiceSolver(workers, form, time_limit)
-    try:
-        ngspice.start()
-        begin = time.perf_counter()
-        measured = ngspice.solve_phases(network, inputs, nudges)
-        middle = time.perf_counter()
-        computed = family_of(network).surrogate().solve_phases(network.in_spice(), inputs, nudges)
-        end = time.perf_counter()
-    finally:
-        ngspice.close()
-    statuses = Counter(status.name for phase in measured for status in phase.status.tolist())
-    for phase in (*measured, *computed):
+    measured, ngspice_seconds = _measured(NgspiceSolver(workers, form, time_limit), network, inputs, nudges)
+    begin = time.perf_counter()
+    computed = family_of(network).surrogate().solve_phases(network.in_spice(), inputs, nudges)
+    surrogate_seconds = time.perf_counter() - begin
+    for phase in computed:
         phase.require()
+    gradient_difference = _worst_layer(network, inputs, computed, measured)
+    if gradient_difference > LARGEST_GRADIENT_DIFFERENCE:  # of a gradient that ngspice's tolerance may hide
+        measured, _ = _measured(NgspiceSolver(workers, form, time_limit, repeats=REPEATS), network, inputs, nudges)
+        gradient_difference = _worst_layer(network, inputs, computed, measured)
+    statuses = Counter(status.name for phase in measured for status in phase.status.tolist())
     ours, theirs = _stack(computed), _stack(measured)
     worst = np.abs(ours - theirs).max(axis=-1)
     scale = np.maximum(1.0, np.abs(theirs).max(axis=-1))
@@ -163,17 +167,31 @@ def compare(
         median_difference=float(np.median(worst)),
         relative_difference=float((worst / scale).max()),
         largest_residual=float(max(phase.residual.max() for phase in measured)),
-        gradient_difference=_worst_layer(_gradient(network, inputs, computed), _gradient(network, inputs, measured)),
+        gradient_difference=gradient_difference,
         same_predictions=not decided_otherwise(
             network.readout(computed[0].outputs),
             network.readout(measured[0].outputs),
             LARGEST_DIFFERENCE * scale[0] * network.readout_reach,
         ).any(),
-        ngspice_seconds=middle - begin,
-        surrogate_seconds=end - middle,
+        ngspice_seconds=ngspice_seconds,
+        surrogate_seconds=surrogate_seconds,
         pairs=(ours.ravel(), theirs.ravel()),
         phases=measured,
     )
+
+
+def _measured(
+    solver: NgspiceSolver, network: Network, inputs: Float[Array, "batch inputs"], nudges: Sequence[Nudge]
+) -> tuple[tuple[Equilibrium, ...], float]:
+    """All phases in ngspice, and the seconds they took. UserError for one that fails its certificate."""
+    try:
+        solver.start()
+        begin = time.perf_counter()
+        phases = solver.solve_phases(network, inputs, nudges)
+        seconds = time.perf_counter() - begin
+    finally:
+        solver.close()
+    return tuple(phase.require() for phase in phases), seconds
 
 
 def _stack(phases: tuple[Equilibrium, ...]) -> Float[Array, "phases batch nodes"]:
@@ -187,8 +205,30 @@ def _gradient(
     return contrast(network, inputs, plus, minus)
 
 
-def _worst_layer(one: Mapping[str, Array], other: Mapping[str, Array]) -> float:
-    return max(
-        float(np.abs(one[name] - other[name]).max() / max(np.abs(one[name]).max(), np.finfo(float).tiny))
-        for name in one
-    )
+def _worst_layer(
+    network: Network, inputs: Float[Array, "batch inputs"], ours: Sequence[Equilibrium], theirs: Sequence[Equilibrium]
+) -> float:
+    """Agreement.gradient_difference."""
+    one, other = (_gradient(network, inputs, phases) for phases in (ours, theirs))
+    rounded = _gradient(network, inputs, [_rounded(network, phase) for phase in ours])
+    worst = 0.0
+    for name in one:
+        largest = max(np.abs(one[name]).max(), np.abs(other[name]).max())
+        difference = np.abs(one[name] - other[name]).max()
+        rounding = ROUNDINGS * np.abs(rounded[name] - one[name]).max()
+        if difference > rounding or rounding <= LARGEST_GRADIENT_DIFFERENCE * largest:
+            worst = max(worst, float(difference / largest) if largest else 0.0)
+    return worst
+
+
+def _rounded(network: Network, phase: Equilibrium) -> Equilibrium:
+    """Every voltage one rounding of the circuit's largest away, neighbouring nodes and layers and ±β opposite ways.
+
+    Or as far as the surrogate leaves it, where the residual tells that: in volts.
+    """
+    away = np.spacing(np.max([np.abs(v).max(axis=1) for v in phase.voltages], axis=0))
+    if network.residual_unit == "V":
+        away = np.maximum(away, phase.residual)
+    away = away[:, None] * (1 if phase.beta > 0 else -1)
+    signs = [(-1.0) ** (layer + np.arange(v.shape[1])) for layer, v in enumerate(phase.voltages)]
+    return replace(phase, voltages=tuple(v + sign * away for v, sign in zip(phase.voltages, signs, strict=True)))

@@ -11,10 +11,10 @@ from eqprop_analog.chips.monte_carlo import dataset, network_path
 from eqprop_analog.chips.study import Case
 from eqprop_analog.circuit.nonideal_network import compile_tile
 from eqprop_analog.errors import UserError
-from eqprop_analog.learning.trainer import decided_otherwise, predictions
 from eqprop_analog.models import ResistiveNetwork
 from eqprop_analog.models.nonideal_network import NonidealNetwork
 from eqprop_analog.models.wired_crossbar import WiredCrossbar
+from eqprop_analog.readouts import decided_otherwise, predictions
 from eqprop_analog.solvers import libngspice
 from eqprop_analog.solvers.workers import Workers
 

@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Float
 from scipy.special import logit
 
-from eqprop_analog.devices.law import require_within
+from eqprop_analog.devices.law import in_double_precision, require_within
 from eqprop_analog.devices.registry import Registry
 from eqprop_analog.errors import UserError
 
@@ -95,6 +95,7 @@ class HardSigmoid:
 
     def __post_init__(self) -> None:
         """Raise UserError for what is no buffer."""
+        in_double_precision(self)
         require_within(*GAINS, gain=self.gain)
 
     @property
@@ -147,6 +148,7 @@ class Sigmoid:
 
     def __post_init__(self) -> None:
         """Raise UserError for what is no buffer."""
+        in_double_precision(self)
         require_within(*GAINS, gain=self.gain)
 
     @property

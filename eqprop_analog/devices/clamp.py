@@ -7,7 +7,14 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 import numpy as np
 from jaxtyping import Float
 
-from eqprop_analog.devices.law import RESISTANCES, beyond_rounding, require_finite, require_rail, require_within
+from eqprop_analog.devices.law import (
+    RESISTANCES,
+    beyond_rounding,
+    in_double_precision,
+    require_finite,
+    require_rail,
+    require_within,
+)
 from eqprop_analog.errors import UserError
 
 if TYPE_CHECKING:
@@ -78,6 +85,7 @@ class Clamp:
 
     def __post_init__(self) -> None:
         """Raise UserError for what is no clamp."""
+        in_double_precision(self)
         require_rail(self.rail)
         require_finite(on_resistance=self.on_resistance)
         if self.on_resistance != 0:

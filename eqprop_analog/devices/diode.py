@@ -8,7 +8,14 @@ import numpy as np
 from jaxtyping import Float
 
 from eqprop_analog.devices.exponential import UNITS, at_temperature, node_voltage, random_junction, thermal_voltage
-from eqprop_analog.devices.law import EMISSIONS, SATURATION_CURRENTS, require_celsius, require_rail, require_within
+from eqprop_analog.devices.law import (
+    EMISSIONS,
+    SATURATION_CURRENTS,
+    in_double_precision,
+    require_celsius,
+    require_rail,
+    require_within,
+)
 
 if TYPE_CHECKING:
     from eqprop_analog.devices.capabilities import CompiledNode
@@ -45,6 +52,7 @@ class NgspiceDiode:
 
     def __post_init__(self) -> None:
         """Raise UserError for what is no diode."""
+        in_double_precision(self)
         require_within(*SATURATION_CURRENTS, saturation_current=self.saturation_current)
         require_within(*EMISSIONS, emission=self.emission)
         require_celsius(self.celsius)

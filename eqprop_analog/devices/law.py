@@ -1,6 +1,7 @@
 """What a constitutive law must give so that both the mathematics and SPICE can use it."""
 
-from typing import Protocol
+from dataclasses import fields
+from typing import Any, Protocol
 
 import numpy as np
 from jaxtyping import Float
@@ -81,6 +82,19 @@ def require_law(law: object, name: str = "diode") -> None:
     missing = [part for part in PARTS if not hasattr(law, part)]
     if missing:
         raise UserError(f"{name}: expected a law with {', '.join(missing)} (devices.law.Law), got {type(law).__name__}")
+
+
+def in_double_precision(device: Any) -> None:
+    """Bring every number of a frozen dataclass into float64, in place, so that none computes in less. Raises UserError.
+
+    An array of them, one a node, becomes float64 too; what is neither is left to the checks of the device.
+    """
+    for field in fields(device):
+        value = getattr(device, field.name)
+        if isinstance(value, np.ndarray) and value.ndim:
+            object.__setattr__(device, field.name, real_array(value, field.name, float))
+        elif isinstance(value, np.number | np.ndarray):
+            object.__setattr__(device, field.name, real_number(value, field.name))
 
 
 def require_finite(**parameters: object) -> None:

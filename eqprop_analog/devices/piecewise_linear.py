@@ -7,7 +7,14 @@ from typing import ClassVar, Self
 import numpy as np
 from jaxtyping import Float
 
-from eqprop_analog.devices.law import LARGEST_VOLTAGE, RESISTANCES, beyond_rounding, require_rail, require_within
+from eqprop_analog.devices.law import (
+    LARGEST_VOLTAGE,
+    RESISTANCES,
+    beyond_rounding,
+    in_double_precision,
+    require_rail,
+    require_within,
+)
 from eqprop_analog.errors import UserError
 
 Array = np.ndarray
@@ -45,6 +52,7 @@ class PiecewiseLinear:
 
     def __post_init__(self) -> None:
         """Raise UserError for what is no diode."""
+        in_double_precision(self)
         require_within(*RESISTANCES, on_resistance=self.on_resistance, off_resistance=self.off_resistance)
         require_within(-LARGEST_VOLTAGE, LARGEST_VOLTAGE, threshold=self.threshold)
         require_rail(self.rail)

@@ -21,6 +21,12 @@ OWN = "eqprop_analog"
 """This package; what other modules register comes from outside."""
 
 
+def require_table(table: object, what: str) -> None:
+    """UserError unless ``table``, which describes ``what``, is one."""
+    if not isinstance(table, Mapping):
+        raise UserError(f'{what}: expected a table such as {{"law": "ngspice"}}, got {table!r:.60}')
+
+
 class Registry(MutableMapping[str, type[Thing]], Generic[Thing]):
     """Classes by their names in tables. Modules of installed packages are imported when a name is asked for that is not here."""
 
@@ -70,6 +76,7 @@ class Registry(MutableMapping[str, type[Thing]], Generic[Thing]):
 
     def from_table(self, table: Mapping[str, object]) -> Thing:
         """That one which a table's ``law`` names, with the table's other keys as parameters. Raises UserError."""
+        require_table(table, self.word)
         name = table.get("law")
         if not isinstance(name, str) or name not in self:
             raise UnknownKindError(f'{self.word} "{name}" is unknown; {self.there_are(name)}')

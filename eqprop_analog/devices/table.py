@@ -8,7 +8,7 @@ from eqprop_analog.devices.clamp import Clamp
 from eqprop_analog.devices.diode import NgspiceDiode
 from eqprop_analog.devices.law import Law, require_law
 from eqprop_analog.devices.piecewise_linear import PiecewiseLinear
-from eqprop_analog.devices.registry import Registry
+from eqprop_analog.devices.registry import Registry, require_table
 from eqprop_analog.devices.shockley import Shockley
 from eqprop_analog.errors import UserError
 from eqprop_analog.quantities import UNITS, quantity
@@ -59,6 +59,7 @@ def check_law(law: object) -> None:
 
 def law_from(table: Mapping[str, object]) -> Law:
     """The law of a diode that a table describes. Raises UserError, saying what there is, for anything else."""
+    require_table(table, "law")
     arrangement = table.get("arrangement", "single")
     if arrangement not in ARRANGEMENTS:
         near = suggestion(arrangement, ARRANGEMENTS)

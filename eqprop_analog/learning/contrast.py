@@ -7,6 +7,7 @@ from jaxtyping import Float
 from numpy.typing import ArrayLike
 
 from eqprop_analog.core.network import Network
+from eqprop_analog.core.registry import family_of
 from eqprop_analog.equilibrium import Equilibrium
 from eqprop_analog.models.checks import check_pair
 
@@ -23,13 +24,15 @@ def contrast(network: Network, inputs: ArrayLike, plus: Equilibrium, minus: Equi
     (O(β)). ``inputs`` as given to the solver; ⟨⟩ is the batch mean. Source: Scellier & Bengio 2017; Kendall et al. 2020.
     Raises UserError if the phases do not differ in β, have not the shapes of network and inputs, or failed.
     """
-    return network.contrast(require_phases(network, inputs, plus, minus), plus, minus)
+    inputs = require_phases(network, inputs, plus, minus)
+    return network.contrast(inputs, plus, minus)
 
 
 def require_phases(
     network: Network, inputs: ArrayLike, plus: Equilibrium, minus: Equilibrium
 ) -> Float[Array, "batch inputs"]:
     """``inputs`` as the network takes them, or UserError for phases that cannot be compared; see ``contrast``."""
+    family_of(network)  # or there is none
     inputs = network.check_inputs(inputs)
     check_pair("contrast", network.phase_shapes(len(inputs)), plus, minus)
     return inputs

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Generic, Literal, Protocol, TypeVar, get_args
 
 import numpy as np
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 from numpy.typing import ArrayLike
 
 from eqprop_analog.core.network import Network
@@ -19,6 +19,7 @@ from eqprop_analog.learning.persistent import PersistentStates
 from eqprop_analog.learning.update import LearningRates, Momentum, Parameters, check_rates, descend
 from eqprop_analog.models.checks import as_batch, checked_labels, checked_target
 from eqprop_analog.nudging import Cost, Kind, Nudge
+from eqprop_analog.readouts import predictions
 
 Array = np.ndarray
 N = TypeVar("N", bound=Network)
@@ -309,24 +310,6 @@ def count_statuses(phase: Equilibrium, statuses: Counter[str]) -> None:
     """Add the phase's samples to ``statuses``, by name."""
     for status in set(phase.status.tolist()):
         statuses[status.name] += int((phase.status == status).sum())
-
-
-def predictions(readout: Float[Array, "batch classes"]) -> Int[Array, " batch"]:
-    """The class of the largest read-out, or, of a single one, 1 above half a volt and 0 below."""
-    return (readout[:, 0] > 0.5).astype(int) if readout.shape[1] == 1 else readout.argmax(axis=1)
-
-
-def decided_otherwise(
-    one: Float[Array, "batch classes"], other: Float[Array, "batch classes"], allowed: Float[Array, " batch"] | float
-) -> Bool[Array, " batch"]:
-    """Which samples two read-outs predict differently by more than ``allowed`` (volts): a tie within it is no difference."""
-    first, second = predictions(one), predictions(other)
-    rows = np.arange(len(one))
-    if one.shape[1] == 1:
-        margins = np.abs(one[:, 0] - 0.5), np.abs(other[:, 0] - 0.5)
-    else:
-        margins = one[rows, first] - one[rows, second], other[rows, second] - other[rows, first]
-    return (first != second) & (np.minimum(*margins) > allowed)
 
 
 def mistakes(

@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, DTypeLike
 
 from eqprop_analog.equilibrium import Equilibrium
 from eqprop_analog.errors import UserError
-from eqprop_analog.incoming import listed, numbers, real_array, whole_number
+from eqprop_analog.incoming import LARGEST, listed, numbers, real_array, whole_number
 from eqprop_analog.nudging import Nudge
 
 Array = np.ndarray
@@ -55,7 +55,7 @@ def checked_inputs(
     inputs: ArrayLike, columns: int, dtype: DTypeLike, unit: str = "number"
 ) -> Float[Array, "batch columns"]:
     """``inputs`` as (batch, columns) of ``dtype``; UserError for another shape, none at all, or what are no finite numbers."""
-    array = np.atleast_2d(real_array(inputs, f"inputs (every one a finite {unit})", dtype))
+    array = np.atleast_2d(real_array(inputs, f"inputs (every one a finite {unit})", dtype, largest=LARGEST))
     if array.ndim != 2 or array.shape[1] != columns or not len(array):
         raise UserError(f"inputs: expected shape (batch, {columns}), got {np.shape(inputs)}")
     return array
@@ -66,6 +66,12 @@ def require_equilibria(what: str, *phases: Any) -> None:
     for phase in phases:
         if not isinstance(phase, Equilibrium):
             raise UserError(f"{what}: expected the Equilibrium of a solver, got {type(phase).__name__}")
+
+
+def require_kind(what: str, given: object, kind: type) -> None:
+    """UserError unless ``given``, which ``what`` asks for, is a ``kind``."""
+    if not isinstance(given, kind):
+        raise UserError(f"{what}: expected a {kind.__name__}, got {type(given).__name__}")
 
 
 def check_phases(what: str, shapes: Sequence[tuple[int, ...]], *phases: Equilibrium) -> None:

@@ -24,9 +24,9 @@ from eqprop_analog.devices import Antiparallel, Law, NgspiceDiode, check_law, la
 from eqprop_analog.equilibrium import Equilibrium
 from eqprop_analog.errors import UserError
 from eqprop_analog.files import loaded_arrays, real, save_arrays
-from eqprop_analog.incoming import one_of, real_array
+from eqprop_analog.incoming import LARGEST, MOST, known_keywords, listed, one_of, real_array, real_number
 from eqprop_analog.models.checks import check_pair, check_window, checked_inputs
-from eqprop_analog.models.graph_reading import GROUND, GraphReader, integers, law_of, number, window_of
+from eqprop_analog.models.graph_reading import GROUND, GraphReader, integers
 from eqprop_analog.text import unsuitable_name
 
 if TYPE_CHECKING:
@@ -77,15 +77,20 @@ class GraphNetwork(Network):
             object.__setattr__(self, name, real_array(getattr(self, name), name, float, finite=False))
         for name, columns in _INTEGERS.items():
             given = real_array(getattr(self, name), name)
-            if (given != np.floor(given)).any() or (given.size and given.shape[1:] != columns):
+            if (
+                (given != np.floor(given)).any()
+                or np.abs(given).max(initial=0) > MOST
+                or (given.size and given.shape[1:] != columns)
+            ):
                 raise UserError(f"{name}: expected integers, {('one', 'two')[len(columns)]} a row, got {given!r:.80}")
             object.__setattr__(self, name, given.astype(np.intp).reshape(-1, *columns))
         object.__setattr__(self, "conductance_window", check_window(self.conductance_window))
         check_law(self.diode)
-        if trouble := unsuitable_name(self.names):
+        if trouble := unsuitable_name(listed(self.names, "names", "node")):
             raise UserError(f"names: {trouble}; expected a name of its own for each node, such as n_3_4")
 
     @classmethod
+    @known_keywords
     def from_graph(
         cls,
         graph: "nx.Graph[Any]",
@@ -104,7 +109,7 @@ class GraphNetwork(Network):
         ``outputs``: a node, or a pair (plus, minus) of nodes whose voltage difference is read. ``rails``: fixed voltages by
         node; ground is one at 0 V. Raises UserError.
         """
-        window = window_of(conductance_window)
+        window = check_window(conductance_window)
         reader = GraphReader(graph, window)
         if not isinstance(rails, Mapping):
             raise UserError(f"rails: expected volts by node, such as {{node: 0.0}}, got {type(rails).__name__}")
@@ -116,10 +121,10 @@ class GraphNetwork(Network):
             inputs=integers([reader.find(node, "inputs") for node in reader.listed(inputs, "inputs")]),
             outputs=integers([reader.readout(output) for output in reader.listed(outputs, "outputs")], 2),
             rails=integers([reader.find(node, "rails") for node in rails]),
-            rail_volts=np.array([number(v, f"rail {node}") for node, v in rails.items()], float),
+            rail_volts=np.array([real_number(v, f"rail {node}", "volts") for node, v in rails.items()], float),
             currents=np.array(reader.currents()),
             diodes=integers(diodes, 2),
-            diode=law_of(diode),
+            diode=NgspiceDiode() if diode is None else diode,
             conductance_window=window,
         )
         network.validate()
@@ -267,10 +272,11 @@ class GraphNetwork(Network):
         """Raise UserError, naming the node, unless every free node has a resistive path to a source and all values are sound."""
         self._require_shapes()
         for values, what in ((self.rail_volts, "rail voltage"), (self.currents, "source current")):
-            if not np.isfinite(values).all():
-                k = int(np.argmin(np.isfinite(values)))
+            sound = np.abs(values) <= LARGEST  # of NaN neither
+            if not sound.all():
+                k = int(np.argmin(sound))
                 node = self.rails[k] if values is self.rail_volts else k
-                raise UserError(f"node {self.names[node]}: {what} is not finite ({values[k]})")
+                raise UserError(f"node {self.names[node]}: {what} is not within ±{LARGEST:g} ({values[k]})")
         sound = np.isfinite(self.conductances) & (self.conductances >= 0)
         if not sound.all():
             edge = int(np.argmin(sound))

@@ -9,9 +9,8 @@ import networkx as nx
 import numpy as np
 from jaxtyping import Int
 
-from eqprop_analog.devices import Law, NgspiceDiode
 from eqprop_analog.errors import UserError
-from eqprop_analog.models.checks import check_window
+from eqprop_analog.incoming import real_number
 
 Array = np.ndarray
 Node = Hashable
@@ -72,7 +71,9 @@ class GraphReader:
         """Amperes into every node."""
         for node, settings in self.graph.nodes(data=True):
             known(settings, OF_NODES, f"node {node}", ADVICE_NODE)
-        return [number(i, f"node {k}: current") for k, i in self.graph.nodes(data="current", default=0.0)]
+        return [
+            real_number(i, f"node {k}: current", "amperes") for k, i in self.graph.nodes(data="current", default=0.0)
+        ]
 
     def listed(self, nodes: Any, what: str) -> list[Any]:
         """``nodes`` in their order; UserError for what has none, or is a single node."""
@@ -115,12 +116,12 @@ class GraphReader:
         if len(settings) > 1:
             raise UserError(f"{edge}: both a conductance and a resistance are given; leave one of them out")
         if "resistance" in settings:
-            ohms = number(settings["resistance"], f"{edge}: resistance")
-            if not (math.isfinite(ohms) and ohms > 0 and math.isfinite(1 / ohms)):
+            ohms = real_number(settings["resistance"], f"{edge}: resistance", "ohms")
+            if not (ohms > 0 and math.isfinite(1 / ohms)):
                 raise UserError(f"{edge}: resistance must be positive and finite, got {ohms:g} ohm")
             return 1 / ohms
         if "conductance" in settings:
-            return number(settings["conductance"], f"{edge}: conductance")
+            return real_number(settings["conductance"], f"{edge}: conductance", "siemens")
         low, high = self.window
         if not low <= INITIAL <= high:
             raise UserError(
@@ -145,37 +146,6 @@ def known(settings: Mapping[str, Any], names: Sequence[str], owner: str, advice:
     for name in settings:
         if name not in names:
             raise UserError(f'{owner}: attribute "{name!s:.40}" is not understood; {advice}')
-
-
-def number(value: Any, what: str) -> float:
-    """``value`` as a float. Raises UserError."""
-    try:
-        if isinstance(value, str | bytes | bool | np.bool_):
-            raise TypeError(value)
-        return float(value)
-    except (TypeError, ValueError) as error:
-        raise UserError(f"{what}: expected a number, got {value!r}") from error
-
-
-def window_of(given: Any) -> tuple[float, float]:
-    """(G_min, G_max), siemens. Raises UserError for what is no pair of numbers."""
-    try:
-        low, high = given
-    except (TypeError, ValueError) as error:
-        raise UserError(f"conductance_window: expected (G_min, G_max) in siemens, got {given!r:.60}") from error
-    window = number(low, "conductance_window"), number(high, "conductance_window")
-    check_window(window)
-    return window
-
-
-def law_of(given: Any) -> Law:
-    """The law of all diodes, ngspice's own where none is given. Raises UserError for what is no law."""
-    if given is None:
-        return NgspiceDiode()
-    if isinstance(given, type) or not all(hasattr(given, name) for name in ("current", "slope", "cocontent", "spice")):
-        raise UserError(f"diode: expected a law such as NgspiceDiode(), got {given!r:.60}")
-    law: Law = given
-    return law
 
 
 def integers(values: Iterable[Any], *columns: int) -> Int[Array, "..."]:

@@ -18,7 +18,7 @@ from eqprop_analog.devices.buffer import Buffer, HardSigmoid, buffer_from, buffe
 from eqprop_analog.equilibrium import Equilibrium
 from eqprop_analog.errors import UserError
 from eqprop_analog.files import loaded_arrays, real, save_arrays
-from eqprop_analog.incoming import in_one_precision, one_of, whole_number
+from eqprop_analog.incoming import in_one_precision, known_keywords, one_of, whole_number
 from eqprop_analog.models.checks import check_layers, check_pair, check_seed, checked_inputs, layer_shapes
 from eqprop_analog.models.connections import Choice, Connection, Convolution, Dense
 from eqprop_analog.models.resistive import Layers
@@ -83,6 +83,7 @@ class HopfieldNetwork(Network):
         return cls.build([Dense(i, j) for i, j in pairwise(sizes)], seed, **settings)
 
     @classmethod
+    @known_keywords
     def build(
         cls,
         connections: Sequence[Connection],

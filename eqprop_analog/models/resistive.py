@@ -17,7 +17,16 @@ from eqprop_analog.devices import Antiparallel, Law, NgspiceDiode, check_law, la
 from eqprop_analog.equilibrium import Equilibrium
 from eqprop_analog.errors import UserError
 from eqprop_analog.files import loaded_arrays, real, save_arrays
-from eqprop_analog.incoming import in_one_precision, listed, numbers, one_of, real_array, real_number
+from eqprop_analog.incoming import (
+    LARGEST,
+    in_one_precision,
+    known_keywords,
+    listed,
+    numbers,
+    one_of,
+    real_array,
+    real_number,
+)
 from eqprop_analog.models.checks import (
     check_layers,
     check_pair,
@@ -85,6 +94,7 @@ class ResistiveNetwork(Network):
         check_law(self.diode)
 
     @classmethod
+    @known_keywords
     def dense(  # noqa: PLR0913 - every setting of a network, by name
         cls,
         layers: Sequence[int],
@@ -301,8 +311,12 @@ class ResistiveNetwork(Network):
             raise UserError(f"amplifier_gain: expected {self.depth - 1} values, got {len(self.amplifier_gain)}")
         if not all(1e-9 <= gain <= 1e9 for gain in self.amplifier_gain):
             raise UserError(f"amplifier_gain: must be positive, within 1e-9 and 1e9, got {list(self.amplifier_gain)}")
-        if not self.input_gain > 0:
-            raise UserError(f"input_gain: must be positive volts per unit of input, got {self.input_gain}")
+        if not 0 < self.input_gain <= LARGEST:
+            raise UserError(
+                f"input_gain: must be positive volts per unit of input, at most {LARGEST:g}, got {self.input_gain}"
+            )
+        if not abs(self.bias_row) <= LARGEST:
+            raise UserError(f"bias_row: expected volts within ±{LARGEST:g}, got {self.bias_row:g}")
         one_of(self.outputs, "outputs", get_args(Outputs))
         if self.outputs == "pairs" and self.layers[-1] % 2:
             raise UserError(f"outputs: pairs need an even number of output nodes, two a class, got {self.layers[-1]}")

@@ -8,6 +8,7 @@ from numpy.typing import ArrayLike
 
 from eqprop_analog.equilibrium import Equilibrium
 from eqprop_analog.models import HopfieldNetwork
+from eqprop_analog.readouts import decided_otherwise
 
 Array = np.ndarray
 
@@ -26,6 +27,7 @@ class Minima:
     energy: Float[Array, " batch"]
     """E of the second less that of the first, volts squared."""
     same_prediction: Bool[Array, " batch"]
+    """Whether both predict the same class, ties within SAME apart."""
 
     @property
     def same(self) -> Bool[Array, " batch"]:
@@ -37,10 +39,10 @@ def compare_minima(network: HopfieldNetwork, inputs: ArrayLike, one: Equilibrium
     """Free phases of the same ``inputs`` (batch, inputs), of a network of tied weights. Raises UserError for other inputs."""
     batch = network.check_inputs(inputs)
     distance = np.max([np.abs(a - b).max(axis=1) for a, b in zip(one.voltages, other.voltages, strict=True)], axis=0)
-    read = [network.readout(phase.outputs).argmax(axis=1) for phase in (one, other)]
+    read = [network.readout(phase.outputs) for phase in (one, other)]
     return Minima(
         one.good & other.good,
         distance,
         network.energy(batch, other.voltages) - network.energy(batch, one.voltages),
-        read[0] == read[1],
+        ~decided_otherwise(read[0], read[1], SAME * network.readout_reach),
     )

@@ -60,6 +60,7 @@ class NgspiceSolver(Sweeps[Network]):
         return network.circuit(inputs, phases, self.form or network.forms[0], **settings)
 
     def _checked(self, network: Network, inputs: ArrayLike) -> Float[Array, "batch inputs"]:
+        family_of(network)  # or there is none
         network.validate()
         batch = network.check_inputs(inputs)
         self._circuit(network, batch[:1], [None])

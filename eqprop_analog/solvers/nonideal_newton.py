@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike
 from eqprop_analog.core.certificate import certified
 from eqprop_analog.equilibrium import Equilibrium
 from eqprop_analog.incoming import require_tolerance, whole_number
+from eqprop_analog.models.checks import require_kind
 from eqprop_analog.models.nonideal_equations import NonidealEquations
 from eqprop_analog.models.nonideal_network import NonidealNetwork
 from eqprop_analog.models.wired_crossbar import full
@@ -60,6 +61,7 @@ class NonidealNewtonSolver:
 
         Raises UserError for inputs, a nudge or a start that do not make a circuit with one equilibrium.
         """
+        require_kind("network of NonidealNewtonSolver", network, NonidealNetwork)
         equations = NonidealEquations.of(network, network.check_inputs(inputs))
         start = equations.begun(start)
         begin = np.zeros_like(equations.source) if start is None else np.concatenate(start.voltages, axis=1)

@@ -13,7 +13,7 @@ from eqprop_analog.equilibrium import Equilibrium, Status, statuses
 from eqprop_analog.errors import UserError
 from eqprop_analog.incoming import real_number, require_tolerance, whole_number
 from eqprop_analog.models import HopfieldEquations, HopfieldNetwork, Layers
-from eqprop_analog.models.checks import as_batch
+from eqprop_analog.models.checks import as_batch, require_kind
 from eqprop_analog.nudging import Nudge
 
 Array = np.ndarray
@@ -93,7 +93,7 @@ class Relaxation(ABC):
     def __post_init__(self) -> None:
         """Raise UserError for numbers of steps that are none."""
         for name in ("free_steps", "nudged_steps", "max_steps"):
-            if getattr(self, name) is not None:
+            if name == "max_steps" or getattr(self, name) is not None:
                 object.__setattr__(self, name, whole_number(getattr(self, name), name, 1))
         require_tolerance(self.tolerance)
 
@@ -117,6 +117,7 @@ class Relaxation(ABC):
         A nudged phase ends in the basin it begins in, so it inherits the failures of ``start``. Raises UserError for a network,
         inputs, a nudge or a start that do not fit each other.
         """
+        require_kind(f"network of {type(self).__name__}", network, HopfieldNetwork)
         network.validate()
         equations = HopfieldEquations.of(network, network.check_inputs(inputs))
         start = equations.begun(start)

@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike
 from eqprop_analog.core.certificate import certified
 from eqprop_analog.equilibrium import Equilibrium
 from eqprop_analog.incoming import require_tolerance, whole_number
+from eqprop_analog.models.checks import require_kind
 from eqprop_analog.models.graph_kirchhoff import GraphEquations, relative
 from eqprop_analog.models.graph_network import GraphNetwork
 from eqprop_analog.nudging import Nudge
@@ -47,6 +48,7 @@ class SparseNewtonSolver:
         Its ``voltages`` are those of all nodes, (batch, nodes), and the read-outs, (batch, outputs). Raises UserError for a
         network, inputs, a nudge or a start that do not make a circuit with one equilibrium.
         """
+        require_kind("network of SparseNewtonSolver", network, GraphNetwork)
         network.validate()
         equations = GraphEquations.of(network, network.check_inputs(inputs))
         start = equations.begun(start)

@@ -19,7 +19,7 @@ from eqprop_analog.devices.buffer import HardSigmoid, Sigmoid
 from eqprop_analog.learning.bptt import BpttLearner, Unrolling, bptt_gradient
 from eqprop_analog.learning.implicit import implicit_gradient
 from eqprop_analog.learning.persistent import PersistentStates
-from eqprop_analog.learning.trainer import PhaseError, mistakes, predictions
+from eqprop_analog.learning.trainer import PhaseError, mistakes
 from eqprop_analog.learning.update import Momentum, WeightRates
 from eqprop_analog.models import HopfieldEquations
 from eqprop_analog.models.connections import Convolution, Dense

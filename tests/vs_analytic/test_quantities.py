@@ -73,7 +73,7 @@ def test_a_quantity_is_its_number_times_its_prefix(text: Any, unit: str, value: 
         ("", "S", "number"),
         ("1,5nS", "S", "siemens"),
         ("nan", "S", "number"),
-        ("1e999", "S", "finite"),
+        ("1e999", "S", "1e999.*beyond"),
         ("1e-14n", "S²/V²", "S²/V²"),
         (True, "S", "finite number"),
         (None, "S", "finite number"),

@@ -6,8 +6,20 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from eqprop_analog import Gradient, NgspiceSolver, Nudge, ResistiveNetwork, Status, SurrogateSolver, contrast
+from eqprop_analog import (
+    Gradient,
+    HopfieldNetwork,
+    NgspiceSolver,
+    Nudge,
+    ResistiveNetwork,
+    Status,
+    SurrogateSolver,
+    contrast,
+    verification,
+)
+from eqprop_analog.core import Network, family_of
 from eqprop_analog.devices import Antiparallel, Clamp, Law, NgspiceDiode, PiecewiseLinear, Shockley
+from eqprop_analog.verification import compare
 
 Array = np.ndarray
 Circuit = tuple[ResistiveNetwork, Array, Array]
@@ -183,3 +195,25 @@ def test_networks_without_hidden_layers_are_linear_circuits_that_agree(ngspice: 
     inputs = np.random.default_rng(3).uniform(-10, 10, (4, 6))
     measured, computed = ngspice.solve(network, inputs), SurrogateSolver().solve(network, inputs)
     np.testing.assert_allclose(measured.outputs, computed.outputs, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    "network",
+    [
+        ResistiveNetwork.dense([4, 6, 2], seed=1),
+        ResistiveNetwork.dense([8, 10, 10, 4], seed=1, amplifier_gain=4.0),
+        HopfieldNetwork.dense([4, 6, 2], seed=0, initial="fan-in"),
+    ],
+    ids=["shallow", "deep", "hopfield"],
+)
+def test_targets_that_are_met_already_leave_no_gradient_to_disagree_on(network: Network) -> None:
+    """Only roundings are left of it; another gradient than that is still a disagreement."""
+    inputs = np.random.default_rng(0).uniform(-1, 1, (2, network.layers[0]))
+    targets = network.readout(family_of(network).surrogate().solve(network, inputs).outputs)
+    assert compare(network, inputs, targets, network.usual_beta()).met
+    phases = family_of(network).surrogate().solve_phases(network, inputs, [Nudge(targets, b) for b in (1e-9, -1e-9)])
+    off = tuple(
+        replace(p, voltages=tuple(v + 1e-9 * np.sign(p.beta) * (-1) ** l for l, v in enumerate(p.voltages)))
+        for p in phases
+    )
+    assert verification._worst_layer(network, inputs, phases, off) > 1e-3
