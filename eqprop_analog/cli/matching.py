@@ -1,27 +1,17 @@
 """``eqprop-analog matching``: equilibrium propagation's updates against BPTT's gradients, step by step, on toy networks."""
 
 import argparse
-from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float
 
 from eqprop_analog.cli import console, options
-from eqprop_analog.devices.buffer import Sigmoid
 from eqprop_analog.errors import NotMetError, UserError
 from eqprop_analog.files import require_writable
-from eqprop_analog.learning.matching import Match, Nudging, estimate_errors, match, relative_difference
-from eqprop_analog.models import HopfieldNetwork
-from eqprop_analog.models.connections import Connection, Convolution, Dense
-from eqprop_analog.nudging import Kind, Nudge
+from eqprop_analog.learning.matching import Match, relative_difference
+from eqprop_analog.learning.matching_toys import BETAS, DISCRETE, MEASURED, NUDGINGS, Case, against_beta, compared, toys
 from eqprop_analog.plotting import matching as plots
-from eqprop_analog.solvers.discrete_time import DiscreteTimeSolver
-from eqprop_analog.solvers.gradient_flow import GradientFlowSolver
-from eqprop_analog.solvers.hopfield_descent import HopfieldDescentSolver
-from eqprop_analog.solvers.relaxation import Relaxation
 
 Array = np.ndarray
 
@@ -44,13 +34,8 @@ examples:
 
 BOUND = 1e-6
 """Largest relative difference where the theorem is exact."""
-BATCH, CLASSES = 2, 5
-BETAS = tuple(float(f"{beta:.3g}") for beta in np.logspace(-5, -0.5, 10))
-MEASURED = (1e-4, 1e-2)
-"""The β between which slopes are taken: above rounding, and mostly below the first node that passes a corner."""
 SHOWN = 1e-3
 """The β at which biases are printed."""
-DISCRETE, FLOW = "discrete time", "gradient flow, ε = 0.5"
 NAMES = {
     "dense": "dense",
     "smooth": "dense, smooth ρ",
@@ -59,21 +44,6 @@ NAMES = {
     "untied": "dense, untied weights",
 }
 DRAWN = ("dense", "convolutional")
-NUDGINGS: tuple[Nudging, ...] = ("one-sided", "centred")
-
-
-@dataclass(frozen=True)
-class Case:
-    """A network that steps."""
-
-    name: str
-    dynamics: str
-    network: HopfieldNetwork
-    solver: Relaxation
-    exact: bool = True
-    """Whether the theorem holds."""
-    kind: Kind = "conductance"
-    """Of the nudge."""
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -116,45 +86,6 @@ def run(arguments: argparse.Namespace) -> None:
     options.report_figures(arguments, settings | steps | {"against_beta": beta})
     if not steps["met"]:
         raise NotMetError(f"updates and gradients differ by more than {BOUND:g} where the theorem is exact")
-
-
-def toys(seed: int) -> list[Case]:
-    """Where the theorem holds, and where it does not."""
-
-    def dense(**settings: Any) -> HopfieldNetwork:
-        return HopfieldNetwork.dense([10, 30, 20, CLASSES], seed, initial="fan-in", **settings)
-
-    connections: list[Connection] = [
-        Convolution((2, 8, 8), 4, kernel=3, pool=2),
-        Convolution((4, 3, 3), 6, kernel=2),
-        Dense(24, CLASSES),
-    ]
-    convolutional = HopfieldNetwork.build(connections, seed, initial="fan-in")
-    discrete, flow = DiscreteTimeSolver(), GradientFlowSolver(step=0.5)
-    return [
-        Case("dense", DISCRETE, dense(), discrete),
-        Case("dense", FLOW, dense(), flow),
-        Case("smooth", DISCRETE, dense(buffer=Sigmoid()), discrete),
-        Case("convolutional", DISCRETE, convolutional, discrete),
-        Case("convolutional", FLOW, convolutional, flow),
-        Case("behind", DISCRETE, dense(buffer=Sigmoid()), discrete, exact=False, kind="output"),
-        Case("untied", DISCRETE, dense(untied=True), discrete, exact=False),
-        Case("dense", "coordinate descent", dense(), HopfieldDescentSolver(), exact=False),
-    ]
-
-
-def data(case: Case, seed: int) -> tuple[Float[Array, "batch inputs"], Float[Array, "batch classes"]]:
-    """Random inputs in [0, 1] V and targets of 1 V at one class, 0 V at the others."""
-    random = np.random.default_rng(seed)
-    inputs = random.uniform(size=(BATCH, case.network.layers[0]))
-    return inputs, np.eye(CLASSES)[random.integers(CLASSES, size=BATCH)]
-
-
-def compared(case: Case, seed: int, beta: float, steps: int, nudging: Nudging) -> Match:
-    """Both sides of the theorem on the case's random data."""
-    inputs, targets = data(case, seed)
-    betas = (beta, -beta) if nudging == "centred" else (beta,)
-    return match(case.network, case.solver, inputs, [Nudge(targets, b, case.kind) for b in betas], steps)
 
 
 def _show_steps(cases: list[Case], matches: list[Match], arguments: argparse.Namespace) -> dict[str, Any]:
@@ -205,17 +136,7 @@ def _sweep(cases: list[Case], seed: int, steps: int) -> dict[str, Any]:
     found: dict[str, Any] = {"betas": BETAS, "steps": {}, "estimates": {}, "slopes": {}}
     rows = []
     for case in cases:
-        by_step: dict[Nudging, list[float]] = {}
-        for nudging in NUDGINGS:
-            matches = (compared(case, seed, beta, steps, nudging) for beta in BETAS)
-            by_step[nudging] = [max(each.differences().values()) for each in matches]
-        settling = HopfieldDescentSolver()  # converges where discrete time alternates
-        biases = [estimate_errors(case.network, settling, *data(case, seed), beta) for beta in BETAS]
-        of_estimate = {nudging: [bias[nudging] for bias in biases] for nudging in NUDGINGS}
-        slopes = {
-            what: {nudging: slope(errors[nudging]) for nudging in NUDGINGS}
-            for what, errors in (("steps", by_step), ("estimates", of_estimate))
-        }
+        by_step, of_estimate, slopes = against_beta(case, seed, steps)
         found["steps"][case.name], found["estimates"][case.name] = by_step, of_estimate
         found["slopes"][case.name] = slopes
         one, both = (of_estimate[nudging][BETAS.index(SHOWN)] for nudging in NUDGINGS)
@@ -233,10 +154,3 @@ def _sweep(cases: list[Case], seed: int, steps: int) -> dict[str, Any]:
         rows,
     )
     return found
-
-
-def slope(errors: Sequence[float]) -> float:
-    """The median slope between neighbouring β of MEASURED, which one node that passes a corner does not change."""
-    betas = np.log(BETAS)
-    inside = (np.array(BETAS) > 0.99 * MEASURED[0]) & (np.array(BETAS) < 1.01 * MEASURED[1])
-    return float(np.median(np.diff(np.log(errors)[inside]) / np.diff(betas[inside])))
