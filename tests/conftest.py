@@ -1,6 +1,7 @@
 """Settings and fixtures for all tests."""
 
-from collections.abc import Callable, Sequence
+import sys
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import pytest
@@ -8,12 +9,27 @@ from hypothesis import settings
 
 from eqprop_analog import ResistiveNetwork
 from eqprop_analog.devices import Law
+from eqprop_analog.devices.registry import REGISTRIES
 
 settings.register_profile("fixed", derandomize=True, deadline=None, max_examples=60)
 settings.register_profile("long", deadline=60_000, max_examples=2500)
 settings.load_profile("fixed")
 
 MakeNetwork = Callable[..., ResistiveNetwork]
+
+
+@pytest.fixture(autouse=True)
+def only_the_packages_own_devices() -> Iterator[None]:
+    """What a test registers, and the module that did, are forgotten after it."""
+    before, modules, places = [dict(each) for each in REGISTRIES], set(sys.modules), list(sys.path)
+    yield
+    for registry, known in zip(REGISTRIES, before, strict=True):
+        for name in registry.keys() - known.keys():
+            module = registry[name].__module__
+            del registry[name]
+            if module not in modules:
+                sys.modules.pop(module, None)
+    sys.path[:] = places
 
 
 @pytest.fixture(scope="session")

@@ -34,7 +34,7 @@ class Registry(MutableMapping[str, type[Thing]], Generic[Thing]):
         """``word``: what messages call one of them, such as "law"."""
         self.word = word
         self._kinds = dict(kinds)
-        _REGISTRIES.append(self)
+        REGISTRIES.append(self)
 
     def register(self, name: str) -> Callable[[type[Thing]], type[Thing]]:
         """A class decorator that makes the class known by ``name``. Raises UserError if another class has it."""
@@ -116,12 +116,13 @@ class Registry(MutableMapping[str, type[Thing]], Generic[Thing]):
         return sorted({kind.__module__ for _, kind in self._outside()} - {"__main__"})
 
 
-_REGISTRIES: list[Registry[Any]] = []
+REGISTRIES: list[Registry[Any]] = []
+"""All that there are."""
 
 
 def modules_outside() -> list[str]:
     """Modules from outside this package that registered devices; what a worker process imports, too."""
-    return sorted({module for registry in _REGISTRIES for module in registry.modules()})
+    return sorted({module for registry in REGISTRIES for module in registry.modules()})
 
 
 _begun = threading.Event()

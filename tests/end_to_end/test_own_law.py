@@ -5,7 +5,6 @@ import json
 import logging
 import subprocess
 import sys
-from collections.abc import Iterator
 from concurrent.futures import Executor, Future
 from pathlib import Path
 from typing import Any
@@ -113,15 +112,11 @@ points = [{ x = 10, having = { "conductance.spread.factor" = 0.1 } }]
 
 
 @pytest.fixture
-def written(run: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """The two files, in the current folder; nothing of them is left afterwards."""
-    monkeypatch.setattr(sys, "path", list(sys.path))
+def written(run: Any, tmp_path: Path) -> Path:
+    """The two files, in the current folder (which ``run`` makes the test's own)."""
     (tmp_path / "square_law.py").write_text(LAW)
     (tmp_path / "square_law.lib").write_text(SUBCIRCUIT)
-    yield tmp_path / "square_law.py"
-    sys.modules.pop("square_law", None)
-    if "square-law" in LAWS:
-        del LAWS["square-law"]
+    return tmp_path / "square_law.py"
 
 
 @pytest.fixture
