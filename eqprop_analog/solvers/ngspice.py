@@ -1,6 +1,6 @@
 """ngspice: the same equilibria, measured in the circuit simulator."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Executor
 from typing import Any
 
@@ -14,7 +14,7 @@ from eqprop_analog.core.network import Network
 from eqprop_analog.core.registry import family_of
 from eqprop_analog.equilibrium import Equilibrium
 from eqprop_analog.nudging import Nudge
-from eqprop_analog.solvers.sweeps import TIME_LIMIT, TOGETHER_THEN_ALONE, Asked, Chunk, Measured, Rung, Sweeps
+from eqprop_analog.solvers.sweeps import AT_KNEES, TIME_LIMIT, TOGETHER_THEN_ALONE, Asked, Chunk, Measured, Rung, Sweeps
 
 Array = np.ndarray
 
@@ -50,9 +50,13 @@ class NgspiceSolver(Sweeps[Network]):
         self.repeats = repeats
         self.swing = swing
 
-    def _ladder(self, network: Network) -> Sequence[Rung]:
+    def _ladder(self, network: Network, inputs: Float[Array, "batch inputs"]) -> Iterator[Rung]:
         """Ways to ask for what failed, one after the other."""
-        return family_of(network).ladder or TOGETHER_THEN_ALONE
+        first, *others = family_of(network).ladder or TOGETHER_THEN_ALONE
+        yield first
+        models = self._circuit(network, inputs[:1], [None], validate=False).models
+        yield from (rung for rung in AT_KNEES if not rung.models.keys().isdisjoint(models))
+        yield from others
 
     def _circuit(self, network: Network, inputs: Array, phases: Sequence[Equations | None], **settings: Any) -> Any:
         if self.swing is not None:
@@ -109,7 +113,7 @@ class NgspiceSolver(Sweeps[Network]):
             return [certified(each, each.measured(volts), family.tolerance, nudge) for each, volts, nudge in phases]
 
         shape = len(nudges) * self.repeats, len(inputs), _probes(free)
-        return self._climb(self._ladder(network), shape, circuit, certify)
+        return self._climb(self._ladder(network, inputs), shape, circuit, certify)
 
     def _settled(
         self,
@@ -136,7 +140,7 @@ class NgspiceSolver(Sweeps[Network]):
             return [certified(equations, equations.measured(let_go), family.tolerance, None)]
 
         shape = 2, len(inputs), _probes(free)
-        (result,) = self._climb(self._ladder(network), shape, circuit, certify)
+        (result,) = self._climb(self._ladder(network, inputs), shape, circuit, certify)
         return result.split(nudges)
 
 

@@ -2,12 +2,12 @@
 
 import logging
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from concurrent.futures import Executor
 from concurrent.futures import TimeoutError as TimeLimitExceeded
 from contextlib import closing
 from dataclasses import dataclass, field, replace
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -47,9 +47,17 @@ class Rung:
     options: Mapping[str, float] = field(default_factory=dict)
     guess: bool = False
     """Begin at the surrogate's free phase."""
+    models: Mapping[str, str] = field(default_factory=dict)
+    """Files in circuits/ to take subcircuits from, in place of their own."""
 
 
 TOGETHER_THEN_ALONE = (Rung("batch", SAMPLES_PER_SWEEP), Rung("alone", 1))
+_AT_KNEES: dict[str, Any] = {"options": {"reltol": 1e-9, "vntol": 1e-11}, "models": {"clamp": "knee/clamp"}}
+AT_KNEES = (
+    Rung("clamps at their knees", SAMPLES_PER_SWEEP, **_AT_KNEES),
+    Rung("clamps at their knees, alone", 1, **_AT_KNEES),
+)
+"""For circuits with clamps: one may carry too little for a decision by its voltage alone, and what decides is a small step."""
 
 
 class Sweeps(ABC, Generic[N]):
@@ -130,7 +138,7 @@ class Sweeps(ABC, Generic[N]):
 
     def _climb(
         self,
-        ladder: Sequence[Rung],
+        ladder: Iterable[Rung],
         shape: tuple[int, int, int],
         circuit: Callable[[Rung, Chunk], Asked],
         certify: Callable[[Measured], Sequence[Equilibrium]],
@@ -168,6 +176,7 @@ class Sweeps(ABC, Generic[N]):
             for chunk in np.array_split(samples, pieces):
                 asked = circuit(rung, chunk)
                 bench, guess = asked if isinstance(asked, tuple) else (asked, None)
+                bench = replace(bench, models=tuple(rung.models.get(model, model) for model in bench.models))
                 jobs.append((chunk, self._work.submit(libngspice.sweep, bench, rung.options, guess)))
             for chunk, job in jobs:
                 try:
