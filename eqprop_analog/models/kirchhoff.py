@@ -1,8 +1,8 @@
 """Kirchhoff's current law of a resistive network for given inputs and nudge, and the scalar problems inside it."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Self
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
@@ -47,6 +47,8 @@ class NodalEquations(Equations):
     """As they were given: what the drive was made of."""
     given: Int[Array, " batch"]
     """Row of ``inputs`` of each sample."""
+    wide: list[Any] = field(default_factory=list, repr=False)
+    """The free phase's equations in float64 once they are needed; all phases of a batch share them."""
 
     @classmethod
     def of(cls, network: ResistiveNetwork, inputs: Float[Array, "batch inputs"]) -> Self:
@@ -142,10 +144,12 @@ class NodalEquations(Equations):
         )
 
     def double(self) -> Self:
-        """The equations in float64, the drive's sums included."""
+        """The equations in float64, the drive's sums included, for as long as the network is the same."""
         if self.drive.dtype == np.float64:
             return self
-        wide = type(self).of(self.network.astype(np.float64), self.inputs.astype(np.float64))
+        if not self.wide:
+            self.wide.append(type(self).of(self.network.astype(np.float64), self.inputs.astype(np.float64)))
+        (wide,) = self.wide
         return replace(
             wide,
             drive=wide.drive[self.given],
