@@ -46,7 +46,7 @@ def dense(network: GraphNetwork, inputs: np.ndarray, nudges: list[Nudge]) -> lis
         scatter, rows, starts = network.stencil
         matrix = np.zeros((len(network.free),) * 2)
         columns = np.repeat(np.arange(len(network.free)), np.diff(starts))
-        matrix[rows, columns] = scatter @ equations.slopes(equations.sources[:1])[0]
+        matrix[rows, columns] = scatter @ equations.select(slice(0, 1)).slopes(equations.sources[:1])[0]
         voltages = equations.sources.copy()
         for sample, current in zip(voltages, equations.residuals(voltages), strict=True):
             sample[network.free] = np.linalg.solve(matrix, current)

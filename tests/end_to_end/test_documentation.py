@@ -136,7 +136,7 @@ def test_every_public_name_stands_on_the_page_of_the_api_with_where_it_is_define
     page = (DOCS / "api" / "index.md").read_text()
     for name in eqprop_analog.__all__:
         thing = getattr(eqprop_analog, name)
-        assert f"{{py:obj}}`{name} <{thing.__module__}.{name}>`" in page
+        assert f"{{py:obj}}`{name} <{thing.__module__}.{thing.__name__}>`" in page
 
 
 class TestCourse:

@@ -10,15 +10,13 @@ import pytest
 from eqprop_analog import ResistiveNetwork
 
 
-def test_figures_table_and_plot_tell_the_same(run_script, tmp_path):
+def test_figures_table_and_plot_tell_the_same(run, tmp_path):
     network = ResistiveNetwork.dense([3, 4, 2], 1, amplifier_gain=2.0, input_gain=3.0)
     network.save(tmp_path / "net.npz")
     np.save(tmp_path / "x.npy", np.array([[0.5, -1.0, 0.2], [1.0, 0.1, -0.4]]))
     np.save(tmp_path / "y.npy", np.array([[0.0, 1.0], [1.0, 0.0]]))
     given = ["--network", "net.npz", "--inputs", "x.npy", "--targets", "y.npy", "--beta", 2e-8]
-    result = run_script(
-        "report_energy.py", *given, "--capacitance", 1e-12, 3e-12, "--output", "out", "--json", "figures.json"
-    )
+    result = run("energy", *given, "--capacitance", 1e-12, 3e-12, "--output", "out", "--json", "figures.json")
     assert (result.code, result.err) == (0, "")
     figures = json.loads((tmp_path / "figures.json").read_text())
     assert figures == json.loads((tmp_path / "out" / "energy.json").read_text())

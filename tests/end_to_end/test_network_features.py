@@ -98,7 +98,7 @@ def test_training_with_all_three_learns_and_is_verified(run, kendall, dataset, t
     metrics = json.loads((tmp_path / "run" / "metrics.json").read_text())
     assert metrics["history"][0]["train_error"] > 0.2
     assert metrics["test_error"] < 0.05
-    assert [agreement["met"] for agreement in metrics["agreement"]] == [True, True]
+    assert [agreement["met"] for agreement in metrics["agreement"]] == [True]  # the flat form is for longer trainings
     network = ResistiveNetwork.load(tmp_path / "run" / "network.npz")
     fresh = resolve(str(kendall), {}).network()
     assert (network.bias_row, network.outputs, network.diode) == (1.0, "pairs", fresh.diode)

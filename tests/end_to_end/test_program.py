@@ -320,9 +320,13 @@ class TestPresets:
         assert 'preset "net9" is unknown; there are ' in result.err
 
 
+ALIASES = {"GraphNgspiceSolver": "NgspiceSolver"}
+"""Names of 0.1.0 that stay for one version."""
+
+
 def test_every_public_name_is_there_and_listed():
     assert set(eqprop_analog.__all__) <= set(dir(eqprop_analog))
     for name in eqprop_analog.__all__:
-        assert getattr(eqprop_analog, name).__name__ == name
+        assert getattr(eqprop_analog, name).__name__ == ALIASES.get(name, name)
     with pytest.raises(AttributeError, match="no attribute 'Laser'"):
         _ = eqprop_analog.Laser

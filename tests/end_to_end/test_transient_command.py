@@ -9,15 +9,13 @@ import pytest
 from eqprop_analog import ResistiveNetwork
 
 
-def test_figures_waveforms_and_plot_tell_the_same(run_script, tmp_path):
+def test_figures_waveforms_and_plot_tell_the_same(run, tmp_path):
     network = ResistiveNetwork.dense([3, 4, 2], 1, amplifier_gain=2.0, input_gain=3.0)
     network.save(tmp_path / "net.npz")
     np.save(tmp_path / "x.npy", [0.5, -1.0, 0.2])
     np.save(tmp_path / "y.npy", [0.0, 1.0])
     given = ["--network", "net.npz", "--inputs", "x.npy", "--targets", "y.npy", "--beta", 2e-8]
-    result = run_script(
-        "simulate_transient.py", *given, "--capacitance", 1e-12, 3e-12, "--output", "out", "--json", "figures.json"
-    )
+    result = run("transient", *given, "--capacitance", 1e-12, 3e-12, "--output", "out", "--json", "figures.json")
     assert (result.code, result.err) == (0, "")
     figures = json.loads((tmp_path / "figures.json").read_text())
     free, nudged = figures["phases"]["free"], figures["phases"]["nudged"]

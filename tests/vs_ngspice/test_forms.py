@@ -89,7 +89,7 @@ def test_a_batch_cut_into_sweeps_equals_one_sweep(ngspice: NgspiceSolver, monkey
 def test_one_target_for_the_whole_batch_is_every_samples_target(ngspice: NgspiceSolver) -> None:
     net, target = network(), np.array([0.2, 0.9, 0.4])
     beta = nudges(net)[0].beta
-    shared = ngspice.solve(net, INPUTS, Nudge(target, beta))
+    shared = ngspice.solve(net, INPUTS, Nudge(target[None], beta))
     repeated = ngspice.solve(net, INPUTS, Nudge(np.tile(target, (4, 1)), beta))
     assert largest_difference(shared, repeated) <= BOUND
 

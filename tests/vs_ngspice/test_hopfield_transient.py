@@ -150,7 +150,7 @@ def test_the_written_netlist_runs_in_plain_ngspice(run_ngspice: RunNgspice):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"capacitance": 0.0}, "capacitance: expected a positive"),
+        ({"capacitance": 0.0}, "capacitance: expected 1e-21 to"),
         ({"free_time": -1.0}, "free_time"),
         ({"nudged_time": 0.0}, "nudged_time"),
         ({"inputs": np.zeros((2, 4))}, "one sample"),

@@ -196,7 +196,7 @@ def test_power_is_what_ngspices_sources_deliver(run_ngspice: RunNgspice):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"capacitance": 0.0}, "positive capacitance"),
+        ({"capacitance": 0.0}, "expected a capacitance of"),
         ({"capacitance": [1e-12, 1e-12]}, "one for each of 3 layers"),
         ({"free_time": -1.0}, "free_time"),
         ({"nudged_time": 0.0}, "nudged_time"),
