@@ -191,6 +191,7 @@ def real(array: Any) -> np.ndarray:
 
 def require_writable(path: Path) -> None:
     """Raise UserError if ``path`` can certainly not be written; leaves nothing behind."""
+    _require_no_device(Path(path))
     existing = next(folder for folder in Path(path).absolute().parents if folder.exists())
     if Path(path).is_dir() or not existing.is_dir() or not os.access(existing, os.W_OK):
         raise UserError(f"cannot write {path}; choose a folder you can write to")
@@ -203,7 +204,8 @@ def replacing(path: Path) -> Iterator[Path]:
     What is renamed is on the disk, so that a loss of power leaves the old file or the new one. Raises UserError when the
     folder cannot be written or its disk is full.
     """
-    path = Path(path)
+    path = Path(path).resolve() if Path(path).is_symlink() else Path(path)
+    _require_no_device(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(prefix=f"{PARTIAL}{path.stem}-", suffix=path.suffix, dir=path.parent)
@@ -221,6 +223,12 @@ def replacing(path: Path) -> Iterator[Path]:
         raise _not_written(path, error) from error
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _require_no_device(path: Path) -> None:
+    """UserError for a device, a pipe or a socket, which a file would take the place of."""
+    if path.exists() and not (path.is_file() or path.is_dir()):
+        raise UserError(f"cannot write {path}: it is a device or a pipe; name a file")
 
 
 def _not_written(path: Path, error: OSError, advice: str = "") -> UserError:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
+from pydantic_core import PydanticUndefined
 
 from eqprop_analog.config.base import TrainConfig
 from eqprop_analog.core import families
@@ -40,7 +41,7 @@ def resolve(preset: str, overrides: Mapping[str, Any]) -> TrainConfig:
             f"configuration: model: expected one of {', '.join(known)}, got {model!r}{suggestion(model, known)}"
         )
     kind = known[model]
-    overrides = _joined(values, overrides)
+    overrides = _joined(values, overrides, kind)
     strange = [name for name in overrides if name not in kind.model_fields]
     if strange:
         raise UserError(
@@ -53,15 +54,16 @@ def resolve(preset: str, overrides: Mapping[str, Any]) -> TrainConfig:
         raise UserError(refused("configuration", error, kind)) from error
 
 
-def _joined(values: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[str, Any]:
-    """``overrides`` with dotted names, such as diode.rail, put into the tables that they are of."""
+def _joined(values: Mapping[str, Any], overrides: Mapping[str, Any], kind: type[BaseModel]) -> dict[str, Any]:
+    """``overrides`` with dotted names, such as diode.rail, put into the tables they are of, or into ``kind``'s usual ones."""
     joined: dict[str, Any] = {}
     for name, value in overrides.items():
         table, _, key = name.partition(".")
         if not key:
             joined[name] = value
             continue
-        whole = joined.get(table, values.get(table, {}))
+        usual = kind.model_fields[table].get_default(call_default_factory=True) if table in kind.model_fields else None
+        whole = joined.get(table, values.get(table, {} if usual in (None, PydanticUndefined) else usual))
         if not isinstance(whole, Mapping):
             raise UserError(f"configuration: {name}: {table} is no table, so it has no {key}")
         joined[table] = {**whole, key: value}

@@ -140,3 +140,15 @@ def test_one_process_at_a_time_has_a_folder(tmp_path):
     for process in processes:
         process.join(60)
     assert [process.exitcode for process in processes] == [0, 0, 0]
+
+
+def test_a_pipe_is_not_replaced_by_a_file(run, tmp_path):
+    """Nor is a device, such as /dev/null, by whom may do that; a link stays one, and its target is written."""
+    os.mkfifo(tmp_path / "pipe")
+    assert "pipe" in run("netlist", "--layers", 4, 6, 2, "--output", "pipe").err
+    assert (tmp_path / "pipe").is_fifo()
+    (tmp_path / "there.cir").touch()
+    (tmp_path / "link.cir").symlink_to("there.cir")
+    assert run("netlist", "--layers", 4, 6, 2, "--output", "link.cir").code == 0
+    assert (tmp_path / "link.cir").is_symlink()
+    assert (tmp_path / "there.cir").read_text().startswith("*")

@@ -162,3 +162,12 @@ def test_a_law_of_ones_own_is_told_what_it_lacks(tmp_path: Path) -> None:
         static_netlist(compile_network(network, np.zeros((1, 2))))
     with pytest.raises(UserError, match="cocontent"):
         ResistiveNetwork.dense([2, 2, 2], diode=SimpleNamespace(rail=0.0))  # type: ignore[arg-type]
+
+
+def test_dotted_settings_of_a_table_that_is_left_out_change_its_usual_values(tmp_path: Path) -> None:
+    """A preset that names no diode has ngspice's; its rail can be varied like any other setting."""
+    preset = tmp_path / "plain.toml"
+    preset.write_text("layers = [16, 8, 3]\nbeta = 1e-7\nconductance_rates = [1e-15, 1e-15]\nbias_rates = 1e-15\n")
+    assert resolve(str(preset), {"diode.rail": "150mV"}).diode == {"law": "ngspice", "rail": 0.15}  # type: ignore[attr-defined]
+    with pytest.raises(UserError, match="did you mean rail"):
+        resolve(str(preset), {"diode.rial": 0.1})
