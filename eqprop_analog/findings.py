@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+import numpy as np
+
 from eqprop_analog import data
 from eqprop_analog.config import Network, ResistiveConfig, TrainConfig
 from eqprop_analog.errors import UserError
@@ -20,6 +22,8 @@ AT_MINIMUM = 0.95
 """The same at G_min, where about half of the cells begin and cells of dark pixels stay."""
 NEAR = 1e-6
 """Of the window: how near to its end a cell counts as being at it."""
+SHARE = 1e-3
+"""Of a column's conductance: where cells below gmin together have less, opening them changes nothing."""
 GMIN = 1e-12
 """Siemens: what SPICE puts across every junction unless told otherwise."""
 
@@ -43,6 +47,8 @@ class Cells:
     at_maximum: float
     below_gmin: float
     """Of more than 0 S, but of less than the conductance that the simulator puts across every junction."""
+    share_below_gmin: float
+    """The largest share that such cells together have in the conductance of a column."""
 
 
 def findings(config: TrainConfig, network: Network, error: float) -> list[Finding]:
@@ -93,15 +99,16 @@ def _of_cells(one: Cells, network: ResistiveNetwork) -> list[Finding]:
                     "smaller rates (--rate-factor) or another conductance window",
                 )
             )
-    if one.below_gmin:
+    if one.share_below_gmin > SHARE:
         matrix, gmin = network.conductances[one.crossbar - 1], gmin_of(network)
         least = float(matrix[matrix > 0].min())
         found.append(
             Finding(
                 "below-gmin",
                 f"{round(one.below_gmin * matrix.size)} of {matrix.size} cells of crossbar {one.crossbar} conduct less than gmin "
-                f"= {gmin:g} S but more than nothing, the least {least:.2g} S (a resistor of {1 / least:.2g} ohm): no device "
-                "holds such a value, and simulators put gmin across junctions. Count them as open, or train with G_min > 0",
+                f"= {gmin:g} S but more than nothing, the least {least:.2g} S (a resistor of {1 / least:.2g} ohm), and make up "
+                f"{100 * one.share_below_gmin:.2g} % of a column's conductance: no device holds such a value, and simulators put "
+                "gmin across junctions. Train with G_min > 0, or with conductances far above gmin",
             )
         )
     return found
@@ -111,15 +118,21 @@ def cells(network: ResistiveNetwork) -> list[Cells]:
     """Of every crossbar."""
     low, high = network.conductance_window
     near, gmin = NEAR * (high - low), gmin_of(network)
-    return [
-        Cells(
-            number,
-            float((matrix <= low + near).mean()),
-            float((matrix >= high - near).mean()),
-            float(((matrix > 0) & (matrix < gmin)).mean()),
+    counted = []
+    for number, matrix in enumerate(network.conductances, start=1):
+        below = (matrix > 0) & (matrix < gmin)
+        columns = matrix.sum(axis=0)
+        shares = np.divide((matrix * below).sum(axis=0), columns, out=np.zeros_like(columns), where=columns > 0)
+        counted.append(
+            Cells(
+                number,
+                float((matrix <= low + near).mean()),
+                float((matrix >= high - near).mean()),
+                float(below.mean()),
+                float(shares.max()),
+            )
         )
-        for number, matrix in enumerate(network.conductances, start=1)
-    ]
+    return counted
 
 
 def gmin_of(network: ResistiveNetwork) -> float:

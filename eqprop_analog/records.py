@@ -91,6 +91,7 @@ class CellFigures(Figures):
     at_minimum: Fraction
     at_maximum: Fraction
     below_gmin: Fraction
+    share_below_gmin: Fraction = 0.0
 
 
 class Metrics(Figures):

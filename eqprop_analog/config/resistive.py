@@ -12,12 +12,14 @@ from eqprop_analog import data
 from eqprop_analog.config.base import Count, NotNegative, Positive, TrainConfig, spread
 from eqprop_analog.core import Network
 from eqprop_analog.devices import law_from, with_units
+from eqprop_analog.devices.law import LARGEST_VOLTAGE
 from eqprop_analog.errors import UserError
 from eqprop_analog.learning.recipe import recipe
 from eqprop_analog.learning.trainer import Learner, Pass, PhaseLearner, Progress, Rule, evaluate
 from eqprop_analog.learning.truncated import Method, TruncatedLearner
 from eqprop_analog.learning.update import Rates
 from eqprop_analog.models import Outputs, ResistiveNetwork
+from eqprop_analog.models.initial import reach
 from eqprop_analog.nudging import Cost
 from eqprop_analog.quantities import In, quantity
 from eqprop_analog.solvers import NgspiceSolver, SurrogateSolver
@@ -30,8 +32,17 @@ FOLLOWING = ("beta", "conductance_rates", "bias_rates")
 """Settings that follow from the network where a configuration leaves them out; input gain and sweeps then do, too."""
 LARGEST_CONDUCTANCE = 1.0
 """Siemens: the window of the published recipes, which have no upper end. A device of one ohm is no memory any more."""
-ABSURD_RATE = 1e7
-"""Of crossbar 1, over (G_max/input_gain)²; recipes have up to 1e5."""
+SMALLEST_CONDUCTANCE = 1e-12
+"""Siemens, at the upper end of a window."""
+ABSURD_RATE = 1e11
+"""Of conductances, over (G/V)², G being the largest conductance of the fresh crossbar and V the input gain, at most 1 V.
+Published and derived rates of circuits that do not attenuate have 1 to 200."""
+ABSURD_BIAS_RATE = 1e7
+"""Of bias currents, over (D/V)², D being the sum of a fresh column's conductances; published and derived ones have up to 200."""
+LEAST_NUDGE = 16
+"""Roundings of what holds an output in the precision of training: β moves it by no more than that, and nothing is learned."""
+LARGEST_GAIN = 1e4
+"""Of an amplifier, and one over the smallest."""
 PLACEHOLDER = 1e-30
 """What stands for them while the network is looked at."""
 
@@ -127,17 +138,47 @@ class ResistiveConfig(TrainConfig):
                 f"conductance_window: expected at most {LARGEST_CONDUCTANCE:g} S, got G_max = {high:g} S, a resistor of "
                 f"{1 / high:.2g} ohm, which is less than its own wires have"
             )
+        if high < SMALLEST_CONDUCTANCE:
+            raise ValueError(
+                f"conductance_window: expected at least {SMALLEST_CONDUCTANCE:g} S, which simulators put across every "
+                f"junction, got G_max = {high:g} S"
+            )
         if self.cost == "squared-error" and self.beta > self.layers[-2] * high * 2:
             raise ValueError(
                 f"beta: {self.beta:.3g} S is more than all cells of an output together can conduct, "
                 f"{self.layers[-2] * high * 2:.3g} S; expected a fraction of what holds the outputs"
             )
-        first = spread(self.conductance_rates, len(self.layers) - 1)[0] * self.rate_factor
-        usual = (high / self.input_gain) ** 2
-        if first > ABSURD_RATE * usual:
+        rows = [2 * self.layers[0], *self.layers[1:-1]]
+        fresh = [reach(each, self.conductance_window) for each in rows]
+        held = fresh[-1] * rows[-1]
+        least = LEAST_NUDGE * float(np.finfo(self.precision).eps) * held
+        if self.cost == "squared-error" and PLACEHOLDER < self.beta < least:
             raise ValueError(
-                f"conductance_rates: {first:.3g} S^2/V^2 moves a cell across the whole window at the first update; "
-                f"expected the order of (G_max / input_gain)^2 = {usual:.2g} S^2/V^2 or less"
+                f"beta: {self.beta:.3g} S moves the outputs by less than {self.precision} can tell; expected more than "
+                f"{least:.2g} S, and a fraction of what holds an output, about {held / 4:.2g} S"
+            )
+        volts = min(self.input_gain, 1.0)
+        for name, unit, most, scales in (
+            ("conductance_rates", "S", ABSURD_RATE, fresh),
+            ("bias_rates", "A", ABSURD_BIAS_RATE, [g * each / 4 for g, each in zip(fresh, rows, strict=True)]),
+        ):
+            rates = spread(getattr(self, name), len(rows))
+            for number, (rate, scale) in enumerate(zip(rates, scales, strict=True), start=1):
+                usual = (scale / volts) ** 2
+                if rate * self.rate_factor > most * usual:
+                    raise ValueError(
+                        f"{name}: {rate * self.rate_factor:.3g} {unit}^2/V^2 in layer {number} is more than any update "
+                        f"survives; expected the order of {usual:.2g} to {1000 * usual:.2g} {unit}^2/V^2"
+                    )
+        gains = spread(self.amplifier_gain, len(rows) - 1) if len(rows) > 1 else ()
+        if not all(1 / LARGEST_GAIN <= gain <= LARGEST_GAIN for gain in gains):
+            raise ValueError(
+                f"amplifier_gain: expected {1 / LARGEST_GAIN:g} to {LARGEST_GAIN:g}, got {self.amplifier_gain}"
+            )
+        if not 1 / LARGEST_VOLTAGE <= self.input_gain <= LARGEST_VOLTAGE or abs(self.bias_row) > LARGEST_VOLTAGE:
+            raise ValueError(
+                f"input_gain: expected {1 / LARGEST_VOLTAGE:g} to {LARGEST_VOLTAGE:g} V, and bias_row at most as much, got "
+                f"{self.input_gain:g} V and {self.bias_row:g} V"
             )
 
     @classmethod

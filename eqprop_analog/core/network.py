@@ -119,9 +119,12 @@ class Network(Protocol):
         """Every parameter that is learned, by the name it has in files; the arrays themselves, to be written to."""
         ...
 
-    def confine(self) -> None:
-        """Bring every parameter to where the network allows it, in place; nothing to do where any value is allowed."""
-        return
+    def confine(self) -> int:
+        """Bring every parameter to where the network allows it, in place; how many nodes had lost all that drives them.
+
+        Nothing to do where any value is allowed.
+        """
+        return 0
 
     def contrast(
         self, inputs: Float[Array, "batch inputs"], plus: "Equilibrium", minus: "Equilibrium"

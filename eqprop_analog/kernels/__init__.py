@@ -65,6 +65,10 @@ class Kernels(Protocol):
         """
         ...
 
+    def follow(self) -> None:
+        """Take up conductances that were changed from outside, with new sums."""
+        ...
+
 
 def kernels_for(network: ResistiveNetwork) -> Kernels:
     """Compiled kernels where numba is installed and the diodes' law states a compiled node solve, else NumPy's, which is said."""

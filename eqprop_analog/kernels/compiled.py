@@ -108,3 +108,16 @@ class CompiledKernels:
             self._row_sums,
             self.totals,
         )
+
+    def follow(self) -> None:
+        """See Kernels."""
+        first, *inner = self.network.conductances
+        np.sum(first, axis=0, out=self.column_sums[0])
+        for matrix, mine, transposed, columns, rows in zip(
+            inner, self._crossbars, self._transposed, self.column_sums[1:], self._row_sums, strict=True
+        ):
+            if transposed:
+                mine[...] = matrix.T
+            np.sum(matrix, axis=0, out=columns)
+            np.sum(matrix, axis=1, out=rows)
+        self.driven = total(self.column_sums, self._row_sums, self.totals)

@@ -99,6 +99,14 @@ class PlainKernels:
                 below, below_slope = gain * v, gain * dv
         self._total()
 
+    def follow(self) -> None:
+        """See Kernels."""
+        for layer, matrix in enumerate(self.network.conductances):
+            np.sum(matrix, axis=0, out=self.column_sums[layer])
+            if layer > 0:
+                np.sum(matrix, axis=1, out=self._row_sums[layer - 1])
+        self._total()
+
     def _total(self) -> None:
         for total, columns, rows in zip(self.totals, self.column_sums, (*self._row_sums, 0), strict=True):
             np.add(columns, rows, out=total)

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from jaxtyping import Float
 
+from eqprop_analog.devices.law import LARGEST_VOLTAGE
 from eqprop_analog.errors import UserError
 from eqprop_analog.learning.update import Rates
 from eqprop_analog.models import NodalEquations, ResistiveNetwork
@@ -37,6 +38,8 @@ SETTLED = 1e-5
 MOST_SWEEPS = 40
 PROBES = 32
 """Samples of the probe."""
+REACHED = 0.5
+"""Of the swing: what must come of the input gain."""
 TRIALS = 30
 """Of the input gain; a circuit of ideal diodes needs two."""
 
@@ -68,6 +71,12 @@ def recipe(network: ResistiveNetwork, pixel: float, batch: int, *, given_gain: b
             break
         network = replace(network, input_gain=float(network.input_gain * np.clip(off, 1e-3, 1e3)))
         moved = _swing(network, inputs)
+    if not given_gain and (moved < REACHED * SWING * TARGET or network.input_gain > LARGEST_VOLTAGE):
+        raise UserError(
+            f"recipe: inputs of {network.input_gain:.2g} V at 1 move the outputs by only {moved:.2g} V, expected "
+            f"{SWING * TARGET:g} V: hidden nodes are held by their diodes, or the circuit attenuates; look at the diode's rail "
+            "and saturation current, use --amplifier-gain or fewer layers, or give --input-gain"
+        )
     conductances, biases = _kernels(network, inputs)
     relative = np.sqrt(conductances * [(matrix**2).mean() for matrix in network.conductances])
     step = STEP * 2 / network.depth * _of_batch(batch) / _of_batch(USUAL_BATCH) * relative / relative.sum()

@@ -1,5 +1,6 @@
 """Training by equilibrium propagation with any solver: phases, contrast, update, batch after batch."""
 
+import logging
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -22,6 +23,7 @@ from eqprop_analog.nudging import Cost, Kind, Nudge
 from eqprop_analog.readouts import predictions
 
 Array = np.ndarray
+log = logging.getLogger(__name__)
 N = TypeVar("N", bound=Network)
 N_contra = TypeVar("N_contra", bound=Network, contravariant=True)
 Nudging = Literal["centred", "one-sided", "random-sign"]
@@ -110,6 +112,9 @@ class Pass:
 class Learner(Protocol):
     """What a pass over data needs: something that learns from a batch."""
 
+    renewed: int = 0
+    """How many times a column had lost its last conductance and was begun anew (models.initial.renew)."""
+
     def learn(
         self, inputs: Float[Array, "batch inputs"], targets: Float[Array, "batch outputs"], *examples: Any
     ) -> tuple[int, Counter[str]]:
@@ -137,7 +142,7 @@ class PhaseError(UserError):
     """A batch holds a sample without an equilibrium."""
 
 
-@dataclass(frozen=True)
+@dataclass
 class PhaseLearner(Learner, Generic[N]):
     """Phases from any solver, their contrast, one step of descent.
 
@@ -205,7 +210,7 @@ class PhaseLearner(Learner, Generic[N]):
             self.network.readout(free.outputs), targets, self.rule.tolerance
         )  # of the read-out before its update
         gradient = learning_signal(self.rule.signal, self.network, inputs, plus, minus[0] if minus else free, free)
-        descend(self.network, gradient, self.rule.rates, self.momentum)
+        self.renewed += descend(self.network, gradient, self.rule.rates, self.momentum)
         return wrong
 
 
@@ -231,7 +236,7 @@ def train_pass(
     The error is that of the free phases before each update. What the batches give is added to ``so_far``, if it is given,
     before ``progress`` hears of it. Raises UserError for a batch that the learner refuses.
     """
-    result = Pass() if so_far is None else so_far
+    result, renewed = Pass() if so_far is None else so_far, learner.renewed
     for batch in batches:
         done = result.samples + len(batch[0])
         try:
@@ -241,6 +246,12 @@ def train_pass(
         result.samples, result.wrong = done, result.wrong + mistaken
         result.statuses.update(found)
         progress(done, result.error)
+    if learner.renewed > renewed:
+        log.warning(
+            "%d times an update took the last conductance of a column of a crossbar; it was written anew, every cell with the "
+            "mean of a fresh crossbar's conductances. Use smaller rates (--rate-factor) or a window with G_min > 0",
+            learner.renewed - renewed,
+        )
     return result
 
 

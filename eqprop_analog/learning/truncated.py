@@ -59,6 +59,7 @@ class TruncatedLearner(Learner):
         self.network, self.rule, self.sweeps = network, rule, whole_number(sweeps, "sweeps", 1)
         self._betas = [] if method == "implicit" else [rule.beta, -rule.beta][: 2 if rule.nudging == "centred" else 1]
         self._kernels = kernels_for(network)
+        self.renewed = 0
         self._gammas = network.gammas
         self._batch = _Batch(network, 0, self._betas)
 
@@ -170,3 +171,6 @@ class TruncatedLearner(Learner):
             [weight * rates.of(f"conductance_{l}") for l, weight in enumerate(weights, start=1)],
             [weight * rates.of(f"bias_{l}") for l, weight in enumerate(weights, start=1)],
         )
+        if not self._kernels.driven and (renewed := self.network.renew()):
+            self.renewed += renewed
+            self._kernels.follow()

@@ -99,11 +99,12 @@ class TorchLearner(Learner):
         if not driven or not definite:
             self.finish()
             self.network.validate()
-            if not driven:
+            if not driven and not self._renew():
                 raise UserError(
                     "a column of a crossbar has no conductance left: nothing drives its node; use smaller rates"
                 )
-            self.network.require_definite(-self.rule.beta)
+            if not definite:
+                self.network.require_definite(-self.rule.beta)
         if not finite:
             raise PhaseError(f"{Status.OUT_OF_BOUNDS.name}: {Status.OUT_OF_BOUNDS.value}")
         if not solved:
@@ -118,6 +119,20 @@ class TorchLearner(Learner):
         """See Learner."""
         for name, sums in self._sums().items():
             sums.copy_(torch.from_numpy(arrays[name]))
+
+    def _renew(self) -> int:
+        """Begin empty columns anew, and take them back (``finish`` has just been called); how many."""
+        renewed = self.network.renew()
+        self.renewed += renewed
+        for mine, theirs in zip(self._matrices, self.network.conductances, strict=True):
+            mine.copy_(torch.from_numpy(theirs))
+        for sums, matrix in zip(self._columns, self._matrices, strict=True):
+            sums.copy_(matrix.sum(0))
+        for sums, matrix in zip(self._rows, self._matrices[1:], strict=True):
+            sums.copy_(matrix.sum(1))
+        half = self.network.layers[0]
+        self._difference.copy_(self._matrices[0][:half] - self._matrices[0][half:])
+        return renewed
 
     def _sums(self) -> dict[str, Tensor]:
         named = {f"column_sums_{l}": sums for l, sums in enumerate(self._columns, start=1)}

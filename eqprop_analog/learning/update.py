@@ -19,8 +19,8 @@ class Parameters(Protocol):
         """Every parameter by name."""
         ...
 
-    def confine(self) -> None:
-        """Bring every parameter to where the network allows it, in place."""
+    def confine(self) -> int:
+        """Bring every parameter to where the network allows it, in place; how many columns were begun anew."""
         ...
 
 
@@ -142,11 +142,14 @@ class Momentum:
 
 def descend(
     network: Parameters, gradient: Mapping[str, Array], rates: LearningRates, momentum: Momentum | None = None
-) -> None:
-    """θ ← θ - η dC/dθ, or along ``momentum``, in place, then within the network's bounds; ``gradient`` is used up."""
+) -> int:
+    """θ ← θ - η dC/dθ, or along ``momentum``, in place, then within the network's bounds; ``gradient`` is used up.
+
+    Returns how many columns had lost their last conductance and were begun anew (models.initial.renew).
+    """
     slopes = dict(gradient)
     for name, values in network.arrays().items():
         slope = slopes[name] if momentum is None else momentum.direction(name, slopes[name], values)
         np.multiply(slope, rates.of(name), out=slope)
         np.subtract(values, slope, out=values)
-    network.confine()
+    return network.confine()

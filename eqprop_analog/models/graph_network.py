@@ -236,9 +236,10 @@ class GraphNetwork(Network):
         """The conductances (S), by the name they have in files."""
         return {"conductances": self.conductances}
 
-    def confine(self) -> None:
-        """Bring every conductance into the window, in place."""
+    def confine(self) -> int:
+        """Bring every conductance into the window, in place; edges that open stay open."""
         np.clip(self.conductances, *self.conductance_window, out=self.conductances)
+        return 0
 
     def contrast(
         self, inputs: Float[Array, "batch inputs"] | None, plus: Equilibrium, minus: Equilibrium

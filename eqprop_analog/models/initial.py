@@ -37,3 +37,16 @@ def draw(
     while (empty := ~(matrix > low).any(axis=0)).any():
         matrix[:, empty] = np.maximum(low, rng.uniform(least, most, (rows, int(empty.sum()))))
     return matrix
+
+
+def renew(matrix: Float[Array, "rows columns"], window: tuple[float, float]) -> int:
+    """Begin anew every column of a crossbar that has lost its last conductance, in place; returns how many there were.
+
+    Each cell of it is written with the mean of a fresh crossbar's conductances in that window, a quarter of ``reach``. Only
+    G_min = 0 lets a column lose all: its node would be driven by nothing, and its circuit would have no equilibrium.
+    """
+    if window[0] > 0:
+        return 0
+    empty = (matrix == 0).all(axis=0)
+    matrix[:, empty] = matrix.dtype.type(reach(len(matrix), window) / 4)
+    return int(empty.sum())

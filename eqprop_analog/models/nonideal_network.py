@@ -142,8 +142,9 @@ class NonidealNetwork(Network):
         """Those of the network that it was made from, as they were then."""
         return self.ideal.arrays()
 
-    def confine(self) -> None:
+    def confine(self) -> int:
         """Nothing to do: it is one state of the weights."""
+        return 0
 
     def contrast(self, inputs: Float[Array, "batch inputs"], plus: Equilibrium, minus: Equilibrium) -> Gradient:
         """What is seen at the nodes, with the nominal gains; ``cell_contrast`` is what is seen at the cells."""

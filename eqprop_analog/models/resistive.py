@@ -37,7 +37,7 @@ from eqprop_analog.models.checks import (
     solved,
 )
 from eqprop_analog.models.gradient import Gradient, named
-from eqprop_analog.models.initial import draw
+from eqprop_analog.models.initial import draw, renew
 from eqprop_analog.nudging import Kind
 
 if TYPE_CHECKING:
@@ -388,10 +388,15 @@ class ResistiveNetwork(Network):
                 drive, drive_slope = self.amplifier_gain[layer] * v, self.amplifier_gain[layer] * dv
         return Gradient(tuple(conductances), tuple(biases))
 
-    def confine(self) -> None:
-        """Bring every conductance into its window, in place."""
+    def confine(self) -> int:
+        """Bring every conductance into its window, in place, and see ``renew``."""
         for matrix in self.conductances:
             np.clip(matrix, *self.conductance_window, out=matrix)
+        return self.renew()
+
+    def renew(self) -> int:
+        """Begin anew every column that an update has left without any conductance, in place; how many (initial.renew)."""
+        return sum(renew(matrix, self.conductance_window) for matrix in self.conductances)
 
     def output_stiffness(self) -> Float[Array, "outputs outputs"]:
         """S, siemens: the conductance matrix seen at the outputs with every diode off and hidden nodes eliminated.

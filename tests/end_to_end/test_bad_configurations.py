@@ -95,8 +95,13 @@ class TestConfigurations:
     def test_layers_that_do_not_fit_the_data(self, refused_training, layers):
         assert re.search("layers: mnist needs 16 inputs and 3 outputs", refused_training("--layers", *layers))
 
-    def test_rates_with_which_training_diverges(self, run, preset, dataset):
+    def test_rates_with_which_training_diverges(self, run, preset, dataset, monkeypatch):
+        """Where they are not refused as absurd before training."""
         preset.write_text(preset.read_text().replace("bias_rates = 1e-15", "bias_rates = 1e300"))
+        result = run("train", "--preset", preset, "--data-dir", dataset, "--output", "run")
+        assert result.code == 2
+        assert re.search("bias_rates: 1e.300.*expected", result.err)
+        monkeypatch.setattr("eqprop_analog.config.resistive.ABSURD_BIAS_RATE", float("inf"))
         result = run("train", "--preset", preset, "--data-dir", dataset, "--output", "run")
         assert result.code == 2
         assert len(result.err.splitlines()) == 1

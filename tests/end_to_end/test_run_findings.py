@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from eqprop_analog import ResistiveNetwork
-from eqprop_analog.config import ResistiveConfig
+from eqprop_analog.config import OWN_SHAPES, ResistiveConfig, resolve
+from eqprop_analog.errors import UserError
 from eqprop_analog.findings import cells, findings
 
 BASE = {"layers": [16, 8, 3], "beta": 1e-7, "conductance_rates": 1e-15, "bias_rates": 1e-15, "input_gain": 100.0}
@@ -47,9 +48,14 @@ def test_cells_at_a_bound_are_counted_by_crossbar() -> None:
     assert "1e-06 S" in found[0].text
 
 
-def test_cells_between_nothing_and_gmin_are_named_with_their_resistance() -> None:
+def test_cells_between_nothing_and_gmin_are_named_where_they_carry_a_column() -> None:
+    """Beside cells of 100 nS they are as good as open: counted, but not worth a warning."""
     network = config().network()
     network.conductances[1][2, 1] = 2.2e-16
+    assert cells(network)[1].below_gmin == 1 / 24
+    assert "below-gmin" not in kinds(network)
+    network.conductances[1][:, 1] = np.where(np.arange(8) == 2, 2.2e-16, 0)
+    assert cells(network)[1].share_below_gmin == 1
     (found,) = (finding for finding in findings(config(), network, 0.1) if finding.kind == "below-gmin")
     for part in ("1 of 24 cells of crossbar 2", "1e-12 S", "4.5e+15 ohm"):
         assert part in found.text
@@ -77,6 +83,13 @@ def test_a_run_says_what_it_found_at_its_end_and_in_its_metrics(run) -> None:
     assert [one["crossbar"] for one in figures["cells"]] == [1, 2]
 
 
+def test_a_circuit_that_inputs_cannot_move_is_refused_by_the_recipe() -> None:
+    """Diodes that conduct half an ampere at their knee hold every hidden node."""
+    diode = {"law": "ngspice", "saturation_current": 0.5}
+    with pytest.raises(UserError, match="saturation current"):
+        resolve(OWN_SHAPES["surrogate"], {"layers": [64, 16, 10], "dataset": "digits", "diode": diode})
+
+
 @pytest.mark.parametrize(
     ("settings", "named"),
     [
@@ -84,6 +97,16 @@ def test_a_run_says_what_it_found_at_its_end_and_in_its_metrics(run) -> None:
         ({"conductance_rates": 0.01}, "conductance_rates"),
         ({"rate_factor": 1e13}, "conductance_rates"),
         ({"beta": 1.0}, "beta"),
+        ({"beta": 1e-20}, "beta"),
+        ({"bias_rates": 0.01}, "bias_rates"),
+        ({"conductance_rates": [1e-15, 1.0]}, "conductance_rates"),
+        ({"conductance_rates": 0.01, "conductance_window": (0.0, 1.0)}, "conductance_rates"),
+        ({"conductance_window": (0.0, 1e-20)}, "conductance_window"),
+        ({"amplifier_gain": 1e9}, "amplifier_gain"),
+        ({"amplifier_gain": 1e-9}, "amplifier_gain"),
+        ({"input_gain": 1e12}, "input_gain"),
+        ({"input_gain": 1e-12}, "input_gain"),
+        ({"bias_row": -1e12}, "input_gain"),
     ],
 )
 def test_absurd_settings_are_refused_with_what_was_expected(settings: dict[str, Any], named: str) -> None:

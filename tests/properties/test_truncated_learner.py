@@ -218,15 +218,36 @@ def test_what_the_general_learner_refuses_is_refused_in_the_same_words(kernels: 
         learn(network, case)
 
 
-def test_a_node_whose_conductances_were_all_learnt_away_is_refused(kernels: str) -> None:
+@pytest.mark.parametrize("crossbar", [1, 2])
+def test_a_column_that_lost_its_last_conductance_begins_anew(kernels: str, crossbar: int) -> None:
+    """Cells of a fresh crossbar in a window from 0 S to high have a quarter of min(1 uS / sqrt(rows), high / 2) on average.
+
+    All conductances of a node move alike where the inputs are black, and where its bias holds it above all its neighbours.
+    """
     case = Case(window=(0.0, 1e-6))
-    learner = TruncatedLearner(
-        case.network("float64"), replace(case.rule(), rates=Rates((1.0, 0.0), (0.0, 0.0))), SWEEPS
+    rates = Rates(tuple(1.0 if each == crossbar else 0.0 for each in (1, 2)), (0.0, 0.0))
+    network, other = case.network("float64"), case.network("float64")
+    batch = np.zeros((3, 7)), np.eye(3)
+    if crossbar == 2:
+        batch = case.data("float64")[0][0], np.full((4, 3), 50.0)
+        network.biases[1][:] = other.biases[1][:] = 1e-5
+    learner = TruncatedLearner(network, replace(case.rule(), rates=rates), SWEEPS)
+    general = PhaseLearner(
+        other, SurrogateSolver(sweeps=SWEEPS, check_residual=False), replace(case.rule(), rates=rates)
     )
-    black = np.zeros((3, 7)), np.eye(3)
-    learner.learn(*black)  # all conductances of a node move alike
-    with pytest.raises(UserError, match=r"net h1_\d: column \d of crossbar 1 is all zero"):
-        learner.learn(*black)
+    learner.learn(*batch)
+    general.learn(*batch)
+    matrix = network.conductances[crossbar - 1]
+    fresh = min(1e-6 / np.sqrt(len(matrix)), 0.5e-6) / 4
+    anew = (matrix == fresh).all(axis=0)
+    assert learner.renewed == general.renewed == anew.sum() > 0
+    for mine, theirs in zip(network.conductances, general.network.conductances, strict=True):
+        assert (mine.sum(axis=0) > 0).all()
+        np.testing.assert_allclose(mine, theirs, rtol=1e-12)
+    for name, sums in learner.arrays().items():
+        if name.startswith("column"):
+            np.testing.assert_allclose(sums, network.conductances[int(name[-1]) - 1].sum(axis=0), rtol=1e-12)
+    learner.learn(*case.data("float64")[1])
 
 
 def test_voltages_that_overflow_are_refused_before_the_update(kernels: str) -> None:
