@@ -1,6 +1,7 @@
 """Text from files and from users, made harmless: for the terminal, and for names in netlists."""
 
 import re
+import shlex
 from collections import Counter
 from collections.abc import Iterable
 from difflib import get_close_matches
@@ -11,6 +12,8 @@ NAME = re.compile(r"[a-z0-9_]+")
 """What a net, and whatever else a file may name in a netlist, is called. SPICE does not distinguish upper and lower case."""
 GROUND = frozenset({"0", "gnd"})
 """Names by which ngspice knows ground."""
+LONGEST = 4000
+"""Characters of a message: more than any that we write, and about what the longest path has."""
 _SHOWN = {"Zs", "Zl", "Zp"}
 """Categories of Unicode that str.isprintable leaves out and a terminal shows as space."""
 
@@ -37,6 +40,17 @@ def in_one_line(text: Any) -> str:
         .replace("\u2028", "\\u2028")
         .replace("\u2029", "\\u2029")
     )
+
+
+def sentence(text: Any) -> str:
+    """``in_one_line``, with the middle left out of what is longer than anybody reads: for a message that quotes a file."""
+    text = in_one_line(text)
+    return text if len(text) <= LONGEST else f"{text[: LONGEST // 2]} ... {text[-LONGEST // 2 :]}"
+
+
+def shell_word(path: Any) -> str:
+    """A path as it stands in a command line to copy: quoted where a shell would read it otherwise, and never an option."""
+    return shlex.quote(f"./{path}" if str(path).startswith("-") else str(path))
 
 
 def _escaped(character: str) -> str:

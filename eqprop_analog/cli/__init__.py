@@ -22,7 +22,7 @@ from eqprop_analog.cli import console
 from eqprop_analog.cli.completion import SHELLS, PrintCompletion
 from eqprop_analog.cli.interrupts import Interrupts
 from eqprop_analog.errors import NotMetError, UserError
-from eqprop_analog.text import printable, suggestion
+from eqprop_analog.text import printable, sentence, suggestion
 
 PURPOSES: Mapping[str, tuple[str, ...]] = {
     "build": ("netlist",),
@@ -84,7 +84,7 @@ class Parser(argparse.ArgumentParser):
         unknown = re.match(r"unrecognized arguments: (--[\w-]+)", message)
         if unknown:
             message += suggestion(unknown[1], self.options())
-        self.exit(Exit.BAD_INPUT, printable(f"{self.prog}: error: {message} (--help shows every option)\n"))
+        self.exit(Exit.BAD_INPUT, f"{self.prog}: error: {sentence(message)} (--help shows every option)\n")
 
     def options(self) -> list[str]:
         """Every option of this parser and of its subcommands."""

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any, TextIO
 
-from eqprop_analog.text import printable
+from eqprop_analog.text import printable, sentence
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -46,7 +46,7 @@ def configure(*, quiet: bool = False, verbose: bool = False, aside: bool = False
 
 class _Handler(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
-        text = ("warning: " if record.levelno >= logging.WARNING else "") + record.getMessage()
+        text = ("warning: " if record.levelno >= logging.WARNING else "") + sentence(record.getMessage())
         if _manner.verbose:
             module = record.name.removeprefix("eqprop_analog.")
             text = f"[{record.relativeCreated / 1000:.3f} s, {module}] {text}"
@@ -56,7 +56,7 @@ class _Handler(logging.Handler):
 def say(text: str) -> None:
     """Print one message, which --quiet leaves out."""
     if not _manner.quiet:
-        _write(_stream(), text)
+        _write(_stream(), sentence(text))
 
 
 def result(text: str) -> None:
@@ -70,8 +70,8 @@ def figures(text: str) -> None:
 
 
 def error(text: str, kind: str = "error") -> None:
-    """Print one error on standard error."""
-    _write(sys.stderr, f"{kind}: {text}")
+    """Print one error on standard error, in one line."""
+    _write(sys.stderr, f"{kind}: {sentence(text)}")
 
 
 def _stream() -> TextIO:

@@ -14,6 +14,7 @@ from eqprop_analog.models import HopfieldNetwork
 from eqprop_analog.nudging import Nudge
 from eqprop_analog.plotting.hopfield import relaxation
 from eqprop_analog.solvers.hopfield_transient import HopfieldWaveforms, settle_hopfield
+from eqprop_analog.text import shell_word
 
 Array = np.ndarray
 
@@ -49,7 +50,8 @@ def run(
     relaxation(result, folder / "waveforms.png")
     _write_csv(network, result, folder / "waveforms.csv")
     options.report_figures(arguments, _figures(network, result, nudge))
-    console.say(f"in {folder}: waveforms.png, waveforms.csv, transient.cir (run it: ngspice -b {folder}/transient.cir)")
+    command = f"ngspice -b {shell_word(folder / 'transient.cir')}"
+    console.say(f"in {folder}: waveforms.png, waveforms.csv, transient.cir (run it: {command})")
 
 
 def _figures(network: HopfieldNetwork, result: HopfieldWaveforms, nudge: Nudge) -> dict[str, Any]:

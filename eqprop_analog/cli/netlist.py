@@ -26,6 +26,7 @@ from eqprop_analog.models.nonideal_network import NonidealNetwork
 from eqprop_analog.nudging import Nudge
 from eqprop_analog.solvers.hopfield_ngspice import surrogate
 from eqprop_analog.solvers.nonideal_newton import NonidealNewtonSolver
+from eqprop_analog.text import shell_word
 
 SUMMARY = "Write a network as a SPICE netlist, for ngspice, LTspice, Xyce or gnucap, that runs as it stands."
 EXAMPLES = """\
@@ -118,7 +119,7 @@ def run(arguments: argparse.Namespace) -> None:
         write_text(path, text)
     lines = ", ".join(f"{path}: {text.count(chr(10))} lines" for path, text in texts.items())
     command = DIALECTS[arguments.dialect].command
-    console.say(f"{lines} in {time.perf_counter() - begin:.2f} s; run it: {command} {arguments.output}")
+    console.say(f"{lines} in {time.perf_counter() - begin:.2f} s; run it: {command} {shell_word(arguments.output)}")
 
 
 def _window(arguments: argparse.Namespace) -> tuple[float, float] | None:

@@ -15,6 +15,7 @@ from eqprop_analog.files import locked
 from eqprop_analog.quantities import option
 from eqprop_analog.results import Run, add_agreement
 from eqprop_analog.run import train
+from eqprop_analog.text import shell_word
 from eqprop_analog.verification import SAMPLES, Agreement, confirmed, require_possible
 
 FLAT_AFTER = 60
@@ -217,7 +218,7 @@ def _verified(config: TrainConfig, finished: Run, dataset: data.Dataset, flat: b
     if not flat and "flat" in network.forms[1:]:
         console.say(
             f"not solved with every resistor, since training took less than {FLAT_AFTER} s; "
-            f"eqprop-analog verify {finished.folder} does that too"
+            f"eqprop-analog verify {shell_word(finished.folder)} does that too"
         )
     return agreements
 

@@ -14,6 +14,7 @@ from eqprop_analog.nudging import Nudge
 from eqprop_analog.plotting.transient import waveforms
 from eqprop_analog.power import Power
 from eqprop_analog.solvers.transient import Phase, Waveforms, settle
+from eqprop_analog.text import shell_word
 
 SUMMARY = "Simulate a network in time with a capacitance at every node: settling time and energy, free and nudged."
 EXAMPLES = """\
@@ -66,7 +67,8 @@ def run(arguments: argparse.Namespace) -> None:
     waveforms(result, folder / "waveforms.png")
     _write_csv(network, result, folder / "waveforms.csv")
     options.report_figures(arguments, _figures(network, result))
-    console.say(f"in {folder}: waveforms.png, waveforms.csv, transient.cir (run it: ngspice -b {folder}/transient.cir)")
+    command = f"ngspice -b {shell_word(folder / 'transient.cir')}"
+    console.say(f"in {folder}: waveforms.png, waveforms.csv, transient.cir (run it: {command})")
 
 
 def _columns(result: Waveforms) -> list[list[str]]:

@@ -23,6 +23,7 @@ from eqprop_analog.report.page import (
     learning_chart,
     write_page,
 )
+from eqprop_analog.text import shell_word
 
 SECONDS = 5
 """Between two versions of the page."""
@@ -104,7 +105,7 @@ class LivePage:
             + (
                 f"The page loads itself again every {SECONDS} seconds."
                 if running
-                else f"eqprop-analog report {self.path.parent} makes the whole report of the run."
+                else f"eqprop-analog report {shell_word(self.path.parent)} makes the whole report of the run."
             ),
             refresh=SECONDS if running else None,
             done=part if running else None,

@@ -29,6 +29,7 @@ from eqprop_analog.report.page import (
     write_page,
 )
 from eqprop_analog.results import versions
+from eqprop_analog.text import shell_word
 
 
 def write_report(folder: Path, output: Path, data_dir: Path | None = None) -> RunFolder:
@@ -134,7 +135,7 @@ def _repeat(run: RunFolder) -> Iterator[Block]:
     yield download("config.toml", toml.encode(), "every setting of the run")
     command = "eqprop-analog train --preset ./config.toml --output runs/again"
     if not run.finished:
-        command = f"eqprop-analog train --resume --output {run.folder}\n{command}"
+        command = f"eqprop-analog train --resume --output {shell_word(run.folder)}\n{command}"
     yield Code("With that file beside you:" if run.finished else "To go on with it, or to repeat it:", command)
     yield Text("The same versions on the same kind of processor give the same bits; others, the same to rounding.")
     yield Code("config.toml:", toml)

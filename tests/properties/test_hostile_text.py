@@ -1,6 +1,7 @@
 """No text in a file runs a command in ngspice, and none is obeyed by a terminal."""
 
 import json
+import subprocess
 import tempfile
 from collections.abc import Iterator
 from dataclasses import replace
@@ -31,7 +32,7 @@ from eqprop_analog.cli import main
 from eqprop_analog.config import resolve
 from eqprop_analog.errors import NotMetError
 from eqprop_analog.plotting.style import drawing
-from eqprop_analog.text import in_one_line, printable
+from eqprop_analog.text import in_one_line, printable, shell_word
 
 COMMANDS = "x\n.control\nshell touch ran\n.endc\n\x1b[31m"
 Key = str | int
@@ -179,3 +180,34 @@ def test_no_command_sends_a_terminal_what_a_file_or_an_argument_says(word: str, 
                 assert end.code == 2  # noqa: PT017 - argparse's way
     out, err = capfd.readouterr()
     assert word not in out + err.replace("\r\n", "\n")
+
+
+@pytest.mark.parametrize("name", ["$(touch ran)", "a b", "-b", "x'\"y;z", "a\nb"])
+def test_a_command_line_to_copy_names_the_file_and_does_no_more(name: str, tmp_path: Path) -> None:
+    """Oracle: a shell."""
+    shown = subprocess.run(
+        ["sh", "-c", f"printf %s {shell_word(name)}"], cwd=tmp_path, capture_output=True, text=True, check=True
+    ).stdout
+    assert shown == (f"./{name}" if name.startswith("-") else name)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_netlist_is_run_by_the_command_that_is_shown(
+    tmp_path: Path, capfd: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(["netlist", "--layers", "2", "2", "--output", "./$(touch ran).cir"]) == 0
+    assert "'$(touch ran).cir'" in capfd.readouterr().out
+
+
+def test_an_error_is_one_line_that_can_be_read(capfd: Any, tmp_path: Path) -> None:
+    (tmp_path / "long.toml").write_text(f'model = "{"x" * 10**5}"\n')
+    for line in (
+        ["verify", f"{tmp_path}/a\nerror: b.npz"],
+        ["simulate", "--network", "a\nerror: b"],
+        ["presets", str(tmp_path / "long.toml")],
+    ):
+        assert main(line) == 2
+        err = capfd.readouterr().err
+        assert err.count("\n") == 1
+        assert len(err) < 10**4
