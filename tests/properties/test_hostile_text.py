@@ -211,3 +211,9 @@ def test_an_error_is_one_line_that_can_be_read(capfd: Any, tmp_path: Path) -> No
         err = capfd.readouterr().err
         assert err.count("\n") == 1
         assert len(err) < 10**4
+
+
+@pytest.mark.parametrize("layers", [[2**63, 8, 10], [64, 10**400, 10], [64, 8, 10**19]])
+def test_a_count_that_no_array_has_is_refused(layers: list[int]) -> None:
+    with pytest.raises(UserError, match="layers"):
+        resolve("own-shape", {"dataset": "digits", "layers": layers})
