@@ -141,7 +141,7 @@ def compare(
     """
     network.validate()
     inputs = network.check_inputs(inputs)
-    form = form or network.forms[0]
+    form = network.forms[0] if form is None else form
     nudges = [Nudge(targets, b, network.nudge_kind) for b in (beta, -beta)]
     measured, ngspice_seconds = _measured(NgspiceSolver(workers, form, time_limit), network, inputs, nudges)
     begin = time.perf_counter()

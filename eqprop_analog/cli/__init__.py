@@ -86,6 +86,18 @@ class Parser(argparse.ArgumentParser):
             message += suggestion(unknown[1], self.options())
         self.exit(Exit.BAD_INPUT, f"{self.prog}: error: {sentence(message)} (--help shows every option)\n")
 
+    def _print_message(self, message: str, file: Any = None) -> None:
+        """Print it, or say what keeps it from being printed."""
+        stream = sys.stderr if file is None else file
+        with console.written(stream):
+            stream.write(message or "")
+
+    def _get_value(self, action: argparse.Action, arg_string: str) -> Any:
+        """The value of an option; an empty one, of a variable that is not set, is not taken for one that is left out."""
+        if not arg_string.strip() and action.nargs != argparse.PARSER:
+            raise argparse.ArgumentError(action, "expected a value, got an empty one; leave it out for the default")
+        return super()._get_value(action, arg_string)
+
     def options(self) -> list[str]:
         """Every option of this parser and of its subcommands."""
         found = [name for action in self._actions for name in action.option_strings if name.startswith("--")]
@@ -243,9 +255,10 @@ def _done(
         for named in getattr(options, "extensions", ()):
             extensions.load(named)
         options.run(options)
-        sys.stdout.flush()
+        with console.written(sys.stdout):
+            pass
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else Python complains when it flushes at exit
+        console.silence(sys.stdout)
         return Exit.BROKEN_PIPE
     return Exit.DONE
 
@@ -257,10 +270,7 @@ def _parsed(words: Sequence[str]) -> argparse.Namespace:
     if not words:
         everything.print_help()
         raise SystemExit(Exit.BAD_INPUT)
-    try:
-        return everything.parse_args(words)
-    finally:
-        sys.stdout.flush()  # of --help, while a broken pipe is still looked after
+    return everything.parse_args(words)
 
 
 def _explained(error: Exception) -> tuple[Exit, str]:

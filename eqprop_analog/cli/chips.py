@@ -34,6 +34,8 @@ fine-tuned goes on for one epoch there. Every chip is a file in the output folde
 that are missing. Points that the study names are solved in ngspice too."""
 TIME_LIMIT = 7200.0
 """Seconds that one chip may take."""
+IMAGES = 100
+"""Test images that a chip is confirmed on, if nobody says otherwise."""
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -52,7 +54,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--chips", type=int, metavar="N", help="a point (default: the study's)")
     parser.add_argument("--seed", type=int, help="of all chips (default: the study's)")
     parser.add_argument("--workers", type=int, default=1, help="processes (default 1)")
-    parser.add_argument("--images", type=int, default=100, metavar="N", help="solved in ngspice (default 100)")
+    parser.add_argument("--images", type=int, metavar="N", help=f"solved in ngspice (default {IMAGES})")
     parser.add_argument("--data-dir", type=Path, metavar="DIR", help="the data set's four IDX files")
     parser.add_argument("--output", type=Path, metavar="DIR", help="default runs/NAME")
     options.add_json(parser)
@@ -68,6 +70,9 @@ def run(arguments: argparse.Namespace) -> None:
     require_writable(folder / "chips.csv")
     if any(case.keep for case in monte_carlo.distinct(study)):
         libngspice.library_path()
+        arguments.images = IMAGES if arguments.images is None else arguments.images
+    elif arguments.images is not None:
+        raise UserError(f"--images: nothing of {name} is solved in ngspice (confirm), so leave it out")
     for note in study.scaling_notes():
         console.say(note)
     where = folder, arguments.data_dir and arguments.data_dir.absolute()
@@ -85,7 +90,7 @@ def _study(arguments: argparse.Namespace) -> tuple[str, Study]:
     """The study's name and itself: the one that is named, or a single point of one specification."""
     changes = {name: value for name in ("chips", "seed") if (value := getattr(arguments, name)) is not None}
     if arguments.specification is None:
-        name = arguments.study or DEFAULT
+        name = DEFAULT if arguments.study is None else arguments.study
         study = Study.load(name)
         return Path(name).stem, Study.of(study.model_dump() | changes)
     specification = Specification.load(arguments.specification)

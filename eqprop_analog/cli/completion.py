@@ -6,6 +6,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from eqprop_analog.cli import console
+
 SHELLS = ("bash", "zsh", "tcsh")
 NAMED = {"preset": "presets", "specification": "specifications", "study": "studies"}
 """Options whose values are names of packaged files, and the folder of these; a TOML file may stand there, too."""
@@ -28,8 +30,8 @@ class PrintCompletion(argparse.Action):
             kind = _kind(action)
             if kind:
                 action.complete = kind  # type: ignore[attr-defined]
-        sys.stdout.write(shtab.complete(parser, str(values)) + "\n")
-        sys.stdout.flush()
+        with console.written(sys.stdout):
+            sys.stdout.write(shtab.complete(parser, str(values)) + "\n")
         parser.exit()
 
 

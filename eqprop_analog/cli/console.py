@@ -5,14 +5,16 @@ error. rich is imported where it is needed, so that `doctor` can say that it is 
 """
 
 import logging
+import os
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any, TextIO
 
+from eqprop_analog.errors import UserError
 from eqprop_analog.text import printable, sentence
 
 if TYPE_CHECKING:
@@ -79,8 +81,28 @@ def _stream() -> TextIO:
 
 
 def _write(stream: TextIO, text: str) -> None:
-    stream.write(f"{printable(text)}\n")
-    stream.flush()
+    with written(stream):
+        stream.write(f"{printable(text)}\n")
+
+
+@contextmanager
+def written(stream: TextIO) -> Iterator[None]:
+    """What the block writes to ``stream`` is there at its end. UserError, which names the stream, where it cannot be."""
+    try:
+        yield
+        stream.flush()
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        silence(stream)
+        name = "standard error" if stream is sys.stderr else "standard output"
+        raise UserError(f"{name}: {error.strerror or error}") from error
+
+
+def silence(stream: TextIO) -> None:
+    """Let what is left for ``stream`` go nowhere: else Python complains when it flushes at its end."""
+    with suppress(OSError, ValueError):  # a stream without a file
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 @cache
@@ -106,7 +128,8 @@ def table(title: str, columns: Sequence[str], *sections: Sequence[Sequence[str]]
         for row in rows:
             result.add_row(*map(printable, row))
         result.add_section()
-    _console(_manner.aside).print(result, markup=False)
+    with written(_stream()):
+        _console(_manner.aside).print(result, markup=False)
 
 
 @contextmanager

@@ -56,7 +56,6 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--time-limit",
         type=option("s"),
-        default=TIME_LIMIT,
         metavar="SECONDS",
         help=f"what ngspice may take for one operating point (default {TIME_LIMIT:g})",
     )
@@ -66,6 +65,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Compute, measure, print, write figures, table and plot."""
+    simulate.settle_seed(arguments)
+    if arguments.ngspice is False and arguments.time_limit is not None:
+        raise UserError("--time-limit: is what ngspice may take; leave it out, or --no-ngspice")
     network = options.network(arguments)
     if not isinstance(network, ResistiveNetwork):
         raise UserError("the energy report is about resistive networks; this is a Hopfield network")
@@ -84,7 +86,7 @@ def run(arguments: argparse.Namespace) -> None:
         arguments.capacitance,
         arguments.fraction,
         ngspice=measure,
-        time_limit=arguments.time_limit,
+        time_limit=TIME_LIMIT if arguments.time_limit is None else arguments.time_limit,
     )
     _show_powers(report, "-".join(map(str, network.layers)))
     if measure:

@@ -51,7 +51,7 @@ def add_network(parser: argparse.ArgumentParser) -> None:
         help="a trained or saved network instead, or a flat netlist for ngspice, whatever its name ends in",
     )
     group.add_argument(
-        "--seed", type=int, default=0, help="seed of fresh conductances and of example inputs (default 0)"
+        "--seed", type=int, metavar="N", help="seed of fresh conductances and of example inputs (default 0)"
     )
     group.add_argument("--amplifier-gain", type=float, metavar="A", help="of fresh networks (default 1: no amplifiers)")
     group.add_argument(
@@ -81,7 +81,6 @@ def add_network(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--model",
         choices=MODELS,
-        default="resistive",
         help="what --layers makes: resistors and diodes, or leaky integrators and saturating buffers (default resistive)",
     )
     group.add_argument(
@@ -127,6 +126,18 @@ def add_time_limit(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def settle_seed(arguments: argparse.Namespace, examples: bool) -> None:
+    """Make --seed 0 where it is left out; UserError where it is given though nothing is drawn.
+
+    A fresh network is drawn, and, where ``examples`` says so, something beside it.
+    """
+    fresh = getattr(arguments, "network", None) is None and hasattr(arguments, "layers")
+    if arguments.seed is None:
+        arguments.seed = 0
+    elif not (fresh or examples):
+        raise UserError("--seed: neither a network nor inputs are drawn at random here; leave it out")
+
+
 def network(
     options: argparse.Namespace,
     netlist: WrittenNetlist | None = None,
@@ -138,7 +149,9 @@ def network(
     resistive network is for, siemens.
     """
     resistive = {name: getattr(options, name) for name in RESISTIVE if getattr(options, name) is not None}
-    hopfield = {name: getattr(options, name) for name in ("buffer", "untied") if getattr(options, name)}
+    hopfield = {
+        name: getattr(options, name) for name in ("buffer", "untied") if getattr(options, name) not in (None, False)
+    }
     if options.network is None:
         if options.layers is None:
             raise UserError("name the network: --layers 784 100 10, or --network FILE.npz")
@@ -149,7 +162,7 @@ def network(
         if window is not None:
             resistive["conductance_window"] = window
         return ResistiveNetwork.dense(options.layers, options.seed, **resistive)
-    netlist = netlist or written(options)
+    netlist = written(options) if netlist is None else netlist
     unsaid = UNSAID if netlist else ()
     _refuse({k: v for k, v in (resistive | hopfield).items() if k not in unsaid}, f"{options.network} has its own")
     loaded = netlist.network if netlist else load(options.network)
@@ -157,6 +170,8 @@ def network(
         raise UserError(
             f"{options.network}: this command is about layered networks, not {loaded.family} ones; verify takes all"
         )
+    if options.model not in (None, loaded.family):
+        raise UserError(f"--model {options.model} disagrees with {options.network}, which is a {loaded.family} network")
     if options.layers is not None and tuple(options.layers) != loaded.layers:
         raise UserError(f"--layers {options.layers} disagrees with {options.network}, which is {list(loaded.layers)}")
     return loaded
@@ -199,7 +214,7 @@ def _refuse(given: dict[str, Any], why: str) -> None:
 
 def _fresh_hopfield(options: argparse.Namespace) -> HopfieldNetwork:
     """Drawn by "fan-in", which gives it biases, too: without them half of the nodes of a hard sigmoid rest at a corner."""
-    buffer = buffer_from({"law": options.buffer or "hard-sigmoid"})
+    buffer = buffer_from({"law": "hard-sigmoid" if options.buffer is None else options.buffer})
     return HopfieldNetwork.dense(options.layers, options.seed, buffer=buffer, untied=options.untied, initial="fan-in")
 
 

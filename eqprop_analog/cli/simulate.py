@@ -14,7 +14,7 @@ from eqprop_analog.core import Network
 from eqprop_analog.equilibrium import Equilibrium
 from eqprop_analog.errors import NotMetError, UserError
 from eqprop_analog.models import HopfieldNetwork, ResistiveNetwork
-from eqprop_analog.verification import LARGEST_DIFFERENCE, LARGEST_GRADIENT_DIFFERENCE, Agreement, compare
+from eqprop_analog.verification import LARGEST_DIFFERENCE, LARGEST_GRADIENT_DIFFERENCE, SAMPLES, Agreement, compare
 
 SUMMARY = "Solve a network in ngspice, free and nudged by +beta and -beta, and compare with the surrogate."
 EXAMPLES = """\
@@ -60,11 +60,12 @@ def add_samples(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--data-dir", type=Path, metavar="DIR", help="folder with its files (default: cache, then download)"
     )
-    parser.add_argument("--samples", type=int, default=20, metavar="N", help="how many of the test images (default 20)")
+    parser.add_argument("--samples", type=int, metavar="N", help=f"how many of the test images (default {SAMPLES})")
 
 
 def run(arguments: argparse.Namespace) -> None:
     """Solve with both, print outputs and agreement."""
+    settle_seed(arguments)
     network = options.network(arguments)
     inputs, targets = samples(arguments, network)
     beta = options.beta(arguments, network)
@@ -99,6 +100,10 @@ def samples(arguments: argparse.Namespace, network: Network) -> tuple[np.ndarray
     """Inputs (samples, inputs) and targets (samples, outputs; volts): from files, test images, or examples."""
     sizes = network.layers
     if arguments.dataset is None:
+        for name in ("samples", "data_dir"):
+            if getattr(arguments, name) is not None:
+                option = f"--{name.replace('_', '-')}"
+                raise UserError(f"{option}: is of the test images of a data set; add --dataset, or leave it out")
         inputs = options.array(
             arguments.inputs, "inputs", sizes[0], options.example_inputs(network, arguments.seed, EXAMPLES_SHOWN)
         )
@@ -108,19 +113,27 @@ def samples(arguments: argparse.Namespace, network: Network) -> tuple[np.ndarray
         if len(targets) != len(inputs):
             raise UserError(f"--targets: expected {len(inputs)} samples as in the inputs, got {len(targets)}")
         return inputs, targets
-    if arguments.inputs or arguments.targets:
+    if arguments.inputs is not None or arguments.targets is not None:
         raise UserError("--dataset gives inputs and targets; leave out --inputs and --targets")
-    require_samples(arguments.samples)
+    count = sample_count(arguments)
     dataset = data.load(arguments.dataset, arguments.data_dir)
     require_fit(sizes[0], network.classes, dataset)
-    images, labels = dataset.test_images[: arguments.samples], dataset.test_labels[: arguments.samples]
+    images, labels = dataset.test_images[:count], dataset.test_labels[:count]
     return images.astype(float), one_hot(labels, network.classes)
 
 
-def require_samples(count: int) -> None:
-    """UserError for a number of samples that is none."""
-    if count < 1:
-        raise UserError(f"--samples: expected at least 1, got {count}")
+def sample_count(arguments: argparse.Namespace) -> int:
+    """--samples, or how many there are without; UserError for a number below 1."""
+    if arguments.samples is None:
+        arguments.samples = SAMPLES
+    if arguments.samples < 1:
+        raise UserError(f"--samples: expected at least 1, got {arguments.samples}")
+    return int(arguments.samples)
+
+
+def settle_seed(arguments: argparse.Namespace) -> None:
+    """See options.settle_seed; without a data set and --inputs, inputs are drawn, too."""
+    options.settle_seed(arguments, arguments.dataset is None and arguments.inputs is None)
 
 
 def agreement_rows(result: Agreement, residual_unit: str = "A") -> list[list[str]]:

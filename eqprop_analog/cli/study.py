@@ -23,6 +23,8 @@ examples:
   one of its circuits again, alone:    --circuit 123
 
 Every circuit is a file in the output folder; a study that was interrupted goes on with those that are missing."""
+CIRCUITS, OUTPUT = 500, Path("runs/study")
+"""Of a whole study, if nobody says otherwise."""
 TIME_LIMIT = 600.0
 """Seconds that one circuit may take."""
 SHOWN = 8
@@ -31,7 +33,7 @@ SHOWN = 8
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Options of this command."""
-    parser.add_argument("--circuits", type=int, default=500, metavar="N", help="how many (default 500)")
+    parser.add_argument("--circuits", type=int, metavar="N", help=f"how many (default {CIRCUITS})")
     parser.add_argument("--seed", type=int, default=0, help="of all circuits (default 0)")
     parser.add_argument("--circuit", type=int, metavar="N", help="this one alone; writes nothing but --json")
     parser.add_argument(
@@ -41,7 +43,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         help="diodes of these alone (default: every law that can be drawn at random)",
     )
     parser.add_argument("--workers", type=int, default=1, help="processes (default 1)")
-    parser.add_argument("--output", type=Path, default=Path("runs/study"), metavar="DIR", help="default runs/study")
+    parser.add_argument("--output", type=Path, metavar="DIR", help=f"default {OUTPUT}")
     options.add_json(parser)
 
 
@@ -50,6 +52,11 @@ def run(arguments: argparse.Namespace) -> None:
     for name, least in (("circuits", 1), ("seed", 0), ("circuit", 0), ("workers", 1)):
         if (value := getattr(arguments, name)) is not None and value < least:
             raise UserError(f"--{name}: expected at least {least}, got {value}")
+    for name, usual in (("circuits", CIRCUITS), ("output", OUTPUT)):
+        if getattr(arguments, name) is None:
+            setattr(arguments, name, usual)
+        elif arguments.circuit is not None:
+            raise UserError(f"--{name}: is of a whole study; leave it out, or --circuit")
     libngspice.library_path()
     among = _among(arguments.laws)
     work = Workers(arguments.workers, TIME_LIMIT)

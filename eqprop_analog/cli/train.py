@@ -159,8 +159,8 @@ def run(arguments: argparse.Namespace) -> None:
     """Train, verify, report."""
     overrides = {name: getattr(arguments, name) for name in SETTINGS if getattr(arguments, name) is not None}
     usual = OWN_SHAPES if any(name in overrides for name in CIRCUIT) else DEFAULT_PRESETS
-    preset = arguments.preset or usual[arguments.solver or "surrogate"]
-    folder = arguments.output or _usual_folder(preset, overrides)
+    preset = usual[overrides.get("solver", "surrogate")] if arguments.preset is None else arguments.preset
+    folder = _usual_folder(preset, overrides) if arguments.output is None else arguments.output
     config = resolve(_resumed_settings(arguments, folder) or preset, overrides)
     verify = not arguments.no_verify
     finished, agreements = train_and_verify(config, folder, arguments.data_dir, arguments.resume, verify=verify)
@@ -178,7 +178,7 @@ def _usual_folder(preset: str, overrides: dict[str, Any]) -> Path:
 def _resumed_settings(arguments: argparse.Namespace, folder: Path) -> str | None:
     """The settings that a run was started with, where it is to go on and no preset is named."""
     settings = folder / "config.toml"
-    return str(settings) if arguments.resume and not arguments.preset and settings.exists() else None
+    return str(settings) if arguments.resume and arguments.preset is None and settings.exists() else None
 
 
 def train_and_verify(
