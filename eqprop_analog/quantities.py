@@ -131,6 +131,22 @@ def option(*units: str) -> Callable[[str], Quantity]:
     return parse
 
 
+def in_file(value: Any, *units: str, name: str = "") -> Any:
+    """``value`` of a file: text as the number that it stands for in ``units``, everything else as it is.
+
+    Raises UserError, which begins with ``name``, for text without prefix and unit: a number has no quotes in a file.
+    """
+    if not isinstance(value, str):
+        return value
+    found = NUMBER.fullmatch(value)
+    if found and not found[2]:
+        raise UserError(
+            f"{name}{': ' if name else ''}expected a number without quotes, or one with a unit such as {_example(units)}, "
+            f"got {value!r:.60}"
+        )
+    return float(quantity(value, *units, name=name))
+
+
 def In(*units: str) -> BeforeValidator:  # noqa: N802 - reads as part of an annotation
-    """Annotation of a setting in a file: text is read as a quantity in ``units``, numbers are left as they are."""
-    return BeforeValidator(lambda value: float(quantity(value, *units)) if isinstance(value, str) else value)
+    """Annotation of a setting in a file; see ``in_file``."""
+    return BeforeValidator(lambda value: in_file(value, *units))

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from eqprop_analog.config.base import Count, NotNegative, Positive, Text
+from eqprop_analog.config.base import PAIR, Count, NotNegative, Positive, Text
 from eqprop_analog.config.presets import refused
 from eqprop_analog.devices.conductance import Technology
 from eqprop_analog.errors import UserError
@@ -21,7 +21,7 @@ from eqprop_analog.quantities import In
 
 
 class _Table(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(strict=True, frozen=True, extra="forbid")
 
 
 class DiodeTable(_Table):
@@ -66,7 +66,7 @@ class WireTable(_Table):
 
     resistance: Annotated[NotNegative, In("ohm")] = 0.0
     """Of one segment, ohms a cell's pitch."""
-    tile: tuple[Count, Count] = TILE
+    tile: Annotated[tuple[Count, Count], PAIR] = TILE
     """Rows and columns of one array, at most."""
 
 

@@ -40,7 +40,7 @@ ONLY = {"solver": "surrogate", "method": "equilibrium-propagation", "device": "c
 class Point(BaseModel):
     """One place on a curve."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(strict=True, frozen=True, extra="forbid")
 
     x: Annotated[float, Field(allow_inf_nan=False)]
     """In the unit of the curve."""
@@ -51,7 +51,7 @@ class Point(BaseModel):
 class Sweep(BaseModel):
     """One imperfection, from none to much."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(strict=True, frozen=True, extra="forbid")
 
     name: str = Field(pattern=r"^[a-z0-9-]+$")
     label: Text
@@ -83,7 +83,7 @@ class Sweep(BaseModel):
 class Study(BaseModel):
     """Chips to make, and what to vary."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(strict=True, frozen=True, extra="forbid")
 
     description: Text = ""
     preset: str

@@ -24,6 +24,10 @@ NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=1, le=2**53)]
 
 
+PAIR = Field(strict=False)
+"""Of a tuple, which TOML writes as a list: its numbers are as strict as all."""
+
+
 def _shown(text: str) -> str:
     if printable(text) != text:
         raise ValueError("expected text without control characters")
@@ -106,7 +110,7 @@ class PhaseTraining:
 class TrainConfig(BaseModel, ABC):
     """Everything that decides a training run's result, and how it is computed; SI units."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(strict=True, frozen=True, extra="forbid")
     changeable: ClassVar[frozenset[str]] = frozenset({"epochs", "threads", "description"})
     """Settings that a resumed run may have otherwise. None of them enters the mathematics of what is already computed."""
 

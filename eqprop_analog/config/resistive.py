@@ -9,7 +9,7 @@ from jaxtyping import Float, Int
 from pydantic import Field, field_validator, model_validator
 
 from eqprop_analog import data
-from eqprop_analog.config.base import Count, NotNegative, Positive, TrainConfig, spread
+from eqprop_analog.config.base import PAIR, Count, NotNegative, Positive, TrainConfig, spread
 from eqprop_analog.core import Network
 from eqprop_analog.devices import law_from, with_units
 from eqprop_analog.devices.law import LARGEST_VOLTAGE
@@ -21,7 +21,7 @@ from eqprop_analog.learning.update import Rates
 from eqprop_analog.models import Outputs, ResistiveNetwork
 from eqprop_analog.models.initial import reach
 from eqprop_analog.nudging import Cost
-from eqprop_analog.quantities import In, quantity
+from eqprop_analog.quantities import In, in_file
 from eqprop_analog.solvers import NgspiceSolver, SurrogateSolver
 
 if TYPE_CHECKING:
@@ -60,7 +60,10 @@ class ResistiveConfig(TrainConfig):
     input_gain: Annotated[Positive, In("V")] = 1.0
     """Volts at an input of 1."""
     amplifier_gain: Positive | list[Positive] = 1.0
-    conductance_window: tuple[Annotated[NotNegative, In("S")], Annotated[Positive, In("S")]] = (0.0, 1e-4)
+    conductance_window: Annotated[tuple[Annotated[NotNegative, In("S")], Annotated[Positive, In("S")]], PAIR] = (
+        0.0,
+        1e-4,
+    )
     """Siemens."""
     diode: dict[str, str | float] = Field({"law": "ngspice"})
     """``law``, its parameters, and ``arrangement``: "single" or "antiparallel"."""
@@ -96,7 +99,7 @@ class ResistiveConfig(TrainConfig):
     def _beta_in_its_unit(cls, values: Any) -> Any:
         if isinstance(values, dict) and isinstance(values.get("beta"), str):
             unit = "A" if values.get("cost") == "cross-entropy" else "S"
-            return values | {"beta": float(quantity(values["beta"], unit, name="beta"))}
+            return values | {"beta": in_file(values["beta"], unit, name="beta")}
         return values
 
     @field_validator("diode")

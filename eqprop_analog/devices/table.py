@@ -11,7 +11,7 @@ from eqprop_analog.devices.piecewise_linear import PiecewiseLinear
 from eqprop_analog.devices.registry import Registry, require_table
 from eqprop_analog.devices.shockley import Shockley
 from eqprop_analog.errors import UserError
-from eqprop_analog.quantities import UNITS, quantity
+from eqprop_analog.quantities import UNITS, in_file
 from eqprop_analog.text import suggestion
 
 L = TypeVar("L", bound=Law)
@@ -75,10 +75,7 @@ def with_units(table: Mapping[str, Any]) -> dict[str, Any]:
     """``table`` with every parameter that is text, such as "1nA", as the number it stands for. Raises UserError."""
     kind = LAWS.get(str(table.get("law")))
     units = {name: unit for name, unit in getattr(kind, "units", {}).items() if unit in UNITS}
-    return {
-        name: float(quantity(value, units[name], name=name)) if isinstance(value, str) and name in units else value
-        for name, value in table.items()
-    }
+    return {name: in_file(value, units[name], name=name) if name in units else value for name, value in table.items()}
 
 
 def table_of(law: Law) -> dict[str, object]:

@@ -18,7 +18,7 @@ from eqprop_analog.devices.conductance.stuck import StuckCells
 from eqprop_analog.devices.conductance.window import Window
 from eqprop_analog.devices.registry import Registry, made, parameters_of
 from eqprop_analog.errors import UserError
-from eqprop_analog.quantities import quantity
+from eqprop_analog.quantities import in_file
 
 NOISES: Registry[ProgrammingNoise] = Registry("law", {"gaussian": GaussianNoise, "log-normal": LogNormalNoise})
 DRIFTS: Registry[Drift] = Registry(
@@ -78,9 +78,7 @@ class Technology:
 def _with_units(table: str, values: Mapping[str, object]) -> dict[str, object]:
     """``values`` with what is text, such as "3nS", as the number it stands for. Raises UserError."""
     return {
-        key: float(quantity(value, UNITS[table, key], name=key))
-        if isinstance(value, str) and (table, key) in UNITS
-        else value
+        key: in_file(value, UNITS[table, key], name=key) if (table, key) in UNITS else value
         for key, value in values.items()
     }
 
