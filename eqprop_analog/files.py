@@ -53,13 +53,27 @@ TEXT_BYTES = 2**24
 """The longest JSON text that is read from an array, at four bytes a character; a run's history takes 800 bytes an epoch."""
 
 
+def file_path(given: Any) -> Path:
+    """``given``, the name of a file, as a path; UserError for what can be none."""
+    if not isinstance(given, str | os.PathLike) or not isinstance(name := os.fspath(given), str):
+        raise UserError(f"file: expected a name, such as network.npz, or a pathlib.Path, got {given!r:.60}")
+    if not name or "\0" in name:
+        raise UserError(f"file: expected a name of one character or more, none of them a NUL, got {name!r:.60}")
+    return Path(given)
+
+
 def save_arrays(
-    path: Path, kind: str, description: Mapping[str, Any], arrays: Mapping[str, np.ndarray], text: str = "description"
+    path: str | Path,
+    kind: str,
+    description: Mapping[str, Any],
+    arrays: Mapping[str, np.ndarray],
+    text: str = "description",
 ) -> None:
     """Write an uncompressed ``.npz`` in one step: ``arrays``, and ``description`` as JSON in the array ``text``; no pickle.
 
     ``kind``: what loading asks for. Raises UserError if it cannot be written.
     """
+    path = file_path(path)
     written = np.array(json.dumps({"format": kind, **description}))
     with replacing(path) as temporary, temporary.open("wb") as file:
         np.savez(file, allow_pickle=False, **{text: written}, **arrays)
@@ -116,12 +130,13 @@ def read_array(path: Path, name: str) -> np.ndarray:
 
 @contextmanager
 def loaded_arrays(
-    path: Path, kind: str | None, text: str = "description", name: str = "network file"
+    path: str | Path, kind: str | None, text: str = "description", name: str = "network file"
 ) -> Iterator[tuple[dict[str, Any], Arrays]]:
     """(description, arrays by name) of a file of ``save_arrays`` (None: of any kind), for a block that makes something of them.
 
     UserError, which calls the file a ``name``, if it is missing, of another kind, or holds what the block cannot use.
     """
+    path = file_path(path)
     try:
         with path.open("rb") as raw:
             if not zipfile.is_zipfile(raw):
@@ -148,7 +163,7 @@ def loaded_arrays(
         raise UserError(f"{path}: not a {name}, or a damaged one ({in_one_line(error)})") from error
 
 
-def array_format(path: Path, name: str) -> str:
+def array_format(path: str | Path, name: str) -> str:
     """The kind of a file of ``save_arrays``. UserError, which calls it a ``name``, for any other file."""
     with loaded_arrays(path, None, name=name) as (description, _):
         return str(description["format"])

@@ -51,7 +51,7 @@ def real_array(
         array = np.asarray(values)
     except (TypeError, ValueError, RuntimeError, OverflowError, np.ma.MAError) as error:
         raise UserError(
-            f"{name}: expected one rectangular array of real numbers, got {_kind(values)} ({error})"
+            f"{name}: expected one rectangular array of real numbers, got {_kind(values)} ({error}){_in_numpy(parts)}"
         ) from error
     if array.dtype.kind not in REAL:
         raise UserError(f"{name}: expected real numbers, got {_kind(values)} of dtype {array.dtype}{_way_out(array)}")
@@ -69,9 +69,16 @@ def _kind(values: Any) -> str:
     return f"a {type(values).__name__}"
 
 
+def _in_numpy(parts: Any) -> str:
+    """How a tensor becomes one that NumPy knows, if its precision, such as bfloat16, is one of those that it does not."""
+    return "; pass the tensor's .float()" if "float" in str(getattr(next(iter(parts), None), "dtype", "")) else ""
+
+
 def _way_out(array: Array) -> str:
     if array.dtype.kind == "c":
         return "; pass the real part, or the magnitude"
+    if "float" in array.dtype.name:  # bfloat16 of other packages
+        return "; pass it as .astype(np.float32)"
     if array.dtype == object:
         return "; give numbers alone, as rows of equal length (of a sparse matrix its .toarray())"
     return ""

@@ -89,7 +89,7 @@ def family_of(network: Network | Any) -> Family:
 
 def load_network(path: str | Path) -> Any:
     """A saved network of any kind. UserError if the file is none."""
-    found = array_format(Path(path), "network file")
+    found = array_format(path, "network file")
     known = {family.file_format: family for family in families().values() if family.file_format}
     if found not in known:
         formats = ", ".join(f'"{name}"' for name in known)

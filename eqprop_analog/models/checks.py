@@ -18,6 +18,25 @@ NARROWEST = 1e-6
 """Of a window, relative to G_max: float32 resolves no conductances in a narrower one."""
 
 
+LARGEST_CONDUCTANCE = 1e9
+"""Siemens: beyond any contact; sums over a layer, and their squares, do not overflow in float32."""
+
+
+def unsound_conductance(values: Float[Array, "..."]) -> tuple[tuple[int, ...], str] | None:
+    """Where the first conductance (S) is that no network has, and what is wrong with it; None if there is none."""
+    if not values.size or (values.min() >= 0 and values.max() <= LARGEST_CONDUCTANCE):  # of NaN neither
+        return None
+    least, most = values >= 0, values <= LARGEST_CONDUCTANCE
+    for good, what in (
+        (np.isfinite(values), "is not finite"),
+        (least, "is negative"),
+        (most, f"is above {LARGEST_CONDUCTANCE:g} S"),
+    ):
+        if not good.all():
+            return tuple(np.argwhere(~good)[0].tolist()), f"conductance {what}"
+    return None
+
+
 def check_layers(layers: object) -> tuple[int, ...]:
     """``layers`` as a tuple of at least two sizes of at least 1, or UserError."""
     given = listed(layers, "layers")
@@ -48,6 +67,8 @@ def check_window(window: tuple[float, float]) -> tuple[float, float]:
     low, high = numbers(window, "conductance_window", 2, "siemens")
     if not 0 <= low < high * (1 - NARROWEST):
         raise UserError(f"conductance_window: expected 0 <= G_min < G_max in siemens, got ({low:.10g}, {high:.10g})")
+    if high > LARGEST_CONDUCTANCE:
+        raise UserError(f"conductance_window: expected G_max of at most {LARGEST_CONDUCTANCE:g} S, got {high:g}")
     return low, high
 
 

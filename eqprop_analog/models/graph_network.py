@@ -25,7 +25,13 @@ from eqprop_analog.equilibrium import Equilibrium
 from eqprop_analog.errors import UserError
 from eqprop_analog.files import loaded_arrays, real, save_arrays
 from eqprop_analog.incoming import LARGEST, MOST, known_keywords, listed, one_of, real_array, real_number
-from eqprop_analog.models.checks import check_pair, check_window, checked_inputs
+from eqprop_analog.models.checks import (
+    LARGEST_CONDUCTANCE,
+    check_pair,
+    check_window,
+    checked_inputs,
+    unsound_conductance,
+)
 from eqprop_analog.models.graph_reading import GROUND, GraphReader, integers
 from eqprop_analog.text import unsuitable_name
 
@@ -278,13 +284,12 @@ class GraphNetwork(Network):
                 k = int(np.argmin(sound))
                 node = self.rails[k] if values is self.rail_volts else k
                 raise UserError(f"node {self.names[node]}: {what} is not within ±{LARGEST:g} ({values[k]})")
-        sound = np.isfinite(self.conductances) & (self.conductances >= 0)
-        if not sound.all():
-            edge = int(np.argmin(sound))
+        if (found := unsound_conductance(self.conductances)) is not None:
+            (edge,), _ = found
             tail, head = self.resistors[edge]
             raise UserError(
-                f"node {self.names[tail]}: conductance {edge} to {self.names[head]} must be finite and not negative, got "
-                f"{self.conductances[edge]} S"
+                f"node {self.names[tail]}: conductance {edge} to {self.names[head]} must be within 0 and "
+                f"{LARGEST_CONDUCTANCE:g} S, got {self.conductances[edge]} S"
             )
         self._require_sources()
         self._require_paths()
@@ -363,12 +368,12 @@ class GraphNetwork(Network):
             "conductance_window": self.conductance_window,
         }
         arrays = {name: getattr(self, name) for name in (*_INTEGERS, *_FLOATS)}
-        save_arrays(Path(path), FORMAT, description, arrays)
+        save_arrays(path, FORMAT, description, arrays)
 
     @classmethod
     def load(cls, path: str | Path) -> Self:
         """Read a network written by ``save``; UserError if the file is not one."""
-        with loaded_arrays(Path(path), FORMAT) as (description, file):
+        with loaded_arrays(path, FORMAT) as (description, file):
             integers = {name: real(file[name]).astype(np.intp) for name in _INTEGERS}
             floats = {name: real(file[name]) for name in _FLOATS}
             network = cls(

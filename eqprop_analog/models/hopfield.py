@@ -393,12 +393,12 @@ class HopfieldNetwork(Network):
         }
         if self.feedback != 1:
             description["feedback"] = self.feedback
-        save_arrays(Path(path), FORMAT, description, self.arrays())
+        save_arrays(path, FORMAT, description, self.arrays())
 
     @classmethod
     def load(cls, path: str | Path) -> Self:
         """Read a network written by ``save``; UserError if the file is not one."""
-        with loaded_arrays(Path(path), FORMAT) as (description, file):
+        with loaded_arrays(path, FORMAT) as (description, file):
             connections = tuple(_connection(table) for table in description["connections"])
             numbers = range(1, len(connections) + 1)
             network = cls(

@@ -35,6 +35,7 @@ from eqprop_analog.models.checks import (
     checked_inputs,
     layer_shapes,
     solved,
+    unsound_conductance,
 )
 from eqprop_analog.models.gradient import Gradient, named
 from eqprop_analog.models.initial import draw, renew
@@ -287,9 +288,10 @@ class ResistiveNetwork(Network):
         for number, (matrix, bias) in enumerate(zip(self.conductances, self.biases, strict=True), start=1):
             if bias.shape != (matrix.shape[1],):
                 raise UserError(f"biases of layer {number}: expected shape ({matrix.shape[1]},), got {bias.shape}")
-            self._require(np.isfinite(matrix), number, "conductance is not finite")
-            self._require(matrix >= 0, number, "conductance is negative")
-            self._require(np.isfinite(bias)[None, :], number, "bias current is not finite")
+            if (found := unsound_conductance(matrix)) is not None:
+                raise self._unsound(number, *found)
+            if not (good := np.isfinite(bias)).all():
+                raise self._unsound(number, (0, int(good.argmin())), "bias current is not finite")
 
     def _validate_shapes(self) -> None:
         if not self.conductances or len(self.biases) != self.depth:
@@ -321,12 +323,9 @@ class ResistiveNetwork(Network):
         if self.outputs == "pairs" and self.layers[-1] % 2:
             raise UserError(f"outputs: pairs need an even number of output nodes, two a class, got {self.layers[-1]}")
 
-    def _require(self, good: Array, layer: int, what: str) -> None:
-        if not good.all():
-            row, column = np.argwhere(~good)[0].tolist()
-            raise UserError(
-                f"net {self.node_name(layer, column)}: {what} (row {row}, column {column} of layer {layer})"
-            )
+    def _unsound(self, layer: int, cell: tuple[int, ...], what: str) -> UserError:
+        row, column = cell
+        return UserError(f"net {self.node_name(layer, column)}: {what} (row {row}, column {column} of layer {layer})")
 
     def energy(self, inputs: Float[Array, "batch inputs"], voltages: Layers) -> Float[Array, " batch"]:
         """E of each sample, watts (up to the constants of the co-contents)."""
@@ -449,7 +448,7 @@ class ResistiveNetwork(Network):
             "bias_row": self.bias_row,
             "outputs": self.outputs,
         }
-        save_arrays(Path(path), FORMAT, description, self.arrays())
+        save_arrays(path, FORMAT, description, self.arrays())
 
     def arrays(self) -> dict[str, Array]:
         """Every parameter by the name it has in files: ``conductance_<l>`` (S) and ``bias_<l>`` (A), l from 1."""
@@ -458,7 +457,7 @@ class ResistiveNetwork(Network):
     @classmethod
     def load(cls, path: str | Path) -> Self:
         """Read a network written by ``save``; UserError if the file is not one."""
-        with loaded_arrays(Path(path), FORMAT) as (description, file):
+        with loaded_arrays(path, FORMAT) as (description, file):
             depth = sum(name.startswith("conductance_") for name in file.files)
             conductances = tuple(real(file[f"conductance_{l}"]) for l in range(1, depth + 1))
             biases = tuple(real(file[f"bias_{l}"]) for l in range(1, depth + 1))

@@ -17,6 +17,7 @@ from scipy.sparse.linalg import splu
 
 from eqprop_analog.errors import UserError
 from eqprop_analog.incoming import listed, real_array, real_number, whole_number
+from eqprop_analog.models.checks import unsound_conductance
 
 Array = np.ndarray
 
@@ -48,10 +49,10 @@ class WiredCrossbar:
         matrix = np.array(real_array(self.conductance, "conductance (siemens)", float, finite=False))
         if matrix.ndim != 2 or not matrix.size:
             raise UserError(f"conductance: expected a matrix (rows, columns), got shape {matrix.shape}")
-        if not (np.isfinite(matrix) & (matrix >= 0)).all():
-            row, column = np.argwhere(~(np.isfinite(matrix) & (matrix >= 0)))[0].tolist()
+        if (found := unsound_conductance(matrix)) is not None:
+            (row, column), what = found
             raise UserError(
-                f"conductance: expected finite siemens, none negative, got {matrix[row, column]} in row {row}, column {column}"
+                f"{what}: expected finite siemens, none negative, got {matrix[row, column]} in row {row}, column {column}"
             )
         if not real_number(self.wire_resistance, "wire_resistance", "ohms") >= 0:
             raise UserError(f"wire_resistance: expected ohms of at least 0, got {self.wire_resistance}")
