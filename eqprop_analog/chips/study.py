@@ -191,9 +191,14 @@ class Case:
         return Chip.drawn(self.specification, self.recipe.fresh(), self.seed, self.chip)
 
 
+LATER = {"data_copy": "", "passes": 1}
+"""Settings that came after results were first named by all of them, and their defaults."""
+
+
 def _decisive(config: ResistiveConfig) -> dict[str, Any]:
-    """Its settings, without the name of a data set's copy where there is none, which older results do not have."""
-    return config.model_dump(mode="json", exclude=None if config.data_copy else {"data_copy"})
+    """Its settings, without those of LATER that have their default: results that are older do not have them."""
+    settings = config.model_dump(mode="json")
+    return {name: value for name, value in settings.items() if name not in LATER or value != LATER[name]}
 
 
 def _hash(*parts: Any) -> str:

@@ -24,6 +24,7 @@ from eqprop_analog.learning.update import Momentum, WeightRates
 from eqprop_analog.models import HopfieldEquations
 from eqprop_analog.models.connections import Convolution, Dense
 from eqprop_analog.nudging import cost
+from eqprop_analog.readouts import predictions
 from eqprop_analog.solvers.relaxation import Relaxation
 
 STEPS = 6
