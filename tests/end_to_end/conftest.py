@@ -145,7 +145,7 @@ def finished_run(
     (folder / "small.toml").write_text(small)
     with pytest.MonkeyPatch.context() as patch, redirect_stdout(io.StringIO()):
         publish(patch)
-        patch.setenv("NGSPICE_LIBRARY_PATH", "/nonexistent")
+        patch.setenv("NGSPICE_LIBRARY_PATH", "/nonexistent/libngspice")
         options = ["--preset", folder / "small.toml", "--data-dir", dataset_folder, "--output", folder / "run"]
         assert main(["train", *map(str, options)]) == 0
     return folder / "run"
@@ -154,7 +154,7 @@ def finished_run(
 @pytest.fixture
 def without_ngspice(monkeypatch: pytest.MonkeyPatch) -> None:
     """No libngspice on this machine."""
-    monkeypatch.setenv("NGSPICE_LIBRARY_PATH", "/nonexistent")
+    monkeypatch.setenv("NGSPICE_LIBRARY_PATH", "/nonexistent/libngspice")
 
 
 def tree(folder: Path) -> dict[str, bytes | None]:

@@ -130,7 +130,7 @@ class TestOutputs:
 
 
 class TestMissingNgspice:
-    WORDS = "/nonexistent: no such library.*apt-get install"
+    WORDS = "/nonexistent/libngspice: no such library.*apt-get install"
 
     @pytest.mark.usefixtures("without_ngspice")
     def test_simulate(self, refused):

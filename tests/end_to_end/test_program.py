@@ -281,7 +281,7 @@ class TestDoctor:
     @pytest.mark.usefixtures("without_ngspice")
     def test_says_how_to_get_ngspice(self):
         row = doctor.libngspice()
-        assert (row.status, row.found) == ("missing", "/nonexistent: no such library (NGSPICE_LIBRARY_PATH)")
+        assert (row.status, row.found) == ("missing", "/nonexistent/libngspice: no such library (NGSPICE_LIBRARY_PATH)")
         assert "apt-get install" in row.advice
 
     def test_a_library_that_is_no_ngspice_is_a_problem(self, tmp_path, monkeypatch):

@@ -217,7 +217,7 @@ def test_training_in_ngspice_and_with_the_surrogate_is_the_same(run_script, pres
         result = run_script("train_mnist.py", *common, "--solver", solver)
         assert (result.code, result.err) == (0, "")
         networks.append(ResistiveNetwork.load(f"{solver}/network.npz"))
-        monkeypatch.setenv("NGSPICE_LIBRARY_PATH", "/nonexistent")  # the surrogate needs none
+        monkeypatch.setenv("NGSPICE_LIBRARY_PATH", "/nonexistent/libngspice")  # the surrogate needs none
     measured, computed = networks
     fresh = ResistiveNetwork.dense([16, 8, 3], amplifier_gain=4.0, input_gain=10.0)
     for before, one, other in zip(fresh.conductances, computed.conductances, measured.conductances, strict=True):

@@ -19,7 +19,6 @@ from eqprop_analog.circuit.netlist_import import Given, netlist_of, read_netlist
 from eqprop_analog.devices import Antiparallel, Clamp, Law, NgspiceDiode, PiecewiseLinear, Shockley
 
 numbers = st.floats(-1e3, 1e3)
-positive = st.floats(1e-13, 1e3)
 currents = st.floats(1e-13, 1)
 laws = st.one_of(
     st.builds(NgspiceDiode, currents, st.floats(0.5, 3), numbers, st.floats(-100, 200), st.floats(0, 1e-9)),

@@ -250,11 +250,13 @@ def test_any_executor_will_do() -> None:
 
 @pytest.fixture
 def without_library(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("NGSPICE_LIBRARY_PATH", "/nonexistent")
+    monkeypatch.setenv("NGSPICE_LIBRARY_PATH", "/nonexistent/libngspice")
 
 
 def test_a_missing_libngspice_is_an_error_that_says_what_to_type(without_library: None) -> None:
-    with pytest.raises(UserError, match=r"/nonexistent: no such library.*apt-get install ngspice libngspice0"):
+    with pytest.raises(
+        UserError, match=r"/nonexistent/libngspice: no such library.*apt-get install ngspice libngspice0"
+    ):
         NgspiceSolver()
 
 
