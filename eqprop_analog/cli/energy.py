@@ -65,7 +65,6 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Compute, measure, print, write figures, table and plot."""
-    simulate.settle_seed(arguments)
     if arguments.ngspice is False and arguments.time_limit is not None:
         raise UserError("--time-limit: is what ngspice may take; leave it out, or --no-ngspice")
     network = options.network(arguments)

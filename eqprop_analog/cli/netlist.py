@@ -105,7 +105,6 @@ def run(arguments: argparse.Namespace) -> None:
     if arguments.chip is not None and arguments.specification is None:
         raise UserError("--chip: is of a specification; add --specification, or leave it out")
     written = options.written(arguments)
-    _require_effect(arguments, written)
     network = options.network(arguments, written, _window(arguments))
     if arguments.output.suffix == ".npz":
         given = [f"--{name}" for name, usual in OF_NETLISTS.items() if getattr(arguments, name) != usual]
@@ -121,18 +120,6 @@ def run(arguments: argparse.Namespace) -> None:
     lines = ", ".join(f"{path}: {text.count(chr(10))} lines" for path, text in texts.items())
     command = DIALECTS[arguments.dialect].command
     console.say(f"{lines} in {time.perf_counter() - begin:.2f} s; run it: {command} {shell_word(arguments.output)}")
-
-
-def _require_effect(arguments: argparse.Namespace, written: WrittenNetlist | None) -> None:
-    """Raise UserError for an option that says nothing about what is to be written."""
-    if arguments.output.suffix != ".npz":
-        if arguments.form == "subcircuits" and arguments.phase == "nudged":
-            raise UserError("--phase: the testbench of --form subcircuits runs both phases; leave it out")
-        given = [f"--{name}" for name in ("targets", "beta") if getattr(arguments, name) is not None]
-        if given and arguments.form != "subcircuits" and arguments.phase == "free":
-            raise UserError(f"{given[0]}: the free phase has no nudge; add --phase nudged, or leave it out")
-    examples = arguments.output.suffix != ".npz" and arguments.inputs is None and written is None
-    options.settle_seed(arguments, examples or arguments.specification is not None)
 
 
 def _window(arguments: argparse.Namespace) -> tuple[float, float] | None:

@@ -51,7 +51,7 @@ def add_network(parser: argparse.ArgumentParser) -> None:
         help="a trained or saved network instead, or a flat netlist for ngspice, whatever its name ends in",
     )
     group.add_argument(
-        "--seed", type=int, metavar="N", help="seed of fresh conductances and of example inputs (default 0)"
+        "--seed", type=int, default=0, metavar="N", help="seed of fresh conductances and of example inputs (default 0)"
     )
     group.add_argument("--amplifier-gain", type=float, metavar="A", help="of fresh networks (default 1: no amplifiers)")
     group.add_argument(
@@ -124,18 +124,6 @@ def add_time_limit(parser: argparse.ArgumentParser) -> None:
         metavar="SECONDS",
         help=f"what one ngspice sweep may take before its samples are given up (default {TIME_LIMIT:g})",
     )
-
-
-def settle_seed(arguments: argparse.Namespace, examples: bool) -> None:
-    """Make --seed 0 where it is left out; UserError where it is given though nothing is drawn.
-
-    A fresh network is drawn, and, where ``examples`` says so, something beside it.
-    """
-    fresh = getattr(arguments, "network", None) is None and hasattr(arguments, "layers")
-    if arguments.seed is None:
-        arguments.seed = 0
-    elif not (fresh or examples):
-        raise UserError("--seed: neither a network nor inputs are drawn at random here; leave it out")
 
 
 def network(

@@ -65,7 +65,6 @@ def add_samples(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Solve with both, print outputs and agreement."""
-    settle_seed(arguments)
     network = options.network(arguments)
     inputs, targets = samples(arguments, network)
     beta = options.beta(arguments, network)
@@ -129,11 +128,6 @@ def sample_count(arguments: argparse.Namespace) -> int:
     if arguments.samples < 1:
         raise UserError(f"--samples: expected at least 1, got {arguments.samples}")
     return int(arguments.samples)
-
-
-def settle_seed(arguments: argparse.Namespace) -> None:
-    """See options.settle_seed; without a data set and --inputs, inputs are drawn, too."""
-    options.settle_seed(arguments, arguments.dataset is None and arguments.inputs is None)
 
 
 def agreement_rows(result: Agreement, residual_unit: str = "A") -> list[list[str]]:

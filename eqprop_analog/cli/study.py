@@ -55,8 +55,6 @@ def run(arguments: argparse.Namespace) -> None:
     for name, usual in (("circuits", CIRCUITS), ("output", OUTPUT)):
         if getattr(arguments, name) is None:
             setattr(arguments, name, usual)
-        elif arguments.circuit is not None:
-            raise UserError(f"--{name}: is of a whole study; leave it out, or --circuit")
     libngspice.library_path()
     among = _among(arguments.laws)
     work = Workers(arguments.workers, TIME_LIMIT)

@@ -46,7 +46,6 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Simulate, print, write plot, waveforms and netlist."""
-    options.settle_seed(arguments, arguments.inputs is None)
     network = options.network(arguments)
     inputs = options.array(
         arguments.inputs, "inputs", network.layers[0], options.example_inputs(network, arguments.seed, 1)

@@ -35,7 +35,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     """Options of this command."""
     parser.add_argument("path", type=Path, metavar="RUN|FILE.npz", help="a run folder, or a network's file")
     simulate.add_samples(parser)
-    parser.add_argument("--seed", type=int, metavar="N", help="of example inputs, where none are given (default 0)")
+    parser.add_argument(
+        "--seed", type=int, default=0, metavar="N", help="of example inputs, where none are given (default 0)"
+    )
     options.add_beta(parser)
     parser.add_argument(
         "--form", choices=["norton", "flat"], help="this form alone (default: norton, and flat for the first sample)"
@@ -58,7 +60,6 @@ def _verify(arguments: argparse.Namespace) -> None:
         inputs, targets = _test_images(config, arguments)
         beta = arguments.beta if arguments.beta is not None else config.circuit_beta(network)
     else:
-        simulate.settle_seed(arguments)
         finished, network = None, options.load(arguments.path)
         inputs, targets = simulate.samples(arguments, network)
         beta = options.beta(arguments, network)
@@ -97,7 +98,7 @@ def _finished(folder: Path) -> tuple[Run, TrainConfig]:
 
 def _test_images(config: TrainConfig, arguments: argparse.Namespace) -> tuple[np.ndarray, np.ndarray]:
     """The first test images of the run's data set, as the network sees them, and their targets."""
-    given = [f"--{name}" for name in ("inputs", "targets", "dataset", "seed") if getattr(arguments, name) is not None]
+    given = [f"--{name}" for name in ("inputs", "targets", "dataset") if getattr(arguments, name) is not None]
     if given:
         raise UserError(f"a run has its own data set; leave out {', '.join(given)}, or name the run's network.npz")
     count = simulate.sample_count(arguments)

@@ -43,19 +43,11 @@ def test_empty_values_are_refused(run, command, option):
     [
         *((("simulate", *NEW, "--samples", count), "--samples") for count in (0, -1, 5, 99999999999)),
         (("simulate", *NEW, "--data-dir", "."), "--data-dir"),
-        (("simulate", *SAVED, "--inputs", "1,0", "--seed", 0), "--seed"),
         (("simulate", *SAVED, "--model", "hopfield"), "--model hopfield"),
         (("energy", *NEW, "--samples", 3), "--samples"),
         (("energy", *NEW, "--no-ngspice", "--time-limit", 5), "--time-limit"),
         (("verify", "net.npz", "--samples", 3), "--samples"),
-        (("verify", "net.npz", "--inputs", "1,0", "--seed", 3), "--seed"),
-        (("transient", *SAVED, "--inputs", "1,0", "--seed", 3), "--seed"),
-        (("netlist", *NEW, "--beta", "1nS", "--output", "x.cir"), "--beta"),
-        (("netlist", *NEW, "--targets", "1,0", "--output", "x.cir"), "--targets"),
-        (("netlist", *NEW, "--form", "subcircuits", "--phase", "nudged", "--output", "x.cir"), "--phase"),
-        (("netlist", *SAVED, "--seed", 1, "--output", "x.npz"), "--seed"),
         (("chips", "--specification", "everything", "--images", 5), "--images"),
-        (("study", "--circuit", 0, "--circuits", 5), "--circuits"),
     ],
 )
 def test_options_without_effect_are_refused(run, command, option):

@@ -275,7 +275,9 @@ def test_an_option_of_another_kind_of_network_is_named(run, dataset, tmp_path):
     path = tmp_path / "hopfield.toml"
     path.write_text(SMALL + DENSE + DESCENT)
     result = run("train", "--preset", "drn-xs", "--data-dir", dataset, "--phases", "half")
-    assert result.err == "error: configuration: phases: drn-xs trains a resistive network, which has no such setting\n"
+    assert result.err.startswith(
+        "error: configuration: phases: drn-xs trains a resistive network, which has no such setting"
+    )
     with pytest.raises(UserError, match=r"method: .*'bptt'"):
         resolve("drn-xs", {"method": "bptt"})
     with pytest.raises(UserError, match=r"method: .*'implicit'"):
@@ -285,7 +287,7 @@ def test_an_option_of_another_kind_of_network_is_named(run, dataset, tmp_path):
 def test_an_unknown_model_is_named(tmp_path):
     path = tmp_path / "model.toml"
     path.write_text('model = "boltzmann"\n')
-    with pytest.raises(UserError, match="model: expected one of resistive, hopfield, got 'boltzmann'"):
+    with pytest.raises(UserError, match=r"model: expected one of .*hopfield.*, got 'boltzmann'"):
         resolve(str(path), {})
 
 
