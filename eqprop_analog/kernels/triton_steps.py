@@ -273,7 +273,7 @@ def _update(values, mean, slope, rate, momentum, decay, count, MOMENTUM: tl.cons
     tl.store(values + i, value - tl.load(rate) * step, ok)
 
 
-def _sizes(state: Tensor, raw: Tensor | None, pool: int) -> dict[str, int]:
+def _sizes(state: Tensor, raw: "Tensor | None", pool: int) -> dict[str, int]:
     channels = state.shape[1]
     rows, columns = state.shape[2:] if state.ndim == 4 else (1, 1)
     high, wide = raw.shape[2:] if raw is not None and pool == 2 else (rows, columns)
@@ -289,10 +289,10 @@ def _map_like(raw: Tensor, dtype: torch.dtype, *, batch: int | None = None) -> T
 
 def move_values(
     s: Tensor,
-    raw: Tensor | None,
-    back: Tensor | None,
+    raw: "Tensor | None",
+    back: "Tensor | None",
     bias: Tensor,
-    drive: Tensor | None,
+    drive: "Tensor | None",
     gain: float,
     part: float,
     *,
@@ -300,7 +300,7 @@ def move_values(
     inside: bool = False,
     spreads: bool = True,
     excess: bool = False,
-) -> tuple[Tensor, Tensor | None]:
+) -> "tuple[Tensor, Tensor | None]":
     """(s + part·(x - s) clipped to [0, 1], the same spread), x = gain·u; ``inside`` clips x too.
 
     ``excess`` gives what torch_differences.excess does instead.
@@ -336,17 +336,17 @@ def move_differences(
     d: Tensor,
     base: Tensor,
     excess: Tensor,
-    base_raw: Tensor | None,
-    codes: Tensor | None,
-    raw: Tensor | None,
-    back: Tensor | None,
-    parts: Tensor | None,
+    base_raw: "Tensor | None",
+    codes: "Tensor | None",
+    raw: "Tensor | None",
+    back: "Tensor | None",
+    parts: "Tensor | None",
     gain: float,
     part: float,
     *,
     pool: int,
     inside: bool,
-) -> tuple[Tensor, Tensor | None]:
+) -> "tuple[Tensor, Tensor | None]":
     """δ after a step and its change of the spread; see kernels.torch_differences.
 
     ``codes`` are frozen winners; ``parts`` gives a part for each sample instead.
@@ -449,7 +449,7 @@ def pair_spread(raw: Tensor, base: Tensor, change: Tensor) -> Tensor:
     return out
 
 
-def update(values: Tensor, mean: Tensor | None, slope: Tensor, rate: Tensor, momentum: float, decay: float) -> None:
+def update(values: Tensor, mean: "Tensor | None", slope: Tensor, rate: Tensor, momentum: float, decay: float) -> None:
     """See learning.update, in place; all of one layout."""
     count = values.numel()
     grid = (triton.cdiv(count, BLOCK),)
