@@ -1,0 +1,1 @@
+"""Kinds of networks, one folder each, and what they are built of."""

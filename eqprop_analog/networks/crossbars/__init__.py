@@ -1,0 +1,7 @@
+"""Crossbars: what joins two layers of a resistive network, as operators. One kind, one file."""
+
+from eqprop_analog.networks.crossbars.crossbar import Crossbar, Ports
+from eqprop_analog.networks.crossbars.dense import Dense
+from eqprop_analog.networks.crossbars.registry import crossbar_from, register
+
+__all__ = ["Crossbar", "Dense", "Ports", "crossbar_from", "register"]

@@ -1,0 +1,108 @@
+"""The crossbar with a resistor between every row and every column."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from eqprop_analog.errors import UserError
+from eqprop_analog.models.initial import renew
+from eqprop_analog.networks.crossbars.crossbar import Columns, Crossbar, Ports, Rows
+
+Array = np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
+class Dense(Crossbar):
+    """G[i, j] joins row i and column j; all by matrix products."""
+
+    name: ClassVar[str] = "dense"
+
+    conductance: Float[Array, "rows columns"]
+    """G, siemens."""
+
+    @property
+    def rows(self) -> int:
+        """See Crossbar."""
+        return len(self.conductance)
+
+    @property
+    def columns(self) -> int:
+        """See Crossbar."""
+        return int(self.conductance.shape[1])
+
+    @property
+    def cells(self) -> int:
+        """See Crossbar."""
+        return int(self.conductance.size)
+
+    @property
+    def resistors(self) -> int:
+        """See Crossbar."""
+        return int(np.count_nonzero(self.conductance))
+
+    def forward(self, drive: Rows) -> Columns:
+        """See Crossbar."""
+        return drive @ self.conductance
+
+    def backward(self, volts: Columns) -> Rows:
+        """See Crossbar."""
+        return volts @ self.conductance.T
+
+    def row_sums(self) -> Float[Array, " rows"]:
+        """See Crossbar."""
+        return np.asarray(self.conductance.sum(axis=1))
+
+    def column_sums(self) -> Float[Array, " columns"]:
+        """See Crossbar."""
+        return np.asarray(self.conductance.sum(axis=0))
+
+    def row(self, index: int) -> Float[Array, " columns"]:
+        """See Crossbar."""
+        return self.conductance[index]
+
+    def mirrored(self, inputs: Float[Array, "batch inputs"]) -> Columns:
+        """Of x (G⁺ - G⁻): half the work of ``forward``."""
+        half = inputs.shape[1]
+        return inputs @ (self.conductance[:half] - self.conductance[half : 2 * half])
+
+    def gradient(self, mean: Ports, slope: Ports) -> Float[Array, "rows columns"]:
+        """Multiplied out: one matrix product and two rank-one terms, without a (batch, rows, columns) array."""
+        (drive, volts), (drive_slope, volts_slope) = mean, slope
+        product = np.concatenate([drive, drive_slope]).T @ np.concatenate([volts_slope, volts])
+        own = (volts * volts_slope).sum(axis=0)
+        return np.asarray((drive * drive_slope).sum(axis=0)[:, None] + own - product)
+
+    def mirrored_gradient(
+        self, inputs: Float[Array, "batch inputs"], bias_row: float, volts: Columns, slope: Columns
+    ) -> Float[Array, "rows columns"]:
+        """The product of one half of the rows is that of the other with its sign changed."""
+        own, product = (volts * slope).sum(axis=0), inputs.T @ slope
+        rows = [own - product, own + product]
+        if self.rows > 2 * len(product):
+            rows.append((own - inputs.dtype.type(bias_row) * slope.sum(axis=0))[None])
+        return np.concatenate(rows)
+
+    def elements(self) -> tuple[Int[Array, " resistors"], Int[Array, " resistors"], Float[Array, " resistors"]]:
+        """See Crossbar."""
+        row, column = np.nonzero(self.conductance)
+        return row, column, self.conductance[row, column]
+
+    def matrix(self) -> Float[Array, "rows columns"]:
+        """Itself."""
+        return self.conductance
+
+    def place(self, cell: tuple[int, ...]) -> tuple[int, int]:
+        """The cell itself."""
+        row, column = cell
+        return row, column
+
+    def check(self, name: str) -> None:
+        """See Crossbar."""
+        if self.conductance.ndim != 2 or not self.conductance.size:
+            raise UserError(f"{name}: expected a matrix (rows, columns), got shape {self.conductance.shape}")
+
+    def renew(self, window: tuple[float, float]) -> int:
+        """See Crossbar."""
+        return renew(self.conductance, window)
