@@ -94,10 +94,9 @@ class Chip:
     def begin(self, fresh: ResistiveNetwork) -> None:
         """Write an untrained network, between two levels to either at random: nearest ones would write the lowest alone."""
         window = self.specification.technology.window
-        step = 0.0 if window.levels is None else window.span / (window.levels - 1)
         random = np.random.default_rng(self.pulses.integers(2**63))
         dithered = tuple(
-            (matrix + step * random.uniform(-0.5, 0.5, matrix.shape)).astype(matrix.dtype)
+            (matrix + window.spacing(matrix) * random.uniform(-0.5, 0.5, matrix.shape)).astype(matrix.dtype)
             for matrix in fresh.conductances
         )
         self.program(replace(fresh, conductances=dithered))

@@ -28,28 +28,28 @@ class DiodeTable(_Table):
     """Diodes of the hidden nodes."""
 
     saturation_current: NotNegative = 0.0
-    """σ of ln I_S, dimensionless."""
+    """Standard deviation from node to node of ln I_S, the saturation current, dimensionless."""
     emission: NotNegative = 0.0
-    """σ of ln n, dimensionless."""
+    """Standard deviation of ln n, the emission coefficient, dimensionless."""
     celsius: Annotated[float, Field(gt=-273.15, allow_inf_nan=False), In("°C")] | None = None
     """Temperature of the chip, degrees Celsius; left out, that of the diode's parameters."""
     temperature: Annotated[NotNegative, In("K")] = 0.0
-    """σ of a node's temperature about the chip's, kelvin."""
+    """Standard deviation of a node's temperature about the chip's, kelvin."""
 
 
 class AmplifierTable(_Table):
     """Bidirectional amplifiers behind the hidden nodes."""
 
     gain: NotNegative = 0.0
-    """σ of ln of the voltage gain, dimensionless."""
+    """Standard deviation of ln of the voltage gain, dimensionless."""
     return_gain: NotNegative = 0.0
-    """σ of ln of the current gain back into the node, dimensionless."""
+    """Standard deviation of ln of the current gain back into the node, dimensionless."""
     offset: Annotated[NotNegative, In("V")] = 0.0
-    """σ of the input offset, volts."""
+    """Standard deviation of the input offset, volts."""
     input_conductance: Annotated[NotNegative, In("S")] = 0.0
-    """From the node to ground, siemens."""
+    """Conductance from the node to ground, siemens."""
     output_resistance: Annotated[NotNegative, In("ohm")] = 0.0
-    """In series with the row, ohms."""
+    """Resistance in series with the row that it drives, ohms."""
     saturation: Annotated[Positive, In("V")] | None = None
     """Largest voltage that it drives, volts: S tanh(A v/S)."""
 
@@ -58,45 +58,47 @@ class SourceTable(_Table):
     """The drivers of the input rows."""
 
     resistance: Annotated[NotNegative, In("ohm")] = 0.0
-    """In series with the row, ohms."""
+    """Resistance in series with every input row, ohms."""
 
 
 class WireTable(_Table):
     """Wires of the crossbars."""
 
     resistance: Annotated[NotNegative, In("ohm")] = 0.0
-    """Of one segment, ohms a cell's pitch."""
+    """Resistance of the wire from one cell to the next, ohms."""
     tile: Annotated[tuple[Count, Count], PAIR] = TILE
-    """Rows and columns of one array, at most."""
+    """Largest number of rows and of columns of one array."""
 
 
 class ReadoutTable(_Table):
     """Measurement of the nodes' voltages."""
 
     noise: Annotated[NotNegative, In("V")] = 0.0
-    """Of one reading, volts rms."""
+    """Noise of one reading, volts rms."""
     offset: Annotated[NotNegative, In("V")] = 0.0
-    """σ of a node's comparator, volts."""
+    """Standard deviation of the offset of a node's comparator, volts."""
     bits: Annotated[int, Field(ge=1, le=24)] | None = None
-    """Of the converter; left out, it resolves everything."""
+    """Resolution of the converter, bits; left out, it resolves everything."""
     range: Annotated[Positive, In("V")] = 1.0
-    """Of the converter: it reads from -range to range, volts."""
+    """Range of the converter, which reads from -range to range, volts."""
 
 
 class NudgeTable(_Table):
     """What pulls the outputs."""
 
     gain: NotNegative = 0.0
-    """σ of ln of an output's β, dimensionless."""
+    """Standard deviation from output to output of ln of the nudge's β, dimensionless."""
     offset: Annotated[NotNegative, In("V")] = 0.0
-    """σ of an output's target, volts."""
+    """Standard deviation of the offset of an output's target, volts."""
 
 
 class Specification(_Table):
     """What all chips of one design have in common; as it stands, an ideal one with conductances of 0 to 100 µS."""
 
     name: Text = "ideal"
+    """Of the technology, for messages and plots; left out, the file's own name."""
     description: Text = ""
+    """One line, as `eqprop-analog specifications` lists it."""
     conductance: dict[str, Any] = Field(default_factory=dict)
     """The programmable devices: window, noise, spread, stuck, drift and pulses of devices.conductance.Technology."""
     impedance_scaling: bool = False
@@ -108,7 +110,7 @@ class Specification(_Table):
     wires: WireTable = WireTable()
     readout: ReadoutTable = ReadoutTable()
     retention: Annotated[NotNegative, In("s")] = 0.0
-    """Between the last write and the test, seconds: what drift has."""
+    """Time between the last write and the test, seconds, in which devices drift."""
     nudge: NudgeTable = NudgeTable()
 
     @field_validator("conductance")

@@ -29,7 +29,7 @@ PURPOSES: Mapping[str, tuple[str, ...]] = {
     "solve": ("simulate", "transient", "energy"),
     "train": ("demo", "train", "sweep", "xor", "lattice", "chips"),
     "judge": ("verify", "study", "matching", "minima"),
-    "look": ("report", "presets", "doctor"),
+    "look": ("report", "presets", "specifications", "doctor"),
 }
 COMMANDS = tuple(name for names in PURPOSES.values() for name in names)
 GOES_ON = {
@@ -166,7 +166,7 @@ def parser(names: Iterable[str] = COMMANDS) -> Parser:
         add_common(sub, default=argparse.SUPPRESS)
         sub.set_defaults(run=module.run)
     purposes = [
-        "\n".join([f"{purpose}:", *(f"    {name:<13}{listed[name]}" for name in names if name in listed)])
+        "\n".join([f"{purpose}:", *(f"    {name:<16}{listed[name]}" for name in names if name in listed)])
         for purpose, names in PURPOSES.items()
     ]
     commands.help = "one of these; `eqprop-analog COMMAND --help` explains it"

@@ -16,6 +16,7 @@ from eqprop_analog.chips import Chip, Specification, monte_carlo
 from eqprop_analog.chips.study import Case
 from eqprop_analog.cli import chips
 from eqprop_analog.config import ResistiveConfig
+from eqprop_analog.files import packaged
 from eqprop_analog.solvers.workers import WorkerLostError, Workers
 
 STUDY = """
@@ -262,3 +263,11 @@ def test_a_netlist_of_one_chip_runs_in_ngspice_as_the_chip_does_in_numpy(run):
     np.testing.assert_allclose([float(printed[f"o_{k}"]) for k in range(2)], nudged.outputs[0], rtol=0, atol=1e-9)
     assert run(*command, "--chip", 3, "--output", "other.cir").code == 0
     assert Path("chip.cir").read_text() != Path("other.cir").read_text()
+
+
+def test_specifications_are_listed_printed_and_explained(run, tmp_path: Path):
+    listed = run("specifications").out.splitlines()
+    assert [line.split()[0] for line in listed] == list(packaged("specifications"))
+    Path("mine.toml").write_text(run("specifications", "everything").out)
+    assert Specification.load("mine.toml").settings() == Specification.load("everything").settings()
+    assert "cycle_noise" in run("specifications", "--keys").out

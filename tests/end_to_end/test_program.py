@@ -271,7 +271,7 @@ class TestDoctor:
         assert "\n3\n" in done.stdout  # of doctor
         assert "\n2\n" in done.stdout  # of simulate
         assert re.search("simulate needs a library that cannot be loaded .*doctor", done.stderr)
-        assert "    doctor       Check" in done.stdout
+        assert "    doctor          Check" in done.stdout
 
     def test_solves_a_divider_in_ngspice(self):
         row = doctor.libngspice()

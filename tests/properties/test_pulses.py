@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eqprop_analog.devices.conductance import ExponentialPulses, LinearPulses, PulseLaw, SoftBounds
+from eqprop_analog.devices.conductance import ExponentialPulses, LinearPulses, PulseLaw, SoftBounds, TablePulses
 
 LOW, HIGH = np.array(1e-6), np.array(9e-5)
 SPAN = float(HIGH - LOW)
@@ -19,7 +19,14 @@ nonlinearities = st.floats(0.01, 8) | st.floats(-8, -0.01)
 exponential = st.builds(
     ExponentialPulses, nonlinearities, nonlinearities, st.floats(10, 500), st.floats(10, 500), st.just("exact")
 )
-laws = st.one_of(linear, soft, exponential)
+inner = st.lists(st.floats(0.01, 0.99), min_size=1, max_size=6, unique_by=lambda value: round(value, 3)).map(sorted)
+tables = st.builds(
+    lambda up, down, count: TablePulses((0.0, *up, 1.0), (1.0, *reversed(down), 0.0), count, 2 * count, "exact"),
+    inner,
+    inner,
+    st.floats(10, 500),
+)
+laws = st.one_of(linear, soft, exponential, tables)
 bounded = st.one_of(soft, exponential)
 places = st.floats(0, 1)
 
@@ -207,3 +214,14 @@ def test_a_device_without_pulses_gets_no_noise() -> None:
     conductance = at(*np.linspace(0, 1, 50))
     law.apply(conductance, np.zeros(50), LOW, HIGH, np.random.default_rng(0))
     np.testing.assert_array_equal(conductance, at(*np.linspace(0, 1, 50)))
+
+
+def test_a_table_of_a_formula_is_the_formula_at_its_points() -> None:
+    law = ExponentialPulses(2.0, 1.0, 40, 80, "exact")
+    place = np.linspace(0, 1, 41)
+    rise, fall = (np.expm1(-nu * place) / np.expm1(-nu) for nu in (law.up, law.down))
+    table = TablePulses(tuple(rise), tuple(1 - fall), 40, 80, "exact")
+    for start, step in ((0.0, 5.0), (1.0, -10.0)):
+        one = [float(after(law, at(start), k * step)[0]) for k in range(9)]
+        other = [float(after(table, at(start), k * step)[0]) for k in range(9)]
+        np.testing.assert_allclose(other, one, rtol=0, atol=1e-12 * SPAN)

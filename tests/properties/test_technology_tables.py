@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from eqprop_analog import UserError
 from eqprop_analog.chips import Specification
+from eqprop_analog.chips.keys import keys, markdown
 from eqprop_analog.devices.conductance import (
     ChipDevices,
     ExponentialPulses,
@@ -23,6 +24,7 @@ from eqprop_analog.devices.conductance import (
     SoftBounds,
     Spread,
     StuckCells,
+    TablePulses,
     Technology,
     Window,
 )
@@ -37,10 +39,12 @@ nonlinearity = st.floats(1e-6, 100) | st.floats(-100, -1e-6)
 every_technology = st.builds(
     Technology,
     st.builds(
-        lambda low, span, levels: Window(low, low + span, levels),
+        lambda low, span, levels: Window(
+            low, low + span, (low + span / 4, low + span / 2) if levels == "quarters" else levels
+        ),
         small,
         st.floats(1e-9, 1),
-        st.none() | st.integers(2, 1 << 20),
+        st.none() | st.integers(2, 1 << 20) | st.just("quarters"),
     ),
     st.none()
     | st.builds(GaussianNoise, any_number, any_number, any_number)
@@ -53,7 +57,8 @@ every_technology = st.builds(
     | st.builds(Falcone2025Relaxation, small, small, small),
     st.builds(LinearPulses, positive, counting, small)
     | st.builds(SoftBounds, inside, inside, counting, small)
-    | st.builds(ExponentialPulses, nonlinearity, nonlinearity, positive, positive, counting, small),
+    | st.builds(ExponentialPulses, nonlinearity, nonlinearity, positive, positive, counting, small)
+    | st.builds(TablePulses, st.just((0.0, 0.7, 1.0)), st.just((1.0, 0.4, 0.0)), positive, positive, counting, small),
 )
 
 
@@ -205,3 +210,55 @@ def test_a_name_or_file_that_is_not_there_is_refused(tmp_path: Path) -> None:
         Specification.load("unobtainium")
     with pytest.raises(UserError, match="no such specification"):
         Specification.load(str(tmp_path / "none.toml"))
+
+
+def test_levels_may_be_a_list_in_siemens_or_with_units() -> None:
+    levels = ["2uS", 11e-6, "0.04mS"]
+    window = Technology.from_table({"window": {"lowest": "2uS", "highest": "80uS", "levels": levels}}).window
+    assert window.levels == (2e-6, 11e-6, 40e-6)
+    wanted = np.array([0.0, 6.4e-6, 6.6e-6, 25.4e-6, 25.6e-6, 1.0])
+    np.testing.assert_array_equal(window.nearest(wanted), [2e-6, 2e-6, 11e-6, 11e-6, 40e-6, 40e-6])
+    np.testing.assert_allclose(window.spacing(wanted), [9e-6, 9e-6, 9e-6, 29e-6, 29e-6, 29e-6])
+
+
+@pytest.mark.parametrize(
+    ("levels", "words"),
+    [
+        ([1e-6], "at least two"),
+        ([2e-6, 1e-6], "each above the one before"),
+        ([1e-6, 2e-4], "between lowest and highest"),
+        ([1e-6, True], "finite number, got True"),
+        (["1uS", "2V"], "siemens"),
+    ],
+)
+def test_a_list_that_holds_no_levels_is_refused(levels: list, words: str) -> None:
+    with pytest.raises(UserError, match=rf"conductance\.window: .*{words}"):
+        Technology.from_table({"window": {"levels": levels}})
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"up": [0, 0.5, 0.4, 1]}, "up: .* 0.5 followed by 0.4"),
+        ({"down": [1, 0.5]}, "down: .* from 1 to 0"),
+        ({"up": 3}, "up: expected a list"),
+        ({"up": [0, "x", 1]}, "up: .*'x'"),
+        ({"pulses_up": 0}, "pulses_up must be positive"),
+    ],
+)
+def test_a_table_of_pulses_that_turns_back_is_refused(changes: dict, words: str) -> None:
+    table = {"law": "table", "up": [0, 0.7, 1], "down": [1, 0.2, 0], **changes}
+    with pytest.raises(UserError, match=rf"conductance\.pulses: .*{words}"):
+        Technology.from_table({"pulses": table})
+
+
+def test_the_page_of_keys_is_what_the_classes_say() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "specification.md").read_text(encoding="utf-8")
+    assert markdown() in page
+
+
+def test_every_key_has_a_meaning_and_every_setting_of_the_shipped_files_is_a_key() -> None:
+    known = {f"{key.table}.{key.name}".removeprefix(".") for key in keys()}
+    assert [key for key in keys() if not key.meaning] == []
+    for name in packaged("specifications"):
+        assert set(Specification.load(name).settings()) <= known

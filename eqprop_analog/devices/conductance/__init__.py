@@ -15,6 +15,7 @@ from eqprop_analog.devices.conductance.relaxation_falcone2025 import Falcone2025
 from eqprop_analog.devices.conductance.soft_bounds import SoftBounds
 from eqprop_analog.devices.conductance.spread import Spread
 from eqprop_analog.devices.conductance.stuck import StuckCells
+from eqprop_analog.devices.conductance.table_pulses import TablePulses
 from eqprop_analog.devices.conductance.technology import Technology
 from eqprop_analog.devices.conductance.window import Window
 
@@ -34,6 +35,7 @@ __all__ = [
     "SoftBounds",
     "Spread",
     "StuckCells",
+    "TablePulses",
     "Technology",
     "Window",
 ]

@@ -27,7 +27,7 @@ class PowerLawDrift:
     """
 
     exponent: float
-    """ν̄, dimensionless."""
+    """ν̄ of G(t) = G(t₀) (t/t₀)^-ν, mean over devices, dimensionless."""
     spread: float = 0.0
     """σ_ν from device to device, dimensionless."""
     reference: float = 1.0

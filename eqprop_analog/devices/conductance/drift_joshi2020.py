@@ -19,7 +19,7 @@ class Joshi2020Drift:
     """
 
     highest: float = 25e-6
-    """G_max, siemens."""
+    """G_max, to which the states of the published fit are relative, siemens."""
     reference: float = 20.0
     """t₀, the first reading after the write, seconds."""
 

@@ -21,13 +21,13 @@ class ExponentialPulses(PulseLaw):
     """
 
     up: float
-    """ν₊, nonlinearity of potentiation; not 0."""
+    """ν₊, nonlinearity of potentiation: above 0 steep at first, below 0 steep at the end; not 0."""
     down: float
-    """ν₋, nonlinearity of depression; not 0."""
+    """ν₋, nonlinearity of depression, likewise; not 0."""
     pulses_up: float = 100
-    """P₊."""
+    """P₊, number of pulses up from one end of the window to the other."""
     pulses_down: float = 100
-    """P₋."""
+    """P₋, number of pulses down from one end of the window to the other."""
     counting: Counting = "truncated"
     cycle_noise: float = 0.0
 

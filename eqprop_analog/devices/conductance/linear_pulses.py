@@ -12,7 +12,7 @@ class LinearPulses(PulseLaw):
     """G ← G + n (G_max - G_min)/P for n pulses, kept in the window."""
 
     pulses: float = 1000
-    """P from one end of the window to the other."""
+    """P, number of pulses from one end of the window to the other."""
     counting: Counting = "exact"
     cycle_noise: float = 0.0
 

@@ -27,11 +27,11 @@ class GaussianNoise:
     """
 
     absolute: float = 0.0
-    """c₀, siemens."""
+    """c₀ of σ(G) = c₀ + c₁ G + c₂ G², the standard deviation of one write, siemens."""
     relative: float = 0.0
-    """c₁, dimensionless."""
+    """c₁ of it, dimensionless."""
     curvature: float = 0.0
-    """c₂, 1/siemens."""
+    """c₂ of it, 1/siemens."""
 
     def __post_init__(self) -> None:
         """Raise UserError for coefficients that are no numbers."""

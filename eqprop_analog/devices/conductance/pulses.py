@@ -19,8 +19,11 @@ class PulseLaw(ABC):
     """How pulses change conductances. A positive number of pulses potentiates (raises G), a negative one depresses."""
 
     counting: Counting
+    """How a wanted change becomes pulses: "exact" (any real number of them), "stochastic" (a whole number, right on average) or
+    "truncated" (a whole number, rounded towards zero)."""
     cycle_noise: float
-    """σ of one pulse's cycle-to-cycle noise, of the window's width; √n σ for n pulses (Chen, Peng & Yu 2018)."""
+    """σ of the noise that one pulse adds to the conductance, as a fraction of the window's width; √n σ for n pulses
+    (Chen, Peng & Yu 2018)."""
 
     def __post_init__(self) -> None:
         """Raise UserError for a counting that there is not, or a negative noise."""

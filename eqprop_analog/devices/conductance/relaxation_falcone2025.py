@@ -20,11 +20,11 @@ class Falcone2025Relaxation:
     """
 
     fall: float = 0.089e-6
-    """m, siemens."""
+    """m, mean fall of the conductance for every factor e of time, siemens."""
     initial: float = 0.4118e-6
-    """s₀, siemens."""
+    """s₀, standard deviation over devices 1 s after the write, siemens."""
     widening: float = 0.042e-6
-    """s₁, siemens."""
+    """s₁, by how much that grows for every factor e of time, siemens."""
 
     def __post_init__(self) -> None:
         """Raise UserError for a negative coefficient."""

@@ -19,9 +19,9 @@ class SoftBounds(PulseLaw):
     """
 
     up: float
-    """α₊, 0 < α₊ < 1."""
+    """α₊, the part of the way to G_max that one pulse up goes; 0 < α₊ < 1."""
     down: float
-    """α₋, 0 < α₋ < 1."""
+    """α₋, the part of the way to G_min that one pulse down goes; 0 < α₋ < 1."""
     counting: Counting = "stochastic"
     cycle_noise: float = 0.0
 

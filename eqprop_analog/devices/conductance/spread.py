@@ -19,9 +19,10 @@ class Spread:
     """
 
     factor: float = 0.0
-    """σ_f, dimensionless: 0.3 is a spread of 30 %."""
+    """σ_f, standard deviation from device to device of ln(what a write or a pulse does over what it should), dimensionless: 0.3
+    is a spread of 30 %."""
     window: float = 0.0
-    """σ_w, dimensionless."""
+    """σ_w, standard deviation from device to device of each end of its window, relative to that end, dimensionless."""
 
     def __post_init__(self) -> None:
         """Raise UserError for a negative spread."""

@@ -21,9 +21,9 @@ class StuckCells:
     """
 
     on: float = 0.0
-    """p_on."""
+    """p_on, fraction of cells that stay at their highest conductance whatever is written."""
     off: float = 0.0
-    """p_off."""
+    """p_off, fraction of cells that stay at their lowest conductance."""
 
     def __post_init__(self) -> None:
         """Raise UserError for what are no probabilities."""

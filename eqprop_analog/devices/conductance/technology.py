@@ -15,6 +15,7 @@ from eqprop_analog.devices.conductance.relaxation_falcone2025 import Falcone2025
 from eqprop_analog.devices.conductance.soft_bounds import SoftBounds
 from eqprop_analog.devices.conductance.spread import Spread
 from eqprop_analog.devices.conductance.stuck import StuckCells
+from eqprop_analog.devices.conductance.table_pulses import TablePulses
 from eqprop_analog.devices.conductance.window import Window
 from eqprop_analog.devices.registry import Registry, made, parameters_of
 from eqprop_analog.errors import UserError
@@ -25,7 +26,8 @@ DRIFTS: Registry[Drift] = Registry(
     "law", {"power-law": PowerLawDrift, "joshi2020": Joshi2020Drift, "falcone2025": Falcone2025Relaxation}
 )
 PULSES: Registry[PulseLaw] = Registry(
-    "law", {"linear": LinearPulses, "soft-bounds": SoftBounds, "exponential": ExponentialPulses}
+    "law",
+    {"linear": LinearPulses, "soft-bounds": SoftBounds, "exponential": ExponentialPulses, "table": TablePulses},
 )
 
 
@@ -77,14 +79,22 @@ class Technology:
 
 def _with_units(table: str, values: Mapping[str, object]) -> dict[str, object]:
     """``values`` with what is text, such as "3nS", as the number it stands for. Raises UserError."""
-    return {
-        key: in_file(value, UNITS[table, key], name=key) if (table, key) in UNITS else value
-        for key, value in values.items()
-    }
+    return {key: _number(value, UNITS.get((table, key), ""), key) for key, value in values.items()}
+
+
+def _number(value: object, unit: str, name: str) -> object:
+    """``value``, or every entry of a list, in ``unit`` where it is text; levels that are a number are counted, not measured."""
+    if not unit or (name == "levels" and not isinstance(value, list)):
+        return value
+    return (
+        [in_file(each, unit, name=name) for each in value]
+        if isinstance(value, list)
+        else in_file(value, unit, name=name)
+    )
 
 
 UNITS = {
-    **{("window", key): "S" for key in ("lowest", "highest")},
+    **{("window", key): "S" for key in ("lowest", "highest", "levels")},
     ("noise", "absolute"): "S",
     **{("drift", key): "S" for key in ("highest", "fall", "initial", "widening")},
     ("drift", "reference"): "s",

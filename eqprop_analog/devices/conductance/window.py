@@ -1,5 +1,6 @@
 """The conductances that a device can be set to: a window and its levels."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,24 +16,41 @@ Values = Float[Array, "..."]
 
 @dataclass(frozen=True)
 class Window:
-    """G = G_min + k (G_max - G_min)/(N - 1), k = 0 ... N - 1: N levels equally spaced in conductance."""
+    """G = G_min + k (G_max - G_min)/(N - 1), k = 0 ... N - 1: N levels equally spaced in conductance; or levels from a list."""
 
     lowest: float = 0.0
-    """G_min, siemens."""
+    """G_min, the lowest conductance of the nominal device, siemens."""
     highest: float = 1e-4
-    """G_max, siemens."""
-    levels: int | None = None
-    """N, both ends included; None is every conductance between them."""
+    """G_max, its highest conductance, siemens."""
+    levels: int | tuple[float, ...] | None = None
+    """Number N of equally spaced levels, both ends included, or a list of their conductances in siemens, rising; left out, every
+    conductance between the ends."""
 
     def __post_init__(self) -> None:
         """Raise UserError for what is no window."""
         require_finite(lowest=self.lowest, highest=self.highest)
-        if self.levels is not None:
-            require_finite(levels=self.levels)
         if not 0 <= self.lowest < self.highest:
             raise UserError(f"expected 0 <= lowest < highest in siemens, got {self.lowest:g} and {self.highest:g}")
-        if self.levels is not None and (self.levels < 2 or self.levels != int(self.levels)):
-            raise UserError(f"levels must be a whole number of at least 2, got {self.levels}")
+        if isinstance(self.levels, list | tuple):
+            object.__setattr__(self, "levels", self._listed(self.levels))
+        elif self.levels is not None:
+            require_finite(levels=self.levels)
+            if self.levels < 2 or self.levels != int(self.levels):
+                raise UserError(f"levels must be a whole number of at least 2, got {self.levels}")
+
+    def _listed(self, levels: Sequence[float]) -> tuple[float, ...]:
+        for level in levels:
+            require_finite(levels=level)
+        if len(levels) < 2 or (np.diff(levels) <= 0).any():
+            raise UserError(
+                f"levels: expected at least two conductances (siemens), each above the one before, got {list(levels)}"
+            )
+        if levels[0] < self.lowest or levels[-1] > self.highest:
+            raise UserError(
+                f"levels: expected conductances between lowest and highest, {self.lowest:g} to {self.highest:g} S, got "
+                f"{levels[0]:g} to {levels[-1]:g} S"
+            )
+        return tuple(float(level) for level in levels)
 
     @property
     def span(self) -> float:
@@ -44,6 +62,9 @@ class Window:
         delivered = np.clip(wanted, self.lowest, self.highest)
         if self.levels is None:
             return delivered
+        if isinstance(self.levels, tuple):
+            levels = np.array(self.levels, delivered.dtype)
+            return levels[np.searchsorted((levels[1:] + levels[:-1]) / 2, delivered)]
         step = self.span / (self.levels - 1)
         delivered -= self.lowest
         delivered /= step
@@ -51,6 +72,15 @@ class Window:
         delivered *= step
         delivered += self.lowest
         return np.minimum(delivered, delivered.dtype.type(self.highest), out=delivered)
+
+    def spacing(self, wanted: Values) -> Values:
+        """Distance of the two levels that each of the conductances ``wanted`` (S) lies between, siemens; 0 without levels."""
+        if self.levels is None:
+            return np.zeros(())
+        if not isinstance(self.levels, tuple):
+            return np.asarray(self.span / (self.levels - 1))
+        gaps = np.diff(self.levels)
+        return gaps[np.clip(np.searchsorted(self.levels, wanted, "right") - 1, 0, len(gaps) - 1)]
 
 
 def confine(conductance: Values, lowest: Values, highest: Values) -> Values:
