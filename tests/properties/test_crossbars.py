@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from eqprop_analog import UserError
-from eqprop_analog.networks.crossbars import Crossbar, Dense, crossbar_from
+from eqprop_analog.networks.crossbars import AveragePooling, Convolution, Crossbar, Dense, crossbar_from
 
 Array = np.ndarray
 BATCH = 3
@@ -20,9 +20,34 @@ def dense_with_bias_row(random: np.random.Generator) -> Crossbar:
     return Dense(random.uniform(1e-7, 1e-5, (9, 4)))
 
 
+def sparse(random: np.random.Generator, shape: tuple[int, int]) -> Array:
+    return (random.random(shape) < 0.7) * random.uniform(1e-7, 1e-5, shape)
+
+
+def convolution(random: np.random.Generator) -> Crossbar:
+    return Convolution(sparse(random, (2 * 9, 4)), (2, 5, 6), 3)
+
+
+def convolution_of_inputs(random: np.random.Generator) -> Crossbar:
+    """With a stride that leaves a row over, and a bias row."""
+    return Convolution(sparse(random, (4 * 4 + 1, 3)), (4, 5, 4), 2, stride=2, bias_row=True)
+
+
+def padded_convolution(random: np.random.Generator) -> Crossbar:
+    return Convolution(sparse(random, (2 * 9 + 1, 3)), (2, 4, 5), 3, stride=2, padding=1, bias_row=True)
+
+
+def average_pooling(random: np.random.Generator) -> Crossbar:
+    return AveragePooling(np.zeros(0), (2, 5, 4), 2, 3e-6)
+
+
 KINDS: dict[str, Callable[[np.random.Generator], Crossbar]] = {
     "dense": dense,
     "dense, bias row": dense_with_bias_row,
+    "convolution": convolution,
+    "convolution of inputs, stride, bias row": convolution_of_inputs,
+    "convolution, padding": padded_convolution,
+    "average pooling": average_pooling,
 }
 
 
@@ -98,7 +123,9 @@ def test_rows_at_plus_and_minus_x_give_what_rows_in_general_give(crossbar, volts
 def test_it_follows_what_is_written_into_its_parameters(crossbar, volts):
     before = crossbar.forward(volts[0][0])
     crossbar.conductance[...] *= 2
-    np.testing.assert_allclose(crossbar.forward(volts[0][0]), 2 * before, rtol=1e-12)
+    np.testing.assert_allclose(
+        crossbar.forward(volts[0][0]), (2 if crossbar.conductance.size else 1) * before, rtol=1e-12
+    )
 
 
 def test_its_table_and_values_make_it_again(crossbar, volts):
@@ -118,3 +145,26 @@ def test_parameters_have_places_in_the_circuit(crossbar):
 def test_an_unknown_kind_names_those_there_are():
     with pytest.raises(UserError, match="dense"):
         crossbar_from({"crossbar": "dens"}, np.ones((2, 1)))
+
+
+def test_a_kernel_that_fits_nowhere_is_refused():
+    with pytest.raises(UserError, match="7 x 7"):
+        Convolution(np.ones((49, 1)), (1, 6, 6), 7)
+    with pytest.raises(UserError, match="padding"):
+        Convolution(np.ones((4, 1)), (1, 6, 6), 2, padding=2)
+    with pytest.raises(UserError, match="stride"):
+        Convolution(np.ones((4, 1)), (1, 6, 6), 2, stride=0)
+    with pytest.raises(UserError, match=r"crossbar 2.*4 conductances"):
+        Convolution(np.ones((5, 1)), (1, 6, 6), 2).check("crossbar 2")
+    with pytest.raises(UserError, match="3 x 3"):
+        AveragePooling(np.zeros(0), (1, 2, 2), 3, 1e-6)
+    with pytest.raises(UserError, match="siemens"):
+        AveragePooling(np.zeros(0), (1, 2, 2), 2, 0.0)
+
+
+def test_a_shared_kernel_is_a_resistor_at_every_place():
+    """5 x 5 kernels with strides of 2 over an image of 28 x 28 and its negative: 12 x 12 places."""
+    kernel = Convolution(np.full((50, 3), 1e-6), (2, 28, 28), 5, stride=2)
+    assert kernel.places == (12, 12)
+    assert kernel.free_parameters == 150
+    assert kernel.resistors == 150 * 144 == len(kernel.elements()[0])

@@ -7,8 +7,10 @@ import numpy as np
 
 from eqprop_analog.errors import UserError
 from eqprop_analog.incoming import one_of
+from eqprop_analog.networks.crossbars.convolution import Convolution
 from eqprop_analog.networks.crossbars.crossbar import Crossbar
 from eqprop_analog.networks.crossbars.dense import Dense
+from eqprop_analog.networks.crossbars.pooling import AveragePooling
 
 _KINDS: dict[str, Callable[..., Crossbar]] = {}
 
@@ -30,3 +32,5 @@ def crossbar_from(table: Mapping[str, Any], conductance: np.ndarray) -> Crossbar
 
 
 register(Dense)
+register(Convolution)
+register(AveragePooling)
