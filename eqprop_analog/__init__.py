@@ -6,24 +6,24 @@ from typing import TYPE_CHECKING, Any
 from eqprop_analog import moved
 
 if TYPE_CHECKING:
+    from eqprop_analog.core.equilibrium import Equilibrium, Status
+    from eqprop_analog.core.gradient import Gradient
+    from eqprop_analog.core.nudge import Nudge
     from eqprop_analog.devices import Antiparallel, Clamp, NgspiceDiode, PiecewiseLinear, Shockley
-    from eqprop_analog.equilibrium import Equilibrium, Status
     from eqprop_analog.errors import UserError
     from eqprop_analog.learning.contrast import contrast
     from eqprop_analog.learning.edges import edge_contrast
-    from eqprop_analog.models import Gradient, GraphNetwork, HopfieldNetwork, ResistiveNetwork
-    from eqprop_analog.nudging import Nudge
-    from eqprop_analog.solvers import (
-        DiscreteTimeSolver,
-        GradientFlowSolver,
-        HopfieldDescentSolver,
-        HopfieldNgspiceSolver,
-        LeakyIntegratorSolver,
-        NgspiceSolver,
-        SurrogateSolver,
-    )
-    from eqprop_analog.solvers.graph_ngspice import GraphNgspiceSolver
-    from eqprop_analog.solvers.sparse_newton import SparseNewtonSolver
+    from eqprop_analog.networks.graph.network import GraphNetwork
+    from eqprop_analog.networks.graph.newton import SparseNewtonSolver
+    from eqprop_analog.networks.hopfield.descent import HopfieldDescentSolver
+    from eqprop_analog.networks.hopfield.discrete_time import DiscreteTimeSolver
+    from eqprop_analog.networks.hopfield.gradient_flow import GradientFlowSolver
+    from eqprop_analog.networks.hopfield.leaky_integrator import LeakyIntegratorSolver
+    from eqprop_analog.networks.hopfield.network import HopfieldNetwork
+    from eqprop_analog.networks.hopfield.ngspice import HopfieldNgspiceSolver
+    from eqprop_analog.networks.resistive.network import ResistiveNetwork
+    from eqprop_analog.networks.resistive.surrogate import SurrogateSolver
+    from eqprop_analog.spice.ngspice.solver import GraphNgspiceSolver, NgspiceSolver
 
 __all__ = [
     "Antiparallel",
@@ -54,17 +54,24 @@ __all__ = [
 
 moved.install()
 _HOMES = (
+    ("core.equilibrium", "Equilibrium Status"),
+    ("core.gradient", "Gradient"),
+    ("core.nudge", "Nudge"),
     ("devices", "Antiparallel Clamp NgspiceDiode PiecewiseLinear Shockley"),
-    ("equilibrium", "Equilibrium Status"),
     ("errors", "UserError"),
     ("learning.contrast", "contrast"),
     ("learning.edges", "edge_contrast"),
-    ("models", "Gradient GraphNetwork HopfieldNetwork ResistiveNetwork"),
-    ("nudging", "Nudge"),
-    ("solvers", "DiscreteTimeSolver GradientFlowSolver HopfieldDescentSolver HopfieldNgspiceSolver"),
-    ("solvers", "LeakyIntegratorSolver NgspiceSolver SurrogateSolver"),
-    ("solvers.graph_ngspice", "GraphNgspiceSolver"),
-    ("solvers.sparse_newton", "SparseNewtonSolver"),
+    ("networks.graph.network", "GraphNetwork"),
+    ("networks.graph.newton", "SparseNewtonSolver"),
+    ("networks.hopfield.descent", "HopfieldDescentSolver"),
+    ("networks.hopfield.discrete_time", "DiscreteTimeSolver"),
+    ("networks.hopfield.gradient_flow", "GradientFlowSolver"),
+    ("networks.hopfield.leaky_integrator", "LeakyIntegratorSolver"),
+    ("networks.hopfield.network", "HopfieldNetwork"),
+    ("networks.hopfield.ngspice", "HopfieldNgspiceSolver"),
+    ("networks.resistive.network", "ResistiveNetwork"),
+    ("networks.resistive.surrogate", "SurrogateSolver"),
+    ("spice.ngspice.solver", "GraphNgspiceSolver NgspiceSolver"),
 )
 _HOME = {name: module for module, names in _HOMES for name in names.split()}
 

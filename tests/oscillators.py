@@ -12,18 +12,18 @@ from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 
-from eqprop_analog.circuit.elements import POINT, SAMPLE, Element, NudgeSources, VoltageSources
-from eqprop_analog.circuit.graph import Circuit, Section
-from eqprop_analog.circuit.hopfield_elements import Holds
-from eqprop_analog.config import TrainConfig
 from eqprop_analog.core import Equations, Family, Network
 from eqprop_analog.core.certificate import certified
-from eqprop_analog.equilibrium import Equilibrium
+from eqprop_analog.core.checks import checked_inputs, checked_start, fitted_nudges
+from eqprop_analog.core.equilibrium import Equilibrium
+from eqprop_analog.core.nudge import Nudge
+from eqprop_analog.experiments.config import TrainConfig
 from eqprop_analog.files import loaded_arrays, real, save_arrays
 from eqprop_analog.learning.trainer import Rule
 from eqprop_analog.learning.update import UniformRates
-from eqprop_analog.models.checks import checked_inputs, checked_start, fitted_nudges
-from eqprop_analog.nudging import Nudge
+from eqprop_analog.networks.hopfield.elements import Holds
+from eqprop_analog.spice.circuit import Circuit, Section
+from eqprop_analog.spice.elements import POINT, SAMPLE, Element, NudgeSources, VoltageSources
 
 Array = np.ndarray
 Layers = tuple[Array, ...]

@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 
 from eqprop_analog import ResistiveNetwork, SurrogateSolver
-from eqprop_analog.circuit import compile_network, static_netlist
+from eqprop_analog.networks.resistive.netlist import compile_network
+from eqprop_analog.spice.netlist import static_netlist
 
 netlists = Path(__file__).resolve().parents[2] / "netlists"
 network = ResistiveNetwork.load(netlists / "xor.npz")  # 2 inputs, 4 hidden nodes, 1 output; amplifiers of gain 4

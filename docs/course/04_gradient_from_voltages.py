@@ -4,7 +4,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from eqprop_analog import Nudge, ResistiveNetwork, SurrogateSolver, contrast
-from eqprop_analog.learning.implicit import implicit_gradient
+from eqprop_analog.learning.exact_gradient import implicit_gradient
 
 random = np.random.default_rng(0)
 network = ResistiveNetwork.dense([3, 5, 4, 2], seed=0, amplifier_gain=[3.0, 2.0])

@@ -4,7 +4,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from eqprop_analog import ResistiveNetwork, SurrogateSolver, data
-from eqprop_analog.batches import one_hot
+from eqprop_analog.experiments.batches import one_hot
 from eqprop_analog.learning.trainer import Rule, evaluate, train_epoch
 from eqprop_analog.learning.update import Rates
 

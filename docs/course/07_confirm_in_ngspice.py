@@ -1,9 +1,9 @@
 """7. Confirm it: the trained digits network in ngspice, every node of every phase, volt by volt."""
 
 from eqprop_analog import ResistiveNetwork, data
-from eqprop_analog.batches import one_hot
+from eqprop_analog.experiments.agreement import compare
+from eqprop_analog.experiments.batches import one_hot
 from eqprop_analog.plotting.agreement import agreement_of_run
-from eqprop_analog.verification import compare
 
 network = ResistiveNetwork.load("digits.npz")  # from 06_digits.py
 digits = data.load("digits")

@@ -3,9 +3,10 @@
 import numpy as np
 
 from eqprop_analog import ResistiveNetwork, SurrogateSolver, data
-from eqprop_analog.batches import one_hot
-from eqprop_analog.chips import Chip, Specification
-from eqprop_analog.chips.mapping import mapped, scaled_rule
+from eqprop_analog.experiments.batches import one_hot
+from eqprop_analog.experiments.chips.chip import Chip
+from eqprop_analog.experiments.chips.mapping import mapped, scaled_rule
+from eqprop_analog.experiments.chips.specification import Specification
 from eqprop_analog.learning.in_situ import InSituLearner
 from eqprop_analog.learning.trainer import Rule, evaluate, train_pass
 from eqprop_analog.learning.update import Rates

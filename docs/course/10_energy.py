@@ -4,7 +4,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from eqprop_analog import ResistiveNetwork
-from eqprop_analog.power_report import energy_report
+from eqprop_analog.networks.resistive.power_report import energy_report
 
 network = ResistiveNetwork.dense([8, 6, 3], seed=0, amplifier_gain=3.0)
 random = np.random.default_rng(0)

@@ -6,8 +6,8 @@ from pathlib import Path
 from eqprop_analog.cli import options
 from eqprop_analog.cli.simulate import require_met
 from eqprop_analog.cli.train import report, train_and_verify
-from eqprop_analog.config import resolve
-from eqprop_analog.solvers import libngspice
+from eqprop_analog.experiments.presets import resolve
+from eqprop_analog.spice.ngspice import library as libngspice
 
 PRESET = "mnist-100"
 SUMMARY = "Compile and train the main network on MNIST, and confirm it in ngspice, volt by volt."

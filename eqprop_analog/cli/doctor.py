@@ -264,7 +264,7 @@ def divider() -> None:
     import numpy as np
 
     from eqprop_analog import NgspiceSolver, ResistiveNetwork
-    from eqprop_analog.solvers import libngspice
+    from eqprop_analog.spice.ngspice import library as libngspice
 
     network = ResistiveNetwork.dense([1, 1])
     network.conductances[0][:] = [[3e-6], [1e-6]]

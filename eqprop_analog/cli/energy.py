@@ -9,12 +9,12 @@ import numpy as np
 from eqprop_analog.cli import console, options, simulate
 from eqprop_analog.errors import NotMetError, UserError
 from eqprop_analog.files import require_writable, write_csv
-from eqprop_analog.models import ResistiveNetwork
+from eqprop_analog.networks.resistive.network import ResistiveNetwork
+from eqprop_analog.networks.resistive.power import Power
+from eqprop_analog.networks.resistive.power_report import NOT_COUNTED, PHASES, EnergyReport, PhaseCost, energy_report
 from eqprop_analog.plotting import energy as drawing
-from eqprop_analog.power import Power
-from eqprop_analog.power_report import NOT_COUNTED, PHASES, EnergyReport, PhaseCost, energy_report
 from eqprop_analog.quantities import option
-from eqprop_analog.solvers.sweeps import TIME_LIMIT
+from eqprop_analog.spice.ngspice.sweeps import TIME_LIMIT
 
 SUMMARY = "Report where power goes at each equilibrium, how long a circuit takes to settle, and the energy of both."
 EXAMPLES = """\

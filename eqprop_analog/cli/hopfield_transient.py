@@ -6,14 +6,14 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from eqprop_analog.circuit.hopfield import nets
 from eqprop_analog.cli import console, options
+from eqprop_analog.core.nudge import Nudge
 from eqprop_analog.errors import UserError
 from eqprop_analog.files import replacing, write_text
-from eqprop_analog.models import HopfieldNetwork
-from eqprop_analog.nudging import Nudge
+from eqprop_analog.networks.hopfield.netlist import nets
+from eqprop_analog.networks.hopfield.network import HopfieldNetwork
+from eqprop_analog.networks.hopfield.transient import HopfieldWaveforms, settle_hopfield
 from eqprop_analog.plotting.hopfield import relaxation
-from eqprop_analog.solvers.hopfield_transient import HopfieldWaveforms, settle_hopfield
 from eqprop_analog.text import shell_word
 
 Array = np.ndarray

@@ -7,20 +7,21 @@ from typing import Any, get_args
 import numpy as np
 from jaxtyping import Float
 
-from eqprop_analog.circuit import static_netlist
 from eqprop_analog.cli import console, options
 from eqprop_analog.cli.simulate import agreement_rows, require_met
-from eqprop_analog.config import GraphConfig, resolve
 from eqprop_analog.errors import NotMetError, UserError
+from eqprop_analog.experiments.agreement import compare
+from eqprop_analog.experiments.presets import resolve
+from eqprop_analog.experiments.results import add_agreement
+from eqprop_analog.experiments.run import train
 from eqprop_analog.files import locked, require_writable, write_text
-from eqprop_analog.learning.graph_tasks import DROP, HELD_OUT, TRAINED, Name, Topology, parabola
-from eqprop_analog.models.graph_network import GraphNetwork
+from eqprop_analog.networks.graph.config import GraphConfig
+from eqprop_analog.networks.graph.network import GraphNetwork
+from eqprop_analog.networks.graph.newton import SparseNewtonSolver
+from eqprop_analog.networks.graph.tasks import DROP, HELD_OUT, TRAINED, Name, Topology, parabola
 from eqprop_analog.plotting.lattice import draw_lattice
-from eqprop_analog.results import add_agreement
-from eqprop_analog.run import train
-from eqprop_analog.solvers import NgspiceSolver
-from eqprop_analog.solvers.sparse_newton import SparseNewtonSolver
-from eqprop_analog.verification import compare
+from eqprop_analog.spice.netlist import static_netlist
+from eqprop_analog.spice.ngspice.solver import NgspiceSolver
 
 Array = np.ndarray
 

@@ -9,8 +9,17 @@ import numpy as np
 from eqprop_analog.cli import console, options
 from eqprop_analog.errors import NotMetError, UserError
 from eqprop_analog.files import require_writable
-from eqprop_analog.learning.matching import Match, relative_difference
-from eqprop_analog.learning.matching_toys import BETAS, DISCRETE, MEASURED, NUDGINGS, Case, against_beta, compared, toys
+from eqprop_analog.networks.hopfield.matching import Match, relative_difference
+from eqprop_analog.networks.hopfield.matching_toys import (
+    BETAS,
+    DISCRETE,
+    MEASURED,
+    NUDGINGS,
+    Case,
+    against_beta,
+    compared,
+    toys,
+)
 from eqprop_analog.plotting import matching as plots
 
 Array = np.ndarray

@@ -10,19 +10,20 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from eqprop_analog import data
-from eqprop_analog.batches import require_fit
 from eqprop_analog.cli import console, options
-from eqprop_analog.config import HopfieldConfig, resolve
+from eqprop_analog.core.equilibrium import Equilibrium, Status
 from eqprop_analog.devices.buffer import HardSigmoid
-from eqprop_analog.equilibrium import Equilibrium, Status
 from eqprop_analog.errors import UserError
+from eqprop_analog.experiments.batches import require_fit
+from eqprop_analog.experiments.presets import resolve
 from eqprop_analog.learning.trainer import evaluate
-from eqprop_analog.models import HopfieldNetwork
-from eqprop_analog.solvers.gradient_flow import GradientFlowSolver
-from eqprop_analog.solvers.hopfield_descent import HopfieldDescentSolver
-from eqprop_analog.solvers.leaky_integrator import LeakyIntegratorSolver
-from eqprop_analog.solvers.minima import SAME, Minima, compare_minima
-from eqprop_analog.solvers.relaxation import Relaxation
+from eqprop_analog.networks.hopfield.config import HopfieldConfig
+from eqprop_analog.networks.hopfield.descent import HopfieldDescentSolver
+from eqprop_analog.networks.hopfield.gradient_flow import GradientFlowSolver
+from eqprop_analog.networks.hopfield.leaky_integrator import LeakyIntegratorSolver
+from eqprop_analog.networks.hopfield.minima import SAME, Minima, compare_minima
+from eqprop_analog.networks.hopfield.network import HopfieldNetwork
+from eqprop_analog.networks.hopfield.relaxation import Relaxation
 
 Array = np.ndarray
 

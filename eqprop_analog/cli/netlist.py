@@ -8,24 +8,29 @@ from pathlib import Path
 
 import numpy as np
 
-from eqprop_analog.chips import Chip, Specification
-from eqprop_analog.chips.mapping import impedance_scale, onto, scaling_notes
-from eqprop_analog.circuit import Circuit, compile_network, static_netlist
-from eqprop_analog.circuit.dialects import DIALECTS
-from eqprop_analog.circuit.elements import Injection
-from eqprop_analog.circuit.hierarchy import hierarchical_netlist
-from eqprop_analog.circuit.hopfield import compile_hopfield
-from eqprop_analog.circuit.netlist_import import WrittenNetlist
-from eqprop_analog.circuit.nonideal_network import compile_nonideal
 from eqprop_analog.cli import console, options
+from eqprop_analog.core.nudge import Nudge
 from eqprop_analog.errors import UserError
+from eqprop_analog.experiments.chips.chip import Chip
+from eqprop_analog.experiments.chips.mapping import impedance_scale, onto, scaling_notes
+from eqprop_analog.experiments.chips.specification import Specification
 from eqprop_analog.files import packaged, write_text
-from eqprop_analog.models import HopfieldEquations, HopfieldNetwork, ResistiveNetwork
-from eqprop_analog.models.nonideal_equations import NonidealEquations
-from eqprop_analog.models.nonideal_network import NonidealNetwork
-from eqprop_analog.nudging import Nudge
-from eqprop_analog.solvers.hopfield_ngspice import surrogate
-from eqprop_analog.solvers.nonideal_newton import NonidealNewtonSolver
+from eqprop_analog.networks.hopfield.equations import HopfieldEquations
+from eqprop_analog.networks.hopfield.netlist import compile_hopfield
+from eqprop_analog.networks.hopfield.network import HopfieldNetwork
+from eqprop_analog.networks.hopfield.ngspice import surrogate
+from eqprop_analog.networks.nonideal.equations import NonidealEquations
+from eqprop_analog.networks.nonideal.netlist import compile_nonideal
+from eqprop_analog.networks.nonideal.network import NonidealNetwork
+from eqprop_analog.networks.nonideal.newton import NonidealNewtonSolver
+from eqprop_analog.networks.resistive.hierarchy import hierarchical_netlist
+from eqprop_analog.networks.resistive.netlist import compile_network
+from eqprop_analog.networks.resistive.netlist_import import WrittenNetlist
+from eqprop_analog.networks.resistive.network import ResistiveNetwork
+from eqprop_analog.spice.circuit import Circuit
+from eqprop_analog.spice.dialects import DIALECTS
+from eqprop_analog.spice.elements import Injection
+from eqprop_analog.spice.netlist import static_netlist
 from eqprop_analog.text import shell_word
 
 SUMMARY = "Write a network as a SPICE netlist, for ngspice, LTspice, Xyce or gnucap, that runs as it stands."

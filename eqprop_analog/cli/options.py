@@ -8,21 +8,23 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from eqprop_analog.circuit.elements import Injection
-from eqprop_analog.circuit.netlist_import import Given, WrittenNetlist, read_netlist
 from eqprop_analog.cli import console
 from eqprop_analog.core import Network, load_network
+from eqprop_analog.core.checks import check_seed
+from eqprop_analog.core.nudge import Nudge
 from eqprop_analog.devices.buffer import BUFFERS, buffer_from
 from eqprop_analog.errors import UserError
+from eqprop_analog.experiments.results import versions
 from eqprop_analog.files import read_array, require_writable, write_text
 from eqprop_analog.incoming import real_array
-from eqprop_analog.models import HopfieldNetwork, NodalEquations, ResistiveNetwork
-from eqprop_analog.models.checks import check_seed
-from eqprop_analog.nudging import Nudge
+from eqprop_analog.networks.hopfield.network import HopfieldNetwork
+from eqprop_analog.networks.resistive.equations import NodalEquations
+from eqprop_analog.networks.resistive.netlist_import import Given, WrittenNetlist, read_netlist
+from eqprop_analog.networks.resistive.network import ResistiveNetwork
+from eqprop_analog.networks.resistive.surrogate import SurrogateSolver
 from eqprop_analog.quantities import NUMBER, Quantity, option
-from eqprop_analog.results import versions
-from eqprop_analog.solvers import SurrogateSolver
-from eqprop_analog.solvers.sweeps import TIME_LIMIT
+from eqprop_analog.spice.elements import Injection
+from eqprop_analog.spice.ngspice.sweeps import TIME_LIMIT
 
 Array = np.ndarray
 

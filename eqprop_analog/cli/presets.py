@@ -2,8 +2,8 @@
 
 import argparse
 
-from eqprop_analog import config
 from eqprop_analog.cli import console, options
+from eqprop_analog.experiments.presets import presets, resolve
 
 SUMMARY = "List the presets of training, or print one with every setting, as a TOML file to change and to train from."
 EXAMPLES = """\
@@ -27,11 +27,11 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> None:
     """List them, or print one."""
     if arguments.preset is not None:
-        settings = config.resolve(arguments.preset, {})
+        settings = resolve(arguments.preset, {})
         console.result(f"{_heading(arguments.preset)}{settings.toml()}".rstrip())
         options.report_figures(arguments, {"config": settings.model_dump(mode="json")})
         return
-    found = {name: config.resolve(name, {}) for name in config.presets()}
+    found = {name: resolve(name, {}) for name in presets()}
     for name, settings in found.items():
         what = [name, settings.model, settings.dataset, f"{settings.epochs} epochs", settings.description]
         console.result("{:<25}{:<11}{:<14}{:>10}  {}".format(*what))
@@ -41,7 +41,7 @@ def run(arguments: argparse.Namespace) -> None:
 
 def _heading(preset: str) -> str:
     """The comment at a packaged preset's head: its source, and how its numbers were chosen."""
-    path = config.presets().get(preset)
+    path = presets().get(preset)
     lines = path.read_text(encoding="utf-8").splitlines() if path else []
     count = next((k for k, line in enumerate(lines) if not line.startswith("#")), len(lines))
     return "".join(f"{line}\n" for line in lines[:count])

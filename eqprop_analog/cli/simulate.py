@@ -8,13 +8,20 @@ from typing import Any
 import numpy as np
 
 from eqprop_analog import data
-from eqprop_analog.batches import one_hot, require_fit
 from eqprop_analog.cli import console, options
 from eqprop_analog.core import Network
-from eqprop_analog.equilibrium import Equilibrium
+from eqprop_analog.core.equilibrium import Equilibrium
 from eqprop_analog.errors import NotMetError, UserError
-from eqprop_analog.models import HopfieldNetwork, ResistiveNetwork
-from eqprop_analog.verification import LARGEST_DIFFERENCE, LARGEST_GRADIENT_DIFFERENCE, SAMPLES, Agreement, compare
+from eqprop_analog.experiments.agreement import (
+    LARGEST_DIFFERENCE,
+    LARGEST_GRADIENT_DIFFERENCE,
+    SAMPLES,
+    Agreement,
+    compare,
+)
+from eqprop_analog.experiments.batches import one_hot, require_fit
+from eqprop_analog.networks.hopfield.network import HopfieldNetwork
+from eqprop_analog.networks.resistive.network import ResistiveNetwork
 
 SUMMARY = "Solve a network in ngspice, free and nudged by +beta and -beta, and compare with the surrogate."
 EXAMPLES = """\

@@ -2,10 +2,10 @@
 
 import argparse
 
-from eqprop_analog.chips.keys import keys
-from eqprop_analog.chips.specification import Specification
 from eqprop_analog.cli import console, options
 from eqprop_analog.errors import UserError
+from eqprop_analog.experiments.chips.keys import keys
+from eqprop_analog.experiments.chips.specification import Specification
 from eqprop_analog.files import packaged, packaged_or_own
 
 SUMMARY = "List the specifications of chips that come with the program, print one as a TOML file, or explain every key."

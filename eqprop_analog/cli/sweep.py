@@ -13,18 +13,19 @@ from statistics import mean, stdev
 from typing import Any
 
 from eqprop_analog import data
-from eqprop_analog import run as training
-from eqprop_analog.batches import require_fit
-from eqprop_analog.checkpoint import CHECKPOINT, require_same_run
 from eqprop_analog.cli import console, options
 from eqprop_analog.cli.train import SETTINGS, add_settings
-from eqprop_analog.config import TrainConfig, resolve
 from eqprop_analog.errors import NotMetError, UserError
+from eqprop_analog.experiments import run as training
+from eqprop_analog.experiments.batches import require_fit
+from eqprop_analog.experiments.checkpoint import CHECKPOINT, require_same_run
+from eqprop_analog.experiments.config import TrainConfig
+from eqprop_analog.experiments.presets import resolve
+from eqprop_analog.experiments.records import read_metrics
 from eqprop_analog.files import locked, require_writable, write_csv
 from eqprop_analog.learning.trainer import Stage, silent
 from eqprop_analog.plotting.sweep import errors_by_setting
-from eqprop_analog.records import read_metrics
-from eqprop_analog.solvers.workers import Workers
+from eqprop_analog.spice.ngspice.workers import Workers
 
 SUMMARY = "Train a preset at every point of a grid of settings, several at once; go on where it was interrupted."
 EXAMPLES = """\

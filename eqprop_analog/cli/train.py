@@ -5,18 +5,19 @@ from pathlib import Path
 from typing import Any
 
 from eqprop_analog import data
-from eqprop_analog.batches import first_test_images
 from eqprop_analog.cli import console, options
 from eqprop_analog.cli.simulate import agreement_rows, require_met
-from eqprop_analog.config import DEFAULT_PRESETS, OWN_SHAPES, TrainConfig, presets, resolve
-from eqprop_analog.equilibrium import statuses_in_words
+from eqprop_analog.core.equilibrium import statuses_in_words
 from eqprop_analog.errors import UserError
+from eqprop_analog.experiments.agreement import SAMPLES, Agreement, confirmed, require_possible
+from eqprop_analog.experiments.batches import first_test_images
+from eqprop_analog.experiments.config import TrainConfig
+from eqprop_analog.experiments.presets import DEFAULT_PRESETS, OWN_SHAPES, presets, resolve
+from eqprop_analog.experiments.results import Run, add_agreement
+from eqprop_analog.experiments.run import train
 from eqprop_analog.files import locked
 from eqprop_analog.quantities import option
-from eqprop_analog.results import Run, add_agreement
-from eqprop_analog.run import train
 from eqprop_analog.text import shell_word
-from eqprop_analog.verification import SAMPLES, Agreement, confirmed, require_possible
 
 FLAT_AFTER = 60
 """Seconds of training after which the comparison in flat form, which takes some part of a minute, is in proportion."""

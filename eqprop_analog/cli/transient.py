@@ -6,14 +6,15 @@ from typing import Any
 
 import numpy as np
 
-from eqprop_analog.circuit.resistive import nodes
 from eqprop_analog.cli import console, hopfield_transient, options
+from eqprop_analog.core.nudge import Nudge
 from eqprop_analog.files import replacing, write_text
-from eqprop_analog.models import HopfieldNetwork, ResistiveNetwork
-from eqprop_analog.nudging import Nudge
+from eqprop_analog.networks.hopfield.network import HopfieldNetwork
+from eqprop_analog.networks.resistive.netlist import nodes
+from eqprop_analog.networks.resistive.network import ResistiveNetwork
+from eqprop_analog.networks.resistive.power import Power
+from eqprop_analog.networks.resistive.transient import Phase, Waveforms, settle
 from eqprop_analog.plotting.transient import waveforms
-from eqprop_analog.power import Power
-from eqprop_analog.solvers.transient import Phase, Waveforms, settle
 from eqprop_analog.text import shell_word
 
 SUMMARY = "Simulate a network in time with a capacitance at every node: settling time and energy, free and nudged."

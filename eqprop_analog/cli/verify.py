@@ -7,15 +7,17 @@ from typing import Any
 
 import numpy as np
 
-from eqprop_analog.batches import first_test_images, require_fit
 from eqprop_analog.cli import console, options, simulate
-from eqprop_analog.config import Network, TrainConfig, resolve
+from eqprop_analog.core.network import Network
 from eqprop_analog.errors import UserError
+from eqprop_analog.experiments.agreement import compare, confirmed
+from eqprop_analog.experiments.batches import first_test_images, require_fit
+from eqprop_analog.experiments.config import TrainConfig
+from eqprop_analog.experiments.presets import resolve
+from eqprop_analog.experiments.records import read_metrics
+from eqprop_analog.experiments.results import Run, add_agreement
 from eqprop_analog.files import locked
-from eqprop_analog.records import read_metrics
 from eqprop_analog.report.folder import network_of_run
-from eqprop_analog.results import Run, add_agreement
-from eqprop_analog.verification import compare, confirmed
 
 SUMMARY = "Compare a trained network in ngspice with the surrogate, volt by volt: a run folder, or any network file."
 EXAMPLES = """\

@@ -5,16 +5,18 @@ from pathlib import Path
 
 import numpy as np
 
-from eqprop_analog.circuit import compile_network, static_netlist
 from eqprop_analog.cli import console, options
 from eqprop_analog.cli.simulate import agreement_rows, require_met
 from eqprop_analog.errors import UserError
+from eqprop_analog.experiments.agreement import Agreement, compare
 from eqprop_analog.files import write_csv, write_text
 from eqprop_analog.learning.trainer import Rule, train_epoch
 from eqprop_analog.learning.update import Rates
-from eqprop_analog.models import ResistiveNetwork
-from eqprop_analog.solvers import NgspiceSolver, SurrogateSolver
-from eqprop_analog.verification import Agreement, compare
+from eqprop_analog.networks.resistive.netlist import compile_network
+from eqprop_analog.networks.resistive.network import ResistiveNetwork
+from eqprop_analog.networks.resistive.surrogate import SurrogateSolver
+from eqprop_analog.spice.netlist import static_netlist
+from eqprop_analog.spice.ngspice.solver import NgspiceSolver
 
 SUMMARY = "Train XOR on a 2-4-1 network from scratch, with either solver, and write its netlists with their solution."
 EXAMPLES = """\

@@ -6,9 +6,9 @@ import numpy as np
 from jaxtyping import Float
 
 from eqprop_analog.core.equations import Equations, Nodes
+from eqprop_analog.core.equilibrium import Equilibrium, Status, statuses
+from eqprop_analog.core.nudge import Nudge
 from eqprop_analog.core.proof import allowance, prove
-from eqprop_analog.equilibrium import Equilibrium, Status, statuses
-from eqprop_analog.nudging import Nudge
 
 Array = np.ndarray
 

@@ -7,9 +7,9 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 if TYPE_CHECKING:
+    from eqprop_analog.core.equilibrium import Equilibrium
+    from eqprop_analog.core.nudge import Nudge
     from eqprop_analog.core.proof import Provable
-    from eqprop_analog.equilibrium import Equilibrium
-    from eqprop_analog.nudging import Nudge
 
 Array = np.ndarray
 Nodes = tuple[Array, ...]

@@ -12,10 +12,10 @@ from numpy.typing import ArrayLike, DTypeLike
 from eqprop_analog.errors import UserError
 
 if TYPE_CHECKING:
-    from eqprop_analog.circuit import Circuit
     from eqprop_analog.core.equations import Equations
-    from eqprop_analog.equilibrium import Equilibrium
-    from eqprop_analog.nudging import Kind
+    from eqprop_analog.core.equilibrium import Equilibrium
+    from eqprop_analog.core.nudge import Kind
+    from eqprop_analog.spice.circuit import Circuit
 
 Array = np.ndarray
 

@@ -14,7 +14,7 @@ from typing import Any, Protocol, Self, TypeVar
 import numpy as np
 from jaxtyping import Bool, Float, Int, Shaped
 
-from eqprop_analog.equilibrium import Status
+from eqprop_analog.core.equilibrium import Status
 
 Array = np.ndarray
 Nodes = Float[Array, "batch nodes"]

@@ -14,10 +14,10 @@ from eqprop_analog.errors import UserError
 from eqprop_analog.files import array_format
 
 BUILT_IN: Mapping[str, str] = {
-    "resistive": "eqprop_analog.families.resistive",
-    "hopfield": "eqprop_analog.families.hopfield",
-    "graph": "eqprop_analog.families.graph",
-    "nonideal": "eqprop_analog.families.nonideal",
+    "resistive": "eqprop_analog.networks.resistive.family",
+    "hopfield": "eqprop_analog.networks.hopfield.family",
+    "graph": "eqprop_analog.networks.graph.family",
+    "nonideal": "eqprop_analog.networks.nonideal.family",
 }
 """Modules whose FAMILY is registered when it is first asked for."""
 
@@ -35,9 +35,9 @@ class Family:
     tolerance: float = 1e-9
     """Excess (core.Equations) of an equilibrium that a circuit simulator found."""
     ladder: Sequence[Any] = ()
-    """Ways to ask ngspice for what it fails at (solvers.sweeps.Rung), one after the other; () is those of every kind."""
+    """Ways to ask ngspice for what it fails at (spice.ngspice.sweeps.Rung), one after the other; () is those of every kind."""
     config: Callable[[], Any] | None = None
-    """The class of its training's configuration (a config.TrainConfig); None is a kind that is not trained by itself."""
+    """The class of its training's configuration (an experiments.config.TrainConfig); None: not trained by itself."""
     description: Callable[[], Any] | None = None
     """What the report says of it: a report.description.Description; None is what it says of any network."""
     pictures: Mapping[str, Callable[[Any, Path], None]] = field(default_factory=dict)

@@ -7,8 +7,8 @@ import numpy as np
 from jaxtyping import Float
 from numpy.typing import ArrayLike
 
-from eqprop_analog.equilibrium import Equilibrium
-from eqprop_analog.nudging import Nudge
+from eqprop_analog.core.equilibrium import Equilibrium
+from eqprop_analog.core.nudge import Nudge
 
 Array = np.ndarray
 

@@ -98,7 +98,7 @@ class DiodeLaw(ABC):
 
 @dataclass(frozen=True)
 class CompiledNode:
-    """A law's node solve inside compiled loops (kernels.compiled_nodes)."""
+    """A law's node solve inside compiled loops (kernels.numba.nodes)."""
 
     parameters: Any
     """A NamedTuple of numbers, of a class that belongs to this law alone; they become the network's precision."""

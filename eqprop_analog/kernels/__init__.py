@@ -9,8 +9,9 @@ from typing import Protocol
 import numpy as np
 from jaxtyping import Float
 
-from eqprop_analog.kernels.plain import PlainKernels
-from eqprop_analog.models import Layers, ResistiveNetwork
+from eqprop_analog.core.equilibrium import Layers
+from eqprop_analog.kernels.numpy import PlainKernels
+from eqprop_analog.networks.resistive.network import ResistiveNetwork
 
 Array = np.ndarray
 log = logging.getLogger(__name__)
@@ -33,7 +34,7 @@ class Kernels(Protocol):
 
     @property
     def totals(self) -> tuple[Float[Array, " nodes"], ...]:
-        """D_l of every layer (models.NodalEquations), siemens; the same arrays after every update."""
+        """D_l of every layer (networks.resistive.equations.NodalEquations), siemens; the same arrays after every update."""
         ...
 
     def arrays(self) -> dict[str, Array]:
@@ -79,8 +80,8 @@ def kernels_for(network: ResistiveNetwork) -> Kernels:
             "numba is not installed (pip install numba), so NumPy computes the training steps: some three times slower"
         )
         return PlainKernels(network)
-    from eqprop_analog.kernels.compiled import CompiledKernels
-    from eqprop_analog.kernels.compiled_nodes import node_of
+    from eqprop_analog.kernels.numba.nodes import node_of
+    from eqprop_analog.kernels.numba.training import CompiledKernels
 
     if node_of(network.diode, network.conductances[0].dtype) is None:
         _announce(

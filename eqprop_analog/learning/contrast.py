@@ -6,10 +6,10 @@ import numpy as np
 from jaxtyping import Float
 from numpy.typing import ArrayLike
 
+from eqprop_analog.core.checks import check_pair
+from eqprop_analog.core.equilibrium import Equilibrium
 from eqprop_analog.core.network import Network
 from eqprop_analog.core.registry import family_of
-from eqprop_analog.equilibrium import Equilibrium
-from eqprop_analog.models.checks import check_pair
 
 Array = np.ndarray
 

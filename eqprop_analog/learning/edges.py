@@ -3,8 +3,8 @@
 import numpy as np
 from jaxtyping import Float
 
+from eqprop_analog.core.equilibrium import Equilibrium
 from eqprop_analog.core.network import Network
-from eqprop_analog.equilibrium import Equilibrium
 
 Array = np.ndarray
 

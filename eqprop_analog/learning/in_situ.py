@@ -8,9 +8,9 @@ from typing import Any, Protocol
 import numpy as np
 from jaxtyping import Float
 
-from eqprop_analog.equilibrium import Equilibrium
+from eqprop_analog.core.equilibrium import Equilibrium
 from eqprop_analog.learning.trainer import Learner, PhaseSolver, Rule, count_statuses, mistakes, required
-from eqprop_analog.models import ResistiveNetwork
+from eqprop_analog.networks.resistive.network import ResistiveNetwork
 
 Array = np.ndarray
 

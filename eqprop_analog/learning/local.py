@@ -6,11 +6,11 @@ from typing import Literal
 import numpy as np
 from numpy.typing import ArrayLike
 
+from eqprop_analog.core.checks import check_free
+from eqprop_analog.core.equilibrium import Equilibrium
 from eqprop_analog.core.network import Network
-from eqprop_analog.equilibrium import Equilibrium
 from eqprop_analog.errors import UserError
 from eqprop_analog.learning.contrast import contrast, require_phases
-from eqprop_analog.models.checks import check_free
 
 Array = np.ndarray
 Signal = Literal["contrast", "vector-field", "differential"]

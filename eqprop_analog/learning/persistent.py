@@ -5,9 +5,9 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Int
 
-from eqprop_analog.equilibrium import Equilibrium, Status
+from eqprop_analog.core.equilibrium import Equilibrium, Status
 from eqprop_analog.errors import UserError
-from eqprop_analog.models import HopfieldNetwork
+from eqprop_analog.networks.hopfield.network import HopfieldNetwork
 
 Array = np.ndarray
 

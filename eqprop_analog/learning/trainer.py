@@ -11,16 +11,16 @@ import numpy as np
 from jaxtyping import Float, Int
 from numpy.typing import ArrayLike
 
+from eqprop_analog.core.checks import as_batch, checked_labels, checked_target
+from eqprop_analog.core.equilibrium import Equilibrium
 from eqprop_analog.core.network import Network
-from eqprop_analog.equilibrium import Equilibrium
+from eqprop_analog.core.nudge import Cost, Kind, Nudge
+from eqprop_analog.core.readouts import predictions
 from eqprop_analog.errors import UserError
 from eqprop_analog.incoming import one_of, real_number
 from eqprop_analog.learning.local import Signal, learning_signal
 from eqprop_analog.learning.persistent import PersistentStates
 from eqprop_analog.learning.update import LearningRates, Momentum, Parameters, check_rates, descend
-from eqprop_analog.models.checks import as_batch, checked_labels, checked_target
-from eqprop_analog.nudging import Cost, Kind, Nudge
-from eqprop_analog.readouts import predictions
 
 Array = np.ndarray
 log = logging.getLogger(__name__)
@@ -113,7 +113,7 @@ class Learner(Protocol):
     """What a pass over data needs: something that learns from a batch."""
 
     renewed: int = 0
-    """How many times a column had lost its last conductance and was begun anew (models.initial.renew)."""
+    """How many times a column had lost its last conductance and was begun anew (networks.resistive.initial.renew)."""
 
     def learn(
         self, inputs: Float[Array, "batch inputs"], targets: Float[Array, "batch outputs"], *examples: Any
@@ -129,7 +129,7 @@ class Learner(Protocol):
         return train_pass(self, batches, progress, so_far)
 
     def arrays(self) -> Mapping[str, Array]:
-        """What it keeps from batch to batch, by name, beside what the network's training has (config.Training.arrays)."""
+        """What it keeps from batch to batch, by name, beside what experiments.config.Training.arrays has."""
         return {}
 
     def restore(self, arrays: Mapping[str, Array]) -> None:

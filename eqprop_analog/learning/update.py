@@ -145,7 +145,7 @@ def descend(
 ) -> int:
     """θ ← θ - η dC/dθ, or along ``momentum``, in place, then within the network's bounds; ``gradient`` is used up.
 
-    Returns how many columns had lost their last conductance and were begun anew (models.initial.renew).
+    Returns how many columns had lost their last conductance and were begun anew (networks.resistive.initial.renew).
     """
     slopes = dict(gradient)
     for name, values in network.arrays().items():

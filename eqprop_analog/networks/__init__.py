@@ -1,1 +1,1 @@
-"""Kinds of networks, one folder each, and what they are built of."""
+"""The kinds of networks that come with the package, one a folder, registered when they are first asked for."""

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from eqprop_analog.experiments.agreement import Agreement
 from eqprop_analog.plotting.style import drawing
-from eqprop_analog.verification import Agreement
 
 
 def agreement_of_run(result: Agreement, path: Path) -> None:

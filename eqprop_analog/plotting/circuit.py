@@ -2,11 +2,11 @@
 
 from pathlib import Path
 
-from eqprop_analog.circuit.graph import Circuit
 from eqprop_analog.errors import UserError
 from eqprop_analog.files import require_writable
 from eqprop_analog.plotting.crossbars import crossbar_maps
 from eqprop_analog.plotting.schematic import drawable, schematic
+from eqprop_analog.spice.circuit import Circuit
 
 FORMATS = (".svg", ".png", ".pdf")
 

@@ -6,8 +6,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import EngFormatter
 
+from eqprop_analog.networks.resistive.power_report import EnergyReport
 from eqprop_analog.plotting.style import STYLE, drawing
-from eqprop_analog.power_report import EnergyReport
 
 FILLS = [
     ("0.35", ""),

@@ -8,7 +8,7 @@ from jaxtyping import Float
 from matplotlib.axes import Axes
 from matplotlib.ticker import EngFormatter, MaxNLocator
 
-from eqprop_analog.equilibrium import Equilibrium
+from eqprop_analog.core.equilibrium import Equilibrium
 from eqprop_analog.plotting.style import drawing
 
 Array = np.ndarray

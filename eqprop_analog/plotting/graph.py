@@ -12,8 +12,8 @@ from matplotlib.collections import LineCollection
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 
-from eqprop_analog.models.graph_network import GraphNetwork
-from eqprop_analog.models.graph_reading import GROUND
+from eqprop_analog.networks.graph.network import GraphNetwork
+from eqprop_analog.networks.graph.reading import GROUND
 
 Array = np.ndarray
 

@@ -6,8 +6,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import EngFormatter, MaxNLocator
 
+from eqprop_analog.networks.hopfield.transient import HopfieldWaveforms
 from eqprop_analog.plotting.style import drawing
-from eqprop_analog.solvers.hopfield_transient import HopfieldWaveforms
 
 Array = np.ndarray
 

@@ -8,7 +8,7 @@ from jaxtyping import Float, Int
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
-from eqprop_analog.learning.matching import Match
+from eqprop_analog.networks.hopfield.matching import Match
 from eqprop_analog.plotting.style import drawing
 
 Array = np.ndarray

@@ -8,8 +8,8 @@ from matplotlib.patches import Circle, Polygon
 from matplotlib.ticker import EngFormatter
 from schemdraw import elements as symbols
 
-from eqprop_analog.circuit.elements import GROUND
-from eqprop_analog.circuit.parts import Part
+from eqprop_analog.spice.elements import GROUND
+from eqprop_analog.spice.parts import Part
 
 Point = tuple[float, float]
 

@@ -8,7 +8,8 @@ import numpy as np
 from jaxtyping import Float
 from matplotlib.ticker import MaxNLocator
 
-from eqprop_analog.models import HopfieldNetwork, ResistiveNetwork
+from eqprop_analog.networks.hopfield.network import HopfieldNetwork
+from eqprop_analog.networks.resistive.network import ResistiveNetwork
 from eqprop_analog.plotting.style import drawing
 
 Array = np.ndarray

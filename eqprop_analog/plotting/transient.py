@@ -7,8 +7,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import EngFormatter, MaxNLocator
 
+from eqprop_analog.networks.resistive.transient import Waveforms
 from eqprop_analog.plotting.style import drawing
-from eqprop_analog.solvers.transient import Waveforms
 
 Array = np.ndarray
 

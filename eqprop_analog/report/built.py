@@ -6,16 +6,17 @@ from pathlib import Path
 import numpy as np
 
 from eqprop_analog import data
-from eqprop_analog.circuit import Circuit, static_netlist
-from eqprop_analog.config import TrainConfig
 from eqprop_analog.core import Network, family_of
+from eqprop_analog.core.nudge import Nudge
 from eqprop_analog.errors import UserError
-from eqprop_analog.nudging import Nudge
+from eqprop_analog.experiments.config import TrainConfig
 from eqprop_analog.plotting.crossbars import crossbar_maps, receptive_fields
 from eqprop_analog.plotting.schematic import drawable, schematic
 from eqprop_analog.report.description import description_of
 from eqprop_analog.report.folder import RunFolder
 from eqprop_analog.report.page import Block, Missing, Text, download, picture
+from eqprop_analog.spice.circuit import Circuit
+from eqprop_analog.spice.netlist import static_netlist
 
 FLAT = 250_000
 """Resistors above which the page carries the Norton form."""

@@ -8,14 +8,15 @@ from typing import Any, Self
 import numpy as np
 from jaxtyping import Float
 
-from eqprop_analog.batches import first_test_images, require_fit
-from eqprop_analog.checkpoint import CHECKPOINT, trained_network
-from eqprop_analog.config import TrainConfig, resolve
 from eqprop_analog.core import Network, families
-from eqprop_analog.equilibrium import Equilibrium
+from eqprop_analog.core.equilibrium import Equilibrium
+from eqprop_analog.core.nudge import Nudge
 from eqprop_analog.errors import UserError
-from eqprop_analog.nudging import Nudge
-from eqprop_analog.records import read_metrics
+from eqprop_analog.experiments.batches import first_test_images, require_fit
+from eqprop_analog.experiments.checkpoint import CHECKPOINT, trained_network
+from eqprop_analog.experiments.config import TrainConfig
+from eqprop_analog.experiments.presets import resolve
+from eqprop_analog.experiments.records import read_metrics
 
 Array = np.ndarray
 

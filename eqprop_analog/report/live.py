@@ -9,9 +9,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from eqprop_analog.config import TrainConfig
-from eqprop_analog.equilibrium import statuses_in_words
+from eqprop_analog.core.equilibrium import statuses_in_words
 from eqprop_analog.errors import UserError
+from eqprop_analog.experiments.config import TrainConfig
 from eqprop_analog.learning.trainer import Progress, Stage
 from eqprop_analog.report.page import (
     Block,

@@ -6,27 +6,27 @@ from typing import Any
 
 import numpy as np
 
-from eqprop_analog.equilibrium import Equilibrium, statuses_in_words
+from eqprop_analog.core.equilibrium import Equilibrium, statuses_in_words
 from eqprop_analog.errors import UserError
-from eqprop_analog.files import locked
-from eqprop_analog.learning.contrast import contrast
-from eqprop_analog.learning.implicit import implicit_gradient
-from eqprop_analog.plotting.energy import power_by_part
-from eqprop_analog.plotting.equilibria import free_against_nudged, voltages_by_layer
-from eqprop_analog.plotting.gradients import gradient_agreement
-from eqprop_analog.plotting.sheet import engineering
-from eqprop_analog.power_report import NOT_COUNTED, PHASES, EnergyReport
-from eqprop_analog.report.description import description_of
-from eqprop_analog.report.folder import RunFolder
-from eqprop_analog.report.page import Block, Missing, Table, Text, picture
-from eqprop_analog.results import Run, add_agreement
-from eqprop_analog.verification import (
+from eqprop_analog.experiments.agreement import (
     LARGEST_DIFFERENCE,
     LARGEST_GRADIENT_DIFFERENCE,
     SAMPLES,
     confirmed,
     require_possible,
 )
+from eqprop_analog.experiments.results import Run, add_agreement
+from eqprop_analog.files import locked
+from eqprop_analog.learning.contrast import contrast
+from eqprop_analog.learning.exact_gradient import implicit_gradient
+from eqprop_analog.networks.resistive.power_report import NOT_COUNTED, PHASES, EnergyReport
+from eqprop_analog.plotting.energy import power_by_part
+from eqprop_analog.plotting.equilibria import free_against_nudged, voltages_by_layer
+from eqprop_analog.plotting.gradients import gradient_agreement
+from eqprop_analog.plotting.sheet import engineering
+from eqprop_analog.report.description import description_of
+from eqprop_analog.report.folder import RunFolder
+from eqprop_analog.report.page import Block, Missing, Table, Text, picture
 
 Array = np.ndarray
 

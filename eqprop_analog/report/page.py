@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 import jinja2
 from matplotlib.ticker import MaxNLocator
 
-from eqprop_analog.equilibrium import statuses_in_words
+from eqprop_analog.core.equilibrium import statuses_in_words
 from eqprop_analog.files import write_text
 from eqprop_analog.plotting.style import DPI
 

@@ -6,9 +6,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from eqprop_analog.equilibrium import statuses_in_words
+from eqprop_analog.core.equilibrium import statuses_in_words
+from eqprop_analog.experiments.results import versions
+from eqprop_analog.networks.resistive.power_report import EnergyReport
 from eqprop_analog.plotting.sheet import engineering
-from eqprop_analog.power_report import EnergyReport
 from eqprop_analog.report.built import built, netlists
 from eqprop_analog.report.description import description_of
 from eqprop_analog.report.folder import RunFolder
@@ -28,7 +29,6 @@ from eqprop_analog.report.page import (
     picture,
     write_page,
 )
-from eqprop_analog.results import versions
 from eqprop_analog.text import shell_word
 
 

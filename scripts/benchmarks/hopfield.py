@@ -17,8 +17,9 @@ import numpy as np
 from benchmarks import add_repeats
 from eqprop_analog import HopfieldNetwork
 from eqprop_analog.cli import console, options
-from eqprop_analog.config import HopfieldConfig, resolve
 from eqprop_analog.errors import UserError
+from eqprop_analog.experiments.presets import resolve
+from eqprop_analog.networks.hopfield.config import HopfieldConfig
 
 GIGA = 0.642
 """Floating-point operations an image and sweep, 1e9."""
@@ -62,8 +63,8 @@ def run(arguments: argparse.Namespace) -> None:
 
 def settings(batch: int, precision: str, sweeps: tuple[int, int], beta: float, over: float) -> Any:
     """Of the kernels, for phases of so many sweeps."""
-    from eqprop_analog.kernels.torch_motions import Motion
-    from eqprop_analog.kernels.torch_training import Settings
+    from eqprop_analog.kernels.torch.motions import Motion
+    from eqprop_analog.kernels.torch.training import Settings
 
     rest = Motion("descent", over)
     free = (Motion("descent", 1.0, "forward"), 1), (rest, sweeps[0] - 1)
@@ -75,9 +76,9 @@ def speed(network: HopfieldNetwork, batch: int, repeats: int) -> dict[str, float
     """Of a free sweep and of a gradient."""
     import torch
 
-    from eqprop_analog.kernels.torch_phases import begun
-    from eqprop_analog.kernels.torch_training import captured, prepared
-    from eqprop_analog.kernels.torch_training import run as relax
+    from eqprop_analog.kernels.torch.phases import begun
+    from eqprop_analog.kernels.torch.training import captured, prepared
+    from eqprop_analog.kernels.torch.training import run as relax
 
     wanted, sweeps = settings(batch, "half", (30, 10), 1.0, 1.0), 30
     trainer, images = trainer_of(network.astype("float32"), wanted, batch)
@@ -99,8 +100,8 @@ def trainer_of(network: HopfieldNetwork, wanted: Any, batch: int) -> tuple[Any, 
     """The kernels' trainer with random images."""
     import torch
 
-    from eqprop_analog.kernels.torch_network import TorchNetwork
-    from eqprop_analog.kernels.torch_training import HopfieldTrainer
+    from eqprop_analog.kernels.torch.network import TorchNetwork
+    from eqprop_analog.kernels.torch.training import HopfieldTrainer
 
     random = np.random.default_rng(0)
     pixels = random.normal(size=(batch, 3, 32, 32)).astype(np.float32) / 3
@@ -113,9 +114,9 @@ def exactness(network: HopfieldNetwork) -> dict[str, dict[str, float]]:
     """Cosines of gradients in half precision, with frozen winners and without, to those in float64."""
     import torch
 
-    from eqprop_analog.kernels.torch_phases import begun
-    from eqprop_analog.kernels.torch_training import prepared
-    from eqprop_analog.kernels.torch_training import run as relax
+    from eqprop_analog.kernels.torch.phases import begun
+    from eqprop_analog.kernels.torch.training import prepared
+    from eqprop_analog.kernels.torch.training import run as relax
 
     def phase(kernel: Any, images: Any, start: Any = None) -> Any:
         x = prepared(images, torch.arange(len(images), device="cuda"), kernel.settings)

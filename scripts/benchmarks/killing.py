@@ -20,11 +20,12 @@ from typing import Any
 
 import numpy as np
 
-from eqprop_analog import run
-from eqprop_analog.checkpoint import CHECKPOINT
-from eqprop_analog.config import TrainConfig, resolve
 from eqprop_analog.data import load
 from eqprop_analog.errors import UserError
+from eqprop_analog.experiments import run
+from eqprop_analog.experiments.checkpoint import CHECKPOINT
+from eqprop_analog.experiments.config import TrainConfig
+from eqprop_analog.experiments.presets import resolve
 from eqprop_analog.files import PARTIAL, write_text
 from eqprop_analog.learning.trainer import Progress, Stage, silent
 

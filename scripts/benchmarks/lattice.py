@@ -16,8 +16,8 @@ from benchmarks import add_repeats
 from eqprop_analog import Equilibrium, GraphNetwork, GraphNgspiceSolver, NgspiceDiode, Nudge, SparseNewtonSolver
 from eqprop_analog.cli import console, options
 from eqprop_analog.errors import NotMetError, UserError
-from eqprop_analog.models.graph_kirchhoff import GraphEquations, output_resistance
-from eqprop_analog.models.topologies import square_lattice, with_diodes
+from eqprop_analog.networks.graph.equations import GraphEquations, output_resistance
+from eqprop_analog.networks.graph.topologies import square_lattice, with_diodes
 
 AGREEMENT = 1e-9
 """Volts."""

@@ -15,11 +15,12 @@ from typing import Any
 
 import numpy as np
 
-from eqprop_analog.batches import Batches, Split
 from eqprop_analog.cli import console, options
-from eqprop_analog.config import OWN_SHAPES, TrainConfig, resolve
 from eqprop_analog.data import Dataset, load
 from eqprop_analog.errors import NotMetError, UserError
+from eqprop_analog.experiments.batches import Batches, Split
+from eqprop_analog.experiments.config import TrainConfig
+from eqprop_analog.experiments.presets import OWN_SHAPES, resolve
 from eqprop_analog.files import locked, require_writable, write_text
 from eqprop_analog.learning.trainer import silent, train_pass
 

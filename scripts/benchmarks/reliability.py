@@ -13,7 +13,7 @@ import numpy as np
 from benchmarks import killing
 from eqprop_analog.cli import console, options
 from eqprop_analog.errors import NotMetError, UserError
-from eqprop_analog.solvers import libngspice
+from eqprop_analog.spice.ngspice import library as libngspice
 
 MIB = 2**20
 SMALL = 16 * MIB

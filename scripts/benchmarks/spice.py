@@ -16,13 +16,13 @@ from PySpice.Spice.Netlist import Circuit as PySpiceCircuit
 
 from benchmarks import add_repeats
 from eqprop_analog import NgspiceSolver, Nudge, ResistiveNetwork, SurrogateSolver
-from eqprop_analog.circuit import compile_network, sweep_netlist
-from eqprop_analog.circuit.elements import POINT
-from eqprop_analog.circuit.netlist import TOLERANCES
-from eqprop_analog.circuit.netlist import library as spice_library
 from eqprop_analog.cli import console, options
 from eqprop_analog.errors import NotMetError
-from eqprop_analog.solvers import libngspice
+from eqprop_analog.networks.resistive.netlist import compile_network
+from eqprop_analog.spice.elements import POINT
+from eqprop_analog.spice.netlist import TOLERANCES, sweep_netlist
+from eqprop_analog.spice.netlist import library as spice_library
+from eqprop_analog.spice.ngspice import library as libngspice
 
 AGREEMENT = 1e-9
 """Volts."""

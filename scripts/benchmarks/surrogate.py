@@ -22,9 +22,11 @@ import numpy as np
 from benchmarks import add_repeats
 from benchmarks.ways import LAWS, LIT, SWEEPS, WAYS, Setting, measure
 from eqprop_analog.cli import console, options
+from eqprop_analog.core.nudge import Nudge
 from eqprop_analog.errors import NotMetError, UserError
-from eqprop_analog.nudging import Nudge
-from eqprop_analog.solvers import NgspiceSolver, SurrogateSolver, libngspice
+from eqprop_analog.networks.resistive.surrogate import SurrogateSolver
+from eqprop_analog.spice.ngspice import library as libngspice
+from eqprop_analog.spice.ngspice.solver import NgspiceSolver
 
 AGREEMENT = 1e-9
 """Volts."""

@@ -12,10 +12,12 @@ from pathlib import Path
 import numpy as np
 
 from eqprop_analog import data
-from eqprop_analog.batches import one_hot
 from eqprop_analog.cli import console, options
-from eqprop_analog.config import Network, TrainConfig, resolve
+from eqprop_analog.core.network import Network
 from eqprop_analog.errors import UserError
+from eqprop_analog.experiments.batches import one_hot
+from eqprop_analog.experiments.config import TrainConfig
+from eqprop_analog.experiments.presets import resolve
 from eqprop_analog.files import require_writable
 from eqprop_analog.learning.trainer import train_pass
 from eqprop_analog.plotting.style import drawing

@@ -12,13 +12,13 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from eqprop_analog.devices import Clamp, Law, NgspiceDiode, Shockley
-from eqprop_analog.kernels.plain import PlainKernels
-from eqprop_analog.learning import truncated
+from eqprop_analog.kernels.numpy import PlainKernels
 from eqprop_analog.learning.trainer import Learner, PhaseLearner, Rule
-from eqprop_analog.learning.truncated import TruncatedLearner
 from eqprop_analog.learning.update import Rates
-from eqprop_analog.models import ResistiveNetwork
-from eqprop_analog.solvers import SurrogateSolver
+from eqprop_analog.networks.resistive import truncated
+from eqprop_analog.networks.resistive.network import ResistiveNetwork
+from eqprop_analog.networks.resistive.surrogate import SurrogateSolver
+from eqprop_analog.networks.resistive.truncated import TruncatedLearner
 
 SWEEPS = 4
 LIT = 0.19

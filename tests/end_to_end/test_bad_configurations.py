@@ -101,7 +101,7 @@ class TestConfigurations:
         result = run("train", "--preset", preset, "--data-dir", dataset, "--output", "run")
         assert result.code == 2
         assert re.search("bias_rates: 1e.300.*expected", result.err)
-        monkeypatch.setattr("eqprop_analog.config.resistive.ABSURD_BIAS_RATE", float("inf"))
+        monkeypatch.setattr("eqprop_analog.networks.resistive.config.ABSURD_BIAS_RATE", float("inf"))
         result = run("train", "--preset", preset, "--data-dir", dataset, "--output", "run")
         assert result.code == 2
         assert len(result.err.splitlines()) == 1

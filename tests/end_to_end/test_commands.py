@@ -14,7 +14,7 @@ import pytest
 
 from eqprop_analog import cli
 from eqprop_analog.cli import train as train_command
-from eqprop_analog.config import DEFAULT_PRESETS, resolve
+from eqprop_analog.experiments.presets import DEFAULT_PRESETS, resolve
 
 REPOSITORY = Path(__file__).parents[2]
 AGREE = 1e-9

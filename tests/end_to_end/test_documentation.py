@@ -18,7 +18,7 @@ from sybil.parsers.myst import CodeBlockParser, PythonCodeBlockParser
 
 import eqprop_analog
 from eqprop_analog import cli
-from eqprop_analog.config import resolve
+from eqprop_analog.experiments.presets import resolve
 
 REPOSITORY = Path(__file__).parents[2]
 DOCS = REPOSITORY / "docs"

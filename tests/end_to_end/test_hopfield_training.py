@@ -9,8 +9,10 @@ import numpy as np
 import pytest
 
 from eqprop_analog import HopfieldNetwork, cli, data
-from eqprop_analog.config import HopfieldConfig, hopfield, presets, resolve
 from eqprop_analog.errors import UserError
+from eqprop_analog.experiments.presets import presets, resolve
+from eqprop_analog.networks.hopfield import config as hopfield
+from eqprop_analog.networks.hopfield.config import HopfieldConfig
 
 SMALL = """\
 model = "hopfield"
@@ -41,7 +43,7 @@ CHANCE = 2 / 3
 def small_images(monkeypatch) -> None:
     """The synthetic data set passes for MNIST; nothing is drawn."""
     monkeypatch.setitem(data.SHAPES, "mnist", (1, 4, 4))
-    monkeypatch.setattr("eqprop_analog.run.learning_curve", lambda history, path: None)
+    monkeypatch.setattr("eqprop_analog.experiments.run.learning_curve", lambda history, path: None)
 
 
 @pytest.fixture
@@ -160,11 +162,11 @@ def test_a_run_stopped_within_an_epoch_goes_on_to_the_same_bits(train, settings,
 
         yield progress
 
-    monkeypatch.setattr("eqprop_analog.config.hopfield_training.CHUNK", 10)
+    monkeypatch.setattr("eqprop_analog.networks.hopfield.training.CHUNK", 10)
     train(settings, "--epochs", 2, output="whole")
     with monkeypatch.context() as patch:
         patch.setattr("eqprop_analog.cli.console.stage", stage)
-        patch.setattr("eqprop_analog.run.CHECKPOINT_SECONDS", 0.0)
+        patch.setattr("eqprop_analog.experiments.run.CHECKPOINT_SECONDS", 0.0)
         with pytest.raises(Stop):
             train(settings, "--epochs", 2, output="parts")
     train(settings, "--epochs", 2, output="parts")

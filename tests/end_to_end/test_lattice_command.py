@@ -126,7 +126,7 @@ def test_a_run_that_was_stopped_goes_on_to_the_same_bits_and_has_a_report(run, m
         "passes = 4\nbatch_size = 6\nepochs = 2\ntolerance = 0.05\n"
     )
     assert run("train", "--preset", small, "--output", "whole").code == 0
-    monkeypatch.setattr("eqprop_analog.run.CHECKPOINT_SECONDS", 0.0)
+    monkeypatch.setattr("eqprop_analog.experiments.run.CHECKPOINT_SECONDS", 0.0)
     left = iter(range(5))
 
     def learn(learner: PhaseLearner, *batch: np.ndarray) -> Any:

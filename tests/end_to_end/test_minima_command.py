@@ -9,7 +9,7 @@ import pytest
 
 from eqprop_analog import GradientFlowSolver, HopfieldDescentSolver, HopfieldNetwork, ResistiveNetwork, data
 from eqprop_analog.devices.buffer import Sigmoid
-from eqprop_analog.solvers.minima import SAME
+from eqprop_analog.networks.hopfield.minima import SAME
 
 
 @pytest.fixture(autouse=True)

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from eqprop_analog import ResistiveNetwork
-from eqprop_analog.config import resolve
 from eqprop_analog.devices import Antiparallel, PiecewiseLinear
+from eqprop_analog.experiments.presets import resolve
 
 KENDALL = """
 outputs = "pairs"

@@ -8,12 +8,12 @@ import pytest
 from oscillators import FAMILY, OscillatorNetwork
 
 from eqprop_analog import Nudge, UserError, contrast
-from eqprop_analog.circuit import static_netlist
 from eqprop_analog.core import families, load_network, register, registry
 from eqprop_analog.core.certificate import certified
-from eqprop_analog.equilibrium import Status
-from eqprop_analog.learning.implicit import implicit_gradient
-from eqprop_analog.verification import compare
+from eqprop_analog.core.equilibrium import Status
+from eqprop_analog.experiments.agreement import compare
+from eqprop_analog.learning.exact_gradient import implicit_gradient
+from eqprop_analog.spice.netlist import static_netlist
 
 X = np.random.default_rng(1).uniform(-0.6, 0.6, (4, 3))
 Y = np.random.default_rng(2).uniform(-0.5, 0.5, (4, 2))

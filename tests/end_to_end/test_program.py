@@ -17,7 +17,7 @@ import pytest
 import eqprop_analog
 from eqprop_analog import ResistiveNetwork, cli
 from eqprop_analog.cli import doctor, simulate
-from eqprop_analog.config import presets, resolve
+from eqprop_analog.experiments.presets import presets, resolve
 
 PROGRAM = Path(sys.executable).with_name("eqprop-analog")
 SMALL = ("simulate", "--layers", 2, 3, 1)
@@ -46,7 +46,7 @@ class TestExitCodes:
         assert "Traceback" in run(*SMALL, "--verbose").err
 
     def test_a_bound_that_is_not_met_is_3_after_all_figures(self, run, monkeypatch, tmp_path):
-        monkeypatch.setattr("eqprop_analog.verification.LARGEST_DIFFERENCE", -1.0)
+        monkeypatch.setattr("eqprop_analog.experiments.agreement.LARGEST_DIFFERENCE", -1.0)
         result = run(*SMALL, "--json", "out.json")
         assert result.code == 3
         assert "NOT MET" in result.out
@@ -114,7 +114,7 @@ class TestLoudness:
         words = ("xor", "--output", "x")
         verbose = run(*words, "--verbose").out
         assert re.search(r"^\[\d+\.\d+ s, files\] x/xor\.npz written", verbose, re.MULTILINE)
-        assert re.search(r"^\[\d+\.\d+ s, solvers\.sweeps\] ngspice: ", verbose, re.MULTILINE)
+        assert re.search(r"^\[\d+\.\d+ s, spice\.ngspice\.sweeps\] ngspice: ", verbose, re.MULTILINE)
         assert "[" not in run(*words).out.partition("XOR")[0]
 
     def test_both_are_refused(self, run):

@@ -18,13 +18,14 @@ import pytest
 from matplotlib.image import imread
 
 from eqprop_analog import ResistiveNetwork, data
-from eqprop_analog.circuit import compile_network, static_netlist
 from eqprop_analog.cli import main
-from eqprop_analog.config import ResistiveConfig
+from eqprop_analog.networks.resistive.config import ResistiveConfig
+from eqprop_analog.networks.resistive.netlist import compile_network
 from eqprop_analog.plotting import style
 from eqprop_analog.report.built import built, netlists
 from eqprop_analog.report.folder import RunFolder
 from eqprop_analog.report.page import Download, Picture, download
+from eqprop_analog.spice.netlist import static_netlist
 
 HOPFIELD = """\
 model = "hopfield"

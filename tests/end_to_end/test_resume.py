@@ -14,9 +14,9 @@ import numpy as np
 import pytest
 
 from eqprop_analog import ResistiveNetwork, cli
-from eqprop_analog import run as trained
-from eqprop_analog.config import resistive
-from eqprop_analog.learning.truncated import TruncatedLearner
+from eqprop_analog.experiments import run as trained
+from eqprop_analog.networks.resistive import config as resistive
+from eqprop_analog.networks.resistive.truncated import TruncatedLearner
 
 pytestmark = pytest.mark.usefixtures("without_ngspice", "without_plots")
 
@@ -67,7 +67,7 @@ sys.exit(cli.main(arguments))
 @pytest.fixture
 def without_plots(monkeypatch) -> None:
     """Most of a small run's time goes into its plots, which say nothing here."""
-    monkeypatch.setattr("eqprop_analog.run.learning_curve", lambda history, path: None)
+    monkeypatch.setattr("eqprop_analog.experiments.run.learning_curve", lambda history, path: None)
     monkeypatch.setattr("eqprop_analog.plotting.training.conductance_histograms", lambda network, path: None)
 
 

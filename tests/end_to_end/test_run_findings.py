@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 
 from eqprop_analog import ResistiveNetwork
-from eqprop_analog.config import OWN_SHAPES, ResistiveConfig, resolve
 from eqprop_analog.errors import UserError
-from eqprop_analog.findings import cells, findings
+from eqprop_analog.experiments.findings import cells, findings
+from eqprop_analog.experiments.presets import OWN_SHAPES, resolve
+from eqprop_analog.networks.resistive.config import ResistiveConfig
 
 BASE = {"layers": [16, 8, 3], "beta": 1e-7, "conductance_rates": 1e-15, "bias_rates": 1e-15, "input_gain": 100.0}
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import matplotlib.image
 import pytest
 
-from eqprop_analog import study
 from eqprop_analog.cli import main
+from eqprop_analog.experiments import agreement_study as study
 
 CIRCUITS = 5
 

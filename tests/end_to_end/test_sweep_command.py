@@ -99,7 +99,7 @@ def test_a_folder_of_other_settings_is_refused_before_its_table_is_lost(sweep):
 
 
 def test_a_point_that_diverges_leaves_the_others(sweep, monkeypatch):
-    monkeypatch.setattr("eqprop_analog.config.resistive.ABSURD_BIAS_RATE", float("inf"))
+    monkeypatch.setattr("eqprop_analog.networks.resistive.config.ABSURD_BIAS_RATE", float("inf"))
     result = sweep("--vary", "bias_rates", "1e-15", "1e300")
     assert result.code == 3
     assert "1 of 2 points failed, the first by: " in result.err

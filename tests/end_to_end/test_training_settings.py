@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from eqprop_analog.config import presets, resolve
 from eqprop_analog.data import shifted
 from eqprop_analog.errors import UserError
+from eqprop_analog.experiments.presets import presets, resolve
 
 pytestmark = pytest.mark.usefixtures("without_ngspice")
 

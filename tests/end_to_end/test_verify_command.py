@@ -35,7 +35,7 @@ def test_a_run_gets_its_agreement(run, run_folder, dataset):
 
 
 def test_one_form_alone_and_a_bound_that_is_missed(run, run_folder, dataset, monkeypatch):
-    monkeypatch.setattr("eqprop_analog.verification.LARGEST_DIFFERENCE", -1.0)
+    monkeypatch.setattr("eqprop_analog.experiments.agreement.LARGEST_DIFFERENCE", -1.0)
     result = run("verify", "run", "--data-dir", dataset, "--samples", 2, "--form", "flat")
     assert result.code == 3
     assert result.err == "not met: ngspice and the surrogate do not agree within the bounds in the table\n"
@@ -93,7 +93,7 @@ def test_damaged_metrics(run, run_folder, dataset):
 
 def test_what_would_take_hours_is_not_begun(run, tmp_path, monkeypatch):
     ResistiveNetwork.dense([4, 6, 2]).save(tmp_path / "net.npz")
-    monkeypatch.setattr("eqprop_analog.verification.NORTON_LIMIT", 11)
+    monkeypatch.setattr("eqprop_analog.experiments.agreement.NORTON_LIMIT", 11)
     result = run("verify", "net.npz")
     assert result.code == 2
     assert "--form norton does it all the same" in result.err

@@ -37,41 +37,123 @@ ADDED = re.compile(r"^\.param input_gain=.*\n", re.MULTILINE)
 
 NAMES = {
     "ResistiveNetwork": ("eqprop_analog:ResistiveNetwork",),
-    "HopfieldNetwork": ("eqprop_analog.models:HopfieldNetwork",),
-    "GraphNetwork": ("eqprop_analog.models.graph_network:GraphNetwork",),
-    "NonidealNetwork": ("eqprop_analog.models.nonideal_network:NonidealNetwork",),
-    "Periphery": ("eqprop_analog.models.periphery:Periphery",),
-    "HopfieldEquations": ("eqprop_analog.models:HopfieldEquations",),
-    "GraphEquations": ("eqprop_analog.models.graph_kirchhoff:GraphEquations",),
-    "NodalEquations": ("eqprop_analog.models:NodalEquations",),
-    "NonidealEquations": ("eqprop_analog.models.nonideal_equations:NonidealEquations",),
-    "Dense": ("eqprop_analog.models.connections:Dense",),
-    "Convolution": ("eqprop_analog.models.connections:Convolution",),
+    "HopfieldNetwork": (
+        "eqprop_analog.networks.hopfield.network:HopfieldNetwork",
+        "eqprop_analog.models:HopfieldNetwork",
+    ),
+    "GraphNetwork": (
+        "eqprop_analog.networks.graph.network:GraphNetwork",
+        "eqprop_analog.models.graph_network:GraphNetwork",
+    ),
+    "NonidealNetwork": (
+        "eqprop_analog.networks.nonideal.network:NonidealNetwork",
+        "eqprop_analog.models.nonideal_network:NonidealNetwork",
+    ),
+    "Periphery": (
+        "eqprop_analog.networks.nonideal.periphery:Periphery",
+        "eqprop_analog.models.periphery:Periphery",
+    ),
+    "HopfieldEquations": (
+        "eqprop_analog.networks.hopfield.equations:HopfieldEquations",
+        "eqprop_analog.models:HopfieldEquations",
+    ),
+    "GraphEquations": (
+        "eqprop_analog.networks.graph.equations:GraphEquations",
+        "eqprop_analog.models.graph_kirchhoff:GraphEquations",
+    ),
+    "NodalEquations": (
+        "eqprop_analog.networks.resistive.equations:NodalEquations",
+        "eqprop_analog.models:NodalEquations",
+    ),
+    "NonidealEquations": (
+        "eqprop_analog.networks.nonideal.equations:NonidealEquations",
+        "eqprop_analog.models.nonideal_equations:NonidealEquations",
+    ),
+    "Dense": (
+        "eqprop_analog.networks.hopfield.connections:Dense",
+        "eqprop_analog.models.connections:Dense",
+    ),
+    "Convolution": (
+        "eqprop_analog.networks.hopfield.connections:Convolution",
+        "eqprop_analog.models.connections:Convolution",
+    ),
     "SurrogateSolver": ("eqprop_analog:SurrogateSolver",),
-    "NonidealNewtonSolver": ("eqprop_analog.solvers.nonideal_newton:NonidealNewtonSolver",),
-    "SparseNewtonSolver": ("eqprop_analog.solvers.sparse_newton:SparseNewtonSolver",),
-    "LeakyIntegratorSolver": ("eqprop_analog.solvers.leaky_integrator:LeakyIntegratorSolver",),
-    "GradientFlowSolver": ("eqprop_analog.solvers.gradient_flow:GradientFlowSolver",),
-    "DiscreteTimeSolver": ("eqprop_analog.solvers.discrete_time:DiscreteTimeSolver",),
-    "HopfieldDescentSolver": ("eqprop_analog.solvers.hopfield_descent:HopfieldDescentSolver",),
-    "compile_network": ("eqprop_analog.circuit:compile_network",),
-    "compile_hopfield": ("eqprop_analog.circuit.hopfield:compile_hopfield",),
-    "compile_graph": ("eqprop_analog.circuit.graph_network:compile_graph",),
-    "compile_nonideal": ("eqprop_analog.circuit.nonideal_network:compile_nonideal",),
-    "static_netlist": ("eqprop_analog.circuit:static_netlist",),
-    "implicit_gradient": ("eqprop_analog.learning.implicit:implicit_gradient",),
+    "NonidealNewtonSolver": (
+        "eqprop_analog.networks.nonideal.newton:NonidealNewtonSolver",
+        "eqprop_analog.solvers.nonideal_newton:NonidealNewtonSolver",
+    ),
+    "SparseNewtonSolver": (
+        "eqprop_analog.networks.graph.newton:SparseNewtonSolver",
+        "eqprop_analog.solvers.sparse_newton:SparseNewtonSolver",
+    ),
+    "LeakyIntegratorSolver": (
+        "eqprop_analog.networks.hopfield.leaky_integrator:LeakyIntegratorSolver",
+        "eqprop_analog.solvers.leaky_integrator:LeakyIntegratorSolver",
+    ),
+    "GradientFlowSolver": (
+        "eqprop_analog.networks.hopfield.gradient_flow:GradientFlowSolver",
+        "eqprop_analog.solvers.gradient_flow:GradientFlowSolver",
+    ),
+    "DiscreteTimeSolver": (
+        "eqprop_analog.networks.hopfield.discrete_time:DiscreteTimeSolver",
+        "eqprop_analog.solvers.discrete_time:DiscreteTimeSolver",
+    ),
+    "HopfieldDescentSolver": (
+        "eqprop_analog.networks.hopfield.descent:HopfieldDescentSolver",
+        "eqprop_analog.solvers.hopfield_descent:HopfieldDescentSolver",
+    ),
+    "compile_network": (
+        "eqprop_analog.networks.resistive.netlist:compile_network",
+        "eqprop_analog.circuit:compile_network",
+    ),
+    "compile_hopfield": (
+        "eqprop_analog.networks.hopfield.netlist:compile_hopfield",
+        "eqprop_analog.circuit.hopfield:compile_hopfield",
+    ),
+    "compile_graph": (
+        "eqprop_analog.networks.graph.netlist:compile_graph",
+        "eqprop_analog.circuit.graph_network:compile_graph",
+    ),
+    "compile_nonideal": (
+        "eqprop_analog.networks.nonideal.netlist:compile_nonideal",
+        "eqprop_analog.circuit.nonideal_network:compile_nonideal",
+    ),
+    "static_netlist": (
+        "eqprop_analog.spice.netlist:static_netlist",
+        "eqprop_analog.circuit:static_netlist",
+    ),
+    "implicit_gradient": (
+        "eqprop_analog.learning.exact_gradient:implicit_gradient",
+        "eqprop_analog.learning.implicit:implicit_gradient",
+    ),
     "hopfield_implicit_gradient": (
+        "eqprop_analog.learning.exact_gradient:implicit_gradient",
         "eqprop_analog.learning.hopfield_implicit:hopfield_implicit_gradient",
         "eqprop_analog.learning.implicit:implicit_gradient",
     ),
     "edge_contrast": ("eqprop_analog.learning.edges:edge_contrast",),
     "vector_field": ("eqprop_analog.learning.local:vector_field",),
-    "Chip": ("eqprop_analog.chips.chip:Chip",),
-    "Specification": ("eqprop_analog.chips.specification:Specification",),
-    "ResistiveConfig": ("eqprop_analog.config:ResistiveConfig",),
-    "HopfieldConfig": ("eqprop_analog.config:HopfieldConfig",),
+    "Chip": (
+        "eqprop_analog.experiments.chips.chip:Chip",
+        "eqprop_analog.chips.chip:Chip",
+    ),
+    "Specification": (
+        "eqprop_analog.experiments.chips.specification:Specification",
+        "eqprop_analog.chips.specification:Specification",
+    ),
+    "ResistiveConfig": (
+        "eqprop_analog.networks.resistive.config:ResistiveConfig",
+        "eqprop_analog.config:ResistiveConfig",
+    ),
+    "HopfieldConfig": (
+        "eqprop_analog.networks.hopfield.config:HopfieldConfig",
+        "eqprop_analog.config:HopfieldConfig",
+    ),
     "Dataset": ("eqprop_analog.data.datasets:Dataset",),
-    "train": ("eqprop_analog.run:train",),
+    "train": (
+        "eqprop_analog.experiments.run:train",
+        "eqprop_analog.run:train",
+    ),
     "silent": ("eqprop_analog.learning.trainer:silent",),
 }
 """Where versions of the package have, or had, what is needed here: the newest place first."""

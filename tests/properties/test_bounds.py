@@ -4,14 +4,14 @@ import numpy as np
 import pytest
 
 from eqprop_analog import NgspiceSolver, Nudge, ResistiveNetwork
-from eqprop_analog.equilibrium import Equilibrium, Status
+from eqprop_analog.core.equilibrium import Equilibrium, Status
 from eqprop_analog.errors import UserError
 from eqprop_analog.learning.trainer import PhaseLearner, Rule
 from eqprop_analog.learning.update import WeightRates
-from eqprop_analog.models import HopfieldNetwork
-from eqprop_analog.solvers.discrete_time import DiscreteTimeSolver
-from eqprop_analog.solvers.hopfield_transient import settle_hopfield
-from eqprop_analog.solvers.transient import settle
+from eqprop_analog.networks.hopfield.discrete_time import DiscreteTimeSolver
+from eqprop_analog.networks.hopfield.network import HopfieldNetwork
+from eqprop_analog.networks.hopfield.transient import settle_hopfield
+from eqprop_analog.networks.resistive.transient import settle
 
 
 class FailsOn(DiscreteTimeSolver):

@@ -10,7 +10,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from eqprop_analog import UserError
-from eqprop_analog.chips import Specification
 from eqprop_analog.devices.conductance import (
     ChipDevices,
     Drift,
@@ -29,6 +28,7 @@ from eqprop_analog.devices.conductance import (
     Technology,
     Window,
 )
+from eqprop_analog.experiments.chips.specification import Specification
 
 CMO_HFOX_FALCONE2025, PCM_JOSHI2020 = (
     Specification.load(name).technology for name in ("cmo-hfox-falcone2025", "pcm-joshi2020")

@@ -8,12 +8,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from eqprop_analog import Equilibrium, Nudge, ResistiveNetwork, Status, SurrogateSolver
+from eqprop_analog.core.equilibrium import Layers
 from eqprop_analog.devices import Antiparallel, Clamp, Law, NgspiceDiode, PiecewiseLinear
-from eqprop_analog.models import Layers, NodalEquations
-from eqprop_analog.solvers import newton
-from eqprop_analog.solvers.conjugate_gradients import conjugate_gradients
-from eqprop_analog.solvers.coordinate_descent import sweep
-from eqprop_analog.solvers.elimination import eliminate
+from eqprop_analog.networks.resistive import newton
+from eqprop_analog.networks.resistive.conjugate_gradients import conjugate_gradients
+from eqprop_analog.networks.resistive.coordinate_descent import sweep
+from eqprop_analog.networks.resistive.elimination import eliminate
+from eqprop_analog.networks.resistive.equations import NodalEquations
 
 SOLVER = SurrogateSolver()
 BATCH = 7

@@ -24,14 +24,13 @@ from eqprop_analog import (
     contrast,
     edge_contrast,
 )
-from eqprop_analog.learning.implicit import implicit_gradient
+from eqprop_analog.learning.exact_gradient import implicit_gradient
 from eqprop_analog.learning.local import differential, learning_signal, vector_field
-from eqprop_analog.models.connections import Dense
-from eqprop_analog.models.nonideal_network import NonidealNetwork
-from eqprop_analog.solvers.graph_ngspice import GraphNgspiceSolver
-from eqprop_analog.solvers.nonideal_newton import NonidealNewtonSolver
-from eqprop_analog.solvers.nonideal_ngspice import NonidealNgspiceSolver
-from eqprop_analog.solvers.sparse_newton import SparseNewtonSolver
+from eqprop_analog.networks.graph.newton import SparseNewtonSolver
+from eqprop_analog.networks.hopfield.connections import Dense
+from eqprop_analog.networks.nonideal.network import NonidealNetwork
+from eqprop_analog.networks.nonideal.newton import NonidealNewtonSolver
+from eqprop_analog.spice.ngspice.solver import GraphNgspiceSolver, NonidealNgspiceSolver
 
 X = np.array([[0.8, -0.3], [0.1, 0.9], [-0.5, 0.4]])
 Y = np.eye(2)[[0, 1, 0]]

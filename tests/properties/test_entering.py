@@ -6,9 +6,9 @@ import pytest
 
 from eqprop_analog import GraphNetwork, ResistiveNetwork, SurrogateSolver
 from eqprop_analog.core import load_network
+from eqprop_analog.core.checks import LARGEST_CONDUCTANCE
 from eqprop_analog.errors import UserError
-from eqprop_analog.models.checks import LARGEST_CONDUCTANCE
-from eqprop_analog.models.wired_crossbar import WiredCrossbar
+from eqprop_analog.networks.crossbars.wired import WiredCrossbar
 
 X = np.array([[1.0]])
 

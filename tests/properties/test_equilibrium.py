@@ -9,9 +9,10 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from eqprop_analog import Equilibrium, Nudge, ResistiveNetwork, Status, SurrogateSolver, UserError
+from eqprop_analog.core.equilibrium import Layers
 from eqprop_analog.devices import Antiparallel, Clamp, Law, NgspiceDiode, PiecewiseLinear, Shockley
-from eqprop_analog.models import Layers, NodalEquations
-from eqprop_analog.solvers.coordinate_descent import sweep
+from eqprop_analog.networks.resistive.coordinate_descent import sweep
+from eqprop_analog.networks.resistive.equations import NodalEquations
 
 SOLVER = SurrogateSolver()
 BATCH = 3

@@ -24,10 +24,6 @@ from hypothesis import strategies as st
 from idx import format_idx
 
 from eqprop_analog import HopfieldNetwork, ResistiveNetwork
-from eqprop_analog import run as trained
-from eqprop_analog.checkpoint import FORMAT, Checkpoint
-from eqprop_analog.chips.specification import Specification
-from eqprop_analog.config import HopfieldConfig, ResistiveConfig, TrainConfig, resolve
 from eqprop_analog.data import Dataset, formats, publications
 from eqprop_analog.data.formats import (
     CIFAR_FOLDER,
@@ -38,8 +34,15 @@ from eqprop_analog.data.formats import (
     parse_idx,
 )
 from eqprop_analog.errors import UserError
+from eqprop_analog.experiments import run as trained
+from eqprop_analog.experiments.checkpoint import FORMAT, Checkpoint
+from eqprop_analog.experiments.chips.specification import Specification
+from eqprop_analog.experiments.config import TrainConfig
+from eqprop_analog.experiments.presets import resolve
 from eqprop_analog.files import packaged, read_array
 from eqprop_analog.learning.trainer import silent
+from eqprop_analog.networks.hopfield.config import HopfieldConfig
+from eqprop_analog.networks.resistive.config import ResistiveConfig
 
 HOARD = 2**28
 """Bytes by which no small file may make this process grow."""

@@ -20,8 +20,8 @@ from eqprop_analog import (
     Status,
 )
 from eqprop_analog.devices import Law
-from eqprop_analog.models.graph_kirchhoff import GraphEquations, output_resistance
-from eqprop_analog.models.topologies import disordered, square_lattice
+from eqprop_analog.networks.graph.equations import GraphEquations, output_resistance
+from eqprop_analog.networks.graph.topologies import disordered, square_lattice
 
 SOLVER = SparseNewtonSolver()
 BATCH = 3

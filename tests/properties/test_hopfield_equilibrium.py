@@ -22,10 +22,10 @@ from eqprop_analog import (
     UserError,
 )
 from eqprop_analog.devices.buffer import HardSigmoid, Sigmoid
-from eqprop_analog.models import HopfieldEquations
-from eqprop_analog.models.connections import Convolution, Dense
-from eqprop_analog.solvers.minima import compare_minima
-from eqprop_analog.solvers.relaxation import Relaxation
+from eqprop_analog.networks.hopfield.connections import Convolution, Dense
+from eqprop_analog.networks.hopfield.equations import HopfieldEquations
+from eqprop_analog.networks.hopfield.minima import compare_minima
+from eqprop_analog.networks.hopfield.relaxation import Relaxation
 
 KINDS: list[type[Relaxation]] = [GradientFlowSolver, LeakyIntegratorSolver, DiscreteTimeSolver, HopfieldDescentSolver]
 EVERY = pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)

@@ -16,11 +16,11 @@ from eqprop_analog import (
     contrast,
 )
 from eqprop_analog.devices.buffer import Sigmoid
-from eqprop_analog.learning.continual import ContinualLearner
 from eqprop_analog.learning.persistent import PersistentStates
 from eqprop_analog.learning.trainer import PhaseLearner, Rule, evaluate, train_pass
 from eqprop_analog.learning.update import Momentum, WeightRates, descend
-from eqprop_analog.models.connections import Convolution, Dense
+from eqprop_analog.networks.hopfield.connections import Convolution, Dense
+from eqprop_analog.networks.hopfield.continual import ContinualLearner
 
 LAYERS = (6, 8, 5, 3)
 

@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 
 from eqprop_analog import UserError
-from eqprop_analog.batches import Batches, Split
-from eqprop_analog.config import HopfieldConfig
+from eqprop_analog.core.nudge import cost
 from eqprop_analog.data import Dataset
+from eqprop_analog.experiments.batches import Batches, Split
+from eqprop_analog.experiments.run import CHECKPOINT, train
 from eqprop_analog.learning.trainer import Pass, silent
-from eqprop_analog.nudging import cost
-from eqprop_analog.run import CHECKPOINT, train
+from eqprop_analog.networks.hopfield.config import HopfieldConfig
 
 torch = pytest.importorskip("torch")
 torch.set_num_threads(1)
@@ -142,8 +142,8 @@ def test_a_run_on_the_device_goes_on_to_the_same_bits(
     name: str, stop: int, images: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Stopped after so many looks at the device, within epochs and tests, with a checkpoint at every look."""
-    monkeypatch.setattr("eqprop_analog.config.hopfield_on_device.SECONDS", 0.0)
-    monkeypatch.setattr("eqprop_analog.config.hopfield_on_device.CHUNK", 5)
+    monkeypatch.setattr("eqprop_analog.networks.hopfield.on_device.SECONDS", 0.0)
+    monkeypatch.setattr("eqprop_analog.networks.hopfield.on_device.CHUNK", 5)
     settings = OUTSIDE | MAP | {"method": "feed-forward", "momentum": 0.9} if name == "control" else CASES[name]
     mine = config(settings, precision="float32")
     whole = train(mine, images, tmp_path / "whole", resume=False, stage=silent)

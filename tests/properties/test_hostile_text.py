@@ -24,14 +24,14 @@ from eqprop_analog import (
     Shockley,
     UserError,
 )
-from eqprop_analog.chips.specification import Specification
-from eqprop_analog.circuit import static_netlist
-from eqprop_analog.circuit.graph_network import compile_graph
-from eqprop_analog.circuit.hierarchy import hierarchical_netlist
 from eqprop_analog.cli import main
-from eqprop_analog.config import resolve
 from eqprop_analog.errors import NotMetError
+from eqprop_analog.experiments.chips.specification import Specification
+from eqprop_analog.experiments.presets import resolve
+from eqprop_analog.networks.graph.netlist import compile_graph
+from eqprop_analog.networks.resistive.hierarchy import hierarchical_netlist
 from eqprop_analog.plotting.style import drawing
+from eqprop_analog.spice.netlist import static_netlist
 from eqprop_analog.text import in_one_line, printable, shell_word
 
 COMMANDS = "x\n.control\nshell touch ran\n.endc\n\x1b[31m"

@@ -12,23 +12,23 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from eqprop_analog import Nudge, ResistiveNetwork, SurrogateSolver, contrast
-from eqprop_analog.circuit import compile_network
+from eqprop_analog.core.equilibrium import Equilibrium
 from eqprop_analog.devices import Antiparallel, Clamp, NgspiceDiode, PiecewiseLinear, Shockley
 from eqprop_analog.devices.buffer import HardSigmoid, Sigmoid
-from eqprop_analog.equilibrium import Equilibrium
 from eqprop_analog.errors import UserError
-from eqprop_analog.learning.implicit import implicit_gradient
+from eqprop_analog.learning.exact_gradient import implicit_gradient
 from eqprop_analog.learning.trainer import PhaseLearner, Rule
 from eqprop_analog.learning.update import Rates, WeightRates
-from eqprop_analog.models import HopfieldNetwork
-from eqprop_analog.models.connections import Convolution, Dense
-from eqprop_analog.models.graph_network import GraphNetwork
-from eqprop_analog.models.nonideal_network import NonidealNetwork
-from eqprop_analog.models.periphery import Periphery
-from eqprop_analog.solvers.discrete_time import DiscreteTimeSolver
-from eqprop_analog.solvers.gradient_flow import GradientFlowSolver
-from eqprop_analog.solvers.nonideal_newton import NonidealNewtonSolver
-from eqprop_analog.solvers.sparse_newton import SparseNewtonSolver
+from eqprop_analog.networks.graph.network import GraphNetwork
+from eqprop_analog.networks.graph.newton import SparseNewtonSolver
+from eqprop_analog.networks.hopfield.connections import Convolution, Dense
+from eqprop_analog.networks.hopfield.discrete_time import DiscreteTimeSolver
+from eqprop_analog.networks.hopfield.gradient_flow import GradientFlowSolver
+from eqprop_analog.networks.hopfield.network import HopfieldNetwork
+from eqprop_analog.networks.nonideal.network import NonidealNetwork
+from eqprop_analog.networks.nonideal.newton import NonidealNewtonSolver
+from eqprop_analog.networks.nonideal.periphery import Periphery
+from eqprop_analog.networks.resistive.netlist import compile_network
 
 NETWORK = ResistiveNetwork.dense([2, 3, 2], seed=0)
 HOPFIELD = HopfieldNetwork.dense([2, 3, 2], seed=0)

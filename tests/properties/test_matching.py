@@ -17,9 +17,9 @@ from eqprop_analog import (
     UserError,
 )
 from eqprop_analog.devices.buffer import HardSigmoid, Sigmoid
-from eqprop_analog.learning.bptt import Unrolling
-from eqprop_analog.learning.matching import Match, estimate_errors, match, relative_difference
-from eqprop_analog.models.connections import Convolution, Dense
+from eqprop_analog.networks.hopfield.bptt import Unrolling
+from eqprop_analog.networks.hopfield.connections import Convolution, Dense
+from eqprop_analog.networks.hopfield.matching import Match, estimate_errors, match, relative_difference
 
 BOUND = 1e-6
 BETA = 1e-5

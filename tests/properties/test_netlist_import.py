@@ -12,11 +12,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from eqprop_analog import HopfieldNetwork, ResistiveNetwork, UserError
-from eqprop_analog.circuit import compile_network, static_netlist
-from eqprop_analog.circuit.hierarchy import hierarchical_netlist
-from eqprop_analog.circuit.hopfield import compile_hopfield
-from eqprop_analog.circuit.netlist_import import Given, netlist_of, read_netlist
 from eqprop_analog.devices import Antiparallel, Clamp, Law, NgspiceDiode, PiecewiseLinear, Shockley
+from eqprop_analog.networks.hopfield.netlist import compile_hopfield
+from eqprop_analog.networks.resistive.hierarchy import hierarchical_netlist
+from eqprop_analog.networks.resistive.netlist import compile_network
+from eqprop_analog.networks.resistive.netlist_import import Given, netlist_of, read_netlist
+from eqprop_analog.spice.netlist import static_netlist
 
 numbers = st.floats(-1e3, 1e3)
 currents = st.floats(1e-13, 1)

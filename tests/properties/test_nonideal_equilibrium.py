@@ -23,11 +23,11 @@ from eqprop_analog import (
     SurrogateSolver,
 )
 from eqprop_analog.devices import Law
-from eqprop_analog.models.nonideal_equations import NonidealEquations
-from eqprop_analog.models.nonideal_network import NonidealNetwork
-from eqprop_analog.models.periphery import Periphery
-from eqprop_analog.models.wired_crossbar import full
-from eqprop_analog.solvers.nonideal_newton import NonidealNewtonSolver, certified
+from eqprop_analog.networks.crossbars.wired import full
+from eqprop_analog.networks.nonideal.equations import NonidealEquations
+from eqprop_analog.networks.nonideal.network import NonidealNetwork
+from eqprop_analog.networks.nonideal.newton import NonidealNewtonSolver, certified
+from eqprop_analog.networks.nonideal.periphery import Periphery
 
 SOLVER = NonidealNewtonSolver()
 BATCH = 3
@@ -262,7 +262,7 @@ def test_samples_are_solved_in_pieces_as_they_are_at_once(monkeypatch):
     problem = Problem(2, (3, 5, 2), NgspiceDiode(), 100.0, (128, 128), 1.0)
     network = problem.network()
     at_once = stacked(SOLVER.solve(network, problem.inputs))
-    monkeypatch.setattr("eqprop_analog.solvers.nonideal_newton.SAMPLE_ELEMENTS", 1)
+    monkeypatch.setattr("eqprop_analog.networks.nonideal.newton.SAMPLE_ELEMENTS", 1)
     np.testing.assert_allclose(stacked(SOLVER.solve(network, problem.inputs)), at_once, rtol=0, atol=1e-13)
 
 
@@ -270,8 +270,8 @@ def test_steps_are_the_same_by_elimination_as_by_matrix_products(monkeypatch):
     problem = Problem(2, (3, 5, 6, 2), NgspiceDiode(), 100.0, (128, 128), 2.0, "all")
     network = problem.network()
     by_products = SOLVER.solve(network, problem.inputs)
-    monkeypatch.setattr("eqprop_analog.solvers.nonideal_newton.INNER_STEPS", 0)
-    monkeypatch.setattr("eqprop_analog.solvers.nonideal_newton.ELEMENTS", 1)
+    monkeypatch.setattr("eqprop_analog.networks.nonideal.newton.INNER_STEPS", 0)
+    monkeypatch.setattr("eqprop_analog.networks.nonideal.newton.ELEMENTS", 1)
     eliminated = SOLVER.solve(network, problem.inputs)
     assert eliminated.good.all()
     np.testing.assert_allclose(stacked(eliminated), stacked(by_products), rtol=0, atol=1e-12)
@@ -282,7 +282,7 @@ def test_sweeps_find_the_equilibrium_where_newtons_steps_lead_astray(chip, monke
     problem = Problem(3, (4, 6, 2), NgspiceDiode(), 100.0, (128, 128), 1.0, chip)
     network = problem.network()
     found = SOLVER.solve(network, problem.inputs)
-    monkeypatch.setattr("eqprop_analog.solvers.nonideal_newton._newton", lambda equations, v, roots: 5 - roots)
+    monkeypatch.setattr("eqprop_analog.networks.nonideal.newton._newton", lambda equations, v, roots: 5 - roots)
     alone = NonidealNewtonSolver(max_iterations=1000).solve(network, problem.inputs)
     assert alone.good.all()
     np.testing.assert_allclose(stacked(alone), stacked(found), rtol=0, atol=1e-10)

@@ -13,19 +13,21 @@ import numpy as np
 import pytest
 
 from eqprop_analog import Nudge, ResistiveNetwork
-from eqprop_analog.circuit import Circuit, compile_network, static_netlist
-from eqprop_analog.circuit.elements import GROUND
-from eqprop_analog.circuit.hopfield import compile_hopfield
-from eqprop_analog.circuit.hopfield import with_capacitances as hopfield_with_capacitances
-from eqprop_analog.circuit.parts import parts
-from eqprop_analog.circuit.resistive import with_capacitances
 from eqprop_analog.devices import Antiparallel, NgspiceDiode
 from eqprop_analog.errors import UserError
-from eqprop_analog.models import HopfieldEquations, HopfieldNetwork
+from eqprop_analog.networks.hopfield.equations import HopfieldEquations
+from eqprop_analog.networks.hopfield.netlist import compile_hopfield
+from eqprop_analog.networks.hopfield.netlist import with_capacitances as hopfield_with_capacitances
+from eqprop_analog.networks.hopfield.network import HopfieldNetwork
+from eqprop_analog.networks.resistive.netlist import compile_network, with_capacitances
 from eqprop_analog.plotting import schematic as module
 from eqprop_analog.plotting.crossbars import coarsened, crossbar_maps
 from eqprop_analog.plotting.schematic import Picture, drawable, schematic
 from eqprop_analog.plotting.sheet import Sheet
+from eqprop_analog.spice.circuit import Circuit
+from eqprop_analog.spice.elements import GROUND
+from eqprop_analog.spice.netlist import static_netlist
+from eqprop_analog.spice.parts import parts
 
 SVG = ".//{*}text"
 

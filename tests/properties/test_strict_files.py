@@ -2,10 +2,10 @@
 
 import pytest
 
-from eqprop_analog.chips import Specification
-from eqprop_analog.chips.study import Study
-from eqprop_analog.config import resolve
 from eqprop_analog.errors import UserError
+from eqprop_analog.experiments.chips.specification import Specification
+from eqprop_analog.experiments.chips.study import Study
+from eqprop_analog.experiments.presets import resolve
 from eqprop_analog.files import packaged, read_toml
 
 

@@ -10,8 +10,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from eqprop_analog import UserError
-from eqprop_analog.chips import Specification
-from eqprop_analog.chips.keys import keys, markdown
 from eqprop_analog.devices.conductance import (
     ChipDevices,
     ExponentialPulses,
@@ -28,6 +26,8 @@ from eqprop_analog.devices.conductance import (
     Technology,
     Window,
 )
+from eqprop_analog.experiments.chips.keys import keys, markdown
+from eqprop_analog.experiments.chips.specification import Specification
 from eqprop_analog.files import packaged
 
 small = st.floats(0, 1)

@@ -5,27 +5,27 @@ from typing import Any
 import numpy as np
 import pytest
 
+from eqprop_analog.core.nudge import Nudge
 from eqprop_analog.devices.buffer import HardSigmoid, Sigmoid
 from eqprop_analog.learning.contrast import contrast
-from eqprop_analog.models.connections import Connection, Convolution, Dense
-from eqprop_analog.models.hopfield import HopfieldNetwork
-from eqprop_analog.models.hopfield_equations import HopfieldEquations
-from eqprop_analog.nudging import Nudge
-from eqprop_analog.solvers.discrete_time import DiscreteTimeSolver
-from eqprop_analog.solvers.gradient_flow import GradientFlowSolver
-from eqprop_analog.solvers.hopfield_descent import HopfieldDescentSolver
-from eqprop_analog.solvers.leaky_integrator import LeakyIntegratorSolver
-from eqprop_analog.solvers.relaxation import Relaxation
+from eqprop_analog.networks.hopfield.connections import Connection, Convolution, Dense
+from eqprop_analog.networks.hopfield.descent import HopfieldDescentSolver
+from eqprop_analog.networks.hopfield.discrete_time import DiscreteTimeSolver
+from eqprop_analog.networks.hopfield.equations import HopfieldEquations
+from eqprop_analog.networks.hopfield.gradient_flow import GradientFlowSolver
+from eqprop_analog.networks.hopfield.leaky_integrator import LeakyIntegratorSolver
+from eqprop_analog.networks.hopfield.network import HopfieldNetwork
+from eqprop_analog.networks.hopfield.relaxation import Relaxation
 
 torch = pytest.importorskip("torch")
 torch.set_num_threads(1)
-from eqprop_analog.kernels.torch_contrast import contrast as torch_contrast  # noqa: E402
-from eqprop_analog.kernels.torch_contrast import head_gradient, of_differences, of_phases  # noqa: E402
-from eqprop_analog.kernels.torch_couplings import mapped  # noqa: E402
-from eqprop_analog.kernels.torch_differences import Differences  # noqa: E402
-from eqprop_analog.kernels.torch_motions import Motion  # noqa: E402
-from eqprop_analog.kernels.torch_network import TorchNetwork  # noqa: E402
-from eqprop_analog.kernels.torch_phases import Phase, Pull, Values, begun, residual  # noqa: E402
+from eqprop_analog.kernels.torch.contrast import contrast as torch_contrast  # noqa: E402
+from eqprop_analog.kernels.torch.contrast import head_gradient, of_differences, of_phases  # noqa: E402
+from eqprop_analog.kernels.torch.couplings import mapped  # noqa: E402
+from eqprop_analog.kernels.torch.differences import Differences  # noqa: E402
+from eqprop_analog.kernels.torch.motions import Motion  # noqa: E402
+from eqprop_analog.kernels.torch.network import TorchNetwork  # noqa: E402
+from eqprop_analog.kernels.torch.phases import Phase, Pull, Values, begun, residual  # noqa: E402
 
 CONVOLVED: list[Connection] = [
     Convolution((2, 9, 9), 4, 3, padding=1, pool=2),

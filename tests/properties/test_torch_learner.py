@@ -5,11 +5,11 @@ import pytest
 
 from eqprop_analog import Clamp, NgspiceDiode, ResistiveNetwork, UserError
 from eqprop_analog.learning.trainer import Rule
-from eqprop_analog.learning.truncated import Method, TruncatedLearner
 from eqprop_analog.learning.update import Rates
+from eqprop_analog.networks.resistive.truncated import Method, TruncatedLearner
 
 pytest.importorskip("torch")
-from eqprop_analog.learning.truncated_torch import TorchLearner
+from eqprop_analog.networks.resistive.truncated_torch import TorchLearner
 
 
 def network(hidden: list[int], seed: int) -> ResistiveNetwork:

@@ -13,12 +13,12 @@ from eqprop_analog import Gradient, ResistiveNetwork, SurrogateSolver
 from eqprop_analog.devices import Antiparallel, Clamp, Law, NgspiceDiode, Shockley
 from eqprop_analog.errors import UserError
 from eqprop_analog.kernels import kernels_for
-from eqprop_analog.kernels.plain import PlainKernels
-from eqprop_analog.learning import truncated
-from eqprop_analog.learning.implicit import implicit_gradient
+from eqprop_analog.kernels.numpy import PlainKernels
+from eqprop_analog.learning.exact_gradient import implicit_gradient
 from eqprop_analog.learning.trainer import PhaseError, PhaseLearner, Rule
-from eqprop_analog.learning.truncated import TruncatedLearner
 from eqprop_analog.learning.update import Rates, descend
+from eqprop_analog.networks.resistive import truncated
+from eqprop_analog.networks.resistive.truncated import TruncatedLearner
 
 RATE = 3e-14
 """Large enough that conductances reach both ends of their window within a few batches."""
@@ -293,7 +293,7 @@ def test_with_numba_laws_without_a_compiled_solution_are_computed_in_numpy() -> 
 def test_compiled_nodes_have_the_laws_own_roots(dtype: str, bound: float, reach: float) -> None:
     """Relative to the larger of the voltage and the rail; from 1 nS to 1 mS, driven to either side."""
     numba = pytest.importorskip("numba")
-    from eqprop_analog.kernels.compiled_nodes import node_of, solve_nodes
+    from eqprop_analog.kernels.numba.nodes import node_of, solve_nodes
 
     law = NgspiceDiode()
     random = np.random.default_rng(0)

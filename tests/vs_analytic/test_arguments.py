@@ -17,15 +17,15 @@ from eqprop_analog import (
     SurrogateSolver,
     contrast,
 )
+from eqprop_analog.core.equilibrium import Equilibrium, Status
 from eqprop_analog.devices import Clamp, NgspiceDiode, PiecewiseLinear, Shockley, law_from
 from eqprop_analog.devices.buffer import HardSigmoid, Sigmoid, buffer_from
-from eqprop_analog.equilibrium import Equilibrium, Status
 from eqprop_analog.errors import UserError
+from eqprop_analog.networks.graph.newton import SparseNewtonSolver
+from eqprop_analog.networks.hopfield.discrete_time import DiscreteTimeSolver
+from eqprop_analog.networks.hopfield.minima import compare_minima
+from eqprop_analog.networks.nonideal.newton import NonidealNewtonSolver
 from eqprop_analog.quantities import quantity
-from eqprop_analog.solvers.discrete_time import DiscreteTimeSolver
-from eqprop_analog.solvers.minima import compare_minima
-from eqprop_analog.solvers.nonideal_newton import NonidealNewtonSolver
-from eqprop_analog.solvers.sparse_newton import SparseNewtonSolver
 
 X = np.array([[0.3, 0.7]])
 NETWORK = ResistiveNetwork.dense([2, 3, 2], seed=0)

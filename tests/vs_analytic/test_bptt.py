@@ -15,17 +15,17 @@ from eqprop_analog import (
     LeakyIntegratorSolver,
     UserError,
 )
+from eqprop_analog.core.nudge import cost
+from eqprop_analog.core.readouts import predictions
 from eqprop_analog.devices.buffer import HardSigmoid, Sigmoid
-from eqprop_analog.learning.bptt import BpttLearner, Unrolling, bptt_gradient
-from eqprop_analog.learning.implicit import implicit_gradient
+from eqprop_analog.learning.exact_gradient import implicit_gradient
 from eqprop_analog.learning.persistent import PersistentStates
 from eqprop_analog.learning.trainer import PhaseError, mistakes
 from eqprop_analog.learning.update import Momentum, WeightRates
-from eqprop_analog.models import HopfieldEquations
-from eqprop_analog.models.connections import Convolution, Dense
-from eqprop_analog.nudging import cost
-from eqprop_analog.readouts import predictions
-from eqprop_analog.solvers.relaxation import Relaxation
+from eqprop_analog.networks.hopfield.bptt import BpttLearner, Unrolling, bptt_gradient
+from eqprop_analog.networks.hopfield.connections import Convolution, Dense
+from eqprop_analog.networks.hopfield.equations import HopfieldEquations
+from eqprop_analog.networks.hopfield.relaxation import Relaxation
 
 STEPS = 6
 DYNAMICS = {

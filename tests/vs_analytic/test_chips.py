@@ -7,10 +7,12 @@ import pytest
 from pydantic import BaseModel
 
 from eqprop_analog import Nudge, ResistiveNetwork, SurrogateSolver, UserError
-from eqprop_analog.chips import Chip, Readout, Specification
-from eqprop_analog.chips.mapping import mapped, onto, scaled_rule
 from eqprop_analog.devices import Antiparallel, Clamp, NgspiceDiode, PiecewiseLinear, Shockley
 from eqprop_analog.devices.conductance import Technology, Window
+from eqprop_analog.experiments.chips.chip import Chip
+from eqprop_analog.experiments.chips.mapping import mapped, onto, scaled_rule
+from eqprop_analog.experiments.chips.readout import Readout
+from eqprop_analog.experiments.chips.specification import Specification
 from eqprop_analog.learning.in_situ import InSituLearner
 from eqprop_analog.learning.trainer import PhaseLearner, Rule
 from eqprop_analog.learning.update import Rates

@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 
-from eqprop_analog.chips import Specification
 from eqprop_analog.devices.conductance import (
     ChipDevices,
     Devices,
@@ -18,6 +17,7 @@ from eqprop_analog.devices.conductance import (
     Technology,
     Window,
 )
+from eqprop_analog.experiments.chips.specification import Specification
 
 CMO_HFOX_FALCONE2025, PCM_JOSHI2020 = (
     Specification.load(name).technology for name in ("cmo-hfox-falcone2025", "pcm-joshi2020")

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from eqprop_analog import Nudge, ResistiveNetwork, SurrogateSolver, contrast
+from eqprop_analog.core.equilibrium import statuses_in_words
+from eqprop_analog.core.readouts import decided_otherwise
 from eqprop_analog.devices import LAWS, Antiparallel, Clamp, NgspiceDiode, PiecewiseLinear, Shockley
-from eqprop_analog.equilibrium import statuses_in_words
-from eqprop_analog.readouts import decided_otherwise
 
 US = 1e-6
 OFF = Clamp(rail=-1e6)

@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from eqprop_analog import Nudge, ResistiveNetwork, SurrogateSolver, UserError
-from eqprop_analog.circuit import compile_network
 from eqprop_analog.devices import Clamp
+from eqprop_analog.networks.resistive.netlist import compile_network
 
 US = 1e-6
 SOLVER = SurrogateSolver()

@@ -6,7 +6,7 @@ from scipy.optimize import minimize
 
 from eqprop_analog import ResistiveNetwork, SurrogateSolver
 from eqprop_analog.devices import Antiparallel, Clamp, NgspiceDiode, PiecewiseLinear, Shockley
-from eqprop_analog.models import NodalEquations
+from eqprop_analog.networks.resistive.equations import NodalEquations
 
 SHAPES = pytest.mark.parametrize(("layers", "gains"), [((2, 2), ()), ((2, 3, 2), (3.0,)), ((2, 3, 4, 2), (3.0, 2.0))])
 SMOOTH = pytest.mark.parametrize(

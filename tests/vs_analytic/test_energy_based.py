@@ -4,7 +4,7 @@ import numpy as np
 
 from eqprop_analog import HopfieldNetwork, Nudge
 from eqprop_analog.devices.buffer import Sigmoid
-from eqprop_analog.solvers.energy_based import EnergyBasedSolver
+from eqprop_analog.networks.hopfield.energy_based import EnergyBasedSolver
 
 
 def rho(v: np.ndarray) -> np.ndarray:

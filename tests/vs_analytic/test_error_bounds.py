@@ -17,7 +17,7 @@ from eqprop_analog import (
     SurrogateSolver,
 )
 from eqprop_analog.devices import Antiparallel, Law
-from eqprop_analog.solvers import elimination
+from eqprop_analog.networks.resistive import elimination
 
 DIGITS = 60
 LAWS: dict[str, Law] = {

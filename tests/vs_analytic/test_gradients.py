@@ -8,7 +8,7 @@ from scipy.special import logsumexp
 
 from eqprop_analog import Equilibrium, Gradient, Nudge, ResistiveNetwork, SurrogateSolver, UserError, contrast
 from eqprop_analog.devices import Antiparallel, Clamp, NgspiceDiode, PiecewiseLinear, Shockley
-from eqprop_analog.learning.implicit import implicit_gradient
+from eqprop_analog.learning.exact_gradient import implicit_gradient
 
 US = 1e-6
 SOLVER = SurrogateSolver()

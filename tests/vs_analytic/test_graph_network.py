@@ -20,13 +20,13 @@ from eqprop_analog import (
     contrast,
     edge_contrast,
 )
+from eqprop_analog.core.nudge import cost
 from eqprop_analog.devices import Law
-from eqprop_analog.learning.implicit import implicit_gradient
+from eqprop_analog.learning.exact_gradient import implicit_gradient
 from eqprop_analog.learning.trainer import PhaseLearner, Rule
 from eqprop_analog.learning.update import UniformRates, descend
-from eqprop_analog.models.graph_kirchhoff import GraphEquations, output_resistance
-from eqprop_analog.models.topologies import square_lattice, with_diodes
-from eqprop_analog.nudging import cost
+from eqprop_analog.networks.graph.equations import GraphEquations, output_resistance
+from eqprop_analog.networks.graph.topologies import square_lattice, with_diodes
 
 US = 1e-6
 SOLVER = SparseNewtonSolver()

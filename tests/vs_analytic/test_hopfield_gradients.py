@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 
 from eqprop_analog import Equilibrium, HopfieldDescentSolver, HopfieldNetwork, Nudge, UserError, contrast
+from eqprop_analog.core.nudge import cost
 from eqprop_analog.devices.buffer import HardSigmoid, Sigmoid
-from eqprop_analog.learning.implicit import implicit_gradient
+from eqprop_analog.learning.exact_gradient import implicit_gradient
 from eqprop_analog.learning.local import differential, learning_signal, vector_field
-from eqprop_analog.models.connections import Convolution, Dense
-from eqprop_analog.nudging import cost
+from eqprop_analog.networks.hopfield.connections import Convolution, Dense
 
 SOLVER = HopfieldDescentSolver(tolerance=3e-15, max_steps=300)
 FIRST = Convolution((1, 5, 5), 2, kernel=2, padding=1, pool=2)

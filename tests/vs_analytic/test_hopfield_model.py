@@ -9,8 +9,8 @@ from scipy.signal import correlate2d
 
 from eqprop_analog import HopfieldNetwork, Nudge, UserError
 from eqprop_analog.devices.buffer import Buffer, HardSigmoid, Sigmoid, buffer_from, buffer_table
-from eqprop_analog.models import HopfieldEquations
-from eqprop_analog.models.connections import Convolution, Dense, connection_from
+from eqprop_analog.networks.hopfield.connections import Convolution, Dense, connection_from
+from eqprop_analog.networks.hopfield.equations import HopfieldEquations
 
 BUFFERS = pytest.mark.parametrize("buffer", [HardSigmoid(), HardSigmoid(0.5), Sigmoid(), Sigmoid(2.0)], ids=repr)
 FIRST = Convolution((2, 6, 5), 3, kernel=3, padding=1, pool=2)

@@ -9,15 +9,15 @@ import pytest
 
 from eqprop_analog import Nudge, ResistiveNetwork, SurrogateSolver, contrast
 from eqprop_analog.errors import UserError
-from eqprop_analog.learning.implicit import implicit_gradient
+from eqprop_analog.learning.exact_gradient import implicit_gradient
 from eqprop_analog.learning.trainer import PhaseLearner, Rule, evaluate
 from eqprop_analog.learning.update import Rates
-from eqprop_analog.models import HopfieldNetwork
-from eqprop_analog.models.graph_network import GraphNetwork
-from eqprop_analog.models.nonideal_network import NonidealNetwork
-from eqprop_analog.solvers.discrete_time import DiscreteTimeSolver
-from eqprop_analog.solvers.nonideal_newton import NonidealNewtonSolver
-from eqprop_analog.solvers.sparse_newton import SparseNewtonSolver
+from eqprop_analog.networks.graph.network import GraphNetwork
+from eqprop_analog.networks.graph.newton import SparseNewtonSolver
+from eqprop_analog.networks.hopfield.discrete_time import DiscreteTimeSolver
+from eqprop_analog.networks.hopfield.network import HopfieldNetwork
+from eqprop_analog.networks.nonideal.network import NonidealNetwork
+from eqprop_analog.networks.nonideal.newton import NonidealNewtonSolver
 
 X, Y = [[0.25, 0.75], [0.5, -0.5]], np.eye(2)
 """Exact in every precision."""

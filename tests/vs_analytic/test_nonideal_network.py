@@ -22,11 +22,11 @@ from eqprop_analog import (
     contrast,
 )
 from eqprop_analog.devices import Law
-from eqprop_analog.models import NodalEquations
-from eqprop_analog.models.nonideal_equations import NonidealEquations
-from eqprop_analog.models.nonideal_network import NonidealNetwork
-from eqprop_analog.models.periphery import Periphery
-from eqprop_analog.solvers.nonideal_newton import NonidealNewtonSolver
+from eqprop_analog.networks.nonideal.equations import NonidealEquations
+from eqprop_analog.networks.nonideal.network import NonidealNetwork
+from eqprop_analog.networks.nonideal.newton import NonidealNewtonSolver
+from eqprop_analog.networks.nonideal.periphery import Periphery
+from eqprop_analog.networks.resistive.equations import NodalEquations
 
 Array = np.ndarray
 LAWS: dict[str, Law] = {

@@ -13,9 +13,9 @@ from eqprop_analog import (
     UserError,
 )
 from eqprop_analog.devices import Law
-from eqprop_analog.models.nonideal_network import NonidealNetwork
-from eqprop_analog.models.periphery import Periphery
-from eqprop_analog.solvers.nonideal_newton import NonidealNewtonSolver
+from eqprop_analog.networks.nonideal.network import NonidealNetwork
+from eqprop_analog.networks.nonideal.newton import NonidealNewtonSolver
+from eqprop_analog.networks.nonideal.periphery import Periphery
 
 LAWS: dict[str, Law] = {"clamp": Clamp(on_resistance=100.0), "piecewise-linear": PiecewiseLinear()}
 

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from eqprop_analog import DiscreteTimeSolver, HopfieldDescentSolver, HopfieldNetwork, Nudge, UserError, contrast
-from eqprop_analog.circuit.hopfield import compile_hopfield
 from eqprop_analog.devices.buffer import Sigmoid
-from eqprop_analog.models import HopfieldEquations
+from eqprop_analog.networks.hopfield.equations import HopfieldEquations
+from eqprop_analog.networks.hopfield.netlist import compile_hopfield
 
 RNG = np.random.default_rng(0)
 NETWORK = HopfieldNetwork.dense([5, 6, 4, 3], seed=1, buffer=Sigmoid(), initial="fan-in")

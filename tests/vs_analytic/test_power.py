@@ -7,13 +7,13 @@ import pytest
 from scipy.linalg import eigh, eigvals
 
 from eqprop_analog import Clamp, Nudge, ResistiveNetwork, SurrogateSolver, UserError
-from eqprop_analog.circuit.elements import Injection
 from eqprop_analog.devices import Antiparallel, NgspiceDiode, PiecewiseLinear, Shockley
-from eqprop_analog.models import NodalEquations
-from eqprop_analog.power import power
-from eqprop_analog.solvers.newton import newton_step
-from eqprop_analog.solvers.time_constants import slowest_time_constants
-from eqprop_analog.solvers.transient import time_constant
+from eqprop_analog.networks.resistive.equations import NodalEquations
+from eqprop_analog.networks.resistive.newton import newton_step
+from eqprop_analog.networks.resistive.power import power
+from eqprop_analog.networks.resistive.time_constants import slowest_time_constants
+from eqprop_analog.networks.resistive.transient import time_constant
+from eqprop_analog.spice.elements import Injection
 
 SHAPES = pytest.mark.parametrize(
     ("layers", "gains"), [((3, 2), ()), ((3, 4, 2), (1.0,)), ((3, 4, 2), (5.0,)), ((3, 4, 5, 2), (3.0, 0.5))]

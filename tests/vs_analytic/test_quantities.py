@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 
 from eqprop_analog import ResistiveNetwork
-from eqprop_analog.chips.specification import Specification
-from eqprop_analog.circuit import compile_network
-from eqprop_analog.circuit.netlist import static_netlist
-from eqprop_analog.config import resolve
 from eqprop_analog.devices import NgspiceDiode, law_from
 from eqprop_analog.devices.buffer import buffer_from
 from eqprop_analog.errors import UserError
+from eqprop_analog.experiments.chips.specification import Specification
+from eqprop_analog.experiments.presets import resolve
+from eqprop_analog.networks.resistive.netlist import compile_network
 from eqprop_analog.quantities import quantity
+from eqprop_analog.spice.netlist import static_netlist
 
 
 @pytest.mark.parametrize(

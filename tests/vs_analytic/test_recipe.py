@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 
 from eqprop_analog import ResistiveNetwork, SurrogateSolver, data
-from eqprop_analog.config import ResistiveConfig, resolve
 from eqprop_analog.devices import Clamp
-from eqprop_analog.learning.recipe import BIAS_STEP, NUDGE, STEP, SWING, Recipe, recipe, swing
+from eqprop_analog.experiments.presets import resolve
+from eqprop_analog.networks.resistive.config import ResistiveConfig
+from eqprop_analog.networks.resistive.recipe import BIAS_STEP, NUDGE, STEP, SWING, Recipe, recipe, swing
 
 LAYERS = [20, 8, 6, 4]
 

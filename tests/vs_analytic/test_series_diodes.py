@@ -9,7 +9,7 @@ from scipy.optimize import brentq
 
 from eqprop_analog import GraphNetwork, NgspiceDiode, Nudge, PiecewiseLinear, Shockley, SparseNewtonSolver, Status
 from eqprop_analog.devices import Law
-from eqprop_analog.models.graph_kirchhoff import output_resistance
+from eqprop_analog.networks.graph.equations import output_resistance
 
 LEAK = 1e-9
 """Siemens to ground of each node between two diodes."""

@@ -6,7 +6,7 @@ import pytest
 from eqprop_analog import (
     UserError,
 )
-from eqprop_analog.models.topologies import disordered, square_lattice, with_diodes
+from eqprop_analog.networks.graph.topologies import disordered, square_lattice, with_diodes
 
 
 class TestTopologies:

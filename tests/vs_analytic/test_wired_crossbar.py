@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from eqprop_analog import UserError
-from eqprop_analog.models.wired_crossbar import DrivenCrossbar, WiredCrossbar, full
+from eqprop_analog.networks.crossbars.wired import DrivenCrossbar, WiredCrossbar, full
 
 Array = np.ndarray
 SOME = settings(max_examples=25)

@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 
 from eqprop_analog import Nudge, ResistiveNetwork, SurrogateSolver
-from eqprop_analog.circuit import compile_network, static_netlist
-from eqprop_analog.circuit.dialects import DIALECTS
-from eqprop_analog.circuit.statements import Statement
 from eqprop_analog.devices import Antiparallel, Law, NgspiceDiode, Shockley
 from eqprop_analog.devices.exponential import BOLTZMANN, ELEMENTARY_CHARGE, ZERO_CELSIUS
+from eqprop_analog.networks.resistive.netlist import compile_network
+from eqprop_analog.spice.dialects import DIALECTS
+from eqprop_analog.spice.netlist import static_netlist
+from eqprop_analog.spice.reading.statements import Statement
 
 pytestmark = pytest.mark.skipif(
     shutil.which("gnucap") is None, reason="gnucap is not installed (Debian: apt install gnucap)"

@@ -15,11 +15,11 @@ from eqprop_analog import (
     Status,
     SurrogateSolver,
     contrast,
-    verification,
 )
 from eqprop_analog.core import Network, family_of
 from eqprop_analog.devices import Antiparallel, Clamp, Law, NgspiceDiode, PiecewiseLinear, Shockley
-from eqprop_analog.verification import compare
+from eqprop_analog.experiments import agreement as verification
+from eqprop_analog.experiments.agreement import compare
 
 Array = np.ndarray
 Circuit = tuple[ResistiveNetwork, Array, Array]

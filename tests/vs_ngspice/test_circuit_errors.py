@@ -8,8 +8,11 @@ import numpy as np
 import pytest
 
 from eqprop_analog import NgspiceSolver, Nudge, ResistiveNetwork, SurrogateSolver, UserError
-from eqprop_analog.circuit import Circuit, compile_network
-from eqprop_analog.circuit.elements import (
+from eqprop_analog.devices import Clamp
+from eqprop_analog.networks.resistive.family import LADDER
+from eqprop_analog.networks.resistive.netlist import compile_network
+from eqprop_analog.spice.circuit import Circuit, Section
+from eqprop_analog.spice.elements import (
     Amplifiers,
     Conductances,
     Crossbar,
@@ -19,9 +22,6 @@ from eqprop_analog.circuit.elements import (
     NudgeSources,
     VoltageSources,
 )
-from eqprop_analog.circuit.graph import Section
-from eqprop_analog.devices import Clamp
-from eqprop_analog.families.resistive import LADDER
 
 INPUTS = np.array([[0.4, -0.7]])
 FORMS = ("flat", "norton")

@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from eqprop_analog.circuit.netlist import library
 from eqprop_analog.devices import Clamp, Law, NgspiceDiode, PiecewiseLinear, Shockley
+from eqprop_analog.spice.netlist import library
 
 Array = np.ndarray
 RunNgspice = Callable[[str], Any]

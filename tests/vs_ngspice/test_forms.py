@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from eqprop_analog import Equilibrium, NgspiceSolver, Nudge, ResistiveNetwork
-from eqprop_analog.circuit import compile_network
 from eqprop_analog.devices import Antiparallel, Clamp, Law, NgspiceDiode, PiecewiseLinear, Shockley
-from eqprop_analog.solvers.sweeps import Rung
+from eqprop_analog.networks.resistive.netlist import compile_network
+from eqprop_analog.spice.ngspice.sweeps import Rung
 
 BOUND = 1e-12
 """Volts, or a fraction of the largest voltage where that is above 1 V."""

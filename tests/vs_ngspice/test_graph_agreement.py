@@ -20,11 +20,11 @@ from eqprop_analog import (
     UserError,
     edge_contrast,
 )
-from eqprop_analog.circuit import static_netlist
-from eqprop_analog.circuit.graph_network import compile_graph
 from eqprop_analog.devices import Law
-from eqprop_analog.models.graph_kirchhoff import GraphEquations, output_resistance
-from eqprop_analog.models.topologies import disordered, square_lattice, with_diodes
+from eqprop_analog.networks.graph.equations import GraphEquations, output_resistance
+from eqprop_analog.networks.graph.netlist import compile_graph
+from eqprop_analog.networks.graph.topologies import disordered, square_lattice, with_diodes
+from eqprop_analog.spice.netlist import static_netlist
 
 VOLTAGE_BOUND = 1e-9
 """Of |ΔV|, as a fraction of the circuit's largest voltage, or of 1 V where that is less."""

@@ -8,14 +8,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from eqprop_analog import Equilibrium, HopfieldNetwork, LeakyIntegratorSolver, Nudge, Status, UserError, nudging
-from eqprop_analog.circuit.hopfield import compile_hopfield, default_swing, loads
+from eqprop_analog import Equilibrium, HopfieldNetwork, LeakyIntegratorSolver, Nudge, Status, UserError
+from eqprop_analog.core import nudge as nudging
 from eqprop_analog.devices.buffer import Buffer, HardSigmoid, Sigmoid
 from eqprop_analog.learning.trainer import PhaseLearner, Rule
 from eqprop_analog.learning.update import WeightRates
-from eqprop_analog.models import HopfieldEquations
-from eqprop_analog.models.connections import Convolution, Dense
-from eqprop_analog.solvers.hopfield_ngspice import HopfieldNgspiceSolver
+from eqprop_analog.networks.hopfield.connections import Convolution, Dense
+from eqprop_analog.networks.hopfield.equations import HopfieldEquations
+from eqprop_analog.networks.hopfield.netlist import compile_hopfield, default_swing, loads
+from eqprop_analog.networks.hopfield.ngspice import HopfieldNgspiceSolver
 
 BOUND = 1e-9
 """Volts."""

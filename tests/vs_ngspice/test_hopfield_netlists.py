@@ -12,14 +12,13 @@ import pytest
 from PySpice.Spice.Parser import SpiceParser
 
 from eqprop_analog import HopfieldNetwork, LeakyIntegratorSolver, Nudge, UserError
-from eqprop_analog.circuit import static_netlist
-from eqprop_analog.circuit.elements import Conductances
-from eqprop_analog.circuit.hopfield import compile_hopfield, default_swing
-from eqprop_analog.circuit.netlist import library
 from eqprop_analog.cli import main
 from eqprop_analog.devices.buffer import Buffer, HardSigmoid, Sigmoid
-from eqprop_analog.models import HopfieldEquations
-from eqprop_analog.models.connections import Convolution, Dense
+from eqprop_analog.networks.hopfield.connections import Convolution, Dense
+from eqprop_analog.networks.hopfield.equations import HopfieldEquations
+from eqprop_analog.networks.hopfield.netlist import compile_hopfield, default_swing
+from eqprop_analog.spice.elements import Conductances
+from eqprop_analog.spice.netlist import library, static_netlist
 
 FOLDER = Path(__file__).parents[2] / "netlists"
 BOUND = 1e-9

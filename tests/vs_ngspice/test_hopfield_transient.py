@@ -12,9 +12,9 @@ from scipy.integrate import solve_ivp
 
 from eqprop_analog import HopfieldNetwork, LeakyIntegratorSolver, Nudge, Status, UserError
 from eqprop_analog.devices.buffer import Buffer, HardSigmoid, Sigmoid
-from eqprop_analog.models import HopfieldEquations
-from eqprop_analog.solvers import hopfield_transient
-from eqprop_analog.solvers.hopfield_transient import HopfieldWaveforms, _arrival, settle_hopfield
+from eqprop_analog.networks.hopfield import transient as hopfield_transient
+from eqprop_analog.networks.hopfield.equations import HopfieldEquations
+from eqprop_analog.networks.hopfield.transient import HopfieldWaveforms, _arrival, settle_hopfield
 
 FULL_SCALE = 1.0
 """Volts, of a state."""

@@ -22,8 +22,8 @@ import pytest
 from eqprop_analog import NgspiceSolver, ResistiveNetwork, SurrogateSolver, UserError, incoming
 from eqprop_analog.cli import main
 from eqprop_analog.isolated import command
-from eqprop_analog.solvers import child as child_module
-from eqprop_analog.solvers.workers import START_PAUSES, Workers
+from eqprop_analog.spice.ngspice import child as child_module
+from eqprop_analog.spice.ngspice.workers import START_PAUSES, Workers
 
 INPUTS = np.random.default_rng(3).uniform(-1, 1, (4, 2))
 SOURCES = (str(Path(__file__).parents[2]), str(Path(__file__).parent))

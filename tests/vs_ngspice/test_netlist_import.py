@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 
 from eqprop_analog import Clamp, NgspiceDiode, ResistiveNetwork, Shockley, SurrogateSolver, UserError
-from eqprop_analog.circuit import compile_network, static_netlist
-from eqprop_analog.circuit.expressions import number
-from eqprop_analog.circuit.netlist_import import read_netlist
-from eqprop_analog.circuit.statements import LOWER
 from eqprop_analog.devices import Antiparallel, Law
+from eqprop_analog.networks.resistive.netlist import compile_network
+from eqprop_analog.networks.resistive.netlist_import import read_netlist
+from eqprop_analog.spice.netlist import static_netlist
+from eqprop_analog.spice.reading.expressions import number
+from eqprop_analog.spice.reading.statements import LOWER
 
 INPUTS = np.array([[-0.7, 0.4]])
 AGREE = 1e-10

@@ -8,7 +8,8 @@ import pytest
 from PySpice.Spice.Parser import SpiceParser
 
 from eqprop_analog import ResistiveNetwork
-from eqprop_analog.circuit import compile_network, static_netlist, sweep_netlist
+from eqprop_analog.networks.resistive.netlist import compile_network
+from eqprop_analog.spice.netlist import static_netlist, sweep_netlist
 
 RESISTOR = re.compile(r"^(R\S+) (\S+) (\S+) (\S+)$", re.MULTILINE)
 Resistor = tuple[str, str, float]

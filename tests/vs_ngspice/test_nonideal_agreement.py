@@ -17,15 +17,15 @@ from eqprop_analog import (
     Status,
     UserError,
 )
-from eqprop_analog.circuit import static_netlist
-from eqprop_analog.circuit.nonideal_network import compile_nonideal
 from eqprop_analog.devices import Law
-from eqprop_analog.models.nonideal_equations import NonidealEquations
-from eqprop_analog.models.nonideal_network import NonidealNetwork
-from eqprop_analog.models.periphery import Periphery
-from eqprop_analog.models.wired_crossbar import WiredCrossbar
-from eqprop_analog.solvers.nonideal_newton import NonidealNewtonSolver
-from eqprop_analog.solvers.nonideal_ngspice import NonidealNgspiceSolver
+from eqprop_analog.networks.crossbars.wired import WiredCrossbar
+from eqprop_analog.networks.nonideal.equations import NonidealEquations
+from eqprop_analog.networks.nonideal.netlist import compile_nonideal
+from eqprop_analog.networks.nonideal.network import NonidealNetwork
+from eqprop_analog.networks.nonideal.newton import NonidealNewtonSolver
+from eqprop_analog.networks.nonideal.periphery import Periphery
+from eqprop_analog.spice.netlist import static_netlist
+from eqprop_analog.spice.ngspice.solver import NonidealNgspiceSolver
 
 Array = np.ndarray
 VOLTAGE_BOUND = 1e-9

@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 
 from eqprop_analog import Clamp, Nudge, ResistiveNetwork, UserError
-from eqprop_analog.circuit import compile_network
 from eqprop_analog.devices import Antiparallel, Law, NgspiceDiode, PiecewiseLinear, Shockley
-from eqprop_analog.power_report import EnergyReport, energy_report
-from eqprop_analog.solvers.ngspice_power import meters
-from eqprop_analog.solvers.transient import Waveforms, _settling_time, settle
+from eqprop_analog.networks.resistive.netlist import compile_network
+from eqprop_analog.networks.resistive.ngspice_power import meters
+from eqprop_analog.networks.resistive.power_report import EnergyReport, energy_report
+from eqprop_analog.networks.resistive.transient import Waveforms, _settling_time, settle
 
 CASES: dict[str, tuple[list[int], dict[str, Any]]] = {
     "diode": ([16, 12, 4], {"amplifier_gain": 3.0, "bias": 1e-7, "bias_row": -1.5}),

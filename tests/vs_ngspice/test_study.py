@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from eqprop_analog import NgspiceSolver, SurrogateSolver, study
+from eqprop_analog import NgspiceSolver, SurrogateSolver
 from eqprop_analog.devices import LAWS, Antiparallel
-from eqprop_analog.solvers.workers import Workers
+from eqprop_analog.experiments import agreement_study as study
+from eqprop_analog.spice.ngspice.workers import Workers
 
 SLICE = range(12)
 DRAWN = range(160)

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from eqprop_analog import Nudge, ResistiveNetwork, SurrogateSolver
-from eqprop_analog.circuit.hierarchy import PINS, hierarchical_netlist
 from eqprop_analog.devices import Antiparallel, Clamp, Law, NgspiceDiode, PiecewiseLinear, Shockley
+from eqprop_analog.networks.resistive.hierarchy import PINS, hierarchical_netlist
 
 BOUND = 1e-9
 """Volts."""

@@ -14,12 +14,12 @@ import numpy as np
 import pytest
 
 from eqprop_analog import NgspiceSolver, Nudge, ResistiveNetwork, Status, SurrogateSolver, UserError
-from eqprop_analog.circuit import sweep_netlist
-from eqprop_analog.families.resistive import LADDER
 from eqprop_analog.learning.trainer import Rule, train_epoch
 from eqprop_analog.learning.update import Rates
-from eqprop_analog.solvers import libngspice
-from eqprop_analog.solvers.workers import TRIES, Workers
+from eqprop_analog.networks.resistive.family import LADDER
+from eqprop_analog.spice.netlist import sweep_netlist
+from eqprop_analog.spice.ngspice import library as libngspice
+from eqprop_analog.spice.ngspice.workers import TRIES, Workers
 
 
 class Tampering(Executor):

@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 
-from eqprop_analog.circuit.nonideal_network import compile_tile
 from eqprop_analog.errors import UserError
-from eqprop_analog.models.wired_crossbar import WiredCrossbar
-from eqprop_analog.solvers import libngspice
-from eqprop_analog.solvers.workers import Workers
+from eqprop_analog.networks.crossbars.wired import WiredCrossbar
+from eqprop_analog.networks.nonideal.netlist import compile_tile
+from eqprop_analog.spice.ngspice import library as libngspice
+from eqprop_analog.spice.ngspice.workers import Workers
 
 
 @pytest.mark.parametrize(("rows", "columns", "ohms"), [(6, 4, 50.0), (3, 7, 2e4), (1, 1, 1.0)])

@@ -10,12 +10,12 @@ import pytest
 from scipy.integrate import solve_ivp
 
 from eqprop_analog import Clamp, Nudge, ResistiveNetwork, Status, SurrogateSolver, UserError
-from eqprop_analog.circuit import compile_network, static_netlist, transient_netlist
-from eqprop_analog.circuit.resistive import with_capacitances
 from eqprop_analog.devices import Law
-from eqprop_analog.models import NodalEquations
-from eqprop_analog.power import power
-from eqprop_analog.solvers.transient import Waveforms, settle
+from eqprop_analog.networks.resistive.equations import NodalEquations
+from eqprop_analog.networks.resistive.netlist import compile_network, with_capacitances
+from eqprop_analog.networks.resistive.power import power
+from eqprop_analog.networks.resistive.transient import Waveforms, settle
+from eqprop_analog.spice.netlist import static_netlist, transient_netlist
 
 INPUTS = np.array([[0.8, -0.3, 0.1, 0.6]])
 TARGETS = np.array([[0.5, -0.2]])

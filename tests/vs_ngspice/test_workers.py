@@ -16,15 +16,15 @@ import numpy as np
 import pytest
 
 from eqprop_analog import Equilibrium, NgspiceSolver, Nudge, ResistiveNetwork, Status, SurrogateSolver, UserError
-from eqprop_analog.circuit import Circuit, compile_network
-from eqprop_analog.circuit.elements import Amplifiers, Diodes, Element
-from eqprop_analog.circuit.graph import Section
-from eqprop_analog.families.resistive import LADDER
-from eqprop_analog.solvers import libngspice
-from eqprop_analog.solvers import workers as workers_module
+from eqprop_analog.networks.resistive.family import LADDER
+from eqprop_analog.networks.resistive.netlist import compile_network
+from eqprop_analog.spice.circuit import Circuit, Section
+from eqprop_analog.spice.elements import Amplifiers, Diodes, Element
+from eqprop_analog.spice.ngspice import library as libngspice
+from eqprop_analog.spice.ngspice import workers as workers_module
 
 INPUTS = np.random.default_rng(8).uniform(-1, 1, (6, 3))
-LOGGER = "eqprop_analog.solvers.sweeps"
+LOGGER = "eqprop_analog.spice.ngspice.sweeps"
 
 
 def network() -> ResistiveNetwork:
@@ -187,7 +187,7 @@ def test_a_circuit_that_ngspice_refuses_has_a_status_and_ngspices_words_in_the_l
 def test_a_killed_process_leaves_no_worker_behind_even_one_that_is_busy() -> None:
     script = """if True:
         import os, time
-        from eqprop_analog.solvers.workers import Workers
+        from eqprop_analog.spice.ngspice.workers import Workers
         workers = Workers(1, time_limit=60)
         print(workers.result(workers.submit(os.getpid)), flush=True)
         workers.submit(time.sleep, 60)

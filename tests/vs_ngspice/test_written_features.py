@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 
 from eqprop_analog import Nudge, ResistiveNetwork, SurrogateSolver
-from eqprop_analog.circuit import compile_network, static_netlist
-from eqprop_analog.circuit.resistive import Form
 from eqprop_analog.devices import Antiparallel, Clamp, Law, NgspiceDiode, PiecewiseLinear, Shockley
-from eqprop_analog.models import NodalEquations
-from eqprop_analog.solvers.transient import settle
+from eqprop_analog.networks.resistive.equations import NodalEquations
+from eqprop_analog.networks.resistive.netlist import Form, compile_network
+from eqprop_analog.networks.resistive.transient import settle
+from eqprop_analog.spice.netlist import static_netlist
 
 RunNgspice = Callable[[str], Any]
 INPUTS = np.array([[0.6, -0.3, 0.9]])

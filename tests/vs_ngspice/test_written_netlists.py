@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from eqprop_analog import Nudge, ResistiveNetwork, SurrogateSolver
-from eqprop_analog.circuit import compile_network, static_netlist
-from eqprop_analog.circuit.resistive import Form
 from eqprop_analog.devices import Clamp, Law, NgspiceDiode
+from eqprop_analog.networks.resistive.netlist import Form, compile_network
+from eqprop_analog.spice.netlist import static_netlist
 
 BOUND = 1e-9
 """Volts."""

@@ -12,7 +12,7 @@ import pytest
 from eqprop_analog import Nudge, ResistiveNetwork, SurrogateSolver
 from eqprop_analog.cli.xor import BETA, LEARNED, PATTERNS, TARGETS, learn, write
 from eqprop_analog.devices import NgspiceDiode
-from eqprop_analog.verification import Agreement, compare
+from eqprop_analog.experiments.agreement import Agreement, compare
 
 FOLDER = Path(__file__).parents[2] / "netlists"
 BOUND = 1e-9

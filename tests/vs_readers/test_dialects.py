@@ -15,12 +15,14 @@ from PySpice.Spice.Parser import SpiceParser
 from spicelib import SpiceEditor
 
 from eqprop_analog import HopfieldNetwork, Nudge, ResistiveNetwork, SurrogateSolver, UserError
-from eqprop_analog.circuit import Circuit, compile_network, static_netlist
-from eqprop_analog.circuit.dialects import DIALECTS, control
-from eqprop_analog.circuit.hierarchy import hierarchical_netlist
-from eqprop_analog.circuit.hopfield import compile_hopfield
 from eqprop_analog.devices import Antiparallel, Clamp, Law, NgspiceDiode, PiecewiseLinear, Shockley
 from eqprop_analog.devices.buffer import HardSigmoid, Sigmoid
+from eqprop_analog.networks.hopfield.netlist import compile_hopfield
+from eqprop_analog.networks.resistive.hierarchy import hierarchical_netlist
+from eqprop_analog.networks.resistive.netlist import compile_network
+from eqprop_analog.spice.circuit import Circuit
+from eqprop_analog.spice.dialects import DIALECTS, control
+from eqprop_analog.spice.netlist import static_netlist
 
 INPUTS = np.array([[0.3, -0.8, 0.5]])
 TARGETS = np.array([[1.0, 0.0]])

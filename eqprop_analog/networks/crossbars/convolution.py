@@ -11,8 +11,8 @@ from numpy.lib.stride_tricks import sliding_window_view
 
 from eqprop_analog.errors import UserError
 from eqprop_analog.incoming import numbers, whole_number
-from eqprop_analog.models.initial import renew
 from eqprop_analog.networks.crossbars.crossbar import Columns, Crossbar, Ports, Rows
+from eqprop_analog.networks.resistive.initial import renew
 
 Array = np.ndarray
 Patches = Float[Array, "places patch"]

@@ -74,7 +74,7 @@ class Crossbar(Protocol):
     def renew(self, window: tuple[float, float]) -> int:
         """Begin anew, in place, what drives columns that have lost every conductance; how many parameters' columns there were.
 
-        See models.initial.renew. 0 where nothing learns.
+        See networks.resistive.initial.renew. 0 where nothing learns.
         """
         ...
 

@@ -7,8 +7,8 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from eqprop_analog.errors import UserError
-from eqprop_analog.models.initial import renew
 from eqprop_analog.networks.crossbars.crossbar import Columns, Crossbar, Ports, Rows
+from eqprop_analog.networks.resistive.initial import renew
 
 Array = np.ndarray
 

@@ -1,0 +1,215 @@
+"""What several networks ask of their settings, inputs and nudges, each in one sentence."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any, Protocol
+
+import numpy as np
+from jaxtyping import Float, Int
+from numpy.typing import ArrayLike, DTypeLike
+
+from eqprop_analog.core.equilibrium import Equilibrium
+from eqprop_analog.core.nudge import Nudge
+from eqprop_analog.errors import UserError
+from eqprop_analog.incoming import LARGEST, listed, numbers, real_array, whole_number
+
+Array = np.ndarray
+NARROWEST = 1e-6
+"""Of a window, relative to G_max: float32 resolves no conductances in a narrower one."""
+
+
+LARGEST_CONDUCTANCE = 1e9
+"""Siemens: beyond any contact; sums over a layer, and their squares, do not overflow in float32."""
+
+
+def unsound_conductance(values: Float[Array, "..."]) -> tuple[tuple[int, ...], str] | None:
+    """Where the first conductance (S) is that no network has, and what is wrong with it; None if there is none."""
+    if not values.size or (values.min() >= 0 and values.max() <= LARGEST_CONDUCTANCE):  # of NaN neither
+        return None
+    least, most = values >= 0, values <= LARGEST_CONDUCTANCE
+    for good, what in (
+        (np.isfinite(values), "is not finite"),
+        (least, "is negative"),
+        (most, f"is above {LARGEST_CONDUCTANCE:g} S"),
+    ):
+        if not good.all():
+            return tuple(np.argwhere(~good)[0].tolist()), f"conductance {what}"
+    return None
+
+
+def check_layers(layers: object) -> tuple[int, ...]:
+    """``layers`` as a tuple of at least two sizes of at least 1, or UserError."""
+    given = listed(layers, "layers")
+    sizes = tuple(whole_number(size, f"layers: number {k}", 1) for k, size in enumerate(given, start=1))
+    if len(sizes) < 2:
+        raise UserError(f"layers: expected at least two sizes (inputs ... outputs), got {list(sizes)}")
+    return sizes
+
+
+def check_seed(seed: int) -> int:
+    """``seed``; UserError unless it is a whole number of at least 0."""
+    return whole_number(seed, "seed")
+
+
+def solved(matrix: Float[Array, "nodes nodes"], right: Float[Array, "nodes some"]) -> Float[Array, "nodes some"]:
+    """Solution of a conductance matrix (siemens) for currents; UserError where rounding has made it singular."""
+    try:
+        return np.asarray(np.linalg.solve(matrix, right))
+    except np.linalg.LinAlgError as error:
+        raise UserError(
+            "network: some nodes are held so weakly beside the conductances between them that rounding leaves them floating; "
+            "raise their conductances, or lower the largest"
+        ) from error
+
+
+def check_window(window: tuple[float, float]) -> tuple[float, float]:
+    """(G_min, G_max), siemens; UserError unless they are finite and in order."""
+    low, high = numbers(window, "conductance_window", 2, "siemens")
+    if not 0 <= low < high * (1 - NARROWEST):
+        raise UserError(f"conductance_window: expected 0 <= G_min < G_max in siemens, got ({low:.10g}, {high:.10g})")
+    if high > LARGEST_CONDUCTANCE:
+        raise UserError(f"conductance_window: expected G_max of at most {LARGEST_CONDUCTANCE:g} S, got {high:g}")
+    return low, high
+
+
+def checked_inputs(
+    inputs: ArrayLike, columns: int, dtype: DTypeLike, unit: str = "number"
+) -> Float[Array, "batch columns"]:
+    """``inputs`` as (batch, columns) of ``dtype``; UserError for another shape, none at all, or what are no finite numbers."""
+    array = np.atleast_2d(real_array(inputs, f"inputs (every one a finite {unit})", dtype, largest=LARGEST))
+    if array.ndim != 2 or array.shape[1] != columns or not len(array):
+        raise UserError(f"inputs: expected shape (batch, {columns}), got {np.shape(inputs)}")
+    return array
+
+
+def require_equilibria(what: str, *phases: Any) -> None:
+    """UserError unless every one of ``phases`` is the Equilibrium of a solver."""
+    for phase in phases:
+        if not isinstance(phase, Equilibrium):
+            raise UserError(f"{what}: expected the Equilibrium of a solver, got {type(phase).__name__}")
+
+
+def require_kind(what: str, given: object, kind: type) -> None:
+    """UserError unless ``given``, which ``what`` asks for, is a ``kind``."""
+    if not isinstance(given, kind):
+        raise UserError(f"{what}: expected a {kind.__name__}, got {type(given).__name__}")
+
+
+def check_phases(what: str, shapes: Sequence[tuple[int, ...]], *phases: Equilibrium) -> None:
+    """UserError unless every one of ``phases`` has voltages of ``shapes`` and no sample that failed."""
+    require_equilibria(what, *phases)
+    for phase in phases:
+        got = [v.shape for v in phase.voltages]
+        if got != list(shapes):
+            raise UserError(f"{what}: expected voltages of shapes {list(shapes)}, got {got}")
+        phase.require()
+
+
+def check_pair(what: str, shapes: Sequence[tuple[int, ...]], plus: Equilibrium, minus: Equilibrium) -> None:
+    """UserError unless the difference of the two phases, of voltages of ``shapes``, says what a change of β does."""
+    check_phases(what, shapes, plus, minus)
+    if plus.beta == minus.beta:
+        raise UserError(f"{what}: both phases have the same beta, so their difference says nothing")
+
+
+def check_free(what: str, shapes: Sequence[tuple[int, ...]], free: Equilibrium) -> None:
+    """UserError unless ``free`` is a free phase with voltages of ``shapes`` and no sample that failed."""
+    require_equilibria(what, free)
+    if free.nudge is not None:
+        raise UserError(f"{what}: expected a free phase, got one nudged with beta = {free.beta:.4g}")
+    check_phases(what, shapes, free)
+
+
+def layer_shapes(batch: int, layers: Sequence[int]) -> list[tuple[int, int]]:
+    """Shapes of a phase's voltages; ``layers``: (inputs, n_1, ..., n_L)."""
+    return [(batch, size) for size in layers[1:]]
+
+
+class TakesInputs(Protocol):
+    """A network of layers."""
+
+    @property
+    def layers(self) -> tuple[int, ...]:
+        """(inputs, n_1, ..., n_L)."""
+        ...
+
+    def arrays(self) -> dict[str, Array]:
+        """Every parameter by name."""
+        ...
+
+    def check_inputs(self, inputs: ArrayLike) -> Float[Array, "batch inputs"]:
+        """``inputs`` as the network takes them, or UserError."""
+        ...
+
+
+def as_batch(network: TakesInputs, inputs: ArrayLike) -> Float[Array, "batch inputs"]:
+    """``inputs`` themselves where they are an array of the network's dtype and inputs, else what ``check_inputs`` makes of them.
+
+    For training, which looks at every value as it goes.
+    """
+    dtype = next(iter(network.arrays().values())).dtype
+    if type(inputs) is np.ndarray and inputs.dtype == dtype and inputs.shape[1:] == network.layers[:1] and len(inputs):
+        return inputs
+    return network.check_inputs(inputs)
+
+
+def checked_target(target: ArrayLike, shape: tuple[int, ...], dtype: DTypeLike) -> Float[Array, "batch classes"]:
+    """``target``, volts, in ``dtype`` and of ``shape`` (batch, classes); UserError unless it is a row a sample or one for all."""
+    given = real_array(target, "target (volts)", dtype)
+    batch, classes = shape
+    return np.broadcast_to(_of_shape(np.atleast_2d(given), given.ndim == 1, batch, classes), shape)
+
+
+def checked_labels(labels: ArrayLike, samples: int) -> Int[Array, " samples"]:
+    """``labels``, one class a sample; UserError for another shape or what are no whole numbers."""
+    given = real_array(labels, "labels")
+    if given.shape != (samples,) or (given != np.floor(given)).any():
+        raise UserError(
+            f"labels: expected the number of its class for each of {samples} samples, got shape {given.shape}; of targets "
+            f"take .argmax(axis=1)"
+        )
+    return given.astype(np.int64)
+
+
+def checked_start(start: Equilibrium | None, batch: int, sizes: Sequence[int], dtype: DTypeLike) -> Equilibrium | None:
+    """``start`` in ``dtype``; UserError unless it has a voltage for every sample and node of ``sizes``."""
+    if start is None:
+        return None
+    require_equilibria("start", start)
+    expected = [(batch, size) for size in sizes]
+    voltages = [real_array(v, f"start, layer {l}", dtype, finite=False) for l, v in enumerate(start.voltages, start=1)]
+    if (got := [v.shape for v in voltages]) != expected:
+        raise UserError(f"start: expected voltages of shapes {expected}, got {got}")
+    return replace(start, voltages=tuple(voltages))
+
+
+def fitted_nudges(
+    nudges: Sequence[Nudge], batch: int, classes: int, free: Equilibrium | None, dtype: DTypeLike
+) -> list[Nudge]:
+    """``nudges`` with their targets in ``dtype``, that of the network.
+
+    UserError for a target that does not fit so many read-outs, or a current nudge taken at a nudged equilibrium.
+    """
+    for nudge in nudges:
+        if not isinstance(nudge, Nudge):
+            raise UserError(f"nudge: expected a Nudge(target, beta), got {type(nudge).__name__}")
+        _of_shape(nudge.target, nudge.lone, batch, classes)
+        if nudge.kind == "current" and free is not None and free.nudge is not None:
+            raise UserError(
+                "nudge: a current nudge is taken at the free equilibrium; this start is itself a nudged one"
+            )
+    return [
+        nudge
+        if nudge.target.dtype == dtype
+        else replace(nudge, target=real_array(nudge.target, "nudge: target", dtype))
+        for nudge in nudges
+    ]
+
+
+def _of_shape(target: Array, lone: bool, batch: int, classes: int) -> Array:
+    """``target``, or UserError unless it has a row for each sample or one for all, and one given as a vector is of one sample."""
+    if target.shape not in ((batch, classes), (1, classes)) or (lone and batch > 1):
+        got = (target.size,) if lone else target.shape
+        labels = "; of class labels take np.eye(classes)[labels], in volts" if lone else ""
+        raise UserError(f"nudge: expected a target of shape ({batch}, {classes}), got {got}{labels}")
+    return target

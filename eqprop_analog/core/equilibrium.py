@@ -1,0 +1,110 @@
+"""What a solver returns: node voltages, how far they are from the network's equations, and what that is called."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from enum import Enum
+
+import numpy as np
+from jaxtyping import Bool, Float, Shaped
+
+from eqprop_analog.core.nudge import Nudge
+from eqprop_analog.errors import UserError
+
+Array = np.ndarray
+Layers = tuple[Float[Array, "batch nodes"], ...]
+"""Node voltages of every layer, volts."""
+
+
+class Status(Enum):
+    """Why a solver stopped; the value says what it means and what to try."""
+
+    CONVERGED = (
+        "every voltage is proven to be within 1e-9 of the circuit's largest voltage (at least 1 V) of the equilibrium (1e-4 in "
+        "float32, or the asked tolerance if it is larger); a Hopfield network is at a fixed point within the tolerance"
+    )
+    TRUNCATED = "stopped after the fixed number of sweeps or steps that was asked for, as published recipes do"
+    STALLED = "a node is off its equation after the last iteration; allow more, or loosen the tolerance"
+    ILL_CONDITIONED = (
+        "every node is within the tolerance of its own equation, but nodes are held too weakly to prove that the voltages are "
+        "within 1e-9 of the equilibrium; narrow the spread of the conductances, or use a smaller |beta|"
+    )
+    UNSTABLE = (
+        "the equations hold here, but the slightest disturbance grows, so the circuit would not stay; begin elsewhere"
+    )
+    OUT_OF_BOUNDS = "a node is beyond what the sources could drive it to; look for a floating part or a reversed diode"
+    SIMULATOR_FAILED = "the simulator gave no voltages for this sample; its own message is in the solver's log"
+
+
+def statuses(converged: Bool[Array, " batch"]) -> Shaped[Array, " batch"]:
+    """CONVERGED where true, STALLED elsewhere."""
+    return np.array([Status.STALLED, Status.CONVERGED], dtype=object)[converged.astype(int)]
+
+
+def statuses_in_words(counts: Mapping[str, int], truncation: str = "") -> str:
+    """Samples by status, such as "120 CONVERGED, 400 stopped after 4 sweeps, as configured".
+
+    ``truncation``: after what phases were stopped on purpose, such as "4 sweeps".
+    """
+    stopped = f"stopped after {truncation or 'the sweeps or steps asked for'}, as configured"
+    named = ((stopped if name == Status.TRUNCATED.name else name, count) for name, count in counts.items())
+    return ", ".join(f"{count:,} {name}" for name, count in named)
+
+
+@dataclass(frozen=True, eq=False)
+class Equilibrium:
+    """Node voltages of a batch in one phase."""
+
+    voltages: tuple[Float[Array, "batch nodes"], ...]
+    """Layers 1..L, volts: before any amplifier; of a Hopfield network the states s = ρ(u), after the buffers."""
+    residual: Float[Array, " batch"]
+    """Largest over all nodes, NaN where it was not asked for: of Kirchhoff's current law, amperes; of s = ρ(u), volts."""
+    status: Shaped[Array, " batch"]
+    """Members of Status."""
+    nudge: Nudge | None = None
+    """What it was solved under; None is the free phase."""
+
+    @property
+    def good(self) -> Bool[Array, " batch"]:
+        """Which samples converged, or were truncated on purpose."""
+        return np.array([status in (Status.CONVERGED, Status.TRUNCATED) for status in self.status.tolist()], bool)
+
+    @property
+    def beta(self) -> float:
+        """Of the nudge; 0 in the free phase."""
+        return 0.0 if self.nudge is None else self.nudge.beta
+
+    @property
+    def outputs(self) -> Float[Array, "batch outputs"]:
+        """Output voltages, volts."""
+        return self.voltages[-1]
+
+    def select(self, samples: Bool[Array, " batch"]) -> "Equilibrium":
+        """The equilibrium of some of the samples, the nudge towards their targets."""
+        voltages, nudge = tuple(v[samples] for v in self.voltages), self.nudge
+        if nudge is not None and len(nudge.target) == len(self.status):
+            nudge = replace(nudge, target=nudge.target[samples])
+        return Equilibrium(voltages, self.residual[samples], self.status[samples], nudge)
+
+    def inheriting(self, source: "Equilibrium | None") -> "Equilibrium":
+        """Itself, where a sample of ``source``, from which it was derived, failed, with that sample's status."""
+        if source is None or (good := source.good).all():
+            return self
+        return replace(self, status=np.where(good, self.status, source.status))
+
+    def split(self, nudges: Sequence[Nudge | None]) -> tuple["Equilibrium", ...]:
+        """The phase of each nudge, where these are batches one below the other."""
+        size = len(self.status) // len(nudges)
+        parts = [slice(k * size, (k + 1) * size) for k in range(len(nudges))]
+        return tuple(
+            Equilibrium(tuple(v[part] for v in self.voltages), self.residual[part], self.status[part], nudge)
+            for part, nudge in zip(parts, nudges, strict=True)
+        )
+
+    def require(self) -> "Equilibrium":
+        """Itself, or UserError with the first failed sample's status."""
+        good = self.good
+        if not good.all():
+            sample = int(good.argmin())
+            status, residual = self.status[sample], self.residual[sample]
+            raise UserError(f"sample {sample}: {status.name}, residual {residual:.1e}: {status.value}")
+        return self

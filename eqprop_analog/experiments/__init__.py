@@ -1,0 +1,1 @@
+"""Training runs, their folders and presets; studies of agreement; chips."""

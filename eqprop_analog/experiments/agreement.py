@@ -1,0 +1,235 @@
+"""The proof that the surrogate and the circuit are the same thing: one network, both solvers, every node, volt by volt."""
+
+import logging
+import time
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
+
+import numpy as np
+from jaxtyping import Float
+
+from eqprop_analog.core import Network, family_of
+from eqprop_analog.core.equilibrium import Equilibrium
+from eqprop_analog.core.nudge import Nudge
+from eqprop_analog.core.readouts import decided_otherwise
+from eqprop_analog.errors import UserError
+from eqprop_analog.learning.contrast import contrast
+from eqprop_analog.learning.trainer import Stage, silent
+from eqprop_analog.spice.ngspice import library as libngspice
+from eqprop_analog.spice.ngspice.solver import NgspiceSolver
+from eqprop_analog.spice.ngspice.sweeps import TIME_LIMIT
+
+Array = np.ndarray
+log = logging.getLogger(__name__)
+
+REPEATS = 3
+"""What leaves rounding alone of ngspice's tolerances (spice.ngspice.solver), where its first answer does not keep the bound."""
+SAMPLES = 20
+"""Test images on which a trained network is confirmed."""
+FLAT_LIMIT = 250_000
+"""Connections above which the flat netlist takes minutes."""
+NORTON_LIMIT = 100_000
+"""Connections beyond the first array above which ngspice takes hours, whatever the form."""
+LARGEST_DIFFERENCE = 1e-9
+"""Volts, for the surrogate and the circuit to be called the same thing."""
+LARGEST_GRADIENT_DIFFERENCE = 1e-6
+"""Of the layer's largest."""
+ROUNDINGS = 100
+"""Where so many times what one rounding of every voltage makes of a layer's gradient is more than the bound, as where targets are
+met already, it is the bound: a layer within it counts as no difference."""
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """How surrogate and ngspice compare on some samples, in the free phase and under nudges of +β and -β."""
+
+    form: str
+    samples: int
+    nodes: int
+    beta: float
+    """Siemens; of a Hopfield network without unit."""
+    statuses: dict[str, int]
+    """ngspice's equilibria by status."""
+    largest_difference: float
+    """Largest |ΔV| over samples, phases and nodes, volts."""
+    median_difference: float
+    """Median over samples and phases of the largest |ΔV|, volts."""
+    relative_difference: float
+    """Largest |ΔV| over max(1 V, largest |V| of that circuit)."""
+    largest_residual: float
+    """Of ngspice's voltages in the network's own equations, amperes; of a Hopfield network volts."""
+    gradient_difference: float
+    """Largest over layers of |Δ dC/dθ| over the layer's largest |dC/dθ|; see ROUNDINGS."""
+    same_predictions: bool
+    """Whether the free phases predict the same, ties within the bound on |ΔV| apart."""
+    ngspice_seconds: float
+    surrogate_seconds: float
+    pairs: tuple[Array, Array] = field(repr=False, compare=False, default=(np.zeros(0), np.zeros(0)))
+    """All node voltages, surrogate's and ngspice's, volts."""
+    phases: tuple[Equilibrium, ...] = field(repr=False, compare=False, default=())
+    """ngspice's equilibria: free, +β, -β."""
+
+    @property
+    def met(self) -> bool:
+        """Whether voltages, gradients and predictions agree within the stated bounds."""
+        return (
+            self.relative_difference <= LARGEST_DIFFERENCE
+            and self.gradient_difference <= LARGEST_GRADIENT_DIFFERENCE
+            and self.same_predictions
+        )
+
+    @property
+    def equilibria(self) -> int:
+        """How many equilibria each solver found."""
+        return 3 * self.samples
+
+    def figures(self) -> dict[str, object]:
+        """Every figure, for JSON."""
+        return {item.name: getattr(self, item.name) for item in fields(self) if item.repr} | {"met": self.met}
+
+
+def confirmed(
+    network: Network,
+    inputs: Float[Array, "batch inputs"],
+    targets: Float[Array, "batch classes"],
+    beta: float,
+    workers: int = 1,
+    time_limit: float = TIME_LIMIT,
+    *,
+    flat: bool = True,
+    stage: Stage = silent,
+) -> list[Agreement]:
+    """``compare`` of all samples in the network's first form; with ``flat`` also of the first in the flat one, if not too large.
+
+    Raises UserError as ``compare`` and ``require_possible`` do.
+    """
+    require_possible(network)
+    log.info("solving %d samples in ngspice, free and nudged", len(inputs))
+    first, *others = network.forms
+    with stage(f"ngspice, {first} form", len(inputs)):
+        agreements = [compare(network, inputs, targets, beta, first, workers, time_limit)]
+    if flat and "flat" in others and sum(network.connections_by_layer) <= FLAT_LIMIT:
+        log.info("solving the first of them in the flat form, with all %d resistors", sum(network.connections_by_layer))
+        with stage("ngspice, flat form", 1):
+            agreements.append(compare(network, inputs[:1], targets[:1], beta, "flat", time_limit=time_limit))
+    return agreements
+
+
+def require_possible(network: Network) -> None:
+    """Raise UserError where ngspice is missing, or would take hours for the network."""
+    libngspice.library_path()
+    if sum(network.connections_by_layer[1:]) > NORTON_LIMIT:
+        raise UserError(
+            "more connections between nodes than ngspice solves in hours; verify --form norton does it all the same"
+        )
+
+
+def compare(
+    network: Network,
+    inputs: Float[Array, "batch inputs"],
+    targets: Float[Array, "batch classes"],
+    beta: float,
+    form: str | None = None,
+    workers: int = 1,
+    time_limit: float = TIME_LIMIT,
+) -> Agreement:
+    """Solve ``inputs`` with both solvers, free and nudged towards ``targets`` (V) by ±``beta`` (S), and compare.
+
+    ``form``: of the circuit; None is the first that the network has. A network with many equilibria is let go at rest in
+    both: where it begins decides which one it finds. Raises UserError where the network, the inputs or beta make no circuit,
+    or an equilibrium fails its certificate.
+    """
+    network.validate()
+    inputs = network.check_inputs(inputs)
+    form = network.forms[0] if form is None else form
+    nudges = [Nudge(targets, b, network.nudge_kind) for b in (beta, -beta)]
+    measured, ngspice_seconds = _measured(NgspiceSolver(workers, form, time_limit), network, inputs, nudges)
+    begin = time.perf_counter()
+    computed = family_of(network).surrogate().solve_phases(network.in_spice(), inputs, nudges)
+    surrogate_seconds = time.perf_counter() - begin
+    for phase in computed:
+        phase.require()
+    gradient_difference = _worst_layer(network, inputs, computed, measured)
+    if gradient_difference > LARGEST_GRADIENT_DIFFERENCE:  # of a gradient that ngspice's tolerance may hide
+        measured, _ = _measured(NgspiceSolver(workers, form, time_limit, repeats=REPEATS), network, inputs, nudges)
+        gradient_difference = _worst_layer(network, inputs, computed, measured)
+    statuses = Counter(status.name for phase in measured for status in phase.status.tolist())
+    ours, theirs = _stack(computed), _stack(measured)
+    worst = np.abs(ours - theirs).max(axis=-1)
+    scale = np.maximum(1.0, np.abs(theirs).max(axis=-1))
+    return Agreement(
+        form=form,
+        samples=len(inputs),
+        nodes=ours.shape[-1],
+        beta=beta,
+        statuses=dict(statuses),
+        largest_difference=float(worst.max()),
+        median_difference=float(np.median(worst)),
+        relative_difference=float((worst / scale).max()),
+        largest_residual=float(max(phase.residual.max() for phase in measured)),
+        gradient_difference=gradient_difference,
+        same_predictions=not decided_otherwise(
+            network.readout(computed[0].outputs),
+            network.readout(measured[0].outputs),
+            LARGEST_DIFFERENCE * scale[0] * network.readout_reach,
+        ).any(),
+        ngspice_seconds=ngspice_seconds,
+        surrogate_seconds=surrogate_seconds,
+        pairs=(ours.ravel(), theirs.ravel()),
+        phases=measured,
+    )
+
+
+def _measured(
+    solver: NgspiceSolver, network: Network, inputs: Float[Array, "batch inputs"], nudges: Sequence[Nudge]
+) -> tuple[tuple[Equilibrium, ...], float]:
+    """All phases in ngspice, and the seconds they took. UserError for one that fails its certificate."""
+    try:
+        solver.start()
+        begin = time.perf_counter()
+        phases = solver.solve_phases(network, inputs, nudges)
+        seconds = time.perf_counter() - begin
+    finally:
+        solver.close()
+    return tuple(phase.require() for phase in phases), seconds
+
+
+def _stack(phases: tuple[Equilibrium, ...]) -> Float[Array, "phases batch nodes"]:
+    return np.stack([np.concatenate(phase.voltages, axis=1) for phase in phases])
+
+
+def _gradient(
+    network: Network, inputs: Float[Array, "batch inputs"], phases: Sequence[Equilibrium]
+) -> Mapping[str, Array]:
+    _, plus, minus = phases
+    return contrast(network, inputs, plus, minus)
+
+
+def _worst_layer(
+    network: Network, inputs: Float[Array, "batch inputs"], ours: Sequence[Equilibrium], theirs: Sequence[Equilibrium]
+) -> float:
+    """Agreement.gradient_difference."""
+    one, other = (_gradient(network, inputs, phases) for phases in (ours, theirs))
+    rounded = _gradient(network, inputs, [_rounded(network, phase) for phase in ours])
+    worst = 0.0
+    for name in one:
+        largest = max(np.abs(one[name]).max(), np.abs(other[name]).max())
+        difference = np.abs(one[name] - other[name]).max()
+        rounding = ROUNDINGS * np.abs(rounded[name] - one[name]).max()
+        if difference > rounding or rounding <= LARGEST_GRADIENT_DIFFERENCE * largest:
+            worst = max(worst, float(difference / largest) if largest else 0.0)
+    return worst
+
+
+def _rounded(network: Network, phase: Equilibrium) -> Equilibrium:
+    """Every voltage one rounding of the circuit's largest away, neighbouring nodes and layers and ±β opposite ways.
+
+    Or as far as the surrogate leaves it, where the residual tells that: in volts.
+    """
+    away = np.spacing(np.max([np.abs(v).max(axis=1) for v in phase.voltages], axis=0))
+    if network.residual_unit == "V":
+        away = np.maximum(away, phase.residual)
+    away = away[:, None] * (1 if phase.beta > 0 else -1)
+    signs = [(-1.0) ** (layer + np.arange(v.shape[1])) for layer, v in enumerate(phase.voltages)]
+    return replace(phase, voltages=tuple(v + sign * away for v, sign in zip(phase.voltages, signs, strict=True)))

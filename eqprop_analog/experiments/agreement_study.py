@@ -1,0 +1,354 @@
+"""The agreement study: random circuits over everything that SPICE can express, solved in ngspice and by the surrogate."""
+
+import json
+import logging
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Executor, Future
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from logging.handlers import BufferingHandler
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+from threadpoolctl import threadpool_limits
+
+from eqprop_analog.core.equilibrium import Equilibrium, Layers, Status
+from eqprop_analog.core.gradient import Gradient
+from eqprop_analog.core.nudge import Nudge
+from eqprop_analog.devices import LAWS, Antiparallel, Law, table_of
+from eqprop_analog.errors import UserError
+from eqprop_analog.experiments.records import Circuit, read_record
+from eqprop_analog.files import write_text
+from eqprop_analog.learning.contrast import contrast
+from eqprop_analog.networks.resistive.equations import NodalEquations
+from eqprop_analog.networks.resistive.network import ResistiveNetwork
+from eqprop_analog.networks.resistive.surrogate import SurrogateSolver
+from eqprop_analog.spice.ngspice.solver import NgspiceSolver
+
+Array = np.ndarray
+
+LARGEST_DIFFERENCE = 1e-9
+"""Of |ΔV| over max(1 V, the circuit's largest |V|)."""
+MEDIAN_DIFFERENCE = 1e-13
+"""Of the circuits' largest ones."""
+LARGEST_GRADIENT_DIFFERENCE = 1e-7
+"""Of |Δ dC/dθ| over the layer's largest."""
+ROUNDINGS = 100
+"""Where so many times what rounding makes of a circuit is more than a bound, it is the bound."""
+SAMPLES = 3
+WIDEST = 200
+CONDUCTANCES = 10_000
+"""Beyond crossbar 1 at most; ngspice factorises more of them for many seconds."""
+SHARE = 0.3
+"""|β| as a fraction of what makes the circuit indefinite."""
+MESSAGES = 1000
+"""Of a circuit, at most."""
+REPEATS = 3
+"""What leaves rounding alone of ngspice's tolerances (spice.ngspice.solver)."""
+
+
+def kinds() -> list[tuple[str, bool]]:
+    """Registered laws that state ``drawn`` (devices.capabilities), one diode a node or a pair; circuits take them in turn."""
+    return [(name, pair) for name, law in LAWS.items() if hasattr(law, "drawn") for pair in (False, True)]
+
+
+@dataclass(frozen=True, eq=False)
+class Case:
+    """A random circuit."""
+
+    seed: int
+    number: int
+    network: ResistiveNetwork
+    inputs: Float[Array, "samples inputs"]
+    nudges: tuple[Nudge, Nudge]
+    """+β and -β."""
+
+
+def draw(seed: int, number: int, among: Sequence[tuple[str, bool]] = ()) -> Case:
+    """Circuit ``number`` of the study with ``seed``: the same whichever others are drawn; ``among`` kinds().
+
+    1-4 hidden layers; 1-200 nodes a layer, log-uniform, but no more than 10,000 conductances beyond crossbar 1;
+    conductances log-uniform over 10 nS ... 100 µS, a fifth of them missing; gains 1 or 1-20; bias currents to 1 µA, a bias
+    row in one of two; inputs to ±10 V.
+    """
+    random = np.random.default_rng([seed, number])
+    law = _law(random, *(among or kinds())[number % len(among or kinds())])
+    hidden = int(random.integers(1, 5))
+    layers = [0] + [WIDEST] * (hidden + 1)
+    while np.dot(layers[1:-1], layers[2:]) > CONDUCTANCES:
+        layers = np.exp(random.uniform(0, np.log(WIDEST + 1), hidden + 2)).astype(int).tolist()
+        paired_outputs = random.random() < 0.25 and 2 * layers[-1] <= WIDEST
+        layers[-1] *= 1 + paired_outputs
+    level = 10 ** random.uniform(-9, -6)
+    network = ResistiveNetwork.dense(
+        layers,
+        seed=number,
+        diode=law,
+        amplifier_gain=(random.uniform(1, 20, hidden) ** random.integers(0, 2, hidden)).tolist(),
+        input_gain=float(10 ** random.uniform(-1, 1)),
+        bias=[random.normal(0, level, size) for size in layers[1:]],
+        bias_row=float(random.uniform(-5, 5)) if random.random() < 0.5 else 0.0,
+        outputs="pairs" if paired_outputs else "single",
+    )
+    for matrix in network.conductances:
+        rows, columns = matrix.shape
+        kept = random.random(matrix.shape) < 0.8
+        kept[random.integers(rows, size=columns), np.arange(columns)] = True
+        matrix[...] = kept * 10 ** random.uniform(-8, -4, matrix.shape)
+    inputs = random.uniform(-1, 1, (SAMPLES, layers[0]))
+    return Case(seed, number, network, inputs, _nudges(network, random))
+
+
+def _law(random: np.random.Generator, name: str, pair: bool) -> Law:
+    """A random one of a registered law."""
+    law: Law = LAWS[name].drawn(random, pair)  # type: ignore[attr-defined]
+    return Antiparallel(law) if pair else law
+
+
+def _nudges(network: ResistiveNetwork, random: np.random.Generator) -> tuple[Nudge, Nudge]:
+    """By a conductance, by a squared error's current or by a cross-entropy's; pairs of outputs and one class decide for it."""
+    beta = SHARE * float(np.linalg.eigvalsh(network.output_stiffness())[0])
+    targets = random.uniform(-1, 1, (SAMPLES, network.classes))
+    kind = random.choice(["conductance", "current", "cross-entropy"])
+    if kind == "cross-entropy" and network.classes > 1:
+        targets = np.eye(network.classes)[random.integers(network.classes, size=SAMPLES)]
+        return Nudge(targets, beta, "current", "cross-entropy"), Nudge(targets, -beta, "current", "cross-entropy")
+    if kind == "conductance" and network.outputs == "single":
+        return Nudge(targets, beta), Nudge(targets, -beta)
+    return Nudge(targets, beta, "current"), Nudge(targets, -beta, "current")
+
+
+class _Here(Executor):
+    """Runs tasks at once and in this process, which may die of them: it is a worker."""
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> "Future[Any]":
+        future: Future[Any] = Future()
+        future.set_result(fn(*args, **kwargs))
+        return future
+
+
+def measure(seed: int, number: int, among: Sequence[tuple[str, bool]] = ()) -> dict[str, Any]:
+    """Every figure of one circuit, as JSON has it. Loads libngspice into this process: for workers only."""
+    case = draw(seed, number, among)
+    with threadpool_limits(1), _messages() as messages:
+        begin = time.perf_counter()
+        measured = NgspiceSolver(executor=_Here(), repeats=REPEATS).solve_phases(case.network, case.inputs, case.nudges)
+        middle = time.perf_counter()
+        computed = SurrogateSolver().solve_phases(case.network.in_spice(), case.inputs, case.nudges)
+        seconds = {"ngspice": middle - begin, "surrogate": time.perf_counter() - middle}
+        figures = _description(case) | {
+            "statuses": {"ngspice": _statuses(measured), "surrogate": _statuses(computed)},
+            "seconds": seconds,
+            "messages": [record.getMessage() for record in messages],
+        }
+        if not all(phase.good.all() for phase in (*measured, *computed)):
+            return figures | {"met": False}
+        return figures | _agreement(case, measured, computed)
+
+
+@contextmanager
+def _messages() -> Iterator[list[logging.LogRecord]]:
+    """What the solvers log meanwhile: samples that ngspice was asked for again, and why."""
+    handler, logger = BufferingHandler(MESSAGES), logging.getLogger("eqprop_analog")
+    logger.addHandler(handler)
+    try:
+        yield handler.buffer
+    finally:
+        logger.removeHandler(handler)
+
+
+def measure_into(folder: Path, seed: int, number: int, among: Sequence[tuple[str, bool]] = ()) -> None:
+    """``measure`` into a file of its own."""
+    write_text(path_of(folder, number), json.dumps(measure(seed, number, among)) + "\n")
+
+
+def give_up(folder: Path, seed: int, number: int, reason: str, among: Sequence[tuple[str, bool]] = ()) -> None:
+    """The file of a circuit whose workers died or ran out of time."""
+    figures = _description(draw(seed, number, among)) | {"failure": reason, "met": False}
+    figures["statuses"] = {"ngspice": {Status.SIMULATOR_FAILED.name: 3 * SAMPLES}, "surrogate": {}}
+    write_text(path_of(folder, number), json.dumps(figures) + "\n")
+
+
+def read(
+    folder: Path,
+    seed: int,
+    count: int,
+    numbers: Iterable[int] | None = None,
+    among: Sequence[tuple[str, bool]] = (),
+) -> dict[int, dict[str, Any]]:
+    """The circuits below ``count`` that have been measured, by number; UserError for files of another study."""
+    among = among or kinds()
+    found = {}
+    for number in range(count) if numbers is None else numbers:
+        path = path_of(folder, number)
+        if not path.exists():
+            continue
+        figures = read_record(path, Circuit, "a circuit of an agreement study", "; delete it to measure it again")
+        if (figures["seed"], figures["number"]) != (seed, number):
+            raise UserError(f"{path} is of seed {figures['seed']}, not {seed}; choose another --output")
+        law, _ = among[number % len(among)]
+        if figures["diode"].get("law") != law:
+            raise UserError(
+                f"{path} has diodes of law {figures['diode'].get('law')}, where a study of {_named(among)} has {law}; choose "
+                f"another --output, or the same --laws"
+            )
+        found[number] = figures
+    return found
+
+
+def _named(among: Sequence[tuple[str, bool]]) -> str:
+    return ", ".join(dict.fromkeys(name for name, _ in among))
+
+
+def path_of(folder: Path, number: int) -> Path:
+    """The file of circuit ``number``."""
+    return folder / "circuits" / f"{number:05d}.json"
+
+
+def summary(circuits: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Distributions, counts and whether every bound is met."""
+    solved = [circuit for circuit in circuits if "relative_difference" in circuit]
+    differences = np.array([circuit["relative_difference"] for circuit in solved])
+    gradients = np.array([circuit["gradient_difference"] for circuit in solved])
+    statuses = {
+        solver: dict(sum((Counter(circuit["statuses"][solver]) for circuit in circuits), Counter()))
+        for solver in ("ngspice", "surrogate")
+    }
+    median = float(np.median(differences)) if solved else np.nan
+    return {
+        "circuits": len(circuits),
+        "equilibria": sum(sum(counts.values()) for counts in statuses.values()) // 2,
+        "statuses": statuses,
+        "circuits_asked_again": [circuit["number"] for circuit in circuits if circuit.get("messages")],
+        "relative_difference": _quantiles(differences),
+        "gradient_difference": _quantiles(gradients),
+        "condition": _quantiles(np.array([circuit["condition"] for circuit in solved])),
+        "circuits_bound_by_rounding": sum(circuit["voltage_bound"] > LARGEST_DIFFERENCE for circuit in solved),
+        "gradients": sum(circuit["gradients"] for circuit in solved),
+        "gradients_bound_by_rounding": sum(circuit["gradients_bound_by_rounding"] for circuit in solved),
+        "gradient_roundings": max((circuit["gradient_roundings"] for circuit in solved), default=0.0),
+        "circuits_not_met": [circuit["number"] for circuit in circuits if not circuit["met"]],
+        "met": all(circuit["met"] for circuit in circuits) and median <= MEDIAN_DIFFERENCE,
+    }
+
+
+def _quantiles(values: Float[Array, " circuits"]) -> dict[str, float]:
+    if not values.size:
+        return {}
+    names = {"median": 0.5, "90 %": 0.9, "99 %": 0.99, "largest": 1.0}
+    return {name: float(np.quantile(values, share)) for name, share in names.items()}
+
+
+def _description(case: Case) -> dict[str, Any]:
+    network, nudge = case.network, case.nudges[0]
+    return {
+        "seed": case.seed,
+        "number": case.number,
+        "layers": list(network.layers),
+        "diode": table_of(network.diode),
+        "amplifier_gain": list(network.amplifier_gain),
+        "input_gain": network.input_gain,
+        "bias_row": network.bias_row,
+        "outputs": network.outputs,
+        "nudge": nudge.kind,
+        "cost": nudge.cost,
+        "beta": nudge.beta,
+    }
+
+
+def _statuses(phases: Sequence[Equilibrium]) -> dict[str, int]:
+    return dict(Counter(status.name for phase in phases for status in phase.status.tolist()))
+
+
+def _agreement(case: Case, measured: Sequence[Equilibrium], computed: Sequence[Equilibrium]) -> dict[str, Any]:
+    """Differences of voltages and gradients, and of what two float64 orders of elimination make of the same circuit."""
+    free = NodalEquations.of(case.network.in_spice(), case.inputs)
+    orders: list[tuple[Equilibrium, Equilibrium]] = []
+    conditions = []
+    for phase in computed:
+        equations = free if phase.nudge is None else free.nudged([phase.nudge], computed[0])
+        forward, backward, condition = _two_orders(equations, phase.voltages)
+        orders.append((replace(phase, voltages=forward), replace(phase, voltages=backward)))
+        conditions.append(condition)
+    difference, relative = _difference(measured, computed)
+    _, between_orders = _difference(*zip(*orders, strict=True))
+    bound = max(LARGEST_DIFFERENCE, ROUNDINGS * between_orders)
+    ours = _gradient(case, computed)
+    by_array = _apart(_gradient(case, measured), ours)
+    orders_apart = _apart(*(_gradient(case, phases) for phases in zip(*orders, strict=True)))
+    rounded_apart = _apart(_gradient(case, [_rounded(case.network, phase) for phase in computed]), ours)
+    rounding = np.maximum(orders_apart, rounded_apart)
+    bounds = np.maximum(LARGEST_GRADIENT_DIFFERENCE, ROUNDINGS * rounding)
+    rounded = bounds > LARGEST_GRADIENT_DIFFERENCE
+    return {
+        "nodes": sum(case.network.layers[1:]),
+        "largest_difference": difference,
+        "relative_difference": relative,
+        "condition": max(conditions),
+        "between_elimination_orders": between_orders,
+        "voltage_bound": bound,
+        "gradients": len(by_array),
+        "gradient_difference": float(by_array[~rounded].max(initial=0)),
+        "gradients_bound_by_rounding": int(rounded.sum()),
+        "gradient_roundings": float((by_array[rounded] / rounding[rounded]).max(initial=0)),
+        "met": bool(relative <= bound and (by_array <= bounds).all()),
+    }
+
+
+def _two_orders(equations: NodalEquations, voltages: Layers) -> tuple[Layers, Layers, float]:
+    """The linearised circuit J v = J v₀ + F(v₀) solved from the inputs up and from the outputs down, and its condition.
+
+    Rows are divided by their slope. The condition is Skeel's, ‖|J⁻¹||J|‖_∞, the largest over the samples.
+    """
+    network = equations.network
+    sizes = network.layers[1:]
+    ends = np.cumsum(sizes)
+    columns = [slice(end - size, end) for end, size in zip(ends, sizes, strict=True)]
+    slopes = np.concatenate(equations.slopes(voltages), axis=1)
+    v = np.concatenate(voltages, axis=1)
+    couplings = np.zeros((ends[-1], ends[-1]))
+    for layer in range(1, network.depth):
+        below, above, matrix = columns[layer - 1], columns[layer], network.conductances[layer]
+        couplings[below, above] = matrix / network.drive_gains[layer]
+        couplings[above, below] = matrix.T * network.drive_gains[layer]
+    jacobian = np.eye(ends[-1]) - couplings / slopes[:, :, None]
+    right = (jacobian @ v[..., None])[..., 0] + np.concatenate(equations.residuals(voltages), axis=1) / slopes
+    forward = np.linalg.solve(jacobian, right[..., None])[..., 0]
+    backward = np.linalg.solve(jacobian[:, ::-1, ::-1], right[:, ::-1, None])[:, ::-1, 0]
+    condition = (np.abs(np.linalg.inv(jacobian)) @ np.abs(jacobian)).sum(axis=2).max()
+    split = ends[:-1].tolist()
+    return tuple(np.split(forward, split, axis=1)), tuple(np.split(backward, split, axis=1)), float(condition)
+
+
+def _difference(ones: Sequence[Equilibrium], others: Sequence[Equilibrium]) -> tuple[float, float]:
+    """Largest |ΔV| of all phases in volts, and over max(1 V, the largest |V| of that sample in that phase)."""
+    one, other = (np.stack([np.concatenate(p.voltages, axis=1) for p in phases]) for phases in (ones, others))
+    difference = np.abs(one - other).max(axis=-1)
+    return float(difference.max()), float((difference / np.maximum(1, np.abs(one).max(axis=-1))).max())
+
+
+def _gradient(case: Case, phases: Sequence[Equilibrium]) -> tuple[Array, ...]:
+    gradient: Gradient = contrast(case.network, case.inputs, phases[1], phases[2])
+    return (*gradient.conductances, *gradient.biases)
+
+
+def _apart(ones: Sequence[Array], others: Sequence[Array]) -> Float[Array, " arrays"]:
+    """Of each array |Δ| over its largest; where a layer is held so fast that one is zero, only another zero agrees."""
+    largest = [max(np.abs(one).max(), np.abs(other).max()) for one, other in zip(ones, others, strict=True)]
+    pairs = zip(ones, others, largest, strict=True)
+    return np.array([np.abs(one - other).max() / size if size > 0 else 0.0 for one, other, size in pairs])
+
+
+def _rounded(network: ResistiveNetwork, phase: Equilibrium) -> Equilibrium:
+    """Every voltage one rounding of itself or of its diode's voltage away, neighbouring layers and ±β opposite ways."""
+    sign = 1 if phase.nudge is not None and phase.nudge.beta > 0 else -1
+    rails = [abs(network.diode.rail)] * (network.depth - 1) + [0.0]
+    voltages = []
+    for v, rail in zip(phase.voltages, rails, strict=True):
+        voltages.append(v + sign * np.spacing(np.maximum(np.abs(v), rail)))
+        sign = -sign
+    return replace(phase, voltages=tuple(voltages))

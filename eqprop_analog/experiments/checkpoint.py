@@ -1,0 +1,194 @@
+"""Checkpoints: all that a run needs to go on to the same bits, at any batch of any epoch, written in one step."""
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Int
+
+from eqprop_analog.core.network import Network
+from eqprop_analog.errors import UserError
+from eqprop_analog.experiments.config import TrainConfig, Training
+from eqprop_analog.experiments.records import Count, Epoch, NotNegative, Statuses, Strict, checked, require_history
+from eqprop_analog.files import Arrays, loaded_arrays, save_arrays
+from eqprop_analog.learning.trainer import Learner, Pass
+
+Array = np.ndarray
+FORMAT = "eqprop-analog checkpoint 2"
+CHECKPOINT = "checkpoint.npz"
+"""In a run's folder."""
+
+State = Mapping[str, Any]
+"""Of a random generator, as NumPy gives it."""
+
+
+class _Pass(Strict):
+    samples: Count
+    wrong: Count
+    statuses: Statuses
+    squares: NotNegative = 0.0
+
+
+class _Saved(Strict):
+    """The JSON text of a checkpoint."""
+
+    format: str
+    config: dict[str, Any]
+    history: list[Epoch]
+    random: State
+    before: State
+    trained: _Pass
+    tested: _Pass
+    seconds: NotNegative
+
+
+@dataclass
+class Checkpoint:
+    """A run on its way: finished epochs, and how far the next one has come."""
+
+    training: Training
+    """Its arrays are in the precision of training."""
+    random: np.random.Generator
+    history: list[dict[str, Any]] = field(default_factory=list)
+    """One entry a finished epoch."""
+    before: State = field(init=False)
+    """Of ``random`` before that epoch, which decides the order of its images."""
+    trained: Pass = field(init=False)
+    tested: Pass = field(init=False)
+    seconds: float = field(init=False)
+    """Of its training alone."""
+
+    def __post_init__(self) -> None:
+        """At the beginning of the first epoch."""
+        self._begin()
+
+    def _begin(self) -> None:
+        vars(self).pop("learner", None)
+        self.before = self.random.bit_generator.state
+        self.trained, self.tested, self.seconds = Pass(), Pass(), 0.0
+
+    @cached_property
+    def learner(self) -> Learner:
+        """Of the epoch under way; not made before it is asked for, since a GPU's begins with a copy of the parameters."""
+        return self.training.learner(len(self.history))
+
+    def finish_epoch(self, entry: dict[str, Any]) -> None:
+        """Put an epoch into the history, and be at the beginning of the next."""
+        self.history.append(entry)
+        self._begin()
+
+    def order(self, images: int, passes: int = 1) -> Int[Array, " some"]:
+        """The order of so many images in the passes of the epoch under way; to be asked for once, before its next batch."""
+        now = self.random.bit_generator.state
+        self.random.bit_generator.state = self.before
+        order = np.concatenate([self.random.permutation(images) for _ in range(passes)])
+        if self.trained.samples:
+            self.random.bit_generator.state = now
+        return order
+
+    def save(self, path: Path, config: TrainConfig) -> None:
+        """Write arrays and one JSON text, no pickle; UserError if the folder cannot be written."""
+        state = {
+            "config": config.model_dump(mode="json"),
+            "history": self.history,
+            "random": self.random.bit_generator.state,
+            "before": self.before,
+            "trained": vars(self.trained),
+            "tested": vars(self.tested),
+            "seconds": self.seconds,
+        }
+        arrays = {**self.training.arrays(), **self.learner.arrays()}
+        save_arrays(path, FORMAT, state, arrays, text="state")
+
+    def restore(self, path: Path, config: TrainConfig, images: int | None = None, held_out: int | None = None) -> None:
+        """Become what a run with this configuration saved; ``images`` and ``held_out``: how many its data have of each.
+
+        UserError says what differs, or that the file is damaged, of another version, or not of this network; every array's
+        size is looked at before the array is.
+        """
+        with loaded_arrays(path, FORMAT, text="state", name="checkpoint") as (state, file):
+            saved = _checked(path, state, config)
+            _require_within(saved, config, images, held_out)
+            for name, values in self.training.arrays().items():
+                values[...] = _read(file, name, values)
+            self.training.network.validate()
+            self.history[:] = state["history"]
+            self._begin()
+            self.learner.restore({name: _read(file, name, like) for name, like in self.learner.arrays().items()})
+            self.random.bit_generator.state = saved.before
+            self.before = self.random.bit_generator.state
+            self.random.bit_generator.state = saved.random
+            self.trained, self.tested = (
+                Pass(each.samples, each.wrong, Counter(each.statuses), each.squares)
+                for each in (saved.trained, saved.tested)
+            )
+            self.seconds = saved.seconds
+
+
+def require_same_run(path: Path, config: TrainConfig) -> None:
+    """Raise UserError, as restoring does, unless the checkpoint at ``path`` is of a run with this configuration."""
+    with loaded_arrays(path, FORMAT, text="state", name="checkpoint") as (state, _):
+        _checked(path, state, config)
+
+
+def _checked(path: Path, state: dict[str, Any], config: TrainConfig) -> _Saved:
+    saved = checked(_Saved, state, "state")
+    _require_same(path, saved.config, config)
+    require_history(saved.history, validation=config.validation)
+    done = len(saved.history)
+    if done > config.epochs:
+        raise UserError(f"{path}: the run has {done} epochs already; ask for that many --epochs or more")
+    return saved
+
+
+def _require_within(saved: _Saved, config: TrainConfig, images: int | None, held_out: int | None) -> None:
+    """ValueError for more images done than the data have, or more of them wrong than done."""
+    most = None if images is None else min(images * config.passes, config.limit or images * config.passes)
+    for name, done, all_of_them in (("trained", saved.trained, most), ("tested", saved.tested, held_out)):
+        if done.wrong > done.samples or (all_of_them is not None and done.samples > all_of_them):
+            raise ValueError(
+                f"{name}: {done.wrong:,} of {done.samples:,} images wrong, of {all_of_them or 0:,} there are"
+            )
+    for entry in saved.history:
+        if most is not None and entry.samples > most:
+            raise ValueError(f"history: epoch {entry.epoch} has {entry.samples:,} images, and the data have {most:,}")
+
+
+def trained_network(path: Path, config: TrainConfig) -> tuple[Network, list[dict[str, Any]]]:
+    """Network (float64) and finished epochs of the checkpoint of a run with this configuration. UserError as in restoring."""
+    network = config.network().astype(config.precision)
+    with loaded_arrays(path, FORMAT, text="state", name="checkpoint") as (state, file):
+        saved = _checked(path, state, config)
+        _require_within(saved, config, None, None)
+        for name, values in network.arrays().items():
+            values[...] = _read(file, name, values)
+        network.validate()
+    return network.astype(np.float64), list(state["history"])
+
+
+def _read(file: Arrays, name: str, like: Array) -> Array:
+    """The array of that name; ValueError, before it is read, unless it has the form of ``like``, and if it is not finite."""
+    shape, dtype = file.form(name)
+    if (shape, dtype) != (like.shape, like.dtype):
+        raise ValueError(f"{name}: expected {like.dtype} {like.shape}, got {dtype} {shape}")
+    values = file[name]
+    if not np.isfinite(values).all():
+        raise ValueError(f"{name}: holds NaN or infinite values")
+    return values
+
+
+def _require_same(path: Path, saved: dict[str, Any], config: TrainConfig) -> None:
+    asked = config.model_dump(mode="json")
+    if saved.get("model", "resistive") == asked["model"]:
+        defaults = {name: field.default for name, field in type(config).model_fields.items()}
+        saved = {**defaults, **saved}  # a setting that came later was at its default
+    else:  # whose settings are others altogether
+        saved, asked = {"model": saved.get("model", "resistive")}, {"model": asked["model"]}
+    differing = [name for name in asked if name not in config.changeable and saved.get(name) != asked[name]]
+    if differing:
+        changes = ", ".join(f"{name} = {saved.get(name)!r:.80} then and {asked[name]!r:.80} now" for name in differing)
+        raise UserError(f"{path}: the run was started with other settings ({changes}); use them, or another --output")

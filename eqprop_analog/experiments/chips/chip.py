@@ -1,0 +1,156 @@
+"""One chip of a specification: its devices, its circuit and its read-out, all drawn from (seed, number)."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from enum import IntEnum
+from typing import Any
+
+import numpy as np
+from numpy.typing import DTypeLike
+
+from eqprop_analog.core.equilibrium import Equilibrium
+from eqprop_analog.devices.conductance import ChipDevices
+from eqprop_analog.errors import UserError
+from eqprop_analog.experiments.chips.drawing import drawn_periphery, normal_of
+from eqprop_analog.experiments.chips.readout import Readout
+from eqprop_analog.experiments.chips.specification import Specification
+from eqprop_analog.networks.nonideal.network import NonidealNetwork
+from eqprop_analog.networks.nonideal.newton import NonidealNewtonSolver
+from eqprop_analog.networks.nonideal.periphery import Periphery
+from eqprop_analog.networks.resistive.network import ResistiveNetwork
+from eqprop_analog.networks.resistive.surrogate import SurrogateSolver
+from eqprop_analog.spice.ngspice.solver import NgspiceSolver, NonidealNgspiceSolver
+
+Array = np.ndarray
+Circuit = ResistiveNetwork | NonidealNetwork
+
+TRAINING_TOLERANCE = 1e-9
+"""Of a node's voltage over the circuit's largest, while a chip with an imperfect periphery learns."""
+
+
+class _Stream(IntEnum):
+    """What is drawn, each from a stream of its own."""
+
+    PULSES = 0
+    READINGS = 1
+    PERIPHERY = 2
+
+
+@dataclass(eq=False)
+class Chip:
+    """A network as one chip has it: what is written is not what is wanted, and what is read is not what is there."""
+
+    specification: Specification
+    number: int
+    devices: ChipDevices
+    readout: Readout
+    periphery: Periphery
+    network: ResistiveNetwork
+    """Its conductances are those that the devices have now (S); settings, gains and biases (programmable sources) are nominal."""
+    pulses: np.random.Generator
+    """Rounds numbers of pulses, and draws their noise from cycle to cycle."""
+    readings: np.random.Generator
+    """Draws the noise of readings."""
+    writes: int = 0
+    """How often all of it was programmed."""
+
+    @classmethod
+    def drawn(cls, specification: Specification, network: ResistiveNetwork, seed: int, number: int = 0) -> "Chip":
+        """Chip ``number`` (from 0) of the lot ``seed``, for networks like ``network`` and in its dtype, not yet programmed.
+
+        The same chip whatever was drawn before it, in any process. Raises UserError for a negative seed or number, and where
+        the network's window is not that of the devices.
+        """
+        window = specification.technology.window
+        if not np.allclose(network.conductance_window, (window.lowest, window.highest), rtol=1e-9, atol=0):
+            low, high = network.conductance_window
+            raise UserError(
+                f"conductance_window: the devices reach {window.lowest:g} to {window.highest:g} S, the network {low:g} to "
+                f"{high:g} S; map it to them first (chips.mapping.onto)"
+            )
+        dtype = network.conductances[0].dtype
+        shapes = [matrix.shape for matrix in network.conductances]
+        devices = ChipDevices.drawn(specification.technology, shapes, seed, number, dtype)
+        pulses, readings = (
+            np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(number, stream)))
+            for stream in (_Stream.PULSES, _Stream.READINGS)
+        )
+        normal = normal_of((seed, number, _Stream.PERIPHERY))
+        table = specification.readout
+        own = tuple(
+            table.offset * normal(f"comparator {layer}", size) for layer, size in enumerate(network.layers[1:], start=1)
+        )
+        return cls(
+            specification,
+            int(number),
+            devices,
+            Readout(own, table.noise, table.bits, table.range),
+            drawn_periphery(specification, network, normal),
+            network.astype(dtype),
+            pulses,
+            readings,
+        )
+
+    def begin(self, fresh: ResistiveNetwork) -> None:
+        """Write an untrained network, between two levels to either at random: nearest ones would write the lowest alone."""
+        window = self.specification.technology.window
+        random = np.random.default_rng(self.pulses.integers(2**63))
+        dithered = tuple(
+            (matrix + window.spacing(matrix) * random.uniform(-0.5, 0.5, matrix.shape)).astype(matrix.dtype)
+            for matrix in fresh.conductances
+        )
+        self.program(replace(fresh, conductances=dithered))
+
+    def program(self, wanted: ResistiveNetwork) -> None:
+        """Write the conductances of ``wanted`` (S) into the devices, and set its bias currents."""
+        delivered = self.devices.programmed(wanted.conductances, self.writes)
+        for own, matrix in zip(self.network.conductances, delivered, strict=True):
+            own[...] = matrix
+        for bias, currents in zip(self.network.biases, wanted.biases, strict=True):
+            bias[...] = currents
+        self.writes += 1
+
+    def restore(self, network: ResistiveNetwork) -> None:
+        """Have the conductances and bias currents that ``network`` has, which this chip had before."""
+        for name, values in self.network.arrays().items():
+            values[...] = network.arrays()[name]
+
+    def change(self, wanted: Mapping[str, Array]) -> None:
+        """Pulses for the wanted changes of conductances (S), and the changes of bias currents (A); they are used up."""
+        for layer, (devices, matrix, bias) in enumerate(
+            zip(self.devices.crossbars, self.network.conductances, self.network.biases, strict=True), start=1
+        ):
+            devices.update(matrix, wanted[f"conductance_{layer}"].astype(matrix.dtype, copy=False), self.pulses)
+            np.add(bias, wanted[f"bias_{layer}"], out=bias)
+
+    def age(self, seconds: float) -> None:
+        """Let the devices drift for ``seconds`` after the last write."""
+        drifted = self.devices.after(seconds, self.network.conductances)
+        for own, matrix in zip(self.network.conductances, drifted, strict=True):
+            own[...] = matrix
+
+    def circuit(self, dtype: DTypeLike | None = None) -> Circuit:
+        """The circuit as it is now; if all around the devices is ideal, in the chip's dtype or another, else in float64."""
+        network = self.network if dtype is None else self.network.astype(dtype)
+        if self.specification.circuit_is_ideal:
+            return network
+        wires = self.specification.wires
+        return NonidealNetwork(network, self.periphery, wires.resistance, wires.tile)
+
+    def solver(self) -> Any:
+        """What solves ``circuit`` in NumPy, to the last digit."""
+        return SurrogateSolver() if self.specification.circuit_is_ideal else NonidealNewtonSolver()
+
+    def training_solver(self, sweeps: int | None) -> Any:
+        """The same for training: of circuits that are ideal around the devices truncated after ``sweeps``, if it is a number."""
+        if self.specification.circuit_is_ideal:
+            return SurrogateSolver(sweeps=sweeps, check_residual=False)
+        return NonidealNewtonSolver(tolerance=TRAINING_TOLERANCE)
+
+    def ngspice(self, workers: int) -> Any:
+        """What solves it in ngspice."""
+        return NgspiceSolver(workers) if self.specification.circuit_is_ideal else NonidealNgspiceSolver(workers)
+
+    def measured(self, equilibrium: Equilibrium) -> Equilibrium:
+        """What is read of ``equilibrium``; every call is another reading."""
+        return self.readout.measured(equilibrium, self.readings)

@@ -1,0 +1,94 @@
+"""A chip's free phases in ngspice beside the surrogate's: SPICE as the witness of what is said of the chip."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+
+from eqprop_analog.core.readouts import decided_otherwise, predictions
+from eqprop_analog.errors import UserError
+from eqprop_analog.experiments.chips.chip import Chip
+from eqprop_analog.experiments.chips.monte_carlo import dataset, network_path
+from eqprop_analog.experiments.chips.study import Case
+from eqprop_analog.networks.crossbars.wired import WiredCrossbar
+from eqprop_analog.networks.nonideal.netlist import compile_tile
+from eqprop_analog.networks.nonideal.network import NonidealNetwork
+from eqprop_analog.networks.resistive.network import ResistiveNetwork
+from eqprop_analog.spice.ngspice import library as libngspice
+from eqprop_analog.spice.ngspice.workers import Workers
+
+Array = np.ndarray
+
+LARGEST_DIFFERENCE = 1e-9
+"""Of |ΔV| over the circuit's largest voltage, at least 1 V."""
+TIME_LIMIT = 3600.0
+"""Seconds that ngspice may take over one array."""
+
+
+def confirmed(folder: Path, data_dir: Path | None, case: Case, images: int, workers: int) -> dict[str, Any]:
+    """How ngspice's voltages of a kept chip compare with NumPy's, on the first test images.
+
+    Of a chip whose crossbars have wires, one array of the first crossbar, the one that carries most, stands for all: ngspice's
+    reordering does not bear more. Of any other the whole chip, and what is read of it with the same noise. Raises UserError if
+    the kept chip cannot be read, and for what neither solver solves.
+    """
+    given = dataset(case.config.dataset, data_dir)
+    inputs, labels = case.config.prepared(given.test_images[:images]), given.test_labels[:images]
+    network = ResistiveNetwork.load(network_path(folder, case))
+    chips = case.drawn(), case.drawn()
+    for chip in chips:
+        chip.restore(network)
+    figures = (
+        _array(chips[0], inputs) if case.specification.wires.resistance else _whole(chips, inputs, labels, workers)
+    )
+    met = figures["relative_difference"] <= LARGEST_DIFFERENCE and figures.get("same_predictions", True)
+    return {"images": len(inputs), **figures, "met": met}
+
+
+def _whole(
+    chips: tuple[Chip, Chip], inputs: Float[Array, "images inputs"], labels: Array, workers: int
+) -> dict[str, Any]:
+    ngspice = chips[1].ngspice(workers)
+    try:
+        free = chips[0].solver().solve(chips[0].circuit(np.float64), inputs).require()
+        witnessed = ngspice.solve(chips[1].circuit(np.float64), inputs).require()
+    finally:
+        ngspice.close()
+    phases = (free, witnessed)
+    read = [chip.network.readout(chip.measured(phase).outputs) for chip, phase in zip(chips, phases, strict=True)]
+    ours, theirs = (np.concatenate(phase.voltages, axis=1) for phase in phases)
+    allowed = LARGEST_DIFFERENCE * np.maximum(1, np.abs(ours).max(axis=1))
+    return {
+        "witness": "the chip",
+        "relative_difference": _relative(ours, theirs, np.abs(ours).max(axis=1)),
+        "same_predictions": not decided_otherwise(read[0], read[1], allowed * chips[0].network.readout_reach).any(),
+        "error": float((predictions(read[1]) != labels).mean()),
+    }
+
+
+def _array(chip: Chip, inputs: Float[Array, "images inputs"]) -> dict[str, Any]:
+    circuit = chip.circuit(np.float64)
+    if not isinstance(circuit, NonidealNetwork) or circuit.periphery.differs(["source_resistance"]):
+        raise UserError("confirm: an array is witnessed behind ideal sources alone; leave source.resistance out")
+    free = chip.solver().solve(circuit, inputs).require()
+    drive, whole = circuit.ideal.rows(circuit.check_inputs(inputs)), circuit.crossbars[0]
+    carried = np.abs(drive).mean(axis=0)[:, None] * whole.conductance
+    rows, columns = max(whole.tiles(), key=lambda at: float(carried[at].sum()))
+    array = WiredCrossbar(whole.conductance[rows, columns], whole.wire_resistance, whole.tile)
+    held, ours = drive[:, rows], free.voltages[0][:, columns]
+    into = np.concatenate([held, ours], axis=1) @ array.port_matrix[:, held.shape[1] :]
+    work = Workers(1, TIME_LIMIT)
+    try:
+        theirs = work.result(work.submit(libngspice.sweep, compile_tile(array, held, into)))
+    finally:
+        work.close()
+    size = f"rows {rows.start}-{rows.stop - 1}, columns {columns.start}-{columns.stop - 1} of crossbar 1"
+    return {"witness": size, "relative_difference": _relative(ours, theirs, np.abs(held).max(axis=1))}
+
+
+def _relative(
+    ours: Float[Array, "images nodes"], theirs: Float[Array, "images nodes"], largest: Float[Array, " images"]
+) -> float:
+    """Largest |ΔV| over the largest voltage of its circuit, at least 1 V."""
+    return float((np.abs(ours - theirs).max(axis=1) / np.maximum(1, largest)).max())

@@ -1,0 +1,114 @@
+"""Every key of a specification file with its default and its meaning, from the classes that read them."""
+
+import ast
+import inspect
+import textwrap
+from collections.abc import Iterator, Mapping
+from dataclasses import MISSING, dataclass, fields
+from functools import cache
+from itertools import pairwise
+from typing import Any
+
+from pydantic import BaseModel
+from pydantic_core import PydanticUndefined
+
+from eqprop_analog.devices.conductance.spread import Spread
+from eqprop_analog.devices.conductance.stuck import StuckCells
+from eqprop_analog.devices.conductance.technology import DRIFTS, NOISES, PULSES
+from eqprop_analog.devices.conductance.window import Window
+from eqprop_analog.devices.registry import Registry
+from eqprop_analog.experiments.chips.specification import Specification
+
+
+@dataclass(frozen=True)
+class Key:
+    """One key."""
+
+    table: str
+    """Under which it stands in the file, such as "conductance.noise"; "" is the file's head."""
+    name: str
+    law: str
+    """The ``law`` of its table for which it exists; "" is any."""
+    default: str
+    """As TOML has it; "required" if there is none, "left out" where leaving it out has a meaning of its own."""
+    meaning: str
+
+
+PARTS: Mapping[str, type] = {"window": Window, "spread": Spread, "stuck": StuckCells}
+LAWS: Mapping[str, Registry[Any]] = {"noise": NOISES, "drift": DRIFTS, "pulses": PULSES}
+
+
+def keys() -> list[Key]:
+    """All of them, table by table in the order of the specification's fields."""
+    found: list[Key] = []
+    for name, field in Specification.model_fields.items():
+        if name == "conductance":
+            found += _conductance()
+        elif isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+            found += list(_of_model(name, field.annotation))
+        else:
+            found.append(Key("", name, "", _shown(field.default), _meanings(Specification)[name]))
+    return sorted(found, key=lambda key: key.table != "")  # a TOML file's head comes first
+
+
+def markdown() -> str:
+    """The keys as a table for the documentation, a line a key."""
+    rows = ["| table | key | default | meaning |", "| --- | --- | --- | --- |"]
+    for key in keys():
+        of_law = f'`law = "{key.law}"`: ' if key.law else ""
+        table = f"`[{key.table}]`" if key.table else ""
+        rows.append(f"| {table} | `{key.name}` | {key.default} | {of_law}{key.meaning} |")
+    return "\n".join(rows) + "\n"
+
+
+def _of_model(table: str, model: type[BaseModel]) -> Iterator[Key]:
+    for name, field in model.model_fields.items():
+        yield Key(table, name, "", _shown(field.default), _meanings(model)[name])
+
+
+def _conductance() -> list[Key]:
+    found = [key for name, kind in PARTS.items() for key in _of_dataclass(f"conductance.{name}", "", kind)]
+    for name, registry in LAWS.items():
+        known = ", ".join(f'"{law}"' for law in registry)
+        found.append(Key(f"conductance.{name}", "law", "", "required", f"Which law: {known}."))
+        for law, kind in registry.items():
+            found += _of_dataclass(f"conductance.{name}", law, kind)
+    return found
+
+
+def _of_dataclass(table: str, law: str, kind: Any) -> list[Key]:
+    return [
+        Key(table, field.name, law, _shown(field.default), _meanings(kind).get(field.name, ""))
+        for field in fields(kind)
+    ]
+
+
+def _shown(default: Any) -> str:
+    if default in (MISSING, PydanticUndefined):
+        return "required"
+    if default is None:
+        return "left out"
+    if isinstance(default, bool):
+        return str(default).lower()
+    if isinstance(default, str):
+        return f'"{default}"'
+    return f"{list(default)}" if isinstance(default, tuple) else f"{default:g}"
+
+
+@cache
+def _meanings(kind: type) -> dict[str, str]:
+    """The docstrings below the fields of a class and of those that it inherits from, each in one line."""
+    found: dict[str, str] = {}
+    for each in reversed(kind.__mro__):
+        try:
+            (body,) = ast.parse(textwrap.dedent(inspect.getsource(each))).body
+        except (OSError, TypeError, ValueError):  # a class of C, or typed in at a prompt
+            continue
+        statements = body.body if isinstance(body, ast.ClassDef) else []
+        for statement, following in pairwise(statements):
+            match statement, following:
+                case ast.AnnAssign(target=ast.Name(id=name)), ast.Expr(value=ast.Constant(value=str(text))):
+                    found[name] = " ".join(text.split())
+                case ast.Assign(targets=[ast.Name(id=name)]), ast.Expr(value=ast.Constant(value=str(text))):
+                    found[name] = " ".join(text.split())
+    return found

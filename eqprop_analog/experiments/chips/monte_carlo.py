@@ -1,0 +1,200 @@
+"""Many chips of one specification, and of its variations: cases that any executor can work on, one result file each."""
+
+import json
+import logging
+import time
+from collections.abc import Callable, Collection, Sequence
+from concurrent.futures import TimeoutError as TimeLimitExceeded
+from contextlib import AbstractContextManager
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from scipy.special import stdtrit
+from threadpoolctl import threadpool_limits
+
+from eqprop_analog import data
+from eqprop_analog.errors import UserError
+from eqprop_analog.experiments.batches import Split
+from eqprop_analog.experiments.chips.protocols import Recipe, in_software, judged, on_chip
+from eqprop_analog.experiments.chips.study import Case, Study
+from eqprop_analog.experiments.records import ChipFigures, read_record
+from eqprop_analog.files import write_text
+from eqprop_analog.learning.trainer import Progress, silent
+from eqprop_analog.networks.resistive.network import ResistiveNetwork
+from eqprop_analog.spice.ngspice.workers import WorkerLostError, Workers
+
+Array = np.ndarray
+Stage = Callable[[str, int, str], AbstractContextManager[Progress]]
+"""Opens a progress display: what is done, how many of them, and what they are called."""
+log = logging.getLogger(__name__)
+
+
+def result_path(folder: Path, case: Case) -> Path:
+    """Where its figures are, once it is done."""
+    return folder / "chips" / f"{case.key}.json"
+
+
+def network_path(folder: Path, case: Case) -> Path:
+    """Where its conductances are, if they were to be kept."""
+    return result_path(folder, case).with_suffix(".npz")
+
+
+def software_path(folder: Path, case: Case) -> Path:
+    """Where the network is that is written into its chip."""
+    return folder / "software" / f"{case.software_key}.npz"
+
+
+def train_software(folder: Path, data_dir: Path | None, case: Case) -> None:
+    """Train the network that is written into the chip of ``case``, into its file."""
+    with threadpool_limits(1):
+        split = Split.of(case.software, dataset(case.software.dataset, data_dir))
+        network = in_software(Recipe(case.software, case.specification.technology.window), split)
+    network.save(software_path(folder, case))
+
+
+def measure(folder: Path, data_dir: Path | None, case: Case) -> None:
+    """Do one case and write its figures; a chip that cannot be brought to work is a result too. Raises UserError for files."""
+    begin = time.perf_counter()
+    with threadpool_limits(1):
+        split = Split.of(case.config, dataset(case.config.dataset, data_dir))
+        software = None if case.protocol == "in-situ" else ResistiveNetwork.load(software_path(folder, case))
+        chip = case.drawn()
+        figures: dict[str, Any]
+        try:
+            on_chip(case.protocol, chip, case.recipe, software, split)
+            result = judged(chip, split.held_out_images, split.held_out_labels)
+            figures = {f"{split.held_out}_error": result.error, "statuses": dict(result.statuses)}
+        except (UserError, np.linalg.LinAlgError) as error:
+            figures = {"failure": str(error)}
+    if case.keep and "failure" not in figures:
+        chip.network.astype(np.float64).save(network_path(folder, case))
+    figures["seconds"] = time.perf_counter() - begin
+    write_text(result_path(folder, case), json.dumps(figures, indent=1) + "\n")
+
+
+def read(folder: Path, case: Case) -> dict[str, Any] | None:
+    """The figures of a case that is done; UserError for a damaged file."""
+    path = result_path(folder, case)
+    if not path.exists():
+        return None
+    figures = read_record(path, ChipFigures, "the figures of a chip", "; delete it to measure that chip again")
+    if case.keep and "failure" not in figures and not network_path(folder, case).exists():
+        return None
+    return figures
+
+
+def complete(study: Study, folder: Path, data_dir: Path | None, work: Workers, stage: Stage = silent) -> None:
+    """Do all cases of ``study`` that have no result in ``folder`` yet, first the networks that are written into chips.
+
+    ``work``: processes of our own, or any executor (``Workers(1, seconds, executor=client.get_executor())`` on a Dask cluster
+    that sees ``folder``). What is given up, by its time limit or with its worker, is logged and left out.
+    """
+    cases = distinct(study)
+    software = {case.software_key: case for case in cases if case.protocol != "in-situ"}
+    _complete(
+        "networks trained on the ideal circuit",
+        software.values(),
+        train_software,
+        _trained,
+        folder,
+        data_dir,
+        work,
+        stage,
+    )
+    ready = [case for case in cases if case.protocol == "in-situ" or _trained(folder, case)]
+    _complete("chips", ready, measure, _done, folder, data_dir, work, stage)
+
+
+def distinct(study: Study) -> list[Case]:
+    """Every case once; kept where any curve asks for it."""
+    cases: dict[str, Case] = {}
+    for _, _, case in study.cases():
+        if case.key not in cases or case.keep:
+            cases[case.key] = case
+    return list(cases.values())
+
+
+def _complete(
+    what: str,
+    cases: Collection[Case],
+    task: Callable[[Path, Path | None, Case], None],
+    done: Callable[[Path, Case], bool],
+    folder: Path,
+    data_dir: Path | None,
+    work: Workers,
+    stage: Stage,
+) -> None:
+    missing = [case for case in cases if not done(folder, case)]
+    if len(missing) < len(cases):
+        log.info("%s holds %d of %d %s already", folder, len(cases) - len(missing), len(cases), what)
+    jobs = [work.submit(task, folder, data_dir, case) for case in missing]
+    lost = 0
+    with stage(what, len(cases), what.partition(" ")[0]) as progress:
+        for number, (case, job) in enumerate(zip(missing, jobs, strict=True), start=len(cases) - len(missing) + 1):
+            try:
+                work.result(job)
+            except (TimeLimitExceeded, WorkerLostError) as error:
+                lost += 1
+                log.warning(
+                    "%s on chip %d was given up (%s: %s)", case.protocol, case.chip, type(error).__name__, error
+                )
+            progress(number, lost / number)
+
+
+def _trained(folder: Path, case: Case) -> bool:
+    return software_path(folder, case).exists()
+
+
+def _done(folder: Path, case: Case) -> bool:
+    return read(folder, case) is not None
+
+
+def table(study: Study, folder: Path) -> list[dict[str, Any]]:
+    """A row a chip, protocol and point of a curve, for those that are done."""
+    rows = []
+    for sweep, point, case in study.cases():
+        figures = read(folder, case)
+        if figures is not None:
+            where = {"sweep": sweep.name, "x": point.x, "protocol": case.protocol, "chip": case.chip}
+            rows.append({**where, "file": case.key, **figures})
+    return rows
+
+
+def summary(study: Study, rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """A row a point and protocol: mean error over chips, its 95 % interval (Student's t), and yield at the target error."""
+    result = []
+    for sweep in study.sweeps:
+        for protocol in sweep.protocols:
+            for point in sweep.points:
+                where = {"sweep": sweep.name, "x": point.x, "protocol": protocol}
+                errors = np.array([_error(row) for row in rows if where.items() <= row.items()])
+                known = errors[np.isfinite(errors)]
+                half = (
+                    float(stdtrit(known.size - 1, 0.975) * known.std(ddof=1) / np.sqrt(known.size))
+                    if known.size > 1
+                    else None
+                )
+                result.append(
+                    where
+                    | {
+                        "chips": errors.size,
+                        "missing": study.chips - errors.size,
+                        "failures": int(errors.size - known.size),
+                        "mean_error": float(known.mean()) if known.size else None,
+                        "interval": half,
+                        "yield": float((errors <= study.target_error).mean()) if errors.size else None,
+                    }
+                )
+    return result
+
+
+def _error(row: dict[str, Any]) -> float:
+    return float(row.get("test_error", row.get("validation_error", np.nan)))
+
+
+@cache
+def dataset(name: data.Name, data_dir: Path | None) -> data.Dataset:
+    """A data set, read once in every process."""
+    return data.load(name, data_dir)

@@ -1,0 +1,106 @@
+"""Three ways to bring a network onto a chip: learn there, program what was learned elsewhere, or program and go on learning."""
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Literal
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from eqprop_analog.devices.conductance import Window
+from eqprop_analog.experiments.batches import Batches, Split
+from eqprop_analog.experiments.chips.chip import Chip
+from eqprop_analog.experiments.chips.mapping import impedance_scale, mapped, scaled_rule
+from eqprop_analog.learning.in_situ import InSituLearner
+from eqprop_analog.learning.trainer import (
+    Learner,
+    Pass,
+    PhaseLearner,
+    Rule,
+    evaluate,
+    require_finite,
+    train_pass,
+)
+from eqprop_analog.networks.resistive.config import ResistiveConfig
+from eqprop_analog.networks.resistive.network import ResistiveNetwork
+from eqprop_analog.networks.resistive.surrogate import SurrogateSolver
+from eqprop_analog.networks.resistive.truncated import TruncatedLearner
+
+Array = np.ndarray
+Protocol = Literal["in-situ", "ex-situ", "fine-tuned"]
+PROTOCOLS: tuple[Protocol, ...] = ("in-situ", "ex-situ", "fine-tuned")
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A training configuration, carried over to the conductances that a technology has."""
+
+    config: ResistiveConfig
+    window: Window
+
+    def fresh(self) -> ResistiveNetwork:
+        """The untrained network, in the precision of training."""
+        return mapped(self.config.network(), self.window).astype(self.config.precision)
+
+    def rule(self, epoch: int) -> Rule:
+        """The learning rule in epoch 0, 1, ..."""
+        return scaled_rule(self.config.rule(epoch), self._scale)
+
+    @cached_property
+    def _scale(self) -> float:
+        return impedance_scale(self.config.network(), self.window)
+
+    def epoch(self, learner: Learner, split: Split, random: np.random.Generator) -> Pass:
+        """One pass over the training images in random order."""
+        order = random.permutation(len(split.images))[: self.config.limit]
+        return train_pass(learner, Batches(self.config, split, order, random))
+
+
+def in_software(recipe: Recipe, split: Split) -> ResistiveNetwork:
+    """A network trained on the ideal circuit; float64. Raises UserError if training diverges."""
+    config, network = recipe.config, recipe.fresh()
+    if (config.kind, config.nudging) == ("conductance", "centred"):
+        network.require_definite(-recipe.rule(0).beta)
+    random = np.random.default_rng(config.seed)
+    for epoch in range(config.epochs):
+        learner: Learner
+        if config.sweeps is None:
+            learner = PhaseLearner(network, SurrogateSolver(check_residual=False), recipe.rule(epoch))
+        else:
+            learner = TruncatedLearner(network, recipe.rule(epoch), config.sweeps)
+        recipe.epoch(learner, split, random)
+        require_finite(network)
+    return network.astype(np.float64)
+
+
+def on_chip(protocol: Protocol, chip: Chip, recipe: Recipe, software: ResistiveNetwork | None, split: Split) -> None:
+    """Bring the network onto ``chip``: in-situ for all epochs from a fresh one, or ``software`` with no or one more epoch.
+
+    ``software`` is None in situ. Images come in an order that belongs to the recipe's seed and the chip's number, whatever the
+    lot. Fine-tuning goes on at the rates of the last epoch. Then the devices drift as long as is specified. Raises UserError if
+    training diverges.
+    """
+    if software is None:
+        chip.begin(recipe.fresh())
+    else:
+        chip.program(software)
+    epochs = recipe.config.epochs
+    first = {"in-situ": 0, "ex-situ": epochs, "fine-tuned": epochs - 1}[protocol]
+    random = np.random.default_rng([recipe.config.seed, chip.number])
+    for epoch in range(first, epochs):
+        learner = InSituLearner(chip, chip.training_solver(recipe.config.sweeps), recipe.rule(epoch))
+        recipe.epoch(learner, split, random)
+        require_finite(chip.network)
+    if chip.specification.retention:
+        chip.age(chip.specification.retention)
+
+
+def judged(chip: Chip, images: Float[Array, "samples inputs"], labels: Int[Array, " samples"]) -> Pass:
+    """Error of what is read of the chip's converged free phases."""
+    circuit, solver = chip.circuit(np.float64), chip.solver()
+    return evaluate(
+        chip.network.astype(np.float64),
+        lambda _network, inputs: chip.measured(solver.solve(circuit, inputs)),
+        images,
+        labels,
+    )

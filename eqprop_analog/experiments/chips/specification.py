@@ -1,0 +1,181 @@
+"""The specification of a chip: every imperfection with its unit, as a TOML file.
+
+A spread is a standard deviation from part to part, drawn once for a chip. What is left out is ideal.
+"""
+
+import re
+from collections.abc import Iterator, Mapping
+from copy import deepcopy
+from functools import cached_property
+from typing import Annotated, Any, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from eqprop_analog.devices.conductance import Technology
+from eqprop_analog.errors import UserError
+from eqprop_analog.experiments.config import PAIR, Count, NotNegative, Positive, Text
+from eqprop_analog.experiments.presets import refused
+from eqprop_analog.files import packaged_or_own, read_toml
+from eqprop_analog.networks.crossbars.wired import TILE
+from eqprop_analog.quantities import In
+
+
+class _Table(BaseModel):
+    model_config = ConfigDict(strict=True, frozen=True, extra="forbid")
+
+
+class DiodeTable(_Table):
+    """Diodes of the hidden nodes."""
+
+    saturation_current: NotNegative = 0.0
+    """Standard deviation from node to node of ln I_S, the saturation current, dimensionless."""
+    emission: NotNegative = 0.0
+    """Standard deviation of ln n, the emission coefficient, dimensionless."""
+    celsius: Annotated[float, Field(gt=-273.15, allow_inf_nan=False), In("°C")] | None = None
+    """Temperature of the chip, degrees Celsius; left out, that of the diode's parameters."""
+    temperature: Annotated[NotNegative, In("K")] = 0.0
+    """Standard deviation of a node's temperature about the chip's, kelvin."""
+
+
+class AmplifierTable(_Table):
+    """Bidirectional amplifiers behind the hidden nodes."""
+
+    gain: NotNegative = 0.0
+    """Standard deviation of ln of the voltage gain, dimensionless."""
+    return_gain: NotNegative = 0.0
+    """Standard deviation of ln of the current gain back into the node, dimensionless."""
+    offset: Annotated[NotNegative, In("V")] = 0.0
+    """Standard deviation of the input offset, volts."""
+    input_conductance: Annotated[NotNegative, In("S")] = 0.0
+    """Conductance from the node to ground, siemens."""
+    output_resistance: Annotated[NotNegative, In("ohm")] = 0.0
+    """Resistance in series with the row that it drives, ohms."""
+    saturation: Annotated[Positive, In("V")] | None = None
+    """Largest voltage that it drives, volts: S tanh(A v/S)."""
+
+
+class SourceTable(_Table):
+    """The drivers of the input rows."""
+
+    resistance: Annotated[NotNegative, In("ohm")] = 0.0
+    """Resistance in series with every input row, ohms."""
+
+
+class WireTable(_Table):
+    """Wires of the crossbars."""
+
+    resistance: Annotated[NotNegative, In("ohm")] = 0.0
+    """Resistance of the wire from one cell to the next, ohms."""
+    tile: Annotated[tuple[Count, Count], PAIR] = TILE
+    """Largest number of rows and of columns of one array."""
+
+
+class ReadoutTable(_Table):
+    """Measurement of the nodes' voltages."""
+
+    noise: Annotated[NotNegative, In("V")] = 0.0
+    """Noise of one reading, volts rms."""
+    offset: Annotated[NotNegative, In("V")] = 0.0
+    """Standard deviation of the offset of a node's comparator, volts."""
+    bits: Annotated[int, Field(ge=1, le=24)] | None = None
+    """Resolution of the converter, bits; left out, it resolves everything."""
+    range: Annotated[Positive, In("V")] = 1.0
+    """Range of the converter, which reads from -range to range, volts."""
+
+
+class NudgeTable(_Table):
+    """What pulls the outputs."""
+
+    gain: NotNegative = 0.0
+    """Standard deviation from output to output of ln of the nudge's β, dimensionless."""
+    offset: Annotated[NotNegative, In("V")] = 0.0
+    """Standard deviation of the offset of an output's target, volts."""
+
+
+class Specification(_Table):
+    """What all chips of one design have in common; as it stands, an ideal one with conductances of 0 to 100 µS."""
+
+    name: Text = "ideal"
+    """Of the technology, for messages and plots; left out, the file's own name."""
+    description: Text = ""
+    """One line, as `eqprop-analog specifications` lists it."""
+    conductance: dict[str, Any] = Field(default_factory=dict)
+    """The programmable devices: window, noise, spread, stuck, drift and pulses of devices.conductance.Technology."""
+    impedance_scaling: bool = False
+    """Whether a network of another window is brought onto the devices' by multiplying conductances, bias currents, nudges and
+    diodes' currents by one factor; without it no constant of a network changes, and a network that does not fit is refused."""
+    diode: DiodeTable = DiodeTable()
+    amplifier: AmplifierTable = AmplifierTable()
+    source: SourceTable = SourceTable()
+    wires: WireTable = WireTable()
+    readout: ReadoutTable = ReadoutTable()
+    retention: Annotated[NotNegative, In("s")] = 0.0
+    """Time between the last write and the test, seconds, in which devices drift."""
+    nudge: NudgeTable = NudgeTable()
+
+    @field_validator("conductance")
+    @classmethod
+    def _known(cls, value: dict[str, Any]) -> dict[str, Any]:
+        try:
+            Technology.from_table(value)
+        except UserError as error:
+            raise ValueError(str(error)) from error
+        return value
+
+    @property
+    def label(self) -> str:
+        """The name in plain characters, for messages and netlists."""
+        return re.sub(r"[^A-Za-z0-9._-]+", "-", self.name)[:40] or "unnamed"
+
+    def settings(self) -> dict[str, Any]:
+        """Every number, switch and law that it sets, by dotted names."""
+        return dict(_leaves(self.model_dump(exclude_unset=True, exclude={"name", "description"}), ""))
+
+    @cached_property
+    def technology(self) -> Technology:
+        """The programmable devices."""
+        return Technology.from_table(self.conductance)
+
+    @cached_property
+    def circuit_is_ideal(self) -> bool:
+        """Whether all imperfections are those of devices and read-out."""
+        default = Specification()
+        return (
+            all(getattr(self, part) == getattr(default, part) for part in ("diode", "amplifier", "source", "nudge"))
+            and not self.wires.resistance
+        )
+
+    def having(self, changes: Mapping[str, Any]) -> Self:
+        """Itself with other values, by their dotted names: ``{"conductance.spread.factor": 0.1}``. Raises UserError."""
+        values = self.model_dump(exclude_unset=True)
+        for name, value in changes.items():
+            table = values
+            *path, last = name.split(".")
+            for key in path:
+                table = table.setdefault(key, {})
+                if not isinstance(table, dict):
+                    raise UserError(f"specification: {name}: {key} is no table")
+            table[last] = deepcopy(value)
+        return self.of(values)
+
+    @classmethod
+    def of(cls, values: Mapping[str, Any]) -> Self:
+        """From tables as a TOML file has them. Raises UserError."""
+        try:
+            return cls.model_validate(dict(values))
+        except ValidationError as error:
+            raise UserError(refused("specification", error, cls)) from error
+
+    @classmethod
+    def load(cls, name: str) -> Self:
+        """One that comes with the package, by its name, or a TOML file. Raises UserError."""
+        path = packaged_or_own("specifications", name, "specification")
+        return cls.of({"name": path.stem, **read_toml(path, "specification")})
+
+
+def _leaves(table: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
+    for name, value in table.items():
+        if isinstance(value, Mapping):
+            yield from _leaves(value, f"{prefix}{name}.")
+        elif value is not None:
+            yield f"{prefix}{name}", value

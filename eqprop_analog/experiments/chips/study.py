@@ -1,0 +1,205 @@
+"""What a study of chips is to find out: imperfections from none to much, and the cases that this takes."""
+
+import hashlib
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Annotated, Any, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from eqprop_analog.errors import UserError
+from eqprop_analog.experiments.chips.chip import Chip
+from eqprop_analog.experiments.chips.mapping import require_same_window, scaling_notes
+from eqprop_analog.experiments.chips.protocols import PROTOCOLS, Protocol, Recipe
+from eqprop_analog.experiments.chips.specification import Specification
+from eqprop_analog.experiments.config import Count, Text
+from eqprop_analog.experiments.presets import refused, resolve
+from eqprop_analog.files import packaged_or_own, read_toml
+from eqprop_analog.networks.resistive.config import ResistiveConfig
+
+CIRCUIT = frozenset(
+    {
+        "layers",
+        "outputs",
+        "input_gain",
+        "amplifier_gain",
+        "conductance_window",
+        "diode",
+        "bias_row",
+        "dataset",
+        "validation",
+        "precision",
+    }
+)
+"""Settings that the network which is written into a chip must share with what learns there."""
+ONLY = {"solver": "surrogate", "method": "equilibrium-propagation", "device": "cpu", "on_failure": "stop"}
+"""Settings that have one value where a network is brought onto chips."""
+
+
+class Point(BaseModel):
+    """One place on a curve."""
+
+    model_config = ConfigDict(strict=True, frozen=True, extra="forbid")
+
+    x: Annotated[float, Field(allow_inf_nan=False)]
+    """In the unit of the curve."""
+    having: dict[str, Any] = Field(default_factory=dict)
+    """What the specification has otherwise here, by dotted names."""
+
+
+class Sweep(BaseModel):
+    """One imperfection, from none to much."""
+
+    model_config = ConfigDict(strict=True, frozen=True, extra="forbid")
+
+    name: str = Field(pattern=r"^[a-z0-9-]+$")
+    label: Text
+    """With its unit, for tables and axes."""
+    points: list[Point] = Field(min_length=1)
+    protocols: list[Protocol] = Field(list(PROTOCOLS), min_length=1)
+    training: dict[str, Any] = Field(default_factory=dict)
+    """Settings of learning on the chip that this curve has otherwise."""
+    confirm: float | None = None
+    """The x whose first chip is solved in ngspice as well."""
+
+    @model_validator(mode="after")
+    def _once_each(self) -> Self:
+        for what, values in (("x", [point.x for point in self.points]), ("protocols", self.protocols)):
+            if len(set(values)) < len(values):
+                raise ValueError(f"{what}: {self.name} has one of them twice")
+        circuit = sorted(CIRCUIT & self.training.keys())
+        if circuit:
+            raise ValueError(f"training: {circuit[0]} is the circuit's, the same for the whole study")
+        return self
+
+    @model_validator(mode="after")
+    def _on_the_curve(self) -> Self:
+        if self.confirm is not None and self.confirm not in [point.x for point in self.points]:
+            raise ValueError(f"confirm: {self.confirm} is not among the points of {self.name}")
+        return self
+
+
+class Study(BaseModel):
+    """Chips to make, and what to vary."""
+
+    model_config = ConfigDict(strict=True, frozen=True, extra="forbid")
+
+    description: Text = ""
+    preset: str
+    """Training configuration of the network: a preset's name or a TOML file."""
+    training: dict[str, Any] = Field(default_factory=dict)
+    """Settings in place of the preset's."""
+    specification: dict[str, Any] = Field(default_factory=dict)
+    """What all curves begin with; see experiments.chips.specification."""
+    chips: Count = 3
+    seed: int = Field(0, ge=0)
+    target_error: float = Field(0.05, gt=0, lt=1)
+    """A chip with no more test error than this is a good one."""
+    sweeps: list[Sweep] = Field(min_length=1)
+
+    @classmethod
+    def of(cls, values: dict[str, Any]) -> Self:
+        """From tables as a TOML file has them. Raises UserError."""
+        try:
+            study = cls.model_validate(values)
+        except ValidationError as error:
+            raise UserError(refused("study", error, cls)) from error
+        names = [sweep.name for sweep in study.sweeps]
+        if len(set(names)) < len(names):
+            raise UserError("study: two sweeps have the same name")
+        for _ in study.cases():
+            pass
+        return study
+
+    @classmethod
+    def load(cls, name: str) -> Self:
+        """One that comes with the package, by its name, or a TOML file. Raises UserError."""
+        return cls.of(read_toml(packaged_or_own("studies", name, "study"), "study"))
+
+    def cases(self) -> Iterator[tuple[Sweep, Point, "Case"]]:
+        """Everything to be done; the same case may stand on several curves. Raises UserError."""
+        base = Specification.of(self.specification)
+        software = _config(self.preset, self.training)
+        network = software.network()
+        for sweep in self.sweeps:
+            config = _config(self.preset, self.training | sweep.training)
+            for point in sweep.points:
+                specification = base.having(point.having)
+                require_same_window(network, specification)
+                for protocol in sweep.protocols:
+                    for chip in range(self.chips):
+                        confirm = chip == 0 and point.x == sweep.confirm
+                        yield sweep, point, Case(software, config, specification, protocol, self.seed, chip, confirm)
+
+    def scaling_notes(self) -> tuple[str, ...]:
+        """What bringing the trained network onto the devices changes, in sentences; see experiments.chips.mapping."""
+        network = _config(self.preset, self.training).network()
+        windows = {case.specification.technology.window for _, _, case in self.cases()}
+        return tuple(dict.fromkeys(note for window in windows for note in scaling_notes(network, window)))
+
+
+def _config(preset: str, changes: dict[str, Any]) -> ResistiveConfig:
+    config = resolve(preset, changes)
+    if not isinstance(config, ResistiveConfig):
+        raise UserError(f"study: preset {preset}: expected a resistive network, got one of model {config.model}")
+    for name, value in ONLY.items():
+        if (given := getattr(config, name)) != value:
+            raise UserError(f'study: preset {preset}: {name}: chips are trained with "{value}" alone, got "{given}"')
+    return config
+
+
+@dataclass(frozen=True)
+class Case:
+    """One chip that is to be brought to work by one protocol."""
+
+    software: ResistiveConfig
+    """How the network was trained that is written into it."""
+    config: ResistiveConfig
+    """How it learns itself."""
+    specification: Specification
+    protocol: Protocol
+    seed: int
+    chip: int
+    keep: bool
+    """Whether its conductances are kept beside its figures."""
+
+    @property
+    def key(self) -> str:
+        """What its result depends on, in short: the name of its file."""
+        # Without impedance_scaling the windows are the same, and it would change nothing.
+        parts = [
+            _decisive(self.config),
+            self.specification.model_dump(mode="json", exclude={"name", "description", "impedance_scaling"}),
+        ]
+        parts += [_decisive(self.software)] if self.protocol != "in-situ" else []
+        return _hash(*parts, self.protocol, self.seed, self.chip)
+
+    @property
+    def software_key(self) -> str:
+        """The same of the network that is written into it."""
+        window = self.specification.technology.window
+        return _hash(_decisive(self.software), window.lowest, window.highest)
+
+    @property
+    def recipe(self) -> Recipe:
+        """What learns on the chip."""
+        return Recipe(self.config, self.specification.technology.window)
+
+    def drawn(self) -> Chip:
+        """The chip, not yet programmed."""
+        return Chip.drawn(self.specification, self.recipe.fresh(), self.seed, self.chip)
+
+
+LATER = {"data_copy": "", "passes": 1}
+"""Settings that came after results were first named by all of them, and their defaults."""
+
+
+def _decisive(config: ResistiveConfig) -> dict[str, Any]:
+    """Its settings, without those of LATER that have their default: results that are older do not have them."""
+    settings = config.model_dump(mode="json")
+    return {name: value for name, value in settings.items() if name not in LATER or value != LATER[name]}
+
+
+def _hash(*parts: Any) -> str:
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]

@@ -1,0 +1,98 @@
+"""Presets and TOML files, resolved with overrides into a checked configuration."""
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, get_args
+
+from pydantic import BaseModel, ValidationError
+from pydantic_core import PydanticUndefined
+
+from eqprop_analog.core import families
+from eqprop_analog.errors import UserError
+from eqprop_analog.experiments.config import TrainConfig
+from eqprop_analog.files import packaged, packaged_or_own, read_toml
+from eqprop_analog.text import suggestion
+
+DEFAULT_PRESETS = {"surrogate": "mnist-1024", "ngspice": "mnist-100-ngspice"}
+"""What is trained, by solver, if nobody says otherwise."""
+OWN_SHAPES = {"surrogate": "own-shape", "ngspice": "own-shape-ngspice"}
+"""What is trained, by solver, if nobody names a preset but says what the circuit is to be."""
+
+
+def models() -> dict[str, type[TrainConfig]]:
+    """Configurations by their ``model``: those of all families that can be trained."""
+    return {name: family.config() for name, family in families().items() if family.config is not None}
+
+
+def presets() -> dict[str, Path]:
+    """Files of the presets that come with the package, by name."""
+    return packaged("presets")
+
+
+def resolve(preset: str, overrides: Mapping[str, Any]) -> TrainConfig:
+    """The preset (a name, or a TOML file) with ``overrides`` in place of its own values. Raises UserError."""
+    path = packaged_or_own("presets", preset, "preset")
+    values = read_toml(path, "configuration file")
+    model = values.get("model", "resistive")
+    known = models()
+    if not isinstance(model, str) or model not in known:
+        raise UserError(
+            f"configuration: model: expected one of {', '.join(known)}, got {model!r}{suggestion(model, known)}"
+        )
+    kind = known[model]
+    overrides = _joined(values, overrides, kind)
+    strange = [name for name in overrides if name not in kind.model_fields]
+    if strange:
+        raise UserError(
+            f"configuration: {strange[0]}: {path.stem} trains a {model} network, which has no such setting"
+            f"{suggestion(strange[0], kind.model_fields)}"
+        )
+    try:
+        return kind.model_validate(kind.completed({**kind.adapted(values, overrides), **overrides}))
+    except ValidationError as error:
+        raise UserError(refused("configuration", error, kind)) from error
+
+
+def _joined(values: Mapping[str, Any], overrides: Mapping[str, Any], kind: type[BaseModel]) -> dict[str, Any]:
+    """``overrides`` with dotted names, such as diode.rail, put into the tables they are of, or into ``kind``'s usual ones."""
+    joined: dict[str, Any] = {}
+    for name, value in overrides.items():
+        table, _, key = name.partition(".")
+        if not key:
+            joined[name] = value
+            continue
+        usual = kind.model_fields[table].get_default(call_default_factory=True) if table in kind.model_fields else None
+        whole = joined.get(table, values.get(table, {} if usual in (None, PydanticUndefined) else usual))
+        if not isinstance(whole, Mapping):
+            raise UserError(f"configuration: {name}: {table} is no table, so it has no {key}")
+        joined[table] = {**whole, key: value}
+    return joined
+
+
+def refused(what: str, error: ValidationError, model: type[BaseModel] | None = None) -> str:
+    """What is wrong with a file's tables, one sentence a setting; ``model``: whose settings may be meant."""
+    known = set() if model is None else _settings(model)
+    return "; ".join(_sentence(what, problem, known) for problem in error.errors())
+
+
+def _settings(model: type[BaseModel]) -> set[str]:
+    """Names of its settings, and of those of the tables in it."""
+    found = set(model.model_fields)
+    for field in model.model_fields.values():
+        for part in (field.annotation, *get_args(field.annotation)):
+            if isinstance(part, type) and issubclass(part, BaseModel):
+                found |= _settings(part)
+    return found
+
+
+def _sentence(what: str, problem: Mapping[str, Any], known: set[str]) -> str:
+    where = ".".join(str(part) for part in problem["loc"] if isinstance(part, (str, int)))
+    text = str(problem["msg"]).removeprefix("Value error, ")
+    given = "" if problem["type"] in ("value_error", "missing") else f", got {problem['input']!r:.200}"
+    near = ""
+    if problem["type"] == "extra_forbidden":
+        near = suggestion(problem["loc"][-1], known)
+    elif problem["type"] == "literal_error":
+        near = suggestion(problem["input"], re.findall(r"'([^']*)'", problem["ctx"]["expected"]))
+    return f"{what}: {where + ': ' if where else ''}{text}{given}{near}"

@@ -1,0 +1,52 @@
+"""What a finished run has left: its network and metrics, and where they are written."""
+
+import json
+import platform
+import subprocess
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from eqprop_analog.core import Network
+from eqprop_analog.experiments.agreement import Agreement
+from eqprop_analog.files import write_csv, write_text
+from eqprop_analog.plotting.agreement import agreement_of_run
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished run."""
+
+    folder: Path
+    network: Network
+    """float64."""
+    metrics: dict[str, Any]
+
+
+def add_agreement(run: Run, agreements: list[Agreement]) -> None:
+    """Put the comparison with ngspice into the run's metrics and draw it."""
+    run.metrics["agreement"] = [agreement.figures() for agreement in agreements]
+    write_metrics(run.folder, run.metrics)
+    agreement_of_run(agreements[0], run.folder / "agreement.png")
+
+
+def write_metrics(folder: Path, metrics: dict[str, Any]) -> None:
+    """``metrics.json`` with every figure, ``metrics.csv`` with a line an epoch."""
+    write_text(folder / "metrics.json", json.dumps(metrics, indent=2) + "\n")
+    rows = [{key: value for key, value in epoch.items() if key != "statuses"} for epoch in metrics["history"]]
+    write_csv(folder / "metrics.csv", rows)
+
+
+def versions() -> dict[str, str]:
+    """Versions of what a result depends on."""
+    result = {name: version(name) for name in ("eqprop-analog", "numpy", "scipy", "PySpice")}
+    result["python"] = platform.python_version()
+    try:
+        text = subprocess.run(["ngspice", "--version"], capture_output=True, text=True, check=False, timeout=30).stdout
+        result["ngspice"] = next((word for word in text.split() if word.startswith("ngspice-")), "unknown")
+    except FileNotFoundError:
+        result["ngspice"] = "not installed"
+    except (OSError, subprocess.TimeoutExpired) as error:  # a limit of the system's, say
+        result["ngspice"] = f"unknown ({error})"
+    return result

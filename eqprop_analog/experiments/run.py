@@ -1,0 +1,197 @@
+"""A training run: from a configuration and a data set to a folder with the network, its metrics and plots."""
+
+import logging
+import resource
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from threadpoolctl import threadpool_limits
+
+from eqprop_analog.core import Network, family_of
+from eqprop_analog.data import Dataset
+from eqprop_analog.errors import UserError
+from eqprop_analog.experiments.batches import Batches, Split, require_fit
+from eqprop_analog.experiments.checkpoint import CHECKPOINT, Checkpoint
+from eqprop_analog.experiments.config import TrainConfig
+from eqprop_analog.experiments.findings import figures, findings
+from eqprop_analog.experiments.results import Run, versions, write_metrics
+from eqprop_analog.files import locked, write_text
+from eqprop_analog.kernels.devices import described
+from eqprop_analog.learning.trainer import Pass, Stage, require_finite
+from eqprop_analog.plotting.training import learning_curve
+from eqprop_analog.report.live import LivePage
+
+Array = np.ndarray
+CHECKPOINT_SECONDS = 60.0
+"""Between two checkpoints within an epoch: what a run that is killed loses at most."""
+LONG = 0.6
+"""Seconds: where a checkpoint takes longer, they come as much less often, which leaves them one hundredth of the time."""
+log = logging.getLogger(__name__)
+
+
+def train(
+    config: TrainConfig,
+    dataset: Dataset,
+    folder: Path,
+    resume: bool,
+    stage: Stage,
+    checkpoint_seconds: float | None = None,
+) -> Run:
+    """Train to ``config.epochs`` epochs, writing checkpoints on the way, and leave everything in ``folder``.
+
+    A run that the folder holds goes on from its checkpoint, to the same bits as if it had never stopped; ``resume`` asks for
+    one. ``checkpoint_seconds``: between two checkpoints within an epoch, CHECKPOINT_SECONDS if not given. Raises UserError
+    for a run of other settings, for a folder that another process trains into or that cannot be written, and for data that
+    do not fit the layers.
+    """
+    require_fit(config.sizes[0], config.classes, dataset)
+    path = folder / CHECKPOINT
+    if resume and not path.exists():
+        raise UserError(f"{folder}: no checkpoint to resume from; start without --resume")
+    with locked(folder):
+        split = Split.of(config, dataset)
+        random = np.random.default_rng(config.seed)
+        training = config.training(len(split.images), len(split.held_out_images), random)
+        try:
+            checkpoint = Checkpoint(training, random)
+            if path.exists():
+                checkpoint.restore(path, config, len(split.images), len(split.held_out_images))
+                log.info("%s: %s", folder, _state(config, checkpoint))
+            record = _Record(
+                folder, config, checkpoint, CHECKPOINT_SECONDS if checkpoint_seconds is None else checkpoint_seconds
+            )
+            if not path.exists():
+                record.write()
+            write_text(folder / "config.toml", config.toml())
+            with threadpool_limits(config.threads), LivePage(folder, config, checkpoint.history, stage) as live:
+                while not config.finished(checkpoint.history):
+                    _epoch(config, split, checkpoint, record, live.stage)
+        finally:
+            training.close()
+        return _finish(folder, config, training.network.astype(np.float64), checkpoint.history)
+
+
+def _state(config: TrainConfig, checkpoint: Checkpoint) -> str:
+    """What a checkpoint is the state of."""
+    done, images = len(checkpoint.history), checkpoint.trained.samples
+    if config.finished(checkpoint.history):
+        return f"finished after {done} epochs; ask for more --epochs, or choose another --output to train anew"
+    return f"going on after {done} of {config.epochs} epochs" + (f" and {images:,} images" if images else "")
+
+
+def _finish(folder: Path, config: TrainConfig, network: Network, history: list[dict[str, Any]]) -> Run:
+    """Everything that a finished run leaves beside its checkpoint."""
+    network.save(folder / "network.npz")
+    metrics = _metrics(config, history)
+    held_out = "test_error" if metrics["test_error"] is not None else "validation_error"
+    found = findings(config, network, metrics[held_out])
+    for finding in found:
+        log.warning("%s", finding.text)
+    metrics |= figures(found, network)
+    write_metrics(folder, metrics)
+    learning_curve(history, folder / "learning_curve.png")
+    for name, draw in family_of(network).pictures.items():
+        draw(network, folder / name)
+    return Run(folder, network, metrics)
+
+
+class _Record:
+    """What a run leaves on its way: written at its beginning, after every epoch, and within one whenever it is due."""
+
+    def __init__(self, folder: Path, config: TrainConfig, checkpoint: Checkpoint, seconds: float) -> None:
+        self.folder, self.config, self.checkpoint, self._seconds = folder, config, checkpoint, seconds
+        self._due = time.monotonic() + seconds
+
+    def write(self) -> None:
+        """The checkpoint, in place of the last one. Raises UserError, and leaves that, if training has diverged."""
+        require_finite(self.checkpoint.training.network)
+        begin = time.monotonic()
+        self.checkpoint.save(self.folder / CHECKPOINT, self.config)
+        end = time.monotonic()
+        self._due = end + self._seconds * max(1.0, (end - begin) / LONG)
+
+    def write_if_due(self) -> None:
+        """Between two batches."""
+        if time.monotonic() >= self._due:
+            self.write()
+
+
+def _epoch(config: TrainConfig, split: Split, checkpoint: Checkpoint, record: _Record, stage: Stage) -> None:
+    """What is left of the epoch under way: training, the held-out images, its entry in the history."""
+    training, trained, tested = checkpoint.training, checkpoint.trained, checkpoint.tested
+    number = len(checkpoint.history) + 1
+    order = checkpoint.order(len(split.images), config.passes)[: config.limit]
+    with stage(f"epoch {number}/{config.epochs}", len(order)) as shown:
+        begin = time.perf_counter()
+
+        def after_batch(done: int, error: float) -> None:
+            nonlocal begin
+            checkpoint.seconds += time.perf_counter() - begin
+            shown(done, error)
+            record.write_if_due()
+            begin = time.perf_counter()
+
+        given = Batches(config, split, order, checkpoint.random, trained.samples)
+        checkpoint.learner.run_pass(given, after_batch, trained)
+        require_finite(training.network)
+    with stage(f"  {split.held_out} images", len(split.held_out_images)) as shown:
+
+        def after_chunk(done: int, error: float) -> None:
+            shown(done, error)
+            record.write_if_due()
+
+        training.evaluate(split.held_out_images, split.held_out_labels, after_chunk, tested)
+    entry = _entry(number, split.held_out, trained, tested, checkpoint.seconds)
+    if config.rule(number - 1).tolerance is not None:
+        entry[f"{split.held_out}_rms"] = tested.rms
+    checkpoint.finish_epoch(entry)
+    record.write()
+    log.info(
+        "epoch %d/%d%s: training error %.2f %%, %s error %.2f %%, %.1f s",
+        number,
+        config.epochs,
+        f" ({config.data_copy})" if config.data_copy else "",
+        100 * trained.error,
+        split.held_out,
+        100 * tested.error,
+        entry["seconds"],
+    )
+
+
+def _entry(epoch: int, held_out: str, trained: Pass, tested: Pass, seconds: float) -> dict[str, Any]:
+    return {
+        "epoch": epoch,
+        "train_error": trained.error,
+        f"{held_out}_error": tested.error,
+        "seconds": seconds,
+        "samples": trained.samples,
+        "statuses": dict(trained.statuses + tested.statuses),
+    }
+
+
+def _metrics(config: TrainConfig, history: list[dict[str, Any]]) -> dict[str, Any]:
+    last = history[-1]
+    seconds = sum(epoch["seconds"] for epoch in history)
+    statuses: Counter[str] = sum((Counter(epoch["statuses"]) for epoch in history), Counter())
+    return {
+        "test_error": last.get("test_error"),
+        "validation_error": last.get("validation_error"),
+        "train_error": last["train_error"],
+        "history": history,
+        "samples_per_second": sum(epoch["samples"] for epoch in history) / seconds,
+        "peak_memory_bytes": _peak_memory(),
+        "statuses": dict(statuses),
+        "config": config.model_dump(mode="json"),
+        "seed": config.seed,
+        "versions": versions(),
+    } | described(str(getattr(config, "device", "cpu")))
+
+
+def _peak_memory() -> int:
+    """Of this process, bytes; what the system says of children counts what they shared with it before they began."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else 1024 * peak

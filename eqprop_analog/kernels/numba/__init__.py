@@ -1,0 +1,1 @@
+"""The training step of layered resistive networks, compiled by numba."""

@@ -1,0 +1,1 @@
+"""Phases and training of Hopfield networks on tensors."""

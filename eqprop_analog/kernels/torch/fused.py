@@ -1,0 +1,170 @@
+"""The primitives of phases in half precision, each element-by-element part of a step one Triton kernel."""
+
+from __future__ import annotations  # they can then be read where PyTorch is not installed
+
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+from eqprop_analog.devices.buffer import HardSigmoid
+from eqprop_analog.kernels.torch import triton_steps
+from eqprop_analog.kernels.torch.differences import Differences, Pair
+from eqprop_analog.kernels.torch.motions import Motion
+from eqprop_analog.kernels.torch.network import TorchNetwork
+from eqprop_analog.kernels.torch.phases import Phase, States, Values
+
+
+def possible(network: TorchNetwork, motion: Motion) -> bool:
+    """Whether the kernels know this network and these steps."""
+    simple = isinstance(network.buffer, HardSigmoid) and not motion.moves_voltages(network.buffer)
+    return simple and not network.untied and all(each.pool <= 2 for each in network.couplings)
+
+
+class FusedValues(Values):
+    """Values by fused kernels; winners are compared as the precision stores them."""
+
+    def pooled(self, layer: int, raw: Tensor) -> Tensor:
+        """The largest of each window."""
+        if self.network.couplings[layer - 1].pool == 1:
+            return raw
+        return triton_steps.pooled(raw, torch.zeros_like(self.network.values[f"bias_{layer}"]))
+
+    def spread(self, layer: int, raw: Tensor, s: Tensor) -> Tensor:
+        """See Primitives."""
+        return s if self.network.couplings[layer - 1].pool == 1 else triton_steps.spread(raw, s)
+
+    spread_forward = spread
+
+    @cached_property
+    def _drive(self) -> Tensor:
+        return self.drive.to(self.inputs.dtype)
+
+    def moved(
+        self, layer: int, raw: Tensor | None, returned: Tensor | None, s: Tensor, voltage: Tensor | None
+    ) -> tuple[Tensor, Tensor | None, Tensor | None]:
+        """See Primitives; of free phases."""
+        assert voltage is None and self.pull is None
+        new, spread = self._step(layer, raw, returned, s, self.motion.step)
+        return new, None, spread
+
+    def excess(self, layer: int, raw: Tensor | None, returned: Tensor | None, s: Tensor) -> Tensor:
+        """See torch_differences.excess."""
+        return self._step(layer, raw, returned, s, 1.0, excess=True)[0]
+
+    def _step(
+        self, layer: int, raw: Tensor | None, returned: Tensor | None, s: Tensor, part: float, *, excess: bool = False
+    ) -> tuple[Tensor, Tensor | None]:
+        return triton_steps.move_values(
+            s,
+            raw,
+            returned,
+            self.network.values[f"bias_{layer}"],
+            self._drive if raw is None else None,
+            self.network.buffer.gain,
+            part,
+            pool=self.network.couplings[layer - 1].pool,
+            inside=self.motion.dynamics == "discrete-time",
+            excess=excess,
+        )
+
+
+class MeanFirst(Pair):
+    """A pair that lies in one tensor, as states enter the contrast."""
+
+    both: Tensor
+
+    def __init__(self, both: Tensor) -> None:
+        super().__init__(*both.chunk(2))
+        object.__setattr__(self, "both", both)
+
+    def mean_first(self, dtype: torch.dtype) -> Tensor:
+        """See Pair."""
+        return self.both.to(dtype)
+
+
+class DifferenceFirst(Pair):
+    """A pair that lies in one tensor, as states at the winners enter the contrast."""
+
+    both: Tensor
+
+    def __init__(self, both: Tensor) -> None:
+        super().__init__(*both.chunk(2)[::-1])
+        object.__setattr__(self, "both", both)
+
+    def difference_first(self, dtype: torch.dtype) -> Tensor:
+        """See Pair."""
+        return self.both.to(dtype)
+
+
+class FusedDifferences(Differences):
+    """Differences by fused kernels."""
+
+    def pair(self, layer: int, s: Tensor) -> Pair:
+        """See Differences."""
+        return MeanFirst(triton_steps.pair(self.bases[layer - 1], s))
+
+    def spread(self, layer: int, raw: Tensor, s: Tensor, *, back: bool = True) -> Tensor:
+        """See Differences."""
+        if not self.frozen or self.network.couplings[layer - 1].pool == 1:
+            return super().spread(layer, raw, s, back=back)
+        return triton_steps.spread(self.raws[layer], s)
+
+    def spread_pair(self, layer: int, change: Tensor) -> Pair:
+        """See Differences."""
+        raw, base = self.raws[layer], self.bases[layer - 1]
+        return DifferenceFirst(triton_steps.pair_spread(raw, base, change))
+
+    def excesses_of(self, free: Phase) -> States:
+        """See Differences."""
+        values = free.primitives
+        assert isinstance(values, FusedValues)
+        layers = range(1, self.network.depth + 1)
+        return [values.excess(layer, *free.parts(layer), free.states[layer - 1]) for layer in layers]
+
+    @cached_property
+    def _head(self) -> Tensor:
+        """The read-out's weights in the order in which states are stored, channels last."""
+        weights, shape = self.network.values["head_weight"], self.network.shapes[-1]
+        if len(shape) == 1:
+            return weights
+        return weights.view(*shape, -1).permute(1, 2, 0, 3).reshape(weights.shape)
+
+    def _pull(self, s: Tensor) -> Tensor:
+        if not self.network.has_head:
+            return self.pull.at(self.outputs(s))
+        biases, cross = self.network.values["head_bias"], self.pull.cost == "cross-entropy"
+        target, beta = self.pull.target, self.pull.beta
+        return triton_steps.pull(self.bases[-1], s, self._head, biases, target, beta, cross_entropy=cross)
+
+    @cached_property
+    def _codes(self) -> dict[int, Tensor]:
+        """The winners of the free phase."""
+        pooled = [layer for layer in self.raws if self.network.couplings[layer - 1].pool > 1]
+        return {layer: triton_steps.winners(self.raws[layer], self.bases[layer - 1]) for layer in pooled}
+
+    @property
+    def _parts(self) -> Tensor | None:
+        return None if self.damping is None else (self.motion.step / (1 + self.damping)).flatten()
+
+    def moved(
+        self, layer: int, raw: Tensor | None, returned: Tensor | None, s: Tensor, voltage: Tensor | None
+    ) -> tuple[Tensor, Tensor | None, Tensor | None]:
+        """See Primitives."""
+        assert voltage is None and not self.pull.behind and self.pull.constant is None
+        last, pooled = layer == self.network.depth, raw is not None and self.network.couplings[layer - 1].pool > 1
+        new, spread = triton_steps.move_differences(
+            s,
+            self.bases[layer - 1],
+            self.excesses[layer - 1],
+            self.raws[layer] if pooled else None,
+            self._codes[layer] if pooled and self.frozen else None,
+            raw,
+            self._pull(s) if last else returned,
+            self._parts if last else None,
+            self.gain,
+            self.motion.step,
+            pool=self.network.couplings[layer - 1].pool,
+            inside=self.motion.dynamics == "discrete-time",
+        )
+        return new, None, spread

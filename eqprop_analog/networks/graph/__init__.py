@@ -1,0 +1,1 @@
+"""Resistive networks on any graph: equations, solver, circuit, tasks and settings."""

@@ -1,0 +1,59 @@
+"""What the report says of a network on a graph."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import networkx as nx
+import numpy as np
+
+from eqprop_analog.devices import table_of
+from eqprop_analog.networks.graph.network import GraphNetwork
+from eqprop_analog.plotting.graph import draw_network
+from eqprop_analog.plotting.sheet import engineering
+from eqprop_analog.plotting.style import drawing
+from eqprop_analog.plotting.training import histograms
+from eqprop_analog.report.description import Description
+from eqprop_analog.report.page import Table
+
+
+def _tables(network: GraphNetwork) -> Iterator[Table]:
+    low, high = network.conductance_window
+    used = network.conductances[network.conductances > 0]
+    held = f"{len(network.inputs)} at inputs, {len(network.rails)} at rails"
+    yield Table(
+        "Network",
+        ("part", "how many", "what it is"),
+        [
+            ("nodes", f"{len(network.names)}", f"held by ideal sources: {held}"),
+            (
+                "resistors",
+                f"{len(network.resistors)}",
+                f"{engineering(used.min(), 'S')} to {engineering(used.max(), 'S')}",
+            ),
+            ("diodes", f"{len(network.diodes)}", ", ".join(f"{k} = {v}" for k, v in table_of(network.diode).items())),
+            ("read-outs", f"{len(network.outputs)}", "voltages of nodes, or differences of two"),
+            ("current sources", f"{np.count_nonzero(network.currents)}", "constant"),
+            ("conductance window", "", f"{engineering(low, 'S')} to {engineering(high, 'S')}"),
+        ],
+    )
+
+
+def _histograms(network: GraphNetwork, path: Path) -> str:
+    histograms({"conductance (µS)": 1e6 * network.conductances}, path)
+    return "conductances"
+
+
+def _levels(network: GraphNetwork) -> list[tuple[str, float]]:
+    return [("rail", float(volts)) for volts in network.rail_volts]
+
+
+def _picture(network: GraphNetwork, path: Path) -> str:
+    graph = nx.Graph(network.resistors.tolist() + network.diodes.tolist())
+    graph.add_nodes_from(range(len(network.names)))
+    places = nx.spring_layout(graph, seed=0)
+    with drawing(path, (7, 6)) as figure:
+        draw_network(figure, figure.subplots(), network, np.array([places[k] for k in range(len(places))]))
+    return "The network: resistors darker and wider with conductance, diodes as arrows, inputs, rails and read-outs marked."
+
+
+DESCRIPTION = Description(_tables, _histograms, levels=_levels, picture=_picture)

@@ -1,0 +1,111 @@
+"""What networks on graphs learn: allostery, and the regression of a function, each as a fresh network and a small data set."""
+
+import math
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import networkx as nx
+import numpy as np
+from jaxtyping import Float
+
+from eqprop_analog.data.datasets import Dataset
+from eqprop_analog.devices import NgspiceDiode
+from eqprop_analog.errors import UserError
+from eqprop_analog.networks.graph.network import GraphNetwork
+from eqprop_analog.networks.graph.newton import SparseNewtonSolver
+from eqprop_analog.networks.graph.topologies import disordered, square_lattice, with_diodes
+
+Array = np.ndarray
+Name = Literal["allostery", "regression"]
+Topology = Literal["disordered", "square", "periodic", "random"]
+
+WINDOW = (1e-8, 1e-5)
+"""Siemens."""
+INITIAL = (0.5e-6, 1.5e-6)
+"""Siemens, uniform: the allosteric network's; the regression's are log-uniform in the window."""
+DROP = 0.1
+"""Volts, the drop that targets of allostery are to show; the source applies 1 V."""
+TARGETS = 5
+RANGE = 3.0
+"""Volts, of the regression's inputs and rails, either sign."""
+TRAINED, HELD_OUT = 12, 100
+"""Inputs of the regression."""
+DIODES = 0.12
+"""Share of the regression's edges."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """A fresh network and what it has to learn; inputs and targets (the data's labels) in volts."""
+
+    graph: "nx.Graph[Any]"
+    network: GraphNetwork
+    data: Dataset
+
+
+def task(name: Name, topology: Topology, nodes: int, seed: int) -> Task:
+    """The task of that name on a graph of that topology. Raises UserError for a number of nodes that it cannot have."""
+    return {"allostery": _allostery, "regression": _regression}[name](_graph(topology, nodes, seed), seed)
+
+
+def parabola(x: Float[Array, "..."]) -> Float[Array, "..."]:
+    """0.1 x² - 0.3, volts, of x in volts: the regression's function."""
+    return 0.1 * x**2 - 0.3
+
+
+def _graph(topology: Topology, nodes: int, seed: int) -> "nx.Graph[Any]":
+    side = math.isqrt(max(nodes, 0))
+    if topology in ("square", "periodic"):
+        if side < 3 or side * side != nodes:
+            raise UserError(f"nodes: a square lattice has 9, 16, 25 ... nodes, got {nodes}")
+        return square_lattice(side, side, periodic=topology == "periodic")
+    if nodes < 20:
+        raise UserError(f"nodes: expected at least 20, got {nodes}")
+    return (
+        disordered(nodes, seed=seed) if topology == "disordered" else nx.gnm_random_graph(nodes, 6 * nodes, seed=seed)
+    )
+
+
+def _allostery(graph: "nx.Graph[Any]", seed: int) -> Task:
+    """1 V between two nodes; DROP across each of TARGETS edges, in the direction that it has by chance.
+
+    Source: Rocks et al. 2017 and 2019, PNAS; Stern et al. 2021, PRX 11, 021045.
+    """
+    random = np.random.default_rng(seed)
+    parts: list[set[Any]] = sorted(nx.biconnected_components(graph), key=len)
+    core = sorted(parts[-1])  # dead ends carry no current
+    sources = [core[k] for k in random.permutation(len(core))[:2].tolist()]
+    inside = nx.subgraph(graph, core)
+    edges = [edge for edge in inside.edges if not set(edge) & set(sources)]
+    if len(edges) < TARGETS:
+        raise UserError(f"nodes: too few edges for {TARGETS} targets; use more nodes")
+    targets = [edges[k] for k in random.permutation(len(edges))[:TARGETS].tolist()]
+    network = GraphNetwork.from_graph(graph, sources[:1], targets, {sources[1]: 0.0}, conductance_window=WINDOW)
+    network.conductances[:] = random.uniform(*INITIAL, len(network.conductances))
+    inputs = np.ones((1, 1))
+    wanted = DROP * np.where(SparseNewtonSolver().solve(network, inputs).outputs < 0, -1.0, 1.0)
+    return Task(graph, network, Dataset("allostery", inputs, wanted, inputs, wanted))
+
+
+def _regression(graph: "nx.Graph[Any]", seed: int) -> Task:
+    """V(plus) - V(minus) = parabola(x), from nodes at x and at -x and rails at ±RANGE, with a share of diodes.
+
+    After Dillavou et al. 2024, PNAS 121, e2319718121.
+    """
+    random = np.random.default_rng(seed)
+    nodes = list(graph)
+    source, mirror, low, high, plus, minus = (nodes[k] for k in random.permutation(len(nodes))[:6].tolist())
+    mixed = with_diodes(graph, DIODES, [source, mirror, low, high, plus, minus], seed)
+    network = GraphNetwork.from_graph(
+        mixed,
+        [source, mirror],
+        [(plus, minus)],
+        {low: -RANGE, high: RANGE},
+        diode=NgspiceDiode(rail=0.0),
+        conductance_window=WINDOW,
+    )
+    low_log, high_log = map(math.log10, WINDOW)
+    network.conductances[:] = 10 ** random.uniform(low_log, high_log, len(network.conductances))
+    x, other = np.linspace(-RANGE, RANGE, TRAINED)[:, None], random.uniform(-RANGE, RANGE, (HELD_OUT, 1))
+    inputs, held_out = (np.concatenate([values, -values], axis=1) for values in (x, other))
+    return Task(mixed, network, Dataset("regression", inputs, parabola(x), held_out, parabola(other)))

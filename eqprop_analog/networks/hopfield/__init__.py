@@ -1,0 +1,1 @@
+"""Continuous Hopfield networks, dense and convolutional: energy, dynamics, circuit, BPTT and settings."""

@@ -1,0 +1,390 @@
+"""The configuration of a Hopfield network's training."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from itertools import pairwise
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
+
+import numpy as np
+from jaxtyping import Float
+from pydantic import Field, field_validator, model_validator
+
+from eqprop_analog import data
+from eqprop_analog.core.nudge import Cost, Kind
+from eqprop_analog.devices.buffer import buffer_from
+from eqprop_analog.errors import UserError
+from eqprop_analog.experiments.config import Count, NotNegative, Positive, TrainConfig, Training, spread
+from eqprop_analog.learning.local import Signal
+from eqprop_analog.learning.persistent import PersistentStates
+from eqprop_analog.learning.trainer import Nudging, Rule
+from eqprop_analog.learning.update import Momentum, WeightRates
+from eqprop_analog.networks.hopfield.connections import Connection, Convolution, Dense, connection_from
+from eqprop_analog.networks.hopfield.descent import HopfieldDescentSolver
+from eqprop_analog.networks.hopfield.discrete_time import DiscreteTimeSolver
+from eqprop_analog.networks.hopfield.energy_based import EnergyBasedSolver
+from eqprop_analog.networks.hopfield.gradient_flow import GradientFlowSolver
+from eqprop_analog.networks.hopfield.leaky_integrator import LeakyIntegratorSolver
+from eqprop_analog.networks.hopfield.network import HopfieldNetwork, Initial
+from eqprop_analog.networks.hopfield.ngspice import STEP, HopfieldNgspiceSolver
+from eqprop_analog.networks.hopfield.relaxation import Relaxation
+from eqprop_analog.networks.hopfield.training import HopfieldTraining
+
+if TYPE_CHECKING:
+    from eqprop_analog.networks.hopfield.on_device import HopfieldOnDevice
+
+Array = np.ndarray
+
+
+DYNAMICS: Mapping[str, type[Relaxation]] = {
+    "gradient-flow": GradientFlowSolver,
+    "leaky-integrator": LeakyIntegratorSolver,
+    "discrete-time": DiscreteTimeSolver,
+    "descent": HopfieldDescentSolver,
+    "energy-based": EnergyBasedSolver,
+}
+PATIENCE = 5000
+"""Time constants after which leaky integrators count as stalled."""
+
+
+class HopfieldConfig(TrainConfig):
+    """How a Hopfield network is trained; states in volts, weights, β and time steps without unit."""
+
+    changeable: ClassVar[frozenset[str]] = TrainConfig.changeable | {"workers", "on_failure"}
+
+    model: Literal["hopfield"]
+    layers: list[Count] | None = Field(None, min_length=2)
+    """Inputs, and nodes of every layer, joined by dense connections."""
+    connections: list[dict[str, int]] | None = Field(None, min_length=1)
+    """Instead: one table a connection, {outputs} or {channels, kernel, padding, pool}; the first takes the data's images."""
+    buffer: dict[str, str | float] = Field({"law": "hard-sigmoid"})
+    """``law``, and its ``gain``."""
+    initial: Initial = "glorot"
+    untied: bool = False
+    """Give the way back weights of its own."""
+    feedback: Positive = 1.0
+    """What returns through a tied weight, as a part of what goes forward through it; see HopfieldNetwork."""
+    head: Count | None = None
+    """Read so many classes by weights outside the system; absent, the last layer itself."""
+
+    method: Literal["equilibrium-propagation", "bptt", "feed-forward"] = "equilibrium-propagation"
+    """Nudged phases; or, to compare with, backpropagation through the steps of the free one; or the control, a feed-forward
+    network of the same shapes, initial values, images and schedule by backpropagation (on a device)."""
+    activation: Literal["buffer", "relu"] = "buffer"
+    """Of the control's nodes: ρ, or max(0, u)."""
+    nudging: Nudging = "centred"
+    kind: Literal["conductance", "output"] = "conductance"
+    """Of squared errors: a pull at the output nodes, before their buffers, or behind these (discrete time alone; or "bptt")."""
+    cost: Cost = "squared-error"
+    signal: Signal = "contrast"
+    """What the phases say about a weight; see learning.local."""
+    update: Literal["once", "continual"] = "once"
+    """After the nudged phases, or at every step of the nudged phase."""
+    weight_rates: NotNegative | list[NotNegative]
+    """1/V², one for all connections (and the head, last) or one each."""
+    bias_rates: NotNegative | list[NotNegative] | None = None
+    """Without unit; as those of the weights unless given."""
+    cosine_end: NotNegative = 0.0
+    """1/V² (without unit of biases): the rate that ``cosine`` takes all larger ones to."""
+    momentum: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    weight_decay: NotNegative = 0.0
+    """V², times the weights in the gradient."""
+
+    device: Literal["cpu", "cuda", "torch-cpu"] = "cpu"
+    """Where phases are computed: "cpu" by NumPy, "cuda" on a GPU by PyTorch, "torch-cpu" the same kernels on the CPU."""
+    phases: Literal["half", "tf32", "float32", "float64"] | None = None
+    """On a device: the precision of phases, that of the parameters unless given; "half" is float16, differences bfloat16; "tf32"
+    is float32 whose products a GPU takes of factors rounded to 10 bits."""
+    differences: bool = False
+    """On a device: compute nudged phases as differences from the free one, taken as an equilibrium, without cancellation."""
+    frozen: bool | None = None
+    """Of differences: keep the free phase's winners of the pooling; unless given, where phases are in half precision."""
+    over_relaxation: Annotated[float, Field(gt=0, lt=2)] = 1.0
+    """Of descent on a device: how far a layer goes, of the way to the minimum over it."""
+    directed: bool = False
+    """Of descent on a device: the first sweep of a free phase goes from layer 1 to L, that of nudged phases from L to 1."""
+    solver: Literal["surrogate", "ngspice"] = "surrogate"
+    """Steps in NumPy; or operating points of the circuit, whose dynamics are leaky integrators (networks.hopfield.ngspice)."""
+    workers: Count = 1
+    """ngspice only: worker processes."""
+    on_failure: Literal["stop", "skip"] = "stop"
+    """What training does about a sample without a certified equilibrium: end with its status, or leave it out."""
+    dynamics: Literal["gradient-flow", "leaky-integrator", "discrete-time", "descent", "energy-based"]
+    """How states find their equilibrium; see the solvers of these names."""
+    step: Annotated[float, Field(gt=0, le=1)] | None = None
+    """Of the flows and the leaky integrator, in units of the nodes' time constant; of discrete time the part of the way to ρ(u)
+    that a step goes, 1 unless given."""
+    free_steps: Count | None = None
+    """Truncate the free phase after this many steps (sweeps, of descent) instead of converging."""
+    nudged_steps: Count | None = None
+    """The same for nudged phases."""
+    test_steps: Count | None = None
+    """The same for the test images; as the free phase unless given."""
+    backward_steps: Count | None = None
+    """Of "bptt": go back through the last so many steps of the free phase; through all, unless given."""
+    persistent: bool = False
+    """Begin the free phase of each image, of training and test, where that of the epoch before ended instead of at 0 V."""
+
+    flip: bool = False
+    """Turn training images left to right, every other one at random."""
+    erase: Annotated[int, Field(ge=0)] = 0
+    """On a device: set a square of so many pixels a side, at a random place of every training image, to the mean."""
+    mirrored: bool = False
+    """On a device: classify test images by the sum of the read-outs of an image and of its mirror image."""
+    edge: bool = False
+    """Continue shifted images by their edge instead of 0."""
+    input_buffer: bool = False
+    """Send the pixels through a buffer like the nodes' as well."""
+    pixel_mean: list[float] | None = None
+    """Taken off the pixels of each channel."""
+    pixel_deviation: list[Positive] | None = None
+    """What the pixels of each channel are then divided by."""
+
+    @field_validator("buffer")
+    @classmethod
+    def _known_buffer(cls, value: dict[str, str | float]) -> dict[str, str | float]:
+        buffer_from(dict(value))
+        return value
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        if (self.layers is None) == (self.connections is None):
+            raise ValueError("layers: give either layers or connections")
+        try:
+            rates = len(self._connections()) + (self.head is not None)
+        except (TypeError, UserError) as error:
+            raise ValueError(f"connections: {error}") from error
+        for name in ("weight_rates", "bias_rates"):
+            given = getattr(self, name)
+            if isinstance(given, list) and len(given) != rates:
+                raise ValueError(f"{name}: {len(given)} values for {rates} connections (the head included)")
+        if self.cosine_end and self.cosine is None:
+            raise ValueError("cosine_end: give cosine, the number of epochs after which the rates are there")
+        self._require_dynamics()
+        self._require_circuit()
+        self._require_device()
+        self._require_pixels()
+        return self
+
+    def _require_dynamics(self) -> None:
+        timed = self.dynamics in ("gradient-flow", "leaky-integrator", "energy-based")
+        if timed and self.step is None:
+            raise ValueError(f"step: {self.dynamics} needs one")
+        if self.dynamics == "descent" and self.step is not None:
+            raise ValueError("step: descent has none; leave it out")
+        behind = self.dynamics == "discrete-time" or self.method == "bptt"
+        if self.kind == "output" and not (behind and self.cost == "squared-error"):
+            raise ValueError('kind: "output" is for discrete-time or "bptt", and the squared error')
+        if self.update == "continual" and (self.nudging == "centred" or self.nudged_steps is None or self.head):
+            raise ValueError('update: "continual" needs nudging in one phase of so many nudged_steps, and no head')
+        if self.on_failure == "skip" and (self.method == "bptt" or self.update == "continual"):
+            raise ValueError('on_failure: "skip" is for nudged phases and one update after them')
+        if self.method == "bptt" and self.free_steps is None and self.backward_steps is None:
+            raise ValueError("backward_steps: needed to go back from a free phase that converges")
+        if self.persistent and (self.shift or self.flip):
+            raise ValueError("persistent: images that move have no last equilibrium; leave out shift and flip")
+
+    def _require_circuit(self) -> None:
+        if self.solver != "ngspice":
+            return
+        if (self.dynamics, self.step) != ("leaky-integrator", STEP):
+            raise ValueError(
+                f'dynamics: ngspice solves a circuit of leaky integrators; set "leaky-integrator", step = {STEP:g}'
+            )
+        if self.precision == "float32":
+            raise ValueError('precision: ngspice computes in float64; set precision = "float64"')
+        if not self.free_steps == self.nudged_steps == self.test_steps is None or self.method == "bptt":
+            raise ValueError("free_steps: ngspice always converges; leave out steps of phases, and bptt")
+
+    def _require_device(self) -> None:
+        if self.device == "cpu":
+            wanted = {name: getattr(self, name) for name in ("phases", "differences", "directed", "erase", "mirrored")}
+            wanted |= {"over_relaxation": self.over_relaxation != 1, "feed-forward": self.method == "feed-forward"}
+            found = ", ".join(name for name, value in wanted.items() if value)
+            if found:
+                raise ValueError(f'device: {found} need "cuda" or "torch-cpu", got "cpu"')
+            return
+        learns = (self.update, self.signal, self.on_failure) == ("once", "contrast", "stop")
+        if self.solver == "ngspice" or self.method == "bptt" or not learns:
+            raise ValueError(
+                f'device: "{self.device}" takes signal = "contrast", update = "once", on_failure = "stop", no ngspice, no bptt'
+            )
+        if self.method == "feed-forward":
+            if self.untied or self.persistent or self.differences:
+                raise ValueError(
+                    "method: a feed-forward network has no untied weights, persistent states or differences"
+                )
+        elif self.free_steps is None or self.nudged_steps is None:
+            raise ValueError(f'device: "{self.device}" takes so many free_steps and nudged_steps; give both')
+        self._require_precision()
+
+    def _require_precision(self) -> None:
+        if self.phases in ("half", "tf32") and self.device != "cuda":
+            raise ValueError(f'phases: "{self.phases}" is for device = "cuda"')
+        states_move = self.dynamics in ("discrete-time", "descent") and self.buffer["law"] == "hard-sigmoid"
+        if self.differences and not states_move:
+            raise ValueError("differences: these need hard sigmoids, and discrete-time or descent")
+        if self.frozen and not self.differences:
+            raise ValueError("frozen: this is a setting of differences = true")
+        for name, value in (("over_relaxation", self.over_relaxation != 1), ("directed", self.directed)):
+            if value and self.dynamics != "descent":
+                raise ValueError(f'{name}: this is for dynamics = "descent"')
+        if self.untied and self.feedback != 1:
+            raise ValueError("feedback: untied weights have their own size on the way back; leave it at 1")
+
+    def _require_pixels(self) -> None:
+        channels = data.SHAPES[self.dataset][0]
+        for name in ("pixel_mean", "pixel_deviation"):
+            given = getattr(self, name)
+            if given is not None and len(given) != channels:
+                raise ValueError(f"{name}: {len(given)} values for {channels} channels of {self.dataset}")
+
+    @classmethod
+    def adapted(cls, values: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[str, Any]:
+        """Layers in place of connections, and the rates of another depth: the first for all but the last.
+
+        And for ``method="bptt"`` a cost behind the output buffers: before them, saturated outputs have no gradient. And for
+        ``solver="ngspice"`` the circuit's dynamics, its nudge, float64 and converged phases, which is all ngspice does.
+        """
+        adapted = dict(values)
+        if overrides.get("solver") == "ngspice":
+            truncations = ("free_steps", "nudged_steps", "test_steps", "kind")
+            adapted = {name: value for name, value in adapted.items() if name not in truncations}
+            adapted |= {"dynamics": "leaky-integrator", "step": STEP, "precision": "float64"}
+        method = values.get("method"), overrides.get("method")
+        if method[0] != method[1] == "bptt" and values.get("cost", "squared-error") == "squared-error":
+            adapted["kind"] = "output"
+        if "layers" not in overrides:
+            return adapted
+        count = len(overrides["layers"]) - 1 + ("head" in values)
+        adapted.pop("connections", None)
+        for name in ("weight_rates", "bias_rates"):
+            rates = values.get(name)
+            if isinstance(rates, list) and rates and len(rates) != count:
+                adapted[name] = [rates[0]] * (count - 1) + [rates[-1]]
+        return adapted
+
+    def _connections(self) -> list[Connection]:
+        if self.layers is not None:
+            return [Dense(before, after) for before, after in pairwise(self.layers)]
+        made: list[Connection] = []
+        shape: tuple[int, ...] = data.SHAPES[self.dataset]
+        for table in self.connections or ():
+            made.append(connection_from(table, shape))
+            shape = made[-1].pooled if isinstance(made[-1], Convolution) else (made[-1].sizes[1],)
+        return made
+
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """Inputs, and nodes of every layer."""
+        made = self._connections()
+        return (made[0].sizes[0], *(each.sizes[1] for each in made))
+
+    @property
+    def classes(self) -> int:
+        """Read-outs: the last layer's nodes, or the head's."""
+        return self.head or self.sizes[-1]
+
+    @property
+    def method_in_words(self) -> str:
+        """The dynamics, or the simulator."""
+        if self.method == "feed-forward":
+            return f"by backpropagation in a feed-forward network ({self.activation}) on {self.device}"
+        if self.solver == "ngspice":
+            return "with ngspice"
+        return f"by {self.dynamics}" + (f" on {self.device}" if self.device != "cpu" else "")
+
+    @property
+    def truncation(self) -> str:
+        """After how many steps phases are stopped."""
+        if self.method == "feed-forward":
+            return ""
+        steps = {"free": self.free_steps, "nudged": self.nudged_steps, "test": self.test_steps}
+        given = [f"{count} {name}" for name, count in steps.items() if count]
+        return f"{', '.join(given)} steps" if given else ""
+
+    def network(self) -> HopfieldNetwork:
+        """A fresh network of this configuration and seed, float64."""
+        return HopfieldNetwork.build(
+            self._connections(),
+            self.seed,
+            buffer=buffer_from(dict(self.buffer)),
+            initial=self.initial,
+            untied=self.untied,
+            classes=self.head,
+            feedback=self.feedback,
+        )
+
+    def prepared(self, images: Float[Array, "samples inputs"]) -> Float[Array, "samples inputs"]:
+        """(pixel - mean)/deviation, channel by channel; then, if asked for, what a buffer makes of it."""
+        if self.input_buffer:
+            plain = self.model_copy(update={"input_buffer": False})
+            return buffer_from(dict(self.buffer)).output(plain.prepared(images))
+        if self.pixel_mean is None and self.pixel_deviation is None:
+            return images
+        channels = data.SHAPES[self.dataset][0]
+        mean = np.array(self.pixel_mean or [0.0] * channels, images.dtype)[:, None]
+        deviation = np.array(self.pixel_deviation or [1.0] * channels, images.dtype)[:, None]
+        return ((images.reshape(len(images), channels, -1) - mean) / deviation).reshape(images.shape)
+
+    def augmented(
+        self, images: Float[Array, "samples inputs"], random: np.random.Generator
+    ) -> Float[Array, "samples inputs"]:
+        """Flipped and shifted."""
+        channels = data.SHAPES[self.dataset][0]
+        if self.flip:
+            images = data.flipped(images, random, channels=channels)
+        if self.shift:
+            images = data.shifted(images, self.shift, random, channels=channels, edge=self.edge)
+        return images
+
+    def rule(self, epoch: int) -> Rule:
+        """The learning rule in epoch 0, 1, ..."""
+        count = len(self.sizes) - 1 + (self.head is not None)
+        weights = spread(self.weight_rates, count)
+        biases = weights if self.bias_rates is None else spread(self.bias_rates, count)
+        rates = WeightRates(*(self._annealed(each, epoch) for each in (weights, biases)))
+        kind: Kind = self.kind if self.cost == "squared-error" else "feedback"
+        return Rule(rates, self.beta, self.nudging, kind, self.cost, self.signal)
+
+    def _annealed(self, rates: tuple[float, ...], epoch: int) -> tuple[float, ...]:
+        """What the cosine leaves of ``rates`` above their end, and the end (torch.optim's CosineAnnealingLR, held there)."""
+        ends = [min(rate, self.cosine_end) for rate in rates]
+        kept, whole = self.annealed(epoch), self.model_copy(update={"cosine": None}).annealed(epoch)
+        return tuple(kept * (rate - end) + whole * end for rate, end in zip(rates, ends, strict=True))
+
+    def relaxation(self) -> Relaxation:
+        """The steps in NumPy that find the equilibria of training; their residuals cost a step and are not looked at."""
+        kind: type[Relaxation] = DYNAMICS[self.dynamics]
+        timed: dict[str, Any] = {} if self.step is None else {"step": self.step}
+        if self.dynamics == "leaky-integrator" and self.step is not None:
+            timed["max_steps"] = round(PATIENCE / self.step)
+        return kind(free_steps=self.free_steps, nudged_steps=self.nudged_steps, check_residual=False, **timed)
+
+    def surrogate(self) -> Relaxation:
+        """The same dynamics, until they have converged."""
+        return replace(self.relaxation(), free_steps=None, nudged_steps=None)
+
+    @property
+    def indexed(self) -> bool:
+        """Whether batches name their images."""
+        return self.persistent
+
+    def training(self, samples: int, held_out: int, random: np.random.Generator) -> Training:
+        """A fresh network, its momentum, and, if asked for, the states of all images."""
+        network = self.network().astype(self.precision)
+        momentum = Momentum(network, self.momentum, self.weight_decay)
+        kept = (
+            [PersistentStates.of(network, count) for count in (samples, held_out)] if self.persistent else [None, None]
+        )
+        if self.device != "cpu":
+            return _on_device()(self, network, momentum, *kept)
+        solver = HopfieldNgspiceSolver(self.workers) if self.solver == "ngspice" else self.relaxation()
+        return HopfieldTraining(self, network, solver, momentum, random, *kept)
+
+
+def _on_device() -> "type[HopfieldOnDevice]":
+    try:
+        from eqprop_analog.networks.hopfield.on_device import HopfieldOnDevice
+    except ImportError as error:
+        raise UserError(f"device: this needs PyTorch (pip install 'eqprop-analog[torch]'): {error}") from error
+    return HopfieldOnDevice

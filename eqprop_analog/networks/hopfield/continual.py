@@ -1,0 +1,92 @@
+"""Updates at every step of the nudged phase, while the network relaxes (Ernoult et al. 2020)."""
+
+from collections import Counter
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from eqprop_analog.core.equilibrium import Equilibrium, Layers, Status
+from eqprop_analog.core.nudge import Nudge
+from eqprop_analog.errors import UserError
+from eqprop_analog.learning.local import learning_signal
+from eqprop_analog.learning.persistent import PersistentStates
+from eqprop_analog.learning.trainer import Learner, Rule, count_statuses, mistakes, required, taken
+from eqprop_analog.learning.update import Momentum, check_rates, descend
+from eqprop_analog.networks.hopfield.equations import HopfieldEquations
+from eqprop_analog.networks.hopfield.network import HopfieldNetwork
+from eqprop_analog.networks.hopfield.relaxation import Relaxation
+
+Array = np.ndarray
+
+
+@dataclass(frozen=True)
+class ContinualLearner(Learner):
+    """θ ← θ - η·signal(s_{t+1}, s_t) after every step t of the nudged phase; see Rule.signal.
+
+    As the rates go to zero the updates of a phase add up to the one that its end gives. Raises UserError for a centred rule,
+    whose two phases cannot both be lived through, for a nudged phase without a number of steps, and for a read-out outside
+    the system.
+    """
+
+    network: HopfieldNetwork
+    solver: Relaxation
+    rule: Rule
+    momentum: Momentum | None = None
+    random: np.random.Generator | None = None
+    """Draws the signs of random-sign nudging."""
+    persistent: PersistentStates | None = None
+    """Where the free phases begin and end."""
+
+    def __post_init__(self) -> None:
+        """See the class."""
+        check_rates(self.rule.rates, self.network)
+        if self.rule.nudging == "centred":
+            raise UserError('nudging: continual updates need "one-sided" or "random-sign", got "centred"')
+        if self.solver.nudged_steps is None:
+            raise UserError("nudged_steps: continual updates need a number of steps for the nudged phase")
+        if self.network.head is not None:
+            raise UserError("read-out: continual updates are for networks that are read at their last layer")
+
+    def learn(
+        self,
+        inputs: Float[Array, "batch inputs"],
+        targets: Float[Array, "batch classes"],
+        examples: Int[Array, " batch"] | None = None,
+    ) -> tuple[int, Counter[str]]:
+        """One update a nudged step from one batch; see Learner."""
+        inputs, targets = taken(self.network, inputs, targets)
+        (nudge,) = self.rule.nudges(targets, self.random)
+        start = None if self.persistent is None else self.persistent.start(examples)
+        equations = HopfieldEquations.of(self.network, inputs)
+        free = required(self.solver.settle(equations, start, self.solver.free_steps, None))
+        if self.persistent is not None:
+            self.persistent.keep(examples, free)
+        wrong = mistakes(self.network.readout(free.outputs), targets)
+        nudged = self._relax(inputs, equations.nudged([nudge], free), free.voltages, nudge)
+        statuses: Counter[str] = Counter()
+        for phase in (free, nudged):
+            count_statuses(required(phase), statuses)
+        return wrong, statuses
+
+    def _relax(
+        self, inputs: Float[Array, "batch inputs"], equations: HopfieldEquations, start: Layers, nudge: Nudge
+    ) -> Equilibrium:
+        """The nudged phase, and every update on its way."""
+        network, motion = self.network, self.solver.begin(equations, start)
+        earlier = _moment(motion.states, None)
+        for _ in range(self.solver.nudged_steps or 0):
+            self.solver.advance(motion)
+            later = _moment(motion.states, nudge)
+            signal = learning_signal(self.rule.signal, network, inputs, later, earlier)
+            descend(network, signal, self.rule.rates, self.momentum)
+            equations.drive[...] = network.drive(inputs)
+            earlier = _moment(later.voltages, None)
+        return _moment(motion.states, nudge)
+
+
+def _moment(states: Layers, nudge: Nudge | None) -> Equilibrium:
+    """``states`` now, as one of two phases to compare; the earlier one stands for β = 0, so that differences are over β."""
+    size = len(states[0])
+    status = np.full(size, Status.TRUNCATED, dtype=object)
+    return Equilibrium(tuple(s.copy() for s in states), np.full(size, np.nan), status, nudge)

@@ -1,0 +1,38 @@
+"""Coordinate descent on the Hopfield energy: the layers of one parity at once, then the others."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from eqprop_analog.core.equilibrium import Layers
+from eqprop_analog.networks.hopfield.equations import HopfieldEquations
+from eqprop_analog.networks.hopfield.relaxation import Motion, Relaxation
+
+
+@dataclass(frozen=True, kw_only=True)
+class HopfieldDescentSolver(Relaxation):
+    """s_l ← ρ(u_l(s)) of layers 1, 3, ..., then of 2, 4, ...: each the minimum of E over its layer while the others hold.
+
+    A nudge that follows the state makes the last layer's force depend on the layer itself; it is damped to
+    v ← (u + λv)/(1 + λ), s = ρ(v), with λ = gain · max ∂²(βC)/∂s²: with the hard sigmoid and the squared error again the
+    minimum, else a step of mirror descent. The energy of tied weights falls at every step, through max pooling too, where it
+    is concave and lies below the tangent that is minimised.
+    """
+
+    def begin(self, equations: HopfieldEquations, start: Layers | None) -> Motion:
+        """A batch at ``start``, or at rest."""
+        return Motion.of_states(equations, start)
+
+    def advance(self, motion: Motion) -> None:
+        """One step of all samples, in place."""
+        equations, buffer = motion.equations, motion.equations.network.buffer
+        depth = equations.network.depth
+        for layer in (*range(1, depth + 1, 2), *range(2, depth + 1, 2)):
+            s = motion.states[layer - 1]
+            u = equations.force(layer, motion.states, motion.forces[layer - 1])
+            if layer == depth and equations.curvature is not None:
+                damping = buffer.gain * equations.curvature
+                v = buffer.inverse(s)
+                u += damping * np.where(np.isfinite(v), v, u)
+                u /= 1 + damping
+            buffer.output(u, out=s)

@@ -1,0 +1,47 @@
+"""The discrete-time map, all layers at once."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from eqprop_analog.core.equilibrium import Layers
+from eqprop_analog.networks.hopfield.equations import HopfieldEquations
+from eqprop_analog.networks.hopfield.relaxation import Motion, Relaxation, require_step
+
+
+@dataclass(frozen=True, kw_only=True)
+class DiscreteTimeSolver(Relaxation):
+    """s ← s + ε(ρ(u(s)) - s), all layers at once. Source: Ernoult et al. 2019; Laborieux et al. 2021 (ε = 1).
+
+    Where weights are large a whole step can alternate between two states for ever, which is STALLED; a part of it does not. It
+    alone takes nudges of kind "output".
+    """
+
+    nudges_behind: ClassVar[bool] = True
+    step: float = 1.0
+    """ε, the part of the way that a step goes."""
+
+    def __post_init__(self) -> None:
+        """Raise UserError for steps that are none."""
+        super().__post_init__()
+        require_step(self.step)
+
+    def begin(self, equations: HopfieldEquations, start: Layers | None) -> Motion:
+        """A batch at ``start``, or at rest."""
+        return Motion.of_states(equations, start)
+
+    def advance(self, motion: Motion) -> None:
+        """One step of all samples, in place."""
+        equations, buffer = motion.equations, motion.equations.network.buffer
+        equations.forces(motion.states, motion.forces)
+        behind = equations.pull(motion.states[-1]) if equations.behind else None
+        for s, u in zip(motion.states, motion.forces, strict=True):
+            if self.step == 1:
+                buffer.output(u, out=s)
+                continue
+            np.subtract(buffer.output(u, out=u), s, out=u)
+            np.multiply(u, self.step, out=u)
+            np.add(s, u, out=s)
+        if behind is not None:
+            np.add(motion.states[-1], np.multiply(behind, self.step, out=behind), out=motion.states[-1])

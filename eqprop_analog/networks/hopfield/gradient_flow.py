@@ -1,0 +1,49 @@
+"""Projected gradient flow of the Hopfield energy, as the founding paper relaxes it."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from eqprop_analog.core.equilibrium import Layers
+from eqprop_analog.networks.hopfield.equations import HopfieldEquations
+from eqprop_analog.networks.hopfield.relaxation import Motion, Relaxation, require_step
+
+
+@dataclass(frozen=True, kw_only=True)
+class GradientFlowSolver(Relaxation):
+    """dv/dt = -∂E/∂v = ρ′(v)·(u - v),  s = ρ(v),  v kept where ρ rises; by Euler's method.
+
+    With the hard sigmoid of gain 1, s = v and this is ds/dt = u - s kept in [0, 1], the recipe of Scellier & Bengio 2017. With
+    any buffer its fixed points are s = ρ(u): E is the energy of networks.hopfield.network, whose leak is ∫ρ⁻¹ds, where the
+    papers' ½v² would give v = ρ′(v)·u. A smooth buffer that saturates makes it slow; the leaky integrator descends without ρ′.
+    """
+
+    step: float = 0.5
+    """ε, in units of the nodes' time constant."""
+
+    def __post_init__(self) -> None:
+        """Raise UserError for steps that are none."""
+        super().__post_init__()
+        require_step(self.step)
+
+    def begin(self, equations: HopfieldEquations, start: Layers | None) -> Motion:
+        """A batch at ``start``, or at rest."""
+        low, high = equations.network.buffer.span
+        if (low, high) == (0, 1):  # where ρ rises, v = s
+            return Motion.of_states(equations, start)
+        motion = Motion.of_voltages(equations, start)
+        for v in motion.voltages:
+            v.clip(low, high, out=v)
+        return motion
+
+    def advance(self, motion: Motion) -> None:
+        """One step of all samples, in place."""
+        buffer = motion.equations.network.buffer
+        motion.equations.forces(motion.states, motion.forces)
+        for v, u, s in zip(motion.voltages, motion.forces, motion.states, strict=True):
+            np.subtract(u, v, out=u)
+            np.multiply(u, self.step * buffer.rise(s), out=u)
+            np.add(v, u, out=v)
+            v.clip(*buffer.span, out=v)
+            if v is not s:
+                buffer.output(v, out=s)

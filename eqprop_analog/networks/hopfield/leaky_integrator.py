@@ -1,0 +1,36 @@
+"""The leaky integrators of Hopfield's circuit, in discrete time steps."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from eqprop_analog.core.equilibrium import Layers
+from eqprop_analog.networks.hopfield.equations import HopfieldEquations
+from eqprop_analog.networks.hopfield.relaxation import Motion, Relaxation, require_step
+
+
+@dataclass(frozen=True, kw_only=True)
+class LeakyIntegratorSolver(Relaxation):
+    """dv/dt = -v + u(s),  s = ρ(v); by Euler's method. Source: Hopfield 1984."""
+
+    step: float = 0.5
+    """In units of the nodes' time constant RC."""
+
+    def __post_init__(self) -> None:
+        """Raise UserError for steps that are none."""
+        super().__post_init__()
+        require_step(self.step)
+
+    def begin(self, equations: HopfieldEquations, start: Layers | None) -> Motion:
+        """A batch at ``start``, or at rest."""
+        return Motion.of_voltages(equations, start)
+
+    def advance(self, motion: Motion) -> None:
+        """One step of all samples, in place."""
+        buffer = motion.equations.network.buffer
+        motion.equations.forces(motion.states, motion.forces)
+        for v, u, s in zip(motion.voltages, motion.forces, motion.states, strict=True):
+            np.subtract(u, v, out=u)
+            np.multiply(u, self.step, out=u)
+            np.add(v, u, out=v)
+            buffer.output(v, out=s)

@@ -1,0 +1,295 @@
+"""Compilation of a Hopfield network: every term of C du/dt = g(-u + W ρ(u) + b) becomes a device.
+
+Nets: ``xp_i``/``xn_i`` the input rows at +K·x and -K·x, ``h<l>_j`` the nodes u of hidden layer l, ``hp<l>_j``/``hn<l>_j`` their
+buffers' true and inverted outputs +K·ρ(u) and -K·ρ(u), ``o_k``, ``op_k``, ``on_k`` the same of the last layer, ``r_k`` the
+read-outs of a head, ``y_k`` targets, ``p_k`` the pulls of a nudge. Devices: ``R<l>_<i>_<j>`` the weight from node i of layer
+l - 1 to node j of layer l, ``Rr<l>_<i>_<j>`` the one back from node i of layer l to node j of layer l - 1, ``Rl<l>_j`` leaks,
+``Xb<l>_j`` buffers, ``Ib<l>_j`` biases, ``C<net>`` node capacitances.
+
+A weight W is a conductance |W|·g/K from the true output (W > 0) or the inverted one (W < 0). It also loads its node, so
+the leak is g·(1 - Σ|W|/K): every node then has conductance g in all, whatever its weights. Source: Hopfield 1984.
+"""
+
+from dataclasses import replace
+
+import numpy as np
+from jaxtyping import Float
+
+from eqprop_analog.core.equilibrium import Layers
+from eqprop_analog.errors import UserError
+from eqprop_analog.incoming import real_number
+from eqprop_analog.networks.hopfield.connections import Convolution, Dense, unroll
+from eqprop_analog.networks.hopfield.elements import Buffers, Holds, Kernel, Pulls, Transconductances, Weights
+from eqprop_analog.networks.hopfield.equations import HopfieldEquations
+from eqprop_analog.networks.hopfield.network import HopfieldNetwork
+from eqprop_analog.networks.resistive.netlist import Form
+from eqprop_analog.spice.circuit import Circuit, Section
+from eqprop_analog.spice.elements import (
+    POINT,
+    SAMPLE,
+    Capacitors,
+    Conductances,
+    CurrentSources,
+    Element,
+    VoltageSources,
+)
+
+Array = np.ndarray
+
+CONDUCTANCE = 1e-6
+"""g, siemens: of every node in all."""
+MARGIN = 1.25
+"""The default K over the least that leaves every leak positive."""
+HOLD = 1e6
+"""Conductance that holds a node where it is to begin, over g."""
+
+
+def compile_hopfield(
+    network: HopfieldNetwork,
+    inputs: Float[Array, "samples inputs"],
+    nudged: HopfieldEquations | None = None,
+    form: Form = "norton",
+    *,
+    swing: float | None = None,
+    start: Layers | None = None,
+    conductance: float = CONDUCTANCE,
+    validate: bool = True,
+) -> Circuit:
+    """The validated circuit of every sample, each under its row of ``nudged`` (None is the free phase).
+
+    Sweep point k is sample k; with ``start`` (u of layers 1..L, volts) sample k is points 2k, where the nodes are held at
+    their start, and 2k + 1, which begins there. One sample without a start is a static circuit. ``form="flat"`` has a resistor
+    for every input weight; ``"norton"`` replaces them and their sources by one current and one conductance a node. ``swing``: K,
+    volts, the buffers' largest output; None is default_swing. ``conductance``: g, siemens. Raises UserError for a K that
+    leaves a node no leak, and for what cannot be compiled (pooling). ``validate=False`` checks values but not the graph.
+    """
+    _require_possible(form, nudged)
+    network = network.astype(np.float64)
+    inputs = network.check_inputs(inputs)
+    swing = default_swing(network) if swing is None else real_number(swing, "swing", "volts")
+    _require_leaks(network, swing)
+    unit = conductance / swing
+    counter = POINT if start is None else SAMPLE
+    sections = [_inputs(network, inputs, form, unit, swing, counter)]
+    sections += [_layer(network, layer, load, conductance, swing) for layer, load in enumerate(loads(network), start=1)]
+    sections += _readout(network, conductance, swing)
+    sections += _nudge(network, nudged, conductance, swing, counter)
+    probes = tuple(net for layer in range(1, network.depth + 1) for net in nets(network, layer))
+    if start is not None:
+        holds = Holds(probes, np.concatenate(start, axis=1), HOLD * conductance)
+        sections.append(Section("hold: every first point of two holds the nodes at where the second begins", (holds,)))
+    circuit = Circuit(
+        title=f"eqprop-analog: Hopfield network {'-'.join(map(str, network.layers))}, {form} form",
+        notes=_notes(network, nudged, form, conductance, swing),
+        sections=tuple(sections),
+        models=(network.buffer.spice[0],),
+        options={},
+        probes=probes,
+        outputs=nets(network, network.depth, "p") if network.head is None else _heads(network),
+        points=len(inputs) * (1 if start is None else 2),
+        phases=1 if start is None else 2,
+    )
+    circuit.validate(whole=validate)
+    return circuit
+
+
+def with_capacitances(circuit: Circuit, network: HopfieldNetwork, farads: float) -> Circuit:
+    """``circuit`` with ``farads`` to ground at every node of layers 1..L. Raises UserError."""
+    bank = Capacitors(tuple(net for layer in range(1, network.depth + 1) for net in nets(network, layer)), farads)
+    bank.check()
+    return replace(circuit, sections=(*circuit.sections, Section("node capacitances", (bank,))))
+
+
+def nets(network: HopfieldNetwork, layer: int, output: str = "") -> tuple[str, ...]:
+    """Nets of the nodes of ``layer``, or of their true ("p") or inverted ("n") outputs; layer 0 has outputs alone."""
+    stem = f"x{output}_" if layer == 0 else f"o{output}_" if layer == network.depth else f"h{output}{layer}_"
+    return tuple(f"{stem}{j}" for j in range(network.layers[layer]))
+
+
+def loads(network: HopfieldNetwork) -> Layers:
+    """Σ|W| over everything that leads to each node of layers 1..L, dimensionless."""
+    unrolled = [np.abs(unroll(each, w)) for each, w in zip(network.connections, network.weights, strict=True)]
+    into = [matrix.sum(axis=0) for matrix in unrolled]
+    for layer, (each, weights) in enumerate(zip(network.connections[1:], network.back, strict=True)):
+        into[layer] = into[layer] + np.abs(unroll(each, weights)).sum(axis=1)
+    return tuple(into)
+
+
+def default_swing(network: HopfieldNetwork) -> float:
+    """K in volts: a fifth of every node's conductance or more is left to its leak, rounded up to whole volts."""
+    return float(max(1, np.ceil(MARGIN * _heaviest(network))))
+
+
+def _require_possible(form: Form, nudged: HopfieldEquations | None) -> None:
+    if form not in ("flat", "norton"):
+        raise UserError(f'form: expected "flat" or "norton", got "{form}"')
+    if nudged is not None and nudged.behind:
+        raise UserError(
+            'nudge: a circuit is nudged before its buffers; take kind="conductance" or "feedback", not "output"'
+        )
+
+
+def _heaviest(network: HopfieldNetwork) -> float:
+    everything = list(loads(network))
+    if network.head is not None:
+        everything.append(np.abs(network.head[0]).sum(axis=0))
+    return max(float(load.max()) for load in everything)
+
+
+def _require_leaks(network: HopfieldNetwork, swing: float) -> None:
+    if not np.isfinite(swing) or swing <= _heaviest(network):
+        raise UserError(
+            f"swing: the weights that lead to one node sum to {_heaviest(network):.6g}, so that buffers of K = {swing:g} V leave "
+            f"it no leak; give K above that, {default_swing(network):g} V say"
+        )
+
+
+def _bank(network: HopfieldNetwork, layer: int, unit: float, *, back: bool = False) -> Weights:
+    """The weights of connection ``layer``, forward or back."""
+    connection = network.connections[layer - 1]
+    values = network.back[layer - 2] if back else network.weights[layer - 1]
+    matrix = unroll(connection, values)
+    before, after = (layer, layer - 1) if back else (layer - 1, layer)
+    kernel = None
+    if not isinstance(connection, Dense):
+        numbers = np.arange(1.0, values.size + 1).reshape(values.shape)
+        shared = np.rint(unroll(connection, numbers)).astype(int) - 1
+        own = back and bool(network.returning or network.feedback != 1)
+        kernel = Kernel(f"wr{layer}" if own else f"w{layer}", values, shared.T if back else shared, own or not back)
+    true, inverted = nets(network, before, "p"), nets(network, before, "n")
+    prefix = f"r{layer}" if back else f"{layer}"
+    return Weights(prefix, true, inverted, nets(network, after), matrix.T if back else matrix, unit, kernel)
+
+
+def _inputs(
+    network: HopfieldNetwork,
+    inputs: Float[Array, "samples inputs"],
+    form: Form,
+    unit: float,
+    swing: float,
+    counter: str,
+) -> Section:
+    here, count = nets(network, 1), network.layers[0]
+    bank = _bank(network, 1, unit)
+    if form == "flat":
+        rows = (*bank.true, *bank.inverted)
+        volts = swing * np.concatenate([inputs, -inputs], axis=1)
+        heading = f"inputs: {count} rows at +K*x, {count} at -K*x, and their weights"
+        return Section(heading, (VoltageSources(rows, volts, counter), bank))
+    bank.check()
+    currents = CurrentSources("n1", here, swing * unit * (inputs @ bank.weights), counter)
+    load = unit * np.abs(bank.weights).sum(axis=0)
+    used = np.flatnonzero(load)
+    conductances = Conductances("n1", tuple(here[j] for j in used), load[used])
+    return Section(
+        f"{count} inputs and their weights, Norton form: a current and a conductance a node", (currents, conductances)
+    )
+
+
+def _layer(
+    network: HopfieldNetwork, layer: int, load: Float[Array, " nodes"], conductance: float, swing: float
+) -> Section:
+    """Everything that leads to the nodes of ``layer`` but the inputs, whose weights together are ``load``; and their buffers."""
+    elements: list[Element] = []
+    if layer > 1:
+        elements.append(_bank(network, layer, conductance / swing))
+    if layer < network.depth:
+        elements.append(_bank(network, layer + 1, conductance / swing, back=True))
+    here, true, inverted = (nets(network, layer, output) for output in ("", "p", "n"))
+    bias = network.connections[layer - 1].spread_bias(network.biases[layer - 1])
+    model, parameters = network.buffer.spice
+    elements += [
+        CurrentSources(f"b{layer}", here, conductance * bias[None]),
+        Conductances(f"l{layer}", here, conductance * (1 - load / swing)),
+        Buffers(layer, here, true, inverted, model, {**parameters, "swing": swing}),
+    ]
+    what = "output" if layer == network.depth else "hidden"
+    return Section(f"layer {layer}: {len(here)} {what} nodes, their weights, biases, leaks, buffers", tuple(elements))
+
+
+def _heads(network: HopfieldNetwork) -> tuple[str, ...]:
+    return tuple(f"r_{k}" for k in range(network.classes))
+
+
+def _readout(network: HopfieldNetwork, conductance: float, swing: float) -> list[Section]:
+    if network.head is None:
+        return []
+    weights, bias = network.head
+    last, here = network.depth, _heads(network)
+    elements = (
+        Weights("h", nets(network, last, "p"), nets(network, last, "n"), here, weights, conductance / swing),
+        CurrentSources("bh", here, conductance * bias[None]),
+        Conductances("lh", here, conductance * (1 - np.abs(weights).sum(axis=0) / swing)),
+    )
+    return [Section(f"read-out: {len(here)} classes, outside the system", elements)]
+
+
+def _nudge(
+    network: HopfieldNetwork, nudged: HopfieldEquations | None, conductance: float, swing: float, counter: str
+) -> list[Section]:
+    here = nets(network, network.depth)
+    heading = "nudge: pulls every read-out towards its target"
+    if nudged is None:
+        return []
+    if nudged.beta is None or nudged.target is None:
+        if nudged.constant is None:
+            return []
+        return [Section(heading, (CurrentSources("nudge", here, conductance * nudged.constant, counter),))]
+    sensed = nets(network, network.depth, "p") if network.head is None else _heads(network)
+    scale = f"/{swing!r}" if network.head is None else ""
+    classes = range(network.classes)
+    across = np.eye(network.classes) if network.head is None else network.head[0]
+    elements = (
+        VoltageSources(("beta",), nudged.beta, counter),
+        VoltageSources(tuple(f"y_{k}" for k in classes), nudged.target, counter),
+        Pulls(tuple(f"V({net}){scale}" for net in sensed), sensed, nudged.cost),
+        Transconductances(here, tuple(f"p_{k}" for k in classes), conductance * across),
+    )
+    return [Section(heading, elements)]
+
+
+def _notes(
+    network: HopfieldNetwork, nudged: HopfieldEquations | None, form: Form, conductance: float, swing: float
+) -> tuple[str, ...]:
+    law, parameters = network.buffer.spice
+    buffer = ", ".join([law, *(f"{name} = {value:g}" for name, value in parameters.items())])
+    tied = "untied: a weight and the one back differ"
+    if not network.returning:
+        same = "are equal" if network.feedback == 1 else f"are as 1 to {network.feedback:g}"
+        tied = f"tied: a weight and the one back {same}"
+    rows = (
+        "Nets: xp_i/xn_i input rows at +K*x and -K*x."
+        if form == "flat"
+        else "Bn1_j or In1_j and Rn1_j stand for the inputs with their weights: a current and a conductance into node j."
+    )
+    shared = any(isinstance(each, Convolution) for each in network.connections)
+    return (
+        f"Layers {' - '.join(map(str, network.layers))}; weights {tied}.",
+        f"Every node u holds C du/dt = g*(-u + sum(W*s) + b), s = rho(u) in [0, 1] V; g = {conductance:g} S, buffers: {buffer}.",
+        f"A buffer senses its node and gives +K*s and -K*s, K = {swing:g}. A weight W is a conductance abs(W)*g/K from the first",
+        "(W > 0) or the second (W < 0) to the node it acts on, one for each direction. It loads that node, too, so the leak to",
+        "ground is g*(1 - sum(abs(W))/K): every node has conductance g in all. A bias b is a current g*b.",
+        _phase(network, nudged),
+        rows,
+        "Nets: h<l>_j nodes, hp<l>_j/hn<l>_j their buffers' outputs; o_k, op_k, on_k the same of the last layer.",
+        "R<l>_i_j leads from node i of layer l-1 to node j of layer l, Rr<l>_i_j back from node i of layer l to node j of l-1.",
+        *(
+            ("Kernels are parameters w<l>_<out>_<in>_<row>_<column>; signs and leaks are worked out for these values.",)
+            if shared
+            else ()
+        ),
+        "Rl<l>_j leaks, Ib<l>_j biases, Xb<l>_j buffers. Outputs are printed as K*s.",
+        "The circuit may have several states where it stays; a .nodeset below, if any, names the one to begin at.",
+        "Units: volts, amperes, ohms. Indices count from 0, layers from 1.",
+    )
+
+
+def _phase(network: HopfieldNetwork, nudged: HopfieldEquations | None) -> str:
+    if nudged is None or (nudged.beta is None and nudged.constant is None):
+        return "Free phase."
+    if nudged.beta is None:
+        return "Nudged phase: a constant current into every output."
+    read = "v(op_k)/K" if network.head is None else "v(r_k)"
+    expected = "softmax(r)_k" if nudged.cost == "cross-entropy" else "r_k"
+    into = "every output" if network.head is None else "every output through the read-out's weights"
+    return f"Nudged phase: currents g*v(p_k) into {into}, p_k = beta*(y_k - {expected}), r_k = {read}."

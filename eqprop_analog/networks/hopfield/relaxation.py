@@ -1,0 +1,212 @@
+"""What all ways to a Hopfield network's equilibrium share: phases, the number of steps, convergence, status."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar, Self
+
+import numpy as np
+from jaxtyping import Bool, Float
+from numpy.typing import ArrayLike
+
+from eqprop_analog.core.checks import as_batch, require_kind
+from eqprop_analog.core.equilibrium import Equilibrium, Layers, Status, statuses
+from eqprop_analog.core.nudge import Nudge
+from eqprop_analog.errors import UserError
+from eqprop_analog.incoming import real_number, require_tolerance, whole_number
+from eqprop_analog.networks.hopfield.equations import HopfieldEquations
+from eqprop_analog.networks.hopfield.network import HopfieldNetwork
+
+Array = np.ndarray
+
+TOLERANCE = {np.dtype(np.float64): 1e-12, np.dtype(np.float32): 1e-5}
+"""Default bound by precision, volts."""
+LOOK = 10
+"""Steps from one look at the residual to the next, which costs about one step."""
+
+
+@dataclass(frozen=True, eq=False)
+class Motion:
+    """A batch on its way, in arrays that are changed in place."""
+
+    equations: HopfieldEquations
+    states: Layers
+    """s, volts."""
+    voltages: Layers
+    """What moves: the nodes' voltages before their buffers, or ``states`` themselves."""
+    forces: Layers
+    """Room for u."""
+
+    @classmethod
+    def of_states(cls, equations: HopfieldEquations, start: Layers | None) -> Self:
+        """The states themselves move, from ``start`` or from 0 V."""
+        zeros = equations.initial()
+        states = zeros if start is None else tuple(np.array(s, z.dtype) for s, z in zip(start, zeros, strict=True))
+        return cls(equations, states, states, tuple(np.empty_like(s) for s in states))
+
+    @classmethod
+    def of_voltages(cls, equations: HopfieldEquations, start: Layers | None) -> Self:
+        """The voltages before the buffers move, from 0 V or from those whose outputs are ``start``.
+
+        A node whose output is 0 or 1 V is begun at its force without the nudge, as far as a hard sigmoid stays there.
+        """
+        motion = cls.of_states(equations, start)
+        buffer = equations.network.buffer
+        voltages = equations.initial()
+        if start is not None:
+            low, high = buffer.span
+            floor, ceiling = (end if np.isfinite(end) else -end for end in (low, high))
+            for v, s, u in zip(voltages, motion.states, equations.free().forces(motion.states), strict=True):
+                inside = np.where(s <= 0, np.minimum(u, floor), buffer.inverse(s))
+                v[...] = np.where(s >= 1, np.maximum(u, ceiling), inside)
+        for v, s in zip(voltages, motion.states, strict=True):
+            buffer.output(v, out=s)
+        return cls(equations, motion.states, voltages, motion.forces)
+
+    def select(self, samples: Bool[Array, " batch"]) -> Self:
+        """Some of the samples, in arrays of their own."""
+        states = tuple(s[samples] for s in self.states)
+        voltages = states if self.voltages is self.states else tuple(v[samples] for v in self.voltages)
+        return type(self)(self.equations.select(samples), states, voltages, tuple(np.empty_like(s) for s in states))
+
+    def residual(self) -> Float[Array, " batch"]:
+        """Largest |s - ρ(u)| of each sample, volts."""
+        return self.equations.distance(self.states, self.equations.forces(self.states, self.forces))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Relaxation(ABC):
+    """s → ρ(u(s)) by steps: as many as are asked for, or until converged. Arrays have the network's dtype."""
+
+    nudges_behind: ClassVar[bool] = False
+    """Whether it takes nudges of kind "output"."""
+    free_steps: int | None = None
+    """T: stop the free phase after so many steps, status TRUNCATED; None goes on until it has converged."""
+    nudged_steps: int | None = None
+    """K: likewise in nudged phases."""
+    tolerance: float | None = None
+    """Largest |s - ρ(u)| of a converged node, volts (default 1e-12 in float64, 1e-5 in float32)."""
+    max_steps: int = 10_000
+    """Steps after which a phase that has not converged is STALLED."""
+    check_residual: bool = True
+    """Whether truncated phases report their residual."""
+
+    def __post_init__(self) -> None:
+        """Raise UserError for numbers of steps that are none."""
+        for name in ("free_steps", "nudged_steps", "max_steps"):
+            if name == "max_steps" or getattr(self, name) is not None:
+                object.__setattr__(self, name, whole_number(getattr(self, name), name, 1))
+        require_tolerance(self.tolerance)
+
+    @abstractmethod
+    def begin(self, equations: HopfieldEquations, start: Layers | None) -> Motion:
+        """A batch at ``start``, or at rest."""
+
+    @abstractmethod
+    def advance(self, motion: Motion) -> None:
+        """One step of all samples, in place."""
+
+    def solve(
+        self,
+        network: HopfieldNetwork,
+        inputs: ArrayLike,
+        nudge: Nudge | None = None,
+        start: Equilibrium | None = None,
+    ) -> Equilibrium:
+        """Equilibrium of each row of ``inputs`` (batch, inputs), begun at ``start`` or at 0 V.
+
+        A nudged phase ends in the basin it begins in, so it inherits the failures of ``start``. Raises UserError for a network,
+        inputs, a nudge or a start that do not fit each other.
+        """
+        require_kind(f"network of {type(self).__name__}", network, HopfieldNetwork)
+        network.validate()
+        equations = HopfieldEquations.of(network, network.check_inputs(inputs))
+        start = equations.begun(start)
+        if nudge is None:
+            return self.settle(equations, start, self.free_steps, None)
+        return self.settle(equations.nudged([nudge], start), start, self.nudged_steps, nudge).inheriting(start)
+
+    def solve_phases(
+        self,
+        network: HopfieldNetwork,
+        inputs: Float[Array, "batch inputs"],
+        nudges: Sequence[Nudge],
+        start: Equilibrium | None = None,
+    ) -> tuple[Equilibrium, ...]:
+        """The free phase from ``start`` or 0 V, then every nudged phase begun at the free one, solved as one batch.
+
+        For training: ``network``, and ``inputs`` of its dtype, are taken as already valid.
+        """
+        equations = HopfieldEquations.of(network, as_batch(network, inputs))
+        start = equations.begun(start)
+        free = self.settle(equations, start, self.free_steps, None)
+        if not nudges:
+            return (free,)
+        together = self.settle(equations.nudged(nudges, free), repeated(free, len(nudges)), self.nudged_steps, None)
+        return free, *(phase.inheriting(free) for phase in together.split(nudges))
+
+    def settle(
+        self, equations: HopfieldEquations, start: Equilibrium | None, steps: int | None, nudge: Nudge | None
+    ) -> Equilibrium:
+        """One phase of what is already valid: so many ``steps``, or until converged."""
+        if equations.behind and not self.nudges_behind:
+            raise UserError(
+                'nudge: kind="output" is for DiscreteTimeSolver; the others take "conductance" or "feedback"'
+            )
+        motion = self.begin(equations, None if start is None else start.voltages)
+        if steps is None:
+            return self._converge(motion, nudge)
+        for _ in range(steps):
+            self.advance(motion)
+        residual = motion.residual() if self.check_residual else np.full(len(equations), np.nan)
+        status = np.full(len(equations), Status.TRUNCATED, dtype=object)
+        return _bounded(Equilibrium(motion.states, residual, status, nudge))
+
+    def _converge(self, motion: Motion, nudge: Nudge | None) -> Equilibrium:
+        """Steps until every sample has converged; those that have cost nothing more."""
+        bound = TOLERANCE[motion.equations.drive.dtype] if self.tolerance is None else self.tolerance
+        states, active = motion.states, np.arange(len(motion.equations))
+        residual = np.empty(active.size)
+        taken = 0
+        while True:
+            excess = motion.residual()
+            residual[active] = excess
+            going = excess > bound
+            if not going.all():
+                _put(states, active, motion.states)
+                active = active[going]
+                motion = motion.select(going)
+            if not active.size or taken >= self.max_steps:
+                break
+            for _ in range(min(LOOK, self.max_steps - taken)):
+                self.advance(motion)
+            taken += LOOK
+        _put(states, active, motion.states)
+        status = statuses(residual <= bound)
+        status[np.isnan(residual)] = Status.OUT_OF_BOUNDS
+        return _bounded(Equilibrium(states, residual, status, nudge))
+
+
+def require_step(step: float) -> None:
+    """Raise UserError unless Euler's method is stable with this step on an isolated node, and does not overshoot."""
+    if not 0 < real_number(step, "step", "time constants") <= 1:
+        raise UserError(f"step: expected a number above 0 and at most 1 (time constants), got {step!r}")
+
+
+def repeated(phase: Equilibrium, times: int) -> Equilibrium:
+    """``phase`` so many times, one batch below the other."""
+    voltages = tuple(np.tile(v, (times, 1)) for v in phase.voltages)
+    return Equilibrium(voltages, np.tile(phase.residual, times), np.tile(phase.status, times), phase.nudge)
+
+
+def _put(states: Layers, samples: Array, values: Layers) -> None:
+    for mine, its in zip(states, values, strict=True):
+        if mine is not its:
+            mine[samples] = its
+
+
+def _bounded(phase: Equilibrium) -> Equilibrium:
+    """``phase``; samples with a state that is not a number are OUT_OF_BOUNDS."""
+    finite = np.isfinite(sum(s.sum(axis=1) for s in phase.voltages))
+    phase.status[~finite] = Status.OUT_OF_BOUNDS
+    return phase

@@ -1,0 +1,8 @@
+"""Layered resistive networks with a chip's imperfections; they have no files of their own."""
+
+from eqprop_analog.core.registry import Family
+from eqprop_analog.networks.nonideal.network import NonidealNetwork
+from eqprop_analog.networks.nonideal.newton import NonidealNewtonSolver
+from eqprop_analog.networks.resistive.family import TOLERANCE
+
+FAMILY = Family("nonideal", NonidealNetwork, "", NonidealNewtonSolver, TOLERANCE)

@@ -1,0 +1,411 @@
+"""A layered resistive network with every imperfection of a real chip: its crossbars, amplifiers and what joins them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from itertools import pairwise
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Self
+
+import numpy as np
+from jaxtyping import Float, Int
+from numpy.typing import ArrayLike, DTypeLike
+
+from eqprop_analog.core.checks import check_pair, layer_shapes, solved
+from eqprop_analog.core.equilibrium import Equilibrium, Layers
+from eqprop_analog.core.gradient import Gradient
+from eqprop_analog.core.network import Network
+from eqprop_analog.core.nudge import Kind
+from eqprop_analog.devices import Antiparallel, Law
+from eqprop_analog.devices.junctions import Junctions, junction_of
+from eqprop_analog.errors import UserError
+from eqprop_analog.incoming import one_of
+from eqprop_analog.networks.crossbars.wired import TILE, DrivenCrossbar, Square, WiredCrossbar, full, plus, times
+from eqprop_analog.networks.nonideal.periphery import JUNCTION, Periphery
+from eqprop_analog.networks.resistive.network import ResistiveNetwork
+
+if TYPE_CHECKING:
+    from eqprop_analog.networks.nonideal.equations import NonidealEquations
+    from eqprop_analog.spice.circuit import Circuit
+
+Array = np.ndarray
+Block = tuple[slice, slice, Square | Float[Array, "to of"]]
+"""Nodes that a block of a matrix takes current out of, nodes whose voltages do it, and the block (a vector: its diagonal)."""
+
+
+@dataclass(frozen=True, eq=False)
+class NonidealNetwork(Network):
+    """I_l = Y_l p_l, p_l = (a_{l-1}, v_l): crossbars with wires between amplifiers, diodes and sources as they came out.
+
+    One state of the weights: after an update, take it again. Raises UserError for what no chip is.
+    """
+
+    family: ClassVar[str] = "nonideal"
+
+    ideal: ResistiveNetwork
+    """What the chip was designed to be, copied in float64: its conductances, nominal gains, diode law, inputs."""
+    periphery: Periphery = field(default_factory=Periphery)
+    """What stands around the crossbars."""
+    wire_resistance: float = 0.0
+    """Of every crossbar's wires, ohms a cell's pitch; 0 is ideal wires."""
+    tile: tuple[int, int] = TILE
+    """Rows and columns of the crossbars' tiles, at most."""
+
+    crossbars: tuple[WiredCrossbar, ...] = field(init=False)
+    """Cells and wires of crossbars 1..L."""
+
+    def __post_init__(self) -> None:
+        """Copy and check."""
+        self.ideal.validate()
+        crossbars = tuple(WiredCrossbar(matrix, self.wire_resistance, self.tile) for matrix in self.ideal.conductances)
+        biases = tuple(bias.astype(np.float64) for bias in self.ideal.biases)
+        cells = tuple(each.conductance for each in crossbars)
+        object.__setattr__(self, "crossbars", crossbars)
+        object.__setattr__(self, "ideal", replace(self.ideal, conductances=cells, biases=biases))
+        self.periphery.validate(self.ideal)
+
+    @cached_property
+    def driven(self) -> tuple[DrivenCrossbar, ...]:
+        """Crossbars 1..L behind the resistances of what drives them."""
+        behind = [
+            self.periphery.rows(self.ideal),
+            *self.by_layer(self.periphery.hidden("output_resistance", self.ideal)),
+        ]
+        return tuple(DrivenCrossbar(*pair) for pair in zip(self.crossbars, behind, strict=True))
+
+    @property
+    def layers(self) -> tuple[int, ...]:
+        """(inputs, n_1, ..., n_L)."""
+        return self.ideal.layers
+
+    @property
+    def classes(self) -> int:
+        """Read-outs: output nodes, or pairs of them."""
+        return self.ideal.classes
+
+    @property
+    def forms(self) -> tuple[str, ...]:
+        """See core.Network; the Norton form is exact for ideal wires and sources alone."""
+        return ("norton", "flat") if self.driven[0].direct else ("flat",)
+
+    @property
+    def connections_by_layer(self) -> tuple[int, ...]:
+        """Cells of each crossbar."""
+        return self.ideal.connections_by_layer
+
+    @property
+    def nudge_kind(self) -> Kind:
+        """The kind of nudge to take where none is asked for."""
+        return self.ideal.nudge_kind
+
+    @property
+    def readout_reach(self) -> float:
+        """See core.Network."""
+        return self.ideal.readout_reach
+
+    def usual_beta(self) -> float:
+        """The nudge, in siemens, where none is asked for: a tenth of what leaves the circuit its one equilibrium."""
+        resistance = self.periphery.outputs(self.ideal)[:, None] * np.linalg.inv(self.output_stiffness)
+        return 0.1 / float(np.linalg.eigvals(resistance).real.max())
+
+    def validate(self) -> None:
+        """Nothing to do: it is checked when it is made."""
+
+    def equations(self, inputs: Float[Array, "batch inputs"]) -> "NonidealEquations":
+        """Kirchhoff's current law at every node behind its wires."""
+        from eqprop_analog.networks.nonideal.equations import NonidealEquations
+
+        return NonidealEquations.of(self, inputs)
+
+    def circuit(
+        self,
+        inputs: Float[Array, "batch inputs"],
+        phases: Sequence[Any] = (None,),
+        form: str = "flat",
+        *,
+        validate: bool = True,
+    ) -> "Circuit":
+        """See core.Network."""
+        from eqprop_analog.networks.nonideal.netlist import compile_nonideal
+
+        one_of(form, "form", ("norton", "flat"))
+        injections = [each and each.injection for each in phases]
+        return compile_nonideal(self, inputs, injections, form, validate=validate)  # type: ignore[arg-type]
+
+    def astype(self, dtype: DTypeLike) -> Self:
+        """Itself: it is computed in float64. UserError for another precision."""
+        if np.dtype(dtype) != np.float64:
+            raise UserError(f"precision: nonideal networks are computed in float64, got {np.dtype(dtype)}")
+        return self
+
+    def arrays(self) -> dict[str, Array]:
+        """Those of the network that it was made from, as they were then."""
+        return self.ideal.arrays()
+
+    def confine(self) -> int:
+        """Nothing to do: it is one state of the weights."""
+        return 0
+
+    def contrast(self, inputs: Float[Array, "batch inputs"], plus: Equilibrium, minus: Equilibrium) -> Gradient:
+        """What is seen at the nodes, with the nominal gains; ``cell_contrast`` is what is seen at the cells."""
+        return self.ideal.contrast(inputs, plus, minus)
+
+    def readout(self, outputs: Float[Array, "batch nodes"]) -> Float[Array, "batch classes"]:
+        """What is read for each class from the output nodes' voltages, volts."""
+        return self.ideal.readout(outputs)
+
+    def along_readout(self, pull: Float[Array, "batch classes"]) -> Float[Array, "batch nodes"]:
+        """Currents into the output nodes that pull the read-outs by ``pull``, amperes."""
+        return self.ideal.along_readout(pull)
+
+    def save(self, path: str | Path) -> None:  # noqa: ARG002 - the protocol's signature
+        """UserError: a chip is drawn again from its specification and number, and its network has a file."""
+        raise UserError("save: a nonideal network is drawn again from its specification; save the ideal network")
+
+    @classmethod
+    def load(cls, path: str | Path) -> Self:
+        """UserError, as ``save``."""
+        raise UserError(f"{path}: a nonideal network is drawn again from its specification; load the ideal network")
+
+    def in_spice(self) -> Self:
+        """The network that SPICE solves in place of this one (see Law.in_spice)."""
+        return replace(self, ideal=self.ideal.in_spice())
+
+    def check_inputs(self, inputs: ArrayLike) -> Float[Array, "batch inputs"]:
+        """``inputs`` as (batch, inputs) float64, or UserError."""
+        return self.ideal.check_inputs(inputs)
+
+    def by_layer(self, values: Float[Array, "*batch hidden"]) -> list[Float[Array, "*batch nodes"]]:
+        """Values of all hidden nodes by hidden layer."""
+        return np.split(values, np.cumsum(self.layers[1:-2]), axis=-1) if len(self.layers) > 2 else []
+
+    @cached_property
+    def at(self) -> tuple[slice, ...]:
+        """Where the nodes of layers 1..L stand among all."""
+        ends = np.cumsum((0, *self.layers[1:])).tolist()
+        return tuple(slice(*pair) for pair in pairwise(ends))
+
+    @cached_property
+    def junctions(self) -> Junctions | None:
+        """The diodes' own parameters; None where all are the law's."""
+        law, periphery = junction_of(self.ideal.single_diode), self.periphery
+        if law is None or not periphery.differs(JUNCTION):
+            return None
+        return Junctions(
+            law,
+            periphery.hidden("saturation_factor", self.ideal),
+            periphery.hidden("emission_factor", self.ideal),
+            law.celsius if periphery.celsius is None else periphery.celsius,
+            periphery.hidden("temperature_mismatch", self.ideal),
+        )
+
+    @cached_property
+    def diode(self) -> Law:
+        """The law of all hidden nodes, whose parameters may be arrays over them."""
+        if self.junctions is None:
+            return self.ideal.diode
+        law = self.junctions.law
+        return Antiparallel(law) if isinstance(self.ideal.diode, Antiparallel) else law
+
+    @cached_property
+    def polarity(self) -> Float[Array, " hidden"]:
+        """±1 of all hidden nodes."""
+        return np.concatenate([*(self.ideal.polarity(layer) for layer in range(1, self.ideal.depth)), np.zeros(0)])
+
+    @cached_property
+    def gains(self) -> Float[Array, " hidden"]:
+        """A f of every hidden node's amplifier, forward."""
+        return self._nominal * self.periphery.hidden("forward_factor", self.ideal)
+
+    @cached_property
+    def returns(self) -> Float[Array, " hidden"]:
+        """b/A of every hidden node's amplifier, back."""
+        return self.periphery.hidden("return_factor", self.ideal) / self._nominal
+
+    @property
+    def _loading(self) -> Float[Array, " hidden"]:
+        """g_in of every hidden node's amplifier, siemens."""
+        return self.periphery.hidden("input_conductance", self.ideal)
+
+    @property
+    def _nominal(self) -> Float[Array, " hidden"]:
+        return np.repeat(np.array(self.ideal.amplifier_gain, float), np.array(self.layers[1:-1], int))
+
+    @cached_property
+    def offset(self) -> Float[Array, " hidden"]:
+        """The offset o of every hidden node's amplifier, volts."""
+        return self.periphery.hidden("offset", self.ideal)
+
+    @cached_property
+    def saturating(self) -> Int[Array, " some"]:
+        """Hidden nodes whose amplifier saturates."""
+        return np.flatnonzero(np.isfinite(self.periphery.hidden("saturation_voltage", self.ideal)))
+
+    @cached_property
+    def input_range(self) -> Float[Array, " some"]:
+        """S/(A f) of those: the input beyond which they saturate, volts."""
+        return self.periphery.hidden("saturation_voltage", self.ideal)[self.saturating] / self.gains[self.saturating]
+
+    def droop(
+        self, voltages: Float[Array, "batch nodes"]
+    ) -> tuple[Float[Array, "batch some"], Float[Array, "batch some"]]:
+        """What saturation takes at its amplifiers' inputs, w = x - S/(A f) tanh(A f x/S), x = v + o; volts. And dw/dv."""
+        x = voltages[:, self.saturating] + self.offset[self.saturating]
+        bent = np.tanh(x / self.input_range)
+        return x - self.input_range * bent, bent * bent
+
+    def drives(self, voltages: Layers) -> Layers:
+        """The drives a of layers 1..L-1, volts: the amplifiers' outputs before their resistance."""
+        if self.ideal.depth == 1:
+            return ()
+        hidden = np.concatenate(voltages[:-1], axis=1)
+        behind = hidden + self.offset
+        if self.saturating.size:
+            behind[:, self.saturating] -= self.droop(hidden)[0]
+        return tuple(self.by_layer(self.gains * behind))
+
+    def ports(self, inputs: Float[Array, "batch inputs"], voltages: Layers) -> tuple[Float[Array, "batch ports"], ...]:
+        """Voltages of every crossbar's ports, rows then columns, from the node voltages of layers 1..L; volts."""
+        drives = (self.ideal.rows(inputs), *self.drives(voltages))
+        return tuple(each.ports(a, v) for each, a, v in zip(self.driven, drives, voltages, strict=True))
+
+    @property
+    def reciprocal(self) -> bool:
+        """Whether the amplifiers give back what they take, so that Kirchhoff's law is the stationarity of an energy."""
+        return not self.periphery.differs(("forward_factor", "return_factor", "saturation_voltage"))
+
+    def _require_reciprocal(self, what: str) -> None:
+        if not self.reciprocal:
+            raise UserError(
+                f"{what}: amplifiers with gain errors or saturation leave the circuit without an energy; take the ideal "
+                f"network's contrast, or leave forward_factor, return_factor and saturation_voltage out"
+            )
+
+    def energy(self, inputs: Float[Array, "batch inputs"], voltages: Layers) -> Float[Array, " batch"]:
+        """E = Σ_l γ_l [ ½ p_lᵀ Y_l p_l + Σ_j (Φ_lj(v_lj) + ½ g_in v_lj² - b_lj v_lj) ] of each sample, watts up to a constant.
+
+        p_l = (A_{l-1}(v_{l-1} + o), v_l). Raises UserError for a circuit that is not reciprocal.
+        """
+        self._require_reciprocal("energy")
+        ideal, hidden = self.ideal, np.concatenate([*voltages[:-1], np.zeros((len(inputs), 0))], axis=1)
+        density = self.diode.cocontent(self.polarity * hidden) if hidden.size else hidden
+        density = density + 0.5 * self._loading * hidden**2
+        own = [*(part.sum(axis=1) for part in self.by_layer(density)), 0.0]
+        drives = (ideal.rows(inputs), *self.drives(voltages))
+        total = np.zeros(len(inputs))
+        for each, a, v, bias, inside, gamma in zip(
+            self.driven, drives, voltages, ideal.biases, own, ideal.gammas, strict=True
+        ):
+            squares = 0.5 * ((a * times(each.rows, a)).sum(axis=1) + (v * times(each.columns, v)).sum(axis=1))
+            total += gamma * (squares - ((a @ each.between) * v).sum(axis=1) - v @ bias + inside)
+        return total
+
+    def cell_contrast(self, inputs: Float[Array, "batch inputs"], plus: Equilibrium, minus: Equilibrium) -> Gradient:
+        """Difference of ⟨∂E/∂θ⟩ between two phases over that of their β: ½(Δv)² of the drop across each cell itself.
+
+        The gradient of the cost that the nudge has, factors and offsets included. What is seen at the nodes alone, at nominal
+        gains, is ``ideal``'s contrast. Holds (batch, rows, columns) arrays. UserError for a circuit that is not reciprocal.
+        """
+        self._require_reciprocal("cell_contrast")
+        check_pair("cell_contrast", layer_shapes(len(inputs), self.layers), plus, minus)
+        ideal, scale = self.ideal, 1 / ((plus.beta - minus.beta) * len(inputs))
+        conductances, biases = [], []
+        phases = (plus.voltages, minus.voltages)
+        ports = zip(*(self.ports(inputs, voltages) for voltages in phases), strict=True)
+        for crossbar, pair, above, below, gamma in zip(self.crossbars, ports, *phases, ideal.gammas, strict=True):
+            one, other = (crossbar.drops(volts) for volts in pair)
+            weight = scale * gamma / ideal.gammas[-1]
+            conductances.append(0.5 * weight * np.einsum("bij,bij->ij", one - other, one + other))
+            biases.append(-weight * (above - below).sum(axis=0))
+        return Gradient(tuple(conductances), tuple(biases))
+
+    @cached_property
+    def drive_blocks(self) -> tuple[Block, ...]:
+        """B by blocks, siemens: what currents v + o - w of the hidden layers takes out of all nodes, through amplifiers."""
+        blocks = []
+        for below, above, each in zip(self.at[:-1], self.at[1:], self.driven[1:], strict=True):
+            gains, returns = self.gains[below], self.returns[below]
+            blocks.append((below, below, (returns * (each.rows * gains).T).T))
+            blocks.append((above, below, -each.between.T * gains))
+        return tuple(blocks)
+
+    @cached_property
+    def blocks(self) -> tuple[Block, ...]:
+        """K by blocks, siemens: what currents the nodes' voltages take out of them, rows at 0 V and amplifiers unsaturated.
+
+        K is symmetric in units of √γ where the circuit is reciprocal. It is an M-matrix (off-diagonals not positive, inverse not
+        negative) if the return factors of each layer are equal, whatever the forward factors and the saturation; without
+        saturation also the other way round; and with one hidden layer whose crossbar 1 has ideal wires and sources always.
+        Otherwise it is one for small errors (see output_stiffness, which refuses the rest).
+        """
+        own: list[Square] = [each.columns for each in self.driven]
+        blocks: list[Block] = []
+        for layer, (below, above) in enumerate(pairwise(self.at)):
+            (_, _, loaded), forward = self.drive_blocks[2 * layer : 2 * layer + 2]
+            own[layer] = plus(plus(own[layer], loaded), self._loading[below])
+            blocks += [forward, (below, above, -self.returns[below, None] * self.driven[layer + 1].between)]
+        return (*((at, at, block) for at, block in zip(self.at, own, strict=True)), *blocks)
+
+    @cached_property
+    def couplings(self) -> tuple[Block, ...]:
+        """K without its diagonal by blocks, siemens."""
+        dense = (each for each in self.blocks if each[2].ndim > 1)
+        return tuple((to, of, block - np.diag(np.diag(block)) if to == of else block) for to, of, block in dense)
+
+    @cached_property
+    def nodal_matrix(self) -> Float[Array, "nodes nodes"]:
+        """K, siemens, as one matrix."""
+        matrix = np.zeros((sum(self.layers[1:]),) * 2)
+        for to, of, block in self.blocks:
+            matrix[to, of] = full(block)
+        return matrix
+
+    @cached_property
+    def reach(self) -> Float[Array, " nodes"]:
+        """K⁻¹ 1, ohms: how far one ampere into every node would move each; positive, K being an M-matrix."""
+        return solved(self.nodal_matrix, np.ones(len(self.nodal_matrix)))
+
+    @cached_property
+    def output_stiffness(self) -> Float[Array, "outputs outputs"]:
+        """S, siemens: K with the hidden layers eliminated, one after the other. UserError if K is no M-matrix.
+
+        A nudge that takes the conductances β f from the outputs leaves K an M-matrix exactly while the spectral radius of β f S⁻¹
+        is below 1. Diodes only add to K, and amplifiers that saturate push the outputs less, so that this is the worst case.
+        """
+        blocks = {(to.start, of.start): block for to, of, block in self.blocks}
+        starts = [where.start for where in self.at]
+        stiffness = blocks[starts[0], starts[0]]
+        for layer, (below, above) in enumerate(pairwise(starts), start=1):
+            self._require_stable(stiffness, layer)
+            eliminated = blocks[above, below] @ _solve(stiffness, blocks[below, above])
+            stiffness = full(blocks[above, above]) - eliminated
+        self._require_stable(stiffness, self.ideal.depth)
+        return full(stiffness)
+
+    def _require_stable(self, stiffness: Square, layer: int) -> None:
+        held = _solve(stiffness, np.ones((len(stiffness), 1)))[:, 0]
+        if not (held > 0).all():
+            raise UserError(
+                f"net {self.ideal.node_name(layer, int(held.argmin()))}: the amplifiers' forward_factor and return_factor give "
+                f"back more than the circuit can hold, so that it has no one equilibrium; use smaller errors"
+            )
+
+    def require_definite(self, beta: float) -> None:
+        """Raise UserError, naming the output, if a nudge of ``beta`` siemens takes the circuit its one equilibrium."""
+        if beta >= 0:
+            return
+        resistance = self.periphery.outputs(self.ideal)[:, None] * solved(
+            self.output_stiffness, np.eye(self.layers[-1])
+        )
+        values, vectors = np.linalg.eig(resistance)
+        softest = int(values.real.argmax())
+        if -beta * values[softest].real >= 1:
+            name = self.ideal.node_name(self.ideal.depth, int(np.abs(vectors[:, softest]).argmax()))
+            raise UserError(
+                f"nudge: beta = {beta:.4g} S makes the circuit indefinite at net {name}: in this circuit the outputs are "
+                f"held by only {1 / values[softest].real:.4g} S; use |beta| below that"
+            )
+
+
+def _solve(matrix: Square, right: Float[Array, "nodes some"]) -> Float[Array, "nodes some"]:
+    return right / matrix[:, None] if matrix.ndim == 1 else solved(matrix, right)

@@ -1,0 +1,243 @@
+"""Newton's method for layered networks with a chip's imperfections, and the certificate of their equilibria."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Bool, Float
+from numpy.typing import ArrayLike
+
+from eqprop_analog.core.certificate import certified
+from eqprop_analog.core.checks import require_kind
+from eqprop_analog.core.equilibrium import Equilibrium
+from eqprop_analog.core.nudge import Nudge
+from eqprop_analog.incoming import require_tolerance, whole_number
+from eqprop_analog.networks.crossbars.wired import full
+from eqprop_analog.networks.nonideal.equations import NonidealEquations
+from eqprop_analog.networks.nonideal.network import NonidealNetwork
+from eqprop_analog.networks.resistive.elimination import solved as eliminated
+
+Array = np.ndarray
+
+ELEMENTS = 2**22
+"""Elements held at once, of the samples' matrices where they are eliminated."""
+SAMPLE_ELEMENTS = 2**17
+"""Node voltages iterated together."""
+ACCURACY = 1e-4
+"""What the iteration inside may leave of a step's right side; less gains no iteration."""
+INNER_STEPS = 40
+"""After which elimination is cheaper."""
+TINY = np.finfo(np.float64).tiny
+AIM = 0.01
+"""Of the tolerance: what is left after amplification, so that one more step would only mend rounding."""
+STEP_LENGTHS = (1.0, 0.25, 0.0625, 0.015625, 0.0)
+"""Parts of a step that are tried where the whole does not halve the excess."""
+
+
+@dataclass(frozen=True)
+class NonidealNewtonSolver:
+    """(D + i'(u) + C - B w'(u)) δ = C (v - u) + B (w(u) - w(v)), v ← u + δ: Newton's step from every node's own root.
+
+    u = root(s - C v + B w(v)) is each node's voltage with all else held at v (D the diagonal of the nodal matrix K, C the
+    rest), so that steep diodes cost no iterations. The circuit need not be reciprocal: K being an M-matrix, v ← u is a regular
+    splitting of F's slope everywhere, which without saturation brings all nodes nearer to the one equilibrium, each in units
+    of (K⁻¹ 1). A sample whose excess |u - v| is not halved takes what a sweep of v ← u, layer after layer, leaves least of,
+    begun at one of parts of the step and none.
+    """
+
+    tolerance: float = 1e-13
+    """Largest excess of a converged node, over the circuit's largest voltage."""
+    max_iterations: int = 200
+
+    def __post_init__(self) -> None:
+        """Raise UserError for bounds that are none."""
+        require_tolerance(self.tolerance)
+        whole_number(self.max_iterations, "max_iterations")
+
+    def solve(
+        self, network: NonidealNetwork, inputs: ArrayLike, nudge: Nudge | None = None, start: Equilibrium | None = None
+    ) -> Equilibrium:
+        """Equilibrium of each row of ``inputs`` (batch, inputs), begun at ``start`` or at 0 V.
+
+        Raises UserError for inputs, a nudge or a start that do not make a circuit with one equilibrium.
+        """
+        require_kind("network of NonidealNewtonSolver", network, NonidealNetwork)
+        equations = NonidealEquations.of(network, network.check_inputs(inputs))
+        start = equations.begun(start)
+        begin = np.zeros_like(equations.source) if start is None else np.concatenate(start.voltages, axis=1)
+        if nudge is not None:
+            equations = equations.nudged([nudge], start)
+        found = certified(equations, (self._settle(equations, begin),), self.tolerance, nudge)
+        return found.inheriting(start) if nudge is not None and nudge.taken_at_free else found
+
+    def solve_phases(
+        self, network: NonidealNetwork, inputs: ArrayLike, nudges: Sequence[Nudge]
+    ) -> tuple[Equilibrium, ...]:
+        """The free equilibrium, then one for each nudge, begun at the free one, the nudged ones solved as one batch."""
+        equations = NonidealEquations.of(network, network.check_inputs(inputs))
+        found = self._settle(equations, np.zeros_like(equations.source))
+        free = certified(equations, (found,), self.tolerance, None)
+        if not nudges:
+            return (free,)
+        together = equations.nudged(nudges, free)
+        moved = certified(together, (self._settle(together, np.tile(found, (len(nudges), 1))),), self.tolerance, None)
+        pairs = zip(moved.split(nudges), nudges, strict=True)
+        return free, *(phase.inheriting(free) if nudge.taken_at_free else phase for phase, nudge in pairs)
+
+    def _settle(self, equations: NonidealEquations, start: Float[Array, "batch nodes"]) -> Float[Array, "batch nodes"]:
+        voltages = start.copy()
+        samples = max(1, SAMPLE_ELEMENTS // start.shape[1])
+        for k in range(0, len(start), samples):
+            some = np.arange(k, min(k + samples, len(start)))
+            voltages[some] = self._iterate(equations.select(some), voltages[some])
+        return voltages
+
+    def _iterate(
+        self, equations: NonidealEquations, voltages: Float[Array, "some nodes"]
+    ) -> Float[Array, "some nodes"]:
+        """The roots at the last iterate; samples that are done, or gain no more and are within the tolerance, leave.
+
+        Weakly held nodes are farther from the equilibrium than their excess says; by how much, the step before tells.
+        """
+        active = np.arange(len(voltages))
+        some, v, voltages = equations, voltages.copy(), voltages.copy()
+        u, excess = some.excess(v)
+        for _ in range(self.max_iterations):
+            trial = _newton(some, v, u)
+            ahead, left = some.excess(trial)
+            halved = left < 0.5 * excess
+            swept = ~halved & ~(excess <= self.tolerance)
+            if swept.any():
+                trial[swept] = _descend(some.select(swept), v[swept], trial[swept])
+                ahead[swept], left[swept] = some.select(swept).excess(trial[swept])
+            moved = halved | swept | (left < excess)
+            amplified = np.abs(trial - v).max(axis=1) / (some.voltage_scale(v) * np.maximum(excess, TINY))
+            done = halved & (np.maximum(amplified, 1) * left <= AIM * self.tolerance)
+            v[moved], u[moved], excess[moved] = trial[moved], ahead[moved], left[moved]
+            going = (halved | swept) & ~done & (excess > 0)
+            voltages[active] = u  # an ideal clamp's node sits on its rail to the last bit
+            if not going.any():
+                break
+            if not going.all():
+                active, some, v, u, excess = active[going], some.select(going), v[going], u[going], excess[going]
+        return voltages
+
+
+class _Slope:
+    """J W² = 1 + (C - B w') W², W = 1/√(D + i'), symmetric in units of √γ where the circuit is reciprocal."""
+
+    def __init__(self, equations: NonidealEquations, voltages: Float[Array, "batch nodes"]) -> None:
+        network = equations.network
+        self.equations = equations
+        weight = 1 / np.sqrt(equations.slopes(voltages))
+        scale = np.sqrt(np.repeat(network.ideal.gammas, network.layers[1:]))
+        self.left, self.right = weight * scale, weight / scale
+        self.bent = network.droop(voltages)[1] if network.saturating.size else None
+
+    def times(self, y: Float[Array, "batch nodes"]) -> Float[Array, "batch nodes"]:
+        """W J W y."""
+        moved = self.right * y
+        currents = self.equations.coupled(moved)
+        if self.bent is not None:
+            currents -= self.equations.drooped(self.bent * moved[:, self.equations.network.saturating])
+        currents *= self.left
+        currents += y
+        return currents
+
+    def select(self, samples: Array) -> "_Slope":
+        """Of some of the samples."""
+        chosen = object.__new__(_Slope)
+        chosen.equations = self.equations.select(samples)
+        chosen.left, chosen.right = self.left[samples], self.right[samples]
+        chosen.bent = None if self.bent is None else self.bent[samples]
+        return chosen
+
+    def matrices(self) -> Float[Array, "batch nodes nodes"]:
+        """W J W of every sample."""
+        network = self.equations.network
+        size = self.left.shape[1]
+        matrix = np.zeros((len(self.left), size, size))
+        for to, of, block in network.couplings:
+            matrix[:, to, of] += block
+        if self.bent is not None:
+            bent = np.zeros((len(self.bent), size))
+            bent[:, network.saturating] = self.bent
+            for to, of, block in network.drive_blocks:
+                matrix[:, to, of] -= full(block) * bent[:, None, of]
+        matrix *= self.left[:, :, None]
+        matrix *= self.right[:, None, :]
+        np.einsum("bii->bi", matrix)[:] += 1
+        return matrix
+
+
+def _newton(
+    equations: NonidealEquations, voltages: Float[Array, "batch nodes"], roots: Float[Array, "batch nodes"]
+) -> Float[Array, "batch nodes"]:
+    """u + δ with δ = W y, W J W y = W (inflow(u) - inflow(v)); a clamped node stays."""  # noqa: D403
+    slope = _Slope(equations, roots)
+    right = equations.coupled(voltages - roots)
+    network = equations.network
+    if network.saturating.size:
+        right += equations.drooped(network.droop(roots)[0] - network.droop(voltages)[0])
+    right *= slope.left
+    step, solved = _bicgstab(slope, right)
+    hard = np.flatnonzero(~solved)
+    samples = max(1, ELEMENTS // right.shape[1] ** 2)
+    for k in range(0, len(hard), samples):
+        some = hard[k : k + samples]
+        step[some] = eliminated(slope.select(some).matrices(), right[some])
+    return roots + slope.right * step
+
+
+def _bicgstab(
+    slope: _Slope, right: Float[Array, "batch nodes"]
+) -> tuple[Float[Array, "batch nodes"], Bool[Array, " batch"]]:
+    """W J W y = right by matrix products of the whole batch, and where ACCURACY was met; van der Vorst 1992."""
+    y, residual, direction = np.zeros_like(right), right.copy(), right.copy()
+    left = rho = _dot(right, right)
+    goal = ACCURACY**2 * left
+    for _ in range(INNER_STEPS):
+        image = slope.times(direction)
+        length = _ratio(rho, _dot(right, image))
+        half = residual - length * image
+        turned = slope.times(half)
+        other = _ratio(_dot(turned, half), _dot(turned, turned))
+        y += length * direction
+        y += other * half
+        residual = half - other * turned
+        left = _dot(residual, residual)
+        if (left <= goal).all():
+            break
+        before, rho = rho, _dot(right, residual)
+        direction = residual + _ratio(rho * length, before * other) * (direction - other * image)
+    return y, (left <= goal)[:, 0] & np.isfinite(y).all(axis=1)
+
+
+def _dot(one: Float[Array, "batch nodes"], other: Float[Array, "batch nodes"]) -> Float[Array, "batch 1"]:
+    return np.asarray(np.einsum("bi,bi->b", one, other))[:, None]
+
+
+def _ratio(one: Float[Array, "batch 1"], other: Float[Array, "batch 1"]) -> Float[Array, "batch 1"]:
+    return np.divide(one, other, out=np.zeros_like(one), where=other != 0)
+
+
+def _descend(
+    equations: NonidealEquations, voltages: Float[Array, "batch nodes"], ahead: Float[Array, "batch nodes"]
+) -> Float[Array, "batch nodes"]:
+    """A sweep from part of the way to ``ahead``, or from ``voltages``: the one nearest to its own roots."""
+    unit = equations.network.reach
+    best, least = voltages, np.full(len(voltages), np.inf)
+    for length in STEP_LENGTHS:
+        trial = _sweep(equations, voltages + length * (ahead - voltages))
+        off = (np.abs(equations.excess(trial)[0] - trial) / unit).max(axis=1)
+        lower = off < least
+        best, least = np.where(lower[:, None], trial, best), np.where(lower, off, least)
+    return best
+
+
+def _sweep(equations: NonidealEquations, voltages: Float[Array, "batch nodes"]) -> Float[Array, "batch nodes"]:
+    """Layer after layer, every node to its own root."""
+    swept = voltages.copy()
+    for where in equations.network.at:
+        swept[:, where] = equations.root(equations.inflow(swept))[:, where]
+    return swept

@@ -1,0 +1,366 @@
+"""The configuration of a resistive network's training."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
+
+import numpy as np
+from jaxtyping import Float, Int
+from pydantic import Field, field_validator, model_validator
+
+from eqprop_analog import data
+from eqprop_analog.core import Network
+from eqprop_analog.core.nudge import Cost
+from eqprop_analog.devices import law_from, with_units
+from eqprop_analog.devices.law import LARGEST_VOLTAGE
+from eqprop_analog.errors import UserError
+from eqprop_analog.experiments.config import PAIR, Count, NotNegative, Positive, TrainConfig, spread
+from eqprop_analog.learning.trainer import Learner, Pass, PhaseLearner, Progress, Rule, evaluate
+from eqprop_analog.learning.update import Rates
+from eqprop_analog.networks.resistive.initial import reach
+from eqprop_analog.networks.resistive.network import Outputs, ResistiveNetwork
+from eqprop_analog.networks.resistive.recipe import recipe
+from eqprop_analog.networks.resistive.surrogate import SurrogateSolver
+from eqprop_analog.networks.resistive.truncated import Method, TruncatedLearner
+from eqprop_analog.quantities import In, in_file
+from eqprop_analog.spice.ngspice.solver import NgspiceSolver
+
+if TYPE_CHECKING:
+    from eqprop_analog.networks.resistive.truncated_torch import TorchLearner
+
+Array = np.ndarray
+FOLLOWING = ("beta", "conductance_rates", "bias_rates")
+"""Settings that follow from the network where a configuration leaves them out; input gain and sweeps then do, too."""
+LARGEST_CONDUCTANCE = 1.0
+"""Siemens: the window of the published recipes, which have no upper end. A device of one ohm is no memory any more."""
+SMALLEST_CONDUCTANCE = 1e-12
+"""Siemens, at the upper end of a window."""
+ABSURD_RATE = 1e11
+"""Of conductances, over (G/V)², G being the largest conductance of the fresh crossbar and V the input gain, at most 1 V.
+Published and derived rates of circuits that do not attenuate have 1 to 200."""
+ABSURD_BIAS_RATE = 1e7
+"""Of bias currents, over (D/V)², D being the sum of a fresh column's conductances; published and derived ones have up to 200."""
+LEAST_NUDGE = 16
+"""Roundings of what holds an output in the precision of training: β moves it by no more than that, and nothing is learned."""
+LARGEST_GAIN = 1e4
+"""Of an amplifier, and one over the smallest."""
+PLACEHOLDER = 1e-30
+"""What stands for them while the network is looked at."""
+
+
+class ResistiveConfig(TrainConfig):
+    """How a resistive network is trained; SI units."""
+
+    changeable: ClassVar[frozenset[str]] = TrainConfig.changeable | {"workers", "on_failure"}
+
+    model: Literal["resistive"] = "resistive"
+    layers: list[Count] = Field(min_length=2)
+    """Inputs, and nodes of every layer."""
+    outputs: Outputs = "single"
+    """One output node a class, or pairs of them."""
+    input_gain: Annotated[Positive, In("V")] = 1.0
+    """Volts at an input of 1."""
+    amplifier_gain: Positive | list[Positive] = 1.0
+    conductance_window: Annotated[tuple[Annotated[NotNegative, In("S")], Annotated[Positive, In("S")]], PAIR] = (
+        0.0,
+        1e-4,
+    )
+    """Siemens."""
+    diode: dict[str, str | float] = Field({"law": "ngspice"})
+    """``law``, its parameters, and ``arrangement``: "single" or "antiparallel"."""
+    bias_row: Annotated[float, Field(allow_inf_nan=False), In("V")] = 0.0
+    """Volts of one further row of crossbar 1; 0 is none."""
+
+    method: Method = "equilibrium-propagation"
+    """Nudged phases, or the exact response of the free one to compare them with."""
+    nudging: Literal["centred", "one-sided"] = "centred"
+    kind: Literal["conductance", "current"] = "conductance"
+    cost: Cost = "squared-error"
+    beta: Positive
+    """Siemens; amperes for cross-entropy."""
+    conductance_rates: Annotated[NotNegative, In("S²/V²")] | list[Annotated[NotNegative, In("S²/V²")]]
+    """S²/V², one for all crossbars or one each."""
+    bias_rates: Annotated[NotNegative, In("A²/V²")] | list[Annotated[NotNegative, In("A²/V²")]]
+    """A²/V²."""
+
+    solver: Literal["surrogate", "ngspice"] = "surrogate"
+    sweeps: Count | None = None
+    """Surrogate only: truncate every training phase after this many sweeps instead of converging."""
+    test_sweeps: Count | None = None
+    """Surrogate only: the same for the test images."""
+    device: Literal["cpu", "cuda"] = "cpu"
+    """Surrogate only: where truncated phases are computed; "cuda" is a GPU, by PyTorch."""
+    workers: Count = 1
+    """ngspice only: worker processes."""
+    on_failure: Literal["stop", "skip"] = "stop"
+    """What training does about a sample without a certified equilibrium: end with its status, or leave it out."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _beta_in_its_unit(cls, values: Any) -> Any:
+        if isinstance(values, dict) and isinstance(values.get("beta"), str):
+            unit = "A" if values.get("cost") == "cross-entropy" else "S"
+            return values | {"beta": in_file(values["beta"], unit, name="beta")}
+        return values
+
+    @field_validator("diode")
+    @classmethod
+    def _known_law(cls, value: dict[str, str | float]) -> dict[str, str | float]:
+        value = with_units(value)
+        law_from(value)
+        return value
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        crossbars = len(self.layers) - 1
+        for name in ("conductance_rates", "bias_rates"):
+            given = getattr(self, name)
+            if isinstance(given, list) and len(given) != crossbars:
+                raise ValueError(f"{name}: {len(given)} values for {crossbars} crossbars")
+        if isinstance(self.amplifier_gain, list) and len(self.amplifier_gain) != crossbars - 1:
+            raise ValueError(f"amplifier_gain: {len(self.amplifier_gain)} values for {crossbars - 1} hidden layers")
+        self._plausible()
+        if self.kind == "conductance" and self.cost != "squared-error":
+            raise ValueError('cost: a conductance can only nudge by the squared error; set kind="current" for others')
+        if self.kind == "conductance" and self.outputs == "pairs":
+            raise ValueError('kind: a conductance cannot nudge a pair of outputs; set kind = "current"')
+        if self.solver == "ngspice" and self.precision == "float32":
+            raise ValueError('precision: ngspice computes in float64; set precision = "float64"')
+        if self.solver == "ngspice" and not self.sweeps == self.test_sweeps is None:
+            raise ValueError("sweeps: ngspice always converges; leave sweeps and test_sweeps out")
+        if self.method == "implicit" and (self.sweeps is None or self.on_failure == "skip"):
+            raise ValueError('method: "implicit" needs a fixed number of sweeps and on_failure = "stop"')
+        if self.device != "cpu" and (self.sweeps is None or self.on_failure == "skip"):
+            raise ValueError('device: a GPU needs a fixed number of sweeps and on_failure = "stop"')
+        return self
+
+    def _plausible(self) -> None:
+        """ValueError for values that no circuit has, or no update survives."""
+        high = self.conductance_window[1]
+        if high > LARGEST_CONDUCTANCE:
+            raise ValueError(
+                f"conductance_window: expected at most {LARGEST_CONDUCTANCE:g} S, got G_max = {high:g} S, a resistor of "
+                f"{1 / high:.2g} ohm, which is less than its own wires have"
+            )
+        if high < SMALLEST_CONDUCTANCE:
+            raise ValueError(
+                f"conductance_window: expected at least {SMALLEST_CONDUCTANCE:g} S, which simulators put across every "
+                f"junction, got G_max = {high:g} S"
+            )
+        if self.cost == "squared-error" and self.beta > self.layers[-2] * high * 2:
+            raise ValueError(
+                f"beta: {self.beta:.3g} S is more than all cells of an output together can conduct, "
+                f"{self.layers[-2] * high * 2:.3g} S; expected a fraction of what holds the outputs"
+            )
+        rows = [2 * self.layers[0], *self.layers[1:-1]]
+        fresh = [reach(each, self.conductance_window) for each in rows]
+        held = fresh[-1] * rows[-1]
+        least = LEAST_NUDGE * float(np.finfo(self.precision).eps) * held
+        if self.cost == "squared-error" and PLACEHOLDER < self.beta < least:
+            raise ValueError(
+                f"beta: {self.beta:.3g} S moves the outputs by less than {self.precision} can tell; expected more than "
+                f"{least:.2g} S, and a fraction of what holds an output, about {held / 4:.2g} S"
+            )
+        volts = min(self.input_gain, 1.0)
+        for name, unit, most, scales in (
+            ("conductance_rates", "S", ABSURD_RATE, fresh),
+            ("bias_rates", "A", ABSURD_BIAS_RATE, [g * each / 4 for g, each in zip(fresh, rows, strict=True)]),
+        ):
+            rates = spread(getattr(self, name), len(rows))
+            for number, (rate, scale) in enumerate(zip(rates, scales, strict=True), start=1):
+                usual = (scale / volts) ** 2
+                if rate * self.rate_factor > most * usual:
+                    raise ValueError(
+                        f"{name}: {rate * self.rate_factor:.3g} {unit}^2/V^2 in layer {number} is more than any update "
+                        f"survives; expected the order of {usual:.2g} to {1000 * usual:.2g} {unit}^2/V^2"
+                    )
+        gains = spread(self.amplifier_gain, len(rows) - 1) if len(rows) > 1 else ()
+        if not all(1 / LARGEST_GAIN <= gain <= LARGEST_GAIN for gain in gains):
+            raise ValueError(
+                f"amplifier_gain: expected {1 / LARGEST_GAIN:g} to {LARGEST_GAIN:g}, got {self.amplifier_gain}"
+            )
+        if not 1 / LARGEST_VOLTAGE <= self.input_gain <= LARGEST_VOLTAGE or abs(self.bias_row) > LARGEST_VOLTAGE:
+            raise ValueError(
+                f"input_gain: expected {1 / LARGEST_VOLTAGE:g} to {LARGEST_VOLTAGE:g} V, and bias_row at most as much, got "
+                f"{self.input_gain:g} V and {self.bias_row:g} V"
+            )
+
+    @classmethod
+    def adapted(cls, values: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[str, Any]:
+        """Rates for another depth; and for ``solver="ngspice"`` float64 and converged phases, which is all ngspice does."""
+        adapted = dict(values)
+        if "layers" in overrides:
+            adapted |= _rates_for(values, len(overrides["layers"]) - 1)
+        if overrides.get("solver") == "ngspice":
+            adapted = {name: value for name, value in adapted.items() if name not in ("sweeps", "test_sweeps")}
+            adapted["precision"] = "float64"
+        return adapted
+
+    @classmethod
+    def completed(cls, values: dict[str, Any]) -> dict[str, Any]:
+        """The recipe of the network that ``values`` describe, where they lack any of FOLLOWING; what they have stays."""
+        if all(name in values for name in FOLLOWING):
+            return values
+        described = cls.model_validate({**dict.fromkeys(FOLLOWING, PLACEHOLDER), **values})
+        found = recipe(
+            described.network(), data.RMS[described.dataset], described.batch_size, given_gain="input_gain" in values
+        )
+        following: dict[str, Any] = {
+            "input_gain": found.input_gain,
+            "beta": found.beta,
+            "conductance_rates": list(found.rates.conductances),
+            "bias_rates": list(found.rates.biases),
+        }
+        if described.solver == "surrogate" and described.on_failure == "stop":
+            following["sweeps"] = found.sweeps
+        return following | values
+
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """Inputs, and nodes of every layer."""
+        return tuple(self.layers)
+
+    @property
+    def classes(self) -> int:
+        """Read-outs: output nodes, or pairs of them."""
+        return self.layers[-1] // 2 if self.outputs == "pairs" else self.layers[-1]
+
+    @property
+    def method_in_words(self) -> str:
+        """The solver."""
+        return f"with {self.solver}"
+
+    @property
+    def truncation(self) -> str:
+        """After how many sweeps phases are stopped."""
+        tests = f"{self.test_sweeps} sweeps in tests" if self.test_sweeps not in (None, self.sweeps) else ""
+        return " and ".join(filter(None, (f"{self.sweeps} sweeps" if self.sweeps else "", tests)))
+
+    @property
+    def rule_in_words(self) -> str:
+        """Amplitudes, nudge and rates, with their units."""
+        low, high = self.conductance_window
+        crossbars = len(self.layers) - 1
+        unit = "S" if self.cost == "squared-error" else "A"
+        rates, biases = (spread(rates, crossbars) for rates in (self.conductance_rates, self.bias_rates))
+        sweeps = f"{self.sweeps} sweeps a phase" if self.sweeps else "every phase converged"
+        return (
+            f"conductances {low:g} to {high:g} S, white pixel {self.input_gain:.4g} V, amplifier gain "
+            f"{self.amplifier_gain}, beta {self.beta:.3g} {unit} ({self.kind}), batches of {self.batch_size}, {sweeps}; "
+            f"rates of crossbars {', '.join(f'{rate:.3g}' for rate in rates)} S^2/V^2, of biases "
+            f"{', '.join(f'{rate:.3g}' for rate in biases)} A^2/V^2"
+        )
+
+    def network(self) -> ResistiveNetwork:
+        """A fresh network of this configuration and seed, float64."""
+        return ResistiveNetwork.dense(
+            self.layers,
+            self.seed,
+            diode=law_from(self.diode),
+            amplifier_gain=self.amplifier_gain,
+            input_gain=self.input_gain,
+            conductance_window=self.conductance_window,
+            bias_row=self.bias_row,
+            outputs=self.outputs,
+        )
+
+    def rule(self, epoch: int) -> Rule:
+        """The learning rule in epoch 0, 1, ..."""
+        crossbars = len(self.layers) - 1
+        rates = Rates(spread(self.conductance_rates, crossbars), spread(self.bias_rates, crossbars))
+        return Rule(rates.scaled(self.annealed(epoch)), self.beta, self.nudging, self.kind, self.cost)
+
+    def circuit_beta(self, network: Network) -> float:
+        """The training's, if it is a conductance's, else a tenth of the safe bound."""
+        return network.usual_beta() if self.kind == "current" else self.beta
+
+    def surrogate(self) -> SurrogateSolver:
+        """Converges."""
+        return SurrogateSolver()
+
+    def training(
+        self,
+        samples: int,  # noqa: ARG002 - nothing is kept of them
+        held_out: int,  # noqa: ARG002
+        random: np.random.Generator,  # noqa: ARG002 - nothing is drawn
+    ) -> "ResistiveTraining":
+        """A fresh network; UserError where a negative nudge is more than it bears."""
+        network = self.network().astype(self.precision)
+        if (self.method, self.kind, self.nudging) == ("equilibrium-propagation", "conductance", "centred"):
+            network.require_definite(-self.beta)
+        if self.solver == "ngspice":
+            ngspice = NgspiceSolver(self.workers)
+            return ResistiveTraining(self, network, ngspice, ngspice)
+        if self.device != "cpu":
+            _torch_learner().require_possible(network, self.rule(0))
+        solver = SurrogateSolver(sweeps=self.sweeps, check_residual=False)
+        return ResistiveTraining(self, network, solver, SurrogateSolver(sweeps=self.test_sweeps))
+
+
+@dataclass
+class ResistiveTraining:
+    """A resistive network in training: nothing is kept from batch to batch but its parameters."""
+
+    config: ResistiveConfig
+    own: ResistiveNetwork
+    """Its parameters, unless a GPU has newer ones."""
+    solver: SurrogateSolver | NgspiceSolver
+    tester: SurrogateSolver | NgspiceSolver
+    on_gpu: "TorchLearner | None" = None
+
+    @property
+    def network(self) -> ResistiveNetwork:
+        """In the precision of training, as trained up to now."""
+        if self.on_gpu is not None:
+            self.on_gpu.finish()
+        return self.own
+
+    def learner(self, epoch: int) -> Learner:
+        """Truncated phases have learners of their own, which do the same in place, or on a GPU."""
+        config, rule = self.config, self.config.rule(epoch)
+        if config.device != "cpu" and config.sweeps is not None:
+            if self.on_gpu is None:
+                self.on_gpu = _torch_learner()(self.own, rule, config.sweeps, config.method)
+            self.on_gpu.rule = rule
+            return self.on_gpu
+        if config.sweeps is not None and config.on_failure == "stop":  # which "implicit" asks for
+            return TruncatedLearner(self.network, rule, config.sweeps, config.method)
+        return PhaseLearner(self.network, self.solver, rule, config.on_failure == "skip")
+
+    def evaluate(
+        self,
+        images: Float[Array, "samples inputs"],
+        labels: Int[Array, " samples"],
+        progress: Progress,
+        so_far: Pass | None = None,
+    ) -> Pass:
+        """Error of the free phase's predictions, float64."""
+        network = self.network.astype(np.float64)
+        return evaluate(network, self.tester.solve, images, labels, progress=progress, so_far=so_far)
+
+    def arrays(self) -> Mapping[str, Array]:
+        """The parameters."""
+        return self.network.arrays()
+
+    def close(self) -> None:
+        """Let go of worker processes."""
+        if isinstance(self.solver, NgspiceSolver):
+            self.solver.close()
+
+
+def _torch_learner() -> "type[TorchLearner]":
+    try:
+        from eqprop_analog.networks.resistive.truncated_torch import TorchLearner
+    except ImportError as error:
+        raise UserError(f"device: training on a GPU needs PyTorch with CUDA (pip install torch): {error}") from error
+    return TorchLearner
+
+
+def _rates_for(values: Mapping[str, Any], crossbars: int) -> dict[str, list[float]]:
+    """Rates of a preset of another depth: its first for all crossbars but the last, which keeps the preset's last."""
+    lists = {name: values[name] for name in ("conductance_rates", "bias_rates") if isinstance(values.get(name), list)}
+    return {
+        name: [rates[0]] * (crossbars - 1) + [rates[-1]]
+        for name, rates in lists.items()
+        if rates and len(rates) != crossbars
+    }

@@ -1,0 +1,95 @@
+"""What the report says of a layered resistive network."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from eqprop_analog.devices import table_of
+from eqprop_analog.networks.resistive.network import ResistiveNetwork
+from eqprop_analog.networks.resistive.power_report import energy_report
+from eqprop_analog.plotting.sheet import engineering
+from eqprop_analog.plotting.training import conductance_histograms
+from eqprop_analog.report.description import Description, Fields
+from eqprop_analog.report.page import Table
+
+
+def _tables(network: ResistiveNetwork) -> Iterator[Table]:
+    yield _layers(network)
+    yield _devices(network)
+
+
+def _histograms(network: ResistiveNetwork, path: Path) -> str:
+    conductance_histograms(network, path)
+    return "conductances of each crossbar, and the share of cells at G_min"
+
+
+def _fields(network: ResistiveNetwork, pixels: int) -> Fields:
+    values = 1e6 * (network.conductances[0][:pixels] - network.conductances[0][pixels : 2 * pixels])
+    return values, "its conductance from the +x row less that from the -x row", "G+ - G- (µS)"
+
+
+def _levels(network: ResistiveNetwork) -> list[tuple[str, float]]:
+    if network.depth == 1:
+        return []
+    rail = abs(network.diode.rail)
+    return [("rails", rail), ("", -rail)] if rail else [("rails", 0.0)]
+
+
+def _layers(network: ResistiveNetwork) -> Table:
+    rows = [
+        (
+            "input rows",
+            f"{len(network.conductances[0])}",
+            "",
+            "",
+            "",
+            "",
+            "ideal voltage sources, +x and -x" + (f", one row at {network.bias_row:g} V" if network.bias_row else ""),
+        )
+    ]
+    low = network.conductance_window[0]
+    for layer, matrix in enumerate(network.conductances, start=1):
+        last = layer == network.depth
+        gain = 1.0 if last else network.amplifier_gain[layer - 1]
+        above = 0 if last else int((network.polarity(layer) > 0).sum())
+        kinds = "linear" if last else f"{above} kept above a rail, {matrix.shape[1] - above} below one"
+        if not last and len(network.diode_sides(layer)) > 1:
+            kinds = "antiparallel diodes"
+        used = matrix[matrix > 0]
+        span = f"{engineering(used.min(), 'S')} to {engineering(used.max(), 'S')}" if used.size else "none"
+        rows.append(
+            (
+                "outputs" if last else f"hidden layer {layer}",
+                f"{matrix.shape[1]}",
+                f"{matrix.shape[0]} x {matrix.shape[1]}",
+                f"{used.size:,}",
+                f"{100 * float((matrix <= low).mean()):.1f} %",
+                span,
+                kinds + (f"; amplifiers of gain {gain:g}" if gain != 1 else ""),
+            )
+        )
+    return Table(
+        "Layers", ("layer", "nodes", "crossbar before it", "resistors", "at G_min", "conductances", "what it is"), rows
+    )
+
+
+def _devices(network: ResistiveNetwork) -> Table:
+    low, high = network.conductance_window
+    diode = ", ".join(f"{name} = {value}" for name, value in table_of(network.diode).items())
+    biases = np.concatenate(network.biases)
+    return Table(
+        "Devices",
+        ("parameter", "value"),
+        [
+            ("conductance window", f"{engineering(low, 'S')} to {engineering(high, 'S')}"),
+            ("diode (SI units)", diode),
+            ("diode rails", f"±{engineering(abs(network.diode.rail), 'V')}"),
+            ("volts at an input of 1", engineering(network.input_gain, "V")),
+            ("bias currents", f"{engineering(biases.min(), 'A')} to {engineering(biases.max(), 'A')}"),
+            ("read-out", "a class is a pair of outputs" if network.outputs == "pairs" else "one output a class"),
+        ],
+    )
+
+
+DESCRIPTION = Description(_tables, _histograms, _fields, _levels, power=energy_report)

@@ -1,0 +1,202 @@
+"""A resistive network as subcircuits, one a crossbar and one a layer, and a testbench that includes them.
+
+The subcircuits hold the lines of the flat form as they are: a pin has the name of the net that it is joined to.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from textwrap import wrap
+
+import numpy as np
+from jaxtyping import Float
+
+from eqprop_analog.errors import UserError
+from eqprop_analog.networks.resistive.netlist import compile_network, drives, nodes
+from eqprop_analog.networks.resistive.network import ResistiveNetwork
+from eqprop_analog.spice.circuit import Circuit
+from eqprop_analog.spice.dialects import NGSPICE, Dialect
+from eqprop_analog.spice.elements import Crossbar, Injection
+from eqprop_analog.spice.netlist import settings, subcircuits
+from eqprop_analog.text import in_one_line
+
+Array = np.ndarray
+
+PINS = 1004
+"""Of one subcircuit, at most: ngspice 39 refuses 1,005, because its table of 1,005 has ground in it, too."""
+WIDTH = 120
+"""Of a line; lists of pins go on in the next."""
+
+
+@dataclass(frozen=True)
+class Hierarchy:
+    """Two files of one circuit."""
+
+    testbench: str
+    """Sources, rails, nudge and measurements, with ``.param`` lines for what one changes; includes the network."""
+    network: str
+    """The device under test: subcircuits and how they are joined."""
+
+
+def hierarchical_netlist(
+    network: ResistiveNetwork,
+    inputs: Float[Array, "1 inputs"],
+    nudge: Injection,
+    file: str,
+    dialect: Dialect = NGSPICE,
+) -> Hierarchy:
+    """The network under ``inputs``, in its free phase and under ``nudge``, in one run of the testbench.
+
+    ``file``: the name under which the testbench includes the network. A crossbar or a layer of more pins than a
+    subcircuit may have is several of them, tiles ``crossbar_<l>_<rows>_<columns>`` and parts ``layer_<l>_<part>``. Raises
+    UserError.
+    """
+    if in_one_line(file) != file or '"' in file:
+        raise UserError(
+            f"{in_one_line(file)}: a netlist cannot include a file of this name; use letters, digits and -_."
+        )
+    circuit = compile_network(network, inputs, [nudge], "flat")
+    network = network.in_spice().astype(np.float64)
+    parts = list(_parts(network, circuit))
+    return Hierarchy(
+        "\n".join([*_testbench(network, circuit, inputs, nudge, file, dialect), ".end", ""]),
+        "\n".join([*_device(circuit, parts, dialect), ""]),
+    )
+
+
+@dataclass(frozen=True)
+class _Part:
+    """One subcircuit, used once."""
+
+    name: str
+    heading: str
+    pins: tuple[str, ...]
+    lines: Sequence[str]
+
+
+def _device(circuit: Circuit, parts: Sequence[_Part], dialect: Dialect) -> Iterator[str]:
+    yield f"* {circuit.title.removesuffix(', flat form')}, as subcircuits: to be included by a testbench"
+    yield from (f"* {note}" for note in circuit.notes if not note.startswith(("Free phase", "Nudged phase")))
+    yield f"* A pin has the name of the net that it is joined to; no subcircuit has more than {PINS}."
+    yield from subcircuits(circuit.models, dialect)
+    for part in parts:
+        yield ""
+        yield f"* {part.heading}"
+        yield from _wrapped(".subckt", part.name, *part.pins)
+        yield from map(dialect.element, part.lines)
+        yield f".ends {part.name}"
+    yield ""
+    yield "* the network: xp_i, xn_i (and xb), rail_p and rail_n are to be driven, o_k to be read"
+    for part in parts:
+        yield from _wrapped(f"X{part.name}", *part.pins, part.name)
+
+
+def _parts(network: ResistiveNetwork, circuit: Circuit) -> Iterator[_Part]:
+    """The circuit's own banks, each crossbar and each layer's other banks by themselves, in tiles where they must be."""
+    crossbars = [element for element in circuit.elements if isinstance(element, Crossbar)]
+    layers = [section for section in circuit.sections if section.heading.startswith("layer ")]
+    for layer, (crossbar, section) in enumerate(zip(crossbars, layers, strict=True), start=1):
+        yield from _tiles(crossbar)
+        rest = [line for element in section.elements if element is not crossbar for line in element.lines()]
+        yield from _slices(network, layer, section.heading, rest)
+
+
+def _tiles(crossbar: Crossbar) -> Iterator[_Part]:
+    rows, columns = len(crossbar.rows), len(crossbar.columns)
+    across = np.array_split(np.arange(columns), -(-columns // (PINS // 2)))
+    down = np.array_split(np.arange(rows), -(-rows // (PINS - len(across[0]))))
+    name = f"crossbar_{crossbar.number}"
+    for (a, i), (b, j) in ((r, c) for r in enumerate(down) for c in enumerate(across)):
+        inside = np.zeros_like(crossbar.conductance)
+        inside[np.ix_(i, j)] = crossbar.conductance[np.ix_(i, j)]
+        whole = len(down) == len(across) == 1
+        where = "" if whole else f", rows {i[0]} to {i[-1]}, columns {j[0]} to {j[-1]}"
+        yield _Part(
+            name if whole else f"{name}_{a}_{b}",
+            f"crossbar {crossbar.number} ({rows} x {columns}){where}",
+            (*(crossbar.rows[k] for k in i.tolist()), *(crossbar.columns[k] for k in j.tolist())),
+            list(replace(crossbar, conductance=inside).lines()),
+        )
+
+
+def _slices(network: ResistiveNetwork, layer: int, heading: str, lines: Iterable[str]) -> Iterator[_Part]:
+    """Everything at the nodes of ``layer`` but its crossbar, some nodes a part; no part where there is nothing."""
+    hidden = layer < network.depth
+    here = nodes(network, layer)
+    behind = drives(network, layer) if hidden else here
+    blocks = np.array_split(np.arange(len(here)), -(-len(here) // ((PINS - 2) // 2)))
+    of = {net: number for number, block in enumerate(blocks) for k in block.tolist() for net in (here[k], behind[k])}
+    held: list[list[str]] = [[] for _ in blocks]
+    for line in lines:
+        held[next(of[net] for net in line.split()[1:3] if net in of)].append(line)
+    for number, (block, inside) in enumerate(zip(blocks, held, strict=True)):
+        if not inside:
+            continue
+        mine = [here[k] for k in block.tolist()]
+        mine += [behind[k] for k in block.tolist() if behind[k] != here[k]]
+        whole = len(blocks) == 1
+        yield _Part(
+            f"layer_{layer}" if whole else f"layer_{layer}_{number}",
+            heading if whole else f"{heading}: nodes {block[0]} to {block[-1]}",
+            ("rail_p", "rail_n", *mine) if hidden else tuple(mine),
+            inside,
+        )
+
+
+def _testbench(
+    network: ResistiveNetwork,
+    circuit: Circuit,
+    inputs: Float[Array, "1 inputs"],
+    nudge: Injection,
+    file: str,
+    dialect: Dialect,
+) -> Iterator[str]:
+    measured = dialect.two_phases(circuit.outputs)
+    pull = float(np.ravel(nudge[0])[0])
+    current = np.broadcast_to(nudge[1], (1, len(circuit.outputs)))[0].tolist()
+    yield f"* {circuit.title.removesuffix(', flat form')}: its testbench; the network is in {file}"
+    yield "* To be changed: the .param lines. Inputs x_i drive rows at +x_i and -x_i times volts_per_unit; rail, bias_row: volts;"
+    if pull:
+        yield "* the nudge is a conductance of beta siemens from every output to a source at its target, y_k volts; beta may be"
+        yield "* negative as long as the circuit stays positive definite."
+    else:
+        yield "* the nudge is a current of i_k amperes into every output, taken at the free phase of these inputs."
+    yield "* One run sweeps V(phase) over 0, the free phase, and 1, the nudged one, and measures every output in both: <net>_free"
+    yield "* and <net>_nudged."
+    yield from (f"* {note}" for note in dialect.note)
+    yield from dialect.options(settings(circuit), circuit.models)
+    yield ""
+    hidden = network.depth > 1
+    yield f".param volts_per_unit={network.input_gain!r}"
+    yield from ([f".param bias_row={network.bias_row!r}"] if network.bias_row else [])
+    yield from ([f".param rail={float(network.diode.rail)!r}"] if hidden else [])
+    yield from (f".param x_{i}={x!r}" for i, x in enumerate(inputs[0].tolist()))
+    yield from [f".param beta={pull!r}"] if pull else []
+    yield from (f".param {'y' if pull else 'i'}_{k}={c / pull if pull else c!r}" for k, c in enumerate(current))
+    yield ""
+    yield f'.include "{file}"' if " " in file else f".include {file}"
+    yield ""
+    yield f"* {circuit.sections[0].heading.split(', and crossbar')[0]}"
+    yield from (f"Vxp_{i} xp_{i} 0 {{volts_per_unit*x_{i}}}" for i in range(network.layers[0]))
+    yield from (f"Vxn_{i} xn_{i} 0 {{-volts_per_unit*x_{i}}}" for i in range(network.layers[0]))
+    yield from ["Vxb xb 0 {bias_row}"] if network.bias_row else []
+    if hidden:
+        yield ""
+        yield f"* {circuit.sections[1].heading}"
+        yield "Vrail_p rail_p 0 {rail}"
+        yield "Vrail_n rail_n 0 {-rail}"
+    yield ""
+    yield "* nudge, while V(phase) is 1"
+    yield "Vphase phase 0 0"
+    for k, net in enumerate(circuit.outputs):
+        if pull:
+            yield f"Vy_{k} y_{k} 0 {{y_{k}}}"
+            yield dialect.element(f"Bnudge_{k} 0 {net} I={{beta}}*V(phase)*(V(y_{k})-V({net}))")
+        else:
+            yield f"Gnudge_{k} 0 {net} phase 0 {{i_{k}}}"
+    yield ""
+    yield from measured
+
+
+def _wrapped(*words: str) -> list[str]:
+    """One statement, in as many lines as it takes."""
+    return wrap(" ".join(words), WIDTH, subsequent_indent="+ ", break_long_words=False, break_on_hyphens=False)

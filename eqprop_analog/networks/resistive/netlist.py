@@ -1,0 +1,228 @@
+"""Compilation of a resistive network: every equation of networks.resistive.network becomes a device.
+
+Nets: ``xp_i``/``xn_i`` the +x and -x rows, ``xb`` the bias row, ``h<l>_j`` the nodes of hidden layer l, ``a<l>_j`` their
+amplified drives, ``o_k`` the outputs, ``rail_p``/``rail_n`` the diodes' rails. Devices: ``R<l>_<row>_<column>`` a crossbar's
+conductances (rows 0..n-1 are xp, n..2n-1 xn, 2n xb), ``Xd``/``Xa`` diodes (of an antiparallel pair, ``Xdp`` and ``Xdn``) and
+amplifiers, ``Ib`` bias currents, ``C<net>`` node capacitances.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from typing import Literal
+
+import numpy as np
+from jaxtyping import Float
+
+from eqprop_analog.devices import Antiparallel
+from eqprop_analog.errors import UserError
+from eqprop_analog.networks.resistive.network import ResistiveNetwork
+from eqprop_analog.spice.circuit import Circuit, Section
+from eqprop_analog.spice.elements import (
+    GROUND,
+    POINT,
+    SAMPLE,
+    Amplifiers,
+    Capacitors,
+    Conductances,
+    Crossbar,
+    CurrentSources,
+    Diodes,
+    Element,
+    Injection,
+    NudgeSources,
+    VoltageSources,
+)
+
+Array = np.ndarray
+Form = Literal["flat", "norton"]
+
+
+def compile_network(
+    network: ResistiveNetwork,
+    inputs: Float[Array, "batch inputs"],
+    injections: Sequence[Injection | None] = (None,),
+    form: Form = "norton",
+    *,
+    validate: bool = True,
+) -> Circuit:
+    """The validated circuit that solves every sample under every injection (None is the free phase).
+
+    Sweep point ``len(injections)·sample + phase``: each nudged phase follows the free phase of its own sample. One sample
+    in one phase is a static circuit. ``form="flat"`` has every resistor; ``"norton"`` replaces the first crossbar and its
+    sources by one current and one conductance a node, which leaves every node voltage as it is. Raises UserError.
+    ``validate=False`` checks values but not the graph, for loops over one topology.
+    """
+    circuit = layered_circuit(network, inputs, injections, form)
+    circuit.validate(whole=validate)
+    network.require_definite(min((float(np.min(each[0])) for each in injections if each), default=0.0))
+    return circuit
+
+
+def layered_circuit(
+    network: ResistiveNetwork,
+    inputs: Float[Array, "batch inputs"],
+    injections: Sequence[Injection | None],
+    form: Form,
+) -> Circuit:
+    """What ``compile_network`` gives, not yet validated."""
+    if form not in ("flat", "norton"):
+        raise UserError(f'form: expected "flat" or "norton", got "{form}"')
+    network = network.in_spice().astype(np.float64)
+    phases = len(injections)
+    inputs = network.check_inputs(inputs)
+    rows = network.rows(inputs)
+    sections = [_first_crossbar(network, rows, form, SAMPLE if phases > 1 else POINT)]
+    rail = network.diode.rail
+    if network.depth > 1:
+        rails = VoltageSources(("rail_p", "rail_n"), np.array([[rail, -rail]]))
+        of = ("into every node", "out of it") if _paired(network) else ("excitatory nodes", "inhibitory nodes")
+        sections.append(Section(f"bias rails: {of[0]} {rail:+g} V, {of[1]} {-rail:+g} V", (rails,)))
+    sections += [
+        Section(_heading(network, layer), tuple(_layer(network, layer))) for layer in range(1, network.depth + 1)
+    ]
+    outputs = nodes(network, network.depth)
+    nudges = NudgeSources.of(tuple((net, GROUND) for net in outputs), len(inputs), injections)
+    if nudges.conductance.any() or nudges.current.any():
+        sections.append(Section("nudge: pulls every output towards its target", (nudges,)))
+    amplified = any(gain != 1 for gain in network.amplifier_gain)
+    return Circuit(
+        title=f"eqprop-analog: resistive network {'-'.join(map(str, network.layers))}, {form} form",
+        notes=_notes(network, nudges, form),
+        sections=tuple(sections),
+        models=((network.diode.spice[0],) if network.depth > 1 else ()) + (("amplifier",) if amplified else ()),
+        options=network.diode.options,
+        probes=tuple(net for layer in range(1, network.depth + 1) for net in nodes(network, layer)),
+        outputs=outputs,
+        points=len(rows) * phases,
+        phases=phases,
+        parameters=_stated(network) if form == "flat" else {},
+    )
+
+
+def _stated(network: ResistiveNetwork) -> dict[str, float]:
+    """What networks.resistive.netlist_import must know of the network beside its circuit."""
+    low, high = map(float, network.conductance_window)
+    nodes_per_class = 2 if network.outputs == "pairs" else 1
+    return {"input_gain": network.input_gain, "nodes_per_class": nodes_per_class, "g_min": low, "g_max": high}
+
+
+def with_capacitances(circuit: Circuit, network: ResistiveNetwork, farads: Sequence[float]) -> Circuit:
+    """``circuit`` with a capacitance to ground at every node of layers 1..L, ``farads`` one a layer. Raises UserError."""
+    if len(farads) != network.depth:
+        raise UserError(
+            f"capacitance: expected one number or one for each of {network.depth} layers, got {len(farads)}"
+        )
+    banks = tuple(Capacitors(nodes(network, layer), value) for layer, value in enumerate(farads, start=1))
+    for bank in banks:
+        bank.check()
+    return replace(circuit, sections=(*circuit.sections, Section("node capacitances", banks)))
+
+
+def nodes(network: ResistiveNetwork, layer: int) -> tuple[str, ...]:
+    """Nets of the nodes of ``layer``."""
+    return tuple(network.node_name(layer, j) for j in range(network.layers[layer]))
+
+
+def drives(network: ResistiveNetwork, layer: int) -> tuple[str, ...]:
+    """Nets of the rows that ``layer`` drives: behind its amplifiers, or the nodes themselves where the gain is 1."""
+    if network.amplifier_gain[layer - 1] == 1:
+        return nodes(network, layer)
+    return tuple(f"a{layer}_{j}" for j in range(network.layers[layer]))
+
+
+def _first_crossbar(network: ResistiveNetwork, rows: Float[Array, "samples rows"], form: Form, counter: str) -> Section:
+    nets, matrix, inputs = nodes(network, 1), network.conductances[0], network.layers[0]
+    size = f"{len(matrix)} x {len(nets)}"
+    if form == "flat":
+        row_nets = tuple(f"xp_{i}" for i in range(inputs)) + tuple(f"xn_{i}" for i in range(inputs))
+        row_nets += ("xb",) if network.bias_row else ()
+        at_bias = f", one at {network.bias_row:+g} V" if network.bias_row else ""
+        heading = f"inputs: {inputs} rows at +x, {inputs} at -x{at_bias}, and crossbar 1 ({size})"
+        return Section(heading, (VoltageSources(row_nets, rows, counter), Crossbar(1, row_nets, nets, matrix)))
+    Crossbar(1, ("row",) * len(matrix), nets, matrix).check()
+    amperes = rows[:, :inputs] @ (matrix[:inputs] - matrix[inputs : 2 * inputs])
+    if network.bias_row:
+        amperes += network.bias_row * matrix[2 * inputs]
+    currents = CurrentSources("n1", nets, amperes, counter)
+    heading = f"inputs and crossbar 1 ({size}), Norton form: a current and a conductance a node"
+    return Section(heading, (currents, Conductances("n1", nets, matrix.sum(axis=0))))
+
+
+def _layer(network: ResistiveNetwork, layer: int) -> Iterator[Element]:
+    """Its crossbar but for the first, its biases, diodes and amplifiers."""
+    nets = nodes(network, layer)
+    if layer > 1:
+        yield Crossbar(layer, drives(network, layer - 1), nets, network.conductances[layer - 1])
+    yield CurrentSources(f"b{layer}", nets, network.biases[layer - 1][None])
+    if layer == network.depth:
+        return
+    model, parameters = network.diode.spice
+    members = ("p", "n") if _paired(network) else ("",)
+    for member, side in zip(members, network.diode_sides(layer), strict=True):
+        pairs = [("rail_p", net) if sign > 0 else (net, "rail_n") for net, sign in zip(nets, side, strict=True)]
+        yield Diodes(f"{member}{layer}_", tuple(pairs), model, parameters, layer)
+    if network.amplifier_gain[layer - 1] != 1:
+        yield Amplifiers(layer, nets, drives(network, layer), network.amplifier_gain[layer - 1])
+
+
+def _paired(network: ResistiveNetwork) -> bool:
+    """Whether every hidden node has two diodes."""
+    return isinstance(network.diode, Antiparallel)
+
+
+def _heading(network: ResistiveNetwork, layer: int) -> str:
+    size = network.layers[layer]
+    if layer == network.depth:
+        pairs = f", read in {network.classes} pairs" if network.outputs == "pairs" else ""
+        return f"layer {layer}: {size} linear output nodes{pairs}"
+    gain = network.amplifier_gain[layer - 1]
+    amplified = f", bidirectional amplifiers of gain {gain:g}" if gain != 1 else ""
+    halves = (
+        "two antiparallel diodes each"
+        if _paired(network)
+        else f"{(size + 1) // 2} excitatory and {size // 2} inhibitory"
+    )
+    return f"layer {layer}: {size} hidden nodes, {halves}{amplified}"
+
+
+def _notes(network: ResistiveNetwork, nudges: NudgeSources, form: Form) -> tuple[str, ...]:
+    count = sum(int(np.count_nonzero(matrix)) for matrix in network.conductances)
+    law, parameters = network.diode.spice
+    diode = ", ".join([law, *(f"{name} = {exactly(value)}" for name, value in parameters.items())])
+    diode = f"antiparallel pairs of {diode}" if _paired(network) else diode
+    diodes = "Xdp<l>_j (from rail_p) and Xdn<l>_j (into rail_n)" if _paired(network) else "Xd<l>_j"
+    gains = ", ".join(f"{gain:g}" for gain in network.amplifier_gain if gain != 1) or "none"
+    flat = (
+        "Nets: xp_i/xn_i rows at +x/-x, h<l>_j hidden nodes, a<l>_j amplified drives, o_k outputs, y_k targets.",
+        "R<l>_<row>_<column> joins a row of crossbar l to a column; rows 0..n-1 of crossbar 1 are xp, the next n are xn.",
+        *((f"Row 2n is xb, the bias row at {network.bias_row:g} V.",) if network.bias_row else ()),
+    )
+    norton = (
+        "Nets: h<l>_j hidden nodes, a<l>_j amplified drives, o_k outputs, y_k targets.",
+        "Bn1_j or In1_j and Rn1_j stand for column j of crossbar 1 with its sources; R<l>_<row>_<column> are the others.",
+    )
+    return (
+        f"Layers {' - '.join(map(str, network.layers))}; {count} conductances above zero.",
+        f"Input gain {exactly(network.input_gain)} V a unit; amplifier gains: {gains}; diodes: {diode}.",
+        _phase(nudges),
+        *(flat if form == "flat" else norton),
+        f"Ib<l>_j bias currents, {diodes} diodes, Xa<l>_j amplifiers, rail_p/rail_n the diodes' rails.",
+        *(("Outputs are pairs: class k is read as v(o_2k) - v(o_2k+1).",) if network.outputs == "pairs" else ()),
+        "Units: volts, amperes, ohms. Indices count from 0, layers from 1.",
+    )
+
+
+def _phase(nudges: NudgeSources) -> str:
+    if len(nudges.conductance) > 1:
+        return f"A sweep of {len(nudges.conductance)} points: samples and phases."
+    if nudges.conductance.any():
+        return (
+            f"Nudged phase: a conductance of {nudges.conductance[0]:g} S from every output to a source at its target."
+        )
+    return "Nudged phase: a constant current into every output." if nudges.current.any() else "Free phase."
+
+
+def exactly(value: float) -> str:
+    """A number as short as it may be, for notes that are read back."""
+    short = f"{value:g}"
+    return short if float(short) == value else repr(float(value))

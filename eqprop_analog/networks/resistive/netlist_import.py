@@ -1,0 +1,332 @@
+"""A flat netlist for ngspice, written by this package or by hand with its names, as a network again.
+
+The file is read as text. What the network becomes is compiled anew from the numbers in it; its own lines are never given to a
+simulator. So its subcircuits must be the packaged ones, word for word, and what is no device of a network is refused with its
+line. Tolerances in ``.options`` are not kept. What a circuit cannot say, the inputs' unit, how outputs are read, and the window
+of the conductances, stands in ``.param``; where it does not, it is asked for or assumed aloud.
+"""
+
+import logging
+import re
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import NoReturn
+
+import numpy as np
+from jaxtyping import Float
+
+from eqprop_analog.errors import UserError
+from eqprop_analog.networks.resistive.network import ResistiveNetwork
+from eqprop_analog.spice.elements import Injection
+from eqprop_analog.spice.reading.diodes import DiodeReader
+from eqprop_analog.spice.reading.element_lines import constant, instance, positive_resistance, resistance
+from eqprop_analog.spice.reading.expressions import number
+from eqprop_analog.spice.reading.flat_devices import FlatDevices, defaults
+from eqprop_analog.spice.reading.foreign import NO_NETWORK
+from eqprop_analog.spice.reading.statements import Source, read_source, source_of
+
+Array = np.ndarray
+log = logging.getLogger(__name__)
+
+SPARSEST = 1000
+"""Cells of the crossbars a line of the file, at most: names with huge indices cannot ask for all memory."""
+WINDOW = (0.0, 1e-4)
+"""Siemens: assumed where a file states none; its upper end is the largest conductance where that is more."""
+OUTPUTS = {1: "single", 2: "pairs"}
+"""By the nodes a class."""
+
+
+@dataclass(frozen=True, eq=False)
+class Given:
+    """What the user says of a netlist that does not say it itself; None is nothing."""
+
+    input_gain: float | None = None
+    """Volts per unit of input."""
+    outputs: str | None = None
+    """"single" or "pairs"."""
+    conductance_window: tuple[float, float] | None = None
+    """(G_min, G_max), siemens."""
+
+
+NOTHING = Given()
+
+
+@dataclass(frozen=True, eq=False)
+class WrittenNetlist:
+    """What a netlist says: ``static_netlist(compile_network(network, inputs, [injection], "flat"))`` is its text."""
+
+    network: ResistiveNetwork
+    inputs: Float[Array, "1 inputs"]
+    """As the data gives them: volts over the network's input gain."""
+    injection: Injection | None
+    """The nudge, if there is one."""
+    notes: tuple[str, ...] = ()
+    """What was assumed, and what was worked out, in sentences."""
+
+
+def read_netlist(path: Path, given: Given = NOTHING) -> WrittenNetlist:
+    """The network of a flat netlist; what is assumed is logged. Raises UserError naming the line that it does not understand."""
+    return _network_of(read_source(path), given)
+
+
+def netlist_of(text: str, name: str = "netlist", given: Given = NOTHING) -> WrittenNetlist:
+    """``read_netlist`` of a text, called ``name`` in messages."""
+    return _network_of(source_of(text, name), given)
+
+
+def _network_of(source: Source, given: Given) -> WrittenNetlist:
+    for title, why in NO_NETWORK.items():
+        if title in source.title.lower() and "eqprop-analog:" in source.title.lower():
+            raise UserError(f"{source.file}: {why}")
+    devices = FlatDevices()
+    for statement in source.statements:
+        if statement.text[0] == ".":
+            devices.directive(statement)
+        else:
+            devices.add(statement)
+    for opening, inside in source.blocks:
+        devices.block(opening, inside)
+    lines = source.statements[-1].number if source.statements else 1
+    written = _Reader(source, devices, lines, given).network()
+    if source.title[:1] == "." or FlatDevices.names(source.title):
+        note = f"its first line is the title, as in ngspice, and what stands there is not read: {source.title[:60]!r}"
+        written = replace(written, notes=(note, *written.notes))
+    for note in written.notes:
+        log.warning("%s: %s", source.file, note)
+    return written
+
+
+@dataclass(frozen=True)
+class _Reader:
+    source: Source
+    devices: FlatDevices
+    lines: int
+    given: Given
+
+    def network(self) -> WrittenNetlist:
+        """Layer by layer; then everything that must agree with it."""
+        depth = _count(self, [key[0] for key in self.devices.found["resistor"]], "crossbars R<l>_<row>_<column>", 1)
+        volts, bias_row = self._rows()
+        sizes = self._sizes(depth)
+        diode, notes = DiodeReader(self.source, self.devices).law(sizes)
+        for (layer, _), statement in self.devices.found["amplifier"].items():
+            if not 0 < int(layer) < depth:
+                statement.refuse(f"expected an amplifier of layers 1 to {depth - 1}")
+        gains = tuple(self._gain(layer, size) for layer, size in enumerate(sizes[:-1], start=1))
+        rows = [
+            *(f"xp_{i}" for i in range(len(volts))),
+            *(f"xn_{i}" for i in range(len(volts))),
+            *["xb"] * bool(bias_row),
+        ]
+        conductances = self._conductances(rows, sizes)
+        stated = _Stated(self.source, self.given)
+        gain, pairs = stated.input_gain(), stated.pairs(sizes[-1])
+        network = ResistiveNetwork(
+            conductances,
+            tuple(self._biases(sizes)),
+            diode,
+            gains,
+            gain,
+            stated.window(max(float(matrix.max()) for matrix in conductances)),
+            bias_row,
+            "pairs" if pairs else "single",
+        )
+        try:
+            network.validate()
+        except UserError as error:
+            self.fail(str(error))
+        with np.errstate(over="ignore"):
+            inputs = nearest(volts / gain, lambda x: gain * x, volts)[None]
+        if not np.isfinite(inputs).all():
+            self.fail(f"input gain {gain:g} V a unit: the inputs are too large")
+        return WrittenNetlist(network, inputs, self._injection(sizes[-1]), (*stated.notes, *self.devices.notes, *notes))
+
+    def fail(self, why: str) -> NoReturn:
+        """Raise UserError for the file as a whole."""
+        raise UserError(f"{self.source.file}: {why}")
+
+    def _rows(self) -> tuple[Float[Array, " inputs"], float]:
+        """Volts of the rows at +x, and of the bias row or 0."""
+        volts = self.devices.values("row", lambda key: (f"x{key[0]}_{key[1]}", "0"), constant)
+        count = _count(self, [i for sign, i in volts if sign == "p"], "sources Vxp_i")
+        for (sign, i), value in volts.items():
+            partner = volts.get(("n" if sign == "p" else "p", i))
+            if partner is None or partner != -value:
+                self.devices.found["row"][sign, i].refuse(f"expected both Vxp_{i} and Vxn_{i}, one minus the other")
+        bias = self.devices.values("bias row", lambda _: ("xb", "0"), constant).get(())
+        if bias == 0:
+            self.devices.found["bias row"][()].refuse("a bias row at 0 V is none; expected another voltage")
+        return np.array([volts["p", str(i)] for i in range(count)]), bias or 0.0
+
+    def _sizes(self, depth: int) -> list[int]:
+        """Nodes of layers 1..L."""
+        sizes = []
+        for layer in range(1, depth):
+            mine = [j for _, at, j in self.devices.found["diode"] if at == str(layer)]
+            mine += [j for at, j in self.devices.found["amplifier"] if at == str(layer)]
+            mine += [j for at, _, j in self.devices.found["resistor"] if at == str(layer)]
+            sizes.append(_count(self, list(dict.fromkeys(mine)), f"nodes h{layer}_j"))
+        for (_, at, _), statement in self.devices.found["diode"].items():
+            if not 0 < int(at) < depth:
+                statement.refuse(f"expected a diode of layers 1 to {depth - 1}")
+        last = dict.fromkeys(j for at, _, j in self.devices.found["resistor"] if at == str(depth))
+        return [*sizes, _count(self, list(last), f"columns of R{depth}_<row>_<column>")]
+
+    def _gain(self, layer: int, size: int) -> float:
+        """Of the amplifiers of a layer; 1 where there are none."""
+        mine = {j: each for (l, j), each in self.devices.found["amplifier"].items() if l == str(layer)}
+        if not mine:
+            return 1.0
+        if _count(self, list(mine), f"amplifiers Xa{layer}_j") != size:
+            self.fail(f"expected {size} amplifiers Xa{layer}_j, one a node, or none; got {len(mine)}")
+        gains: list[float] = []
+        for j, statement in mine.items():
+            expected = [f"h{layer}_{j}", f"a{layer}_{j}"]
+            nets, model, given = instance(statement, self.devices.subcircuits)
+            usual = {**defaults("amplifier"), "gain": given.get("gain", 0.0)}
+            if nets != expected or model != "amplifier" or given != usual:
+                statement.refuse(f"expected {' and '.join(expected)}, amplifier, gain=..., and nothing else")
+            gains.append(given["gain"])
+            if gains[-1] != gains[0]:
+                statement.refuse(f"expected one gain for all amplifiers of a layer; the first has {gains[0]:g}")
+        return gains[0]
+
+    def _conductances(self, rows: list[str], sizes: list[int]) -> tuple[Float[Array, "..."], ...]:
+        shapes = list(zip([len(rows), *sizes], sizes, strict=False))
+        if sum(i * j for i, j in shapes) > SPARSEST * self.lines:
+            self.fail(f"crossbars of {shapes} cells for {self.lines} lines; fewer than one in {SPARSEST} is there")
+        ohms = [np.full(shape, np.inf) for shape in shapes]
+        hidden = list(enumerate(sizes[:-1], start=1))
+        amplified = {layer for layer, _ in self.devices.found["amplifier"]}
+        drives = [rows, *([f"{'a' if str(l) in amplified else 'h'}{l}_{j}" for j in range(size)] for l, size in hidden)]
+        nodes = [*([f"h{l}_{j}" for j in range(size)] for l, size in hidden), [f"o_{k}" for k in range(sizes[-1])]]
+        for (crossbar, row, column), statement in self.devices.found["resistor"].items():
+            l, i, j = int(crossbar) - 1, int(row), int(column)
+            if i >= shapes[l][0] or j >= shapes[l][1]:
+                statement.refuse(
+                    f"crossbar {l + 1} has rows 0 to {shapes[l][0] - 1} and columns 0 to {shapes[l][1] - 1}"
+                )
+            if set(statement.terms[1:3]) != {drives[l][i], nodes[l][j]}:
+                statement.refuse(f"expected the nets {drives[l][i]} and {nodes[l][j]}, and ohms")
+            ohms[l][i, j] = positive_resistance(statement)
+        return tuple(nearest(1 / each, lambda g: 1 / g, each) for each in ohms)
+
+    def _biases(self, sizes: Sequence[int]) -> Iterator[Float[Array, " nodes"]]:
+        def node(key: tuple[str, ...]) -> tuple[str, str]:
+            return "0", f"o_{key[1]}" if int(key[0]) == len(sizes) else f"h{key[0]}_{key[1]}"
+
+        biases = [np.zeros(size) for size in sizes]
+        for key, amperes in self.devices.values("bias", node, constant).items():
+            layer, j = map(int, key)
+            if not 0 < layer <= len(sizes) or j >= sizes[layer - 1]:
+                self.devices.found["bias"][key].refuse("there is no such node")
+            biases[layer - 1][j] = amperes
+        yield from biases
+
+    def _injection(self, outputs: int) -> Injection | None:
+        targets = self.devices.values("target", lambda key: (f"y_{key[0]}", "0"), constant)
+        nudges = self.devices.values("nudge", lambda key: (f"y_{key[0]}", f"o_{key[0]}"), resistance)
+        pulls = self.devices.values("pull", lambda key: ("0", f"o_{key[0]}"), constant)
+        if not targets and not nudges and not pulls:
+            return None
+        everywhere = {(str(k),) for k in range(outputs)}
+        if pulls.keys() == everywhere and not targets and not nudges:
+            return 0.0, np.array([[pulls[str(k),] for k in range(outputs)]])
+        if pulls or targets.keys() != everywhere or nudges.keys() != everywhere or len(set(nudges.values())) > 1:
+            self.fail("expected a nudge Vy_k and Rnudge_k of one resistance, or Inudge_k, at every output, or at none")
+        ohms = np.array([nudges["0",]])
+        g = float(nearest(1 / ohms, lambda g: 1 / g, ohms)[0])
+        y = np.array([[targets[str(k),] for k in range(outputs)]])
+        with np.errstate(over="ignore"):
+            current = nearest(g * y, lambda c: c / g, y)
+        if not np.isfinite(current).all():
+            self.fail("the nudge's targets are too large")
+        return g, current
+
+
+class _Stated:
+    """What no device says: by ``.param``, by the header's comments in any case, by the user, or assumed in a note."""
+
+    def __init__(self, source: Source, given: Given) -> None:
+        self.source, self.given = source, given
+        self.notes: list[str] = []
+
+    def input_gain(self) -> float:
+        """Volts per unit of input."""
+        noted = None
+        for comment in self.source.comments:
+            found = re.match(r"input gain (\S+) v a unit", comment.text, re.IGNORECASE)
+            if found:
+                noted = number(found[1].lower())
+        gain = self._one("the input gain", self.source.parameters.get("input_gain"), noted, self.given.input_gain)
+        if gain is None:
+            self.notes.append(
+                "it does not state the volts per unit of input; 1 V is assumed, so that inputs are the sources' volts (else "
+                "--input-gain)"
+            )
+            return 1.0
+        if not (np.isfinite(gain) and gain > 0):
+            raise UserError(f"{self.source.file}: expected a positive input gain, got {gain:g}")
+        return float(gain)
+
+    def pairs(self, outputs: int) -> bool:
+        """Whether a class is read as the difference of two of so many outputs."""
+        noted = any(comment.text.lower().startswith("outputs are pairs") for comment in self.source.comments)
+        given = {name: nodes for nodes, name in OUTPUTS.items()}.get(self.given.outputs or "")
+        count = self._one("the outputs", self.source.parameters.get("nodes_per_class"), 2 if noted else None, given)
+        if count is None and outputs % 2 == 0:
+            self.notes.append(
+                "it does not state how outputs are read; one node a class is assumed (else --outputs pairs)"
+            )
+        if count not in (None, *OUTPUTS):
+            raise UserError(f"{self.source.file}: nodes_per_class: expected 1 or 2, got {count:g}")
+        return count == 2
+
+    def window(self, largest: float) -> tuple[float, float]:
+        """What the conductances may become, siemens."""
+        low, high = (
+            self._one(f"the conductance window ({name})", self.source.parameters.get(name), None, own)
+            for name, own in zip(("g_min", "g_max"), self.given.conductance_window or (None, None), strict=True)
+        )
+        if low is None or high is None:
+            low, high = WINDOW[0], max(WINDOW[1], largest)
+            self.notes.append(
+                f"it does not state the window of the conductances; {low:g} to {high:g} S are assumed (else "
+                f"--conductance-window)"
+            )
+        return float(low), float(high)
+
+    def _one(self, what: str, *values: float | None) -> float | None:
+        """The one that is given, or None. Raises UserError where two disagree."""
+        given = {float(value) for value in values if value is not None}
+        if len(given) > 1:
+            several = " and ".join(f"{value:g}" for value in sorted(given))
+            raise UserError(f"{self.source.file}: {what} is given as {several}; leave all but one out")
+        return given.pop() if given else None
+
+
+def _count(reader: _Reader, indices: Sequence[str], what: str, start: int = 0) -> int:
+    """How many there are, counted from ``start`` without a gap. Raises UserError."""
+    found = {int(index) for index in indices}
+    if not found or min(found) != start or max(found) != start + len(found) - 1:
+        some = ", ".join(map(str, sorted(found)[:8])) or "none"
+        reader.fail(f"{what}: expected all from {start} on without a gap, and at least one; got {some}")
+    return len(found)
+
+
+def nearest(
+    guess: Float[Array, "..."], image: Callable[[Array], Array], wanted: Float[Array, "..."]
+) -> Float[Array, "..."]:
+    """The numbers beside ``guess`` of which ``image`` is ``wanted`` to the last bit, or the guess where there is none."""
+    best = guess.copy()
+    with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
+        for steps, towards in ((n, way) for n in (1, 2, 3) for way in (-np.inf, np.inf)):
+            missed = image(best) != wanted
+            if not missed.any():
+                break
+            beside = guess
+            for _ in range(steps):
+                beside = np.nextafter(beside, towards)
+            best = np.where(missed & (image(beside) == wanted), beside, best)
+    return best

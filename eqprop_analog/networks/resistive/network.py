@@ -1,0 +1,479 @@
+"""Layered nonlinear resistive networks: parameters, energy, definiteness.
+
+Source: Kendall et al. 2020, arXiv 2006.01981; Scellier 2024, arXiv 2402.11674.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, get_args
+
+import numpy as np
+from jaxtyping import Float
+from numpy.typing import ArrayLike, DTypeLike
+
+from eqprop_analog.core.checks import (
+    check_layers,
+    check_pair,
+    check_seed,
+    check_window,
+    checked_inputs,
+    layer_shapes,
+    solved,
+    unsound_conductance,
+)
+from eqprop_analog.core.equilibrium import Equilibrium, Layers
+from eqprop_analog.core.gradient import Gradient, named
+from eqprop_analog.core.network import Network
+from eqprop_analog.core.nudge import Kind
+from eqprop_analog.devices import Antiparallel, Law, NgspiceDiode, check_law, law_from, table_of
+from eqprop_analog.errors import UserError
+from eqprop_analog.files import loaded_arrays, real, save_arrays
+from eqprop_analog.incoming import (
+    LARGEST,
+    in_one_precision,
+    known_keywords,
+    listed,
+    numbers,
+    one_of,
+    real_array,
+    real_number,
+)
+from eqprop_analog.networks.resistive.initial import draw, renew
+
+if TYPE_CHECKING:
+    from eqprop_analog.networks.resistive.equations import NodalEquations
+    from eqprop_analog.spice.circuit import Circuit
+
+Array = np.ndarray
+Outputs = Literal["single", "pairs"]
+
+FORMAT = "eqprop-analog resistive network 1"
+
+
+@dataclass(frozen=True, eq=False)
+class ResistiveNetwork(Network):
+    """E = Σ_l γ_l [ ½ Σ_ij G_l[i,j](a_{l-1,i} - v_{l,j})² + Σ_j Φ_l(v_{l,j}) - Σ_j b_{l,j} v_{l,j} ],  γ_{l+1} = γ_l/A_l².
+
+    Drive a_0 holds the input rows, a_l = A_l v_l the amplified hidden nodes. Kirchhoff's current law is ∂E/∂v = 0.
+    """
+
+    family: ClassVar[str] = "resistive"
+
+    conductances: tuple[Float[Array, "rows columns"], ...]
+    """Siemens; [l][i, j] joins drive row i to column j. Rows of crossbar 1: +x of every input, then -x, then the bias row."""
+    biases: tuple[Float[Array, " nodes"], ...]
+    """Amperes into each node of layers 1..L, any sign."""
+    diode: Law = field(default_factory=NgspiceDiode)
+    """Law of every hidden node; the first half of a layer (rounded up) is excitatory, the second inhibitory. An antiparallel
+    pair (devices.Antiparallel) makes all nodes alike."""
+    amplifier_gain: tuple[float, ...] = ()
+    """A_l of each hidden layer; 1 is no amplifier."""
+    input_gain: float = 1.0
+    """Volts per unit of input."""
+    conductance_window: tuple[float, float] = (0.0, 1e-4)
+    """(G_min, G_max), siemens: what learning may reach."""
+    bias_row: float = 0.0
+    """Fixed voltage of one further row of crossbar 1, volts, any sign; 0 is no such row."""
+    outputs: Outputs = "single"
+    """One output node a class, or "pairs": class k is read as v_2k - v_2k+1."""
+
+    def __post_init__(self) -> None:
+        """Bring all arrays into one precision, and settings into plain numbers. Raises UserError for what is neither."""
+        arrays = in_one_precision({"crossbar": self.conductances, "biases of layer": self.biases})
+        settings = {
+            "conductances": arrays[0],
+            "biases": arrays[1],
+            "amplifier_gain": numbers(self.amplifier_gain, "amplifier_gain"),
+            "input_gain": real_number(self.input_gain, "input_gain", "volts per unit of input"),
+            "conductance_window": check_window(self.conductance_window),
+            "bias_row": real_number(self.bias_row, "bias_row", "volts, or 0 for no such row"),
+        }
+        for name, value in settings.items():
+            object.__setattr__(self, name, value)
+        check_law(self.diode)
+
+    @classmethod
+    @known_keywords
+    def dense(  # noqa: PLR0913 - every setting of a network, by name
+        cls,
+        layers: Sequence[int],
+        seed: int = 0,
+        *,
+        diode: Law | None = None,
+        amplifier_gain: float | Sequence[float] = 1.0,
+        input_gain: float = 1.0,
+        conductance_window: tuple[float, float] = (0.0, 1e-4),
+        bias: float | Sequence[ArrayLike] = 0.0,
+        bias_row: float = 0.0,
+        outputs: Outputs = "single",
+    ) -> Self:
+        """A network of ``layers`` = (inputs, hidden ..., outputs) with fresh conductances.
+
+        They are spread inside the window (see the module initial): in one from 0 to 1 µS or more, max(0, U(-a, a))·1 µS with
+        a = 1/√fan_in. ``bias`` in amperes, one for all nodes or an array a layer. ``layers`` counts nodes:
+        ``outputs="pairs"`` takes two a class. Raises UserError.
+        """
+        sizes = check_layers(layers)
+        seed = check_seed(seed)
+        window = check_window(conductance_window)
+        bias_row = real_number(bias_row, "bias_row", "volts, or 0 for no such row")
+        rng = np.random.default_rng(seed)
+        fan_in = [2 * sizes[0] + bool(bias_row), *sizes[1:-1]]
+        try:
+            conductances = tuple(
+                draw(rng, rows, columns, window) for rows, columns in zip(fan_in, sizes[1:], strict=True)
+            )
+        except (MemoryError, ValueError) as error:
+            raise UserError(f"layers: {list(sizes)} do not fit into memory ({error})") from error
+        levels = [bias] * (len(sizes) - 1) if np.isscalar(bias) else listed(bias, "bias")
+        if len(levels) != len(sizes) - 1:
+            raise UserError(f"bias: expected one array for each of {len(sizes) - 1} layers, got {len(levels)}")
+        try:
+            biases = tuple(
+                np.array(np.broadcast_to(real_array(level, "bias (amperes)", float), (size,)))
+                for level, size in zip(levels, sizes[1:], strict=True)
+            )
+            gains = tuple(np.broadcast_to(real_array(amplifier_gain, "amplifier_gain"), (len(sizes) - 2,)).tolist())
+        except UserError:
+            raise
+        except ValueError as error:
+            raise UserError(f"bias or amplifier_gain does not fit layers {list(sizes)}: {error}") from error
+        network = cls(
+            conductances,
+            biases,
+            diode if diode is not None else NgspiceDiode(),
+            gains,
+            input_gain,
+            window,
+            bias_row,
+            outputs,
+        )
+        network.validate()
+        return network
+
+    @property
+    def layers(self) -> tuple[int, ...]:
+        """(inputs, n_1, ..., n_L)."""
+        return (self.conductances[0].shape[0] // 2, *(matrix.shape[1] for matrix in self.conductances))
+
+    @property
+    def classes(self) -> int:
+        """Read-outs: output nodes, or pairs of them."""
+        nodes = self.layers[-1]
+        return nodes // 2 if self.outputs == "pairs" else nodes
+
+    @property
+    def depth(self) -> int:
+        """L, the number of crossbars."""
+        return len(self.conductances)
+
+    @property
+    def drive_gains(self) -> tuple[float, ...]:
+        """Gain between the nodes of layer l - 1 and the rows of crossbar l, for l = 1..L; 1 for the input rows."""
+        return (1.0, *self.amplifier_gain)
+
+    @property
+    def gammas(self) -> tuple[float, ...]:
+        """γ_l of layers 1..L."""
+        return tuple(np.cumprod([gain**-2 for gain in self.drive_gains]).tolist())
+
+    @property
+    def nudge_kind(self) -> Kind:
+        """The kind of nudge to take where none is asked for: by conductances, or, for pairs of outputs, by currents."""
+        return "current" if self.outputs == "pairs" else "conductance"
+
+    @property
+    def single_diode(self) -> Law:
+        """Law of one diode; every hidden node has one of them, or an antiparallel pair."""
+        return self.diode.law if isinstance(self.diode, Antiparallel) else self.diode
+
+    def polarity(self, layer: int) -> Float[Array, " nodes"]:
+        """+1 for excitatory and -1 for inhibitory nodes of hidden ``layer``; +1 for all with antiparallel pairs."""
+        size = self.layers[layer]
+        excitatory = size if isinstance(self.diode, Antiparallel) else (size + 1) // 2
+        return np.where(np.arange(size) < excitatory, 1, -1).astype(self.conductances[0].dtype)
+
+    def diode_sides(self, layer: int) -> tuple[Float[Array, " nodes"], ...]:
+        """One array a diode of each node of hidden ``layer``: +1 from the rail into the node, -1 from the node into -rail."""
+        polarity = self.polarity(layer)
+        return (polarity, -polarity) if isinstance(self.diode, Antiparallel) else (polarity,)
+
+    def node_name(self, layer: int, index: int) -> str:
+        """Name of a node in messages and netlists: h<layer>_<index> or, in the last layer, o_<index>."""
+        return f"o_{index}" if layer == self.depth else f"h{layer}_{index}"
+
+    def rows(self, inputs: Float[Array, "batch inputs"]) -> Float[Array, "batch rows"]:
+        """Voltages of crossbar 1's rows, volts: +x, then -x, then the bias row if there is one."""
+        with np.errstate(over="ignore"):  # the circuit names the row that has no finite voltage
+            volts = self.input_gain * inputs
+        bias = np.full((len(volts), int(self.bias_row != 0)), self.bias_row, volts.dtype)
+        return np.concatenate([volts, -volts, bias], axis=1)
+
+    def readout(self, outputs: Float[Array, "batch nodes"]) -> Float[Array, "batch classes"]:
+        """What is read for each class from the output nodes' voltages, volts: v_k, or v_2k - v_2k+1."""
+        return outputs[:, ::2] - outputs[:, 1::2] if self.outputs == "pairs" else outputs
+
+    @property
+    def readout_reach(self) -> float:
+        """How far a read-out moves at most, volts, if no output node moves by more than 1 V."""
+        return 2.0 if self.outputs == "pairs" else 1.0
+
+    def along_readout(self, currents: Float[Array, "batch classes"]) -> Float[Array, "batch nodes"]:
+        """Currents into the output nodes that pull the read-outs by ``currents``, amperes: c, or +c and -c into each pair."""
+        if self.outputs == "single":
+            return currents
+        return np.stack([currents, -currents], axis=2).reshape(len(currents), -1)
+
+    @property
+    def forms(self) -> tuple[str, str]:
+        """See core.Network."""
+        return "norton", "flat"
+
+    @property
+    def connections_by_layer(self) -> tuple[int, ...]:
+        """Cells of each crossbar."""
+        return tuple(matrix.size for matrix in self.conductances)
+
+    @property
+    def resistors_in_circuit(self) -> int:
+        """Cells that conduct."""
+        return sum(int(np.count_nonzero(matrix)) for matrix in self.conductances)
+
+    def equations(self, inputs: Float[Array, "batch inputs"]) -> "NodalEquations":
+        """Kirchhoff's current law at every node; UserError for a node that no conductance drives."""
+        from eqprop_analog.networks.resistive.equations import NodalEquations
+
+        return NodalEquations.of(self, inputs)
+
+    def circuit(
+        self,
+        inputs: Float[Array, "batch inputs"],
+        phases: Sequence[Any] = (None,),
+        form: str = "norton",
+        *,
+        validate: bool = True,
+    ) -> "Circuit":
+        """See core.Network."""
+        from eqprop_analog.networks.resistive.netlist import compile_network
+
+        one_of(form, "form", self.forms)
+        injections = [each and each.injection for each in phases]
+        return compile_network(self, inputs, injections, form, validate=validate)  # type: ignore[arg-type]
+
+    def astype(self, dtype: DTypeLike) -> Self:
+        """A copy whose arrays have ``dtype``."""
+        return replace(
+            self,
+            conductances=tuple(matrix.astype(dtype) for matrix in self.conductances),
+            biases=tuple(bias.astype(dtype) for bias in self.biases),
+        )
+
+    def in_spice(self) -> Self:
+        """The network that SPICE solves in place of this one (see Law.in_spice)."""
+        return replace(self, diode=self.diode.in_spice())
+
+    def check_inputs(self, inputs: ArrayLike) -> Float[Array, "batch inputs"]:
+        """``inputs`` as (batch, inputs) in the network's dtype, or UserError."""
+        return checked_inputs(inputs, self.layers[0], self.conductances[0].dtype)
+
+    def validate(self) -> None:
+        """Raise UserError unless shapes, window, gains and values describe a network that can be built."""
+        self._validate_shapes()
+        self._validate_settings()
+        if (rows := self.conductances[0].shape[0]) % 2 != bool(self.bias_row):
+            expected = "an odd number of rows (±x and the bias row)" if self.bias_row else "an even number of rows (±x)"
+            raise UserError(f"crossbar 1: expected {expected}, got {rows}")
+        for number, (matrix, bias) in enumerate(zip(self.conductances, self.biases, strict=True), start=1):
+            if bias.shape != (matrix.shape[1],):
+                raise UserError(f"biases of layer {number}: expected shape ({matrix.shape[1]},), got {bias.shape}")
+            if (found := unsound_conductance(matrix)) is not None:
+                raise self._unsound(number, *found)
+            if not (good := np.isfinite(bias)).all():
+                raise self._unsound(number, (0, int(good.argmin())), "bias current is not finite")
+
+    def _validate_shapes(self) -> None:
+        if not self.conductances or len(self.biases) != self.depth:
+            raise UserError(
+                f"network: expected at least one crossbar and as many arrays of biases, got {len(self.conductances)} and "
+                f"{len(self.biases)}"
+            )
+        rows = None
+        for number, matrix in enumerate(self.conductances, start=1):
+            if matrix.ndim != 2 or not matrix.size:
+                raise UserError(f"crossbar {number}: expected a matrix (rows, columns), got shape {matrix.shape}")
+            if rows is not None and len(matrix) != rows:
+                raise UserError(f"crossbar {number}: expected {rows} rows, got {len(matrix)}")
+            rows = matrix.shape[1]
+        check_layers(self.layers)
+
+    def _validate_settings(self) -> None:
+        if len(self.amplifier_gain) != self.depth - 1:
+            raise UserError(f"amplifier_gain: expected {self.depth - 1} values, got {len(self.amplifier_gain)}")
+        if not all(1e-9 <= gain <= 1e9 for gain in self.amplifier_gain):
+            raise UserError(f"amplifier_gain: must be positive, within 1e-9 and 1e9, got {list(self.amplifier_gain)}")
+        if not 0 < self.input_gain <= LARGEST:
+            raise UserError(
+                f"input_gain: must be positive volts per unit of input, at most {LARGEST:g}, got {self.input_gain}"
+            )
+        if not abs(self.bias_row) <= LARGEST:
+            raise UserError(f"bias_row: expected volts within ±{LARGEST:g}, got {self.bias_row:g}")
+        one_of(self.outputs, "outputs", get_args(Outputs))
+        if self.outputs == "pairs" and self.layers[-1] % 2:
+            raise UserError(f"outputs: pairs need an even number of output nodes, two a class, got {self.layers[-1]}")
+
+    def _unsound(self, layer: int, cell: tuple[int, ...], what: str) -> UserError:
+        row, column = cell
+        return UserError(f"net {self.node_name(layer, column)}: {what} (row {row}, column {column} of layer {layer})")
+
+    def energy(self, inputs: Float[Array, "batch inputs"], voltages: Layers) -> Float[Array, " batch"]:
+        """E of each sample, watts (up to the constants of the co-contents)."""
+        total = np.zeros(len(inputs))
+        drive = self.rows(inputs)
+        for layer, (matrix, bias, v, gamma) in enumerate(
+            zip(self.conductances, self.biases, voltages, self.gammas, strict=True), start=1
+        ):
+            squares = (drive**2) @ matrix.sum(axis=1) + (v**2) @ matrix.sum(axis=0)
+            total += gamma * (0.5 * squares - ((drive @ matrix) * v).sum(axis=1) - v @ bias)
+            if layer < self.depth:
+                total += gamma * self.diode.cocontent(self.polarity(layer) * v).sum(axis=1)
+                drive = self.amplifier_gain[layer - 1] * v
+        return total
+
+    def contrast(self, inputs: Float[Array, "batch inputs"], plus: Equilibrium, minus: Equilibrium) -> Gradient:
+        """Difference of ⟨∂E/∂θ⟩ between two phases over that of their β; see learning.contrast.
+
+        UserError for phases that failed or do not fit.
+        """
+        check_pair("contrast", layer_shapes(len(inputs), self.layers), plus, minus)
+        span = plus.beta - minus.beta
+        mean = tuple(0.5 * (p + m) for p, m in zip(plus.voltages, minus.voltages, strict=True))
+        slope = tuple((p - m) / span for p, m in zip(plus.voltages, minus.voltages, strict=True))
+        return self.drop_gradient(inputs, mean, slope)
+
+    def gradient(
+        self, inputs: Float[Array, "batch inputs"], voltages: tuple[Array, ...], response: tuple[Array, ...]
+    ) -> Gradient:
+        """See core.Network; ``response`` is dv/dβ, what the pull moves in the linearised circuit."""
+        return self.drop_gradient(inputs, voltages, response)
+
+    def drop_gradient(self, inputs: Float[Array, "batch inputs"], mean: Layers, slope: Layers) -> Gradient:
+        """(γ_l/γ_L)⟨Δv̄ · dΔv/dβ⟩ for every conductance, from node voltages ``mean`` (V) and ``slope`` = dv/dβ (V/S or V/A).
+
+        ½(Δ₊² - Δ₋²) is the mean drop times the difference of drops, which multiplies out into one matrix product and two
+        rank-one terms: no (batch, i, j) array, and no cancellation of large squares.
+        """
+        batch = len(inputs)
+        conductances, biases = [], []
+        drive = inputs * inputs.dtype.type(self.input_gain)
+        drive_slope = None
+        for layer, (v, dv, gamma) in enumerate(zip(mean, slope, self.gammas, strict=True)):
+            weight = gamma / self.gammas[-1] / batch
+            own = (v * dv).sum(axis=0)
+            if drive_slope is None:  # the rows +x, -x and the bias row have fixed voltages
+                product = drive.T @ dv
+                rows = [own - product, own + product]
+                if self.bias_row:
+                    rows.append((own - inputs.dtype.type(self.bias_row) * dv.sum(axis=0))[None])
+                matrix = np.concatenate(rows)
+            else:
+                product = np.concatenate([drive, drive_slope]).T @ np.concatenate([dv, v])
+                matrix = (drive * drive_slope).sum(axis=0)[:, None] + own - product
+            matrix *= weight
+            conductances.append(matrix)
+            biases.append(-weight * dv.sum(axis=0))
+            if layer < self.depth - 1:
+                drive, drive_slope = self.amplifier_gain[layer] * v, self.amplifier_gain[layer] * dv
+        return Gradient(tuple(conductances), tuple(biases))
+
+    def confine(self) -> int:
+        """Bring every conductance into its window, in place, and see ``renew``."""
+        for matrix in self.conductances:
+            np.clip(matrix, *self.conductance_window, out=matrix)
+        return self.renew()
+
+    def renew(self) -> int:
+        """Begin anew every column that an update has left without any conductance, in place; how many (initial.renew)."""
+        return sum(renew(matrix, self.conductance_window) for matrix in self.conductances)
+
+    def output_stiffness(self) -> Float[Array, "outputs outputs"]:
+        """S, siemens: the conductance matrix seen at the outputs with every diode off and hidden nodes eliminated.
+
+        A nudge by a conductance beta leaves the circuit positive definite exactly while beta > -λ_min(S).
+        """
+        below = np.zeros(0)
+        for layer, matrix in enumerate(self.conductances, start=1):
+            eliminated = 0.0 if layer == 1 else matrix.T @ solved(below, matrix)
+            below = np.diag(matrix.sum(axis=0)) - eliminated
+            if layer < self.depth:
+                below = below + np.diag(self.conductances[layer].sum(axis=1))
+        return np.asarray(below)
+
+    def stiffness_bound(self, input_conductance: Float[Array, " nodes"] | None = None) -> float:
+        """A lower bound of λ_min(S) in siemens by row sums, at the cost of reading crossbars 2..L once.
+
+        S is an M-matrix, so λ_min(S) is at least its smallest row sum, the conductance of an output to the sources.
+        ``input_conductance``: column sums of crossbar 1, where the caller has them already.
+        """
+        grounded = self.conductances[0].sum(axis=0) if input_conductance is None else input_conductance
+        for layer, matrix in enumerate(self.conductances[1:], start=2):
+            share = grounded / (grounded + matrix.sum(axis=1))
+            grounded = (share if layer == 2 else np.full_like(share, share.min())) @ matrix
+        return float(grounded.min())
+
+    def usual_beta(self) -> float:
+        """The nudge, in siemens, where none is asked for: a tenth of what certainly keeps the circuit definite."""
+        return 0.1 * self.stiffness_bound()
+
+    def require_definite(self, beta: float, input_conductance: Float[Array, " nodes"] | None = None) -> None:
+        """Raise UserError, naming the output, if a nudge of ``beta`` siemens makes the circuit indefinite."""
+        if beta >= 0 or -beta < 0.999 * self.stiffness_bound(input_conductance):
+            return
+        values, vectors = np.linalg.eigh(self.astype(np.float64).output_stiffness())
+        if -beta >= values[0]:
+            output = int(np.abs(vectors[:, 0]).argmax())
+            raise UserError(
+                f"nudge: beta = {beta:.4g} S makes the circuit indefinite at net {self.node_name(self.depth, output)}: the "
+                f"outputs are held by only {values[0]:.4g} S; use |beta| below that"
+            )
+
+    def save(self, path: str | Path) -> None:
+        """Write an uncompressed ``.npz`` (arrays and one JSON text, no pickle) in one step; UserError if it cannot."""
+        description = {
+            "diode": table_of(self.diode),
+            "amplifier_gain": self.amplifier_gain,
+            "input_gain": self.input_gain,
+            "conductance_window": self.conductance_window,
+            "bias_row": self.bias_row,
+            "outputs": self.outputs,
+        }
+        save_arrays(path, FORMAT, description, self.arrays())
+
+    def arrays(self) -> dict[str, Array]:
+        """Every parameter by the name it has in files: ``conductance_<l>`` (S) and ``bias_<l>`` (A), l from 1."""
+        return named(self.conductances, self.biases)
+
+    @classmethod
+    def load(cls, path: str | Path) -> Self:
+        """Read a network written by ``save``; UserError if the file is not one."""
+        with loaded_arrays(path, FORMAT) as (description, file):
+            depth = sum(name.startswith("conductance_") for name in file.files)
+            conductances = tuple(real(file[f"conductance_{l}"]) for l in range(1, depth + 1))
+            biases = tuple(real(file[f"bias_{l}"]) for l in range(1, depth + 1))
+            network = cls(
+                conductances,
+                biases,
+                law_from(description["diode"]),
+                description["amplifier_gain"],
+                description["input_gain"],
+                description["conductance_window"],
+                description.get("bias_row", 0.0),
+                description.get("outputs", "single"),
+            )
+            network.validate()
+        return network
+
+
+def by_layer(values: Float[Array, "batch nodes"], layers: Sequence[int]) -> Layers:
+    """``values`` of all nodes of layers 1..L side by side, as an array a layer; ``layers``: (inputs, n_1, ..., n_L)."""
+    return tuple(np.split(values, np.cumsum(layers[1:-1]).tolist(), axis=1))

@@ -1,0 +1,219 @@
+"""The surrogate: the circuit's equilibria in vectorized NumPy, without a circuit simulator."""
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Self
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+from numpy.typing import ArrayLike
+
+from eqprop_analog.core.certificate import certified, largest
+from eqprop_analog.core.checks import as_batch
+from eqprop_analog.core.equilibrium import Equilibrium, Layers, Status
+from eqprop_analog.core.network import Network
+from eqprop_analog.core.nudge import Nudge
+from eqprop_analog.core.registry import family_of
+from eqprop_analog.core.solver import Solver
+from eqprop_analog.errors import UserError
+from eqprop_analog.incoming import require_tolerance, whole_number
+from eqprop_analog.networks.resistive.coordinate_descent import sweep
+from eqprop_analog.networks.resistive.equations import NodalEquations
+from eqprop_analog.networks.resistive.newton import colours, newton_step
+
+Array = np.ndarray
+log = logging.getLogger(__name__)
+
+TOLERANCE = {np.dtype(np.float64): 1e-13, np.dtype(np.float32): 1e-5}
+"""Default bound by precision, some hundred roundings."""
+STEP_LENGTHS = tuple(4.0**-k for k in range(9))
+"""Parts of a Newton step that are tried where the whole does not halve the excess."""
+ACCURACY = 1e-4
+"""What a Newton step may leave of the residual that it is to remove; less gains no iteration."""
+AIM = 0.01
+"""Of the bound: errors fall quadratically, so that one more step for some of the samples leaves rounding alone."""
+ELEMENTS = 2**19
+"""Node voltages that are iterated together."""
+
+Samples = Bool[Array, " batch"] | Int[Array, " some"]
+
+
+@dataclass(frozen=True)
+class SurrogateSolver:
+    """F(v) = 0 (NodalEquations) by Newton steps that coordinate descent keeps safe, or by a fixed number of sweeps.
+
+    Each iteration tries a Newton step followed by a sweep, and keeps it for the samples whose excess (core.Equations) it
+    halves; the others take what ends lowest of shorter steps and none, each followed by a sweep, under which the convex
+    energy always falls. Samples that are finished cost nothing more. Arrays have the network's dtype.
+
+    Networks of another family are solved by the family's own solver in NumPy (core.Family.surrogate), which has no settings here.
+    """
+
+    tolerance: float | None = None
+    """Largest KCL residual of a converged node, as the voltage that would mend it over the circuit's largest voltage
+    (default 1e-13 in float64, 1e-5 in float32)."""
+    max_iterations: int = 200
+    sweeps: int | None = None
+    """Stop after this many sweeps of coordinate descent instead: status TRUNCATED."""
+    check_residual: bool = True
+    """Whether truncated phases report their residual."""
+
+    def __post_init__(self) -> None:
+        """Raise UserError for bounds that are none."""
+        require_tolerance(self.tolerance)
+        whole_number(self.max_iterations, "max_iterations")
+        if self.sweeps is not None:
+            whole_number(self.sweeps, "sweeps", 1)
+
+    def solve(
+        self,
+        network: Network,
+        inputs: ArrayLike,
+        nudge: Nudge | None = None,
+        start: Equilibrium | None = None,
+    ) -> Equilibrium:
+        """Equilibrium of each row of ``inputs`` (batch, inputs), begun at ``start`` or at 0 V.
+
+        Raises UserError for a network, inputs, a nudge or a start that do not make a circuit with one equilibrium.
+        """
+        if (own := self._own_solver(network)) is not None:
+            return own.solve(network, inputs, nudge, start)
+        network.validate()
+        equations: Any = network.equations(network.check_inputs(inputs))
+        start = equations.begun(start)
+        if nudge is not None:
+            equations = equations.nudged([nudge], start)
+        found = self._settle(equations, equations.initial() if start is None else start.voltages, nudge)
+        return found.inheriting(start) if self._derived([] if nudge is None else [nudge]) else found
+
+    def solve_phases(
+        self, network: Network, inputs: Float[Array, "batch inputs"], nudges: Sequence[Nudge]
+    ) -> tuple[Equilibrium, ...]:
+        """The free phase, then every nudged phase begun at the free one, the nudged ones solved as one batch.
+
+        For training: ``network``, and ``inputs`` of its dtype, are taken as already valid.
+        """
+        if (own := self._own_solver(network)) is not None:
+            return own.solve_phases(network, inputs, nudges)
+        equations: Any = network.equations(as_batch(network, inputs))
+        free = self._settle(equations, equations.initial(), None)
+        stacked = tuple(np.tile(v, (len(nudges), 1)) for v in free.voltages)
+        together = self._settle(equations.nudged(nudges, free), stacked, None)
+        derived_from = free if self._derived(nudges) else None
+        return free, *(phase.inheriting(derived_from) for phase in together.split(nudges))
+
+    def _own_solver(self, network: Network) -> Solver | None:
+        """The solver of the network's family, if this is not it. UserError for settings that it has not."""
+        family = family_of(network)
+        if family.surrogate is SurrogateSolver:
+            return None
+        if self != SurrogateSolver():
+            raise UserError(
+                f"SurrogateSolver: its settings are of layered resistive networks; for a {family.name} network leave them out, "
+                f"or take {type(family.surrogate()).__name__} with its own"
+            )
+        return family.surrogate()
+
+    def _derived(self, nudges: Sequence[Nudge]) -> bool:
+        """Whether errors of where these phases begin stay in them: in nudges taken there, and after few sweeps."""
+        return any(nudge.taken_at_free or self.sweeps is not None for nudge in nudges)
+
+    def _settle(self, equations: NodalEquations, voltages: Layers, nudge: Nudge | None) -> Equilibrium:
+        batch = len(equations.drive)
+        if self.sweeps is None:
+            return self._converge(equations, voltages, nudge)
+        for _ in range(self.sweeps):
+            voltages = sweep(equations, voltages)
+        residual = np.full(batch, np.nan)
+        if self.check_residual:
+            residual = largest(equations.residuals(voltages))
+        finite = np.isfinite(voltages[-1]).all(axis=1)  # what is not, in any layer, has reached the outputs
+        status = np.array([Status.OUT_OF_BOUNDS, Status.TRUNCATED])[finite.astype(int)]
+        return Equilibrium(voltages, residual, status, nudge)
+
+    def _converge(self, equations: NodalEquations, start: Layers, nudge: Nudge | None) -> Equilibrium:
+        bound = self.tolerance if self.tolerance is not None else TOLERANCE[equations.drive.dtype]
+        point = _Point.swept(equations, start)
+        active = np.flatnonzero(point.excess != 0)
+        samples = max(1, ELEMENTS // sum(equations.network.layers[1:]))
+        for iteration in range(self.max_iterations):
+            if not active.size:
+                log.debug("surrogate: %d samples after a sweep and %d Newton steps", len(point.excess), iteration)
+                break
+            unfinished = []
+            for k in range(0, active.size, samples):
+                some = active[k : k + samples]
+                improved, finished = _iterate(equations.select(some), point.select(some), bound)
+                point.put(some, improved)
+                unfinished.append(some[~finished])
+            active = np.concatenate(unfinished)
+        return certified(equations, point.voltages, bound, nudge, mend=True)
+
+
+@dataclass(frozen=True)
+class _Point:
+    """Voltages after a sweep, and what that leaves at the layers it did not end with."""
+
+    voltages: Layers
+    currents: Layers
+    """F, amperes."""
+    excess: Float[Array, " batch"]
+
+    @classmethod
+    def swept(cls, equations: NodalEquations, voltages: Layers) -> Self:
+        """The point a sweep takes ``voltages`` to."""
+        stay, leave = colours(equations.network)
+        voltages = sweep(equations, voltages, (*stay, *leave))
+        return cls(voltages, *equations.imbalance_of(voltages, stay))
+
+    def select(self, samples: Samples) -> "_Point":
+        """Some of the samples."""
+        return _Point(_of(self.voltages, samples), _of(self.currents, samples), self.excess[samples])
+
+    def put(self, samples: Samples, other: "_Point") -> None:
+        """Write ``other`` over some of the samples."""
+        for mine, its in zip((*self.voltages, *self.currents), (*other.voltages, *other.currents), strict=True):
+            mine[samples] = its
+        self.excess[samples] = other.excess
+
+
+def _iterate(equations: NodalEquations, point: _Point, bound: float) -> tuple[_Point, Bool[Array, " batch"]]:
+    """A Newton step and a sweep where that halves the excess, elsewhere the lowest of shorter steps; and where it is enough.
+
+    Weakly held nodes are farther from the equilibrium than their excess says. The step tells how much farther they were, so
+    that is enough which keeps below ``bound`` when it is amplified as much, or what rounding keeps from falling.
+    """
+    with np.errstate(invalid="ignore", over="ignore", divide="ignore"):
+        step = newton_step(equations, point.voltages, point.currents, ACCURACY)
+        trial = _Point.swept(equations, _along(point.voltages, step, 1))
+        halved = trial.excess < 0.5 * point.excess
+        rounded = ~halved & (point.excess <= bound)
+        refused = ~halved & ~rounded
+        if refused.any():
+            trial.put(refused, _descend(equations.select(refused), _of(point.voltages, refused), _of(step, refused)))
+        worse = rounded & ~(trial.excess <= point.excess)
+        trial.put(worse, point.select(worse))
+        amplification = largest(step) / (equations.voltage_scale(point.voltages) * point.excess)
+        return trial, rounded | (np.maximum(amplification, 1) * trial.excess <= AIM * bound)
+
+
+def _descend(equations: NodalEquations, voltages: Layers, step: Layers) -> _Point:
+    """A sweep from ``voltages``, or from part of the way along ``step`` where that ends at a lower energy."""
+    best = _Point.swept(equations, voltages)
+    lowest = equations.energy(best.voltages)
+    for length in STEP_LENGTHS:
+        trial = _Point.swept(equations, _along(voltages, step, length))
+        energy = equations.energy(trial.voltages)
+        lower = energy < lowest
+        lowest[lower] = energy[lower]
+        best.put(lower, trial.select(lower))
+    return best
+
+
+def _along(voltages: Layers, step: Layers, length: float) -> Layers:
+    return tuple(v + length * d for v, d in zip(voltages, step, strict=True))
+
+
+def _of(layers: Layers, samples: Samples) -> Layers:
+    return tuple(v[samples] for v in layers)

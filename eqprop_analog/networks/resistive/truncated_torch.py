@@ -1,0 +1,296 @@
+"""The training step of networks.resistive.truncated by PyTorch, on a GPU: every batch replays one captured graph of kernels."""
+
+from __future__ import annotations  # they can then be read where PyTorch is not installed
+
+from collections import Counter
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from eqprop_analog.core.equilibrium import Status
+from eqprop_analog.errors import UserError
+from eqprop_analog.learning.trainer import Learner, PhaseError, Rule
+from eqprop_analog.networks.resistive.network import ResistiveNetwork
+from eqprop_analog.networks.resistive.truncated import SETTLED, Method
+
+Array = np.ndarray
+Parts = list[Tensor]
+
+ITERATIONS = 8
+"""Of conjugate gradients for the implicit gradient: a graph has no end that depends on its data. Layers of a thousand nodes
+take four to six to a relative 1e-6."""
+
+
+class TorchLearner(Learner):
+    """What TruncatedLearner does, to rounding, on ``device``; the network follows at ``finish``.
+
+    For networks as Scellier 2024 publishes them: ideal clamps, single outputs, conductance nudges. What a batch reports
+    (outputs that are not finite, an empty column, an indefinite nudge) is raised after its update.
+    """
+
+    def __init__(
+        self,
+        network: ResistiveNetwork,
+        rule: Rule,
+        sweeps: int,
+        method: Method = "equilibrium-propagation",
+        device: str = "cuda",
+    ) -> None:
+        self.require_possible(network, rule, device)
+        self.network, self.sweeps = network, sweeps
+        self.device = torch.device(device)
+        self._rates = torch.zeros(2, network.depth, dtype=torch.from_numpy(network.biases[0]).dtype, device=self.device)
+        self.rule = rule
+        betas = [] if method == "implicit" else [rule.beta, -rule.beta][: 2 if rule.nudging == "centred" else 1]
+        self._betas = betas
+        self._matrices = [torch.from_numpy(matrix.copy()).to(self.device) for matrix in network.conductances]
+        self._biases = [torch.from_numpy(bias.copy()).to(self.device) for bias in network.biases]
+        self._gains = [float(gain) for gain in network.drive_gains]
+        self._polarity = [
+            torch.from_numpy(network.polarity(layer)).to(self.device) for layer in range(1, network.depth)
+        ]
+        self._columns = [matrix.sum(0) for matrix in self._matrices]
+        self._rows = [matrix.sum(1) for matrix in self._matrices[1:]]
+        half = network.layers[0]
+        self._difference = self._matrices[0][:half] - self._matrices[0][half:]
+        self._steps: dict[int, tuple[Tensor, Tensor, Callable[[], Tensor]]] = {}
+
+    @staticmethod
+    def require_possible(network: ResistiveNetwork, rule: Rule, device: str = "cuda") -> None:
+        """Raise UserError for a network or a rule that is not among them, and for a GPU that is not there."""
+        if getattr(network.diode, "lowest", None) is None or network.bias_row:
+            raise UserError("device: on a GPU only networks of ideal clamps without a bias row train; use the CPU")
+        if rule.kind != "conductance" or network.outputs != "single":
+            raise UserError(
+                'device: on a GPU only conductances nudge single outputs; use kind = "conductance", or the CPU'
+            )
+        if device == "cuda" and not torch.cuda.is_available():
+            raise UserError("device: PyTorch sees no GPU here; train on the CPU, or install PyTorch with CUDA")
+
+    @property
+    def rule(self) -> Rule:
+        """Its rates may change from epoch to epoch; what else it says is fixed."""
+        return self._rule
+
+    @rule.setter
+    def rule(self, rule: Rule) -> None:
+        self._rule = rule
+        weights = np.array(self.network.gammas) / self.network.gammas[-1]
+        rates = [[rule.rates.of(f"{kind}_{l + 1}") for l in range(len(weights))] for kind in ("conductance", "bias")]
+        self._rates.copy_(torch.tensor(weights * np.array(rates)))
+
+    def learn(
+        self,
+        inputs: Float[Array, "batch inputs"],
+        targets: Float[Array, "batch classes"],
+        *examples: Any,  # noqa: ARG002 - nothing is remembered of them
+    ) -> tuple[int, Counter[str]]:
+        """See Learner."""
+        if len(inputs) not in self._steps:
+            self._steps[len(inputs)] = self._captured(len(inputs))
+        x, y, step = self._steps[len(inputs)]
+        x.copy_(torch.from_numpy(inputs), non_blocking=True)
+        y.copy_(torch.from_numpy(targets), non_blocking=True)
+        wrong, finite, driven, definite, solved = step().tolist()
+        if not driven or not definite:
+            self.finish()
+            self.network.validate()
+            if not driven and not self._renew():
+                raise UserError(
+                    "a column of a crossbar has no conductance left: nothing drives its node; use smaller rates"
+                )
+            if not definite:
+                self.network.require_definite(-self.rule.beta)
+        if not finite:
+            raise PhaseError(f"{Status.OUT_OF_BOUNDS.name}: {Status.OUT_OF_BOUNDS.value}")
+        if not solved:
+            raise PhaseError(f"implicit gradient: not solved in {ITERATIONS} iterations of conjugate gradients")
+        return int(wrong), Counter({Status.TRUNCATED.name: (1 + len(self._betas)) * len(inputs)})
+
+    def arrays(self) -> Mapping[str, Array]:
+        """The sums of conductances that the last update left, as TruncatedLearner's; copies where there is a GPU."""
+        return {name: sums.cpu().numpy() for name, sums in self._sums().items()}
+
+    def restore(self, arrays: Mapping[str, Array]) -> None:
+        """See Learner."""
+        for name, sums in self._sums().items():
+            sums.copy_(torch.from_numpy(arrays[name]))
+
+    def _renew(self) -> int:
+        """Begin empty columns anew, and take them back (``finish`` has just been called); how many."""
+        renewed = self.network.renew()
+        self.renewed += renewed
+        for mine, theirs in zip(self._matrices, self.network.conductances, strict=True):
+            mine.copy_(torch.from_numpy(theirs))
+        for sums, matrix in zip(self._columns, self._matrices, strict=True):
+            sums.copy_(matrix.sum(0))
+        for sums, matrix in zip(self._rows, self._matrices[1:], strict=True):
+            sums.copy_(matrix.sum(1))
+        half = self.network.layers[0]
+        self._difference.copy_(self._matrices[0][:half] - self._matrices[0][half:])
+        return renewed
+
+    def _sums(self) -> dict[str, Tensor]:
+        named = {f"column_sums_{l}": sums for l, sums in enumerate(self._columns, start=1)}
+        return named | {f"row_sums_{l}": sums for l, sums in enumerate(self._rows, start=2)}
+
+    def finish(self) -> None:
+        """Bring the parameters back into the network."""
+        for mine, theirs in zip([*self._matrices, *self._biases], self.network.arrays().values(), strict=True):
+            theirs[...] = mine.cpu().numpy()
+
+    def _captured(self, batch: int) -> tuple[Tensor, Tensor, Callable[[], Tensor]]:
+        """Where inputs and targets go, and what then does one step and says what came of it."""
+        dtype, network = self._matrices[0].dtype, self.network
+        x = torch.zeros(batch, network.layers[0], dtype=dtype, device=self.device)
+        y = torch.zeros(batch, network.layers[-1], dtype=dtype, device=self.device)
+        beta = torch.tensor(self._betas, dtype=dtype, device=self.device).repeat_interleave(batch)[:, None]
+        if self.device.type == "cpu":
+            return x, y, lambda: self._step(x, y, beta)
+        step = torch.compile(self._step, dynamic=False)
+        state = [*self._matrices, *self._biases, *self._columns, *self._rows, self._difference]
+        saved = [values.clone() for values in state]
+        side = torch.cuda.Stream()
+        side.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(side):
+            for _ in range(3):
+                step(x, y, beta)
+        torch.cuda.current_stream().wait_stream(side)
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph):
+            report = step(x, y, beta)
+        for values, before in zip(state, saved, strict=True):
+            values.copy_(before)
+
+        def replay() -> Tensor:
+            graph.replay()
+            return report
+
+        return x, y, replay
+
+    def _step(self, x: Tensor, y: Tensor, beta: Tensor) -> Tensor:
+        """Phases, contrast, update; (wrong predictions, finite, driven, definite, solved)."""
+        volts = x * self.network.input_gain
+        source = volts @ self._difference + self._biases[0]
+        totals = [c + r for c, r in zip(self._columns, [*self._rows, 0], strict=True)]
+        bound = self._stiffness_bound()
+        zeros = [torch.zeros(len(x), n, dtype=x.dtype, device=x.device) for n in self.network.layers[1:]]
+        free = self._settle(source, totals, 0.0, torch.zeros_like(y), zeros)
+        wrong = (free[-1].argmax(1) != y.argmax(1)).sum().to(x.dtype)
+        outputs, solved = free[-1], torch.ones((), dtype=x.dtype, device=x.device)
+        if self._betas:
+            phases = len(self._betas)
+            start = [v.repeat(phases, 1) for v in free]
+            nudged = self._settle(source.repeat(phases, 1), totals, beta, beta * y.repeat(phases, 1), start)
+            outputs = nudged[-1]
+            upper = [v[: len(x)] for v in nudged]
+            lower = [v[len(x) :] for v in nudged] if phases == 2 else free
+            mean = [(p + m) * 0.5 for p, m in zip(upper, lower, strict=True)]
+            slope = [(p - m) / (self._betas[0] * phases) for p, m in zip(upper, lower, strict=True)]
+        else:
+            mean, (slope, solved) = free, self._respond(totals, free, y - free[-1])
+        self._descend(volts, mean, slope)
+        finite = torch.isfinite(outputs).all().to(x.dtype)
+        driven = torch.stack([columns.min() > 0 for columns in self._columns]).all().to(x.dtype)
+        definite = (0.999 * bound > max([0.0, *(-b for b in self._betas)])).to(x.dtype)
+        return torch.stack([wrong, finite, driven, definite, solved])
+
+    def _settle(self, source: Tensor, totals: Parts, nudge: Tensor | float, current: Tensor, start: Parts) -> Parts:
+        voltages, depth = list(start), len(start)
+        for _ in range(self.sweeps):
+            for layer in (*range(0, depth, 2), *range(1, depth, 2)):
+                v = source
+                if layer > 0:
+                    v = (voltages[layer - 1] @ self._matrices[layer]) * self._gains[layer] + self._biases[layer]
+                if layer == depth - 1:
+                    voltages[layer] = (v + current) / (totals[layer] + nudge)
+                else:
+                    v = v + (voltages[layer + 1] @ self._matrices[layer + 1].T) / self._gains[layer + 1]
+                    sign = self._polarity[layer]
+                    voltages[layer] = sign * torch.clamp(sign * v / totals[layer], min=self.network.diode.rail)
+        return voltages
+
+    def _respond(self, totals: Parts, free: Parts, pull: Tensor) -> tuple[Parts, Tensor]:
+        """dv/dβ of the linearised circuit (see networks.resistive.newton), and whether the solution is one."""
+        roots = np.sqrt(self.network.gammas).tolist()
+        weights = [
+            torch.where(sign * v > self.network.diode.rail, total.rsqrt(), 0.0)
+            for sign, v, total in zip(self._polarity, free[:-1], totals[:-1], strict=True)
+        ]
+        weights.append(totals[-1].rsqrt().expand_as(pull))
+        right = [torch.zeros_like(v) for v in free]
+        right[-1] = weights[-1] * pull * roots[-1]
+        stay, leave = (range(len(free))[k::2] for k in ((len(free) - 1) % 2, len(free) % 2))
+
+        def coupled(layers: range, given: dict[int, Tensor]) -> dict[int, Tensor]:
+            result = {}
+            for layer in layers:
+                parts = []
+                if layer - 1 in given:
+                    parts.append((weights[layer - 1] * given[layer - 1]) @ self._matrices[layer])
+                if layer + 1 in given:
+                    parts.append((weights[layer + 1] * given[layer + 1]) @ self._matrices[layer + 1].T)
+                result[layer] = weights[layer] * sum(parts)
+            return result
+
+        def dot(one: dict[int, Tensor], other: dict[int, Tensor]) -> Tensor:
+            return sum((one[layer] * other[layer]).sum(1, keepdim=True) for layer in stay)
+
+        level = right[-1].abs().amax(1, keepdim=True)
+        safe = torch.where(level > 0, level, 1.0)
+        residual = {layer: right[layer] / safe for layer in stay}
+        direction, y = dict(residual), {layer: torch.zeros_like(right[layer]) for layer in stay}
+        first = square = dot(residual, residual)
+        for _ in range(ITERATIONS):
+            back = coupled(stay, coupled(leave, direction)) if leave else dict.fromkeys(stay, 0.0)
+            image = {layer: direction[layer] - back[layer] for layer in stay}
+            below = dot(direction, image)
+            length = torch.where(below > 0, square / torch.where(below > 0, below, 1.0), 0.0)
+            y = {layer: y[layer] + length * direction[layer] for layer in stay}
+            residual = {layer: residual[layer] - length * image[layer] for layer in stay}
+            before, square = square, dot(residual, residual)
+            turn = torch.where(before > 0, square / torch.where(before > 0, before, 1.0), 0.0)
+            direction = {layer: residual[layer] + turn * direction[layer] for layer in stay}
+        solved = (square <= SETTLED[self.network.conductances[0].dtype] ** 2 * first).all().to(pull.dtype)
+        y = y | (coupled(leave, y) if leave else {})
+        slopes = [weights[layer] * y[layer] * safe / roots[layer] for layer in range(len(free))]
+        return slopes, solved
+
+    def _descend(self, volts: Tensor, mean: Parts, slope: Parts) -> None:
+        low, high = self.network.conductance_window
+        half = self.network.layers[0]
+        drive, drive_slope = volts, volts
+        for layer, (matrix, v, dv) in enumerate(zip(self._matrices, mean, slope, strict=True)):
+            step, bias_step = self._rates[0, layer] / len(volts), self._rates[1, layer] / len(volts)
+            own = step * (v * dv).sum(0)
+            if layer == 0:
+                product = volts.T @ (step * dv)
+                upper = torch.clamp(matrix[:half] + product - own, low, high)
+                lower = torch.clamp(matrix[half:] - product - own, low, high)
+                self._difference.copy_(upper - lower)
+                self._columns[0].copy_((upper + lower).sum(0))
+                matrix[:half].copy_(upper)
+                matrix[half:].copy_(lower)
+            else:
+                product = (step * torch.cat([drive, drive_slope])).T @ torch.cat([dv, v])
+                rank_one = step * (drive * drive_slope).sum(0)[:, None]
+                updated = torch.clamp(matrix + product - rank_one - own, low, high)
+                self._columns[layer].copy_(updated.sum(0))
+                self._rows[layer - 1].copy_(updated.sum(1))
+                matrix.copy_(updated)
+            self._biases[layer].add_(bias_step * dv.sum(0))
+            if layer < len(mean) - 1:
+                gain = self._gains[layer + 1]
+                drive, drive_slope = gain * v, gain * dv
+
+    def _stiffness_bound(self) -> Tensor:
+        """See ResistiveNetwork.stiffness_bound."""
+        grounded = self._columns[0]
+        for layer, matrix in enumerate(self._matrices[1:], start=2):
+            share = grounded / (grounded + self._rows[layer - 2])
+            grounded = (share if layer == 2 else share.min().expand_as(share)) @ matrix
+        return grounded.min()

@@ -1,0 +1,1 @@
+"""From devices and nets to SPICE text, and back."""

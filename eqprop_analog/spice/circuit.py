@@ -1,0 +1,103 @@
+"""The circuit as a bipartite graph of nets and devices, and what makes it a circuit that can be solved."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import networkx as nx
+
+from eqprop_analog.errors import UserError
+from eqprop_analog.spice.elements import GROUND, Element
+
+
+@dataclass(frozen=True)
+class Section:
+    """Elements that belong together, under one heading of the netlist."""
+
+    heading: str
+    elements: tuple[Element, ...]
+
+
+@dataclass(frozen=True)
+class Circuit:
+    """Sections of elements, with what SPICE must be told about them."""
+
+    title: str
+    notes: tuple[str, ...]
+    """What the circuit is, in sentences for the netlist's header."""
+    sections: tuple[Section, ...]
+    models: tuple[str, ...]
+    """Subcircuits used, files in ``circuits/``."""
+    options: dict[str, float]
+    """Simulator options that the laws need."""
+    probes: tuple[str, ...]
+    """Nets whose voltages are the result: the nodes of layers 1..L."""
+    outputs: tuple[str, ...]
+    """The last layer's nets."""
+    points: int = 1
+    """Length of the sweep; 1 is a static circuit."""
+    phases: int = 1
+    """Points of each sample, one after the other."""
+    parameters: Mapping[str, float] = field(default_factory=dict)
+    """What is true of the network and not of its circuit: ``.param`` lines that no device uses, for reading the netlist back."""
+
+    @property
+    def elements(self) -> Sequence[Element]:
+        """All elements in order."""
+        return [element for section in self.sections for element in section.elements]
+
+    def graph(self) -> "nx.Graph[str]":
+        """Bipartite graph: nets (``kind="net"``) and devices (``kind="device"``), an edge for every connection."""
+        graph: nx.Graph[str] = nx.Graph()
+        graph.add_node(GROUND, kind="net")
+        for element in self.elements:
+            for name, nets in element.devices():
+                graph.add_node(name, kind="device")
+                for net in nets:
+                    graph.add_node(net, kind="net")
+                    graph.add_edge(name, net)
+        return graph
+
+    def check(self) -> None:
+        """Raise UserError, naming the net, for values no circuit can have: not finite, negative, an empty column.
+
+        In a layered network that is enough: every node has a conductance from the layer below, down to the sources.
+        """
+        for element in self.elements:
+            element.check()
+
+    def validate(self, *, whole: bool = True) -> None:
+        """Raise UserError, naming the net, unless the circuit has one operating point that SPICE can find.
+
+        In order: values, ideal voltage sources in a loop, nets that touch nothing else, nets without a path to ground at
+        direct current. If not ``whole``, values alone.
+        """
+        self.check()
+        if not whole:
+            return
+        self._refuse_source_loops()
+        graph = self.graph()
+        paths: nx.Graph[str] = nx.Graph()
+        paths.add_nodes_from(net for net, kind in graph.nodes(data="kind") if kind == "net")
+        for element in self.elements:
+            paths.add_edges_from(element.dc_paths())
+        grounded = nx.node_connected_component(paths, GROUND)
+        for net in paths:
+            if net in grounded:
+                continue
+            if graph.degree(net) < 2:
+                (device,) = graph[net]
+                raise UserError(f"net {net}: floating, only {device} touches it; connect it or leave it out")
+            island = sorted(nx.node_connected_component(paths, net))
+            others = f" (nor have {', '.join(n for n in island if n != net)})"[:200] if len(island) > 1 else ""
+            raise UserError(
+                f"net {net}: no path to ground at direct current{others}; diodes, current sources and amplifier inputs do "
+                f"not count"
+            )
+
+    def _refuse_source_loops(self) -> None:
+        held: nx.utils.UnionFind = nx.utils.UnionFind()
+        for element in self.elements:
+            for one, other in element.held():
+                if held[one] == held[other]:
+                    raise UserError(f"net {one}: two ideal voltage sources in a loop with {other}; remove one of them")
+                held.union(one, other)

@@ -1,0 +1,153 @@
+"""SPICE text of a circuit: a file that runs as it stands, or the sweep bench that the ngspice solver loads."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from importlib.resources import files
+from pathlib import Path
+from types import MappingProxyType
+
+import numpy as np
+from jaxtyping import Float
+
+from eqprop_analog.devices import LAWS
+from eqprop_analog.errors import UserError
+from eqprop_analog.spice.circuit import Circuit
+from eqprop_analog.spice.dialects import NGSPICE, Dialect, pairs
+from eqprop_analog.spice.elements import POINT, SAMPLE
+from eqprop_analog.text import in_one_line
+
+TOLERANCES: dict[str, float] = {
+    "reltol": 1e-11,
+    "vntol": 1e-14,
+    "abstol": 1e-15,
+    "itl1": 500,
+    "itl2": 500,
+    "gmin": 1e-12,
+    "temp": 27,
+    "tnom": 27,
+}
+"""Options that leave a few 1e-12 V along a sweep (1e-6 leaves up to 4e-8 V, 1e-13 does not converge); no rshunt, which alone
+costs 1e-9 V. Nor KLU, which ngspice has from 42 on (``.options klu``): on these circuits it gives the same voltages, half as
+fast in the Norton form and a tenth faster in the flat one (45.2)."""
+
+
+TRANSIENT: dict[str, float] = {"reltol": 1e-7, "vntol": 1e-9, "itl4": 100}
+"""Options that keep ``.tran`` within 1e-4 of full scale (trapezoidal rule, steps by truncation error)."""
+
+
+def static_netlist(
+    circuit: Circuit, guess: Float[np.ndarray, " probes"] | None = None, dialect: Dialect = NGSPICE
+) -> str:
+    """A netlist of one point that the dialect's program runs as it stands and that prints every output to 15 digits.
+
+    ``guess`` (V) is where Newton's iteration begins (``.nodeset``). Raises UserError for what the dialect cannot say.
+    """
+    return _text(circuit, [*_nodeset(circuit, guess), *dialect.operating_point(circuit.outputs)], dialect=dialect)
+
+
+def sweep_netlist(
+    circuit: Circuit,
+    options: Mapping[str, float] = MappingProxyType({}),
+    guess: Float[np.ndarray, " probes"] | None = None,
+) -> str:
+    """The circuit with a ``.dc`` sweep through its points, saving the probes alone.
+
+    ``options`` override the simulator's; ``guess`` (V) is where Newton's iteration begins at the first point (``.nodeset``).
+    """
+    saves = [f".save v({net})" for net in circuit.probes]
+    sweep = [f"V{POINT} {POINT} 0 0", f".dc V{POINT} 0 {circuit.points - 1} 1"]
+    if circuit.points > circuit.phases > 1:
+        sweep.insert(0, f"B{SAMPLE} {SAMPLE} 0 V=floor((V({POINT})+0.5)/{circuit.phases})")
+    return _text(circuit, [*_nodeset(circuit, guess), *sweep, *saves], options)
+
+
+def metered_netlist(circuit: Circuit, vectors: Sequence[str], points: int) -> str:
+    """A circuit of one point, solved ``points`` times over by a ``.dc`` sweep that changes nothing, saving ``vectors``."""
+    saves = [f".save {vector}" for vector in vectors]
+    return _text(circuit, [f"V{POINT} {POINT} 0 0", f".dc V{POINT} 0 {points - 1} 1", *saves])
+
+
+def transient_netlist(
+    circuit: Circuit, course: Sequence[tuple[float, float]], end: float, max_step: float, charge: float
+) -> str:
+    """A netlist that ``ngspice -b`` runs as it stands: ``.tran`` from all nodes at 0 V, saving the probes.
+
+    ``course``: (time, point) pairs, seconds from 0 on, between which the circuit moves linearly through its sweep. ``end``
+    and ``max_step`` in seconds; ``charge`` (C) is what counts as none. Prints every output before each change and at the end.
+    """
+    knots = " ".join(f"{float(time)!r} {float(point)!r}" for time, point in course)
+    saves = [f".save v({net})" for net in circuit.probes]
+    # ngspice's last time may miss the end by a rounding, and .meas then refuses the end itself.
+    prints = [
+        f".meas tran {net}_{number} find v({net}) at={(1 - 1e-9) * float(time)!r}"
+        for number, time in enumerate([*(time for time, _ in course[1:-1]), end])
+        for net in circuit.outputs
+    ]
+    # The first step is a hundredth of the printing step, and nothing controls its error.
+    analysis = f".tran {float(max_step) / 1000!r} {float(end)!r} 0 {float(max_step)!r} uic"
+    drive = [f"V{POINT} {POINT} 0 PWL({knots})", analysis]
+    return _text(circuit, [*drive, *saves, *prints], {**TRANSIENT, "chgtol": float(charge)})
+
+
+def _nodeset(circuit: Circuit, guess: Float[np.ndarray, " probes"] | None) -> list[str]:
+    if guess is None:
+        return []
+    return [f".nodeset v({net})={v!r}" for net, v in zip(circuit.probes, guess.tolist(), strict=True)]
+
+
+def library(name: str, dialect: str = NGSPICE.name) -> str:
+    """Text of ``circuits/<name>.lib``, or of the dialect's own where ``circuits/<dialect>`` has one.
+
+    Subcircuits of laws from outside this package are beside the modules that registered them (devices.register_law). Raises
+    UserError where there is none.
+    """
+    folders = [_packaged(), *dict.fromkeys(LAWS.folders().values())]
+    found = [folder for folder in folders if (folder / f"{name}.lib").is_file()]
+    if not found:
+        there = ", ".join(sorted(each.stem for each in folders[0].glob("*.lib")))
+        searched = " or ".join(map(str, folders))
+        raise UserError(
+            f"{name}.lib: there is no subcircuit {name} in {searched}; a law is written into netlists by a file of its spice "
+            f"name, beside {there} or beside the module that registers the law (devices.register_law)"
+        )
+    own = found[0] / dialect / f"{name}.lib"
+    return (own if own.is_file() else found[0] / f"{name}.lib").read_text(encoding="utf-8")
+
+
+def _packaged() -> Path:
+    packaged = Path(str(files("eqprop_analog"))) / "circuits"
+    return packaged if packaged.is_dir() else packaged.parent.parent / "circuits"
+
+
+def subcircuits(models: Sequence[str], dialect: Dialect) -> Iterator[str]:
+    """The text of each model's subcircuit, an empty line before it. Raises UserError for one that the dialect cannot say."""
+    for name in models:
+        yield ""
+        yield "\n".join(dialect.element(line) for line in library(name, dialect.name).rstrip().split("\n"))
+
+
+def settings(circuit: Circuit, options: Mapping[str, float] = MappingProxyType({})) -> dict[str, float]:
+    """The simulator's options for a circuit: what all need, what its laws need, and ``options`` over both."""
+    return {**TOLERANCES, **circuit.options, **options}
+
+
+def _text(
+    circuit: Circuit,
+    ending: list[str],
+    options: Mapping[str, float] = MappingProxyType({}),
+    dialect: Dialect = NGSPICE,
+) -> str:
+    return "\n".join([*_lines(circuit, settings(circuit, options), dialect), *ending, ".end", ""])
+
+
+def _lines(circuit: Circuit, options: Mapping[str, float], dialect: Dialect) -> Iterator[str]:
+    yield from (f"* {in_one_line(note)}" for note in (circuit.title, *circuit.notes, *dialect.note))
+    yield from dialect.options(options, circuit.models)
+    if circuit.parameters and dialect is NGSPICE:
+        yield f".param {pairs(circuit.parameters)}"
+    yield from subcircuits(circuit.models, dialect)
+    for section in circuit.sections:
+        yield ""
+        yield f"* {in_one_line(section.heading)}"
+        for element in section.elements:
+            yield from element.lines() if dialect is NGSPICE else map(dialect.element, element.lines())
+    yield ""

@@ -1,0 +1,1 @@
+"""Equilibria measured by ngspice, in worker processes that may die."""

@@ -1,0 +1,108 @@
+"""Analyses in this process's libngspice, which can end the process that loads it: call these in worker processes only."""
+
+import ctypes.util
+import logging
+import os
+import subprocess
+import threading
+from collections.abc import Mapping, Sequence
+from functools import cache
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+
+from eqprop_analog.errors import UserError
+from eqprop_analog.isolated import command
+from eqprop_analog.spice.circuit import Circuit
+from eqprop_analog.spice.netlist import sweep_netlist
+
+Array = np.ndarray
+
+MISSING = (
+    "libngspice is not installed, and the circuit simulator needs it. Debian/Ubuntu: apt-get install ngspice libngspice0; "
+    "Fedora: dnf install ngspice libngspice; macOS: brew install libngspice; elsewhere set NGSPICE_LIBRARY_PATH"
+)
+_ONE_AT_A_TIME = threading.Lock()
+
+
+class SimulationError(RuntimeError):
+    """ngspice did not solve the circuit; the text is ngspice's own."""
+
+
+def library_path() -> str:
+    """File name of libngspice, or UserError with what to do. NGSPICE_LIBRARY_PATH comes first."""
+    named = os.environ.get("NGSPICE_LIBRARY_PATH")
+    path = named or ctypes.util.find_library("ngspice")
+    if named and not Path(named).exists():
+        raise UserError(f"{named}: no such library (NGSPICE_LIBRARY_PATH). {MISSING}")
+    if not path:
+        _require_processes()
+        raise UserError(MISSING)
+    return path
+
+
+def _require_processes() -> None:
+    """UserError if no process can be started: find_library asks ldconfig, and then finds nothing without a word."""
+    try:
+        subprocess.run(command(""), stdin=subprocess.DEVNULL, capture_output=True, check=True)
+    except (OSError, subprocess.CalledProcessError) as error:
+        raise UserError(
+            f"libngspice cannot be looked for, because no process can be started: {error}; raise that limit (`ulimit -a` "
+            "shows all) or close other programs"
+        ) from error
+
+
+def sweep(
+    circuit: Circuit, options: Mapping[str, float] = MappingProxyType({}), guess: Float[Array, " probes"] | None = None
+) -> Float[Array, "points probes"]:
+    """Voltages of the circuit's probes at each of its points, volts, by one ``.dc`` sweep (see ``sweep_netlist``).
+
+    Raises SimulationError, with ngspice's complaints, for a circuit it cannot read and a sweep it does not finish.
+    """
+    netlist = sweep_netlist(circuit, options, guess)
+    with _ONE_AT_A_TIME:
+        return library().sweep(netlist, circuit.probes, circuit.points)
+
+
+def measure(netlist: str, vectors: Sequence[str], points: int) -> Float[Array, " vectors"]:
+    """``vectors`` at the last of the ``points`` of the netlist's ``.dc`` sweep. Raises SimulationError as ``sweep`` does."""
+    with _ONE_AT_A_TIME:
+        return library().sweep(netlist, vectors, points)[-1]
+
+
+def transient(
+    netlist: str, nets: Sequence[str], end: float
+) -> tuple[Float[Array, " samples"], Float[Array, "samples nets"]]:
+    """Time (s) and voltages of ``nets`` (V) along the netlist's ``.tran`` analysis, up to ``end`` (s).
+
+    Raises SimulationError, with ngspice's complaints, for a circuit it cannot read and a transient it does not finish.
+    """
+    with _ONE_AT_A_TIME:
+        return library().transient(netlist, nets, end)
+
+
+def load() -> int:
+    """Load libngspice into this process; its major version."""
+    with _ONE_AT_A_TIME:
+        return int(library().ngspice_version or 0)
+
+
+@cache
+def library() -> Any:
+    """This process's one ngspice (spice.ngspice.shared.Ngspice); UserError if it is not installed."""
+    logging.getLogger("PySpice").setLevel(logging.CRITICAL)  # "Unsupported Ngspice version 39" is harmless
+    from eqprop_analog.spice.ngspice.shared import Ngspice, default_settings
+
+    Ngspice.setup_platform()
+    Ngspice.LIBRARY_PATH = (
+        library_path()
+    )  # PySpice itself looks for libngspice.so, which Debian's package does not have
+    try:
+        with default_settings():
+            return Ngspice.new_instance()
+    except OSError as error:
+        advice = f". {MISSING}" if "No such file" in str(error) and error.errno is None else ""
+        raise UserError(f"{Ngspice.LIBRARY_PATH}: cannot be loaded as libngspice ({error}){advice}") from error

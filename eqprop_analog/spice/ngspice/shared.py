@@ -1,0 +1,128 @@
+"""PySpice 1.5's binding of libngspice, with its judgement of messages replaced: it takes information for errors.
+
+The one place that knows PySpice's and libngspice's quirks. Imported in worker processes only.
+"""
+
+import contextlib
+import functools
+import os
+import re
+import signal
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+from PySpice.Spice.NgSpice import Shared
+
+from eqprop_analog.spice.ngspice.library import SimulationError
+
+Array = np.ndarray
+
+COMPLAINT = re.compile(
+    r"^(?!.*(vector .* not found|circuits? loaded))"
+    r"(warning.*can't|error|fatal|doanalyses|.*(singular|no such|overflow|abort|fail|no convergence|too (many|few)))",
+    re.IGNORECASE,
+)
+"""Lines of ngspice's output that say what went wrong; what merely follows from that, and information, is left out."""
+SETTINGS = Path(__file__).with_name("settings")
+"""A folder with init files that set nothing."""
+ENDED = 70
+"""Exit code of a worker whose libngspice asked to end."""
+
+
+@contextlib.contextmanager
+def default_settings() -> Iterator[None]:
+    """Start libngspice meanwhile with its own defaults, whatever the current folder, the user and the system have for it.
+
+    It executes a ``spinit`` (of SPICE_SCRIPTS), then the ``.spiceinit`` of the current folder or, if there is none, of the user's
+    home as the system knows it; not every version can be told to leave that out. So it is started in a folder whose init files
+    say nothing.
+    """
+    named = {name: os.environ.pop(name) for name in list(os.environ) if name.startswith("SPICE_")}
+    handler = signal.getsignal(signal.SIGINT)
+    back = os.open(".", getattr(os, "O_PATH", os.O_RDONLY))
+    try:
+        os.environ["SPICE_SCRIPTS"] = str(SETTINGS)
+        os.chdir(SETTINGS)
+        try:
+            yield
+        finally:
+            os.fchdir(back)
+    finally:
+        os.close(back)
+        os.environ.pop("SPICE_SCRIPTS", None)
+        os.environ.update(named)
+        with contextlib.suppress(ValueError, TypeError):  # not the main thread; a handler that is not Python's
+            signal.signal(signal.SIGINT, handler)  # which later versions take for themselves
+
+
+class Ngspice(Shared.NgSpiceShared):  # type: ignore[misc]
+    """Keeps every message; judges a run by the points it delivered."""
+
+    ended = False
+
+    def sweep(self, netlist: str, nets: Sequence[str], points: int) -> Float[Array, "points nets"]:
+        """Voltages of ``nets`` at each point of the netlist's ``.dc`` sweep, volts; SimulationError if any is missing."""
+        voltages = self._run(netlist, nets)
+        solved = min(map(len, voltages))
+        if solved != points:
+            raise SimulationError(f"{solved} of {points} points solved. {self._complaints()}")
+        return np.stack(voltages, axis=1)
+
+    def transient(
+        self, netlist: str, nets: Sequence[str], end: float
+    ) -> tuple[Float[Array, " samples"], Float[Array, "samples nets"]]:
+        """Time (s) and voltages (V) along the netlist's ``.tran``; SimulationError if it stops before ``end`` (s)."""
+        time, *voltages = self._run(netlist, ["time", *nets])
+        if not time.size or time[-1] < (1 - 1e-9) * end:
+            raise SimulationError(f"stopped at {time[-1:]} of {end} s. {self._complaints()}")
+        return time, np.stack(voltages, axis=1)
+
+    def _run(self, netlist: str, vectors: Sequence[str]) -> list[Float[Array, " points"]]:
+        if self.ended:
+            os._exit(ENDED)  # a supervised worker is replaced; the task is not lost
+        self.messages.clear()
+        try:
+            self.load_circuit(netlist)
+            self.exec_command("run")
+            return [self.vector(name) for name in vectors]
+        except NameError as error:  # what PySpice raises where ngspice returns an error code
+            raise SimulationError(self._complaints() or str(error)) from error
+        finally:
+            self._forget_circuit()
+
+    @functools.cached_property
+    def messages(self) -> list[str]:
+        """Everything ngspice said since the last netlist."""
+        return []
+
+    @staticmethod
+    def _send_char(message_c: Any, ngspice_id: int, user_data: Any) -> int:  # noqa: ARG004
+        self = Shared.ffi.from_handle(user_data)
+        stream, _, content = Shared.ffi.string(message_c).decode("utf8", "replace").partition(" ")
+        (self._stderr if stream == "stderr" else self._stdout).append(content)
+        self.messages.append(content)
+        return 0
+
+    @staticmethod
+    def _exit(status: int, *rest: Any) -> int:
+        """Called where the ngspice program would end; what the library holds in memory is not to be trusted then."""
+        Shared.ffi.from_handle(rest[-1]).ended = True
+        return status
+
+    def vector(self, name: str) -> Float[Array, " points"]:
+        """Values of one vector of the last analysis; empty if there is none."""
+        info = self._ngspice_shared.ngGet_Vec_Info(name.lower().encode())
+        if info == Shared.ffi.NULL:
+            return np.zeros(0)
+        return np.frombuffer(Shared.ffi.buffer(info.v_realdata, info.v_length * 8), dtype=np.float64).copy()
+
+    def _forget_circuit(self) -> None:
+        for command in ("destroy all", "remcirc"):
+            with contextlib.suppress(NameError):  # after a circuit that was refused there is none to remove
+                self.exec_command(command)
+
+    def _complaints(self) -> str:
+        return "; ".join(line for line in self.messages if COMPLAINT.match(line))[:500]

@@ -1,0 +1,161 @@
+"""ngspice: the same equilibria, measured in the circuit simulator."""
+
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Executor
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+from numpy.typing import ArrayLike
+
+from eqprop_analog.core.certificate import certified
+from eqprop_analog.core.equations import Equations
+from eqprop_analog.core.equilibrium import Equilibrium
+from eqprop_analog.core.network import Network
+from eqprop_analog.core.nudge import Nudge
+from eqprop_analog.core.registry import family_of
+from eqprop_analog.spice.ngspice.sweeps import (
+    AT_KNEES,
+    TIME_LIMIT,
+    TOGETHER_THEN_ALONE,
+    Asked,
+    Chunk,
+    Measured,
+    Rung,
+    Sweeps,
+)
+
+Array = np.ndarray
+
+
+class NgspiceSolver(Sweeps[Network]):
+    """F = 0 by ngspice's own Newton iteration, for any network with a circuit: one ``.dc`` sweep for many samples.
+
+    Every equilibrium is certified by the network's own equations (core.certificate); one that is not is asked for again down the
+    family's ladder, then carries its status. See Sweeps for the processes.
+
+    Where a network has many equilibria, Newton's iteration, which knows no dynamics, may leave the basin that the circuit is in,
+    or find a point where it would not stay. So every sample begins where the family's dynamics come to rest, from rest or from
+    ``start``: in the netlist a source holds every node there, and lets go.
+    """
+
+    def __init__(
+        self,
+        workers: int = 1,
+        form: str | None = None,
+        time_limit: float = TIME_LIMIT,
+        executor: Executor | None = None,
+        repeats: int = 1,
+        swing: float | None = None,
+    ) -> None:
+        """``form``: "norton", or "flat" with every device; None is the first that the network has. UserError without libngspice.
+
+        ``repeats``: how often in a row each point of a sweep is asked for; the last answer counts. ngspice delivers the
+        iterate before its last, up to reltol away, and begins a point by extrapolation from the two before: the third answer
+        is good to rounding. ``swing``: of a Hopfield network's buffers, see compile_hopfield.
+        """
+        super().__init__(workers, time_limit, executor)
+        self.form = form
+        self.repeats = repeats
+        self.swing = swing
+
+    def _ladder(self, network: Network, inputs: Float[Array, "batch inputs"]) -> Iterator[Rung]:
+        """Ways to ask for what failed, one after the other."""
+        first, *others = family_of(network).ladder or TOGETHER_THEN_ALONE
+        yield first
+        models = self._circuit(network, inputs[:1], [None], validate=False).models
+        yield from (rung for rung in AT_KNEES if not rung.models.keys().isdisjoint(models))
+        yield from others
+
+    def _circuit(self, network: Network, inputs: Array, phases: Sequence[Equations | None], **settings: Any) -> Any:
+        if self.swing is not None:
+            settings["swing"] = self.swing
+        return network.circuit(inputs, phases, self.form or network.forms[0], **settings)
+
+    def _checked(self, network: Network, inputs: ArrayLike) -> Float[Array, "batch inputs"]:
+        family_of(network)  # or there is none
+        network.validate()
+        batch = network.check_inputs(inputs)
+        self._circuit(network, batch[:1], [None])
+        return batch
+
+    def solve_phases(
+        self,
+        network: Network,
+        inputs: ArrayLike,
+        nudges: Sequence[Nudge],
+        start: Equilibrium | None = None,
+    ) -> tuple[Equilibrium, ...]:
+        """The free phase and every nudged one, each nudged phase begun at the free phase of its own sample.
+
+        Nudges taken at the free phase, and dynamics, cost a second sweep. For training: ``network`` is taken as valid already.
+        """
+        at_once = network.convex and all(nudge.kind == "conductance" for nudge in nudges)
+        return self._free_and_nudged(network, network.check_inputs(inputs), nudges, start, at_once=at_once)
+
+    def _phases(
+        self,
+        network: Network,
+        inputs: Float[Array, "batch inputs"],
+        nudges: Sequence[Nudge | None],
+        start: Equilibrium | None,
+    ) -> tuple[Equilibrium, ...]:
+        network = network.in_spice().astype(np.float64)
+        inputs = inputs.astype(np.float64)
+        free = network.equations(inputs)
+        start = free.begun(start)
+        if not network.convex:
+            return self._settled(network, inputs, nudges, start, free)
+        equations = [free if nudge is None else free.nudged([nudge], start) for nudge in nudges]
+        family = family_of(network)
+
+        def circuit(rung: Rung, chunk: Chunk) -> Asked:
+            asked = [each.select(chunk) for each in equations for _ in range(self.repeats)]
+            bench = self._circuit(network, inputs[chunk], asked, validate=False)
+            if not rung.guess:
+                return bench, None
+            begin = family.surrogate().solve(network, inputs[chunk[:1]])
+            return bench, np.concatenate(asked[0].unknowns(begin.voltages), axis=1)[0]
+
+        def certify(measured: Measured) -> list[Equilibrium]:
+            phases = zip(equations, measured[self.repeats - 1 :: self.repeats], nudges, strict=True)
+            return [certified(each, each.measured(volts), family.tolerance, nudge) for each, volts, nudge in phases]
+
+        shape = len(nudges) * self.repeats, len(inputs), _probes(free)
+        return self._climb(self._ladder(network, inputs), shape, circuit, certify)
+
+    def _settled(
+        self,
+        network: Network,
+        inputs: Float[Array, "batch inputs"],
+        nudges: Sequence[Nudge | None],
+        start: Equilibrium | None,
+        free: Equations,
+    ) -> tuple[Equilibrium, ...]:
+        """All phases as one batch, each sample first held at where its dynamics come to rest."""
+        family = family_of(network)
+        rests = [(family.dynamics or family.surrogate)().solve(network, inputs, nudge, start) for nudge in nudges]
+        given = [nudge for nudge in nudges if nudge is not None]
+        equations = free.nudged(given, start) if given else free
+        begin = equations.unknowns(tuple(map(np.concatenate, zip(*(rest.voltages for rest in rests), strict=True))))
+        inputs = np.tile(inputs, (len(nudges), 1))
+
+        def circuit(_rung: Rung, chunk: Chunk) -> Asked:
+            held = tuple(each[chunk] for each in begin)
+            return self._circuit(network, inputs[chunk], [equations.select(chunk)], start=held, validate=False)
+
+        def certify(measured: Measured) -> list[Equilibrium]:
+            _held, let_go = measured
+            return [certified(equations, equations.measured(let_go), family.tolerance, None)]
+
+        shape = 2, len(inputs), _probes(free)
+        (result,) = self._climb(self._ladder(network, inputs), shape, circuit, certify)
+        return result.split(nudges)
+
+
+def _probes(equations: Equations) -> int:
+    return sum(each.shape[1] for each in equations.initial())
+
+
+GraphNgspiceSolver = NonidealNgspiceSolver = NgspiceSolver
+"""Names of version 0.1.0, for one more version: one solver takes every network."""

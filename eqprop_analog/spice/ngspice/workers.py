@@ -1,0 +1,354 @@
+"""Worker processes for code that may take its process down with it (libngspice does): restarted when they die or hang.
+
+A thread looks after each of them. They are plain child processes, so a solver works in daemons and in processes of others' pools;
+a fork of this process, and a copy of a solver in another one, starts workers of its own.
+"""
+
+import contextlib
+import logging
+import os
+import pickle
+import threading
+import time
+import weakref
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import CancelledError, Executor, Future, InvalidStateError
+from concurrent.futures import TimeoutError as TimeLimitExceeded
+from dataclasses import dataclass, field
+from typing import Any
+
+from eqprop_analog.errors import UserError
+from eqprop_analog.incoming import seconds_of
+from eqprop_analog.spice.ngspice.child import POLLED, Child, ChildLostError
+
+log = logging.getLogger(__name__)
+
+TRIES = 5
+"""A task that takes its worker down this often is to blame itself."""
+START_PAUSES = (0.0, 0.1, 0.4)
+"""Seconds before each attempt to start a process: the operating system may refuse one now and allow it soon."""
+PATIENCE = 10.0
+"""Seconds for a thread whose process was killed to notice."""
+
+
+def guarded(function: Callable[..., Any], *arguments: Any) -> tuple[Exception | None, Any]:
+    """(None, what the function returns) or (what it raises, None): what an executor raises is then a worker's death."""
+    try:
+        return None, function(*arguments)
+    except Exception as error:  # noqa: BLE001 - it is raised again where the result is wanted
+        return error, None
+
+
+class WorkerLostError(UserError):
+    """Every worker that was given a task died over it."""
+
+
+class WorkerStartError(UserError):
+    """The operating system starts no worker process; the text gives its reason."""
+
+
+@dataclass(eq=False)
+class Job:
+    """A task on its way."""
+
+    task: tuple[Any, ...]
+    """The function and its arguments."""
+    future: "Future[Any]" = field(default_factory=Future)
+    ours: bool = True
+    """In a process of our own; the future is then the task's, and done in any case."""
+    lost: int = 0
+    """Workers that ended over it."""
+    child: Child | None = None
+    """The process that has it now."""
+
+
+class Workers:
+    """Processes of our own, or any executor; a task whose worker is lost is given out again, the same to the bit.
+
+    Any number of threads may use it.
+    """
+
+    def __init__(self, count: int, time_limit: float, executor: Executor | None = None) -> None:
+        """Up to ``count`` processes, no more than processors, started at the first task; ``time_limit`` in seconds."""
+        time_limit = seconds_of(time_limit, "time limit")
+        self._count = min(count, os.cpu_count() or 1)
+        self._time_limit = min(time_limit, POLLED)
+        self._executor = executor
+        self._lock = threading.RLock()
+        self._pool: _Pool | None = None
+        self._at_exit: weakref.finalize[Any, Any] | None = None
+        _KNOWN.add(self)
+
+    def forget(self) -> None:
+        """Have no processes. After a fork those that there are belong to the parent: they are let go and not ended."""
+        if self._at_exit is not None:
+            self._at_exit.detach()
+        if self._pool is not None:
+            self._pool.disown()
+        self._lock = threading.RLock()
+        self._pool = None
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        if self._executor is not None:
+            raise UserError(
+                "a solver with an executor cannot be sent to another process; make a solver there, without the executor"
+            )
+        return type(self), (self._count, self._time_limit)
+
+    def submit(self, *task: Any) -> Job:
+        """Give out a function with its arguments."""
+        if self._executor is not None:
+            return Job(task, self._executor.submit(guarded, *task), ours=False)
+        job = Job(task)
+        with self._lock:
+            if self._pool is None:
+                self._pool = _Pool(self._count, self._time_limit)
+                self._at_exit = weakref.finalize(self, self._pool.stop)
+            self._pool.put(job)
+        return job
+
+    def result(self, job: Job) -> Any:
+        """What the task returned, or raised. Raises TimeoutError, WorkerLostError after TRIES workers, WorkerStartError."""
+        if not job.ours:
+            return self._from_executor(job)
+        try:
+            return job.future.result()
+        except CancelledError as error:
+            raise UserError("the workers were closed before they had done their task; ask again") from error
+
+    def _from_executor(self, job: Job) -> Any:
+        for _ in range(TRIES):
+            try:
+                raised, value = job.future.result(timeout=self._time_limit)
+            except TimeLimitExceeded:
+                job.future.cancel()
+                raise
+            except Exception as error:  # noqa: BLE001 - every executor has its own name for a worker that died
+                log.warning("a worker was lost (%s: %s)", type(error).__name__, error)
+                lost = error
+            else:
+                if raised is not None:
+                    raise raised
+                return value
+            job = self.submit(*job.task)
+        raise _given_up(lost) from lost
+
+    def cancel(self, job: Job) -> None:
+        """Nobody wants its result any more: it is not begun, and stopped if it has been."""
+        job.future.cancel()
+        if job.ours and self._pool is not None:
+            self._pool.drop(job)
+
+    def close(self) -> None:
+        """Stop the processes, whatever they are doing; the next task starts new ones."""
+        with self._lock:
+            pool, self._pool = self._pool, None
+        if self._at_exit is not None:
+            self._at_exit.detach()
+        if pool is not None:
+            pool.stop()
+
+
+_KNOWN: "weakref.WeakSet[Workers]" = weakref.WeakSet()
+
+
+def _forked() -> None:
+    """The processes of the parent are none of this process's."""
+    for workers in list(_KNOWN):
+        workers.forget()
+
+
+os.register_at_fork(after_in_child=_forked)
+
+
+class _Pool:
+    """Jobs that wait, and threads that have one process each to do them."""
+
+    def __init__(self, count: int, time_limit: float) -> None:
+        self._count = count
+        self._time_limit = time_limit
+        self._change = threading.Condition(threading.RLock())  # a finalizer may stop the pool wherever a thread is
+        self._waiting: deque[Job] = deque()
+        self._threads: set[threading.Thread] = set()
+        self.children: set[Child] = set()
+        """Those that run."""
+        self._idle = 0
+        self._stopped = False
+
+    def put(self, job: Job) -> None:
+        """Take a job; a thread that cannot be started matters if there is no other."""
+        with self._change:
+            self._waiting.append(job)
+            if self._idle < len(self._waiting) and len(self._threads) < self._count:
+                thread = threading.Thread(target=self._serve, daemon=True, name="eqprop-analog worker")
+                self._threads.add(thread)
+                try:
+                    thread.start()
+                except RuntimeError as error:
+                    self._threads.remove(thread)
+                    if not self._threads:
+                        self._waiting.remove(job)
+                        raise _not_started(error) from error
+                    log.debug("another worker cannot be started (%s)", error)
+            self._change.notify()
+
+    def drop(self, job: Job) -> None:
+        """Do not begin a job that was cancelled, and end the process that has begun it."""
+        with self._change:
+            if job in self._waiting:
+                self._waiting.remove(job)
+            if job.child is not None:
+                job.child.kill()
+
+    def stop(self) -> None:
+        """End all processes, and wait until they have ended."""
+        with self._change:
+            self._stopped = True
+            for job in self._waiting:
+                job.future.cancel()
+            self._waiting.clear()
+            for child in self.children:
+                child.kill()
+            self._change.notify_all()
+            threads = self._threads - {threading.current_thread()}
+        for thread in threads:
+            thread.join(PATIENCE)
+
+    def disown(self) -> None:
+        """After a fork, in the child: the parent's channels are closed, and nothing of the parent's is waited for."""
+        for child in self.children:
+            child.channel.close()
+
+    def _serve(self) -> None:
+        """A thread: jobs one after the other, each given to its process."""
+        child: Child | None = None
+        while (job := self._next()) is not None:
+            try:
+                child = self._do(job, child)
+            except WorkerStartError as error:
+                child = None
+                if self._fewer(job, error):
+                    return
+        self._end(child)
+
+    def _next(self) -> Job | None:
+        with self._change:
+            while not self._waiting:
+                if self._stopped:
+                    return None
+                self._idle += 1
+                self._change.wait()
+                self._idle -= 1
+            return self._waiting.popleft()
+
+    def _fewer(self, job: Job, error: WorkerStartError) -> bool:
+        """Whether other workers go on with ``job``, and this thread ends, because the operating system starts no more."""
+        with self._change:
+            if not self.children or self._stopped:
+                _finish(job, error)
+                return False
+            log.warning("%d workers instead of %d: %s", len(self.children), self._count, error)
+            self._count = len(self.children)
+            self._threads.discard(threading.current_thread())
+            self._waiting.appendleft(job)
+            self._change.notify()
+            return True
+
+    def _do(self, job: Job, child: Child | None) -> Child | None:
+        """Do a job by ``child``, or by one that takes its place; the process that is left. Raises WorkerStartError."""
+        try:
+            content = pickle.dumps(job.task, protocol=5)
+        except Exception as error:  # noqa: BLE001 - what cannot be sent is said where the result is wanted
+            _finish(job, error)
+            return child
+        while True:
+            if child is not None and not child.alive():
+                log.debug("a worker ended while it had nothing to do (%s)", child.end())
+                self._end(child)
+                child = None
+            if child is None:
+                child = self._start()
+            try:
+                raised, value = pickle.loads(self._asked(job, child, content))  # noqa: S301 - from our own process
+            except TimeLimitExceeded as error:
+                _finish(job, error)
+                self._end(child)
+                return None
+            except ChildLostError as error:
+                self._end(child)
+                child = None
+                if not self._again(job, error):
+                    return None
+            except Exception as error:  # noqa: BLE001 - an answer that cannot be read is said likewise
+                _finish(job, error)
+                self._end(child)
+                return None
+            else:
+                _finish(job, raised, value)
+                return child
+
+    def _asked(self, job: Job, child: Child, content: bytes) -> bytes:
+        with self._change:
+            if self._stopped or job.future.cancelled():
+                raise ChildLostError("nobody wants its answer any more")
+            job.child = child
+        try:
+            return child.ask(content, self._time_limit)
+        finally:
+            with self._change:
+                job.child = None
+
+    def _again(self, job: Job, error: ChildLostError) -> bool:
+        """Whether a job whose process was lost is to be tried once more."""
+        if self._stopped or job.future.cancelled():
+            job.future.cancel()
+            return False
+        job.lost += 1
+        log.warning("a worker was lost (%s)", error)
+        if job.lost == TRIES:
+            _finish(job, _given_up(error))
+        return job.lost < TRIES
+
+    def _start(self) -> Child:
+        for pause in START_PAUSES:
+            time.sleep(pause)
+            try:
+                child = Child()
+            except (OSError, ChildLostError) as error:
+                log.debug("a worker process was not started (%s)", error)
+                reason = error
+                continue
+            with self._change:
+                self.children.add(child)
+                if self._stopped:
+                    child.kill()
+            return child
+        raise _not_started(reason) from reason
+
+    def _end(self, child: Child | None) -> None:
+        if child is not None:
+            child.close()
+            with self._change:
+                self.children.discard(child)
+
+
+def _finish(job: Job, raised: Exception | None, value: Any = None) -> None:
+    """Give a job its result; one that was cancelled meanwhile needs none. What it was asked takes no more memory."""
+    job.task = ()
+    with contextlib.suppress(InvalidStateError):
+        if raised is None:
+            job.future.set_result(value)
+        else:
+            job.future.set_exception(raised)
+
+
+def _given_up(last: Exception) -> WorkerLostError:
+    return WorkerLostError(f"{TRIES} workers were lost over one task, the last by {last}")
+
+
+def _not_started(error: Exception) -> WorkerStartError:
+    return WorkerStartError(
+        f"a worker process cannot be started: {error}; raise that limit (`ulimit -a` shows all), close other programs, or use "
+        "fewer workers"
+    )

@@ -1,0 +1,1 @@
+"""What ngspice reads: statements, expressions and devices of a netlist."""

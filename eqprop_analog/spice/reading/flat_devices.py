@@ -1,0 +1,219 @@
+"""The devices that a flat netlist may have, by their names, and all else that may stand in it."""
+
+import re
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from itertools import zip_longest
+from typing import Any
+
+from eqprop_analog.devices import LAWS
+from eqprop_analog.devices.law import CELSIUS
+from eqprop_analog.spice.netlist import TOLERANCES, library
+from eqprop_analog.spice.reading.foreign import NO_NETWORK, program_of_line, program_of_option, refuse_program
+from eqprop_analog.spice.reading.statements import Statement, source_of
+
+INDEX = "(0|[1-9][0-9]{0,8})"
+NAMES = {
+    kind: re.compile(pattern.replace("#", INDEX), re.ASCII)
+    for kind, pattern in {
+        "resistor": "r#_#_#",
+        "row": "vx([pn])_#",
+        "bias row": "vxb",
+        "rail": "vrail_([pn])",
+        "bias": "ib#_#",
+        "diode": "xd([pn]?)#_#",
+        "amplifier": "xa#_#",
+        "target": "vy_#",
+        "nudge": "rnudge_#",
+        "pull": "inudge_#",
+    }.items()
+}
+"""Of every device of the flat form; # is an index."""
+KINDS = {letter: [kind for kind, name in NAMES.items() if name.pattern[0] == letter] for letter in "rvix"}
+OTHER_FORMS = {"norton": re.compile(r"[bir]n1_\d+"), "hopfield": re.compile(r"(xb|rl|rr)\d+_\d+(_\d+)?")}
+"""Names of devices that only other forms have."""
+IN_ITS_PLACE = {
+    "d": "write a diode as Xd<l>_<j> anode cathode diode is=... n=..., between a rail and a hidden node; ",
+    **dict.fromkeys(
+        "efgh", "write an amplifier, both its sources, as Xa<l>_<j> h<l>_<j> a<l>_<j> amplifier gain=...; "
+    ),
+    **dict.fromkeys("cl", "a network has resistors alone; leave out what only matters in time; "),
+}
+"""What to do about devices that a network has under other names or not at all, by their first letter."""
+OF_DIODES = ("temp", "tnom", "gmin")
+"""Options that belong to the diode's law."""
+HARMLESS = f"""
+{" ".join(key for key in TOLERANCES if key not in OF_DIODES)}
+itl3 itl4 itl5 itl6 pivtol pivrel chgtol trtol maxord method xmu gminsteps srcsteps ramptime klu sparse limpts lvltim cptime
+acct noacct list nomod nopage node opts noopiter warn maxwarns interp numdgt seed seedinfo savecurrents keepopinfo autostop
+bypass noinit trytocompact
+"""
+"""Options that change how ngspice finds or prints an operating point, but not which circuit it is."""
+NO_DEVICES = """
+.op .tran .dc .ac .tf .sens .noise .disto .pz .four .meas .measure .print .plot .probe .save .width .title .nodeset .ic
+.global .end
+"""
+"""Lines that change neither the circuit nor its operating point, analyses and measurements among them."""
+COMMANDS = """
+op run tran dc ac tf sens noise disto pz let unlet linearize fft meas measure print quit exit echo display plot gnuplot asciiplot
+hardcopy write wrdata save show showmod listing rusage status version setplot settype destroy if else end
+"""
+"""Of a ``.control`` block: those that leave the circuit as it is."""
+SHOWN_SETTINGS = "numdgt width height noaskquit nobreak nomoremode"
+"""What ``set`` may set."""
+Nets = Callable[[tuple[str, ...]], Sequence[str]]
+
+
+def readable() -> dict[str, Any]:
+    """Laws of diodes by their subcircuits' names: those that state how they are read (devices.capabilities)."""
+    return {law.subcircuit: law for law in LAWS.values() if hasattr(law, "subcircuit") and hasattr(law, "from_spice")}
+
+
+@cache
+def defaults(model: str) -> dict[str, float]:
+    """Parameters of a packaged subcircuit, and what they are where an instance does not say."""
+    ((opening, _),) = source_of("\n" + library(model), model).blocks
+    return opening.settings([word for word in opening.words if "=" in word])
+
+
+@dataclass
+class FlatDevices:
+    """Every device by its kind and indices, with its statement."""
+
+    found: dict[str, dict[tuple[str, ...], Statement]] = field(default_factory=lambda: {kind: {} for kind in NAMES})
+    options: dict[str, tuple[float, Statement]] = field(default_factory=dict)
+    """Those of OF_DIODES."""
+    subcircuits: set[str] = field(default_factory=set)
+    control: Statement | None = None
+    notes: list[str] = field(default_factory=list)
+    """What was taken for granted, in sentences."""
+    _temp: float | None = None
+
+    @staticmethod
+    def names(line: str) -> bool:
+        """Whether it begins with the name of a device of a flat netlist."""
+        first = (*line.lower().split(None, 1), "")[0]
+        return any(NAMES[kind].fullmatch(first) for kind in KINDS.get(first[:1], ()))
+
+    def add(self, statement: Statement) -> None:
+        """One element. Raises UserError."""
+        name = statement.text.split(None, 1)[0]
+        for kind in KINDS.get(name[0], ()):
+            matched = NAMES[kind].fullmatch(name)
+            if matched:
+                earlier = self.found[kind].setdefault(matched.groups(), statement)
+                if earlier is not statement:
+                    statement.refuse(f"{name} is there already, in line {earlier.number}")
+                return
+        program = program_of_line(name)
+        if program:
+            refuse_program(statement, program)
+        for form, pattern in OTHER_FORMS.items():
+            if pattern.fullmatch(name):
+                statement.refuse(NO_NETWORK[form])
+        statement.refuse(
+            f"not understood; {IN_ITS_PLACE.get(name[0], '')}expected a device of a flat netlist (R<l>_<row>_<column>, Vxp_i, "
+            f"Vxn_i, Vxb, Vrail_p, Vrail_n, Ib<l>_j, Xd<l>_j, Xa<l>_j, Vy_k, Rnudge_k, Inudge_k)"
+        )
+
+    def directive(self, statement: Statement) -> None:
+        """A line with a dot. Raises UserError for what changes the circuit, other than options and temperature."""
+        first, *words = statement.words
+        if first in (".opt", ".option", ".options"):
+            self._set(statement, words)
+        elif first.split("=")[0] == ".temp":
+            values = [word for word in (first.partition("=")[2], *words) if word]
+            if len(values) != 1:
+                statement.refuse("expected one temperature in degrees Celsius")
+            self._temp = _celsius(statement, values[0])
+        elif first in (".include", ".inc", ".lib"):
+            model = " ".join(words).strip("\"'").removesuffix(".lib")
+            if model not in (*readable(), "amplifier"):
+                statement.refuse("only packaged subcircuits are included, by their names; no file is opened")
+            self.subcircuits.add(model)
+            self.notes.append(
+                f"line {statement.number} includes {model}.lib, which is taken to be the packaged one; no file is opened"
+            )
+        elif first not in NO_DEVICES.split():
+            program = program_of_line(first)
+            if program:
+                refuse_program(statement, program)
+            statement.refuse(
+                "not understood; expected .options, .subckt, .control as they are written, .param, .temp or .end"
+            )
+
+    def _set(self, statement: Statement, words: Sequence[str]) -> None:
+        seen = set()
+        for word in words:
+            key, equals, value = word.rstrip(",").partition("=")
+            program = program_of_option(key)
+            if program:
+                refuse_program(statement, program)
+            if key in seen or key not in (*HARMLESS.split(), *OF_DIODES):
+                twice = "there twice" if key in seen else "not understood, or changes the circuit (as rshunt does)"
+                statement.refuse(
+                    f'option "{key[:60]}" is {twice}; there are {", ".join((*OF_DIODES, *sorted(TOLERANCES)))}'
+                )
+            seen.add(key)
+            if key in OF_DIODES:
+                if not equals:
+                    statement.refuse(f"expected {key}=number")
+                number = statement.value(value) if key == "gmin" else _celsius(statement, value)
+                self.options[key] = number, statement
+
+    def option(self, key: str) -> float:
+        """Of OF_DIODES: the temperature of ``.temp`` before that of ``.options``, and ngspice's own where neither is there."""
+        if key == "temp" and self._temp is not None:
+            return self._temp
+        return self.options[key][0] if key in self.options else float(TOLERANCES[key])
+
+    def values(self, kind: str, nets: Nets, read: Callable[[Statement], float]) -> dict[tuple[str, ...], float]:
+        """The one number of each device of a kind, which must join ``nets(key)``. Raises UserError."""
+        values = {}
+        for key, statement in self.found[kind].items():
+            given, expected = statement.terms[1:3], list(nets(key))
+            if given not in (expected, expected[::-1]):
+                statement.refuse(f"expected the nets {' and '.join(expected)}, and a number")
+            value = read(statement)
+            values[key] = value if given == expected or statement.text[0] == "r" else -value
+        return values
+
+    def block(self, opening: Statement, inside: list[Statement]) -> None:
+        """A ``.subckt``, which must be a packaged one, or the ``.control`` block, of harmless commands. Raises UserError."""
+        if opening.text.startswith(".control"):
+            if self.control is not None or len(opening.words) > 1:
+                opening.refuse("expected one .control block")
+            self.control = opening
+            self._require_harmless(inside)
+            return
+        name = (*opening.words, "", "")[1]
+        if name not in (*readable(), "amplifier"):
+            opening.refuse(
+                f"expected one of the subcircuits {', '.join((*readable(), 'amplifier'))}; a law of your own is made known by "
+                "--import FILE.py"
+            )
+        ((known, body),) = source_of("\n" + library(name), name).blocks
+        for ours, given in zip_longest((known, *body), (opening, *inside)):
+            if ours is None or given is None or ours.parts != given.parts:
+                (given or opening).refuse(f"subcircuit {name} is not the one that is written; networks have no other")
+        self.subcircuits.add(name)
+
+    def _require_harmless(self, commands: Iterable[Statement]) -> None:
+        for command in commands:
+            first, *words = command.text.split()
+            setting = (words or [""])[0].split("=")[0] in SHOWN_SETTINGS.split()
+            redirected = any(character in command.text for character in "`;<>") and first != "if"
+            if (first not in COMMANDS.split() and not (first == "set" and setting)) or redirected:
+                command.refuse(
+                    "commands are not run; expected the .control block as it is written, none, or only commands such as op "
+                    "and print"
+                )
+
+
+def _celsius(statement: Statement, word: str) -> float:
+    """A temperature in degrees Celsius. Raises UserError."""
+    value = statement.value(word)
+    if not CELSIUS[0] <= value <= CELSIUS[1]:
+        statement.refuse(f"temp: expected degrees Celsius within {CELSIUS[0]:g} and {CELSIUS[1]:g}, got {value:g}")
+    return value

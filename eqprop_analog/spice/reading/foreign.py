@@ -1,0 +1,50 @@
+"""Which program a netlist was written for, where it was not ngspice."""
+
+from eqprop_analog.spice.reading.statements import Statement
+
+OPTIONS = {
+    "LTspice": "measdgt plotwinsize plotreltol plotabstol plotvntol ptranmax ptrantau meascplxfmt baudrate topologycheck",
+    "Xyce": "nonlin nonlin-tran nonlin-hb device timeint timeint-hb linsol output output-line loca parser restart diagnostic",
+    "gnucap": "short dampmax dampmin dampstrategy roundoff bypass incmode lubypass traceload itermin",
+    "HSPICE": "post accurate ingold brief runlvl probe lis_new measform",
+    "PSpice": "advconv pseudotran autoconverge limit cptime",
+}
+"""Words behind ``.options`` by which a program is known."""
+DIRECTIVES = {
+    "LTspice": ".backanno .step .wave .machine .loadbias .savebias .net .ferret .text",
+    "Xyce": ".global_param .preprocess .sampling .hb .mpde .mor .embeddedsampling .pce",
+    "gnucap": ".generator .verilog .fault .status .mark .store .attach",
+    "HSPICE": ".prot .unprot .protect .unprotect .alter .data .enddata .malias .biaschk",
+    "PSpice": ".stmlib .vector .watch .wcase .mc .stimulus .distribution .aliases",
+    "Spectre": "simulator",
+}
+"""First words of a line by which a program is known."""
+NO_NETWORK = {
+    "hopfield": "a Hopfield network's netlist is not read back; keep its .npz",
+    "norton": "the Norton form has only the sums of crossbar 1, not its conductances; write --form flat",
+    "as subcircuits": "subcircuits are not read back; write the network with --form flat",
+    "testbench": "a testbench is not read back; write the network with --form flat",
+}
+"""What this package writes besides flat networks of ngspice."""
+
+
+def program_of_option(word: str) -> str | None:
+    """The program that has an option of this name, unlike ngspice."""
+    return _known(OPTIONS, word)
+
+
+def program_of_line(first: str) -> str | None:
+    """The program whose lines begin so, unlike ngspice's."""
+    return _known(DIRECTIVES, first)
+
+
+def refuse_program(statement: Statement, program: str) -> None:
+    """Raise UserError: this is no netlist of ngspice."""
+    statement.refuse(
+        f"this netlist is for {program}, and only ngspice's are read; keep the network's .npz, or write it again with "
+        f"--dialect ngspice"
+    )
+
+
+def _known(table: dict[str, str], word: str) -> str | None:
+    return next((program for program, words in table.items() if word in words.split()), None)
