@@ -74,7 +74,7 @@ def run(arguments: argparse.Namespace) -> None:
     require_writable(folder / "energy.json")
     inputs, targets = simulate.samples(arguments, network)
     beta = options.beta(arguments, network)
-    resistors = sum(int(np.count_nonzero(matrix)) for matrix in network.conductances)
+    resistors = network.resistors_in_circuit
     points = len(PHASES) * len(inputs)
     measure = resistors * points <= LARGEST if arguments.ngspice is None else arguments.ngspice
     report = energy_report(

@@ -312,7 +312,7 @@ def _two_orders(equations: NodalEquations, voltages: Layers) -> tuple[Layers, La
     v = np.concatenate(voltages, axis=1)
     couplings = np.zeros((ends[-1], ends[-1]))
     for layer in range(1, network.depth):
-        below, above, matrix = columns[layer - 1], columns[layer], network.conductances[layer]
+        below, above, matrix = columns[layer - 1], columns[layer], network.crossbars[layer].matrix()
         couplings[below, above] = matrix / network.drive_gains[layer]
         couplings[above, below] = matrix.T * network.drive_gains[layer]
     jacobian = np.eye(ends[-1]) - couplings / slopes[:, :, None]

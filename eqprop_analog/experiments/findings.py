@@ -117,14 +117,19 @@ def _of_cells(one: Cells, network: ResistiveNetwork) -> list[Finding]:
 
 
 def cells(network: ResistiveNetwork) -> list[Cells]:
-    """Of every crossbar."""
+    """Of every crossbar that learns."""
     low, high = network.conductance_window
     near, gmin = NEAR * (high - low), gmin_of(network)
     counted = []
-    for number, matrix in enumerate(network.conductances, start=1):
+    for number, crossbar in enumerate(network.crossbars, start=1):
+        matrix = crossbar.conductance
+        if not matrix.size:
+            continue
         below = (matrix > 0) & (matrix < gmin)
-        columns = matrix.sum(axis=0)
-        shares = np.divide((matrix * below).sum(axis=0), columns, out=np.zeros_like(columns), where=columns > 0)
+        columns = crossbar.column_sums()
+        shares = np.divide(
+            crossbar.of(matrix * below).column_sums(), columns, out=np.zeros_like(columns), where=columns > 0
+        )
         counted.append(
             Cells(
                 number,

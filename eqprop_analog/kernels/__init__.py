@@ -72,8 +72,11 @@ class Kernels(Protocol):
 
 
 def kernels_for(network: ResistiveNetwork) -> Kernels:
-    """Compiled kernels where numba is installed and the diodes' law states a compiled node solve, else NumPy's, which is said."""
-    if network.depth == 1:
+    """Compiled kernels for dense crossbars, where numba is installed and the diodes' law states a compiled node solve.
+
+    Else NumPy's, which is said where another choice would give compiled ones.
+    """
+    if network.depth == 1 or not all(crossbar.is_matrix for crossbar in network.crossbars):
         return PlainKernels(network)
     if find_spec("numba") is None:
         _announce(

@@ -104,7 +104,7 @@ def _maps(circuit: Circuit) -> Iterator[_Map]:
         if isinstance(element, Crossbar):
             rows, inputs = len(element.rows), sum(net.startswith("xp_") for net in element.rows)
             groups = (("+x", inputs), ("-x", inputs), ("bias", rows - 2 * inputs)) if inputs else ()
-            yield _Map(f"crossbar {element.number}", element.conductance, groups)
+            yield _Map(f"crossbar {element.number}", element.crossbar.matrix(), groups)
         elif isinstance(element, Weights):
             values = element.unit * np.concatenate([np.maximum(element.weights, 0), np.maximum(-element.weights, 0)])
             halves = (("true", len(element.true)), ("inverted", len(element.inverted)))

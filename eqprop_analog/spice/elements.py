@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Protocol, Self
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from scipy.sparse import csr_array
 from scipy.sparse.csgraph import connected_components
 
@@ -54,6 +54,27 @@ class Element(Protocol):
 
     def check(self) -> None:
         """Raise UserError, naming the net, for values no circuit can have."""
+        ...
+
+
+class Resistive(Protocol):
+    """What is asked of a crossbar (networks.crossbars.Crossbar)."""
+
+    @property
+    def conductance(self) -> Float[Array, "..."]:
+        """Its parameters, siemens."""
+        ...
+
+    def elements(self) -> tuple[Int[Array, " resistors"], Int[Array, " resistors"], Float[Array, " resistors"]]:
+        """(row, column, siemens) of every resistor."""
+        ...
+
+    def place(self, cell: tuple[int, ...]) -> tuple[int, int]:
+        """(row, column) of a resistor that has this parameter."""
+        ...
+
+    def matrix(self) -> Float[Array, "rows columns"]:
+        """G, siemens."""
         ...
 
 
@@ -142,18 +163,17 @@ class Crossbar(Element):
     number: int
     rows: tuple[str, ...]
     columns: tuple[str, ...]
-    conductance: Float[Array, "rows columns"]
-    """Siemens."""
+    crossbar: Resistive
 
     def devices(self) -> Iterator[tuple[str, tuple[str, ...]]]:
         """The crossbar as one device; rows that are empty touch nothing."""
-        used = np.any(self.conductance > 0, axis=1).tolist()
-        yield f"crossbar_{self.number}", (*(r for r, here in zip(self.rows, used, strict=True) if here), *self.columns)
+        used = np.unique(self.crossbar.elements()[0]).tolist()
+        yield f"crossbar_{self.number}", (*(self.rows[i] for i in used), *self.columns)
 
     def dc_paths(self) -> Iterable[Pair]:
         """A star over every connected part of the array."""
         size = len(self.rows)
-        i, j = np.nonzero(self.conductance)
+        i, j, _ = self.crossbar.elements()
         total = size + len(self.columns)
         touching = csr_array((np.ones(len(i)), (i, size + j)), shape=(total, total))
         _, part = connected_components(touching, directed=False)
@@ -163,9 +183,14 @@ class Crossbar(Element):
 
     def lines(self) -> Iterable[str]:
         """R<crossbar>_<row>_<column>, ohms."""
+        return self.between(np.arange(len(self.rows)), np.arange(len(self.columns)))
+
+    def between(self, some: Int[Array, " rows"], others: Int[Array, " columns"]) -> Iterable[str]:
+        """The lines of the resistors between these rows and columns."""
         rows, columns, number = self.rows, self.columns, self.number
-        i, j = np.nonzero(self.conductance)
-        ohms = (1 / self.conductance[i, j]).tolist()
+        i, j, siemens = self.crossbar.elements()
+        chosen = np.isin(i, some) & np.isin(j, others)
+        i, j, ohms = i[chosen], j[chosen], (1 / siemens[chosen]).tolist()
         return [
             f"R{number}_{a}_{b} {rows[a]} {columns[b]} {r!r}"
             for a, b, r in zip(i.tolist(), j.tolist(), ohms, strict=True)
@@ -173,15 +198,16 @@ class Crossbar(Element):
 
     def check(self) -> None:
         """Finite, not negative, and no column that is all zero."""
-        for good, what in ((np.isfinite(self.conductance), "is not finite"), (self.conductance >= 0, "is negative")):
+        values = self.crossbar.conductance
+        for good, what in ((np.isfinite(values), "is not finite"), (values >= 0, "is negative")):
             if not good.all():
-                i, j = np.argwhere(~good)[0]
+                cell = tuple(np.argwhere(~good)[0].tolist())
+                i, j = self.crossbar.place(cell)
                 raise UserError(
-                    f"net {self.columns[j]}: conductance R{self.number}_{i}_{j} to {self.rows[i]} {what} "
-                    f"({self.conductance[i, j]} S)"
+                    f"net {self.columns[j]}: conductance R{self.number}_{i}_{j} to {self.rows[i]} {what} ({values[cell]} S)"
                 )
         _require(
-            np.asarray(np.any(self.conductance > 0, axis=0)),
+            np.isin(np.arange(len(self.columns)), self.crossbar.elements()[1]),
             self.columns,
             f"its column of crossbar {self.number} is all zero, so nothing drives it; give it a conductance or raise G_min",
         )

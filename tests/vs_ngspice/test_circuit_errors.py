@@ -9,6 +9,7 @@ import pytest
 
 from eqprop_analog import NgspiceSolver, Nudge, ResistiveNetwork, SurrogateSolver, UserError
 from eqprop_analog.devices import Clamp
+from eqprop_analog.networks.crossbars import Dense
 from eqprop_analog.networks.resistive.family import LADDER
 from eqprop_analog.networks.resistive.netlist import compile_network
 from eqprop_analog.spice.circuit import Circuit, Section
@@ -49,7 +50,7 @@ def currents(*nets: str, amperes: float = 1e-6) -> CurrentSources:
 
 
 def crossbar(rows: tuple[str, ...], columns: tuple[str, ...], siemens: float = 1e-6, number: int = 1) -> Crossbar:
-    return Crossbar(number, rows, columns, np.full((len(rows), len(columns)), siemens))
+    return Crossbar(number, rows, columns, Dense(np.full((len(rows), len(columns)), siemens)))
 
 
 def diodes(*nets: str) -> Diodes:

@@ -68,6 +68,12 @@ class Chip:
                 f"conductance_window: the devices reach {window.lowest:g} to {window.highest:g} S, the network {low:g} to "
                 f"{high:g} S; map it to them first (chips.mapping.onto)"
             )
+        for layer, crossbar in enumerate(network.crossbars, start=1):
+            if not crossbar.is_matrix:
+                raise UserError(
+                    f"crossbar {layer}: a chip has a device of its own for every cell; a crossbar of kind {crossbar.name} has "
+                    f"{crossbar.free_parameters} parameters for {crossbar.cells} cells. Take a network of dense crossbars"
+                )
         dtype = network.conductances[0].dtype
         shapes = [matrix.shape for matrix in network.conductances]
         devices = ChipDevices.drawn(specification.technology, shapes, seed, number, dtype)

@@ -24,6 +24,8 @@ class Crossbar(Protocol):
 
     name: ClassVar[str]
     """In files."""
+    is_matrix: ClassVar[bool] = False
+    """Whether ``conductance`` is the matrix G itself, which compiled kernels take, and chips hold cell by cell."""
     conductance: Float[Array, "..."]
     """The free parameters, siemens, writable: one for each resistor, one for all that share it, or none (size 0) where the
     crossbar does not learn."""
@@ -44,11 +46,11 @@ class Crossbar(Protocol):
         ...
 
     def forward(self, drive: Rows) -> Columns:
-        """Σ_i a_i G_ij: currents into the columns while they are held at 0 V, amperes."""
+        """Σ_i a_i G_ij: currents into the columns while they are held at 0 V, amperes; an array of its own."""
         ...
 
     def backward(self, volts: Columns) -> Rows:
-        """Σ_j G_ij v_j: currents into the rows while they are held at 0 V, amperes."""
+        """Σ_j G_ij v_j: currents into the rows while they are held at 0 V, amperes; an array of its own."""
         ...
 
     def gradient(self, mean: Ports, slope: Ports) -> Float[Array, "..."]:
@@ -105,6 +107,21 @@ class Crossbar(Protocol):
         rows = np.concatenate([inputs, -inputs, rest], axis=1)
         return self.gradient((rows, volts), (np.zeros_like(rows), slope))
 
+    def by_drops(self, drive: Rows, volts: Columns) -> tuple[Ports, Ports]:
+        """Σ_j G_ij (a_i - v_j) and Σ_i G_ij (a_i - v_j), amperes, then the sums of magnitudes, in the voltages' own precision.
+
+        Drops are exact where the two voltages are near, so that nodes which are weakly held lose no digits. Holds an array of
+        (batch, resistors).
+        """
+        row, column, siemens = self.elements()
+        flow = siemens * (drive[:, row] - volts[:, column])
+        order = np.argsort(column, kind="stable")
+
+        def summed(values: Array) -> Ports:
+            return _summed(values, row, self.rows), _summed(values[:, order], column[order], self.columns)
+
+        return summed(flow), summed(np.abs(flow))
+
     def matrix(self) -> Float[Array, "rows columns"]:
         """G as a dense array, siemens; a copy where the crossbar has it in another form."""
         dense = np.zeros((self.rows, self.columns), self.conductance.dtype)
@@ -134,3 +151,14 @@ class Crossbar(Protocol):
         """All but the values, for files: the name of its kind, and its settings."""
         settings = (each.name for each in fields(self) if each.name != "conductance")  # type: ignore[arg-type]
         return {"crossbar": self.name} | {name: getattr(self, name) for name in settings}
+
+
+def _summed(
+    values: Float[Array, "batch resistors"], of: Int[Array, " resistors"], size: int
+) -> Float[Array, "batch size"]:
+    """Sums of the columns that belong together; ``of``, in order, says to which each does."""
+    sums = np.zeros((len(values), size), values.dtype)
+    present, begin = np.unique(of, return_index=True)
+    if present.size:
+        sums[:, present] = np.add.reduceat(values, begin, axis=1)
+    return sums

@@ -18,6 +18,7 @@ class Dense(Crossbar):
     """G[i, j] joins row i and column j; all by matrix products."""
 
     name: ClassVar[str] = "dense"
+    is_matrix: ClassVar[bool] = True
 
     conductance: Float[Array, "rows columns"]
     """G, siemens."""
@@ -83,6 +84,12 @@ class Dense(Crossbar):
         if self.rows > 2 * len(product):
             rows.append((own - inputs.dtype.type(bias_row) * slope.sum(axis=0))[None])
         return np.concatenate(rows)
+
+    def by_drops(self, drive: Rows, volts: Columns) -> tuple[Ports, Ports]:
+        """See Crossbar; holds an array of (batch, rows, columns)."""
+        flow = self.conductance * (drive[:, :, None] - volts[:, None, :])
+        size = np.abs(flow)
+        return (flow.sum(axis=2), flow.sum(axis=1)), (size.sum(axis=2), size.sum(axis=1))
 
     def elements(self) -> tuple[Int[Array, " resistors"], Int[Array, " resistors"], Float[Array, " resistors"]]:
         """See Crossbar."""

@@ -13,6 +13,7 @@ import numpy as np
 from jaxtyping import Float
 
 from eqprop_analog.errors import UserError
+from eqprop_analog.networks.crossbars import Dense
 from eqprop_analog.networks.crossbars.wired import WiredCrossbar
 from eqprop_analog.networks.nonideal.network import NonidealNetwork
 from eqprop_analog.networks.nonideal.periphery import Periphery
@@ -66,7 +67,7 @@ class WiredArray(Element):
 
     def check(self) -> None:
         """As for the crossbar without wires."""
-        Crossbar(self.number, self.rows, self.columns, self.crossbar.conductance).check()
+        Crossbar(self.number, self.rows, self.columns, Dense(self.crossbar.conductance)).check()
 
     def _resistors(self) -> Iterator[tuple[str, Pair, float]]:
         """(name, ends, ohms): cells above zero, then row segments, then column segments."""

@@ -74,7 +74,7 @@ class Periphery:
 
     def rows(self, ideal: ResistiveNetwork) -> Float[Array, " rows"]:
         """Resistance in series with each row of crossbar 1, ohms."""
-        return _spread("source_resistance", self.source_resistance, len(ideal.conductances[0]))
+        return _spread("source_resistance", self.source_resistance, ideal.crossbars[0].rows)
 
     def outputs(self, ideal: ResistiveNetwork) -> Float[Array, " outputs"]:
         """Factor on the nudge of each output node."""

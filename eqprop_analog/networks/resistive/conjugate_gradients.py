@@ -3,11 +3,13 @@
 import numpy as np
 from jaxtyping import Bool, Float
 
+from eqprop_analog.networks.resistive.coupling import Coupling
+
 Array = np.ndarray
 
 
 def conjugate_gradients(
-    coupling: Float[Array, "inner outer"],
+    coupling: Float[Array, "inner outer"] | Coupling,
     inner: Float[Array, "batch inner"],
     outer: Float[Array, "batch outer"],
     right: Float[Array, "batch inner"],

@@ -24,7 +24,9 @@ def _histograms(network: ResistiveNetwork, path: Path) -> str:
     return "conductances of each crossbar, and the share of cells at G_min"
 
 
-def _fields(network: ResistiveNetwork, pixels: int) -> Fields:
+def _fields(network: ResistiveNetwork, pixels: int) -> Fields | None:
+    if not network.crossbars[0].is_matrix:
+        return None
     values = 1e6 * (network.conductances[0][:pixels] - network.conductances[0][pixels : 2 * pixels])
     return values, "its conductance from the +x row less that from the -x row", "G+ - G- (µS)"
 
@@ -40,7 +42,7 @@ def _layers(network: ResistiveNetwork) -> Table:
     rows = [
         (
             "input rows",
-            f"{len(network.conductances[0])}",
+            f"{network.crossbars[0].rows}",
             "",
             "",
             "",
@@ -49,22 +51,22 @@ def _layers(network: ResistiveNetwork) -> Table:
         )
     ]
     low = network.conductance_window[0]
-    for layer, matrix in enumerate(network.conductances, start=1):
+    for layer, crossbar in enumerate(network.crossbars, start=1):
         last = layer == network.depth
         gain = 1.0 if last else network.amplifier_gain[layer - 1]
         above = 0 if last else int((network.polarity(layer) > 0).sum())
-        kinds = "linear" if last else f"{above} kept above a rail, {matrix.shape[1] - above} below one"
+        kinds = "linear" if last else f"{above} kept above a rail, {crossbar.columns - above} below one"
         if not last and len(network.diode_sides(layer)) > 1:
             kinds = "antiparallel diodes"
-        used = matrix[matrix > 0]
+        used = crossbar.elements()[2]
         span = f"{engineering(used.min(), 'S')} to {engineering(used.max(), 'S')}" if used.size else "none"
         rows.append(
             (
                 "outputs" if last else f"hidden layer {layer}",
-                f"{matrix.shape[1]}",
-                f"{matrix.shape[0]} x {matrix.shape[1]}",
+                f"{crossbar.columns}",
+                f"{crossbar.rows} x {crossbar.columns}",
                 f"{used.size:,}",
-                f"{100 * float((matrix <= low).mean()):.1f} %",
+                f"{100 * float((crossbar.conductance <= low).mean()):.1f} %" if crossbar.free_parameters else "",
                 span,
                 kinds + (f"; amplifiers of gain {gain:g}" if gain != 1 else ""),
             )

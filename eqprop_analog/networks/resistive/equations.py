@@ -53,10 +53,9 @@ class NodalEquations(Equations):
     @classmethod
     def of(cls, network: ResistiveNetwork, inputs: Float[Array, "batch inputs"]) -> Self:
         """The free phase's equations; UserError for a node that no conductance drives."""
-        half = network.layers[0]
-        first = network.conductances[0]
+        first = network.crossbars[0]
         volts = inputs * inputs.dtype.type(network.input_gain)
-        totals = [matrix.sum(axis=0) for matrix in network.conductances]
+        totals = [crossbar.column_sums() for crossbar in network.crossbars]
         for layer, column_sums in enumerate(totals, start=1):
             if not column_sums.min() > 0:
                 index = int(column_sums.argmin())
@@ -64,14 +63,14 @@ class NodalEquations(Equations):
                     f"net {network.node_name(layer, index)}: column {index} of crossbar {layer} is all zero, so nothing "
                     f"drives it; give it a conductance or raise G_min"
                 )
-        drive = volts @ (first[:half] - first[half : 2 * half]) + network.biases[0]
+        drive = first.mirrored(volts) + network.biases[0]
         largest_input = np.abs(volts).max(axis=1)
         if network.bias_row:
-            drive += inputs.dtype.type(network.bias_row) * first[2 * half]
+            drive += inputs.dtype.type(network.bias_row) * first.row(-1)
             largest_input = np.maximum(largest_input, abs(network.bias_row))
         input_conductance = totals[0]
-        for layer, matrix in enumerate(network.conductances[1:]):
-            totals[layer] = totals[layer] + matrix.sum(axis=1)
+        for layer, crossbar in enumerate(network.crossbars[1:]):
+            totals[layer] = totals[layer] + crossbar.row_sums()
         none = np.zeros((1, 1), inputs.dtype)
         return cls(
             network,
@@ -170,11 +169,11 @@ class NodalEquations(Equations):
         if layer == 1:
             current = self.drive
         else:
-            current = voltages[layer - 2] @ network.conductances[layer - 1]
+            current = network.crossbars[layer - 1].forward(voltages[layer - 2])
             current *= network.drive_gains[layer - 1]
             current += network.biases[layer - 1]
         if layer < self.depth:
-            back = voltages[layer] @ network.conductances[layer].T
+            back = network.crossbars[layer].backward(voltages[layer])
             back /= network.drive_gains[layer]
             return current + back
         return current + self.nudge_current

@@ -4,7 +4,7 @@ The subcircuits hold the lines of the flat form as they are: a pin has the name 
 """
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from textwrap import wrap
 
 import numpy as np
@@ -106,15 +106,13 @@ def _tiles(crossbar: Crossbar) -> Iterator[_Part]:
     down = np.array_split(np.arange(rows), -(-rows // (PINS - len(across[0]))))
     name = f"crossbar_{crossbar.number}"
     for (a, i), (b, j) in ((r, c) for r in enumerate(down) for c in enumerate(across)):
-        inside = np.zeros_like(crossbar.conductance)
-        inside[np.ix_(i, j)] = crossbar.conductance[np.ix_(i, j)]
         whole = len(down) == len(across) == 1
         where = "" if whole else f", rows {i[0]} to {i[-1]}, columns {j[0]} to {j[-1]}"
         yield _Part(
             name if whole else f"{name}_{a}_{b}",
             f"crossbar {crossbar.number} ({rows} x {columns}){where}",
             (*(crossbar.rows[k] for k in i.tolist()), *(crossbar.columns[k] for k in j.tolist())),
-            list(replace(crossbar, conductance=inside).lines()),
+            list(crossbar.between(i, j)),
         )
 
 

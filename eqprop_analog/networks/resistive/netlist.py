@@ -131,28 +131,28 @@ def drives(network: ResistiveNetwork, layer: int) -> tuple[str, ...]:
 
 
 def _first_crossbar(network: ResistiveNetwork, rows: Float[Array, "samples rows"], form: Form, counter: str) -> Section:
-    nets, matrix, inputs = nodes(network, 1), network.conductances[0], network.layers[0]
-    size = f"{len(matrix)} x {len(nets)}"
+    nets, crossbar, inputs = nodes(network, 1), network.crossbars[0], network.layers[0]
+    size = f"{crossbar.rows} x {crossbar.columns}"
     if form == "flat":
         row_nets = tuple(f"xp_{i}" for i in range(inputs)) + tuple(f"xn_{i}" for i in range(inputs))
         row_nets += ("xb",) if network.bias_row else ()
         at_bias = f", one at {network.bias_row:+g} V" if network.bias_row else ""
         heading = f"inputs: {inputs} rows at +x, {inputs} at -x{at_bias}, and crossbar 1 ({size})"
-        return Section(heading, (VoltageSources(row_nets, rows, counter), Crossbar(1, row_nets, nets, matrix)))
-    Crossbar(1, ("row",) * len(matrix), nets, matrix).check()
-    amperes = rows[:, :inputs] @ (matrix[:inputs] - matrix[inputs : 2 * inputs])
+        return Section(heading, (VoltageSources(row_nets, rows, counter), Crossbar(1, row_nets, nets, crossbar)))
+    Crossbar(1, ("row",) * crossbar.rows, nets, crossbar).check()
+    amperes = crossbar.mirrored(rows[:, :inputs])
     if network.bias_row:
-        amperes += network.bias_row * matrix[2 * inputs]
+        amperes += network.bias_row * crossbar.row(-1)
     currents = CurrentSources("n1", nets, amperes, counter)
     heading = f"inputs and crossbar 1 ({size}), Norton form: a current and a conductance a node"
-    return Section(heading, (currents, Conductances("n1", nets, matrix.sum(axis=0))))
+    return Section(heading, (currents, Conductances("n1", nets, crossbar.column_sums())))
 
 
 def _layer(network: ResistiveNetwork, layer: int) -> Iterator[Element]:
     """Its crossbar but for the first, its biases, diodes and amplifiers."""
     nets = nodes(network, layer)
     if layer > 1:
-        yield Crossbar(layer, drives(network, layer - 1), nets, network.conductances[layer - 1])
+        yield Crossbar(layer, drives(network, layer - 1), nets, network.crossbars[layer - 1])
     yield CurrentSources(f"b{layer}", nets, network.biases[layer - 1][None])
     if layer == network.depth:
         return
@@ -186,7 +186,6 @@ def _heading(network: ResistiveNetwork, layer: int) -> str:
 
 
 def _notes(network: ResistiveNetwork, nudges: NudgeSources, form: Form) -> tuple[str, ...]:
-    count = sum(int(np.count_nonzero(matrix)) for matrix in network.conductances)
     law, parameters = network.diode.spice
     diode = ", ".join([law, *(f"{name} = {exactly(value)}" for name, value in parameters.items())])
     diode = f"antiparallel pairs of {diode}" if _paired(network) else diode
@@ -202,7 +201,7 @@ def _notes(network: ResistiveNetwork, nudges: NudgeSources, form: Form) -> tuple
         "Bn1_j or In1_j and Rn1_j stand for column j of crossbar 1 with its sources; R<l>_<row>_<column> are the others.",
     )
     return (
-        f"Layers {' - '.join(map(str, network.layers))}; {count} conductances above zero.",
+        f"Layers {' - '.join(map(str, network.layers))}; {network.resistors_in_circuit} conductances above zero.",
         f"Input gain {exactly(network.input_gain)} V a unit; amplifier gains: {gains}; diodes: {diode}.",
         _phase(nudges),
         *(flat if form == "flat" else norton),

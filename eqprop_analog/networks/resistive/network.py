@@ -39,7 +39,8 @@ from eqprop_analog.incoming import (
     real_array,
     real_number,
 )
-from eqprop_analog.networks.resistive.initial import draw, renew
+from eqprop_analog.networks.crossbars import Crossbar, Dense, crossbar_from
+from eqprop_analog.networks.resistive.initial import draw
 
 if TYPE_CHECKING:
     from eqprop_analog.networks.resistive.equations import NodalEquations
@@ -77,6 +78,8 @@ class ResistiveNetwork(Network):
     """Fixed voltage of one further row of crossbar 1, volts, any sign; 0 is no such row."""
     outputs: Outputs = "single"
     """One output node a class, or "pairs": class k is read as v_2k - v_2k+1."""
+    crossbars: tuple[Crossbar, ...] = ()
+    """What joins the layers: operators over ``conductances``, one each. Given ones say of which kind; () is dense ones."""
 
     def __post_init__(self) -> None:
         """Bring all arrays into one precision, and settings into plain numbers. Raises UserError for what is neither."""
@@ -91,6 +94,7 @@ class ResistiveNetwork(Network):
         }
         for name, value in settings.items():
             object.__setattr__(self, name, value)
+        object.__setattr__(self, "crossbars", _bound(self.crossbars, arrays[0]))
         check_law(self.diode)
 
     @classmethod
@@ -155,7 +159,7 @@ class ResistiveNetwork(Network):
     @property
     def layers(self) -> tuple[int, ...]:
         """(inputs, n_1, ..., n_L)."""
-        return (self.conductances[0].shape[0] // 2, *(matrix.shape[1] for matrix in self.conductances))
+        return (self.crossbars[0].rows // 2, *(crossbar.columns for crossbar in self.crossbars))
 
     @property
     def classes(self) -> int:
@@ -233,12 +237,12 @@ class ResistiveNetwork(Network):
     @property
     def connections_by_layer(self) -> tuple[int, ...]:
         """Cells of each crossbar."""
-        return tuple(matrix.size for matrix in self.conductances)
+        return tuple(crossbar.cells for crossbar in self.crossbars)
 
     @property
     def resistors_in_circuit(self) -> int:
         """Cells that conduct."""
-        return sum(int(np.count_nonzero(matrix)) for matrix in self.conductances)
+        return sum(crossbar.resistors for crossbar in self.crossbars)
 
     def equations(self, inputs: Float[Array, "batch inputs"]) -> "NodalEquations":
         """Kirchhoff's current law at every node; UserError for a node that no conductance drives."""
@@ -281,14 +285,15 @@ class ResistiveNetwork(Network):
         """Raise UserError unless shapes, window, gains and values describe a network that can be built."""
         self._validate_shapes()
         self._validate_settings()
-        if (rows := self.conductances[0].shape[0]) % 2 != bool(self.bias_row):
+        if (rows := self.crossbars[0].rows) % 2 != bool(self.bias_row):
             expected = "an odd number of rows (±x and the bias row)" if self.bias_row else "an even number of rows (±x)"
             raise UserError(f"crossbar 1: expected {expected}, got {rows}")
-        for number, (matrix, bias) in enumerate(zip(self.conductances, self.biases, strict=True), start=1):
-            if bias.shape != (matrix.shape[1],):
-                raise UserError(f"biases of layer {number}: expected shape ({matrix.shape[1]},), got {bias.shape}")
-            if (found := unsound_conductance(matrix)) is not None:
-                raise self._unsound(number, *found)
+        for number, (crossbar, bias) in enumerate(zip(self.crossbars, self.biases, strict=True), start=1):
+            if bias.shape != (crossbar.columns,):
+                raise UserError(f"biases of layer {number}: expected shape ({crossbar.columns},), got {bias.shape}")
+            if (found := unsound_conductance(crossbar.conductance)) is not None:
+                cell, what = found
+                raise self._unsound(number, crossbar.place(cell), what)
             if not (good := np.isfinite(bias)).all():
                 raise self._unsound(number, (0, int(good.argmin())), "bias current is not finite")
 
@@ -299,12 +304,11 @@ class ResistiveNetwork(Network):
                 f"{len(self.biases)}"
             )
         rows = None
-        for number, matrix in enumerate(self.conductances, start=1):
-            if matrix.ndim != 2 or not matrix.size:
-                raise UserError(f"crossbar {number}: expected a matrix (rows, columns), got shape {matrix.shape}")
-            if rows is not None and len(matrix) != rows:
-                raise UserError(f"crossbar {number}: expected {rows} rows, got {len(matrix)}")
-            rows = matrix.shape[1]
+        for number, crossbar in enumerate(self.crossbars, start=1):
+            crossbar.check(f"crossbar {number}")
+            if rows is not None and crossbar.rows != rows:
+                raise UserError(f"crossbar {number}: expected {rows} rows, got {crossbar.rows}")
+            rows = crossbar.columns
         check_layers(self.layers)
 
     def _validate_settings(self) -> None:
@@ -330,11 +334,11 @@ class ResistiveNetwork(Network):
         """E of each sample, watts (up to the constants of the co-contents)."""
         total = np.zeros(len(inputs))
         drive = self.rows(inputs)
-        for layer, (matrix, bias, v, gamma) in enumerate(
-            zip(self.conductances, self.biases, voltages, self.gammas, strict=True), start=1
+        for layer, (crossbar, bias, v, gamma) in enumerate(
+            zip(self.crossbars, self.biases, voltages, self.gammas, strict=True), start=1
         ):
-            squares = (drive**2) @ matrix.sum(axis=1) + (v**2) @ matrix.sum(axis=0)
-            total += gamma * (0.5 * squares - ((drive @ matrix) * v).sum(axis=1) - v @ bias)
+            squares = (drive**2) @ crossbar.row_sums() + (v**2) @ crossbar.column_sums()
+            total += gamma * (0.5 * squares - (crossbar.forward(drive) * v).sum(axis=1) - v @ bias)
             if layer < self.depth:
                 total += gamma * self.diode.cocontent(self.polarity(layer) * v).sum(axis=1)
                 drive = self.amplifier_gain[layer - 1] * v
@@ -360,25 +364,17 @@ class ResistiveNetwork(Network):
     def drop_gradient(self, inputs: Float[Array, "batch inputs"], mean: Layers, slope: Layers) -> Gradient:
         """(γ_l/γ_L)⟨Δv̄ · dΔv/dβ⟩ for every conductance, from node voltages ``mean`` (V) and ``slope`` = dv/dβ (V/S or V/A).
 
-        ½(Δ₊² - Δ₋²) is the mean drop times the difference of drops, which multiplies out into one matrix product and two
-        rank-one terms: no (batch, i, j) array, and no cancellation of large squares.
+        ½(Δ₊² - Δ₋²) is the mean drop times the difference of drops: no cancellation of large squares.
         """
-        batch = len(inputs)
         conductances, biases = [], []
         drive = inputs * inputs.dtype.type(self.input_gain)
-        drive_slope = None
-        for layer, (v, dv, gamma) in enumerate(zip(mean, slope, self.gammas, strict=True)):
-            weight = gamma / self.gammas[-1] / batch
-            own = (v * dv).sum(axis=0)
-            if drive_slope is None:  # the rows +x, -x and the bias row have fixed voltages
-                product = drive.T @ dv
-                rows = [own - product, own + product]
-                if self.bias_row:
-                    rows.append((own - inputs.dtype.type(self.bias_row) * dv.sum(axis=0))[None])
-                matrix = np.concatenate(rows)
+        drive_slope = np.zeros_like(drive)  # ideal sources
+        for layer, (crossbar, v, dv, gamma) in enumerate(zip(self.crossbars, mean, slope, self.gammas, strict=True)):
+            weight = gamma / self.gammas[-1] / len(inputs)
+            if layer == 0:
+                matrix = crossbar.mirrored_gradient(drive, self.bias_row, v, dv)
             else:
-                product = np.concatenate([drive, drive_slope]).T @ np.concatenate([dv, v])
-                matrix = (drive * drive_slope).sum(axis=0)[:, None] + own - product
+                matrix = crossbar.gradient((drive, v), (drive_slope, dv))
             matrix *= weight
             conductances.append(matrix)
             biases.append(-weight * dv.sum(axis=0))
@@ -394,7 +390,7 @@ class ResistiveNetwork(Network):
 
     def renew(self) -> int:
         """Begin anew every column that an update has left without any conductance, in place; how many (initial.renew)."""
-        return sum(renew(matrix, self.conductance_window) for matrix in self.conductances)
+        return sum(crossbar.renew(self.conductance_window) for crossbar in self.crossbars)
 
     def output_stiffness(self) -> Float[Array, "outputs outputs"]:
         """S, siemens: the conductance matrix seen at the outputs with every diode off and hidden nodes eliminated.
@@ -402,11 +398,12 @@ class ResistiveNetwork(Network):
         A nudge by a conductance beta leaves the circuit positive definite exactly while beta > -λ_min(S).
         """
         below = np.zeros(0)
-        for layer, matrix in enumerate(self.conductances, start=1):
+        for layer, crossbar in enumerate(self.crossbars, start=1):
+            matrix = crossbar.matrix()
             eliminated = 0.0 if layer == 1 else matrix.T @ solved(below, matrix)
-            below = np.diag(matrix.sum(axis=0)) - eliminated
+            below = np.diag(crossbar.column_sums()) - eliminated
             if layer < self.depth:
-                below = below + np.diag(self.conductances[layer].sum(axis=1))
+                below = below + np.diag(self.crossbars[layer].row_sums())
         return np.asarray(below)
 
     def stiffness_bound(self, input_conductance: Float[Array, " nodes"] | None = None) -> float:
@@ -415,10 +412,10 @@ class ResistiveNetwork(Network):
         S is an M-matrix, so λ_min(S) is at least its smallest row sum, the conductance of an output to the sources.
         ``input_conductance``: column sums of crossbar 1, where the caller has them already.
         """
-        grounded = self.conductances[0].sum(axis=0) if input_conductance is None else input_conductance
-        for layer, matrix in enumerate(self.conductances[1:], start=2):
-            share = grounded / (grounded + matrix.sum(axis=1))
-            grounded = (share if layer == 2 else np.full_like(share, share.min())) @ matrix
+        grounded = self.crossbars[0].column_sums() if input_conductance is None else input_conductance
+        for layer, crossbar in enumerate(self.crossbars[1:], start=2):
+            share = grounded / (grounded + crossbar.row_sums())
+            grounded = crossbar.forward((share if layer == 2 else np.full_like(share, share.min()))[None])[0]
         return float(grounded.min())
 
     def usual_beta(self) -> float:
@@ -439,7 +436,7 @@ class ResistiveNetwork(Network):
 
     def save(self, path: str | Path) -> None:
         """Write an uncompressed ``.npz`` (arrays and one JSON text, no pickle) in one step; UserError if it cannot."""
-        description = {
+        description: dict[str, Any] = {
             "diode": table_of(self.diode),
             "amplifier_gain": self.amplifier_gain,
             "input_gain": self.input_gain,
@@ -447,6 +444,8 @@ class ResistiveNetwork(Network):
             "bias_row": self.bias_row,
             "outputs": self.outputs,
         }
+        if not all(crossbar.is_matrix for crossbar in self.crossbars):
+            description["crossbars"] = [crossbar.table() for crossbar in self.crossbars]
         save_arrays(path, FORMAT, description, self.arrays())
 
     def arrays(self) -> dict[str, Array]:
@@ -460,6 +459,7 @@ class ResistiveNetwork(Network):
             depth = sum(name.startswith("conductance_") for name in file.files)
             conductances = tuple(real(file[f"conductance_{l}"]) for l in range(1, depth + 1))
             biases = tuple(real(file[f"bias_{l}"]) for l in range(1, depth + 1))
+            tables = description.get("crossbars", [])
             network = cls(
                 conductances,
                 biases,
@@ -469,9 +469,19 @@ class ResistiveNetwork(Network):
                 description["conductance_window"],
                 description.get("bias_row", 0.0),
                 description.get("outputs", "single"),
+                tuple(crossbar_from(*each) for each in zip(tables, conductances, strict=bool(tables))),
             )
             network.validate()
         return network
+
+
+def _bound(kinds: Sequence[Crossbar], conductances: Sequence[Array]) -> tuple[Crossbar, ...]:
+    """Crossbars of these kinds over these arrays; dense ones, unless they are given. UserError for too many or too few."""
+    if not kinds:
+        return tuple(Dense(matrix) for matrix in conductances)
+    if len(kinds) != len(conductances):
+        raise UserError(f"crossbars: expected one for each of {len(conductances)} conductances, got {len(kinds)}")
+    return tuple(kind.of(values) for kind, values in zip(kinds, conductances, strict=True))
 
 
 def by_layer(values: Float[Array, "batch nodes"], layers: Sequence[int]) -> Layers:

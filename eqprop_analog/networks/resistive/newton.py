@@ -7,6 +7,7 @@ from jaxtyping import Float
 
 from eqprop_analog.core.equilibrium import Layers
 from eqprop_analog.networks.resistive.conjugate_gradients import conjugate_gradients
+from eqprop_analog.networks.resistive.coupling import Coupling
 from eqprop_analog.networks.resistive.elimination import eliminate
 from eqprop_analog.networks.resistive.equations import NodalEquations
 from eqprop_analog.networks.resistive.network import ResistiveNetwork
@@ -61,14 +62,16 @@ def colours(network: ResistiveNetwork) -> tuple[range, range]:
     return stay, leave
 
 
-def _coupling(network: ResistiveNetwork, stay: range, leave: range) -> Float[Array, "inner outer"]:
-    """Conductances between the nodes that stay and those that leave, siemens."""
+def _coupling(network: ResistiveNetwork, stay: range, leave: range) -> Array | Coupling:
+    """Conductances between the nodes that stay and those that leave, siemens; as a matrix where the crossbars are some."""
+    if not all(network.crossbars[layer - 1].is_matrix for layer in range(2, network.depth + 1)):
+        return Coupling(network.crossbars, stay, leave)
 
     def block(a: int, b: int) -> Float[Array, "rows columns"]:
         if abs(a - b) != 1:
             return np.zeros((network.layers[a], network.layers[b]), network.conductances[0].dtype)
-        crossbar = network.conductances[max(a, b) - 1]
-        return crossbar if a < b else crossbar.T
+        matrix = network.crossbars[max(a, b) - 1].matrix()
+        return matrix if a < b else matrix.T
 
     if len(stay) == len(leave) == 1:
         return block(stay[0], leave[0])
@@ -87,7 +90,7 @@ def _split(
 
 
 def _solve(
-    coupling: Float[Array, "inner outer"],
+    coupling: Float[Array, "inner outer"] | Coupling,
     inner: Float[Array, "batch inner"],
     outer: Float[Array, "batch outer"],
     right: Float[Array, "batch inner"],
@@ -95,7 +98,7 @@ def _solve(
 ) -> Float[Array, "batch inner"]:
     """Solution of (1 - N Nᵀ) y = right, N = diag(inner)·coupling·diag(outer)."""
     if len(coupling) <= NARROW:
-        return eliminate(coupling, inner, outer, right)
+        return eliminate(np.asarray(coupling), inner, outer, right)
     solution = np.empty_like(right)
     level = np.maximum(np.abs(right).max(axis=1, keepdims=True), np.finfo(right.dtype).tiny)
     dtype = np.float32 if accuracy >= SINGLE else right.dtype
@@ -107,5 +110,5 @@ def _solve(
         solution[some] = found * level[some]
         hard = k + np.flatnonzero(~solved)
         if hard.size:
-            solution[hard] = eliminate(coupling, inner[hard], outer[hard], right[hard])
+            solution[hard] = eliminate(np.asarray(coupling), inner[hard], outer[hard], right[hard])
     return solution

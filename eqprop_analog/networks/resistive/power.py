@@ -104,9 +104,9 @@ def power(
     gains, rails = network.drive_gains, np.zeros(len(voltages[-1]))
     biases, amplifiers, diodes = np.zeros((3, len(rails)))
     drives = [network.rows(inputs), *(gain * v for gain, v in zip(gains[1:], voltages[:-1], strict=True))]
-    joined = [*zip(drives, network.conductances, voltages, strict=True)]
-    leaving = [drive * matrix.sum(axis=1) - v @ matrix.T for drive, matrix, v in joined]
-    entering = [drive @ matrix - v * matrix.sum(axis=0) for drive, matrix, v in joined]
+    joined = [*zip(drives, network.crossbars, voltages, strict=True)]
+    leaving = [drive * crossbar.row_sums() - crossbar.backward(v) for drive, crossbar, v in joined]
+    entering = [crossbar.forward(drive) - v * crossbar.column_sums() for drive, crossbar, v in joined]
     given = [(drive * current).sum(axis=1) for drive, current in zip(drives, leaving, strict=True)]
     taken = [(v * current).sum(axis=1) for v, current in zip(voltages, entering, strict=True)]
     for layer, (v, bias) in enumerate(zip(voltages, network.biases, strict=True), start=1):

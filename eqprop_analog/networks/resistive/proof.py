@@ -79,11 +79,11 @@ class LayeredProof:
         """How far rounding in float64 may put any node of ``layer`` from its own root, volts."""
         equations, network = self.equations, self.equations.network
         total = equations.total(layer)
-        before = equations.input_conductance if layer == 1 else network.conductances[layer - 1].sum(axis=0)
+        before = equations.input_conductance if layer == 1 else network.crossbars[layer - 1].column_sums()
         drives = equations.largest_input if layer == 1 else network.drive_gains[layer - 1] * _top(layers[layer - 2])
         sums = (self.sums(layer) / total).max(axis=-1)
         reached = (before / total).max(axis=-1) * drives + sums * _top(layers[layer - 1])
-        terms, own = len(network.conductances[layer - 1]), np.abs(network.biases[layer - 1])
+        terms, own = network.crossbars[layer - 1].rows, np.abs(network.biases[layer - 1])
         if layer < equations.depth:
             behind = (total - before) / (network.drive_gains[layer] * total)
             reached = reached + behind.max(axis=-1) * _top(layers[layer]) + abs(network.diode.rail)
@@ -125,7 +125,7 @@ class LayeredProof:
         network = self.equations.network
         current = np.zeros(voltages.shape, LONG)
         rounding = np.zeros(voltages.shape)
-        largest = max(matrix.size for matrix in network.conductances)
+        largest = max(crossbar.cells for crossbar in network.crossbars)
         samples = max(1, ELEMENTS // largest)
         for k in range(0, len(voltages), samples):
             some = slice(k, k + samples)
@@ -142,20 +142,18 @@ class LayeredProof:
             np.broadcast_to(bias.astype(LONG), v.shape).copy() for bias, v in zip(network.biases, layers, strict=True)
         ]
         into[-1] += own - conductance * layers[-1]
-        lost = [unit * (len(network.conductances[0]) + MORE) * np.abs(each) for each in into]
+        lost = [unit * (network.crossbars[0].rows + MORE) * np.abs(each) for each in into]
         lost[-1] += MORE * unit * (np.abs(own) + np.abs(conductance * layers[-1]))
-        for layer, (matrix, v, gain) in enumerate(zip(network.conductances, layers, network.drive_gains, strict=True)):
-            drop = drives[:, :, None] - v[:, None, :]
-            flow = matrix * drop
+        for layer, (crossbar, v, gain) in enumerate(zip(network.crossbars, layers, network.drive_gains, strict=True)):
+            (leaving, entering), (most_leaving, most_entering) = crossbar.by_drops(drives, v)
             inexact = 1.0 if layer == 0 and network.input_gain != 1 else float(gain != 1)
-            size = np.abs(flow)
             of_drives = unit * inexact * np.abs(drives)
-            into[layer] += flow.sum(axis=1)
-            terms = (sum(matrix.shape) + MORE) * unit
-            lost[layer] += terms * size.sum(axis=1) + of_drives @ matrix
+            into[layer] += entering
+            terms = (crossbar.rows + crossbar.columns + MORE) * unit
+            lost[layer] += terms * most_entering + crossbar.forward(of_drives.astype(np.float64))
             if layer:
-                into[layer - 1] -= flow.sum(axis=2) / LONG.type(gain)
-                lost[layer - 1] += (terms * size.sum(axis=2) + of_drives * matrix.sum(axis=1)) / gain
+                into[layer - 1] -= leaving / LONG.type(gain)
+                lost[layer - 1] += (terms * most_leaving + of_drives * crossbar.row_sums()) / gain
             if layer < equations.depth - 1:
                 drives = LONG.type(network.amplifier_gain[layer]) * v
         return self.joined(tuple(into)), self.joined(tuple(lost)).astype(np.float64)
@@ -174,9 +172,9 @@ class LayeredProof:
         network, dtype = self.equations.network, layers[0].dtype
         into = [np.zeros_like(v) for v in layers]
         for layer in range(1, self.equations.depth):
-            matrix, gain = network.conductances[layer].astype(dtype), dtype.type(network.drive_gains[layer])
-            into[layer] += gain * (layers[layer - 1] @ matrix)
-            into[layer - 1] += (layers[layer] @ matrix.T) / gain
+            crossbar, gain = network.crossbars[layer].astype(dtype), dtype.type(network.drive_gains[layer])
+            into[layer] += gain * crossbar.forward(layers[layer - 1])
+            into[layer - 1] += crossbar.backward(layers[layer]) / gain
         return tuple(into)
 
     @cached_property

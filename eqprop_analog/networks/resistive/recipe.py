@@ -79,9 +79,10 @@ def recipe(network: ResistiveNetwork, pixel: float, batch: int, *, given_gain: b
             "and saturation current, use --amplifier-gain or fewer layers, or give --input-gain"
         )
     conductances, biases = _kernels(network, inputs)
-    relative = np.sqrt(conductances * [(matrix**2).mean() for matrix in network.conductances])
-    step = STEP * 2 / network.depth * _of_batch(batch) / _of_batch(USUAL_BATCH) * relative / relative.sum()
-    rates = Rates(tuple((step / conductances).tolist()), tuple((BIAS_STEP * step / biases).tolist()))
+    relative = np.sqrt(conductances * [(matrix**2).mean() if matrix.size else 0.0 for matrix in network.conductances])
+    step = STEP * 2 / np.count_nonzero(relative) * _of_batch(batch) / _of_batch(USUAL_BATCH) * relative / relative.sum()
+    own = np.divide(step, conductances, out=np.zeros_like(step), where=relative > 0)
+    rates = Rates(tuple(own.tolist()), tuple((BIAS_STEP * step / biases).tolist()))
     beta = NUDGE * float(np.linalg.eigvalsh(network.output_stiffness())[0])
     return Recipe(network.input_gain, beta, rates, _sweeps(network, inputs), moved)
 
@@ -127,7 +128,8 @@ def _kernels(
         )
         conductances += [float((matrix**2).sum()) / len(inputs) for matrix in gradient.conductances]
         biases += [float((bias**2).sum()) / len(inputs) for bias in gradient.biases]
-    if not (conductances > 0).all():
+    learning = [crossbar.free_parameters > 0 for crossbar in network.crossbars]
+    if not (conductances[learning] > 0).all():
         raise UserError("recipe: a crossbar of this network has no influence on its outputs; look at its diodes' rails")
     return conductances, biases
 

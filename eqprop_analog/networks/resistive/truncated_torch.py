@@ -64,6 +64,8 @@ class TorchLearner(Learner):
         """Raise UserError for a network or a rule that is not among them, and for a GPU that is not there."""
         if getattr(network.diode, "lowest", None) is None or network.bias_row:
             raise UserError("device: on a GPU only networks of ideal clamps without a bias row train; use the CPU")
+        if not all(crossbar.is_matrix for crossbar in network.crossbars):
+            raise UserError("device: on a GPU only networks of dense crossbars train; use the CPU")
         if rule.kind != "conductance" or network.outputs != "single":
             raise UserError(
                 'device: on a GPU only conductances nudge single outputs; use kind = "conductance", or the CPU'
