@@ -129,6 +129,8 @@ class TrainConfig(BaseModel, ABC):
     """Epochs over which half a cosine takes all rates to zero as well, where they stay."""
     batch_size: Count = 4
     epochs: Count = 10
+    test_every: Count = 1
+    """Test after every so many epochs, and after the last."""
     passes: Count = 1
     """How often an epoch goes through the training images, each time in another order."""
     limit: Count | None = None
@@ -185,6 +187,10 @@ class TrainConfig(BaseModel, ABC):
     def finished(self, history: list[dict[str, Any]]) -> bool:
         """Whether a run of these finished epochs has no further one."""
         return len(history) >= self.epochs
+
+    def tests(self, epoch: int) -> bool:
+        """Whether held-out images are tested after epoch 1, 2, ..."""
+        return epoch % self.test_every == 0 or epoch == self.epochs
 
     @property
     def indexed(self) -> bool:

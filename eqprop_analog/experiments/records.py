@@ -113,8 +113,11 @@ class Metrics(Figures):
 
     @model_validator(mode="after")
     def _of_one_run(self) -> "Metrics":
-        require_history(self.history, validation=self.validation_error is not None)
+        every = checked_every(self.config)
+        require_history(self.history, validation=self.validation_error is not None, every=every)
         last = self.history[-1]
+        if last.test_error is None and last.validation_error is None:
+            raise ValueError("history: the last epoch has no test or validation error")
         for name in ("train_error", "test_error", "validation_error"):
             if getattr(self, name) != getattr(last, name):
                 raise ValueError(f"{name}: is not that of the last epoch in history")
@@ -173,11 +176,20 @@ class ChipFigures(Figures):
         return self
 
 
-def require_history(history: Sequence[Epoch], *, validation: bool) -> None:
-    """ValueError unless epochs follow each other and all report the error of the same images."""
+def checked_every(config: Mapping[str, Any]) -> int:
+    """The ``test_every`` of a saved configuration; 1 in those of versions that had none."""
+    every = config.get("test_every", 1)
+    if not isinstance(every, int) or every < 1:
+        raise ValueError(f"config: test_every: expected a whole number from 1, got {every!r:.40}")
+    return every
+
+
+def require_history(history: Sequence[Epoch], *, validation: bool, every: int = 1) -> None:
+    """ValueError unless epochs follow each other and those that were tested, of ``every`` so many one, on the same images."""
     for number, entry in enumerate(history, start=1):
         kinds = entry.test_error is not None, entry.validation_error is not None
-        if entry.epoch != number or kinds != (not validation, validation):
+        tested = number % every == 0 or any(kinds)
+        if entry.epoch != number or kinds != (tested and not validation, tested and validation):
             raise ValueError(f"history: epoch {number} is missing, or of another kind")
 
 

@@ -30,6 +30,8 @@ CHECKPOINT_SECONDS = 60.0
 """Between two checkpoints within an epoch: what a run that is killed loses at most."""
 LONG = 0.6
 """Seconds: where a checkpoint takes longer, they come as much less often, which leaves them one hundredth of the time."""
+SHARE = 0.05
+"""Of an epoch's time: a checkpoint that takes more is not written after every epoch, but only when it is due."""
 log = logging.getLogger(__name__)
 
 
@@ -104,7 +106,7 @@ class _Record:
 
     def __init__(self, folder: Path, config: TrainConfig, checkpoint: Checkpoint, seconds: float) -> None:
         self.folder, self.config, self.checkpoint, self._seconds = folder, config, checkpoint, seconds
-        self._due = time.monotonic() + seconds
+        self._due, self._took = time.monotonic() + seconds, 0.0
 
     def write(self) -> None:
         """The checkpoint, in place of the last one. Raises UserError, and leaves that, if training has diverged."""
@@ -112,11 +114,17 @@ class _Record:
         begin = time.monotonic()
         self.checkpoint.save(self.folder / CHECKPOINT, self.config)
         end = time.monotonic()
-        self._due = end + self._seconds * max(1.0, (end - begin) / LONG)
+        self._took = end - begin
+        self._due = end + self._seconds * max(1.0, self._took / LONG)
 
     def write_if_due(self) -> None:
         """Between two batches."""
         if time.monotonic() >= self._due:
+            self.write()
+
+    def write_after(self, seconds: float, *, last: bool) -> None:
+        """After an epoch of so many seconds: always after the last one, and after others unless it takes long beside them."""
+        if last or self._took <= SHARE * seconds or time.monotonic() >= self._due:
             self.write()
 
 
@@ -138,35 +146,41 @@ def _epoch(config: TrainConfig, split: Split, checkpoint: Checkpoint, record: _R
         given = Batches(config, split, order, checkpoint.random, trained.samples)
         checkpoint.learner.run_pass(given, after_batch, trained)
         require_finite(training.network)
+    if config.tests(number):
+        _test(split, checkpoint, record, stage)
+    entry = _entry(number, split.held_out, trained, tested, checkpoint.seconds)
+    if config.rule(number - 1).tolerance is not None and tested.samples:
+        entry[f"{split.held_out}_rms"] = tested.rms
+    checkpoint.finish_epoch(entry)
+    record.write_after(entry["seconds"], last=config.finished(checkpoint.history))
+    log.info(
+        "epoch %d/%d%s: training error %.2f %%, %s%.1f s",
+        number,
+        config.epochs,
+        f" ({config.data_copy})" if config.data_copy else "",
+        100 * trained.error,
+        f"{split.held_out} error {100 * tested.error:.2f} %, " if tested.samples else "",
+        entry["seconds"],
+    )
+
+
+def _test(split: Split, checkpoint: Checkpoint, record: _Record, stage: Stage) -> None:
+    """What is left of the test of the epoch under way."""
     with stage(f"  {split.held_out} images", len(split.held_out_images)) as shown:
 
         def after_chunk(done: int, error: float) -> None:
             shown(done, error)
             record.write_if_due()
 
-        training.evaluate(split.held_out_images, split.held_out_labels, after_chunk, tested)
-    entry = _entry(number, split.held_out, trained, tested, checkpoint.seconds)
-    if config.rule(number - 1).tolerance is not None:
-        entry[f"{split.held_out}_rms"] = tested.rms
-    checkpoint.finish_epoch(entry)
-    record.write()
-    log.info(
-        "epoch %d/%d%s: training error %.2f %%, %s error %.2f %%, %.1f s",
-        number,
-        config.epochs,
-        f" ({config.data_copy})" if config.data_copy else "",
-        100 * trained.error,
-        split.held_out,
-        100 * tested.error,
-        entry["seconds"],
-    )
+        checkpoint.training.evaluate(split.held_out_images, split.held_out_labels, after_chunk, checkpoint.tested)
 
 
 def _entry(epoch: int, held_out: str, trained: Pass, tested: Pass, seconds: float) -> dict[str, Any]:
+    measured = {f"{held_out}_error": tested.error} if tested.samples else {}
     return {
         "epoch": epoch,
         "train_error": trained.error,
-        f"{held_out}_error": tested.error,
+        **measured,
         "seconds": seconds,
         "samples": trained.samples,
         "statuses": dict(trained.statuses + tested.statuses),

@@ -19,10 +19,11 @@ def learning_curve(history: list[dict[str, Any]], path: Path) -> None:
     """Training error (of the free phases, before each update) and test or validation error against epoch, in percent."""
     with drawing(path, (6.4, 3.8)) as figure:
         axes = figure.subplots()
-        epochs = [entry["epoch"] for entry in history]
-        held_out = "test" if "test_error" in history[0] else "validation"
+        held_out = "validation" if any("validation_error" in entry for entry in history) else "test"
         for name, style in (("train", "o--"), (held_out, "s-")):
-            values = [100 * entry[f"{name}_error"] for entry in history]
+            measured = [entry for entry in history if f"{name}_error" in entry]
+            epochs = [entry["epoch"] for entry in measured]
+            values = [100 * entry[f"{name}_error"] for entry in measured]
             shade = "0.55" if name == "train" else "black"
             axes.plot(epochs, values, style, color=shade, label=f"{name}, last {values[-1]:.2f} %", markersize=4)
         axes.set(xlabel="epoch", ylabel="error (%)", ylim=(0, None), title="Learning curve")

@@ -194,11 +194,16 @@ WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM = 640.0, 300.0, 52.0, 14.0, 14.0, 44.0
 """Of a chart and its margins."""
 
 
+def _held_out(history: Sequence[dict[str, Any]]) -> str:
+    """Whose error a run's epochs report."""
+    return "validation" if any("validation_error" in entry for entry in history) else "test"
+
+
 def learning_chart(history: Sequence[dict[str, Any]], epochs: int, running: tuple[float, float] | None = None) -> Chart:
     """Training error and test or validation error, percent, over ``epochs``; ``running``: (epochs done, error so far)."""
-    held_out = "validation" if history and "validation_error" in history[0] else "test"
+    held_out = _held_out(history)
     train = [(float(entry["epoch"]), 100 * entry["train_error"]) for entry in history]
-    test = [(float(entry["epoch"]), 100 * entry[f"{held_out}_error"]) for entry in history]
+    test = [(float(entry["epoch"]), 100 * entry[name]) for entry in history if (name := f"{held_out}_error") in entry]
     top = max([y for _, y in (*train, *test)] + ([100 * running[1]] if running else []) + [0.1]) * 1.05
     last = max(epochs, 1)
 
@@ -229,7 +234,7 @@ def history_table(history: Sequence[dict[str, Any]], truncation: str = "") -> Ta
     """A row an epoch; of many epochs the first, every so many, and the last. ``truncation``: see statuses_in_words."""
     step = -(-len(history) // 30)
     rows = [entry for k, entry in enumerate(history) if k % step == 0 or k == len(history) - 1]
-    held_out = "validation" if "validation_error" in history[0] else "test"
+    held_out = _held_out(history)
     return Table(
         "Epoch by epoch" if step == 1 else f"Every {step} epochs, and the last",
         ("epoch", "training error", f"{held_out} error", "images", "seconds of training", "equilibria by status"),
@@ -237,7 +242,7 @@ def history_table(history: Sequence[dict[str, Any]], truncation: str = "") -> Ta
             (
                 str(entry["epoch"]),
                 f"{100 * entry['train_error']:.2f} %",
-                f"{100 * entry[f'{held_out}_error']:.2f} %",
+                f"{100 * entry[name]:.2f} %" if (name := f"{held_out}_error") in entry else "not tested",
                 f"{entry['samples']:,}",
                 f"{entry['seconds']:,.1f}",
                 statuses_in_words(entry["statuses"], truncation),

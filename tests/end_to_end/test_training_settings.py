@@ -53,6 +53,33 @@ def test_training_on_shifted_images_is_other_training(train):
     assert train("shift = 1\n")["history"] != plain["history"]
 
 
+def test_only_some_epochs_and_the_last_are_tested(train, run, dataset, preset):
+    every = train(TRUNCATED, "--epochs", 3)["history"]
+    Path("run/checkpoint.npz").unlink()
+    metrics = train("test_every = 2\n", "--epochs", 3)
+    untested, *tested = [entry for entry in metrics["history"] if "test_error" not in entry] + metrics["history"][1:]
+    assert untested == {name: value for name, value in every[0].items() if name in untested} | {
+        "seconds": untested["seconds"],
+        "statuses": untested["statuses"],
+    }
+    assert [entry["test_error"] for entry in tested] == [entry["test_error"] for entry in every[1:]]
+    assert metrics["test_error"] == every[-1]["test_error"]
+    assert "not tested" in Path("run/live.html").read_text()
+    assert run("report", "run", "--data-dir", dataset).code == 0
+
+
+def test_a_run_cannot_end_with_an_epoch_that_was_not_tested(train, run, preset, dataset):
+    train(TRUNCATED + "test_every = 3\n", "--epochs", 2)
+    with np.load("run/checkpoint.npz") as file:
+        arrays = dict(file)
+    state = json.loads(str(arrays["state"]))
+    del state["history"][-1]["test_error"]
+    np.savez("run/checkpoint.npz", **arrays | {"state": np.array(json.dumps(state))})
+    result = run("train", "--preset", preset, "--data-dir", dataset, "--output", "run", "--epochs", 2)
+    assert result.code != 0
+    assert "test_every" in result.err and "--epochs" in result.err
+
+
 def test_half_a_cosine_takes_the_rates_to_zero(small, tmp_path):
     path = tmp_path / "cosine.toml"
     path.write_text(small.replace("decay = 0.9", "decay = 1.0") + "cosine = 10\n")

@@ -177,8 +177,8 @@ class Differences:
             new = new if self.motion.step == 1 else s + self.motion.step * (new - s)
             if last and self.pull.behind:
                 new = new + self.motion.step * self.pull.at(base + s)
-            return new, None, None
+            return new.to(s.dtype), None, None
         part: Tensor | float = self.motion.step
         if last and self.damping is not None:
             part = (part / (1 + self.damping)).view(-1, *([1] * (s.ndim - 1)))
-        return (s + part * (target - s)).clamp(-base, 1 - base), None, None
+        return (s + part * (target - s)).clamp(-base, 1 - base).to(s.dtype), None, None

@@ -72,7 +72,7 @@ class GraphConfig(TrainConfig):
 
     def finished(self, history: list[dict[str, Any]]) -> bool:
         """After all epochs, or once the held-out samples are right enough."""
-        close = bool(history) and 0 < self.enough >= history[-1][f"{self.held_out}_rms"]
+        close = bool(history) and 0 < self.enough >= history[-1].get(f"{self.held_out}_rms", np.inf)
         return close or super().finished(history)
 
     def network(self) -> GraphNetwork:
