@@ -143,7 +143,9 @@ def _checked(path: Path, state: dict[str, Any], config: TrainConfig) -> _Saved:
     if done > config.epochs:
         raise UserError(f"{path}: the run has {done} epochs already; ask for that many --epochs or more")
     if done == config.epochs and done and saved.history[-1].test_error is saved.history[-1].validation_error is None:
-        raise UserError(f"{path}: epoch {done} was not tested (test_every = {config.test_every}); ask for more --epochs")
+        raise UserError(
+            f"{path}: epoch {done} was not tested (test_every = {config.test_every}); ask for more --epochs"
+        )
     return saved
 
 
