@@ -169,13 +169,13 @@ def array_format(path: str | Path, name: str) -> str:
         return str(description["format"])
 
 
-def read_toml(path: Path, what: str) -> dict[str, Any]:
-    """The tables of a TOML file; UserError if there is none, naming ``what`` it was to be."""
+def read_toml(path: Path, what: str, limit: int = TOML_BYTES) -> dict[str, Any]:
+    """The tables of a TOML file; UserError if there is none, naming ``what`` it was to be. ``limit``: its largest size, bytes."""
     try:
         with path.open("rb") as file:
-            content = file.read(TOML_BYTES + 1)
-        if len(content) > TOML_BYTES:
-            raise ValueError(f"more than {TOML_BYTES:,} bytes")
+            content = file.read(limit + 1)
+        if len(content) > limit:
+            raise ValueError(f"more than {limit:,} bytes")
         return tomllib.loads(content.decode("utf-8-sig"))
     except FileNotFoundError as error:
         raise UserError(f"{path}: no such {what}") from error

@@ -25,7 +25,7 @@ from eqprop_analog.errors import NotMetError, UserError
 from eqprop_analog.text import printable, sentence, suggestion
 
 PURPOSES: Mapping[str, tuple[str, ...]] = {
-    "build": ("netlist",),
+    "build": ("device", "netlist"),
     "solve": ("simulate", "transient", "energy"),
     "train": ("demo", "train", "sweep", "xor", "lattice", "chips"),
     "judge": ("verify", "study", "matching", "minima"),

@@ -8,10 +8,12 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
+from eqprop_analog.characterization.device_file import read_device
 from eqprop_analog.cli import console
 from eqprop_analog.core import Network, load_network
 from eqprop_analog.core.checks import check_seed
 from eqprop_analog.core.nudge import Nudge
+from eqprop_analog.devices import LAWS, law_from
 from eqprop_analog.devices.buffer import BUFFERS, buffer_from
 from eqprop_analog.errors import UserError
 from eqprop_analog.experiments.results import versions
@@ -34,7 +36,7 @@ NO_SETTINGS = ("command", "run", "json", "quiet", "verbose")
 
 MODELS = ("resistive", "hopfield")
 """What --layers can make."""
-RESISTIVE = ("amplifier_gain", "input_gain", "bias_row", "outputs", "conductance_window")
+RESISTIVE = ("diode", "amplifier_gain", "input_gain", "bias_row", "outputs", "conductance_window")
 """Options of fresh resistive networks."""
 UNSAID = ("input_gain", "outputs", "conductance_window")
 """Those that a netlist may leave to the command line."""
@@ -55,6 +57,7 @@ def add_network(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--seed", type=int, default=0, metavar="N", help="seed of fresh conductances and of example inputs (default 0)"
     )
+    add_diode(group, "of fresh networks")
     group.add_argument("--amplifier-gain", type=float, metavar="A", help="of fresh networks (default 1: no amplifiers)")
     group.add_argument(
         "--input-gain",
@@ -93,6 +96,25 @@ def add_network(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--untied", action="store_true", help="give a fresh Hopfield network's way back weights of its own"
     )
+
+
+def add_diode(parser: Any, whose: str) -> None:
+    """--diode; see ``diode_table``."""
+    parser.add_argument(
+        "--diode",
+        metavar="FILE.toml|LAW",
+        help=f"{whose}: a device file, which `eqprop-analog device` makes, or a law with its usual parameters (default ngspice)",
+    )
+
+
+def diode_table(given: str) -> dict[str, Any]:
+    """The table of the law that --diode names, a device file's or that of its usual parameters. Raises UserError."""
+    if given in LAWS:
+        return {"law": given}
+    path = Path(given)
+    if path.suffix != ".toml":
+        raise UserError(f"--diode {given}: expected a device file, FILE.toml, or one of the laws {', '.join(LAWS)}")
+    return read_device(path)
 
 
 def add_beta(parser: argparse.ArgumentParser) -> None:
@@ -149,6 +171,8 @@ def network(
             _refuse(resistive, "a Hopfield network has none of these")
             return _fresh_hopfield(options)
         _refuse(hopfield, "these are of --model hopfield")
+        if "diode" in resistive:
+            resistive["diode"] = law_from(diode_table(resistive["diode"]))
         if window is not None:
             resistive["conductance_window"] = window
         return ResistiveNetwork.dense(options.layers, options.seed, **resistive)

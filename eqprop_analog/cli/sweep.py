@@ -14,7 +14,7 @@ from typing import Any
 
 from eqprop_analog import data
 from eqprop_analog.cli import console, options
-from eqprop_analog.cli.train import SETTINGS, add_settings
+from eqprop_analog.cli.train import add_settings, overridden
 from eqprop_analog.errors import NotMetError, UserError
 from eqprop_analog.experiments import run as training
 from eqprop_analog.experiments.batches import require_fit
@@ -79,7 +79,7 @@ def run(arguments: argparse.Namespace) -> None:
     """Check every point, train what is missing, report on all."""
     folder = arguments.output or Path("runs") / f"sweep-{Path(arguments.preset).stem}"
     varied = _varied(arguments.vary)
-    fixed = {name: getattr(arguments, name) for name in SETTINGS if getattr(arguments, name) is not None}
+    fixed = overridden(arguments)
     workers = fixed.pop("workers", 1)
     if workers < 1:
         raise UserError(f"--workers: expected at least 1, got {workers}")

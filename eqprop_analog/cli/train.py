@@ -79,6 +79,7 @@ def add_settings(parser: argparse.ArgumentParser) -> None:
         metavar=("GMIN", "GMAX"),
         help="what conductances can be, siemens",
     )
+    options.add_diode(settings, "of every hidden node")
     settings.add_argument("--amplifier-gain", type=float, metavar="A", help="of every hidden node; 1: no amplifiers")
     settings.add_argument("--input-gain", type=option("V"), metavar="VOLTS", help="at an input of 1, a white pixel")
     settings.add_argument("--solver", choices=["surrogate", "ngspice"], help="what finds every equilibrium")
@@ -132,7 +133,7 @@ def add_settings(parser: argparse.ArgumentParser) -> None:
     )
 
 
-CIRCUIT = ("layers", "conductance_window", "amplifier_gain", "input_gain")
+CIRCUIT = ("layers", "diode", "conductance_window", "amplifier_gain", "input_gain")
 """Settings that say what circuit it is."""
 SETTINGS = (
     *CIRCUIT,
@@ -158,7 +159,7 @@ SETTINGS = (
 
 def run(arguments: argparse.Namespace) -> None:
     """Train, verify, report."""
-    overrides = {name: getattr(arguments, name) for name in SETTINGS if getattr(arguments, name) is not None}
+    overrides = overridden(arguments)
     usual = OWN_SHAPES if any(name in overrides for name in CIRCUIT) else DEFAULT_PRESETS
     preset = usual[overrides.get("solver", "surrogate")] if arguments.preset is None else arguments.preset
     folder = _usual_folder(preset, overrides) if arguments.output is None else arguments.output
@@ -168,6 +169,14 @@ def run(arguments: argparse.Namespace) -> None:
     report(config, finished, agreements)
     options.write_json(arguments.json, finished.metrics)
     require_met(agreements)
+
+
+def overridden(arguments: argparse.Namespace) -> dict[str, Any]:
+    """The settings that were given as options, by name."""
+    given = {name: getattr(arguments, name) for name in SETTINGS if getattr(arguments, name) is not None}
+    if "diode" in given:
+        given["diode"] = options.diode_table(given["diode"])
+    return given
 
 
 def _usual_folder(preset: str, overrides: dict[str, Any]) -> Path:

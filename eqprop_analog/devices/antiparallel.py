@@ -117,3 +117,12 @@ def slopes_between(
         return least + less, largest + more
     ends = law.slope(low), law.slope(high)
     return np.minimum(*ends), np.maximum(*ends)
+
+
+def own_subcircuit(law: Law) -> Law | None:
+    """The law, or pair, whose subcircuit is the device that it was made from (devices.capabilities); None where there is none."""
+    if isinstance(law, Antiparallel):
+        one = own_subcircuit(law.law)
+        return None if one is None else replace(law, law=one)
+    own = getattr(law, "own_subcircuit", None)
+    return None if own is None else own()

@@ -10,6 +10,10 @@
 - ``units``: the SI unit of each parameter. For "1nA" in files, and for messages.
 - ``junction_temperatures``: parameters of the subcircuit. For junctions of a chip, each with its own I_S, n and temperature.
 - ``lowest``: the voltage below which a node cannot fall, where that is all that the law does. For training on a GPU.
+- ``subcircuit_text(dialect)``: the subcircuit's text. For a law whose subcircuit is no file in ``circuits/``.
+- ``own_subcircuit()``: the law whose subcircuit is the device that this one was made from, or None. For solvers and netlists that
+  are asked for it; its currents are then measured.
+- ``in_words()``: the parameters in a line. For a law with more of them than fit into one.
 - ``slopes_between(low, high)``: the least and the largest slope between two voltages. For a law whose slope is not monotone.
 
 A law states each of them itself; nothing here knows one law from another. DiodeLaw is a base class that has some of them.
@@ -101,7 +105,7 @@ class CompiledNode:
     """A law's node solve inside compiled loops (kernels.numba.nodes)."""
 
     parameters: Any
-    """A NamedTuple of numbers, of a class that belongs to this law alone; they become the network's precision."""
+    """A NamedTuple of numbers and arrays, of a class that belongs to this law alone; they become the network's precision."""
     solve: Callable[[Any, float, float], float] | None = None
     """(parameters, conductance, source) → the root of one node: plain Python with ``math``, which numba compiles."""
     loop: Callable[[Any, Array, Array, Array], None] | None = None

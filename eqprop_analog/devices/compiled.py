@@ -26,6 +26,25 @@ class DiodeNode(NamedTuple):
     gmin: float
 
 
+class ResistiveDiodeNode(NamedTuple):
+    """ngspice's diode behind a resistance."""
+
+    saturation_current: float
+    thermal_voltage: float
+    series_resistance: float
+    rail: float
+    gmin: float
+
+
+class TableNode(NamedTuple):
+    """A piecewise-linear law: its knots by ascending voltage across the device, and its slopes, one more than knots."""
+
+    voltages: Array
+    currents: Array
+    slopes: Array
+    rail: float
+
+
 def clamp_node(rail: float) -> CompiledNode:
     """Of an ideal clamp."""
     return CompiledNode(ClampNode(rail), loop=_clamps)
@@ -37,6 +56,43 @@ def diode_node(
     """Of ngspice's diode; in float32 another formula, without branches."""
     loop = _diodes_single if dtype == np.float32 else _diodes
     return CompiledNode(DiodeNode(saturation_current, thermal_voltage, rail, gmin), loop=loop)
+
+
+def resistive_diode_node(
+    saturation_current: float, thermal_voltage: float, series_resistance: float, rail: float, gmin: float
+) -> CompiledNode:
+    """Of ngspice's diode behind a resistance; in float64 whatever the network's precision."""
+    node = ResistiveDiodeNode(saturation_current, thermal_voltage, series_resistance, rail, gmin)
+    return CompiledNode(node, solve=_resistive_diode)
+
+
+def table_node(voltages: Array, currents: Array, slopes: Array, rail: float) -> CompiledNode:
+    """Of a piecewise-linear law."""
+    return CompiledNode(TableNode(voltages, currents, slopes, rail), solve=_table)
+
+
+def _resistive_diode(node: ResistiveDiodeNode, conductance: float, source: float) -> float:
+    """DiodeWithResistance.solve: the junction's root beside what is left of the node behind R_S."""
+    resistance = float(node.series_resistance)
+    reduced = 1 + float(conductance) * resistance
+    g, s = float(conductance) / reduced, float(source) / reduced
+    inside = _diode(DiodeNode(node.saturation_current, node.thermal_voltage, node.rail, node.gmin), g, s)
+    return inside + resistance * (s - g * inside)
+
+
+def _table(node: TableNode, conductance: float, source: float) -> float:
+    """Tabulated.solve: the first knot beyond the root by bisection, and the root on the line before it."""
+    wanted = conductance * node.rail - source
+    low, high = 0, len(node.voltages)
+    while low < high:
+        middle = (low + high) // 2
+        if conductance * node.voltages[middle] + node.currents[middle] <= wanted:
+            low = middle + 1
+        else:
+            high = middle
+    knot = max(low - 1, 0)
+    missing = wanted - conductance * node.voltages[knot] - node.currents[knot]
+    return node.rail - node.voltages[knot] - missing / (conductance + node.slopes[low])
 
 
 def _clamps(node: ClampNode, polarity: Array, conductance: Array, v: Array) -> None:

@@ -62,7 +62,8 @@ class Junctions:
     def spice(self) -> tuple[str, dict[str, Float[Array, " nodes"]]]:
         """The nominal law's subcircuit and every diode's own parameters at T_nom; SPICE itself takes them to T."""
         name, parameters = self.nominal.spice
-        own = {
+        alike = {key: np.full_like(self.saturation_factor, value) for key, value in parameters.items()}
+        own = alike | {
             "is": parameters["is"] * self.saturation_factor,
             "n": parameters["n"] * self.emission_factor,
         }

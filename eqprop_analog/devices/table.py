@@ -6,10 +6,12 @@ from typing import Any, TypeVar
 from eqprop_analog.devices.antiparallel import Antiparallel
 from eqprop_analog.devices.clamp import Clamp
 from eqprop_analog.devices.diode import NgspiceDiode
+from eqprop_analog.devices.diode_rs import DiodeWithResistance
 from eqprop_analog.devices.law import Law, require_law
 from eqprop_analog.devices.piecewise_linear import PiecewiseLinear
 from eqprop_analog.devices.registry import Registry, require_table
 from eqprop_analog.devices.shockley import Shockley
+from eqprop_analog.devices.tabulated import Tabulated
 from eqprop_analog.errors import UserError
 from eqprop_analog.quantities import UNITS, in_file
 from eqprop_analog.text import suggestion
@@ -23,6 +25,8 @@ LAWS: Registry[Law] = Registry(
         "piecewise-linear": PiecewiseLinear,
         "shockley": Shockley,
         "ngspice": NgspiceDiode,
+        "diode-rs": DiodeWithResistance,
+        "table": Tabulated,
     },
 )
 """Every law of one diode by its name in tables."""
@@ -84,3 +88,12 @@ def table_of(law: Law) -> dict[str, object]:
         return LAWS.table_of(law)
     table = LAWS.table_of(law.law)
     return {"law": table.pop("law"), "arrangement": "antiparallel", **table}
+
+
+def in_words(law: Law) -> str:
+    """A law by its name and parameters in one line, long tables by their ends."""
+    table = table_of(law)
+    words: Callable[[], str] | None = getattr(getattr(law, "law", law), "in_words", None)
+    if words is None:
+        return ", ".join(f"{name} = {value}" for name, value in table.items())
+    return ", ".join([f"{name} = {table[name]}" for name in ("law", "arrangement") if name in table] + [words()])

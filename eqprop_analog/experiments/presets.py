@@ -8,6 +8,7 @@ from typing import Any, get_args
 from pydantic import BaseModel, ValidationError
 from pydantic_core import PydanticUndefined
 
+from eqprop_analog.characterization.device_file import with_device_file
 from eqprop_analog.core import families
 from eqprop_analog.errors import UserError
 from eqprop_analog.experiments.config import TrainConfig
@@ -34,6 +35,8 @@ def resolve(preset: str, overrides: Mapping[str, Any]) -> TrainConfig:
     """The preset (a name, or a TOML file) with ``overrides`` in place of its own values. Raises UserError."""
     path = packaged_or_own("presets", preset, "preset")
     values = read_toml(path, "configuration file")
+    if isinstance(values.get("diode"), dict):
+        values["diode"] = with_device_file(values["diode"], path.parent)
     model = values.get("model", "resistive")
     known = models()
     if not isinstance(model, str) or model not in known:

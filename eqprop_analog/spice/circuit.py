@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 import networkx as nx
 
+from eqprop_analog.devices import Law
 from eqprop_analog.errors import UserError
 from eqprop_analog.spice.elements import GROUND, Element
 
@@ -26,7 +27,7 @@ class Circuit:
     """What the circuit is, in sentences for the netlist's header."""
     sections: tuple[Section, ...]
     models: tuple[str, ...]
-    """Subcircuits used, files in ``circuits/``."""
+    """Subcircuits used, files in ``circuits/`` but for those in ``laws``."""
     options: dict[str, float]
     """Simulator options that the laws need."""
     probes: tuple[str, ...]
@@ -39,6 +40,12 @@ class Circuit:
     """Points of each sample, one after the other."""
     parameters: Mapping[str, float] = field(default_factory=dict)
     """What is true of the network and not of its circuit: ``.param`` lines that no device uses, for reading the netlist back."""
+
+    laws: Mapping[str, Law] = field(default_factory=dict)
+    """By subcircuit the law that has its text (``subcircuit_text``, devices.capabilities)."""
+
+    meters: tuple[str, ...] = ()
+    """Voltage sources whose currents belong to the result, too: those of metered diodes."""
 
     @property
     def elements(self) -> Sequence[Element]:

@@ -4,11 +4,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
 from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float
 
-from eqprop_analog.devices import LAWS
+from eqprop_analog.devices import LAWS, Law
 from eqprop_analog.errors import UserError
 from eqprop_analog.spice.circuit import Circuit
 from eqprop_analog.spice.dialects import NGSPICE, Dialect, pairs
@@ -53,7 +54,7 @@ def sweep_netlist(
 
     ``options`` override the simulator's; ``guess`` (V) is where Newton's iteration begins at the first point (``.nodeset``).
     """
-    saves = [f".save v({net})" for net in circuit.probes]
+    saves = [*(f".save v({net})" for net in circuit.probes), *(f".save i({name})" for name in circuit.meters)]
     sweep = [f"V{POINT} {POINT} 0 0", f".dc V{POINT} 0 {circuit.points - 1} 1"]
     if circuit.points > circuit.phases > 1:
         sweep.insert(0, f"B{SAMPLE} {SAMPLE} 0 V=floor((V({POINT})+0.5)/{circuit.phases})")
@@ -118,11 +119,25 @@ def _packaged() -> Path:
     return packaged if packaged.is_dir() else packaged.parent.parent / "circuits"
 
 
-def subcircuits(models: Sequence[str], dialect: Dialect) -> Iterator[str]:
-    """The text of each model's subcircuit, an empty line before it. Raises UserError for one that the dialect cannot say."""
-    for name in models:
+def subcircuits(circuit: Circuit, dialect: Dialect) -> Iterator[str]:
+    """The text of each subcircuit used, an empty line before it. Raises UserError for one that the dialect cannot say."""
+    for name in circuit.models:
         yield ""
-        yield "\n".join(dialect.element(line) for line in library(name, dialect.name).rstrip().split("\n"))
+        yield model_text(circuit, name, dialect)
+
+
+def model_text(circuit: Circuit, name: str, dialect: Dialect = NGSPICE) -> str:
+    """Text of one subcircuit: its law's own, or ``library``'s in the dialect. Raises UserError."""
+    law: Any = circuit.laws.get(name)
+    if law is not None:
+        return str(law.subcircuit_text(dialect.name))
+    return "\n".join(dialect.element(line) for line in library(name, dialect.name).rstrip().split("\n"))
+
+
+def laws_in_text(law: Law) -> dict[str, Law]:
+    """By its subcircuit's name a law, or each of a pair, that has the subcircuit's text itself; empty for all others."""
+    law = getattr(law, "law", law)
+    return {law.spice[0]: law} if hasattr(law, "subcircuit_text") else {}
 
 
 def settings(circuit: Circuit, options: Mapping[str, float] = MappingProxyType({})) -> dict[str, float]:
@@ -144,7 +159,7 @@ def _lines(circuit: Circuit, options: Mapping[str, float], dialect: Dialect) -> 
     yield from dialect.options(options, circuit.models)
     if circuit.parameters and dialect is NGSPICE:
         yield f".param {pairs(circuit.parameters)}"
-    yield from subcircuits(circuit.models, dialect)
+    yield from subcircuits(circuit, dialect)
     for section in circuit.sections:
         yield ""
         yield f"* {in_one_line(section.heading)}"

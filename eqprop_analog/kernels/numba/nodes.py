@@ -31,7 +31,7 @@ def node_of(law: Law, dtype: np.dtype[Any]) -> Any:
     if stated is None:
         return None
     kind, key = type(stated.parameters), (type(stated.parameters), dtype.name)
-    node = kind(*(dtype.type(value) for value in stated.parameters))
+    node = kind(*(np.asarray(value, dtype)[()] for value in stated.parameters))
     given = stated.loop or stated.solve
     known = _LOOPS.get(key)
     if known is not None and known[0] is given:

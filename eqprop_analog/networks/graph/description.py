@@ -6,7 +6,7 @@ from pathlib import Path
 import networkx as nx
 import numpy as np
 
-from eqprop_analog.devices import table_of
+from eqprop_analog.devices import in_words
 from eqprop_analog.networks.graph.network import GraphNetwork
 from eqprop_analog.plotting.graph import draw_network
 from eqprop_analog.plotting.sheet import engineering
@@ -30,7 +30,7 @@ def _tables(network: GraphNetwork) -> Iterator[Table]:
                 f"{len(network.resistors)}",
                 f"{engineering(used.min(), 'S')} to {engineering(used.max(), 'S')}",
             ),
-            ("diodes", f"{len(network.diodes)}", ", ".join(f"{k} = {v}" for k, v in table_of(network.diode).items())),
+            ("diodes", f"{len(network.diodes)}", in_words(network.diode)),
             ("read-outs", f"{len(network.outputs)}", "voltages of nodes, or differences of two"),
             ("current sources", f"{np.count_nonzero(network.currents)}", "constant"),
             ("conductance window", "", f"{engineering(low, 'S')} to {engineering(high, 'S')}"),

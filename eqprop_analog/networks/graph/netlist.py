@@ -26,6 +26,7 @@ from eqprop_analog.spice.elements import (
     Pair,
     VoltageSources,
 )
+from eqprop_analog.spice.netlist import laws_in_text
 
 Array = np.ndarray
 
@@ -100,6 +101,7 @@ def compile_graph(
         sections=tuple(Section(heading, (bank,)) for heading, present, bank in banks if present),
         models=(model,) if len(network.diodes) else (),
         options=network.diode.options if len(network.diodes) else {},
+        laws=laws_in_text(network.diode) if len(network.diodes) else {},
         probes=network.names,
         outputs=tuple(dict.fromkeys(net for pair in nudges.outputs for net in pair if net != GROUND)),
         points=len(nudges.conductance),

@@ -9,6 +9,7 @@ from jaxtyping import Float, Int
 from pydantic import Field, field_validator, model_validator
 
 from eqprop_analog import data
+from eqprop_analog.characterization.device_file import with_device_file
 from eqprop_analog.core import Network
 from eqprop_analog.core.nudge import Cost
 from eqprop_analog.devices import law_from, with_units
@@ -66,8 +67,8 @@ class ResistiveConfig(TrainConfig):
         1e-4,
     )
     """Siemens."""
-    diode: dict[str, str | float] = Field({"law": "ngspice"})
-    """``law``, its parameters, and ``arrangement``: "single" or "antiparallel"."""
+    diode: dict[str, bool | float | str | list[float]] = Field({"law": "ngspice"})
+    """``law``, its parameters, and ``arrangement``: "single" or "antiparallel"; or ``file``, a device file."""
     bias_row: Annotated[float, Field(allow_inf_nan=False), In("V")] = 0.0
     """Volts of one further row of crossbar 1; 0 is none."""
 
@@ -105,8 +106,8 @@ class ResistiveConfig(TrainConfig):
 
     @field_validator("diode")
     @classmethod
-    def _known_law(cls, value: dict[str, str | float]) -> dict[str, str | float]:
-        value = with_units(value)
+    def _known_law(cls, value: dict[str, Any]) -> dict[str, Any]:
+        value = with_units(with_device_file(value))
         law_from(value)
         return value
 

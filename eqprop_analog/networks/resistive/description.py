@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from eqprop_analog.devices import table_of
+from eqprop_analog.devices import in_words
 from eqprop_analog.networks.resistive.network import ResistiveNetwork
 from eqprop_analog.networks.resistive.power_report import energy_report
 from eqprop_analog.plotting.sheet import engineering
@@ -78,7 +78,7 @@ def _layers(network: ResistiveNetwork) -> Table:
 
 def _devices(network: ResistiveNetwork) -> Table:
     low, high = network.conductance_window
-    diode = ", ".join(f"{name} = {value}" for name, value in table_of(network.diode).items())
+    diode = in_words(network.diode)
     biases = np.concatenate(network.biases)
     return Table(
         "Devices",

@@ -77,7 +77,7 @@ def _device(circuit: Circuit, parts: Sequence[_Part], dialect: Dialect) -> Itera
     yield f"* {circuit.title.removesuffix(', flat form')}, as subcircuits: to be included by a testbench"
     yield from (f"* {note}" for note in circuit.notes if not note.startswith(("Free phase", "Nudged phase")))
     yield f"* A pin has the name of the net that it is joined to; no subcircuit has more than {PINS}."
-    yield from subcircuits(circuit.models, dialect)
+    yield from subcircuits(circuit, dialect)
     for part in parts:
         yield ""
         yield f"* {part.heading}"

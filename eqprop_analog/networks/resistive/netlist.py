@@ -32,6 +32,7 @@ from eqprop_analog.spice.elements import (
     NudgeSources,
     VoltageSources,
 )
+from eqprop_analog.spice.netlist import laws_in_text
 
 Array = np.ndarray
 Form = Literal["flat", "norton"]
@@ -44,15 +45,17 @@ def compile_network(
     form: Form = "norton",
     *,
     validate: bool = True,
+    own_devices: bool = False,
 ) -> Circuit:
     """The validated circuit that solves every sample under every injection (None is the free phase).
 
     Sweep point ``len(injections)·sample + phase``: each nudged phase follows the free phase of its own sample. One sample
     in one phase is a static circuit. ``form="flat"`` has every resistor; ``"norton"`` replaces the first crossbar and its
     sources by one current and one conductance a node, which leaves every node voltage as it is. Raises UserError.
-    ``validate=False`` checks values but not the graph, for loops over one topology.
+    ``validate=False`` checks values but not the graph, for loops over one topology. ``own_devices``: diodes that were made from
+    a SPICE device (devices.tabulated) are that device, and their currents are metered.
     """
-    circuit = layered_circuit(network, inputs, injections, form)
+    circuit = layered_circuit(network, inputs, injections, form, own_devices=own_devices)
     circuit.validate(whole=validate)
     network.require_definite(min((float(np.min(each[0])) for each in injections if each), default=0.0))
     return circuit
@@ -63,11 +66,13 @@ def layered_circuit(
     inputs: Float[Array, "batch inputs"],
     injections: Sequence[Injection | None],
     form: Form,
+    *,
+    own_devices: bool = False,
 ) -> Circuit:
     """What ``compile_network`` gives, not yet validated."""
     if form not in ("flat", "norton"):
         raise UserError(f'form: expected "flat" or "norton", got "{form}"')
-    network = network.in_spice().astype(np.float64)
+    network = (network.with_own_devices() if own_devices else network.in_spice()).astype(np.float64)
     phases = len(injections)
     inputs = network.check_inputs(inputs)
     rows = network.rows(inputs)
@@ -96,7 +101,17 @@ def layered_circuit(
         points=len(rows) * phases,
         phases=phases,
         parameters=_stated(network) if form == "flat" else {},
+        laws=laws_in_text(network.diode) if network.depth > 1 else {},
+        meters=tuple(_meters(network)) if own_devices else (),
     )
+
+
+def _meters(network: ResistiveNetwork) -> Iterator[str]:
+    """The current through every diode, from its anode to its cathode, by layer and node; a pair's members one after the other."""
+    for layer in range(1, network.depth):
+        for member in ("p", "n") if _paired(network) else ("",):
+            for j in range(network.layers[layer]):
+                yield f"v.xd{member}{layer}_{j}.vmeter"
 
 
 def _stated(network: ResistiveNetwork) -> dict[str, float]:

@@ -26,7 +26,16 @@ from eqprop_analog.core.equilibrium import Equilibrium, Layers
 from eqprop_analog.core.gradient import Gradient, named
 from eqprop_analog.core.network import Network
 from eqprop_analog.core.nudge import Kind
-from eqprop_analog.devices import Antiparallel, Law, NgspiceDiode, check_law, law_from, table_of
+from eqprop_analog.devices import (
+    Antiparallel,
+    Law,
+    NgspiceDiode,
+    check_law,
+    in_words,
+    law_from,
+    own_subcircuit,
+    table_of,
+)
 from eqprop_analog.errors import UserError
 from eqprop_analog.files import loaded_arrays, real, save_arrays
 from eqprop_analog.incoming import (
@@ -257,13 +266,14 @@ class ResistiveNetwork(Network):
         form: str = "norton",
         *,
         validate: bool = True,
+        own_devices: bool = False,
     ) -> "Circuit":
-        """See core.Network."""
+        """See core.Network; ``own_devices``: see ``compile_network``."""
         from eqprop_analog.networks.resistive.netlist import compile_network
 
         one_of(form, "form", self.forms)
         injections = [each and each.injection for each in phases]
-        return compile_network(self, inputs, injections, form, validate=validate)  # type: ignore[arg-type]
+        return compile_network(self, inputs, injections, form, validate=validate, own_devices=own_devices)  # type: ignore[arg-type]
 
     def astype(self, dtype: DTypeLike) -> Self:
         """A copy whose arrays have ``dtype``."""
@@ -276,6 +286,16 @@ class ResistiveNetwork(Network):
     def in_spice(self) -> Self:
         """The network that SPICE solves in place of this one (see Law.in_spice)."""
         return replace(self, diode=self.diode.in_spice())
+
+    def with_own_devices(self) -> Self:
+        """The network whose diodes are, in SPICE, the devices that their tables were made from. Raises UserError if none were."""
+        diode = own_subcircuit(self.diode)
+        if diode is None:
+            raise UserError(
+                f"diode: {in_words(self.diode):.200} was not made from a SPICE device, so there is no subcircuit of its own; "
+                f"`eqprop-analog device from-spice` makes such laws"
+            )
+        return replace(self, diode=diode)
 
     def check_inputs(self, inputs: ArrayLike) -> Float[Array, "batch inputs"]:
         """``inputs`` as (batch, inputs) in the network's dtype, or UserError."""

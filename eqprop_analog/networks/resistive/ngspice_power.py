@@ -26,7 +26,7 @@ from eqprop_analog.spice.elements import (
     NudgeSources,
     VoltageSources,
 )
-from eqprop_analog.spice.netlist import library, metered_netlist
+from eqprop_analog.spice.netlist import metered_netlist, model_text
 from eqprop_analog.spice.ngspice import library as libngspice
 from eqprop_analog.spice.ngspice.sweeps import TIME_LIMIT
 from eqprop_analog.spice.ngspice.workers import Workers
@@ -61,7 +61,8 @@ def measured_power(
 def meters(circuit: Circuit) -> Iterator[tuple[str, tuple[str, ...]]]:
     """Every device of a static flat circuit: the part of Power it belongs to, and the vectors whose product is v·i, watts."""
     inside = {
-        model: re.findall(r"^([a-z]\w*) ", library(model), re.MULTILINE | re.IGNORECASE) for model in circuit.models
+        model: re.findall(r"^([a-z]\w*) ", model_text(circuit, model), re.MULTILINE | re.IGNORECASE)
+        for model in circuit.models
     }
     for element in circuit.elements:
         for line in element.lines():

@@ -57,14 +57,15 @@ def _require_processes() -> None:
 
 def sweep(
     circuit: Circuit, options: Mapping[str, float] = MappingProxyType({}), guess: Float[Array, " probes"] | None = None
-) -> Float[Array, "points probes"]:
-    """Voltages of the circuit's probes at each of its points, volts, by one ``.dc`` sweep (see ``sweep_netlist``).
+) -> Float[Array, "points vectors"]:
+    """The circuit's probes (V) and meters (A) at each of its points, by one ``.dc`` sweep (see ``sweep_netlist``).
 
     Raises SimulationError, with ngspice's complaints, for a circuit it cannot read and a sweep it does not finish.
     """
     netlist = sweep_netlist(circuit, options, guess)
+    vectors = [*circuit.probes, *(f"{name}#branch" for name in circuit.meters)]
     with _ONE_AT_A_TIME:
-        return library().sweep(netlist, circuit.probes, circuit.points)
+        return library().sweep(netlist, vectors, circuit.points)
 
 
 def measure(netlist: str, vectors: Sequence[str], points: int) -> Float[Array, " vectors"]:

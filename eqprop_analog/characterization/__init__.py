@@ -1,0 +1,1 @@
+"""From measured or simulated curves of one device to its constitutive law: reading, fitting, tabulating, device files."""

@@ -1,0 +1,71 @@
+"""Device files: one TOML with a law, what it was made from and how well it stands for that."""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tomli_w
+
+from eqprop_analog.devices import Law, law_from, table_of, with_units
+from eqprop_analog.errors import UserError
+from eqprop_analog.files import read_toml, replacing
+
+FORMAT = "eqprop-analog device 1"
+LARGEST_FILE = 2**24
+"""Bytes."""
+USUAL_CURRENT = 1e-6
+"""Amperes through the device of a node at 0 V: what the rail is chosen for, of the order of what crossbars in µS carry."""
+
+
+def usual_rail(law: Law, wanted: float = USUAL_CURRENT, highest: float = 10.0) -> float:
+    """The voltage across the device, to 10 mV, at which it carries ``wanted`` (A): with this rail a node is kept above 0 V.
+
+    ``highest``: volts that a rail may have.
+    """
+    across = np.arange(0, highest + 0.005, 0.01)
+    with np.errstate(over="ignore"):
+        carried = -law.current(law.rail - across) >= wanted
+    return float(round(across[int(np.argmax(carried))], 2)) if carried.any() else highest
+
+
+def write_device(path: Path, law: Law, made: Mapping[str, Any], points: Mapping[str, Sequence[Any]]) -> None:
+    """Write a device file in one step. Raises UserError if it cannot be written.
+
+    ``made``: how, from what and how well, in plain values; ``points``: columns of the data, with residuals.
+    """
+    columns = {
+        name: [value if isinstance(value, int) else float(value) for value in values] for name, values in points.items()
+    }
+    document = {"format": FORMAT, **made, "diode": table_of(law), "data": columns}
+    with replacing(path) as temporary:
+        temporary.write_bytes(tomli_w.dumps(document).encode())
+
+
+def read_device(path: Path) -> dict[str, Any]:
+    """The table of the law (``law`` and its parameters) in a device file. Raises UserError for any other file."""
+    document = read_toml(path, "device file", LARGEST_FILE)
+    if document.get("format") != FORMAT or not isinstance(document.get("diode"), dict):
+        raise UserError(
+            f'{path}: not a device file (expected format = "{FORMAT}" and a table [diode]); `eqprop-analog device` makes them'
+        )
+    try:
+        table = with_units(document["diode"])
+        law_from(table)
+    except UserError as error:
+        raise UserError(f"{path}: [diode]: {error}") from error
+    return table
+
+
+def with_device_file(table: Mapping[str, Any], folder: Path = Path()) -> dict[str, Any]:
+    """``table``, or what the device file says that its ``file`` names (from ``folder``), with the table's other keys over it."""
+    own = dict(table)
+    if "file" not in own:
+        return own
+    return {**read_device(folder / str(own.pop("file"))), **own}
+
+
+def fingerprint(path: Path) -> str:
+    """SHA-256 of a file."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()

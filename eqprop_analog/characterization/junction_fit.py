@@ -1,0 +1,169 @@
+"""I_S, n and R_S of a junction from its forward curve, by weighted least squares, with their confidence."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from jaxtyping import Bool, Float
+
+from eqprop_analog.characterization.curve import Curve, Noise
+from eqprop_analog.devices import DiodeWithResistance, Law, NgspiceDiode
+from eqprop_analog.devices.diode_rs import SERIES_RESISTANCES
+from eqprop_analog.devices.exponential import thermal_voltage
+from eqprop_analog.devices.law import EMISSIONS, SATURATION_CURRENTS
+from eqprop_analog.errors import UserError
+
+Array = np.ndarray
+
+FEWEST = 5
+"""Forward points."""
+LEAST_RELATIVE = 1e-3
+"""Of a current, at least, that a measurement may be wrong by: what weights the points where no noise is stated."""
+LARGE = 0.1
+"""Median relative residual above which the curve is no junction's."""
+CONFIDENCE = 0.95
+NAMES = ("saturation_current", "emission", "series_resistance")
+UNITS = {"saturation_current": "A", "emission": "", "series_resistance": "ohm"}
+
+
+@dataclass(frozen=True, eq=False)
+class JunctionFit:
+    """The law and how well it fits the forward points."""
+
+    law: Law
+    """At rail 0."""
+    intervals: dict[str, tuple[float, float]]
+    """Confidence interval (95 %) of each parameter, in its unit; from the residuals, Student's t."""
+    used: Bool[Array, " points"]
+    """Points of the curve that were fitted: V > 0 and I above the noise."""
+    model: Float[Array, " points"]
+    """The law's current at every point of the curve, amperes."""
+    largest_residual: float
+    """Largest |I_model - I| of the points used, amperes."""
+    median_relative: float
+    """Median |I_model/I - 1| of the points used."""
+    largest_relative: float
+    notes: tuple[str, ...]
+
+    def figures(self) -> dict[str, Any]:
+        """How well, for a file."""
+        return {
+            "points": int(self.used.sum()),
+            "largest_residual_amperes": self.largest_residual,
+            "median_relative_residual": self.median_relative,
+            "largest_relative_residual": self.largest_relative,
+            "confidence": CONFIDENCE,
+            "intervals": {name: list(interval) for name, interval in self.intervals.items()},
+        }
+
+
+def fit_junction(curve: Curve, noise: Noise, celsius: float) -> JunctionFit:
+    """I(V) of devices.diode_rs, or of devices.diode where R_S cannot be told from 0, by least squares of the forward points.
+
+    Each point weighs by the stated noise, or by 0.1 % of its current where that is more: relative residuals count. Raises
+    UserError where there are too few forward points or the fit does not settle.
+    """
+    used = (curve.voltage > 0) & (curve.current > 3 * noise.absolute)
+    if used.sum() < FEWEST:
+        raise UserError(
+            f"{curve.source}: a junction is fitted to points with V > 0 and I > 0 (above three times the noise); expected "
+            f"{FEWEST} or more, got {int(used.sum())}. Is the current counted from anode to cathode?"
+        )
+    v, i = curve.voltage[used], curve.current[used]
+    sigma = np.hypot(noise.absolute, max(noise.relative, LEAST_RELATIVE) * i)
+    start = _start(v, i, celsius)
+    found, covariance = _least_squares(v, i, sigma, start, celsius, resistance=True)
+    spread = _t_quantile(len(v) - 3) * np.sqrt(np.diag(covariance))
+    notes = []
+    if found[2] - spread[2] <= 0:
+        most = (found[2] + spread[2]) * v.max() / i.max()
+        notes.append(f"the series resistance cannot be told from 0 (below {most:.3g} ohm); the law has none")
+        found, covariance = _least_squares(v, i, sigma, found, celsius, resistance=False)
+        spread = np.append(_t_quantile(len(v) - 2) * np.sqrt(np.diag(covariance)), 0)
+    law = _law(found, v.max() / i.max(), celsius)
+    model = -law.current(-curve.voltage)
+    residual, relative = np.abs(model[used] - i), np.abs(model[used] / i - 1)
+    if np.median(relative) > LARGE:
+        notes.append(
+            f"the median relative residual is {100 * np.median(relative):.0f} %: this is not a junction's curve; `eqprop-analog "
+            "device table` makes a law of any monotone one"
+        )
+    return JunctionFit(
+        law,
+        _intervals(found, spread, v.max() / i.max()),
+        used,
+        model,
+        float(residual.max()),
+        float(np.median(relative)),
+        float(relative.max()),
+        tuple(notes),
+    )
+
+
+def _start(v: Array, i: Array, celsius: float) -> Array:
+    """(ln I_S, n, R_S in units of the largest voltage over the largest current), by the steepest stretch of ln I."""
+    order = np.argsort(v)
+    v, i = v[order], i[order]
+    width = max(2, len(v) // 4)
+    steepness = (np.log(i[width:]) - np.log(i[:-width])) / np.maximum(v[width:] - v[:-width], 1e-12)
+    k = int(np.argmax(steepness))
+    n = float(np.clip(1 / (thermal_voltage(celsius) * max(steepness[k], 1e-3)), 0.5, 50))
+    middle = k + width // 2
+    log_current = np.log(i[middle]) - v[middle] / (n * thermal_voltage(celsius))
+    across = n * thermal_voltage(celsius) * (np.log(i[-1]) - log_current)
+    return np.array([log_current, n, np.clip((v[-1] - across) / v[-1], 1e-3, 0.9)])
+
+
+def _law(x: Array, unit: float, celsius: float) -> Law:
+    current = float(np.clip(np.exp(x[0]), *SATURATION_CURRENTS))
+    resistance = float(x[2] * unit)
+    if resistance < SERIES_RESISTANCES[0]:
+        return NgspiceDiode(current, float(x[1]), 0.0, celsius)
+    return DiodeWithResistance(current, float(x[1]), resistance, 0.0, celsius)
+
+
+def _least_squares(
+    v: Array, i: Array, sigma: Array, start: Array, celsius: float, *, resistance: bool
+) -> tuple[Array, Array]:
+    """(ln I_S, n, R_S in its unit) and the covariance of those that are free, scaled by the residuals."""
+    from scipy.optimize import least_squares
+
+    free = 3 if resistance else 2
+    unit = float(v.max() / i.max())
+
+    def residuals(x: Array) -> Array:
+        law = _law(np.append(x, np.zeros(3 - free)), unit, celsius)
+        with np.errstate(all="ignore"):
+            return np.clip((-law.current(-v) - i) / sigma, -1e9, 1e9)
+
+    low, high = np.log(SATURATION_CURRENTS)
+    bounds = np.array([[low, high], [max(EMISSIONS[0], 0.05), EMISSIONS[1]], [0, 1]])[:free]
+    begin = np.clip(start[:free], bounds[:, 0] + 1e-9, bounds[:, 1] - 1e-9)
+    found = least_squares(residuals, begin, bounds=bounds.T, x_scale=[1, 0.1, 0.1][:free], loss="linear", max_nfev=2000)
+    if not found.success or not np.isfinite(found.x).all():
+        raise UserError(
+            f"the fit of a junction did not settle ({found.message}); `device table` takes any monotone curve"
+        )
+    scale = 2 * found.cost / max(len(v) - free, 1)
+    try:
+        covariance = scale * np.linalg.inv(found.jac.T @ found.jac)
+    except np.linalg.LinAlgError as error:
+        raise UserError(
+            "the points do not determine I_S, n and R_S: measure over more decades of current, or take `device table`"
+        ) from error
+    return np.append(found.x, np.zeros(3 - free)), covariance
+
+
+def _intervals(x: Array, spread: Array, unit: float) -> dict[str, tuple[float, float]]:
+    low, high = x - spread, x + spread
+    current = float(np.exp(low[0])), float(np.exp(min(high[0], 700)))
+    intervals = {"saturation_current": current, "emission": (float(low[1]), float(high[1]))}
+    if x[2] > 0:
+        intervals["series_resistance"] = float(max(low[2], 0) * unit), float(high[2] * unit)
+    return intervals
+
+
+def _t_quantile(freedom: int) -> float:
+    from scipy.stats import t
+
+    return float(t.ppf(0.5 + CONFIDENCE / 2, max(freedom, 1)))

@@ -1,0 +1,118 @@
+"""A monotone table from a monotone curve: where PCHIP bends, the table has more knots."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+
+from eqprop_analog.characterization.curve import Ordered
+from eqprop_analog.devices import Tabulated
+from eqprop_analog.errors import UserError
+
+Array = np.ndarray
+
+TOLERANCE = 1e-3
+"""Relative distance of table and PCHIP curve."""
+DECADES = 1e-9
+"""Of the largest current: where the scale on which currents are interpolated turns from linear to logarithmic."""
+LEAST_SCALE = 1e-18
+"""Amperes."""
+SUBDIVISION = 64
+"""Places on every stretch between two points at which the table is judged against the curve."""
+MOST_KNOTS = 5000
+
+
+@dataclass(frozen=True, eq=False)
+class Table:
+    """Knots and how well they stand for the points."""
+
+    law: Tabulated
+    """At rail 0."""
+    at_points: Float[Array, " points"]
+    """The table's current at every voltage measured, amperes."""
+    largest_residual: float
+    """Largest |I_table - I_measured|, amperes."""
+    largest_relative: float
+    """Largest |I_table/I_measured - 1| where |I_measured| is above the scale."""
+    left_out: float
+    """Median relative error at points left out, every second one, of a table made from the others: what interpolation costs."""
+
+    def figures(self) -> dict[str, Any]:
+        """How well, for a file."""
+        return {
+            "knots": len(self.law.voltages),
+            "largest_residual_amperes": self.largest_residual,
+            "largest_relative_residual": self.largest_relative,
+            "median_relative_error_at_points_left_out": self.left_out,
+        }
+
+
+def tabulate(points: Ordered, tolerance: float = TOLERANCE, floor: float = 0.0) -> Table:
+    """The table through ``points``, within ``tolerance`` (relative) of the monotone curve (PCHIP) through them.
+
+    The curve is PCHIP in asinh(I/I_0), linear in the current below I_0 and logarithmic above, so that exponentials are lines:
+    I_0 is ``floor`` (A), or 1e-9 of the largest current. Raises UserError for a tolerance that would take too many knots.
+    """
+    if not 1e-6 <= tolerance <= 0.5:
+        raise UserError(f"tolerance: expected 1e-6 to 0.5, relative, got {tolerance:g}")
+    v, i = points.voltage, points.current
+    scale = max(LEAST_SCALE, floor, DECADES * float(np.abs(i).max()))
+    fine, along = _curve(v, i, scale)
+    knots = _fewest(fine, along, tolerance * np.maximum(np.abs(along), scale))
+    if len(knots) > MOST_KNOTS:
+        raise UserError(
+            f"tolerance: {tolerance:g} takes {len(knots)} knots; expected one that takes {MOST_KNOTS} or fewer"
+        )
+    law = Tabulated(tuple(fine[knots].tolist()), tuple(along[knots].tolist()))
+    at_points = -law.current(-v)
+    residual = np.abs(at_points - points.measured)
+    large = np.abs(points.measured) > max(scale, 10 * floor)
+    relative = residual[large] / np.abs(points.measured[large])
+    return Table(law, at_points, float(residual.max()), float(relative.max(initial=0)), _left_out(v, i, scale))
+
+
+def _curve(v: Array, i: Array, scale: float) -> tuple[Array, Array]:
+    """Voltages and currents along the monotone curve through the points, SUBDIVISION places on every stretch."""
+    from scipy.interpolate import PchipInterpolator
+
+    bends = PchipInterpolator(v, np.arcsinh(i / scale))
+    inside = np.linspace(v[:-1], v[1:], SUBDIVISION, endpoint=False).T.ravel()
+    fine = np.append(inside, v[-1])
+    along = scale * np.sinh(bends(fine))
+    along[::SUBDIVISION] = i  # the points themselves, to the last bit
+    return fine, np.maximum.accumulate(along)
+
+
+def _fewest(v: Array, i: Array, allowed: Array) -> list[int]:
+    """Places of knots, each as far from the one before as straight lines stay within ``allowed`` of the curve."""
+    knots, last = [0], len(v) - 1
+    while knots[-1] < last:
+        begin = knots[-1]
+
+        def fits(end: int, begin: int = begin) -> bool:
+            between = slice(begin, end + 1)
+            line = i[begin] + (v[between] - v[begin]) * ((i[end] - i[begin]) / (v[end] - v[begin]))
+            return bool((np.abs(line - i[between]) <= allowed[between]).all())
+
+        step = 1
+        while begin + 2 * step <= last and fits(begin + 2 * step):
+            step *= 2
+        low, high = begin + step, min(begin + 2 * step, last)
+        while high - low > 1:
+            middle = (low + high) // 2
+            low, high = (middle, high) if fits(middle) else (low, middle)
+        knots.append(high if high > low and fits(high) else low)
+    return knots
+
+
+def _left_out(v: Array, i: Array, scale: float) -> float:
+    """Table.left_out; NaN of fewer than ten points."""
+    if len(v) < 10:
+        return float("nan")
+    from scipy.interpolate import PchipInterpolator
+
+    guessed = scale * np.sinh(PchipInterpolator(v[::2], np.arcsinh(i[::2] / scale))(v[1::2]))
+    inside = (v[1::2] < v[::2][-1]) & (np.abs(i[1::2]) > scale)
+    error = np.abs(guessed[inside] / i[1::2][inside] - 1)
+    return float(np.median(error)) if error.size else float("nan")

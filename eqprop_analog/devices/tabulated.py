@@ -1,0 +1,264 @@
+"""A tabulated device: the piecewise-linear curve through its knots is the law, in NumPy and in SPICE."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, ClassVar, Self
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from eqprop_analog.devices.law import LARGEST_VOLTAGE, beyond_rounding, in_double_precision, require_rail
+from eqprop_analog.errors import UserError
+from eqprop_analog.incoming import numbers, real_number
+
+if TYPE_CHECKING:
+    from eqprop_analog.devices.capabilities import CompiledNode
+
+Array = np.ndarray
+
+LEAST_SLOPE = 1e-12
+"""Siemens, beyond both ends of a table at least: what simulators put across a junction."""
+MOST_KNOTS = 20_000
+LARGEST_CURRENT = 1e6
+"""Amperes."""
+PAIRS_A_LINE = 4
+FAR = 1e3
+"""Volts beyond the ends, where a dialect's own function is constant outside its knots."""
+FUNCTIONS = {"ngspice": "pwl", "ltspice": "table", "xyce": "table"}
+"""By dialect the function of a behavioural source that interpolates linearly."""
+
+
+@dataclass(frozen=True)
+class Tabulated:
+    """I(w) = I_k + (w - w_k)(I_{k+1} - I_k)/(w_{k+1} - w_k) between knots, continued beyond the last ones on each side.
+
+    w = rail - v is the voltage across a device from the rail into the node, so that the node loses i(v) = -I(rail - v). The
+    currents must not fall; beyond the ends the slope is that of the outermost piece, or 1e-12 S if that is larger.
+
+    A table made from a SPICE device (``device from-spice``) carries its subcircuit: ``own_subcircuit`` is then the same law
+    whose subcircuit is that device.
+    """
+
+    units: ClassVar[Mapping[str, str]] = {"rail": "V"}
+
+    voltages: tuple[float, ...]
+    """w_k across the device, ascending, volts."""
+    currents: tuple[float, ...]
+    """I_k through the device, nondecreasing, amperes."""
+    rail: float = 0.0
+    """Bias rail of the excitatory half, volts."""
+    spice_text: str = ""
+    """SPICE text of the device that the table was made from, a subcircuit with two pins and its models; empty for none."""
+    spice_name: str = ""
+    """Name of that subcircuit."""
+    spice_scale: float = 1.0
+    """Metres of a unit of length in that text (ngspice's option scale)."""
+    celsius: float = 27.0
+    """Temperature at which the table holds, degrees Celsius."""
+    as_device: bool = False
+    """Whether SPICE has the device itself in place of the table."""
+
+    def __post_init__(self) -> None:
+        """Raise UserError for what is no monotone table."""
+        in_double_precision(self)
+        voltages, currents = numbers(self.voltages, "voltages"), numbers(self.currents, "currents")
+        object.__setattr__(self, "voltages", voltages)
+        object.__setattr__(self, "currents", currents)
+        if len(voltages) != len(currents) or not 2 <= len(voltages) <= MOST_KNOTS:
+            raise UserError(
+                f"voltages and currents: expected 2 to {MOST_KNOTS:,} of both, one current a voltage, got {len(voltages)} and "
+                f"{len(currents)}"
+            )
+        for name, values, most in (("voltages", voltages, LARGEST_VOLTAGE), ("currents", currents, LARGEST_CURRENT)):
+            if not np.abs(values).max() <= most:
+                raise UserError(f"{name}: expected at most {most:g} in magnitude, got {np.abs(values).max():g}")
+        falls = np.diff(voltages) <= 0
+        if falls.any():
+            k = int(np.argmax(falls))
+            raise UserError(f"voltages: expected ascending ones, got {voltages[k + 1]:g} V after {voltages[k]:g} V")
+        falls = np.diff(currents) < 0
+        if falls.any():
+            k = int(np.argmax(falls))
+            raise UserError(
+                f"currents: they must not fall with the voltage, got {currents[k + 1]:g} A at {voltages[k + 1]:g} V after "
+                f"{currents[k]:g} A"
+            )
+        require_rail(self.rail)
+        real_number(self.celsius, "celsius")
+        if self.as_device and not (self.spice_text and self.spice_name):
+            raise UserError("as_device: the table was not made from a SPICE device; leave it out")
+
+    @cached_property
+    def _knots(self) -> tuple[Float[Array, " knots"], Float[Array, " knots"], Float[Array, " pieces"]]:
+        """w_k (V), I_k (A), and the slope before, between and behind the knots (S)."""
+        w, current = np.array(self.voltages), np.array(self.currents)
+        inside = np.diff(current) / np.diff(w)
+        ends = np.maximum([inside[0], inside[-1]], LEAST_SLOPE)
+        return w, current, np.concatenate([ends[:1], inside, ends[1:]])
+
+    @cached_property
+    def _charge(self) -> Float[Array, " knots"]:
+        """∫ I dw from the first knot to each, watts."""
+        w, current, _ = self._knots
+        return np.concatenate([[0.0], np.cumsum(0.5 * (current[1:] + current[:-1]) * np.diff(w))])
+
+    @cached_property
+    def _extremes(self) -> tuple[list[Array], list[Array]]:
+        """Least and largest of every 1, 2, 4, ... neighbouring slopes, for ``slopes_between``."""
+        least, largest = [self._knots[2]], [self._knots[2]]
+        while 2 ** len(least) <= len(least[0]):
+            half = 2 ** (len(least) - 1)
+            least.append(np.minimum(least[-1][:-half], least[-1][half:]))
+            largest.append(np.maximum(largest[-1][:-half], largest[-1][half:]))
+        return least, largest
+
+    def _piece(self, w: Float[Array, "..."]) -> Int[Array, "..."]:
+        """Number of the piece that each voltage is on; 0 is before the first knot."""
+        return np.searchsorted(self._knots[0], w, side="right")
+
+    def _on(self, w: Float[Array, "..."]) -> tuple[Float[Array, "..."], Float[Array, "..."], Int[Array, "..."]]:
+        """Distance from the knot that a piece hangs on (V), the slope (S), and the knot."""
+        piece = self._piece(w)
+        knot = np.maximum(piece - 1, 0)
+        return w - self._knots[0][knot], self._knots[2][piece], knot
+
+    def current(self, v: Float[Array, "..."]) -> Float[Array, "..."]:
+        """i(v) = -I(rail - v), amperes."""
+        away, slope, knot = self._on(self.rail - np.asarray(v, np.float64))
+        return -(self._knots[1][knot] + away * slope).astype(v.dtype)
+
+    def slope(self, v: Float[Array, "..."]) -> Float[Array, "..."]:
+        """di/dv, siemens; not negative."""
+        return self._knots[2][self._piece(self.rail - np.asarray(v, np.float64))].astype(v.dtype)
+
+    def slopes_between(
+        self, low: Float[Array, "..."], high: Float[Array, "..."]
+    ) -> tuple[Float[Array, "..."], Float[Array, "..."]]:
+        """See devices.capabilities: of every piece that the voltages between touch."""
+        w = self._knots[0]
+        first = np.searchsorted(w, self.rail - np.asarray(high), side="left")
+        last = np.searchsorted(w, self.rail - np.asarray(low), side="right")
+        level = np.floor(np.log2(last - first + 1)).astype(int)
+        least, largest = np.empty(level.shape), np.empty(level.shape)
+        for k in np.unique(level):
+            here = level == k
+            one, other = first[here], last[here] - 2**k + 1
+            least[here] = np.minimum(self._extremes[0][k][one], self._extremes[0][k][other])
+            largest[here] = np.maximum(self._extremes[1][k][one], self._extremes[1][k][other])
+        return least, largest
+
+    def cocontent(self, v: Float[Array, "..."]) -> Float[Array, "..."]:
+        """Φ(v) = ∫ i dv, watts: the integral of the device's current from the first knot to rail - v."""
+        away, slope, knot = self._on(self.rail - np.asarray(v, np.float64))
+        return self._charge[knot] + away * (self._knots[1][knot] + 0.5 * away * slope)
+
+    def solve(self, conductance: Float[Array, "..."], source: Float[Array, "..."]) -> Float[Array, "..."]:
+        """The one root v of conductance·v + i(v) = source, volts: its piece by bisection over the knots, then by division."""
+        dtype = np.result_type(conductance, source)
+        g, s = np.broadcast_arrays(np.asarray(conductance, np.float64), np.asarray(source, np.float64))
+        w, current, slopes = self._knots
+        wanted = g * self.rail - s
+        low, high = np.zeros(g.shape, int), np.full(g.shape, len(w))
+        for _ in range(len(w).bit_length()):
+            middle = (low + high) // 2
+            at = np.minimum(middle, len(w) - 1)
+            before = (g * w[at] + current[at] <= wanted) & (low < high)
+            low, high = np.where(before, middle + 1, low), np.where(before | (low >= high), high, middle)
+        knot = np.maximum(low - 1, 0)
+        missing = wanted - g * w[knot] - current[knot]
+        return (self.rail - w[knot] - missing / (g + slopes[low])).astype(dtype)
+
+    def mismatch(self, v: Float[Array, "..."], current: Float[Array, "..."]) -> Float[Array, "..."]:
+        """``current`` - i(v), amperes, less what the rounding of v makes of it on a steep piece."""
+        return beyond_rounding(self, v, current)
+
+    def in_spice(self) -> Self:
+        """The table, which SPICE has as a piecewise-linear source; also of one made from a device (see ``own_subcircuit``)."""
+        return replace(self, as_device=False) if self.as_device else self
+
+    def own_subcircuit(self) -> Self | None:
+        """See devices.capabilities."""
+        return replace(self, as_device=True) if self.spice_text else None
+
+    @property
+    def spice(self) -> tuple[str, dict[str, float]]:
+        """Subcircuit ``tabulated``, or ``measured_device`` around the device's own; both without parameters."""
+        return "measured_device" if self.as_device else "tabulated", {}
+
+    def subcircuit_text(self, dialect: str = "ngspice") -> str:
+        """See devices.capabilities."""
+        return self._device(dialect) if self.as_device else self._table(dialect)
+
+    def _device(self, dialect: str) -> str:
+        if dialect != "ngspice":
+            raise UserError(
+                f"the diode is the SPICE device {self.spice_name}, whose text is ngspice's; write the netlist for ngspice, or "
+                f"with the table (--devices table)"
+            )
+        return "\n".join(
+            [
+                f"* The user's own subcircuit {self.spice_name}, from the rail into a node (anode to cathode) or from a node",
+                "* into the other rail: the inhibitory half has the same device the other way round. Vmeter reads its current.",
+                self.spice_text.rstrip(),
+                ".subckt measured_device anode cathode",
+                "Vmeter anode inside 0",
+                f"Xdevice inside cathode {self.spice_name}",
+                ".ends measured_device",
+            ]
+        )
+
+    def _table(self, dialect: str) -> str:
+        if dialect not in FUNCTIONS:
+            raise UserError(
+                f"{dialect} has no behavioural sources, and so no tabulated diode; take a junction (laws ngspice and shockley) "
+                f"or another --dialect"
+            )
+        w, current, slopes = self._knots
+        if dialect != "ngspice":
+            reached = current[0] - FAR * slopes[0], current[-1] + FAR * slopes[-1]
+            w, current = np.r_[w[0] - FAR, w, w[-1] + FAR], np.r_[reached[0], current, reached[1]]
+        elif slopes[1] < slopes[0] or slopes[-2] < slopes[-1]:  # ngspice continues the outermost piece
+            w = np.r_[w[0] - 1, w, w[-1] + 1]
+            current = np.r_[current[0] - slopes[0], current, current[-1] + slopes[-1]]
+        pairs = [f"{v!r},{i!r}" for v, i in zip(w.tolist(), current.tolist(), strict=True)]
+        lines = [",".join(pairs[k : k + PAIRS_A_LINE]) for k in range(0, len(pairs), PAIRS_A_LINE)]
+        body = ",\n+ ".join(lines)
+        source = f"{FUNCTIONS[dialect]}(V(anode,cathode),\n+ {body})"
+        if dialect == "xyce":
+            source = f"{{{source}}}"
+        return "\n".join(
+            [
+                "* Tabulated device: pairs of volts (anode - cathode) and amperes, linear between them and beyond the ends.",
+                ".subckt tabulated anode cathode",
+                f"Bd anode cathode I={source}",
+                ".ends tabulated",
+            ]
+        )
+
+    @property
+    def options(self) -> dict[str, float]:
+        """Of the table an abstol (A), as its steepest piece turns the rounding of a voltage into current; of a device its own."""
+        if self.as_device:
+            scale = {} if self.spice_scale == 1 else {"scale": self.spice_scale}
+            return {"temp": self.celsius, "tnom": 27.0, **scale}
+        return {"abstol": max(1e-15, 1e-15 * float(self._knots[2].max()))}
+
+    def scaled(self, k: float) -> Self:
+        """See devices.capabilities; the table alone, as no transistor has k times the current of another one everywhere."""
+        currents = tuple(k * current for current in self.currents)
+        return replace(self, currents=currents, spice_text="", spice_name="", spice_scale=1.0, as_device=False)
+
+    def in_words(self) -> str:
+        """See devices.capabilities."""
+        made = f", made from subcircuit {self.spice_name}" if self.spice_name else ""
+        return (
+            f"{len(self.voltages)} knots from {self.voltages[0]:.4g} V, {self.currents[0]:.4g} A to {self.voltages[-1]:.4g} V, "
+            f"{self.currents[-1]:.4g} A{made}, rail = {self.rail}"
+        )
+
+    def compiled_node(self, dtype: np.dtype[Any]) -> "CompiledNode":  # noqa: ARG002 - one formula for both
+        """See devices.capabilities."""
+        from eqprop_analog.devices.compiled import table_node
+
+        return table_node(*self._knots, self.rail)

@@ -1,0 +1,130 @@
+"""A law from a measured curve by ``device``, and wherever a diode can be given."""
+
+import json
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from eqprop_analog import ResistiveNetwork
+from eqprop_analog.devices import DiodeWithResistance, NgspiceDiode, Tabulated, law_from
+
+TRUE = DiodeWithResistance(2e-9, 1.8, 15.0, 0.0)
+
+
+def write_curve(path: Path, law: Any, relative: float = 0.0, top: float = 0.8) -> Path:
+    random = np.random.default_rng(0)
+    v = np.arange(-0.5, top + 1e-9, 0.02)
+    i = -law.current(-v) * (1 + relative * random.standard_normal(len(v)))
+    path.write_text(
+        "V (mV),I (uA)\n" + "".join(f"{1e3 * a!r},{1e6 * b!r}\n" for a, b in zip(v.tolist(), i.tolist(), strict=True))
+    )
+    return path
+
+
+def law_in(path: str) -> Any:
+    return law_from(tomllib.loads(Path(path).read_text())["diode"])
+
+
+def test_fit_finds_the_junction_without_noise_exactly(run: Any) -> None:
+    write_curve(Path("iv.csv"), TRUE)
+    result = run("device", "fit", "iv.csv", "--json", "f.json")
+    assert result.code == 0, result.err
+    law = law_in("iv.toml")
+    assert law.saturation_current == pytest.approx(2e-9, rel=1e-6)
+    assert law.emission == pytest.approx(1.8, rel=1e-6)
+    assert law.series_resistance == pytest.approx(15, rel=1e-6)
+    assert abs(float(law.current(np.array(0.0))) + 1e-6) < 2e-7  # the usual rail: about 1 uA into a node at 0 V
+    assert Path("iv.png").stat().st_size > 10_000
+
+
+def test_fit_says_how_well_and_its_confidence_holds_the_truth(run: Any) -> None:
+    write_curve(Path("iv.csv"), TRUE, relative=0.01)
+    result = run("device", "fit", "iv.csv", "--rail", "0.3 V", "--json", "f.json")
+    assert result.code == 0, result.err
+    assert law_in("iv.toml").rail == 0.3
+    figures = json.loads(Path("f.json").read_text())["fit"]
+    assert 0.003 < figures["median_relative_residual"] < 0.015
+    for name, true in (("saturation_current", 2e-9), ("emission", 1.8), ("series_resistance", 15.0)):
+        low, high = figures["intervals"][name]
+        assert low < true < high
+        assert high / low < 1.1
+    document = tomllib.loads(Path("iv.toml").read_text())
+    data = {name: np.array(values) for name, values in document["data"].items()}
+    np.testing.assert_allclose(data["residual"], data["law_current"] - data["current"], atol=1e-18)
+    assert document["source"]["file"] == "iv.csv"
+
+
+def test_a_resistance_that_cannot_be_told_from_zero_is_left_out(run: Any) -> None:
+    write_curve(Path("iv.csv"), NgspiceDiode(1e-12, 1.1, 0.0), relative=0.01, top=0.4)
+    result = run("device", "fit", "iv.csv")
+    assert result.code == 0, result.err
+    assert isinstance(law_in("iv.toml"), NgspiceDiode)
+    assert "cannot be told from 0" in result.out
+
+
+def test_what_is_no_junction_is_said(run: Any) -> None:
+    v = np.linspace(0.02, 2, 60)
+    Path("r.csv").write_text("V (V),I (mA)\n" + "".join(f"{a},{a**2}\n" for a in v))
+    result = run("device", "fit", "r.csv")
+    assert result.code == 0
+    assert "device table" in result.out
+
+
+def test_a_table_is_the_law_in_both_solvers_and_is_saved_with_networks(run: Any) -> None:
+    write_curve(Path("iv.csv"), TRUE, relative=0.002)
+    result = run("device", "table", "iv.csv", "--relative-noise", 0.02, "--output", "t.toml", "--json", "f.json")
+    assert result.code == 0, result.err
+    law = law_in("t.toml")
+    assert isinstance(law, Tabulated)
+    assert json.loads(Path("f.json").read_text())["table"]["knots"] == len(law.voltages)
+    assert run("simulate", "--layers", 4, 6, 2, "--diode", "t.toml", "--json", "s.json").code == 0
+    agreement = json.loads(Path("s.json").read_text())["agreement"]
+    assert agreement["met"]
+    assert agreement["largest_difference"] < 1e-9
+    assert run("netlist", "--layers", 4, 6, 2, "--diode", "t.toml", "--output", "n.npz").code == 0
+    assert ResistiveNetwork.load("n.npz").diode == law
+
+
+@pytest.mark.parametrize("action", ["fit", "table"])
+def test_training_takes_a_device_file_by_option_and_by_configuration(
+    action: str, run: Any, preset: Path, dataset: Path
+) -> None:
+    write_curve(Path("iv.csv"), TRUE)
+    assert run("device", action, "iv.csv", "--output", "mine.toml").code == 0
+    command = ("train", "--preset", preset, "--data-dir", dataset, "--epochs", 1)
+    result = run(*command, "--diode", "mine.toml", "--output", "one")
+    assert result.code == 0, result.err
+    assert ResistiveNetwork.load("one/network.npz").diode == law_in("mine.toml")
+    assert run("verify", "one", "--data-dir", dataset).code == 0
+    preset.write_text(preset.read_text() + '[diode]\nfile = "mine.toml"\nrail = "350mV"\n')
+    result = run(*command, "--output", "two")
+    assert result.code == 0, result.err
+    assert ResistiveNetwork.load("two/network.npz").diode.rail == 0.35
+    assert run("report", "two", "--data-dir", dataset).code == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("device", "fit"), ["iv.csv"]),
+        (("device", "fit", "none.csv"), ["none.csv", "no such file"]),
+        (("device", "fit", "iv.csv", "--tolerance", 0.1), ["--tolerance", "table"]),
+        (("device", "table", "iv.csv", "--celsius", 30), ["--celsius", "fit"]),
+        (("device", "table", "iv.csv", "--output", "a.txt"), ["a.txt", "TOML"]),
+        (("device", "table", "iv.csv", "--tolerance", 2), ["tolerance", "0.5"]),
+        (("device", "table", "iv.csv", "--noise", "1V"), ["--noise", "amperes"]),
+        (("simulate", "--layers", 2, 3, 1, "--diode", "none.toml"), ["none.toml", "device file"]),
+        (("simulate", "--layers", 2, 3, 1, "--diode", "iv.csv"), ["--diode", "TOML".lower()]),
+        (("simulate", "--layers", 2, 3, 1, "--diode", "other.toml"), ["other.toml", "[diode]"]),
+    ],
+)
+def test_what_cannot_be_done_is_a_sentence(arguments: tuple[Any, ...], words: list[str], run: Any) -> None:
+    write_curve(Path("iv.csv"), TRUE)
+    Path("other.toml").write_text("a = 1\n")
+    result = run(*arguments)
+    assert result.code == 2
+    assert all(word in result.err for word in words), result.err
+    assert "Traceback" not in result.err
