@@ -31,7 +31,8 @@ KILLED = """
 import contextlib, os, runpy, signal, sys
 from pathlib import Path
 import eqprop_analog.files
-from eqprop_analog import cli, run
+from eqprop_analog import cli
+from eqprop_analog.experiments import run
 from eqprop_analog.data import publications
 
 conftest, folder, event, left, seconds, *arguments = sys.argv[1:]
