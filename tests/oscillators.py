@@ -21,9 +21,9 @@ from eqprop_analog.experiments.config import TrainConfig
 from eqprop_analog.files import loaded_arrays, real, save_arrays
 from eqprop_analog.learning.trainer import Rule
 from eqprop_analog.learning.update import UniformRates
-from eqprop_analog.networks.hopfield.elements import Holds
 from eqprop_analog.spice.circuit import Circuit, Section
 from eqprop_analog.spice.elements import POINT, SAMPLE, Element, NudgeSources, VoltageSources
+from eqprop_analog.spice.saturating import Holds
 
 Array = np.ndarray
 Layers = tuple[Array, ...]

@@ -6,7 +6,7 @@ from eqprop_analog import HopfieldDescentSolver, HopfieldNetwork, LeakyIntegrato
 from eqprop_analog.devices.buffer import Sigmoid
 from eqprop_analog.learning.exact_gradient import implicit_gradient
 from eqprop_analog.networks.hopfield.transient import settle_hopfield
-from eqprop_analog.plotting.hopfield import relaxation
+from eqprop_analog.networks.hopfield.waveforms_plot import relaxation
 
 network = HopfieldNetwork.dense([4, 6, 6, 2], seed=0, buffer=Sigmoid())  # states s = ρ(u) between 0 and 1 V
 x, y = np.array([[0.9, 0.1, 0.4, 0.7]]), np.array([[1.0, 0.0]])

@@ -1,6 +1,7 @@
 """The console program ``eqprop-analog``; four scripts in ``scripts/`` are its subcommands under their own names.
 
-A command is a module here with SUMMARY, EXAMPLES, add_options and run; it is imported when it is typed.
+A command is a module with SUMMARY, EXAMPLES, add_options and run; it is imported when it is typed. Commands of any network are
+here, those of one kind of network in its folder (see eqprop_analog.commands).
 """
 
 import argparse
@@ -17,29 +18,34 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, NoReturn
 
-from eqprop_analog import extensions
+from eqprop_analog import commands, extensions
 from eqprop_analog.cli import console
 from eqprop_analog.cli.completion import SHELLS, PrintCompletion
 from eqprop_analog.cli.interrupts import Interrupts
 from eqprop_analog.errors import NotMetError, UserError
 from eqprop_analog.text import printable, sentence, suggestion
 
-PURPOSES: Mapping[str, tuple[str, ...]] = {
+_GENERAL: Mapping[str, tuple[str, ...]] = {
     "build": ("device", "netlist"),
     "solve": ("simulate", "transient", "energy"),
-    "train": ("demo", "train", "sweep", "xor", "lattice", "chips"),
-    "judge": ("verify", "study", "matching", "minima"),
+    "train": ("demo", "train", "sweep"),
+    "judge": ("verify",),
     "look": ("report", "presets", "specifications", "doctor"),
 }
+_OF_FAMILIES = {command.name: command for command in commands.of_families()}
+PURPOSES: Mapping[str, tuple[str, ...]] = {
+    purpose: (*names, *(name for name, command in _OF_FAMILIES.items() if command.purpose == purpose))
+    for purpose, names in _GENERAL.items()
+}
+"""Commands, those of any network first."""
 COMMANDS = tuple(name for names in PURPOSES.values() for name in names)
 GOES_ON = {
     "train": "the same command goes on with the run folder's checkpoint",
     "demo": "the same command goes on with the run folder's checkpoint",
     "sweep": "the same command goes on with what is missing",
-    "study": "the same command goes on with what is missing",
-    "chips": "the same command goes on with what is missing",
+    **{name: command.interrupted for name, command in _OF_FAMILIES.items()},
 }
-"""What to say to who interrupts."""
+"""What to tell a user who has interrupted it."""
 
 
 class Exit(IntEnum):
@@ -117,7 +123,7 @@ class _ByPurpose(argparse.RawDescriptionHelpFormatter):
 def module_of(name: str) -> ModuleType:
     """The command's module; UserError where a library that it needs cannot be loaded."""
     try:
-        return import_module(f"{__name__}.{name}")
+        return import_module(_OF_FAMILIES[name].module if name in _OF_FAMILIES else f"{__name__}.{name}")
     except Exception as error:
         raise UserError(
             f"{name} needs a library that cannot be loaded ({type(error).__name__}: {error}); "
@@ -141,7 +147,7 @@ def parser(names: Iterable[str] = COMMANDS) -> Parser:
         choices=SHELLS,
         help="print the shell's completion script; bash: source <(eqprop-analog --print-completion bash)",
     )
-    commands = top.add_subparsers(
+    subparsers = top.add_subparsers(
         dest="command", required=True, metavar="COMMAND", parser_class=Parser, title="commands", prog=top.prog
     )
     listed = dict.fromkeys(names, "")
@@ -152,10 +158,10 @@ def parser(names: Iterable[str] = COMMANDS) -> Parser:
             if len(listed) == 1:
                 raise
             listed[name] = "(a library that it needs cannot be loaded: see `eqprop-analog doctor`)"
-            commands.add_parser(name)
+            subparsers.add_parser(name)
             continue
         listed[name] = module.SUMMARY
-        sub = commands.add_parser(
+        sub = subparsers.add_parser(
             name,
             help=module.SUMMARY,
             description=module.SUMMARY,
@@ -169,7 +175,7 @@ def parser(names: Iterable[str] = COMMANDS) -> Parser:
         "\n".join([f"{purpose}:", *(f"    {name:<16}{listed[name]}" for name in names if name in listed)])
         for purpose, names in PURPOSES.items()
     ]
-    commands.help = "one of these; `eqprop-analog COMMAND --help` explains it"
+    subparsers.help = "one of these; `eqprop-analog COMMAND --help` explains it"
     top.epilog = "\n\n".join([*purposes, OVERVIEW, EXITS])
     return top
 

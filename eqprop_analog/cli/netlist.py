@@ -1,36 +1,20 @@
 """``eqprop-analog netlist``: a layer shape or a saved network as a SPICE file."""
 
 import argparse
-import textwrap
 import time
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from eqprop_analog.cli import console, options
+from eqprop_analog.core import Equations, Network, family_of
 from eqprop_analog.core.nudge import Nudge
 from eqprop_analog.errors import UserError
-from eqprop_analog.experiments.chips.chip import Chip
-from eqprop_analog.experiments.chips.mapping import impedance_scale, onto, scaling_notes
 from eqprop_analog.experiments.chips.specification import Specification
+from eqprop_analog.experiments.netlists import netlist, phase
 from eqprop_analog.files import packaged, write_text
-from eqprop_analog.networks.hopfield.equations import HopfieldEquations
-from eqprop_analog.networks.hopfield.netlist import compile_hopfield
-from eqprop_analog.networks.hopfield.network import HopfieldNetwork
-from eqprop_analog.networks.hopfield.ngspice import surrogate
-from eqprop_analog.networks.nonideal.equations import NonidealEquations
-from eqprop_analog.networks.nonideal.netlist import compile_nonideal
-from eqprop_analog.networks.nonideal.network import NonidealNetwork
-from eqprop_analog.networks.nonideal.newton import NonidealNewtonSolver
-from eqprop_analog.networks.resistive.hierarchy import hierarchical_netlist
-from eqprop_analog.networks.resistive.netlist import compile_network
-from eqprop_analog.networks.resistive.netlist_import import WrittenNetlist
-from eqprop_analog.networks.resistive.network import ResistiveNetwork
 from eqprop_analog.spice.circuit import Circuit
 from eqprop_analog.spice.dialects import DIALECTS
-from eqprop_analog.spice.elements import Injection
-from eqprop_analog.spice.netlist import static_netlist
 from eqprop_analog.text import shell_word
 
 SUMMARY = "Write a network as a SPICE netlist, for ngspice, LTspice, Xyce or gnucap, that runs as it stands."
@@ -47,10 +31,6 @@ examples:
   a Hopfield network, nudged by beta = 0.5:  --model hopfield --layers 3 3 2 --phase nudged --output hopfield.cir"""
 
 
-DIGITS = 6
-"""Of the voltages at which a Hopfield network begins."""
-NOTE_WIDTH = 120
-"""Characters of a line in the header."""
 OF_NETLISTS = {
     "form": "flat",
     "dialect": "ngspice",
@@ -109,8 +89,8 @@ def run(arguments: argparse.Namespace) -> None:
     """Compile, validate, write."""
     if arguments.chip is not None and arguments.specification is None:
         raise UserError("--chip: is of a specification; add --specification, or leave it out")
-    written = options.written(arguments)
-    network = options.network(arguments, written, _window(arguments))
+    read = options.read(arguments)
+    network = options.network(arguments, read, **_window(arguments))
     if arguments.output.suffix == ".npz":
         given = [f"--{name}" for name, usual in OF_NETLISTS.items() if getattr(arguments, name) != usual]
         if given:
@@ -119,7 +99,7 @@ def run(arguments: argparse.Namespace) -> None:
         console.say(f"{arguments.output}: the network {'-'.join(map(str, network.layers))}")
         return
     begin = time.perf_counter()
-    texts = _texts(arguments, network, written)
+    texts = _texts(arguments, network, read)
     for path, text in texts.items():
         write_text(path, text)
     lines = ", ".join(f"{path}: {text.count(chr(10))} lines" for path, text in texts.items())
@@ -127,36 +107,32 @@ def run(arguments: argparse.Namespace) -> None:
     console.say(f"{lines} in {time.perf_counter() - begin:.2f} s; run it: {command} {shell_word(arguments.output)}")
 
 
-def _window(arguments: argparse.Namespace) -> tuple[float, float] | None:
+def _window(arguments: argparse.Namespace) -> dict[str, tuple[float, float]]:
     """(G_min, G_max) of the chip's devices, siemens, where one is asked for."""
     if arguments.specification is None:
-        return None
+        return {}
     window = Specification.load(arguments.specification).technology.window
-    return window.lowest, window.highest
+    return {"conductance_window": (window.lowest, window.highest)}
 
 
-def _texts(
-    arguments: argparse.Namespace, network: ResistiveNetwork | HopfieldNetwork, written: WrittenNetlist | None
-) -> dict[Path, str]:
-    """Every file to write; ``written`` is what --network says where it is a netlist."""
-    example = written.inputs if written else options.example_inputs(network, arguments.seed, 1)
-    inputs = options.array(arguments.inputs, "inputs", network.layers[0], example)
-    targets = options.array(arguments.targets, "targets", network.classes, _usual_targets(network, written))
-    if len(inputs) != 1 or len(targets) != 1:
-        raise UserError(f"a netlist holds one sample, got {len(inputs)} inputs and {len(targets)} targets")
-    if isinstance(network, HopfieldNetwork):
-        if arguments.specification:
-            raise UserError("--specification: chips are of resistive networks; leave it out")
-        return {arguments.output: _hopfield(arguments, network, inputs, targets)}
+def _texts(arguments: argparse.Namespace, network: Network, read: options.Read | None) -> dict[Path, str]:
+    """Every file to write; ``read`` is what --network says where it is a netlist."""
+    example = read.inputs if read else options.example_inputs(network, arguments.seed, 1)
+    given = options.array(arguments.inputs, "inputs", network.layers[0], example)
+    usual = read.nudge.target if read and read.nudge else options.example_targets(network, 1)
+    targets = options.array(arguments.targets, "targets", network.classes, usual)
+    if len(given) != 1 or len(targets) != 1:
+        raise UserError(f"a netlist holds one sample, got {len(given)} inputs and {len(targets)} targets")
+    inputs = network.check_inputs(given)
     if arguments.specification:
-        return {arguments.output: _chip(arguments, network, inputs, targets, written)}
+        return {arguments.output: _chip(arguments, network, inputs, targets, read)}
+    nudge, phase = None, None
+    if arguments.phase == "nudged" or arguments.form == "subcircuits":
+        nudge, phase = _nudged(arguments, network, inputs, targets, read)
     if arguments.form == "subcircuits":
-        return _subcircuits(arguments, network, inputs, _injection(arguments, network, inputs, targets, written))
-    nudge = None
-    if arguments.phase == "nudged":
-        nudge = _injection(arguments, network, inputs, targets, written)
-    circuit = _drawn(arguments, compile_network(network, inputs, [nudge], arguments.form))
-    return {arguments.output: static_netlist(circuit, dialect=DIALECTS[arguments.dialect])}
+        return _subcircuits(arguments, network, inputs, phase)
+    circuit = _drawn(arguments, network.circuit(inputs, [phase], arguments.form))
+    return {arguments.output: netlist(network, circuit, inputs, nudge, DIALECTS[arguments.dialect])}
 
 
 def _drawn(arguments: argparse.Namespace, circuit: Circuit) -> Circuit:
@@ -168,112 +144,67 @@ def _drawn(arguments: argparse.Namespace, circuit: Circuit) -> Circuit:
     return circuit
 
 
-def _injection(
+def _nudged(
     arguments: argparse.Namespace,
-    network: ResistiveNetwork,
+    network: Network,
     inputs: np.ndarray,
     targets: np.ndarray,
-    written: WrittenNetlist | None,
-) -> Injection:
-    """The nudge asked for; where none is, that of a netlist given as --network."""
-    if written and written.injection and arguments.beta is None and arguments.targets is None:
-        return written.injection
-    return options.injection(network, inputs, Nudge(targets, _beta(arguments, network, written), network.nudge_kind))
+    read: options.Read | None,
+) -> tuple[Nudge | None, Equations]:
+    """The nudge asked for and its phase; where none is asked for, the phase of a netlist given as --network."""
+    written = read.phase() if read and arguments.beta is None and arguments.targets is None else None
+    if written is not None:
+        return None, written
+    nudge = Nudge(targets, _beta(arguments, network, read), network.nudge_kind)
+    return nudge, phase(network, inputs, nudge)
 
 
 def _subcircuits(
-    arguments: argparse.Namespace, network: ResistiveNetwork, inputs: np.ndarray, nudge: Injection
+    arguments: argparse.Namespace, network: Network, inputs: np.ndarray, phase: Equations | None
 ) -> dict[Path, str]:
     """The testbench, and beside it the network."""
+    write = family_of(network).feature("subcircuits", "--form subcircuits")
     if arguments.picture:
         raise UserError("--picture: is drawn of the flat or the norton form; leave out --form subcircuits")
     library = arguments.output.with_suffix(".lib")
     if library == arguments.output:
         raise UserError(f"--output {library}: the network will have this name; call the testbench FILE.cir")
-    files = hierarchical_netlist(network, inputs, nudge, library.name, DIALECTS[arguments.dialect])
+    files = write(network, inputs, phase, library.name, DIALECTS[arguments.dialect])
     return {library: files.network, arguments.output: files.testbench}
 
 
-def _pulled(
-    network: ResistiveNetwork | HopfieldNetwork, written: WrittenNetlist | None
-) -> tuple[float, np.ndarray] | None:
-    """(β, targets) of a netlist given as --network that pulls its outputs by conductances to sources; None of any other."""
-    if written is None or written.injection is None or network.classes != network.layers[-1]:
-        return None
-    g, current = float(np.max(written.injection[0])), np.asarray(written.injection[1])
-    return (g, current / g) if g else None
-
-
-def _usual_targets(network: ResistiveNetwork | HopfieldNetwork, written: WrittenNetlist | None) -> np.ndarray:
-    """Where --targets says nothing: those of the netlist, or the usual ones."""
-    pulled = _pulled(network, written)
-    return pulled[1] if pulled else options.example_targets(network, 1)
-
-
-def _beta(arguments: argparse.Namespace, network: ResistiveNetwork, written: WrittenNetlist | None) -> float:
+def _beta(arguments: argparse.Namespace, network: Network, read: options.Read | None) -> float:
     """--beta, that of the netlist, or the usual one."""
-    pulled = _pulled(network, written) if arguments.beta is None else None
-    if pulled:
-        return pulled[0]
-    if arguments.beta is None and written and written.injection and arguments.targets is None:
-        raise UserError("--beta: the netlist's nudge is a current into its outputs; name --beta and --targets instead")
+    if arguments.beta is None and read is not None:
+        if read.nudge is not None:
+            return read.nudge.beta
+        if read.phase() is not None and arguments.targets is None:
+            raise UserError(
+                "--beta: the netlist's nudge is a current into its outputs; name --beta and --targets instead"
+            )
     return options.beta(arguments, network)
 
 
 def _chip(
     arguments: argparse.Namespace,
-    network: ResistiveNetwork,
+    network: Network,
     inputs: np.ndarray,
     targets: np.ndarray,
-    written: WrittenNetlist | None,
+    read: options.Read | None,
 ) -> str:
-    """The network written into the chip's devices, by impedance scaling where the specification has it: the header says so."""
+    """The network written into a chip's devices; what that changes is printed, too."""
+    write = family_of(network).feature("chip netlist", "--specification")
     if arguments.form == "subcircuits" or arguments.dialect != "ngspice":
         raise UserError(
             "--specification: a chip's netlist is flat or norton, for ngspice, whose diodes can differ in temperature"
         )
     if arguments.picture:
         raise UserError("--picture: a chip's wires have no place in a schematic; leave out --specification")
-    specification = Specification.load(arguments.specification)
-    wanted = onto(network, specification)
-    chip = Chip.drawn(specification, wanted, arguments.seed, 0 if arguments.chip is None else arguments.chip)
-    chip.program(wanted)
-    circuit = NonidealNetwork(chip.network, chip.periphery, specification.wires.resistance, specification.wires.tile)
-    injection = None
-    if arguments.phase == "nudged":
-        scale = impedance_scale(network, specification.technology.window) if specification.impedance_scaling else 1.0
-        nudge = Nudge(targets, scale * _beta(arguments, network, written), network.nudge_kind)
-        start = NonidealNewtonSolver().solve(circuit, inputs).require() if nudge.kind == "current" else None
-        injection = NonidealEquations.of(circuit, circuit.check_inputs(inputs)).nudged([nudge], start).injection
-    compiled = compile_nonideal(circuit, inputs, [injection], arguments.form)
-    notes = (*compiled.notes, *_chip_notes(specification, network, chip))
-    return static_netlist(replace(compiled, notes=notes))
-
-
-def _chip_notes(specification: Specification, network: ResistiveNetwork, chip: Chip) -> list[str]:
-    """Which chip it is, what it changes in the network, which is printed too, and what its specification sets."""
-    scaling = scaling_notes(network, specification.technology.window) if specification.impedance_scaling else ()
-    for note in scaling:
-        console.say(note)
-    kept = "Diodes, gains, bias currents and nudge are nominally those of the network." if not scaling else ""
-    settings = [f"{name} = {value}" for name, value in specification.settings().items()]
-    written = textwrap.wrap(f"It sets {', '.join(settings) or 'nothing'}.", NOTE_WIDTH)
-    return [f"Chip {chip.number} of specification {specification.label}. {kept}".strip(), *scaling, *written]
-
-
-def _hopfield(arguments: argparse.Namespace, network: HopfieldNetwork, inputs: np.ndarray, targets: np.ndarray) -> str:
-    """Newton's iteration begins where the circuit rests that is let go at 0 V; which minimum it finds is else left to it."""
-    if arguments.form == "subcircuits":
-        raise UserError("--form subcircuits: is of resistive networks; take flat or norton")
-    inputs = network.check_inputs(inputs)
-    equations = HopfieldEquations.of(network, inputs)
     nudge = None
     if arguments.phase == "nudged":
-        nudge = Nudge(targets, options.beta(arguments, network))
-        equations = equations.nudged([nudge], None)
-    circuit = _drawn(arguments, compile_hopfield(network, inputs, equations, arguments.form))
-    dynamics = surrogate()
-    free = dynamics.solve(network, inputs)
-    rest = free if nudge is None else dynamics.solve(network, inputs, nudge, free)
-    start = np.concatenate(equations.forces(rest.voltages), axis=1)[0].round(DIGITS)
-    return static_netlist(circuit, start, DIALECTS[arguments.dialect])
+        nudge = Nudge(targets, _beta(arguments, network, read), network.nudge_kind)
+    specification, number = Specification.load(arguments.specification), arguments.chip or 0
+    text, notes = write(network, inputs, nudge, arguments.form, specification, arguments.seed, number)
+    for note in notes:
+        console.say(note)
+    return str(text)

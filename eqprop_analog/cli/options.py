@@ -2,30 +2,25 @@
 
 import argparse
 import json
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from jaxtyping import Float
 
 from eqprop_analog.characterization.device_file import read_device
 from eqprop_analog.cli import console
-from eqprop_analog.core import Network, load_network
+from eqprop_analog.core import Equations, Network, families, load_network
 from eqprop_analog.core.checks import check_seed
 from eqprop_analog.core.nudge import Nudge
-from eqprop_analog.devices import LAWS, law_from
-from eqprop_analog.devices.buffer import BUFFERS, buffer_from
+from eqprop_analog.core.registry import USUAL
+from eqprop_analog.devices import LAWS
 from eqprop_analog.errors import UserError
 from eqprop_analog.experiments.results import versions
 from eqprop_analog.files import read_array, require_writable, write_text
 from eqprop_analog.incoming import real_array
-from eqprop_analog.networks.hopfield.network import HopfieldNetwork
-from eqprop_analog.networks.resistive.equations import NodalEquations
-from eqprop_analog.networks.resistive.netlist_import import Given, WrittenNetlist, read_netlist
-from eqprop_analog.networks.resistive.network import ResistiveNetwork
-from eqprop_analog.networks.resistive.surrogate import SurrogateSolver
 from eqprop_analog.quantities import NUMBER, Quantity, option
-from eqprop_analog.spice.elements import Injection
 from eqprop_analog.spice.ngspice.sweeps import TIME_LIMIT
 
 Array = np.ndarray
@@ -34,14 +29,55 @@ STANDARD_OUTPUT = Path("-")
 NO_SETTINGS = ("command", "run", "json", "quiet", "verbose")
 """What a command line says that no figure depends on."""
 
-MODELS = ("resistive", "hopfield")
-"""What --layers can make."""
-RESISTIVE = ("diode", "amplifier_gain", "input_gain", "bias_row", "outputs", "conductance_window")
-"""Options of fresh resistive networks."""
-UNSAID = ("input_gain", "outputs", "conductance_window")
-"""Those that a netlist may leave to the command line."""
 ARCHIVES = (b"PK", b"\x93NUMPY")
 """How files of arrays begin."""
+
+
+class Fresh(Protocol):
+    """The "fresh" feature of a kind of network: the options by which --layers makes one."""
+
+    what: str
+    """What it is made of, in a few words."""
+    names: Sequence[str]
+    """Its options; those that are not given are None, or False."""
+    of_netlists: Sequence[str]
+    """Those among them that complete a netlist which does not state them."""
+
+    def add_options(self, group: "argparse._ArgumentGroup") -> None:
+        """Add them."""
+        ...
+
+    def make(self, layers: Sequence[int], seed: int, **given: Any) -> Network:
+        """A network of these sizes and of the options that were given."""
+        ...
+
+
+class Read(Protocol):
+    """What the "netlist reader" of a kind of network makes of a netlist."""
+
+    @property
+    def network(self) -> Network:
+        """The network."""
+        ...
+
+    @property
+    def inputs(self) -> Float[Array, "1 inputs"]:
+        """The netlist's input vector."""
+        ...
+
+    @property
+    def nudge(self) -> Nudge | None:
+        """The nudge that it is written under, where that is a nudge by conductances."""
+        ...
+
+    def phase(self) -> Equations | None:
+        """The equations of the nudged phase that it is written in; None of the free phase."""
+        ...
+
+
+def _with(feature: str) -> dict[str, Any]:
+    """What every kind of network that has ``feature`` has there, by the kind's name."""
+    return {name: kind.feature(feature) for name, kind in families().items() if feature in kind.features}
 
 
 def add_network(parser: argparse.ArgumentParser) -> None:
@@ -57,45 +93,14 @@ def add_network(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--seed", type=int, default=0, metavar="N", help="seed of fresh conductances and of example inputs (default 0)"
     )
-    add_diode(group, "of fresh networks")
-    group.add_argument("--amplifier-gain", type=float, metavar="A", help="of fresh networks (default 1: no amplifiers)")
-    group.add_argument(
-        "--input-gain",
-        type=option("V"),
-        metavar="VOLTS",
-        help="of fresh networks, and of a netlist that does not state it, V per unit of input (default 1)",
-    )
-    group.add_argument(
-        "--outputs",
-        choices=["single", "pairs"],
-        help="of the same: one output node a class, or the difference of two (default single)",
-    )
-    group.add_argument(
-        "--conductance-window",
-        type=option("S"),
-        nargs=2,
-        metavar=("G_MIN", "G_MAX"),
-        help="of the same: what learning may reach, S (default 0 1e-4)",
-    )
-    group.add_argument(
-        "--bias-row",
-        type=option("V"),
-        metavar="VOLTS",
-        help="one more row of crossbar 1 of fresh networks, at this voltage",
-    )
+    kinds: dict[str, Fresh] = _with("fresh")
     group.add_argument(
         "--model",
-        choices=MODELS,
-        help="what --layers makes: resistors and diodes, or leaky integrators and saturating buffers (default resistive)",
+        choices=list(kinds),
+        help=f"what --layers makes: {', or '.join(each.what for each in kinds.values())} (default {USUAL})",
     )
-    group.add_argument(
-        "--buffer",
-        metavar="LAW",
-        help=f"of fresh Hopfield networks: {', '.join(BUFFERS)}, or one of your own (default hard-sigmoid)",
-    )
-    group.add_argument(
-        "--untied", action="store_true", help="give a fresh Hopfield network's way back weights of its own"
-    )
+    for each in kinds.values():
+        each.add_options(group)
 
 
 def add_diode(parser: Any, whose: str) -> None:
@@ -150,45 +155,39 @@ def add_time_limit(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def network(
-    options: argparse.Namespace,
-    netlist: WrittenNetlist | None = None,
-    window: tuple[float, float] | None = None,
-) -> ResistiveNetwork | HopfieldNetwork:
+def network(options: argparse.Namespace, netlist: Read | None = None, **usual: Any) -> Network:
     """The network asked for; UserError if it is asked for twice, differently, or not at all.
 
-    ``netlist``: what ``written`` has read of --network already. ``window``: (G_min, G_max) of the devices that a fresh
-    resistive network is for, siemens.
+    ``netlist``: what ``read`` has made of --network already. ``usual``: settings that a fresh network takes, whatever its options
+    say, if its kind has them.
     """
-    resistive = {name: getattr(options, name) for name in RESISTIVE if getattr(options, name) is not None}
-    hopfield = {
-        name: getattr(options, name) for name in ("buffer", "untied") if getattr(options, name) not in (None, False)
-    }
+    kinds: dict[str, Fresh] = _with("fresh")
+    given = {name: _given(options, each.names) for name, each in kinds.items()}
     if options.network is None:
         if options.layers is None:
             raise UserError("name the network: --layers 784 100 10, or --network FILE.npz")
-        if options.model == "hopfield":
-            _refuse(resistive, "a Hopfield network has none of these")
-            return _fresh_hopfield(options)
-        _refuse(hopfield, "these are of --model hopfield")
-        if "diode" in resistive:
-            resistive["diode"] = law_from(diode_table(resistive["diode"]))
-        if window is not None:
-            resistive["conductance_window"] = window
-        return ResistiveNetwork.dense(options.layers, options.seed, **resistive)
-    netlist = written(options) if netlist is None else netlist
-    unsaid = UNSAID if netlist else ()
-    _refuse({k: v for k, v in (resistive | hopfield).items() if k not in unsaid}, f"{options.network} has its own")
-    loaded = netlist.network if netlist else load(options.network)
-    if loaded.family not in MODELS:
-        raise UserError(
-            f"{options.network}: this command is about layered networks, not {loaded.family} ones; verify takes all"
-        )
+        model = USUAL if options.model is None else options.model
+        for other, settings in given.items():
+            if other != model:
+                _refuse(settings, f"these are of --model {other}, not of {model} networks")
+        known = {name: value for name, value in usual.items() if name in kinds[model].names}
+        return kinds[model].make(options.layers, options.seed, **(given[model] | known))
+    netlist = read(options) if netlist is None else netlist
+    loaded: Network = netlist.network if netlist else load(options.network)
+    unsaid = kinds[loaded.family].of_netlists if netlist else ()
+    settings = {name: value for each in given.values() for name, value in each.items() if name not in unsaid}
+    _refuse(settings, f"{options.network} has its own")
     if options.model not in (None, loaded.family):
         raise UserError(f"--model {options.model} disagrees with {options.network}, which is a {loaded.family} network")
     if options.layers is not None and tuple(options.layers) != loaded.layers:
         raise UserError(f"--layers {options.layers} disagrees with {options.network}, which is {list(loaded.layers)}")
     return loaded
+
+
+def _given(options: argparse.Namespace, names: Iterable[str]) -> dict[str, Any]:
+    """Those of the options that are given, with their values."""
+    values = {name: getattr(options, name, None) for name in names}
+    return {name: value for name, value in values.items() if value is not None and value is not False}
 
 
 def load(path: Path) -> Any:
@@ -198,6 +197,21 @@ def load(path: Path) -> Any:
     if path.is_dir():
         raise UserError(f"{path}: a folder; name a file in it, such as {path / 'network.npz'} of a training run")
     return load_network(path)
+
+
+def read_netlist(path: Path, options: argparse.Namespace | None = None) -> Read:
+    """What a netlist says, completed by ``options``. Raises UserError where no kind of network reads it: the first one's."""
+    refusals = []
+    fresh: dict[str, Fresh] = _with("fresh")
+    for name, reader in _with("netlist reader").items():
+        given = {} if options is None else _given(options, fresh[name].of_netlists)
+        try:
+            found: Read = reader(path, **given)
+        except UserError as error:
+            refusals.append(error)
+        else:
+            return found
+    raise refusals[0]
 
 
 def is_netlist(path: Path) -> bool:
@@ -213,23 +227,16 @@ def is_netlist(path: Path) -> bool:
         return True
 
 
-def written(options: argparse.Namespace) -> WrittenNetlist | None:
+def read(options: argparse.Namespace) -> Read | None:
     """All that --network says where it is a netlist."""
     if options.network is None or not is_netlist(options.network):
         return None
-    window = options.conductance_window
-    return read_netlist(options.network, Given(options.input_gain, options.outputs, tuple(window) if window else None))
+    return read_netlist(options.network, options)
 
 
 def _refuse(given: dict[str, Any], why: str) -> None:
     if given:
         raise UserError(f"{why}; leave out --{'/--'.join(given).replace('_', '-')}")
-
-
-def _fresh_hopfield(options: argparse.Namespace) -> HopfieldNetwork:
-    """Drawn by "fan-in", which gives it biases, too: without them half of the nodes of a hard sigmoid rest at a corner."""
-    buffer = buffer_from({"law": "hard-sigmoid" if options.buffer is None else options.buffer})
-    return HopfieldNetwork.dense(options.layers, options.seed, buffer=buffer, untied=options.untied, initial="fan-in")
 
 
 def array(
@@ -280,13 +287,6 @@ def beta(options: argparse.Namespace, network: Network) -> float:
         return float(options.beta)
     network.equations(np.zeros((1, network.layers[0])))  # a node that nothing drives is named here
     return network.usual_beta()
-
-
-def injection(network: ResistiveNetwork, inputs: Float[Array, "batch inputs"], nudge: Nudge) -> Injection:
-    """What ``nudge`` injects at the outputs; a current nudge is taken at the surrogate's free equilibrium."""
-    batch = network.check_inputs(inputs)
-    free = SurrogateSolver().solve(network, batch).require() if nudge.kind == "current" else None
-    return NodalEquations.of(network, batch).nudged([nudge], free).injection
 
 
 def add_json(parser: argparse.ArgumentParser, what: str = "every figure") -> None:

@@ -20,8 +20,6 @@ from eqprop_analog.experiments.agreement import (
     compare,
 )
 from eqprop_analog.experiments.batches import one_hot, require_fit
-from eqprop_analog.networks.hopfield.network import HopfieldNetwork
-from eqprop_analog.networks.resistive.network import ResistiveNetwork
 
 SUMMARY = "Solve a network in ngspice, free and nudged by +beta and -beta, and compare with the surrogate."
 EXAMPLES = """\
@@ -41,8 +39,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--form",
         choices=["flat", "norton"],
-        default="norton",
-        help="every resistor, or crossbar 1 reduced (default norton)",
+        help="every resistor, or crossbar 1 reduced (default norton, where the network has this form)",
     )
     parser.add_argument("--workers", type=int, default=1, help="ngspice processes (default 1)")
     options.add_time_limit(parser)
@@ -75,6 +72,8 @@ def run(arguments: argparse.Namespace) -> None:
     network = options.network(arguments)
     inputs, targets = samples(arguments, network)
     beta = options.beta(arguments, network)
+    if arguments.form is None:
+        arguments.form = network.forms[0]
     result = compare(network, inputs, targets, beta, arguments.form, arguments.workers, time_limit=arguments.time_limit)
     free = result.phases[0]
     shown = range(min(EXAMPLES_SHOWN, len(inputs)))
@@ -156,12 +155,9 @@ def agreement_rows(result: Agreement, residual_unit: str = "A") -> list[list[str
     ]
 
 
-def _phase(network: ResistiveNetwork | HopfieldNetwork, phase: Equilibrium) -> dict[str, Any]:
+def _phase(network: Network, phase: Equilibrium) -> dict[str, Any]:
     return {
-        "voltages": {
-            "o" if layer == network.depth else f"h{layer}": v.tolist()
-            for layer, v in enumerate(phase.voltages, start=1)
-        },
+        "voltages": dict(zip(network.voltage_names, (v.tolist() for v in phase.voltages), strict=True)),
         "residual": phase.residual.tolist(),
         "status": [status.name for status in phase.status],
     }

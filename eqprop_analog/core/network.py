@@ -44,6 +44,11 @@ class Network(Protocol):
         ...
 
     @property
+    def voltage_names(self) -> tuple[str, ...]:
+        """What each array of Equilibrium.voltages is called in files: h1, h2, ..., and o, where read-outs are taken."""
+        return (*(f"h{layer}" for layer in range(1, len(self.layers) - 1)), "o")
+
+    @property
     def classes(self) -> int:
         """Read-outs."""
         return self.layers[-1]

@@ -20,6 +20,14 @@ BUILT_IN: Mapping[str, str] = {
     "nonideal": "eqprop_analog.networks.nonideal.family",
 }
 """Modules whose FAMILY is registered when it is first asked for."""
+USUAL = next(iter(BUILT_IN))
+"""What files and command lines mean that name no kind."""
+
+
+def later(where: str) -> Callable[[], Any]:
+    """Imports and returns ``where`` ("module:name") when it is called: registering a kind imports nothing else of it."""
+    module, _, name = where.partition(":")
+    return lambda: getattr(import_module(module), name)
 
 
 @dataclass(frozen=True)
@@ -40,10 +48,36 @@ class Family:
     """The class of its training's configuration (an experiments.config.TrainConfig); None: not trained by itself."""
     description: Callable[[], Any] | None = None
     """What the report says of it: a report.description.Description; None is what it says of any network."""
-    pictures: Mapping[str, Callable[[Any, Path], None]] = field(default_factory=dict)
-    """What a finished run leaves of its network, by the name of the file: draws it there."""
+    pictures: Mapping[str, Callable[[], Callable[[Any, Path], None]]] = field(default_factory=dict)
+    """What a finished run leaves of its network, by the name of the file: imports what draws it there."""
     dynamics: Callable[[], Solver] | None = None
     """Where there are many equilibria: finds the one that the circuit settles to, nearly, where ngspice then begins."""
+    features: Mapping[str, Callable[[], Any]] = field(default_factory=dict)
+    """What else there is for it, by the name in FEATURES; imported when it is asked for (see ``later``)."""
+
+    def feature(self, name: str, asked: str = "") -> Any:
+        """What ``features`` has under ``name``; ``asked``: what the user asked for it by.
+
+        UserError, which names the kinds that have it, where there is none.
+        """
+        if name not in self.features:
+            others = [other.name for other in families().values() if name in other.features]
+            raise UserError(
+                f"{asked or name}: this is of {' and '.join(others) or 'no'} networks, and not of {self.name} ones"
+            )
+        return self.features[name]()
+
+
+FEATURES: Mapping[str, str] = {
+    "findings": "(config, network) -> (findings, figures): what a finished run has to say against itself beyond its error",
+    "fresh": "cli.options.Fresh: the options by which --layers makes such a network",
+    "netlist reader": "(path, **given) -> cli.options.Read: a network, and the inputs and the phase of its netlist",
+    "subcircuits": "(network, inputs, phase, library, dialect): the netlist as ``network``, subcircuits, and a ``testbench``",
+    "chip netlist": "(network, inputs, nudge, form, specification, seed, number) -> (text, notes): as one chip has it",
+    "transient": "(arguments, network, inputs, targets): what the command of this name does",
+    "energy": "(arguments, network, inputs, targets): what the command of this name does",
+}
+"""What a kind of network may have beside its mathematics, and what shared code calls it with."""
 
 
 ENTRY_POINTS = "eqprop_analog.families"
@@ -73,6 +107,15 @@ def families() -> dict[str, Family]:
 def _load_entry_points() -> None:
     for point in entry_points(group=ENTRY_POINTS):
         register(point.load())
+
+
+def family(name: str) -> Family:
+    """The kind of this name. UserError if it is not registered."""
+    if name not in _REGISTERED and name in BUILT_IN:
+        register(import_module(BUILT_IN[name]).FAMILY)
+    if name not in _REGISTERED and name not in families():
+        raise UserError(f'family "{name}" is unknown; there are {", ".join(families())}')
+    return _REGISTERED[name]
 
 
 def family_of(network: Network | Any) -> Family:

@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Int
 
 from eqprop_analog.core.network import Network
+from eqprop_analog.core.registry import USUAL
 from eqprop_analog.errors import UserError
 from eqprop_analog.experiments.config import TrainConfig, Training
 from eqprop_analog.experiments.records import Count, Epoch, NotNegative, Statuses, Strict, checked, require_history
@@ -187,11 +188,11 @@ def _read(file: Arrays, name: str, like: Array) -> Array:
 
 def _require_same(path: Path, saved: dict[str, Any], config: TrainConfig) -> None:
     asked = config.model_dump(mode="json")
-    if saved.get("model", "resistive") == asked["model"]:
+    if saved.get("model", USUAL) == asked["model"]:
         defaults = {name: field.default for name, field in type(config).model_fields.items()}
         saved = {**defaults, **saved}  # a setting that came later was at its default
     else:  # whose settings are others altogether
-        saved, asked = {"model": saved.get("model", "resistive")}, {"model": asked["model"]}
+        saved, asked = {"model": saved.get("model", USUAL)}, {"model": asked["model"]}
     differing = [name for name in asked if name not in config.changeable and saved.get(name) != asked[name]]
     if differing:
         changes = ", ".join(f"{name} = {saved.get(name)!r:.80} then and {asked[name]!r:.80} now" for name in differing)

@@ -10,6 +10,7 @@ from pydantic_core import PydanticUndefined
 
 from eqprop_analog.characterization.device_file import with_device_file
 from eqprop_analog.core import families
+from eqprop_analog.core.registry import USUAL
 from eqprop_analog.errors import UserError
 from eqprop_analog.experiments.config import TrainConfig
 from eqprop_analog.files import packaged, packaged_or_own, read_toml
@@ -37,7 +38,7 @@ def resolve(preset: str, overrides: Mapping[str, Any]) -> TrainConfig:
     values = read_toml(path, "configuration file")
     if isinstance(values.get("diode"), dict):
         values["diode"] = with_device_file(values["diode"], path.parent)
-    model = values.get("model", "resistive")
+    model = values.get("model", USUAL)
     known = models()
     if not isinstance(model, str) or model not in known:
         raise UserError(

@@ -17,7 +17,7 @@ from eqprop_analog.errors import UserError
 from eqprop_analog.experiments.batches import Batches, Split, require_fit
 from eqprop_analog.experiments.checkpoint import CHECKPOINT, Checkpoint
 from eqprop_analog.experiments.config import TrainConfig
-from eqprop_analog.experiments.findings import figures, findings
+from eqprop_analog.experiments.findings import findings
 from eqprop_analog.experiments.results import Run, versions, write_metrics
 from eqprop_analog.files import locked, write_text
 from eqprop_analog.kernels.devices import described
@@ -90,14 +90,14 @@ def _finish(folder: Path, config: TrainConfig, network: Network, history: list[d
     network.save(folder / "network.npz")
     metrics = _metrics(config, history)
     held_out = "test_error" if metrics["test_error"] is not None else "validation_error"
-    found = findings(config, network, metrics[held_out])
+    found, figures = findings(config, network, metrics[held_out])
     for finding in found:
         log.warning("%s", finding.text)
-    metrics |= figures(found, network)
+    metrics |= figures
     write_metrics(folder, metrics)
     learning_curve(history, folder / "learning_curve.png")
     for name, draw in family_of(network).pictures.items():
-        draw(network, folder / name)
+        draw()(network, folder / name)
     return Run(folder, network, metrics)
 
 

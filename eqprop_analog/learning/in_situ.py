@@ -9,8 +9,8 @@ import numpy as np
 from jaxtyping import Float
 
 from eqprop_analog.core.equilibrium import Equilibrium
+from eqprop_analog.core.network import Network
 from eqprop_analog.learning.trainer import Learner, PhaseSolver, Rule, count_statuses, mistakes, required
-from eqprop_analog.networks.resistive.network import ResistiveNetwork
 
 Array = np.ndarray
 
@@ -19,7 +19,7 @@ class Hardware(Protocol):
     """What the learner needs of a chip."""
 
     @property
-    def network(self) -> ResistiveNetwork:
+    def network(self) -> Network:
         """The nominal network, for the contrast of measured voltages."""
         ...
 
@@ -62,7 +62,7 @@ class InSituLearner(Learner):
             count_statuses(required(phase), statuses)
         free, *nudged = (hardware.measured(phase) for phase in phases)
         plus, minus = (*nudged, free)[:2]
-        wanted = hardware.network.contrast(inputs, plus, minus).arrays()
+        wanted = dict(hardware.network.contrast(inputs, plus, minus))
         for name, slope in wanted.items():
             np.multiply(slope, slope.dtype.type(-rule.rates.of(name)), out=slope)
         hardware.change(wanted)

@@ -6,8 +6,8 @@ import numpy as np
 from jaxtyping import Int
 
 from eqprop_analog.core.equilibrium import Equilibrium, Status
+from eqprop_analog.core.network import Network
 from eqprop_analog.errors import UserError
-from eqprop_analog.networks.hopfield.network import HopfieldNetwork
 
 Array = np.ndarray
 
@@ -20,9 +20,9 @@ class PersistentStates:
     """Layers 1..L, each (examples, nodes)."""
 
     @classmethod
-    def of(cls, network: HopfieldNetwork, examples: int) -> "PersistentStates":
+    def of(cls, network: Network, examples: int) -> "PersistentStates":
         """All at 0 V, in the network's dtype."""
-        dtype = network.weights[0].dtype
+        dtype = next(iter(network.arrays().values())).dtype
         return cls(tuple(np.zeros((examples, nodes), dtype) for nodes in network.layers[1:]))
 
     def start(self, examples: Int[Array, " batch"] | None) -> Equilibrium:

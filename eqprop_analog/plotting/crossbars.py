@@ -9,10 +9,10 @@ from jaxtyping import Float
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
-from eqprop_analog.networks.hopfield.elements import Weights
 from eqprop_analog.plotting.style import STYLE, drawing
 from eqprop_analog.spice.circuit import Circuit
 from eqprop_analog.spice.elements import Crossbar
+from eqprop_analog.spice.saturating import Weights
 
 Array = np.ndarray
 

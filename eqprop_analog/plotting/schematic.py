@@ -13,12 +13,12 @@ from pathlib import Path
 import numpy as np
 
 from eqprop_analog.errors import UserError
-from eqprop_analog.networks.hopfield.elements import Buffers, Weights
 from eqprop_analog.plotting.sheet import SMALL, Point, Sheet
 from eqprop_analog.plotting.style import STYLE, drawing
 from eqprop_analog.spice.circuit import Circuit
 from eqprop_analog.spice.elements import GROUND, Amplifiers, Crossbar, Element
 from eqprop_analog.spice.parts import Part, parts
+from eqprop_analog.spice.saturating import Buffers, Weights
 
 INCHES = 0.4
 """Of a unit."""

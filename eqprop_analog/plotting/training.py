@@ -1,4 +1,4 @@
-"""A training run: its learning curve, and where its conductances end."""
+"""A training run: its learning curve, and where its parameters end."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -8,8 +8,6 @@ import numpy as np
 from jaxtyping import Float
 from matplotlib.ticker import MaxNLocator
 
-from eqprop_analog.networks.hopfield.network import HopfieldNetwork
-from eqprop_analog.networks.resistive.network import ResistiveNetwork
 from eqprop_analog.plotting.style import drawing
 
 Array = np.ndarray
@@ -29,36 +27,6 @@ def learning_curve(history: list[dict[str, Any]], path: Path) -> None:
         axes.set(xlabel="epoch", ylabel="error (%)", ylim=(0, None), title="Learning curve")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.legend()
-
-
-def conductance_histograms(network: ResistiveNetwork, path: Path) -> None:
-    """How the conductances of each crossbar are distributed, in microsiemens, with the share at G_min."""
-    learning = [(l, each) for l, each in enumerate(network.crossbars, start=1) if each.free_parameters]
-    with drawing(path, (3.6 * len(learning) + 0.6, 3.4)) as figure:
-        row = figure.subplots(1, len(learning), squeeze=False)[0]
-        low = network.conductance_window[0]
-        for axes, (number, crossbar) in zip(row, learning, strict=True):
-            matrix = crossbar.conductance
-            above = 1e6 * matrix[matrix > low]
-            axes.hist(above, bins=60, color="0.45")
-            shape = " x ".join(map(str, matrix.shape))
-            share = 100 * (1 - above.size / matrix.size)
-            axes.set(xlabel="conductance (µS)", ylabel="cells", yscale="log")
-            axes.set_title(f"crossbar {number}, {shape}; {share:.1f} % at G_min")
-
-
-def weight_histograms(network: HopfieldNetwork, path: Path) -> None:
-    """How the weights of each connection are distributed, dimensionless, those of the way back (untied) dashed."""
-    with drawing(path, (3.6 * network.depth + 0.6, 3.4)) as figure:
-        row = figure.subplots(1, network.depth, squeeze=False)[0]
-        back = (None, *(network.returning or [None] * (network.depth - 1)))
-        for number, (axes, values, returning) in enumerate(zip(row, network.weights, back, strict=True), start=1):
-            edges = np.histogram_bin_edges(values if returning is None else np.concatenate([values, returning]), 60)
-            axes.hist(values.ravel(), edges.tolist(), color="0.45")
-            if returning is not None:
-                axes.hist(returning.ravel(), edges.tolist(), histtype="step", linestyle="--", color="black")
-            axes.set(xlabel="weight", ylabel="weights", yscale="log")
-            axes.set_title(f"connection {number}, {' x '.join(map(str, values.shape))}")
 
 
 def histograms(arrays: Mapping[str, Float[Array, "..."]], path: Path) -> None:

@@ -6,17 +6,17 @@ from pathlib import Path
 import numpy as np
 
 from eqprop_analog import data
-from eqprop_analog.core import Network, family_of
+from eqprop_analog.core import Network
 from eqprop_analog.core.nudge import Nudge
 from eqprop_analog.errors import UserError
 from eqprop_analog.experiments.config import TrainConfig
+from eqprop_analog.experiments.netlists import netlist
 from eqprop_analog.plotting.crossbars import crossbar_maps, receptive_fields
 from eqprop_analog.plotting.schematic import drawable, schematic
 from eqprop_analog.report.description import description_of
 from eqprop_analog.report.folder import RunFolder
 from eqprop_analog.report.page import Block, Missing, Text, download, picture
 from eqprop_analog.spice.circuit import Circuit
-from eqprop_analog.spice.netlist import static_netlist
 
 FLAT = 250_000
 """Resistors above which the page carries the Norton form."""
@@ -42,7 +42,7 @@ def netlists(run: RunFolder) -> Iterator[Block]:
         resistors = run.network.resistors_in_circuit
         form = "flat" if resistors <= FLAT else run.network.forms[0]
         circuit = _compiled(run, image, form)
-        text = _text(run, circuit, image)
+        text = netlist(run.network, circuit, image)
     except UserError as error:
         yield Missing(f"No netlist: {error}.")
         return
@@ -68,15 +68,6 @@ def _compiled(run: RunFolder, image: np.ndarray, form: str, *, nudged: bool = Fa
     if nudged and network.nudge_kind == "conductance":
         phase = network.equations(image).nudged([Nudge(np.eye(1, network.classes), run.circuit_beta)], None)
     return network.circuit(image, [phase], form)
-
-
-def _text(run: RunFolder, circuit: Circuit, image: np.ndarray) -> str:
-    network = run.network
-    if network.convex:
-        return static_netlist(circuit)
-    rest = family_of(network).surrogate().solve(network, image).require()
-    guess = np.concatenate(network.equations(image).unknowns(rest.voltages), axis=1)[0].round(6)
-    return static_netlist(circuit, guess)
 
 
 def _example(run: RunFolder) -> tuple[np.ndarray, str]:

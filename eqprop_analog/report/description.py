@@ -9,7 +9,8 @@ import numpy as np
 
 from eqprop_analog.core import Network, family_of
 from eqprop_analog.plotting.training import histograms
-from eqprop_analog.report.page import Table
+from eqprop_analog.report.folder import RunFolder
+from eqprop_analog.report.page import Block, Table, Tile
 
 Array = np.ndarray
 Fields = tuple[Array, str, str]
@@ -43,8 +44,8 @@ class Description:
     """Voltages that are marked beside those of the nodes, and their names."""
     picture: Callable[[Any, Path], str] | None = None
     """Draws the network where no schematic and no map of crossbars shows it, and returns what is seen."""
-    power: Callable[..., Any] | None = None
-    """Power and energy at equilibria: power_report.energy_report, for networks that it is about."""
+    energy: Callable[[RunFolder, Path], tuple[list[Tile], list[Block]]] | None = None
+    """What is said of power and energy, at the head of the page and in their section; see the pictures' folder in ``built``."""
 
 
 def description_of(network: Network) -> Description:

@@ -19,11 +19,8 @@ from eqprop_analog.experiments.results import Run, add_agreement
 from eqprop_analog.files import locked
 from eqprop_analog.learning.contrast import contrast
 from eqprop_analog.learning.exact_gradient import implicit_gradient
-from eqprop_analog.networks.resistive.power_report import NOT_COUNTED, PHASES, EnergyReport
-from eqprop_analog.plotting.energy import power_by_part
 from eqprop_analog.plotting.equilibria import free_against_nudged, voltages_by_layer
 from eqprop_analog.plotting.gradients import gradient_agreement
-from eqprop_analog.plotting.sheet import engineering
 from eqprop_analog.report.description import description_of
 from eqprop_analog.report.folder import RunFolder
 from eqprop_analog.report.page import Block, Missing, Table, Text, picture
@@ -32,10 +29,6 @@ Array = np.ndarray
 
 SMALLER = 0.1
 """Of the run's β, to see that what is left of the gradient's error is β's."""
-METERED = 4
-"""Test images whose power is reported."""
-CAPACITANCE = 1e-12
-"""Farads at every node: what the settling time, and so the energy, is reckoned with."""
 
 
 def equilibria(run: RunFolder, folder: Path) -> Iterator[Block]:
@@ -184,47 +177,3 @@ def confirmation(run: RunFolder, why_not: str) -> Iterator[Block]:
 def _milliseconds(agreement: dict[str, Any], solver: str) -> str:
     each = 1e3 * agreement[f"{solver}_seconds"] / (3 * agreement["samples"])
     return f"{each:,.0f}" if each >= 100 else f"{each:.3g}"
-
-
-def metered(run: RunFolder) -> EnergyReport | str:
-    """Power and energy at the equilibria of a few test images; or why there is none."""
-    power = description_of(run.network).power
-    if power is None:
-        return f"the energy report is about resistive networks in layers, not about {run.config.model} ones"
-    try:
-        images, targets = (values[:METERED] for values in run.samples)
-        return power(run.network, images, targets, run.circuit_beta, (CAPACITANCE,))
-    except UserError as error:
-        return str(error)
-
-
-def energy(report: EnergyReport | str, folder: Path) -> Iterator[Block]:
-    """Power by part, settling times, joules."""
-    if isinstance(report, str):
-        yield Missing(f"No figures of energy: {report}.")
-        return
-    yield Text(
-        f"Means of {len(report.stored)} test images, by the surrogate, every resistor counted, with "
-        f"{engineering(CAPACITANCE, 'F')} assumed at every node. A phase lasts until {100 * report.fraction:g} % of the change "
-        f"is left; delivered and dissipated power agree to {report.imbalance:.1g}. Not counted: {NOT_COUNTED}."
-    )
-    power_by_part(report, folder / "power.png")
-    yield picture(
-        folder / "power.png",
-        "Stacked bars, one a phase: what each source delivers, and what each part dissipates.",
-    )
-    powers = [phase.power for phase in report.phases]
-    rows = [
-        [f"from {part}", *(engineering(float(power.sources[part].mean()), "W") for power in powers)]
-        for part in powers[0].sources
-    ]
-    rows += [
-        [f"in {part}", *(engineering(float(power.sinks[part].mean()), "W") for power in powers)]
-        for part in powers[0].sinks
-    ]
-    rows += [
-        ["time to settle", *(engineering(float(phase.settling_time.mean()), "s") for phase in report.phases)],
-        ["energy", *(engineering(float(phase.energy.mean()), "J") for phase in report.phases)],
-    ]
-    names = dict(zip(PHASES, ("free", "+β", "-β"), strict=True))
-    yield Table("Power by part, and energy", ("", *names.values()), rows)

@@ -7,13 +7,13 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from eqprop_analog.core.equilibrium import statuses_in_words
+from eqprop_analog.errors import UserError
 from eqprop_analog.experiments.results import versions
-from eqprop_analog.networks.resistive.power_report import EnergyReport
 from eqprop_analog.plotting.sheet import engineering
 from eqprop_analog.report.built import built, netlists
 from eqprop_analog.report.description import description_of
 from eqprop_analog.report.folder import RunFolder
-from eqprop_analog.report.measured import confirm, confirmation, energy, equilibria, metered
+from eqprop_analog.report.measured import confirm, confirmation, equilibria
 from eqprop_analog.report.page import (
     Block,
     Code,
@@ -40,15 +40,15 @@ def write_report(folder: Path, output: Path, data_dir: Path | None = None) -> Ru
     """
     run = RunFolder.load(folder, data_dir)
     why_not = confirm(run)
-    cost = metered(run)
     with TemporaryDirectory() as name:
         drawn = Path(name)
+        tiles, energy = _energy(run, drawn)
         sections = [
             Section("What was built", list(built(run, drawn))),
             Section("How it learned", list(_learned(run, drawn))),
             Section("What the circuit does", list(equilibria(run, drawn))),
             Section("How well ngspice confirms it", list(confirmation(run, why_not))),
-            Section("Energy", list(energy(cost, drawn))),
+            Section("Energy", energy),
             Section("Netlist", list(netlists(run))),
             Section("Repeat it", list(_repeat(run))),
             Section("Files", [_files(run)]),
@@ -58,7 +58,7 @@ def write_report(folder: Path, output: Path, data_dir: Path | None = None) -> Ru
         title=f"{'-'.join(map(str, config.sizes))} on {config.data_name}",
         lead=config.description or f"A {config.model} network, trained {config.method_in_words}.",
         state="finished" if run.finished else f"unfinished: {done} of {config.epochs} epochs",
-        tiles=list(_tiles(run, cost)),
+        tiles=list(_tiles(run, tiles)),
         sections=sections,
         foot=f"Written {datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC by eqprop-analog {versions()['eqprop-analog']} from "
         f"{folder.name}. The page needs nothing but itself.",
@@ -67,7 +67,19 @@ def write_report(folder: Path, output: Path, data_dir: Path | None = None) -> Ru
     return run
 
 
-def _tiles(run: RunFolder, cost: EnergyReport | str) -> Iterator[Tile]:
+def _energy(run: RunFolder, folder: Path) -> tuple[list[Tile], list[Block]]:
+    """What the network's kind says of power and energy, or why there is nothing."""
+    own = description_of(run.network).energy
+    if own is None:
+        why = f"the energy report is not about {run.config.model} networks"
+        return [], [Missing(f"No figures of energy: {why}.")]
+    try:
+        return own(run, folder)
+    except UserError as error:
+        return [], [Missing(f"No figures of energy: {error}.")]
+
+
+def _tiles(run: RunFolder, energy: list[Tile]) -> Iterator[Tile]:
     metrics, last = run.metrics, run.history[-1] if run.history else {}
     for name, label in (
         ("test_error", "test error"),
@@ -93,13 +105,7 @@ def _tiles(run: RunFolder, cost: EnergyReport | str) -> Iterator[Tile]:
             repr(worst),
             "bounds met" if met else "bounds NOT MET",
         )
-    if not isinstance(cost, str):
-        for name, label, joules in (
-            ("inference", "energy of an inference", cost.inference),
-            ("training", "energy of a training sample", cost.training),
-        ):
-            mean = float(joules.mean())
-            yield Tile(name, label, engineering(mean, "J"), repr(mean), f"{len(joules)} images, 1 pF a node")
+    yield from energy
     if metrics:
         rate, memory = metrics["samples_per_second"], metrics["peak_memory_bytes"]
         yield Tile("samples_per_second", "images a second in training", f"{rate:,.0f}", repr(rate))

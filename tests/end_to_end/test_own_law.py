@@ -13,7 +13,6 @@ import numpy as np
 import pytest
 
 from eqprop_analog import ResistiveNetwork, UserError
-from eqprop_analog.cli import chips
 from eqprop_analog.devices import LAWS, Antiparallel, law_from, table_of, with_units
 from eqprop_analog.devices.capabilities import root
 from eqprop_analog.devices.conductance import Window
@@ -21,6 +20,7 @@ from eqprop_analog.devices.registry import Registry
 from eqprop_analog.experiments.chips.mapping import mapped, scaling_notes
 from eqprop_analog.extensions import load
 from eqprop_analog.kernels import PlainKernels, kernels_for
+from eqprop_analog.networks.resistive.commands import chips
 from eqprop_analog.spice.netlist import library
 from eqprop_analog.spice.ngspice.workers import Workers
 

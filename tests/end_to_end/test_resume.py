@@ -69,7 +69,9 @@ sys.exit(cli.main(arguments))
 def without_plots(monkeypatch) -> None:
     """Most of a small run's time goes into its plots, which say nothing here."""
     monkeypatch.setattr("eqprop_analog.experiments.run.learning_curve", lambda history, path: None)
-    monkeypatch.setattr("eqprop_analog.plotting.training.conductance_histograms", lambda network, path: None)
+    monkeypatch.setattr(
+        "eqprop_analog.networks.resistive.histograms.conductance_histograms", lambda network, path: None
+    )
 
 
 @pytest.fixture(params=["truncated", "converged"])

@@ -10,9 +10,10 @@ import pytest
 
 from eqprop_analog import ResistiveNetwork
 from eqprop_analog.errors import UserError
-from eqprop_analog.experiments.findings import cells, findings
+from eqprop_analog.experiments.findings import findings
 from eqprop_analog.experiments.presets import OWN_SHAPES, resolve
 from eqprop_analog.networks.resistive.config import ResistiveConfig
+from eqprop_analog.networks.resistive.findings import cells
 
 BASE = {"layers": [16, 8, 3], "beta": 1e-7, "conductance_rates": 1e-15, "bias_rates": 1e-15, "input_gain": 100.0}
 
@@ -22,7 +23,7 @@ def config(**settings: Any) -> ResistiveConfig:
 
 
 def kinds(network: ResistiveNetwork, error: float = 0.1, **settings: Any) -> list[str]:
-    return [finding.kind for finding in findings(config(**settings), network, error)]
+    return [finding.kind for finding in findings(config(**settings), network, error)[0]]
 
 
 def test_a_sound_run_has_nothing_to_say() -> None:
@@ -43,7 +44,7 @@ def test_cells_at_a_bound_are_counted_by_crossbar() -> None:
     counted = cells(network)
     assert counted[0].at_maximum == 8 / 32
     assert counted[1].at_minimum == (second == 1e-8).mean()
-    found = findings(config(), network, 0.1)
+    found, _ = findings(config(), network, 0.1)
     assert [finding.kind for finding in found] == ["pinned"]
     assert "25.0 % of the cells of crossbar 1" in found[0].text
     assert "1e-06 S" in found[0].text
@@ -57,7 +58,7 @@ def test_cells_between_nothing_and_gmin_are_named_where_they_carry_a_column() ->
     assert "below-gmin" not in kinds(network)
     network.conductances[1][:, 1] = np.where(np.arange(8) == 2, 2.2e-16, 0)
     assert cells(network)[1].share_below_gmin == 1
-    (found,) = (finding for finding in findings(config(), network, 0.1) if finding.kind == "below-gmin")
+    (found,) = (finding for finding in findings(config(), network, 0.1)[0] if finding.kind == "below-gmin")
     for part in ("1 of 24 cells of crossbar 2", "1e-12 S", "4.5e+15 ohm"):
         assert part in found.text
     network.conductances[1][2, 1] = 0.0
@@ -68,7 +69,7 @@ def test_a_circuit_that_attenuates_says_by_how_much() -> None:
     network = config().network()
     weak = replace(network, input_gain=1e-3)
     assert "attenuation" not in kinds(network)
-    (found,) = (finding for finding in findings(config(), weak, 0.1) if finding.kind == "attenuation")
+    (found,) = (finding for finding in findings(config(), weak, 0.1)[0] if finding.kind == "attenuation")
     assert "0.001 V" in found.text
     assert "targets are 1 V" in found.text
 

@@ -9,7 +9,7 @@ import matplotlib.image
 import pytest
 
 from eqprop_analog.cli import main
-from eqprop_analog.experiments import agreement_study as study
+from eqprop_analog.networks.resistive import random_circuits as study
 
 CIRCUITS = 5
 

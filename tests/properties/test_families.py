@@ -165,22 +165,3 @@ def imported(path: Path) -> set[str]:
 
 def test_the_report_does_not_import_the_run_that_imports_it() -> None:
     assert not any("experiments.run" in imported(path) for path in (PACKAGE / "report").glob("*.py"))
-
-
-def test_shared_code_imports_no_family() -> None:
-    runs = ("run", "checkpoint", "batches", "agreement", "results", "config", "presets", "records")
-    learning = ("contrast", "local", "exact_gradient", "trainer", "update")
-    shared = [
-        *(PACKAGE / "core").glob("*.py"),
-        *(PACKAGE / "report").glob("*.py"),
-        *(PACKAGE / "spice").rglob("*.py"),
-        *(PACKAGE / "experiments" / f"{name}.py" for name in runs),
-        *(PACKAGE / "learning" / f"{name}.py" for name in learning),
-    ]
-    found = {
-        f"{path.name} imports {module}"
-        for path in shared
-        for module in imported(path)
-        if module.startswith("networks") and module != "networks.resistive.power_report"
-    }
-    assert found == set()

@@ -206,7 +206,7 @@ def test_training_by_any_configuration(folder, data, base):
     with harmless(folder), tempfile.TemporaryDirectory() as scratch, pytest.MonkeyPatch.context() as patch:
         for name in ("learning_curve", "versions"):
             patch.setattr(trained, name, lambda *arguments: None)
-        patch.setattr("eqprop_analog.plotting.training.conductance_histograms", lambda *arguments: None)
+        patch.setattr("eqprop_analog.networks.resistive.histograms.conductance_histograms", lambda *arguments: None)
         patch.setattr("eqprop_analog.kernels.find_spec", lambda name: None)  # nothing is compiled for a dozen images
         trained.train(resolve(str(path), {}), DATA, Path(scratch) / "run", resume=False, stage=silent)
 

@@ -10,7 +10,7 @@ import pytest
 
 from eqprop_analog import NgspiceSolver, SurrogateSolver
 from eqprop_analog.devices import LAWS, Antiparallel
-from eqprop_analog.experiments import agreement_study as study
+from eqprop_analog.networks.resistive import random_circuits as study
 from eqprop_analog.spice.ngspice.workers import Workers
 
 SLICE = range(12)

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from eqprop_analog import Nudge, ResistiveNetwork, SurrogateSolver
-from eqprop_analog.cli.xor import BETA, LEARNED, PATTERNS, TARGETS, learn, write
 from eqprop_analog.devices import NgspiceDiode
 from eqprop_analog.experiments.agreement import Agreement, compare
+from eqprop_analog.networks.resistive.commands.xor import BETA, LEARNED, PATTERNS, TARGETS, learn, write
 
 FOLDER = Path(__file__).parents[2] / "netlists"
 BOUND = 1e-9

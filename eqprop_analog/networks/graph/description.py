@@ -7,8 +7,8 @@ import networkx as nx
 import numpy as np
 
 from eqprop_analog.devices import in_words
+from eqprop_analog.networks.graph.drawing import draw_network
 from eqprop_analog.networks.graph.network import GraphNetwork
-from eqprop_analog.plotting.graph import draw_network
 from eqprop_analog.plotting.sheet import engineering
 from eqprop_analog.plotting.style import drawing
 from eqprop_analog.plotting.training import histograms

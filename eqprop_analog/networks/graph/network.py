@@ -136,6 +136,11 @@ class GraphNetwork(Network):
         return len(self.inputs), len(self.names), len(self.outputs)
 
     @property
+    def voltage_names(self) -> tuple[str, str]:
+        """See core.Network."""
+        return "nodes", "o"
+
+    @property
     def connections_by_layer(self) -> tuple[int, int]:
         """None at the inputs alone; all resistors and diodes."""
         return 0, len(self.resistors) + len(self.diodes)

@@ -5,10 +5,10 @@ from pathlib import Path
 
 from eqprop_analog.errors import UserError
 from eqprop_analog.networks.hopfield.connections import Convolution, Dense
+from eqprop_analog.networks.hopfield.histograms import weight_histograms
 from eqprop_analog.networks.hopfield.netlist import default_swing
 from eqprop_analog.networks.hopfield.network import HopfieldNetwork
 from eqprop_analog.plotting.sheet import engineering
-from eqprop_analog.plotting.training import weight_histograms
 from eqprop_analog.report.description import Description, Fields
 from eqprop_analog.report.page import Table
 

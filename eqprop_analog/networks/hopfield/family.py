@@ -1,8 +1,6 @@
 """Layered Hopfield networks."""
 
-from typing import Any
-
-from eqprop_analog.core.registry import Family
+from eqprop_analog.core.registry import Family, later
 from eqprop_analog.networks.hopfield.leaky_integrator import LeakyIntegratorSolver
 from eqprop_analog.networks.hopfield.network import FORMAT, HopfieldNetwork
 
@@ -20,18 +18,18 @@ def dynamics() -> LeakyIntegratorSolver:
     return LeakyIntegratorSolver(step=STEP, tolerance=1e-6)
 
 
-def _description() -> Any:
-    from eqprop_analog.networks.hopfield.description import DESCRIPTION
-
-    return DESCRIPTION
-
-
-def _config() -> Any:
-    from eqprop_analog.networks.hopfield.config import HopfieldConfig
-
-    return HopfieldConfig
-
+HERE = __name__.rpartition(".")[0]
 
 FAMILY = Family(
-    "hopfield", HopfieldNetwork, FORMAT, surrogate, dynamics=dynamics, config=_config, description=_description
+    "hopfield",
+    HopfieldNetwork,
+    FORMAT,
+    surrogate,
+    dynamics=dynamics,
+    config=later(f"{HERE}.config:HopfieldConfig"),
+    description=later(f"{HERE}.description:DESCRIPTION"),
+    features={
+        "fresh": later(f"{HERE}.commands.fresh:FRESH"),
+        "transient": later(f"{HERE}.commands.transient:run"),
+    },
 )

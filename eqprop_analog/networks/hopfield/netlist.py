@@ -19,7 +19,6 @@ from eqprop_analog.core.equilibrium import Layers
 from eqprop_analog.errors import UserError
 from eqprop_analog.incoming import real_number
 from eqprop_analog.networks.hopfield.connections import Convolution, Dense, unroll
-from eqprop_analog.networks.hopfield.elements import Buffers, Holds, Kernel, Pulls, Transconductances, Weights
 from eqprop_analog.networks.hopfield.equations import HopfieldEquations
 from eqprop_analog.networks.hopfield.network import HopfieldNetwork
 from eqprop_analog.networks.resistive.netlist import Form
@@ -33,6 +32,7 @@ from eqprop_analog.spice.elements import (
     Element,
     VoltageSources,
 )
+from eqprop_analog.spice.saturating import Buffers, Holds, Kernel, Pulls, Transconductances, Weights
 
 Array = np.ndarray
 

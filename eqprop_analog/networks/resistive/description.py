@@ -6,10 +6,10 @@ from pathlib import Path
 import numpy as np
 
 from eqprop_analog.devices import in_words
+from eqprop_analog.networks.resistive.energy_section import energy
+from eqprop_analog.networks.resistive.histograms import conductance_histograms
 from eqprop_analog.networks.resistive.network import ResistiveNetwork
-from eqprop_analog.networks.resistive.power_report import energy_report
 from eqprop_analog.plotting.sheet import engineering
-from eqprop_analog.plotting.training import conductance_histograms
 from eqprop_analog.report.description import Description, Fields
 from eqprop_analog.report.page import Table
 
@@ -94,4 +94,4 @@ def _devices(network: ResistiveNetwork) -> Table:
     )
 
 
-DESCRIPTION = Description(_tables, _histograms, _fields, _levels, power=energy_report)
+DESCRIPTION = Description(_tables, _histograms, _fields, _levels, energy=energy)

@@ -1,9 +1,6 @@
 """Layered resistive networks."""
 
-from pathlib import Path
-from typing import Any
-
-from eqprop_analog.core.registry import Family
+from eqprop_analog.core.registry import Family, later
 from eqprop_analog.networks.resistive.network import FORMAT, ResistiveNetwork
 from eqprop_analog.networks.resistive.surrogate import SurrogateSolver
 from eqprop_analog.spice.ngspice.sweeps import TOGETHER_THEN_ALONE, Rung
@@ -16,25 +13,7 @@ LADDER = (
 )
 TOLERANCE = 1e-10
 """ngspice's own reltol = 1e-11 leaves far less."""
-
-
-def _histograms(network: ResistiveNetwork, path: Path) -> None:
-    from eqprop_analog.plotting import training
-
-    training.conductance_histograms(network, path)
-
-
-def _description() -> Any:
-    from eqprop_analog.networks.resistive.description import DESCRIPTION
-
-    return DESCRIPTION
-
-
-def _config() -> Any:
-    from eqprop_analog.networks.resistive.config import ResistiveConfig
-
-    return ResistiveConfig
-
+HERE = __name__.rpartition(".")[0]
 
 FAMILY = Family(
     "resistive",
@@ -43,7 +22,16 @@ FAMILY = Family(
     SurrogateSolver,
     TOLERANCE,
     LADDER,
-    pictures={"conductances.png": _histograms},
-    config=_config,
-    description=_description,
+    pictures={"conductances.png": later(f"{HERE}.histograms:conductance_histograms")},
+    config=later(f"{HERE}.config:ResistiveConfig"),
+    description=later(f"{HERE}.description:DESCRIPTION"),
+    features={
+        "findings": later(f"{HERE}.findings:findings"),
+        "fresh": later(f"{HERE}.commands.fresh:FRESH"),
+        "netlist reader": later(f"{HERE}.netlist_import:read"),
+        "subcircuits": later(f"{HERE}.hierarchy:in_subcircuits"),
+        "chip netlist": later(f"{HERE}.commands.chip_netlist:chip_netlist"),
+        "transient": later(f"{HERE}.commands.transient:run"),
+        "energy": later(f"{HERE}.commands.energy:run"),
+    },
 )

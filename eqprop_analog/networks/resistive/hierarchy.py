@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Float
 
 from eqprop_analog.errors import UserError
+from eqprop_analog.networks.resistive.equations import NodalEquations
 from eqprop_analog.networks.resistive.netlist import compile_network, drives, nodes
 from eqprop_analog.networks.resistive.network import ResistiveNetwork
 from eqprop_analog.spice.circuit import Circuit
@@ -61,6 +62,13 @@ def hierarchical_netlist(
         "\n".join([*_testbench(network, circuit, inputs, nudge, file, dialect), ".end", ""]),
         "\n".join([*_device(circuit, parts, dialect), ""]),
     )
+
+
+def in_subcircuits(
+    network: ResistiveNetwork, inputs: Float[Array, "1 inputs"], phase: NodalEquations, file: str, dialect: Dialect
+) -> Hierarchy:
+    """``hierarchical_netlist`` under the nudge of ``phase``."""
+    return hierarchical_netlist(network, inputs, phase.injection, file, dialect)
 
 
 @dataclass(frozen=True)

@@ -11,19 +11,20 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import numpy as np
 from jaxtyping import Float
 
+from eqprop_analog.core.nudge import Nudge
 from eqprop_analog.errors import UserError
+from eqprop_analog.networks.resistive.equations import NodalEquations
 from eqprop_analog.networks.resistive.network import ResistiveNetwork
+from eqprop_analog.networks.resistive.reading.diodes import DiodeReader
+from eqprop_analog.networks.resistive.reading.element_lines import constant, instance, positive_resistance, resistance
+from eqprop_analog.networks.resistive.reading.flat_devices import NO_NETWORK, FlatDevices, defaults
 from eqprop_analog.spice.elements import Injection
-from eqprop_analog.spice.reading.diodes import DiodeReader
-from eqprop_analog.spice.reading.element_lines import constant, instance, positive_resistance, resistance
 from eqprop_analog.spice.reading.expressions import number
-from eqprop_analog.spice.reading.flat_devices import FlatDevices, defaults
-from eqprop_analog.spice.reading.foreign import NO_NETWORK
 from eqprop_analog.spice.reading.statements import Source, read_source, source_of
 
 Array = np.ndarray
@@ -64,10 +65,32 @@ class WrittenNetlist:
     notes: tuple[str, ...] = ()
     """What was assumed, and what was worked out, in sentences."""
 
+    @property
+    def nudge(self) -> Nudge | None:
+        """The nudge, where conductances pull every read-out to a voltage; None of a free phase, and of a current nudge."""
+        if self.injection is None or self.network.classes != self.network.layers[-1]:
+            return None
+        g, current = float(np.max(self.injection[0])), np.asarray(self.injection[1])
+        return Nudge(current / g, g) if g else None
+
+    def phase(self) -> NodalEquations | None:
+        """The equations of the nudged phase; None of a free one."""
+        if self.injection is None:
+            return None
+        g, current = (np.atleast_2d(np.asarray(part, float)) for part in self.injection)
+        free = NodalEquations.of(self.network, self.network.check_inputs(self.inputs))
+        return replace(free, nudge_conductance=g, nudge_current=current)
+
 
 def read_netlist(path: Path, given: Given = NOTHING) -> WrittenNetlist:
     """The network of a flat netlist; what is assumed is logged. Raises UserError naming the line that it does not understand."""
     return _network_of(read_source(path), given)
+
+
+def read(path: Path, **given: Any) -> WrittenNetlist:
+    """``read_netlist``, completed by options of these names."""
+    values: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in given.items()}
+    return read_netlist(path, Given(**values))
 
 
 def netlist_of(text: str, name: str = "netlist", given: Given = NOTHING) -> WrittenNetlist:

@@ -19,13 +19,6 @@ DIRECTIVES = {
     "Spectre": "simulator",
 }
 """First words of a line by which a program is known."""
-NO_NETWORK = {
-    "hopfield": "a Hopfield network's netlist is not read back; keep its .npz",
-    "norton": "the Norton form has only the sums of crossbar 1, not its conductances; write --form flat",
-    "as subcircuits": "subcircuits are not read back; write the network with --form flat",
-    "testbench": "a testbench is not read back; write the network with --form flat",
-}
-"""What this package writes besides flat networks of ngspice."""
 
 
 def program_of_option(word: str) -> str | None:

@@ -6,10 +6,10 @@ from pathlib import Path
 import numpy as np
 from matplotlib.axes import Axes
 
+from eqprop_analog.networks.graph.drawing import draw_network, positions
 from eqprop_analog.networks.graph.network import GraphNetwork
 from eqprop_analog.networks.graph.newton import SparseNewtonSolver
 from eqprop_analog.networks.graph.tasks import DROP, RANGE, TARGETS, TRAINED, Task, parabola
-from eqprop_analog.plotting.graph import draw_network, positions
 from eqprop_analog.plotting.style import drawing
 
 Array = np.ndarray

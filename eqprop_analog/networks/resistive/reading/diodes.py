@@ -8,8 +8,8 @@ import numpy as np
 
 from eqprop_analog.devices import Antiparallel, Law, NgspiceDiode
 from eqprop_analog.errors import UserError
-from eqprop_analog.spice.reading.element_lines import constant, instance
-from eqprop_analog.spice.reading.flat_devices import OF_DIODES, FlatDevices, defaults, readable
+from eqprop_analog.networks.resistive.reading.element_lines import constant, instance
+from eqprop_analog.networks.resistive.reading.flat_devices import OF_DIODES, FlatDevices, defaults, readable
 from eqprop_analog.spice.reading.statements import Source, Statement
 
 NOTED = re.compile(r"diodes: (antiparallel pairs of )?(\w+)((?:, \w+ = \S+)*)\.$", re.IGNORECASE)

@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 
+from eqprop_analog.networks.resistive.reading.flat_devices import defaults
 from eqprop_analog.spice.reading.expressions import number
-from eqprop_analog.spice.reading.flat_devices import defaults
 from eqprop_analog.spice.reading.statements import Statement
 
 COEFFICIENTS = ("tc", "tc1", "tc2")

@@ -9,6 +9,7 @@ import numpy as np
 from eqprop_analog.cli import console, options
 from eqprop_analog.errors import NotMetError, UserError
 from eqprop_analog.files import require_writable
+from eqprop_analog.networks.hopfield import matching_plot as plots
 from eqprop_analog.networks.hopfield.matching import Match, relative_difference
 from eqprop_analog.networks.hopfield.matching_toys import (
     BETAS,
@@ -20,7 +21,6 @@ from eqprop_analog.networks.hopfield.matching_toys import (
     compared,
     toys,
 )
-from eqprop_analog.plotting import matching as plots
 
 Array = np.ndarray
 

@@ -13,7 +13,7 @@ from eqprop_analog.files import replacing, write_text
 from eqprop_analog.networks.hopfield.netlist import nets
 from eqprop_analog.networks.hopfield.network import HopfieldNetwork
 from eqprop_analog.networks.hopfield.transient import HopfieldWaveforms, settle_hopfield
-from eqprop_analog.plotting.hopfield import relaxation
+from eqprop_analog.networks.hopfield.waveforms_plot import relaxation
 from eqprop_analog.text import shell_word
 
 Array = np.ndarray

@@ -10,7 +10,7 @@ from typing import Any
 from eqprop_analog.devices import LAWS
 from eqprop_analog.devices.law import CELSIUS
 from eqprop_analog.spice.netlist import TOLERANCES, library
-from eqprop_analog.spice.reading.foreign import NO_NETWORK, program_of_line, program_of_option, refuse_program
+from eqprop_analog.spice.reading.foreign import program_of_line, program_of_option, refuse_program
 from eqprop_analog.spice.reading.statements import Statement, source_of
 
 INDEX = "(0|[1-9][0-9]{0,8})"
@@ -31,6 +31,13 @@ NAMES = {
 }
 """Of every device of the flat form; # is an index."""
 KINDS = {letter: [kind for kind, name in NAMES.items() if name.pattern[0] == letter] for letter in "rvix"}
+NO_NETWORK = {
+    "hopfield": "a Hopfield network's netlist is not read back; keep its .npz",
+    "norton": "the Norton form has only the sums of crossbar 1, not its conductances; write --form flat",
+    "as subcircuits": "subcircuits are not read back; write the network with --form flat",
+    "testbench": "a testbench is not read back; write the network with --form flat",
+}
+"""What this package writes besides flat networks of ngspice."""
 OTHER_FORMS = {"norton": re.compile(r"[bir]n1_\d+"), "hopfield": re.compile(r"(xb|rl|rr)\d+_\d+(_\d+)?")}
 """Names of devices that only other forms have."""
 IN_ITS_PLACE = {

@@ -9,9 +9,9 @@ from typing import Any
 from eqprop_analog.cli import console, options
 from eqprop_analog.devices import LAWS
 from eqprop_analog.errors import NotMetError, UserError
-from eqprop_analog.experiments import agreement_study as study
 from eqprop_analog.experiments.results import versions
 from eqprop_analog.files import locked, require_writable, write_csv
+from eqprop_analog.networks.resistive import random_circuits as study
 from eqprop_analog.plotting.agreement import agreement_study
 from eqprop_analog.spice.ngspice import library as libngspice
 from eqprop_analog.spice.ngspice.workers import WorkerLostError, Workers

@@ -18,8 +18,8 @@ from eqprop_analog.files import locked, require_writable, write_text
 from eqprop_analog.networks.graph.config import GraphConfig
 from eqprop_analog.networks.graph.network import GraphNetwork
 from eqprop_analog.networks.graph.newton import SparseNewtonSolver
+from eqprop_analog.networks.graph.task_plot import draw_lattice
 from eqprop_analog.networks.graph.tasks import DROP, HELD_OUT, TRAINED, Name, Topology, parabola
-from eqprop_analog.plotting.lattice import draw_lattice
 from eqprop_analog.spice.netlist import static_netlist
 from eqprop_analog.spice.ngspice.solver import NgspiceSolver
 

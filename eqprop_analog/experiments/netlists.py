@@ -1,0 +1,45 @@
+"""The netlist of one sample in one phase, of any network."""
+
+import numpy as np
+from jaxtyping import Float
+
+from eqprop_analog.core import Equations, Network, family_of
+from eqprop_analog.core.nudge import Nudge
+from eqprop_analog.spice.circuit import Circuit
+from eqprop_analog.spice.dialects import NGSPICE, Dialect
+from eqprop_analog.spice.netlist import static_netlist
+
+Array = np.ndarray
+
+DIGITS = 6
+"""Of the voltages at which a network of many equilibria begins."""
+
+
+def phase(network: Network, inputs: Float[Array, "1 inputs"], nudge: Nudge) -> Equations:
+    """The equations of the nudged phase; a current nudge is taken at the surrogate's free equilibrium."""
+    start = family_of(network).surrogate().solve(network, inputs).require() if nudge.kind == "current" else None
+    return network.equations(inputs).nudged([nudge], start)
+
+
+def netlist(
+    network: Network,
+    circuit: Circuit,
+    inputs: Float[Array, "1 inputs"],
+    nudge: Nudge | None = None,
+    dialect: Dialect = NGSPICE,
+) -> str:
+    """The text of ``circuit``, which is that of ``network`` at ``inputs`` under ``nudge``.
+
+    Where there are many equilibria, Newton's iteration begins at the one where the circuit rests that is let go at 0 V: which
+    minimum it finds would else be left to it.
+    """
+    if network.convex:
+        return static_netlist(circuit, dialect=dialect)
+    dynamics = family_of(network).surrogate()
+    rest = dynamics.solve(network, inputs)
+    equations = network.equations(inputs)
+    if nudge is not None:
+        rest = dynamics.solve(network, inputs, nudge, rest)
+        equations = equations.nudged([nudge], None)
+    start = np.concatenate(equations.unknowns(rest.voltages), axis=1)[0].round(DIGITS)
+    return static_netlist(circuit, start, dialect)

@@ -1,0 +1,7 @@
+"""Commands about networks on graphs. This module imports nothing that may be missing."""
+
+from eqprop_analog.commands import Command
+
+COMMANDS = (
+    Command("lattice", f"{__name__}.lattice", "train", "the same command goes on with the run folder's checkpoint"),
+)

@@ -1,0 +1,36 @@
+"""How --layers makes a Hopfield network on the command line."""
+
+import argparse
+from collections.abc import Sequence
+
+from eqprop_analog.devices.buffer import BUFFERS, buffer_from
+from eqprop_analog.networks.hopfield.network import HopfieldNetwork
+
+
+class FreshHopfield:
+    """See cli.options.Fresh."""
+
+    what = "leaky integrators and saturating buffers"
+    names = ("buffer", "untied")
+    of_netlists = ()
+
+    def add_options(self, group: "argparse._ArgumentGroup") -> None:
+        """The buffers' law, and weights of the way back."""
+        group.add_argument(
+            "--buffer",
+            metavar="LAW",
+            help=f"of fresh Hopfield networks: {', '.join(BUFFERS)}, or one of your own (default hard-sigmoid)",
+        )
+        group.add_argument(
+            "--untied", action="store_true", help="give a fresh Hopfield network's way back weights of its own"
+        )
+
+    def make(
+        self, layers: Sequence[int], seed: int, *, buffer: str = "hard-sigmoid", untied: bool = False
+    ) -> HopfieldNetwork:
+        """Drawn by "fan-in", which gives it biases, too: without them half of the nodes of a hard sigmoid rest at a corner."""
+        law = buffer_from({"law": buffer})
+        return HopfieldNetwork.dense(layers, seed, buffer=law, untied=untied, initial="fan-in")
+
+
+FRESH = FreshHopfield()

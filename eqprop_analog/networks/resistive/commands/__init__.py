@@ -1,0 +1,10 @@
+"""Commands about layered resistive networks. This module imports nothing that may be missing."""
+
+from eqprop_analog.commands import Command
+
+_GOES_ON = "the same command goes on with what is missing"
+COMMANDS = (
+    Command("xor", f"{__name__}.xor", "train"),
+    Command("chips", f"{__name__}.chips", "train", _GOES_ON),
+    Command("study", f"{__name__}.study", "judge", _GOES_ON),
+)

@@ -1,0 +1,55 @@
+"""The netlist of a network as one chip of a specification has it."""
+
+import textwrap
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+from jaxtyping import Float
+
+from eqprop_analog.core.nudge import Nudge
+from eqprop_analog.experiments.chips.chip import Chip
+from eqprop_analog.experiments.chips.mapping import impedance_scale, onto, scaling_notes
+from eqprop_analog.experiments.chips.specification import Specification
+from eqprop_analog.experiments.netlists import phase
+from eqprop_analog.networks.nonideal.network import NonidealNetwork
+from eqprop_analog.networks.resistive.network import ResistiveNetwork
+from eqprop_analog.spice.netlist import static_netlist
+
+Array = np.ndarray
+WIDTH = 120
+"""Characters of a line in the header."""
+
+
+def chip_netlist(
+    network: ResistiveNetwork,
+    inputs: Float[Array, "1 inputs"],
+    nudge: Nudge | None,
+    form: str,
+    specification: Specification,
+    seed: int,
+    number: int,
+) -> tuple[str, Sequence[str]]:
+    """``network`` written into the devices of chip ``number`` of the lot ``seed``, by impedance scaling where that is specified.
+
+    Returns the netlist, whose header says so, and what scaling changes, in sentences.
+    """
+    wanted = onto(network, specification)
+    chip = Chip.drawn(specification, wanted, seed, number)
+    chip.program(wanted)
+    circuit = NonidealNetwork(chip.network, chip.periphery, specification.wires.resistance, specification.wires.tile)
+    window, scaled = specification.technology.window, specification.impedance_scaling
+    equations = None
+    if nudge is not None:
+        scale = impedance_scale(network, window) if scaled else 1.0
+        equations = phase(circuit, inputs, replace(nudge, beta=scale * nudge.beta))
+    compiled = circuit.circuit(inputs, [equations], form)
+    notes = scaling_notes(network, window) if scaled else ()
+    kept = "Diodes, gains, bias currents and nudge are nominally those of the network." if not notes else ""
+    settings = [f"{name} = {value}" for name, value in specification.settings().items()]
+    header = [
+        f"Chip {chip.number} of specification {specification.label}. {kept}".strip(),
+        *notes,
+        *textwrap.wrap(f"It sets {', '.join(settings) or 'nothing'}.", WIDTH),
+    ]
+    return static_netlist(replace(compiled, notes=(*compiled.notes, *header))), notes

@@ -1,0 +1,58 @@
+"""How --layers makes a resistive network on the command line."""
+
+import argparse
+from collections.abc import Sequence
+from typing import Any
+
+from eqprop_analog.cli import options
+from eqprop_analog.devices import law_from
+from eqprop_analog.networks.resistive.network import ResistiveNetwork
+from eqprop_analog.quantities import option
+
+
+class FreshResistive:
+    """See cli.options.Fresh."""
+
+    what = "resistors and diodes"
+    names = ("diode", "amplifier_gain", "input_gain", "bias_row", "outputs", "conductance_window")
+    of_netlists = ("input_gain", "outputs", "conductance_window")
+
+    def add_options(self, group: "argparse._ArgumentGroup") -> None:
+        """Gains, read-outs, window, bias row."""
+        options.add_diode(group, "of fresh networks")
+        group.add_argument(
+            "--amplifier-gain", type=float, metavar="A", help="of fresh networks (default 1: no amplifiers)"
+        )
+        group.add_argument(
+            "--input-gain",
+            type=option("V"),
+            metavar="VOLTS",
+            help="of fresh networks, and of a netlist that does not state it, V per unit of input (default 1)",
+        )
+        group.add_argument(
+            "--outputs",
+            choices=["single", "pairs"],
+            help="of the same: one output node a class, or the difference of two (default single)",
+        )
+        group.add_argument(
+            "--conductance-window",
+            type=option("S"),
+            nargs=2,
+            metavar=("G_MIN", "G_MAX"),
+            help="of the same: what learning may reach, S (default 0 1e-4)",
+        )
+        group.add_argument(
+            "--bias-row",
+            type=option("V"),
+            metavar="VOLTS",
+            help="one more row of crossbar 1 of fresh networks, at this voltage",
+        )
+
+    def make(self, layers: Sequence[int], seed: int, **given: Any) -> ResistiveNetwork:
+        """A network of random conductances."""
+        if "diode" in given:
+            given["diode"] = law_from(options.diode_table(given["diode"]))
+        return ResistiveNetwork.dense(layers, seed, **given)
+
+
+FRESH = FreshResistive()

@@ -1,0 +1,1 @@
+"""The devices of a resistive network's flat netlist, read back."""

@@ -1,0 +1,66 @@
+"""The contract of imports: shared code knows no kind of network, and says none's name."""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import eqprop_analog
+from eqprop_analog.core import families
+from eqprop_analog.core.registry import BUILT_IN, FEATURES
+
+PACKAGE = Path(eqprop_analog.__file__).parent
+SHARED = ("core", "data", "devices", "spice", "learning", "experiments", "plotting", "report", "cli")
+ONE_FAMILYS = PACKAGE / "experiments" / "chips"
+REGISTRY = PACKAGE / "core" / "registry.py"
+FAMILIES = tuple(f"eqprop_analog.networks.{name}" for name in BUILT_IN)
+ORDINARY_WORDS = {"graph"}
+
+
+def files() -> list[Path]:
+    return [
+        path for room in SHARED for path in sorted((PACKAGE / room).rglob("*.py")) if ONE_FAMILYS not in path.parents
+    ]
+
+
+def modules(tree: ast.AST) -> Iterator[str]:
+    """Every module that code imports, inside functions, too, and by name."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def texts(tree: ast.AST) -> Iterator[str]:
+    """Every string but those that document."""
+    documenting = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in documenting:
+            yield node.value
+
+
+def test_every_family_is_a_folder_of_networks() -> None:
+    assert all(module == f"eqprop_analog.networks.{name}.family" for name, module in BUILT_IN.items())
+
+
+@pytest.mark.parametrize("path", files(), ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_shared_code_imports_no_family_and_names_none(path: Path) -> None:
+    tree = ast.parse(path.read_text())
+    assert [name for name in modules(tree) if f"{name}.".startswith(tuple(f"{each}." for each in FAMILIES))] == []
+    if path != REGISTRY:
+        named = [text for text in texts(tree) if text in BUILT_IN.keys() - ORDINARY_WORDS or text.startswith(FAMILIES)]
+        assert named == []
+
+
+def test_every_feature_of_a_family_is_one_that_shared_code_asks_for_and_can_be_imported() -> None:
+    for family in families().values():
+        assert family.features.keys() <= FEATURES.keys()
+        assert all(family.feature(name) is not None for name in family.features)
+        assert all(callable(draw()) for draw in family.pictures.values())
+
+
+def test_every_feature_is_asked_for_by_shared_code() -> None:
+    asked = {text for path in files() if path != REGISTRY for text in texts(ast.parse(path.read_text()))}
+    assert asked >= FEATURES.keys()
