@@ -23,6 +23,9 @@ class Status(Enum):
         "float32, or the asked tolerance if it is larger); a Hopfield network is at a fixed point within the tolerance"
     )
     TRUNCATED = "stopped after the fixed number of sweeps or steps that was asked for, as published recipes do"
+    MEASURED = (
+        "read from a real circuit, which no equation judges: the noise estimate beside it says how far it may be off"
+    )
     STALLED = "a node is off its equation after the last iteration; allow more, or loosen the tolerance"
     ILL_CONDITIONED = (
         "every node is within the tolerance of its own equation, but nodes are held too weakly to prove that the voltages are "
@@ -62,11 +65,14 @@ class Equilibrium:
     """Members of Status."""
     nudge: Nudge | None = None
     """What it was solved under; None is the free phase."""
+    noise: Float[Array, " batch"] | None = None
+    """Where voltages were measured: the standard error of each sample's noisiest node, volts; NaN if it is not known."""
 
     @property
     def good(self) -> Bool[Array, " batch"]:
-        """Which samples converged, or were truncated on purpose."""
-        return np.array([status in (Status.CONVERGED, Status.TRUNCATED) for status in self.status.tolist()], bool)
+        """Which samples converged, were truncated on purpose, or were measured."""
+        fine = (Status.CONVERGED, Status.TRUNCATED, Status.MEASURED)
+        return np.array([status in fine for status in self.status.tolist()], bool)
 
     @property
     def beta(self) -> float:
@@ -83,7 +89,8 @@ class Equilibrium:
         voltages, nudge = tuple(v[samples] for v in self.voltages), self.nudge
         if nudge is not None and len(nudge.target) == len(self.status):
             nudge = replace(nudge, target=nudge.target[samples])
-        return Equilibrium(voltages, self.residual[samples], self.status[samples], nudge)
+        noise = None if self.noise is None else self.noise[samples]
+        return Equilibrium(voltages, self.residual[samples], self.status[samples], nudge, noise)
 
     def inheriting(self, source: "Equilibrium | None") -> "Equilibrium":
         """Itself, where a sample of ``source``, from which it was derived, failed, with that sample's status."""

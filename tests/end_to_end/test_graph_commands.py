@@ -38,7 +38,9 @@ def test_simulate_agrees_with_the_surrogate(saved: GraphNetwork, run: Any) -> No
 
 @pytest.mark.parametrize("phase", ["free", "nudged"])
 def test_its_netlist_runs_in_ngspice_as_it_stands(saved: GraphNetwork, run: Any, phase: str) -> None:
-    assert run("netlist", "--network", "net.npz", "--inputs", "0.3,-0.8", "--phase", phase, "--output", "a.cir").code == 0
+    assert (
+        run("netlist", "--network", "net.npz", "--inputs", "0.3,-0.8", "--phase", phase, "--output", "a.cir").code == 0
+    )
     ran = subprocess.run(["ngspice", "-b", "a.cir"], capture_output=True, text=True, check=True)
     assert f"v({saved.names[4]})" in ran.stdout.lower()
 

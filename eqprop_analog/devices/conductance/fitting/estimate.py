@@ -1,0 +1,305 @@
+"""The adjustment of one pulse law to readings: the law, window and noise of all devices, and what sets each device apart.
+
+Minimised is -ln of the filter's likelihood (likelihood.py) plus that of the devices' own deviations, normal with the spreads σ_f
+and σ_w, by scoring with the outer products of the steps' slopes; the spreads follow from the deviations and their uncertainties
+(MacKay 1992, Neural Computation 4, 415). A device's deviations meet only its own readings, so they are eliminated device by
+device.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float
+
+from eqprop_analog.devices.conductance.fitting.forms import Form
+from eqprop_analog.devices.conductance.fitting.likelihood import Candidate, Filtered, filtered
+from eqprop_analog.devices.conductance.fitting.readings import Readings
+
+Array = np.ndarray
+Vector = Float[Array, " parameters"]
+Own = Float[Array, "devices three"]
+
+ITERATIONS = 60
+ENOUGH = 1e-2
+"""Of -ln likelihood: two iterations that gain no more are the last."""
+STEP = 1e-5
+"""For differences, on scales on which everything is about 1."""
+LEAST_SPREAD = 1e-3
+LARGEST_SPREAD = 1.0
+TIGHT = 1e12
+"""Precision of what is held fixed."""
+LAST = 5
+"""lowest, highest, ln σ_c, ln σ_r and θ follow the law's own parameters."""
+
+
+@dataclass(frozen=True, eq=False)
+class Estimate:
+    """What the readings say under one law."""
+
+    form: Form
+    shared: Vector
+    covariance: Float[Array, "parameters parameters"]
+    own: Own
+    """ln f, and relative deviations of the two ends of the window, of every device."""
+    own_variance: Own
+    """Of these."""
+    spreads: Float[Array, " two"]
+    """(σ_f, σ_w)."""
+    spread_errors: Float[Array, " two"]
+    loss: float
+    """-ln of the probability of the readings, up to a constant."""
+    adjusted: int
+    """Number of shared parameters and spreads that were adjusted."""
+    scale: tuple[float, float]
+    """(smallest reading, range of readings), siemens."""
+    held: Float[Array, " parameters"]
+    """1 for what was held, else 0."""
+
+    def value(self, function: Callable[[Vector], float]) -> tuple[float, float]:
+        """A function of the shared parameters and its standard error."""
+        x = self.shared
+        slope = np.array([(function(x + e) - function(x - e)) / (2 * STEP) for e in STEP * np.eye(len(x))])
+        return function(x), float(np.sqrt(max(slope @ self.covariance @ slope, 0)))
+
+    def candidate(self, shared: Vector | None = None, own: Own | None = None) -> Candidate:
+        """The law and its devices, at other parameters if these are given."""
+        x = self.shared if shared is None else shared
+        u = self.own if own is None else own
+        return candidate(self.form, x, u, self.scale)
+
+
+def ends(x: Vector, scale: tuple[float, float]) -> tuple[float, float]:
+    """(G_min, G_max), siemens."""
+    low = max(scale[0] + scale[1] * float(x[-LAST]), 0.0)
+    return low, max(scale[0] + scale[1] * float(x[1 - LAST]), low + 1e-3 * scale[1])
+
+
+def cycle_noise(x: Vector) -> float:
+    """σ_c, of the window."""
+    return float(np.exp(x[2 - LAST]))
+
+
+def reading_noise(x: Vector, scale: tuple[float, float]) -> float:
+    """σ_r, siemens."""
+    return float(np.exp(x[3 - LAST])) * scale[1]
+
+
+def candidate(form: Form, x: Vector, own: Own, scale: tuple[float, float]) -> Candidate:
+    """What the parameters stand for."""
+    low, high = ends(x, scale)
+    lowest = np.maximum(low * (1 + own[:, 1]), 0)
+    highest = np.maximum(high * (1 + own[:, 2]), lowest + 1e-3 * scale[1])
+    law = form.made(x[:-LAST])
+    return Candidate(law, np.exp(own[:, 0]), lowest, highest, cycle_noise(x), reading_noise(x, scale), float(x[-1]))
+
+
+def estimated(
+    form: Form,
+    begin: tuple[Vector, Own],
+    readings: Readings,
+    held: Vector,
+    prior: Vector,
+    near: Estimate | None = None,
+) -> Estimate:
+    """The best parameters, from ``begin``, shared and own, on.
+
+    ``held``: which of the shared parameters stay as they begin. ``prior``: precision with which each is believed to be what it
+    begins with, 0 for none. ``near``: an estimate a step away, whose spreads stay.
+    """
+    values, _ = readings.every
+    scale = float(values.min()), float(np.ptp(values))
+    several = len(readings.names) > 1
+    x, u = begin[0].copy(), begin[1] * several
+    spreads = np.array([0.2, 0.05]) if several else np.zeros(2)
+    if near is not None:
+        spreads = near.spreads
+    precision = prior + TIGHT * held
+    problem = _Problem(form, readings, scale, begin[0], precision)
+    state = problem.at(x, u, spreads)
+    damping = 1e-3
+    idle = 0
+    for _ in range(ITERATIONS if near is None else ITERATIONS // 15):
+        blocks = problem.scored(x, u, spreads, state)
+        gained = 0.0
+        for _ in range(8):
+            dx, du = blocks.step(damping)
+            moved = x + np.clip(dx, -2, 2), u + np.clip(du, -1, 1)
+            there = problem.at(*moved, spreads)
+            if there.loss < state.loss:
+                gained, (x, u), state = state.loss - there.loss, moved, there
+                damping = max(damping / 10, 1e-9)
+                break
+            damping = max(damping * 10, 1e-2)
+        before = spreads
+        if several and near is None:
+            spreads = blocks.spreads(u, spreads)
+            state = problem.at(x, u, spreads)
+        settled = np.abs(np.log(np.maximum(spreads, 1e-9) / np.maximum(before, 1e-9))).max() < 0.02
+        idle = idle + 1 if gained < ENOUGH and settled else 0
+        if idle == 2:
+            break
+    blocks = problem.scored(x, u, spreads, state)
+    covariance, own_variance = blocks.covariances()
+    covariance *= np.outer(held == 0, held == 0)
+    count = int((held == 0).sum() + 2 * several)
+    return Estimate(
+        form, x, covariance, u, own_variance, spreads, blocks.spread_errors(spreads), blocks.evidence(state.loss), count,
+        scale, held,
+    )  # fmt: skip
+
+
+@dataclass(frozen=True, eq=False)
+class _State:
+    found: Filtered
+    loss: float
+
+
+@dataclass(frozen=True, eq=False)
+class _Problem:
+    form: Form
+    readings: Readings
+    scale: tuple[float, float]
+    centre: Vector
+    precision: Vector
+
+    def filtered(self, x: Vector, u: Own) -> Filtered:
+        with np.errstate(all="ignore"):
+            return filtered(candidate(self.form, x, u, self.scale), self.readings)
+
+    def at(self, x: Vector, u: Own, spreads: Array) -> _State:
+        found = self.filtered(x, u)
+        loss = -float(found.density[self.readings.there].sum())
+        loss += 0.5 * float(np.sum(self.precision * (x - self.centre) ** 2)) + 0.5 * float(
+            np.sum(u**2 * _weights(spreads))
+        )
+        return _State(found, loss if np.isfinite(loss) else np.inf)
+
+    def scored(self, x: Vector, u: Own, spreads: Array, state: _State) -> "_Blocks":
+        """Slopes of every step's ln density, collected device by device."""
+        there = self.readings.there
+        device = np.broadcast_to(self.readings.device[:, None], there.shape)[there]
+
+        def slopes(moved: list[tuple[Vector, Own]]) -> Array:
+            each = [(self.filtered(*at).density - state.found.density)[there] / STEP for at in moved]
+            return np.stack(each, axis=-1) if each else np.zeros((len(device), 0))
+
+        shared = slopes([(x + e, u) for e in STEP * np.eye(len(x))])
+        own = slopes([(x, u + e) for e in STEP * np.eye(3)] if spreads.any() else [])
+        pull = self.precision * (x - self.centre)
+        low_high = np.array(ends(x, self.scale)) / self.scale[1]
+        for end, value in enumerate(low_high):  # to the last digit, as both are one
+            if own.size and value > STEP:
+                shared[:, len(x) - LAST + end] = own[:, 1 + end] * (1 + u[device, 1 + end]) / value
+        at_end, off_end = state.found.at_end[:, there], state.found.off_end[:, there]
+        return _Blocks.of((shared, own, device), (low_high, at_end, off_end), u, spreads, self.precision, pull)
+
+
+def _weights(spreads: Array) -> Array:
+    """Precisions of a device's three deviations; 0 where there is one device, whose deviations stay 0."""
+    found: Array = np.where(spreads > 0, 1 / np.maximum(spreads, 1e-12) ** 2, 0)[[0, 1, 1]]
+    return found
+
+
+@dataclass(frozen=True, eq=False)
+class _Blocks:
+    """Normal equations: shared and own parts, and what joins them."""
+
+    shared: Array
+    """(m, m)."""
+    joining: Array
+    """(devices, m, k)."""
+    own: Array
+    """(devices, k, k), with the weights of the spreads."""
+    data: Array
+    """Diagonals of ``own`` without them."""
+    right_shared: Array
+    right_own: Array
+
+    @classmethod
+    def of(
+        cls,
+        slopes: tuple[Array, Array, Array],
+        at_ends: tuple[Array, Array, Array],
+        u: Own,
+        spreads: Array,
+        precision: Array,
+        pull: Array,
+    ) -> "_Blocks":
+        """``slopes``: of every step by shared and by own parameters, and its device; ``at_ends``: see Filtered.
+
+        Outer products of slopes stand for the curvature, but for a reading at an end of the window, whose slope vanishes with
+        its deviation: there it is the information on that end.
+        """
+        shared, own, device = slopes
+        low_high, information, off = at_ends
+        devices, k, m = len(u), own.shape[-1], shared.shape[-1]
+        right_shared, inner_shared, inner_own = shared.sum(axis=0), shared.copy(), own.copy()
+        for end, value in enumerate(low_high):
+            inner_shared[:, m - LAST + end] -= off[end] * (1 + u[device, 1 + end])
+            if k:
+                inner_own[:, 1 + end] -= off[end] * value
+        joining, inner, right_own = (np.zeros((devices, *rest)) for rest in ((m, k), (k, k), (k,)))
+        for number in range(devices if k else 0):
+            rows = device == number
+            a, b = inner_shared[rows], inner_own[rows]
+            joining[number], inner[number], right_own[number] = a.T @ b, b.T @ b, own[rows].sum(axis=0)
+            for end, value in enumerate(low_high):
+                known = information[end][rows].sum()
+                joining[number, m - LAST + end, 1 + end] += known * value * (1 + u[number, 1 + end])
+                inner[number, 1 + end, 1 + end] += known * value**2
+        weights = _weights(spreads)[:k]
+        data = np.einsum("dkk->dk", inner).copy()
+        right_own -= weights * u[:, :k]
+        matrix = inner_shared.T @ inner_shared + np.diag(precision + 1e-9)
+        for end in range(2):
+            matrix[m - LAST + end, m - LAST + end] += (information[end] * (1 + u[device, 1 + end]) ** 2).sum()
+        return cls(matrix, joining, inner + np.diag(weights), data, right_shared - pull, right_own)
+
+    def step(self, damping: float) -> tuple[Array, Own]:
+        """Changes of shared and own parameters."""
+        shared = self.shared + damping * np.diag(np.diag(self.shared))
+        own = self.own * (1 + damping * np.eye(self.own.shape[-1]))
+        if not own.size:
+            return np.linalg.lstsq(shared, self.right_shared)[0], np.zeros((len(self.own), 3))
+        folded = self.joining @ np.linalg.inv(own)
+        schur = shared - np.einsum("dik,djk->ij", folded, self.joining)
+        dx = np.linalg.lstsq(schur, self.right_shared - np.einsum("dik,dk->i", folded, self.right_own))[0]
+        du = np.linalg.solve(own, (self.right_own - self.joining.transpose(0, 2, 1) @ dx)[..., None])[..., 0]
+        return dx, du
+
+    def covariances(self) -> tuple[Array, Own]:
+        """Of the shared parameters, and variances of the own ones."""
+        if not self.own.size:
+            return np.linalg.pinv(self.shared, hermitian=True), np.zeros((len(self.own), 3))
+        inverse = np.linalg.inv(self.own)
+        schur = self.shared - np.einsum("dik,dkl,djl->ij", self.joining, inverse, self.joining)
+        return np.linalg.pinv(schur, hermitian=True), np.einsum("dkk->dk", inverse)
+
+    def spreads(self, u: Own, before: Array) -> Array:
+        """σ_f and σ_w that deviations and their uncertainties speak for."""
+        variance = self.covariances()[1]
+        found = []
+        for number, columns in enumerate(([0], [1, 2])):
+            known = np.maximum(1 - variance[:, columns] / before[number] ** 2, 1e-6).sum()
+            sigma = np.sqrt((u[:, columns] ** 2).sum() / known)
+            found.append(np.clip(sigma, max(LEAST_SPREAD, before[number] / 4), min(LARGEST_SPREAD, before[number] * 4)))
+        return np.array(found)
+
+    def spread_errors(self, spreads: Array) -> Array:
+        """Standard errors of σ_f and σ_w: û is normal with variance σ² + v, v that of a device's own readings."""
+        if not spreads.any():
+            return np.zeros(2)
+        errors = []
+        for sigma, columns in zip(spreads, ([0], [1, 2]), strict=True):
+            own = 1 / np.maximum(self.data[:, columns], 1e-12)
+            information = 0.5 * (1 / (sigma**2 + own) ** 2).sum()
+            errors.append(1 / np.sqrt(information) / (2 * sigma))
+        return np.array(errors)
+
+    def evidence(self, loss: float) -> float:
+        """``loss`` with the devices' deviations integrated out."""
+        if not self.own.size:
+            return loss
+        weights = self.own[:, range(3), range(3)] - self.data
+        return loss + 0.5 * float(np.linalg.slogdet(self.own)[1].sum() - np.log(weights).sum())

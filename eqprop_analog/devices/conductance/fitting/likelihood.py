@@ -1,0 +1,139 @@
+"""How probable readings are under a pulse law with noise: an assumed-density filter along every piece of readings.
+
+State: the conductance, G ← clip(move(G, n) + σ_c √|n| (G_max - G_min) ξ) as devices.conductance.pulses has it. Reading:
+G + σ_r ξ.
+A reading's density is exact for a state that was normal before the pulses: a part at each end of the window, and a normal part
+between. After the reading the state is taken for normal, with the mean and variance that these three parts have.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float
+from scipy.special import log_ndtr, ndtr
+
+from eqprop_analog.devices.conductance.fitting.readings import Readings
+from eqprop_analog.devices.conductance.pulses import PulseLaw
+
+Array = np.ndarray
+Steps = Float[Array, "pieces steps"]
+
+RESOLUTION = 2e-4
+"""Of the range of readings: a standard deviation that every reading has at least, and every pulse, for the sake of arithmetic."""
+CERTAIN = 0.99
+_LOG_ROOT = 0.5 * np.log(2 * np.pi)
+
+
+@dataclass(frozen=True, eq=False)
+class Candidate:
+    """A law with everything that the readings depend on; ``factor``, ``lowest`` and ``highest`` have an entry a device."""
+
+    law: PulseLaw
+    factor: Float[Array, " devices"]
+    """By which pulses count for more, or for less."""
+    lowest: Float[Array, " devices"]
+    """Siemens."""
+    highest: Float[Array, " devices"]
+    """Siemens."""
+    cycle_noise: float
+    """σ_c, of the window."""
+    reading_noise: float
+    """σ_r, siemens."""
+    width_exponent: float = 1.0
+    """θ: a pulse of w times the usual width counts as w^θ pulses."""
+
+    def pulses(self, readings: Readings) -> Steps:
+        """Effective numbers of pulses between two readings."""
+        counted = readings.polarity * self.factor[readings.device][:, None]
+        return counted * readings.width**self.width_exponent if readings.widths_vary else counted
+
+
+@dataclass(frozen=True, eq=False)
+class Filtered:
+    """What the filter says of every step."""
+
+    density: Steps
+    """ln of the probability density of the reading, given all before, in units of the range of readings."""
+    missed: Steps
+    """Reading less its prediction, siemens."""
+    variance: Steps
+    """Of that, siemens²."""
+    at_end: Float[Array, "two pieces steps"]
+    """Information on the lower and the upper end of the window: 1 over the variance of a reading where the state is confined to
+    that end beyond doubt (CERTAIN), else 0."""
+    off_end: Float[Array, "two pieces steps"]
+    """The slope of ``density`` by that end which goes with it. Both in units of the range of readings."""
+
+
+def filtered(candidate: Candidate, readings: Readings) -> Filtered:
+    """Follow all pieces at once, step by step; every piece begins at its first reading."""
+    scale = float(np.ptp(readings.conductance))
+    pulses, law = candidate.pulses(readings), candidate.law
+    low, high = candidate.lowest[readings.device] / scale, candidate.highest[readings.device] / scale
+    noise = (candidate.cycle_noise * (high - low))[:, None] ** 2 * np.abs(pulses) + RESOLUTION**2
+    read = (candidate.reading_noise / scale) ** 2 + RESOLUTION**2
+    seen = readings.conductance / scale
+    state, spread = np.clip(seen[:, 0], low, high), np.full(len(seen), read)
+    nudge = 1e-4 * (high - low) * np.where(state > (low + high) / 2, -1, 1)
+    found = Filtered(*(np.empty_like(pulses) for _ in range(3)), *(np.empty((2, *pulses.shape)) for _ in range(2)))
+    ends = np.stack([low, high])
+    both = np.empty((2, len(state)))
+    for k in range(pulses.shape[1]):
+        both[0], both[1] = state, state + nudge
+        law.move(both, np.broadcast_to(pulses[:, k], both.shape), low, high)
+        slope = (both[1] - both[0]) / nudge
+        ahead, own = both[0], slope * slope * spread + noise[:, k]
+        mean, variance = _clipped(ahead, own, low, high)
+        found.missed[:, k], found.variance[:, k] = seen[:, k + 1] - mean, variance + read
+        found.density[:, k], state, spread, weights = _read(seen[:, k + 1], (ahead, own), read, (low, high))
+        certain = (weights > CERTAIN) / read
+        found.at_end[:, :, k] = certain
+        found.off_end[:, :, k] = weights * (seen[:, k + 1] - ends) * certain
+    found.missed[...] *= scale
+    found.variance[...] *= scale**2
+    return found
+
+
+def _clipped(mean: Array, variance: Array, low: Array, high: Array) -> tuple[Array, Array]:
+    """Mean and variance of a normal variable that is clipped to [low, high]."""
+    sigma = np.sqrt(variance)
+    a, b = np.clip((low - mean) / sigma, -30, 30), np.clip((high - mean) / sigma, -30, 30)
+    below, above = ndtr(a), ndtr(-b)
+    at_a, at_b = np.exp(-0.5 * a * a - _LOG_ROOT), np.exp(-0.5 * b * b - _LOG_ROOT)
+    first = a * below + b * above + at_a - at_b
+    second = a * a * below + b * b * above + (1 - below - above) + a * at_a - b * at_b
+    inside = np.clip(mean + sigma * first, low, high)
+    return inside, variance * np.maximum(second - first * first, 0)
+
+
+def _read(
+    reading: Array, ahead: tuple[Array, Array], read: float, ends: tuple[Array, Array]
+) -> tuple[Array, Array, Array, Array]:
+    """(ln of the density of a reading; mean and variance of the state after it; probabilities that it is at either end).
+
+    ``ahead``: mean and variance of the state before the window confines it; ``read``: variance of the reading alone.
+    """
+    (mean, variance), (low, high) = ahead, ends
+    sigma, total = np.sqrt(variance), variance + read
+    middle = (mean * read + reading * variance) / total
+    width = np.sqrt(variance * read / total)
+    a, b = (low - middle) / width, (high - middle) / width
+    inside = np.maximum(ndtr(b) - ndtr(a), 1e-300)
+    at_a, at_b = np.exp(-0.5 * a * a - _LOG_ROOT) / inside, np.exp(-0.5 * b * b - _LOG_ROOT) / inside
+    parts = np.stack(
+        [
+            log_ndtr((low - mean) / sigma) - 0.5 * ((reading - low) ** 2 / read + np.log(read)),
+            log_ndtr((mean - high) / sigma) - 0.5 * ((reading - high) ** 2 / read + np.log(read)),
+            np.log(inside) - 0.5 * ((reading - mean) ** 2 / total + np.log(total)),
+        ]
+    )
+    largest = parts.max(axis=0)
+    weights = np.exp(parts - largest)
+    norm = weights.sum(axis=0)
+    weights /= norm
+    between = np.clip(middle + width * (at_a - at_b), low, high)
+    shape = 1 + a * at_a - b * at_b - (at_a - at_b) ** 2
+    centres = np.stack([low, high, between])
+    state = (weights * centres).sum(axis=0)
+    spread = (weights * (centres - state) ** 2).sum(axis=0) + weights[2] * width**2 * np.clip(shape, 0, 1)
+    return largest + np.log(norm) - _LOG_ROOT, state, spread, weights[:2]

@@ -1,0 +1,188 @@
+"""Readings of conductances between pulses, from a table: what was read, and which pulses lie between two readings."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+
+from eqprop_analog.columns import Columns, read_columns
+from eqprop_analog.errors import UserError
+
+Array = np.ndarray
+
+COLUMNS = {"pulse": "", "polarity": None, "conductance": "S", "width": "s", "device": None}
+OPTIONAL = ("width", "device")
+UP = ("+1", "1", "+", "up", "set", "potentiation", "pot", "p", "ltp", "1.0", "+1.0")
+DOWN = ("-1", "-", "−1", "−", "down", "reset", "depression", "dep", "d", "ltd", "-1.0")
+NONE = ("0", "", "none", "read", "0.0")
+"""Spellings of a polarity, in lower case: a pulse that raises the conductance, one that lowers it, a reading without a pulse."""
+LONGEST = 32
+"""Steps from reading to reading that are followed in one piece; a longer run is cut, which loses one step in as many."""
+FEWEST = 10
+"""Steps without which there is nothing to fit."""
+IMPLAUSIBLE = 0.1
+"""Siemens: beyond any programmable device."""
+
+
+@dataclass(frozen=True, eq=False)
+class Readings:
+    """Pieces of successive readings, one a row; short ones are filled up by steps that do not count."""
+
+    names: tuple[str, ...]
+    """Of the devices."""
+    device: Int[Array, " pieces"]
+    """Which device each piece is of."""
+    conductance: Float[Array, "pieces steps+1"]
+    """Siemens."""
+    polarity: Float[Array, "pieces steps"]
+    """Number of pulses between two readings, positive up; 0 where there is none."""
+    width: Float[Array, "pieces steps"]
+    """Of these pulses over the usual one."""
+    there: Bool[Array, "pieces steps"]
+    """Which steps count."""
+    usual_width: float | None
+    """Median width, seconds; None where the file has no widths."""
+    notes: tuple[str, ...]
+
+    @property
+    def count(self) -> int:
+        """Steps that count."""
+        return int(self.there.sum())
+
+    @property
+    def widths_vary(self) -> bool:
+        """Whether pulses of different widths were applied."""
+        widths = self.width[self.there & (self.polarity != 0)]
+        return bool(np.ptp(widths) > 1e-6) if widths.size else False
+
+    @property
+    def every(self) -> tuple[Float[Array, " readings"], Int[Array, " readings"]]:
+        """(conductance, device) of all readings."""
+        seen = np.concatenate([np.ones((len(self.device), 1), bool), self.there], axis=1)
+        return self.conductance[seen], np.broadcast_to(self.device[:, None], seen.shape)[seen]
+
+    def of(self, devices: Bool[Array, " devices"]) -> "Readings":
+        """Those of some of the devices."""
+        kept = devices[self.device]
+        numbers = np.cumsum(devices) - 1
+        return Readings(
+            tuple(name for name, keep in zip(self.names, devices, strict=True) if keep),
+            numbers[self.device[kept]],
+            self.conductance[kept],
+            self.polarity[kept],
+            self.width[kept],
+            self.there[kept],
+            self.usual_width,
+            self.notes,
+        )
+
+
+def read_pulses(path: str | Path) -> Readings:
+    """The readings of a CSV file with columns pulse, polarity, conductance and, if need be, width and device.
+
+    A row is what is read after a pulse of that polarity. ``pulse`` counts the pulses of a device; where not every pulse is
+    followed by a reading, those between two readings are of the later row's polarity. A number that is not above the one
+    before begins to count anew: after a change of polarity the device goes on from its last reading, else nothing is known of
+    what happened between. Raises UserError, with the line, for what is no such table.
+    """
+    path = Path(path)
+    found = read_columns(path, COLUMNS, OPTIONAL)
+    signs = _signs(found)
+    conductance, pulse = found.numbers["conductance"], found.numbers["pulse"]
+    _check(found, conductance, pulse)
+    names = found.texts.get("device", ["1"] * len(pulse))
+    known = tuple(dict.fromkeys(names))
+    order = np.array([known.index(name) for name in names])
+    widths = found.numbers.get("width")
+    usual = None if widths is None else float(np.median(widths[signs != 0]))
+    relative = np.ones(len(pulse)) if widths is None else widths / usual
+    pieces: list[tuple[int, Array, Array, Array]] = []
+    for number in range(len(known)):
+        rows = np.flatnonzero(order == number)
+        for run, counts in _runs(pulse[rows], signs[rows]):
+            for begin in range(0, max(len(run) - 1, 0), LONGEST + 1):
+                piece = slice(begin, begin + LONGEST + 1)
+                part, taken = rows[run[piece]], counts[piece][1:]
+                if len(part) > 1:
+                    pieces.append((number, conductance[part], taken * signs[part[1:]], relative[part[1:]]))
+    if sum(len(polarity) for _, _, polarity, _ in pieces) < FEWEST:
+        raise UserError(f"{path}: expected at least {FEWEST} pulses with a reading before and after, got fewer")
+    readings = _packed(known, pieces, usual, _notes(found))
+    for word, sign in (("up", 1), ("down", -1)):
+        if not (readings.polarity * sign > 0).any():
+            raise UserError(f"{path}: there are no pulses {word}; a technology is fitted to pulses of both polarities")
+    return readings
+
+
+def _signs(found: Columns) -> Float[Array, " rows"]:
+    signs = np.zeros(len(found.lines))
+    for row, text in enumerate(found.texts["polarity"]):
+        word = text.lower()
+        if word in UP or word in DOWN:
+            signs[row] = 1 if word in UP else -1
+        elif word not in NONE:
+            raise found.refuse(
+                row, f'column "polarity": expected +1 or -1 (or up, down; 0 for a reading alone), got {text!r:.40}'
+            )
+    return signs
+
+
+def _check(found: Columns, conductance: Array, pulse: Array) -> None:
+    for wrong, what in (
+        (conductance < 0, "a conductance must not be negative, got {:g} S"),
+        (
+            conductance > IMPLAUSIBLE,
+            "{:g} S is beyond any device; write the unit into the header: conductance (uS)",
+        ),
+        (found.numbers.get("width", np.ones(1)) <= 0, "a width must be positive"),
+    ):
+        if wrong.any():
+            row = int(np.argmax(wrong))
+            raise found.refuse(row, what.format(conductance[row]))
+    off = (pulse != np.rint(pulse)) | (pulse < 0)
+    if off.any():
+        row = int(np.argmax(off))
+        raise found.refuse(row, f'column "pulse": expected a whole number of at least 0, got {pulse[row]:g}')
+
+
+def _runs(pulse: Array, signs: Array) -> Iterator[tuple[Array, Array]]:
+    """(rows that follow each other, number of pulses before each of them) of one device; a run's first number means nothing."""
+    if not len(pulse):
+        return
+    begin, counts = 0, [0.0]
+    for row in range(1, len(pulse)):
+        goes_on = pulse[row] > pulse[row - 1]
+        turns = signs[row] != signs[row - 1]
+        if not (goes_on or turns or signs[row] == 0):
+            yield np.arange(begin, row), np.array(counts)
+            begin, counts = row, [0.0]
+            continue
+        counts.append(0.0 if signs[row] == 0 else pulse[row] - pulse[row - 1] if goes_on else pulse[row])
+    yield np.arange(begin, len(pulse)), np.array(counts)
+
+
+def _packed(
+    names: tuple[str, ...], pieces: list[tuple[int, Array, Array, Array]], usual: float | None, notes: tuple[str, ...]
+) -> Readings:
+    longest = max(len(polarity) for _, _, polarity, _ in pieces)
+    conductance, polarity = np.zeros((len(pieces), longest + 1)), np.zeros((len(pieces), longest))
+    width, there = np.ones((len(pieces), longest)), np.zeros((len(pieces), longest), bool)
+    for k, (_, values, signed, relative) in enumerate(pieces):
+        steps = len(signed)
+        conductance[k, : steps + 1], conductance[k, steps + 1 :] = values, values[-1]
+        polarity[k, :steps], width[k, :steps], there[k, :steps] = signed, relative, True
+    device = np.array([number for number, *_ in pieces])
+    return Readings(names, device, conductance, polarity, width, there, usual, notes)
+
+
+def _notes(found: Columns) -> tuple[str, ...]:
+    notes = [
+        f'column "{name}" has no unit in its header: taken for {"siemens" if name == "conductance" else "seconds"}'
+        for name, given in found.unit_given.items()
+        if not given
+    ]
+    if found.ignored:
+        notes.append(f"columns that are not used: {', '.join(found.ignored)}")
+    return tuple(notes)

@@ -1,0 +1,136 @@
+"""A fitted technology over its data: conductance along the pulses, one pulse's step, what is left, the devices' spread."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+from matplotlib.axes import Axes
+
+from eqprop_analog.devices.conductance.fitting import Readings, TechnologyFit
+from eqprop_analog.devices.conductance.fitting.likelihood import Candidate, filtered
+from eqprop_analog.plotting.style import drawing
+
+Array = np.ndarray
+
+SHOWN = 3
+"""Devices whose readings are drawn along the pulses."""
+PIECES = 8
+"""Of each."""
+MICRO = 1e6
+
+
+def technology(fit: TechnologyFit, path: Path) -> None:
+    """Four panels: data as dots, the model without noise as lines; conductances in µS."""
+    several = len(fit.readings.names) > 1
+    with drawing(path, (10.5, 6.6)) as figure:
+        along, step, left, apart = figure.subplots(2, 2).ravel()
+        _along(along, fit)
+        _step(step, fit)
+        _left(left, fit)
+        if several:
+            _apart(apart, fit)
+        else:
+            _compared(apart, fit)
+
+
+def _simulated(candidate: Candidate, readings: Readings, piece: int) -> Float[Array, " readings"]:
+    """Conductances (S) along a piece from its first reading, without noise."""
+    device, pulses = readings.device[piece], candidate.pulses(readings)[piece]
+    low, high = candidate.lowest[device], candidate.highest[device]
+    state = np.clip(readings.conductance[piece, :1], low, high)
+    found = [float(state[0])]
+    for k in np.flatnonzero(readings.there[piece]):
+        candidate.law.apply(state, pulses[k : k + 1].copy(), low, high, np.random.default_rng(0))
+        found.append(float(state[0]))
+    return np.array(found)
+
+
+def _along(axes: Axes, fit: TechnologyFit) -> None:
+    readings, candidate = fit.readings, _quiet(fit)
+    for number, shade in zip(
+        range(min(SHOWN, len(readings.names))), ("tab:blue", "tab:orange", "tab:green"), strict=False
+    ):
+        place = 0
+        for piece in np.flatnonzero(readings.device == number)[:PIECES]:
+            model = _simulated(candidate, readings, int(piece))
+            x = place + np.arange(len(model))
+            axes.plot(x, MICRO * readings.conductance[piece, : len(model)], ".", color=shade, markersize=3, alpha=0.6)
+            axes.plot(x, MICRO * model, color="black", linewidth=1.2)
+            place += len(model)
+        axes.plot([], [], ".", color=shade, label=f"device {readings.names[number]:.20}")
+    axes.plot([], [], color="black", label=f"model ({fit.law}), from each piece's first reading")
+    for end in (candidate.lowest[0], candidate.highest[0]):
+        axes.axhline(MICRO * end, color="0.6", linestyle=":", linewidth=1)
+    axes.set_xlabel("reading")
+    axes.set_ylabel("conductance (µS)")
+    axes.legend(fontsize=7, loc="upper left", bbox_to_anchor=(0, 1.22), ncols=2)
+
+
+def _quiet(fit: TechnologyFit) -> Candidate:
+    """The fitted devices without noise from pulse to pulse."""
+    found = fit.estimate.candidate()
+    object.__setattr__(found.law, "cycle_noise", 0.0)
+    return found
+
+
+def _step(axes: Axes, fit: TechnologyFit) -> None:
+    readings, one = fit.readings, fit.estimate.candidate()
+    low, high = (ends[readings.device][:, None] for ends in (one.lowest, one.highest))
+    pulses = one.pulses(readings)
+    there = readings.there & (readings.polarity != 0)
+    place = ((readings.conductance[:, :-1] - low) / (high - low))[there]
+    change = (np.diff(readings.conductance, axis=1) / (high - low))[there] / np.abs(pulses[there])
+    up = readings.polarity[there] > 0
+    line = np.linspace(0, 1, 101)
+    for chosen, sign, shade, name in ((up, 1, "tab:red", "up"), (~up, -1, "tab:blue", "down")):
+        axes.plot(place[chosen], 100 * change[chosen], ".", color=shade, markersize=2.5, alpha=0.35)
+        moved = line.copy()
+        one.law.move(moved, np.full(101, float(sign)), np.zeros(()), np.ones(()))
+        model = np.clip(moved, 0, 1) - line
+        axes.plot(line, 100 * model, color="black")
+        axes.fill_between(
+            line,
+            100 * (model - one.cycle_noise),
+            100 * (model + one.cycle_noise),
+            color=shade,
+            alpha=0.2,
+            label=f"{name}: model ± σ",
+        )
+    axes.set_xlabel("place in the device's window")
+    axes.set_ylabel("change by one pulse (% of the window)")
+    axes.legend(fontsize=7)
+
+
+def _left(axes: Axes, fit: TechnologyFit) -> None:
+    found = filtered(fit.estimate.candidate(), fit.readings)
+    z = (found.missed / np.sqrt(found.variance))[fit.readings.there]
+    bins: Any = np.linspace(-5, 5, 41)
+    axes.hist(np.clip(z, -5, 5), bins, density=True, color="0.75", label=f"{len(z)} steps")
+    axes.plot(bins, np.exp(-0.5 * bins**2) / np.sqrt(2 * np.pi), color="black", label="normal distribution")
+    axes.set_xlabel("reading less its prediction (standard deviations)")
+    axes.set_ylabel("density")
+    axes.legend(fontsize=7)
+
+
+def _apart(axes: Axes, fit: TechnologyFit) -> None:
+    one = fit.estimate.candidate()
+    axes.plot(MICRO * one.highest, one.factor, "^", color="tab:red", label="upper end of its window")
+    axes.plot(MICRO * one.lowest, one.factor, "v", color="tab:blue", label="lower end")
+    axes.axhline(1, color="0.6", linestyle=":", linewidth=1)
+    axes.set_xlabel("end of a device's window (µS)")
+    axes.set_ylabel("factor of its pulses")
+    axes.legend(fontsize=7)
+
+
+def _compared(axes: Axes, fit: TechnologyFit) -> None:
+    best = min(figure for figure, _ in fit.compared.values())
+    names = list(fit.compared)
+    axes.barh(
+        names,
+        [fit.compared[name][0] - best for name in names],
+        color=["0.3" if name == fit.law else "0.75" for name in names],
+    )
+    axes.set_xlabel("Bayesian information criterion above the best")
+    axes.set_xscale("symlog", linthresh=10)
+    axes.invert_yaxis()
