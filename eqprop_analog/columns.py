@@ -51,7 +51,7 @@ def read_columns(path: Path, wanted: Mapping[str, str | None], optional: Sequenc
     left out. Raises UserError, with the line, for missing and repeated columns, units of another kind, rows of another length,
     and what is no finite number.
     """
-    rows = _rows(path)
+    rows = rows_of(path)
     try:
         number, header = next(rows)
     except StopIteration:
@@ -80,8 +80,8 @@ def read_columns(path: Path, wanted: Mapping[str, str | None], optional: Sequenc
     return Columns(path, np.array(lines), arrays, texts, given, ignored)
 
 
-def _rows(path: Path) -> Iterator[tuple[int, list[str]]]:
-    """(line number, cells) of every line that holds something."""
+def rows_of(path: Path, *, utf8: bool = False) -> Iterator[tuple[int, list[str]]]:
+    """(line number, cells) of every line that holds something; see read_columns. ``utf8``: refuse text that is not."""
     try:
         with path.open("rb") as file:
             content = file.read(LARGEST_FILE + 1)
@@ -90,10 +90,15 @@ def _rows(path: Path) -> Iterator[tuple[int, list[str]]]:
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror or error})") from error
     if len(content) > LARGEST_FILE:
-        raise UserError(f"{path}: more than {LARGEST_FILE:,} bytes; thin out the readings")
+        raise UserError(
+            f"{path}: more than {LARGEST_FILE:,} bytes; leave out rows, or save arrays as .npz where these are taken"
+        )
     try:
         text = content.decode("utf-8-sig")
-    except UnicodeDecodeError:
+    except UnicodeDecodeError as error:
+        if utf8:
+            where, byte = content.count(b"\n", 0, error.start) + 1, content[error.start]
+            raise UserError(f"{path}, line {where}: expected text in UTF-8, got the byte {byte:#04x}") from error
         text = content.decode("latin-1")  # µ as older instruments write it
     if "\0" in text:
         raise UserError(f"{path}: this is not a text file; export the table as CSV")

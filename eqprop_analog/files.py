@@ -83,15 +83,19 @@ class Arrays:
     """The arrays of an uncompressed ``.npz`` file, read by name when they are asked for.
 
     Nothing of it is executed, and no array takes more memory than its part of the file: ValueError for a file that is
-    compressed, for an array whose header says another size, and for objects. ``raw`` is an open file.
+    compressed, for an array whose header says another size, and for objects. ``raw`` is an open file. With ``most``, it may be
+    compressed, and unpack to so many bytes.
     """
 
-    def __init__(self, raw: BinaryIO) -> None:
+    def __init__(self, raw: BinaryIO, most: int | None = None) -> None:
         self._zip = zipfile.ZipFile(raw)
         members = self._zip.infolist()
         self.files = [member.filename.removesuffix(".npy") for member in members]
-        if sum(member.file_size for member in members) > raw.seek(0, os.SEEK_END):
+        unpacked = sum(member.file_size for member in members)
+        if most is None and unpacked > raw.seek(0, os.SEEK_END):
             raise ValueError("it is compressed, or larger than the file that it is in")
+        if most is not None and unpacked > most:
+            raise ValueError(f"it unpacks to {unpacked:,} bytes, more than {most:,}")
 
     def form(self, name: str) -> tuple[tuple[int, ...], np.dtype]:
         """Shape and dtype."""

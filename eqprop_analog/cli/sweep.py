@@ -90,11 +90,13 @@ def run(arguments: argparse.Namespace) -> None:
     for point in points:
         if (point.folder / CHECKPOINT).exists():
             require_same_run(point.folder / CHECKPOINT, point.config)
-    for name, copy in {(point.config.dataset, point.config.data_copy) for point in points}:
-        dataset = data.load(name, arguments.data_dir, copy)  # fetched once, not by every worker
-        for point in points:
-            if (point.config.dataset, point.config.data_copy) == (name, copy):
-                require_fit(point.config.sizes[0], point.config.classes, dataset)
+    fetched: dict[str, data.Dataset] = {}  # once, not by every worker
+    for point in points:
+        config = point.config
+        key = repr((config.dataset, config.data_copy, config.own_data))
+        if key not in fetched:
+            fetched[key] = config.load_data(arguments.data_dir)
+        require_fit(config.inputs, config.classes, fetched[key])
     with locked(folder):
         results = _trained(points, workers, arguments.data_dir)
         _report(arguments, folder, varied, fixed, [_row(*each) for each in zip(points, results, strict=True)])

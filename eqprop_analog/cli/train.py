@@ -21,7 +21,10 @@ from eqprop_analog.text import shell_word
 
 FLAT_AFTER = 60
 """Seconds of training after which the comparison in flat form, which takes some part of a minute, is in proportion."""
-SUMMARY = "Train on images by equilibrium propagation: a resistive network, with the surrogate or in ngspice; or a Hopfield one."
+SUMMARY = (
+    "Train by equilibrium propagation, on images or a data set of your own: a resistive network, with the surrogate or in "
+    "ngspice; or a Hopfield one."
+)
 EXAMPLES = f"""\
 presets: {", ".join(presets())} (or a .toml file: a run's own config.toml repeats it)
 
@@ -31,6 +34,7 @@ examples:
   a Hopfield circuit in ngspice, 8x8 digits:   --preset digits-hopfield-ngspice --epochs 2
   back through time, with smaller rates:       --preset hopfield-3h --method bptt --rate-factor 0.3
   a shape of your own on Fashion-MNIST:        --dataset fashion-mnist --layers 784 100 50 10 --epochs 3
+  a table of your own, its column kind a class: --dataset sensors.csv --target-column kind
   on devices of 1 to 100 uS, amplifiers of 3:  --layers 784 50 10 --conductance-window 1e-6 1e-4 --amplifier-gain 3
   go on after an interruption:                 --output runs/main --resume
 
@@ -47,11 +51,13 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         f"{OWN_SHAPES['ngspice']}, whose nudge and rates follow from it; with --resume the run folder's own settings",
     )
     add_settings(parser)
+    add_own_data(parser)
     parser.add_argument(
         "--data-dir",
         type=Path,
         metavar="DIR",
-        help=f"folder with the four IDX files, or {data.CIFAR_ARCHIVE} (default: cache, then download)",
+        help=f"folder with the four IDX files, or {data.CIFAR_ARCHIVE} (default: cache, then download); or where a file of your "
+        "own is now",
     )
     parser.add_argument("--output", type=Path, metavar="DIR", help="run folder (default runs/PRESET-SEED)")
     parser.add_argument(
@@ -90,7 +96,11 @@ def add_settings(parser: argparse.ArgumentParser) -> None:
         "feed-forward network of the same shapes by backpropagation",
     )
     settings.add_argument("--rate-factor", type=float, metavar="X", help="all learning rates times X")
-    settings.add_argument("--dataset", choices=list(data.SHAPES), help="what to train on")
+    settings.add_argument(
+        "--dataset",
+        metavar="NAME|FILE",
+        help=f"what to train on: {', '.join((*data.SHAPES, *data.NAMES))}; or a data set of your own, see below",
+    )
     settings.add_argument(
         "--data-copy",
         metavar="NAME",
@@ -133,6 +143,40 @@ def add_settings(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_own_data(parser: argparse.ArgumentParser) -> None:
+    """How a data set of the user's own is read; see OWN_DATA."""
+    own = parser.add_argument_group(
+        "a data set of your own",
+        "--dataset FILE.csv, FILE.npz (inputs, targets or labels, perhaps split), or a folder: of images in one folder a class, "
+        "or of IDX files",
+    )
+    own.add_argument(
+        "--target-column",
+        nargs="+",
+        metavar="COLUMN",
+        help="of a table: what to predict, by name or by number from 1 on (-1: last)",
+    )
+    own.add_argument("--ignore-columns", nargs="+", metavar="COLUMN", help="of a table: columns that are no inputs")
+    own.add_argument("--split-column", metavar="COLUMN", help='of a table: the column that says "train" or "test"')
+    own.add_argument(
+        "--task",
+        choices=["classification", "regression"],
+        help="what targets are (default: numbers that are no few whole ones are a regression)",
+    )
+    own.add_argument(
+        "--scaling",
+        choices=["range", "common", "none"],
+        help="of inputs, before the input gain makes them volts: each from -1 to 1 (default; pixels: 0 to 1), all by one "
+        "factor, or as they are",
+    )
+    own.add_argument(
+        "--test-fraction", type=float, metavar="X", help="of the samples, where the file has no split (default 0.2)"
+    )
+    own.add_argument("--split-seed", type=int, metavar="N", help="of the test samples' draw (default 0)")
+
+
+OWN_DATA = ("target_column", "ignore_columns", "split_column", "task", "scaling", "test_fraction", "split_seed")
+"""Settings of a data set of the user's own."""
 CIRCUIT = ("layers", "diode", "conductance_window", "amplifier_gain", "input_gain")
 """Settings that say what circuit it is."""
 SETTINGS = (
@@ -160,10 +204,12 @@ SETTINGS = (
 def run(arguments: argparse.Namespace) -> None:
     """Train, verify, report."""
     overrides = overridden(arguments)
-    usual = OWN_SHAPES if any(name in overrides for name in CIRCUIT) else DEFAULT_PRESETS
+    own = overrides.get("dataset", "mnist") not in data.SHAPES
+    usual = OWN_SHAPES if own or any(name in overrides for name in CIRCUIT) else DEFAULT_PRESETS
     preset = usual[overrides.get("solver", "surrogate")] if arguments.preset is None else arguments.preset
-    folder = _usual_folder(preset, overrides) if arguments.output is None else arguments.output
-    config = resolve(_resumed_settings(arguments, folder) or preset, overrides)
+    overrides |= {f"own_data.{name}": given for name in OWN_DATA if (given := getattr(arguments, name)) is not None}
+    folder = _usual_folder(preset, overrides, arguments.data_dir) if arguments.output is None else arguments.output
+    config = resolve(_resumed_settings(arguments, folder) or preset, overrides, arguments.data_dir)
     verify = not arguments.no_verify
     finished, agreements = train_and_verify(config, folder, arguments.data_dir, arguments.resume, verify=verify)
     report(config, finished, agreements)
@@ -179,8 +225,10 @@ def overridden(arguments: argparse.Namespace) -> dict[str, Any]:
     return given
 
 
-def _usual_folder(preset: str, overrides: dict[str, Any]) -> Path:
-    config, name = resolve(preset, overrides), Path(preset).stem
+def _usual_folder(preset: str, overrides: dict[str, Any], data_dir: Path | None) -> Path:
+    config, name = resolve(preset, overrides, data_dir), Path(preset).stem
+    if name in OWN_SHAPES.values() and config.own_data is not None:
+        return Path("runs") / "-".join([Path(config.dataset).stem, *map(str, config.sizes), str(config.seed)])
     sizes = [*map(str, config.sizes)] if name in OWN_SHAPES.values() else []
     return Path("runs") / "-".join([name, *sizes, str(config.seed)])
 
@@ -201,6 +249,8 @@ def train_and_verify(
     config.network()
     dataset = config.load_data(data_dir)
     sizes = "-".join(map(str, config.sizes))
+    for sentence in dataset.in_words() if isinstance(dataset, data.OwnDataset) else ():
+        console.say(sentence)
     console.say(f"training {sizes} on {config.data_name} {config.method_in_words}, into {folder}")
     if config.rule_in_words:
         console.say(config.rule_in_words)
@@ -237,12 +287,14 @@ def report(config: TrainConfig, finished: Run, agreements: list[Agreement]) -> N
     """Print what came out and where it is."""
     metrics: dict[str, Any] = finished.metrics
     held_out = "test" if metrics["test_error"] is not None else "validation"
-    rms = metrics["history"][-1].get(f"{held_out}_rms")
+    rms, within = metrics["history"][-1].get(f"{held_out}_rms"), config.right_within
+    what = "error" if within is None else f"samples off by more than {within:g} V"
     rows = [
         *([] if rms is None else [[f"{held_out} error, root mean square (mV)", f"{1e3 * rms:.3g}"]]),
-        [f"{held_out} error, last epoch", f"{100 * metrics[f'{held_out}_error']:.2f} %"],
-        ["training error, last epoch", f"{100 * metrics['train_error']:.2f} %"],
-        ["images a second while training", f"{metrics['samples_per_second']:,.0f}"],
+        *([] if rms is None else _in_own_units(held_out, rms, metrics)),
+        [f"{held_out} {what}, last epoch", f"{100 * metrics[f'{held_out}_error']:.2f} %"],
+        [f"training {what}, last epoch", f"{100 * metrics['train_error']:.2f} %"],
+        [f"{config.samples_word} a second while training", f"{metrics['samples_per_second']:,.0f}"],
         ["peak memory (MiB)", f"{metrics['peak_memory_bytes'] / 2**20:,.0f}"],
     ]
     if metrics["statuses"]:  # a feed-forward network has no equilibria
@@ -256,3 +308,11 @@ def report(config: TrainConfig, finished: Run, agreements: list[Agreement]) -> N
     console.table(title, ["figure", "value"], *sections)
     files = ", ".join(sorted(path.name for path in finished.folder.iterdir() if not path.name.startswith(".")))
     console.say(f"in {finished.folder}: {files}")
+
+
+def _in_own_units(held_out: str, rms: float, metrics: dict[str, Any]) -> list[list[str]]:
+    """The error of a regression of one target in the target's own unit."""
+    targets = metrics.get("data", {}).get("targets", {"unit": []})
+    if len(targets["unit"]) != 1:
+        return []
+    return [[f"{held_out} error, {(targets['names'] or ['target'])[0]}", f"{rms * targets['unit'][0]:.4g}"]]

@@ -105,5 +105,5 @@ def _test_images(config: TrainConfig, arguments: argparse.Namespace) -> tuple[np
         raise UserError(f"a run has its own data set; leave out {', '.join(given)}, or name the run's network.npz")
     count = simulate.sample_count(arguments)
     dataset = config.load_data(arguments.data_dir)
-    require_fit(config.sizes[0], config.classes, dataset)
+    require_fit(config.inputs, config.classes, dataset)
     return first_test_images(config, dataset, count)

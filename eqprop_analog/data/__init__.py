@@ -1,19 +1,28 @@
 """Data sets: what they are, where they come from, what their files look like."""
 
 from eqprop_analog.data.augmentation import flipped, shifted
-from eqprop_analog.data.datasets import RMS, SHAPES, VALIDATION, Dataset, Name, called, load
+from eqprop_analog.data.datasets import RMS, SHAPES, VALIDATION, Dataset, called, load
 from eqprop_analog.data.formats import CIFAR_ARCHIVE, DataError
+from eqprop_analog.data.own import OwnDataset, is_path, opened
+from eqprop_analog.data.settings import DataSettings, Found, OwnData
+from eqprop_analog.data.toys import NAMES
 
 __all__ = [
     "CIFAR_ARCHIVE",
+    "NAMES",
     "RMS",
     "SHAPES",
     "VALIDATION",
     "DataError",
+    "DataSettings",
     "Dataset",
-    "Name",
+    "Found",
+    "OwnData",
+    "OwnDataset",
     "called",
     "flipped",
+    "is_path",
     "load",
+    "opened",
     "shifted",
 ]

@@ -6,14 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 
 from eqprop_analog.data.formats import DataError
 from eqprop_analog.data.publications import PUBLICATIONS, find, read
-
-Name = Literal["mnist", "fashion-mnist", "cifar-10", "digits"]
+from eqprop_analog.text import suggestion
 
 SHAPES: Mapping[str, tuple[int, int, int]] = {
     "mnist": (1, 28, 28),
@@ -32,9 +30,9 @@ VALIDATION: Mapping[str, int] = {"mnist": 10_000, "fashion-mnist": 10_000, "cifa
 
 @dataclass(frozen=True)
 class Dataset:
-    """Images as rows of pixels, float32 in [0, 1], and their classes, int64 in 0..9.
+    """Images as rows of pixels, float32 in [0, 1], or other inputs; and their classes, int64 from 0 on, or targets in volts.
 
-    Shapes: images (samples, pixels), of MNIST (60000, 784) and (10000, 784); labels (samples,).
+    Shapes: images (samples, inputs), of MNIST (60000, 784) and (10000, 784); labels (samples,), or (samples, targets).
     """
 
     name: str
@@ -49,7 +47,7 @@ def called(name: str, copy: str) -> str:
     return f"{name} ({copy})" if copy else name
 
 
-def load(name: Name, data_dir: Path | None = None, copy: str = "") -> Dataset:
+def load(name: str, data_dir: Path | None = None, copy: str = "") -> Dataset:
     """Load a data set from ``data_dir`` if given, else from the first source that has it.
 
     Files other than the published ones are refused, unless ``copy`` names them: the user, who vouches for them, calls them so,
@@ -62,8 +60,8 @@ def load(name: Name, data_dir: Path | None = None, copy: str = "") -> Dataset:
         raise DataError(f"data_copy: a copy of {name} is read from the folder that --data-dir names, and none is named")
     if name == "digits":
         return _digits()
-    if name not in PUBLICATIONS:
-        raise DataError(f"unknown data set {name!r}: expected one of {', '.join((*PUBLICATIONS, 'digits'))}")
+    if name not in SHAPES:
+        raise DataError(f"unknown data set {name!r:.60}: expected one of {', '.join(SHAPES)}{suggestion(name, SHAPES)}")
     publication = PUBLICATIONS[name]
     files = find(publication) if data_dir is None else read(publication, Path(data_dir), copy)
     train_images, train_labels, test_images, test_labels = chain.from_iterable(

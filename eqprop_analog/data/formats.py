@@ -18,6 +18,7 @@ from eqprop_analog.files import UNREADABLE
 TRAIN_IMAGES, TRAIN_LABELS = "train-images-idx3-ubyte", "train-labels-idx1-ubyte"
 TEST_IMAGES, TEST_LABELS = "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"
 UNSIGNED_BYTE = 0x08  # the only IDX element type in these data sets
+IDX_TYPES = {UNSIGNED_BYTE: "u1", 0x09: "i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
 CIFAR_ARCHIVE = "cifar-10-binary.tar.gz"
 CIFAR_FOLDER = "cifar-10-batches-bin"
 CIFAR_TRAIN, CIFAR_TEST = [f"data_batch_{number}.bin" for number in range(1, 6)], ["test_batch.bin"]
@@ -29,23 +30,28 @@ class DataError(UserError):
     """A data set that cannot be had, or a file that is not what it should be."""
 
 
-def parse_idx(content: bytes, where: str) -> np.ndarray:
-    """Read an IDX file of unsigned bytes; the array is a read-only uint8 view of ``content``.
+def parse_idx(content: bytes, where: str, *, any_type: bool = False) -> np.ndarray:
+    """Read an IDX file of unsigned bytes or, with ``any_type``, of any numbers; the array is a read-only view of ``content``.
 
     Raises :class:`DataError` naming ``where``, what was expected and what came.
     """
-    if len(content) < 4 or content[:3] != bytes((0, 0, UNSIGNED_BYTE)) or content[3] == 0:
-        raise DataError(f"{where}: not an IDX file of bytes: expected magic 00 00 08 0N, came {content[:4].hex(' ')!r}")
+    known = list(IDX_TYPES) if any_type else [UNSIGNED_BYTE]
+    if len(content) < 4 or content[:2] != b"\0\0" or content[2] not in known or content[3] == 0:
+        kind, magic = ("numbers", "TT") if any_type else ("bytes", "08")
+        raise DataError(
+            f"{where}: not an IDX file of {kind}: expected magic 00 00 {magic} 0N, came {content[:4].hex(' ')!r}"
+        )
+    dtype = np.dtype(IDX_TYPES[content[2]])
     dimensions = content[3]
     header = 4 + 4 * dimensions
     if len(content) < header:
         raise DataError(f"{where}: truncated IDX header: expected {header} bytes, came {len(content)}")
     shape = struct.unpack_from(f">{dimensions}I", content, 4)
-    if len(content) != header + math.prod(shape):
-        expected = header + math.prod(shape)
+    expected = header + math.prod(shape) * dtype.itemsize
+    if len(content) != expected:
         raise DataError(f"{where}: IDX of shape {shape}: expected {expected} bytes, came {len(content)}")
     try:
-        return np.frombuffer(content, np.uint8, offset=header).reshape(shape)
+        return np.frombuffer(content, dtype, offset=header).reshape(shape)
     except ValueError as error:  # more dimensions than NumPy has, or a size of zero spelled with huge ones
         raise DataError(f"{where}: IDX shape that NumPy cannot hold: {error}") from error
 
@@ -68,12 +74,12 @@ def parse_cifar(content: bytes, where: str) -> tuple[np.ndarray, ...]:
     return tuple(arrays)
 
 
-def unpacked(content: bytes) -> bytes:
-    """What gzip packed, as far as it is no longer than any of these files; ValueError, OSError or EOFError for anything else."""
+def unpacked(content: bytes, most: int = MOST_BYTES) -> bytes:
+    """What gzip packed, if it is no longer than ``most``; ValueError, OSError or EOFError for anything else."""
     with gzip.GzipFile(fileobj=io.BytesIO(content)) as file:
-        result = file.read(MOST_BYTES + 1)
-    if len(result) > MOST_BYTES:
-        raise ValueError(f"it unpacks to more than {MOST_BYTES:,} bytes")
+        result = file.read(most + 1)
+    if len(result) > most:
+        raise ValueError(f"it unpacks to more than {most:,} bytes")
     return result
 
 

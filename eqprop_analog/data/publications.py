@@ -46,13 +46,21 @@ raises :class:`DataError` or :class:`OSError` with the reason when it cannot."""
 
 CONNECT_SECONDS, READ_SECONDS = 3.05, 20.0  # without a network each download gives up within these
 CLIENT_SECONDS = 300.0  # a package client fetches 30 MB at most
+PACKED = (".gz", ".zip")
+"""How names of files end whose checksum is published of the packed file itself."""
+
+EMNIST_ARCHIVE = "gzip.zip"
+"""All six parts, 562 MB."""
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class Publication:
-    """One data set as published: the SHA-256 of each file's content, IDX files uncompressed, and the sources in order."""
+    """One data set as published: the SHA-256 of each file's content, and the sources in order.
+
+    Of IDX files their content uncompressed, unless their names end as PACKED says.
+    """
 
     name: str
     sha256: Mapping[str, str]
@@ -100,7 +108,7 @@ def read(publication: Publication, folder: Path, copy: str = "") -> dict[str, by
     folders = [folder, folder / below]
     files, others = {}, []
     for name, expected in publication.sha256.items():
-        names = [name] if name.endswith(".gz") else [name, f"{name}.gz"]
+        names = [name] if name.endswith(PACKED) else [name, f"{name}.gz"]
         path = next((place / each for place in folders for each in names if (place / each).is_file()), None)
         if path is None:
             raise DataError(f"{folder}: expected {' or '.join(names)}, here" + (f" or in {below}" if below else ""))
@@ -160,7 +168,7 @@ def _from_mirror(url: str, publication: Publication, scratch: Path) -> Path:
     pooch.get_logger().setLevel("WARNING")  # it would advise on hashes that read checks
     download = pooch.HTTPDownloader(timeout=(CONNECT_SECONDS, READ_SECONDS))
     for name in publication.sha256:
-        file = name if name.endswith(".gz") else f"{name}.gz"
+        file = name if name.endswith(PACKED) else f"{name}.gz"
         try:
             pooch.retrieve(f"{url}/{file}", known_hash=None, fname=file, path=scratch, downloader=download)
         except OSError as error:  # the text is a paragraph of pools and retries; the kind says it
@@ -211,6 +219,17 @@ def _idx(content: bytes, where: str) -> tuple[np.ndarray, ...]:
     return (parse_idx(content, where),)
 
 
+def _packed_idx(content: bytes, where: str) -> tuple[np.ndarray, ...]:
+    try:
+        return _idx(unpacked(content), where)
+    except (OSError, EOFError, ValueError, zlib.error) as error:
+        raise DataError(f"{where}: cannot be read: {error}") from error
+
+
+def _whole(_content: bytes, _where: str) -> tuple[np.ndarray, ...]:
+    return ()
+
+
 def _mirrors(*urls: str) -> tuple[tuple[str, Source], ...]:
     return tuple((f"the mirror {url}", partial(_from_mirror, url)) for url in urls)
 
@@ -254,6 +273,28 @@ PUBLICATIONS: Mapping[str, Publication] = {
             ),
             ("Debian's package dataset-fashion-mnist", _from_debian),
         ),
+    ),
+    "kmnist": Publication(
+        name="kmnist",
+        parse=_packed_idx,
+        torchvision="KMNIST",
+        sha256={
+            f"{TRAIN_IMAGES}.gz": "51467d22d8cc72929e2a028a0428f2086b092bb31cfb79c69cc0a90ce135fde4",
+            f"{TRAIN_LABELS}.gz": "e38f9ebcd0f3ebcdec7fc8eabdcdaef93bb0df8ea12bee65224341c8183d8e17",
+            f"{TEST_IMAGES}.gz": "edd7a857845ad6bb1d0ba43fe7e794d164fe2dce499a1694695a792adfac43c5",
+            f"{TEST_LABELS}.gz": "20bb9a0ef54c7db3efc55a92eef5582c109615df22683c380526788f98e42a1c",
+        },
+        sources=(
+            ("the cache", _from_cache),
+            ("torchvision", _from_torchvision),
+            *_mirrors("http://codh.rois.ac.jp/kmnist/dataset/kmnist"),
+        ),
+    ),
+    "emnist": Publication(
+        name="emnist",
+        parse=_whole,
+        sha256={EMNIST_ARCHIVE: "fb9bb67e33772a9cc0b895e4ecf36d2cf35be8b709693c3564cea2a019fcda8e"},
+        sources=(("the cache", _from_cache), *_mirrors("https://biometrics.nist.gov/cs_links/EMNIST")),
     ),
     "cifar-10": Publication(
         name="cifar-10",

@@ -7,7 +7,7 @@ from typing import Self
 import numpy as np
 from jaxtyping import Float, Int
 
-from eqprop_analog.data import VALIDATION, Dataset
+from eqprop_analog.data import Dataset
 from eqprop_analog.errors import UserError
 from eqprop_analog.experiments.config import TrainConfig
 
@@ -41,7 +41,7 @@ class Split:
         images, labels = config.prepared(dataset.train_images), dataset.train_labels
         training = images.astype(config.precision, copy=False)
         if config.validation:
-            count = VALIDATION[dataset.name]
+            count = config.validation_samples
             return cls(training[:-count], labels[:-count], "validation", images[-count:], labels[-count:])
         return cls(training, labels, "test", config.prepared(dataset.test_images), dataset.test_labels)
 

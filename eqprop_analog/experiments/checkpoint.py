@@ -186,6 +186,14 @@ def _read(file: Arrays, name: str, like: Array) -> Array:
     return values
 
 
+def _dotted(settings: dict[str, Any], table: str) -> dict[str, Any]:
+    """``settings`` with those of ``table`` each by itself, and first of all which samples were found there."""
+    inner = settings.get(table) or {}
+    found = {"SHA-256 of the samples": (inner.get("found") or {}).get("sha256")}
+    parts = {f"{table}.{key}": each for key, each in inner.items() if key != "found"}
+    return found | parts | {name: value for name, value in settings.items() if name != table}
+
+
 def _require_same(path: Path, saved: dict[str, Any], config: TrainConfig) -> None:
     asked = config.model_dump(mode="json")
     if saved.get("model", USUAL) == asked["model"]:
@@ -193,6 +201,9 @@ def _require_same(path: Path, saved: dict[str, Any], config: TrainConfig) -> Non
         saved = {**defaults, **saved}  # a setting that came later was at its default
     else:  # whose settings are others altogether
         saved, asked = {"model": saved.get("model", USUAL)}, {"model": asked["model"]}
+    if asked.get("own_data") and (saved.get("own_data") or {}).get("found") == asked["own_data"]["found"]:
+        saved["dataset"] = asked["dataset"]  # the same samples in another place
+    saved, asked = _dotted(saved, "own_data"), _dotted(asked, "own_data")
     differing = [name for name in asked if name not in config.changeable and saved.get(name) != asked[name]]
     if differing:
         changes = ", ".join(f"{name} = {saved.get(name)!r:.80} then and {asked[name]!r:.80} now" for name in differing)

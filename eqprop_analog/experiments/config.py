@@ -5,17 +5,17 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal, Protocol
+from typing import Annotated, Any, ClassVar, Literal, Protocol, Self
 
 import numpy as np
 import tomli_w
 from jaxtyping import Float, Int
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from eqprop_analog import data
 from eqprop_analog.core import Network, Solver, families
 from eqprop_analog.learning.trainer import Learner, Pass, PhaseLearner, Progress, Rule, evaluate
-from eqprop_analog.text import printable
+from eqprop_analog.text import printable, suggestion
 
 Array = np.ndarray
 
@@ -33,6 +33,9 @@ def _shown(text: str) -> str:
         raise ValueError("expected text without control characters")
     return text
 
+
+TOLERANCE = 0.05
+"""Volts: of a regression's read-outs, whose targets are 0 to 1 V, unless the configuration says."""
 
 Text = Annotated[str, AfterValidator(_shown)]
 """What a person is shown: in a terminal, a plot or a page."""
@@ -53,7 +56,7 @@ class Training(Protocol):
     def evaluate(
         self,
         images: Float[Array, "samples inputs"],
-        labels: Int[Array, " samples"],
+        labels: Int[Array, " samples"] | Float[Array, "samples targets"],
         progress: Progress,
         so_far: Pass | None = None,
     ) -> Pass:
@@ -117,7 +120,12 @@ class TrainConfig(BaseModel, ABC):
     model: str
     """The kind of network."""
     description: Text = ""
-    dataset: data.Name = "mnist"
+    datasets: ClassVar[tuple[str, ...]] = tuple(data.SHAPES)
+    """Published data sets, of which it is known before they are read what they hold."""
+    dataset: Text = "mnist"
+    """One of these, or what ``own_data`` is about: a file, a folder, or a name in data.toys."""
+    own_data: data.OwnData | None = None
+    """How a data set of the user's own is read, and what was found in it."""
     data_copy: Annotated[str, Field(pattern=r"^([A-Za-z0-9][A-Za-z0-9 ._+-]{0,39})?$")] = ""
     """What to call files that are not the published ones, such as "JPEG copy"; without a name they are refused."""
     beta: Positive
@@ -127,6 +135,8 @@ class TrainConfig(BaseModel, ABC):
     """Factor on all rates after each epoch."""
     cosine: Count | None = None
     """Epochs over which half a cosine takes all rates to zero as well, where they stay."""
+    tolerance: Positive | None = None
+    """Of a regression, volts: a sample counts as right whose read-outs are within it, root mean square. Else TOLERANCE."""
     batch_size: Count = 4
     epochs: Count = 10
     test_every: Count = 1
@@ -144,6 +154,67 @@ class TrainConfig(BaseModel, ABC):
     threads: Count = 1
     """BLAS threads."""
 
+    @model_validator(mode="after")
+    def _known_data(self) -> Self:
+        if self.dataset in self.datasets:
+            if self.own_data is not None:
+                raise ValueError(f"own_data: {self.dataset} is published as it is; leave it out")
+        elif self.own_data is None or self.own_data.found is None:
+            raise ValueError(
+                f"dataset: expected one of {', '.join((*self.datasets, *data.NAMES))}, or a file or folder of your own (as "
+                f"./{self.dataset:.40}), got {self.dataset!r:.80}{suggestion(self.dataset, (*self.datasets, *data.NAMES))}"
+            )
+        self._require_square()
+        if self.regression and getattr(self, "cost", "squared-error") != "squared-error":
+            raise ValueError('cost: a regression has targets in volts; set cost = "squared-error"')
+        if self.regression and getattr(self, "device", "cpu") != "cpu":
+            raise ValueError('device: a regression is trained on the CPU; set device = "cpu"')
+        return self
+
+    @property
+    def found(self) -> data.Found | None:
+        """What a data set of the user's own was found to hold."""
+        return None if self.own_data is None else self.own_data.found
+
+    @property
+    def regression(self) -> bool:
+        """Whether numbers are predicted and no classes."""
+        return self.found is not None and self.found.task == "regression"
+
+    @property
+    def right_within(self) -> float | None:
+        """Volts, of a regression: see Rule.tolerance."""
+        return (self.tolerance or TOLERANCE) if self.regression else None
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """Channels, height and width of a sample, which is one row of so many numbers where it is no image."""
+        if self.found is None:
+            return data.SHAPES.get(self.dataset) or (1, 1, self.sizes[0])
+        return self.found.shape or (1, 1, self.found.inputs)
+
+    @property
+    def samples_word(self) -> str:
+        """What a person calls samples."""
+        return "images" if self.found is None or self.found.shape is not None else "samples"
+
+    @property
+    def input_rms(self) -> float:
+        """Root mean square of the training inputs, without unit."""
+        return data.RMS[self.dataset] if self.found is None else self.found.rms
+
+    @property
+    def validation_samples(self) -> int:
+        """How many of the last training samples ``validation`` holds out."""
+        return data.VALIDATION[self.dataset] if self.found is None else self.found.validation
+
+    def _require_square(self) -> None:
+        """ValueError where images are to be moved that are none, or not square."""
+        moved = [name for name in ("shift", "flip") if getattr(self, name, 0)]
+        _, height, width = self.image_shape if moved else (1, 2, 2)
+        if height != width or height == 1:
+            raise ValueError(f"{moved[0]}: this is for square images, got samples of {height} x {width}; leave it out")
+
     @classmethod
     def adapted(cls, values: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[str, Any]:  # noqa: ARG003
         """``values`` of a preset, made to go with what is put in place of some of them."""
@@ -158,6 +229,11 @@ class TrainConfig(BaseModel, ABC):
     def sizes(self) -> tuple[int, ...]:
         """Inputs, and nodes of every layer."""
         return self.network().layers
+
+    @property
+    def inputs(self) -> int:
+        """Of a sample, before it is prepared."""
+        return self.sizes[0]
 
     @property
     def classes(self) -> int:
@@ -200,10 +276,12 @@ class TrainConfig(BaseModel, ABC):
     @property
     def data_name(self) -> str:
         """The data set as figures name it."""
-        return data.called(self.dataset, self.data_copy)
+        return data.called(Path(self.dataset).name if self.own_data else self.dataset, self.data_copy)
 
     def load_data(self, data_dir: Path | None) -> data.Dataset:
-        """The data set, from ``data_dir`` if given; see data.load."""
+        """The data set, from ``data_dir`` if given; see data.load and data.opened."""
+        if self.own_data is not None:
+            return data.opened(self.dataset, self.own_data, data_dir)
         return data.load(self.dataset, data_dir, self.data_copy)
 
     @abstractmethod
@@ -254,3 +332,19 @@ class TrainConfig(BaseModel, ABC):
 def spread(rates: float | list[float], count: int) -> tuple[float, ...]:
     """One rate for each of ``count`` connections."""
     return tuple(rates) if isinstance(rates, list) else (rates,) * count
+
+
+OF_IMAGES = ("shift", "flip", "edge", "erase", "mirrored", "pixel_mean", "pixel_deviation")
+"""Settings of presets that are about the images of one data set."""
+
+
+def for_own_data(values: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[str, Any]:
+    """``values`` without what is about the preset's images, where ``overrides`` bring a data set of the user's own."""
+    return {name: value for name, value in values.items() if name not in OF_IMAGES or not overrides.get("own_data")}
+
+
+def outer_layers(values: Mapping[str, Any], overrides: Mapping[str, Any], paired: int = 1) -> list[int]:
+    """The layers of a preset, the first and the last those of the data in ``overrides``; ``paired``: output nodes a read-out."""
+    found = overrides["own_data"]["found"]
+    hidden = (values.get("layers") or [0, 0])[1:-1]
+    return [found["inputs"], *hidden, found["outputs"] * paired]

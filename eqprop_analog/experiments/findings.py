@@ -19,11 +19,26 @@ class Finding:
     text: str
 
 
-def findings(config: TrainConfig, network: Network, error: float) -> tuple[list[Finding], dict[str, Any]]:
-    """Of a run that ended with ``network`` and a held-out ``error`` (a fraction), and figures for metrics.json."""
+def findings(
+    config: TrainConfig, network: Network, error: float, rms: float | None = None
+) -> tuple[list[Finding], dict[str, Any]]:
+    """Of a run that ended with ``network`` and a held-out ``error`` (a fraction), and figures for metrics.json.
+
+    ``rms``: volts, of a regression.
+    """
     found: list[Finding] = []
     guessing = 1 - 1 / max(config.classes, 2)
-    if error >= CHANCE * guessing:
+    mean = config.found.deviation if config.found is not None else None
+    if mean is not None:
+        if rms is not None and rms >= CHANCE * mean:
+            found.append(
+                Finding(
+                    "chance",
+                    f"the network predicts no better than the targets' mean: its root mean square error is "
+                    f"{rms:.2g} V, the mean's is {mean:.2g} V. Train for more --epochs, or with other rates (--rate-factor)",
+                )
+            )
+    elif error >= CHANCE * guessing:
         found.append(
             Finding(
                 "chance",

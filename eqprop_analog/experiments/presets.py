@@ -8,6 +8,7 @@ from typing import Any, get_args
 from pydantic import BaseModel, ValidationError
 from pydantic_core import PydanticUndefined
 
+from eqprop_analog import data
 from eqprop_analog.characterization.device_file import with_device_file
 from eqprop_analog.core import families
 from eqprop_analog.core.registry import USUAL
@@ -32,8 +33,11 @@ def presets() -> dict[str, Path]:
     return packaged("presets")
 
 
-def resolve(preset: str, overrides: Mapping[str, Any]) -> TrainConfig:
-    """The preset (a name, or a TOML file) with ``overrides`` in place of its own values. Raises UserError."""
+def resolve(preset: str, overrides: Mapping[str, Any], data_dir: Path | None = None) -> TrainConfig:
+    """The preset (a name, or a TOML file) with ``overrides`` in place of its own values. Raises UserError.
+
+    A data set of the user's own, of which the configuration says only where it is, is read: the network follows from it.
+    """
     path = packaged_or_own("presets", preset, "preset")
     values = read_toml(path, "configuration file")
     if isinstance(values.get("diode"), dict):
@@ -46,6 +50,7 @@ def resolve(preset: str, overrides: Mapping[str, Any]) -> TrainConfig:
         )
     kind = known[model]
     overrides = _joined(values, overrides, kind)
+    overrides = {**overrides, **_own_data(kind, values, overrides, data_dir)}
     strange = [name for name in overrides if name not in kind.model_fields]
     if strange:
         raise UserError(
@@ -56,6 +61,31 @@ def resolve(preset: str, overrides: Mapping[str, Any]) -> TrainConfig:
         return kind.model_validate(kind.completed({**kind.adapted(values, overrides), **overrides}))
     except ValidationError as error:
         raise UserError(refused("configuration", error, kind)) from error
+
+
+def _own_data(
+    kind: type[TrainConfig], values: Mapping[str, Any], overrides: Mapping[str, Any], data_dir: Path | None
+) -> dict[str, Any]:
+    """``dataset`` and ``own_data`` with what the data hold, where they are the user's own and that is not known yet."""
+    name, changed = str(overrides.get("dataset", values.get("dataset", "mnist"))), "dataset" in overrides
+    own = overrides.get("own_data", values.get("own_data"))
+    if name in kind.datasets:
+        asked = overrides.get("own_data")
+        if asked:
+            raise UserError(f"configuration: own_data: {name} is published as it is; leave out {', '.join(asked)}")
+        return {} if own is None or not changed else {"own_data": None}
+    if not isinstance(own, Mapping | None) or not (data.is_path(name) or name in data.NAMES):
+        return {}
+    settings = {key: value for key, value in (own or {}).items() if key != "found"}
+    if own and "found" in own and not changed and "own_data" not in overrides:
+        return {}
+    try:
+        asked_for = data.OwnData.model_validate(settings)
+    except ValidationError as error:
+        raise UserError(refused("configuration: own_data", error, data.OwnData)) from error
+    found = data.opened(name, asked_for, data_dir).own
+    path = name if name in data.NAMES else str(Path(name).absolute())
+    return {"dataset": path, "own_data": found.model_dump(exclude_none=True)} if found else {}
 
 
 def _joined(values: Mapping[str, Any], overrides: Mapping[str, Any], kind: type[BaseModel]) -> dict[str, Any]:

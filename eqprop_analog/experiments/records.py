@@ -51,6 +51,7 @@ class Epoch(Strict):
     train_error: Fraction
     test_error: Fraction | None = None
     validation_error: Fraction | None = None
+    train_rms: NotNegative | None = None
     test_rms: NotNegative | None = None
     validation_rms: NotNegative | None = None
     seconds: Positive

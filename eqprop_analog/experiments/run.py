@@ -12,7 +12,7 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from eqprop_analog.core import Network, family_of
-from eqprop_analog.data import Dataset
+from eqprop_analog.data import Dataset, OwnDataset
 from eqprop_analog.errors import UserError
 from eqprop_analog.experiments.batches import Batches, Split, require_fit
 from eqprop_analog.experiments.checkpoint import CHECKPOINT, Checkpoint
@@ -50,7 +50,7 @@ def train(
     for a run of other settings, for a folder that another process trains into or that cannot be written, and for data that
     do not fit the layers.
     """
-    require_fit(config.sizes[0], config.classes, dataset)
+    require_fit(config.inputs, config.classes, dataset)
     path = folder / CHECKPOINT
     if resume and not path.exists():
         raise UserError(f"{folder}: no checkpoint to resume from; start without --resume")
@@ -74,7 +74,7 @@ def train(
                     _epoch(config, split, checkpoint, record, live.stage)
         finally:
             training.close()
-        return _finish(folder, config, training.network.astype(np.float64), checkpoint.history)
+        return _finish(folder, config, dataset, training.network.astype(np.float64), checkpoint.history)
 
 
 def _state(config: TrainConfig, checkpoint: Checkpoint) -> str:
@@ -82,15 +82,21 @@ def _state(config: TrainConfig, checkpoint: Checkpoint) -> str:
     done, images = len(checkpoint.history), checkpoint.trained.samples
     if config.finished(checkpoint.history):
         return f"finished after {done} epochs; ask for more --epochs, or choose another --output to train anew"
-    return f"going on after {done} of {config.epochs} epochs" + (f" and {images:,} images" if images else "")
+    return f"going on after {done} of {config.epochs} epochs" + (
+        f" and {images:,} {config.samples_word}" if images else ""
+    )
 
 
-def _finish(folder: Path, config: TrainConfig, network: Network, history: list[dict[str, Any]]) -> Run:
+def _finish(
+    folder: Path, config: TrainConfig, dataset: Dataset, network: Network, history: list[dict[str, Any]]
+) -> Run:
     """Everything that a finished run leaves beside its checkpoint."""
     network.save(folder / "network.npz")
     metrics = _metrics(config, history)
     held_out = "test_error" if metrics["test_error"] is not None else "validation_error"
-    found, figures = findings(config, network, metrics[held_out])
+    if isinstance(dataset, OwnDataset):
+        metrics["data"] = dataset.figures()
+    found, figures = findings(config, network, metrics[held_out], history[-1].get(held_out.replace("error", "rms")))
     for finding in found:
         log.warning("%s", finding.text)
     metrics |= figures
@@ -149,8 +155,10 @@ def _epoch(config: TrainConfig, split: Split, checkpoint: Checkpoint, record: _R
     if config.tests(number):
         _test(split, checkpoint, record, stage)
     entry = _entry(number, split.held_out, trained, tested, checkpoint.seconds)
-    if config.rule(number - 1).tolerance is not None and tested.samples:
-        entry[f"{split.held_out}_rms"] = tested.rms
+    if config.rule(number - 1).cost == "squared-error":
+        for kind, done in (("train", trained), (split.held_out, tested)):
+            if done.squares:
+                entry[f"{kind}_rms"] = done.rms
     checkpoint.finish_epoch(entry)
     record.write_after(entry["seconds"], last=config.finished(checkpoint.history))
     log.info(
@@ -166,7 +174,7 @@ def _epoch(config: TrainConfig, split: Split, checkpoint: Checkpoint, record: _R
 
 def _test(split: Split, checkpoint: Checkpoint, record: _Record, stage: Stage) -> None:
     """What is left of the test of the epoch under way."""
-    with stage(f"  {split.held_out} images", len(split.held_out_images)) as shown:
+    with stage(f"  {split.held_out} {record.config.samples_word}", len(split.held_out_images)) as shown:
 
         def after_chunk(done: int, error: float) -> None:
             shown(done, error)

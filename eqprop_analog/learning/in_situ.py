@@ -10,7 +10,7 @@ from jaxtyping import Float
 
 from eqprop_analog.core.equilibrium import Equilibrium
 from eqprop_analog.core.network import Network
-from eqprop_analog.learning.trainer import Learner, PhaseSolver, Rule, count_statuses, mistakes, required
+from eqprop_analog.learning.trainer import Learner, PhaseSolver, Rule, count_statuses, required
 
 Array = np.ndarray
 
@@ -36,7 +36,7 @@ class Hardware(Protocol):
         ...
 
 
-@dataclass(frozen=True)
+@dataclass
 class InSituLearner(Learner):
     """wanted ΔG = -η dC/dG of measured voltages, a batch after the other; what the devices make of it is theirs.
 
@@ -66,4 +66,4 @@ class InSituLearner(Learner):
         for name, slope in wanted.items():
             np.multiply(slope, slope.dtype.type(-rule.rates.of(name)), out=slope)
         hardware.change(wanted)
-        return mistakes(hardware.network.readout(free.outputs), targets), statuses
+        return self.judged(hardware.network.readout(free.outputs), targets, rule.tolerance), statuses

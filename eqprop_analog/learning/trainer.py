@@ -96,12 +96,17 @@ class Pass:
     """Equilibria by the name of their status."""
 
     squares: float = 0.0
-    """Where targets are voltages: every sample's mean squared error, added up, V²."""
+    """Every sample's squared error, the mean over its read-outs, added up, V²; 0 where a learner does not look at it."""
+
+    @property
+    def loss(self) -> float:
+        """Mean squared error of the read-outs, V²; of classes the targets are 1 V at the right one and 0 V at the others."""
+        return self.squares / max(self.samples, 1)
 
     @property
     def rms(self) -> float:
-        """Root mean square error of the read-outs, volts, where targets are voltages."""
-        return float(np.sqrt(self.squares / max(self.samples, 1)))
+        """The loss's root, volts."""
+        return float(np.sqrt(self.loss))
 
     @property
     def error(self) -> float:
@@ -114,6 +119,8 @@ class Learner(Protocol):
 
     renewed: int = 0
     """How many times a column had lost its last conductance and was begun anew (networks.resistive.initial.renew)."""
+    squares: float = 0.0
+    """Pass.squares of the last batch."""
 
     def learn(
         self, inputs: Float[Array, "batch inputs"], targets: Float[Array, "batch outputs"], *examples: Any
@@ -123,6 +130,16 @@ class Learner(Protocol):
         ``examples``, where a batch has them, are the samples' indices in the data set.
         """
         ...
+
+    def judged(
+        self,
+        readout: Float[Array, "batch classes"],
+        targets: Float[Array, "batch classes"],
+        tolerance: float | None = None,
+    ) -> int:
+        """Wrong predictions of a batch's free phase, as Rule.tolerance has it; its squared errors become ``squares``."""
+        self.squares = float(squared_errors(readout, targets).sum())
+        return mistakes(readout, targets, tolerance)
 
     def run_pass(self, batches: Iterable[tuple[Array, ...]], progress: Progress, so_far: Pass) -> Pass:
         """Learn from all ``batches``, see train_pass; a learner that holds the data itself goes through it in its own way."""
@@ -206,9 +223,8 @@ class PhaseLearner(Learner, Generic[N]):
         phases: Sequence[Equilibrium],
     ) -> int:
         free, plus, *minus = phases
-        wrong = mistakes(
-            self.network.readout(free.outputs), targets, self.rule.tolerance
-        )  # of the read-out before its update
+        read = self.network.readout(free.outputs)
+        wrong = self.judged(read, targets, self.rule.tolerance)  # of the read-out before its update
         gradient = learning_signal(self.rule.signal, self.network, inputs, plus, minus[0] if minus else free, free)
         self.renewed += descend(self.network, gradient, self.rule.rates, self.momentum)
         return wrong
@@ -244,6 +260,7 @@ def train_pass(
         except PhaseError as error:
             raise UserError(f"after {done} images: {error}; if training diverged, use smaller rates") from error
         result.samples, result.wrong = done, result.wrong + mistaken
+        result.squares += learner.squares
         result.statuses.update(found)
         progress(done, result.error)
     if learner.renewed > renewed:
@@ -297,12 +314,10 @@ def evaluate(
         free = solve(network, images[part])
         count_statuses(free, result.statuses)
         read = network.readout(free.outputs)
-        if tolerance is None:
-            off = predictions(read) != labels[part]
-        else:
-            squares = ((np.nan_to_num(read) - labels[part]) ** 2).mean(axis=1)
-            result.squares += float(squares.sum())
-            off = squares > tolerance**2
+        targets = np.eye(network.classes, dtype=read.dtype)[labels[part]] if tolerance is None else labels[part]
+        squares = squared_errors(np.where(free.good[:, None], read, 0), targets)
+        result.squares += float(squares.sum())
+        off = predictions(read) != labels[part] if tolerance is None else squares > tolerance**2
         result.wrong += int((~free.good | off).sum())
         result.samples = min(begin + chunk, len(images))
         progress(result.samples, result.error)
@@ -323,10 +338,18 @@ def count_statuses(phase: Equilibrium, statuses: Counter[str]) -> None:
         statuses[status.name] += int((phase.status == status).sum())
 
 
+def squared_errors(
+    readout: Float[Array, "batch classes"], targets: Float[Array, "batch classes"]
+) -> Float[Array, " batch"]:
+    """Every sample's squared error, the mean over its read-outs, V²."""
+    off = readout - targets
+    return np.einsum("bk,bk->b", off, off) / off.shape[1]
+
+
 def mistakes(
     readout: Float[Array, "batch classes"], targets: Float[Array, "batch classes"], tolerance: float | None = None
 ) -> int:
     """Wrong predictions; with ``tolerance`` (volts), samples whose root mean square error is larger."""
     if tolerance is not None:
-        return int((((readout - targets) ** 2).mean(axis=1) > tolerance**2).sum())
+        return int((squared_errors(readout, targets) > tolerance**2).sum())
     return int((predictions(readout) != predictions(targets)).sum())

@@ -5,7 +5,6 @@ from pathlib import Path
 
 import numpy as np
 
-from eqprop_analog import data
 from eqprop_analog.core import Network
 from eqprop_analog.core.nudge import Nudge
 from eqprop_analog.errors import UserError
@@ -103,8 +102,8 @@ def _circuit_pictures(run: RunFolder, folder: Path) -> Iterator[Block]:
 
 
 def _fields(config: TrainConfig, network: Network, folder: Path) -> Iterator[Block]:
-    channels, height, width = data.SHAPES.get(config.dataset, (0, 0, 0))
-    if channels != 1 or height * width != config.sizes[0] or height * width < 16:
+    channels, height, width = config.image_shape
+    if channels != 1 or height == 1 or height * width != config.sizes[0] or height * width < 16:
         return
     found = description_of(network).fields(network, height * width)
     if found is None:

@@ -61,7 +61,7 @@ class RunFolder:
     def samples(self) -> tuple[Float[Array, "images inputs"], Float[Array, "images classes"]]:
         """The first test images as the network takes them, and their targets, volts. Raises UserError without the data set."""
         dataset = self.config.load_data(self.data_dir)
-        require_fit(self.config.sizes[0], self.config.classes, dataset)
+        require_fit(self.config.inputs, self.config.classes, dataset)
         return first_test_images(self.config, dataset, IMAGES)
 
     @cached_property

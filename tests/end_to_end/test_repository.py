@@ -21,6 +21,8 @@ HOSTS = {
     "storage.googleapis.com",
     "fashion-mnist.s3-website.eu-central-1.amazonaws.com",
     "raw.githubusercontent.com",
+    "codh.rois.ac.jp",
+    "biometrics.nist.gov",
     # references
     "arxiv.org",
     "doi.org",

@@ -193,7 +193,7 @@ class TestTrainingOptions:
         assert came["statuses"] == {"CONVERGED": 2 * (3 * 20 + 45)}
 
     def test_validation_holds_images_out_and_leaves_the_test_set_alone(self, figures, monkeypatch):
-        monkeypatch.setattr("eqprop_analog.experiments.batches.VALIDATION", {"mnist": 30})
+        monkeypatch.setattr("eqprop_analog.data.VALIDATION", {"mnist": 30})
         came = figures("--validation", "--output", "run")
         assert came["test_error"] is None
         assert 0 <= came["validation_error"] <= 1

@@ -33,7 +33,7 @@ def confirmed(folder: Path, data_dir: Path | None, case: Case, images: int, work
     reordering does not bear more. Of any other the whole chip, and what is read of it with the same noise. Raises UserError if
     the kept chip cannot be read, and for what neither solver solves.
     """
-    given = dataset(case.config.dataset, data_dir)
+    given = dataset(case.config, data_dir)
     inputs, labels = case.config.prepared(given.test_images[:images]), given.test_labels[:images]
     network = ResistiveNetwork.load(network_path(folder, case))
     chips = case.drawn(), case.drawn()

@@ -19,6 +19,7 @@ from eqprop_analog.errors import UserError
 from eqprop_analog.experiments.batches import Split
 from eqprop_analog.experiments.chips.protocols import Recipe, in_software, judged, on_chip
 from eqprop_analog.experiments.chips.study import Case, Study
+from eqprop_analog.experiments.config import TrainConfig
 from eqprop_analog.experiments.records import ChipFigures, read_record
 from eqprop_analog.files import write_text
 from eqprop_analog.learning.trainer import Progress, silent
@@ -49,7 +50,7 @@ def software_path(folder: Path, case: Case) -> Path:
 def train_software(folder: Path, data_dir: Path | None, case: Case) -> None:
     """Train the network that is written into the chip of ``case``, into its file."""
     with threadpool_limits(1):
-        split = Split.of(case.software, dataset(case.software.dataset, data_dir))
+        split = Split.of(case.software, dataset(case.software, data_dir))
         network = in_software(Recipe(case.software, case.specification.technology.window), split)
     network.save(software_path(folder, case))
 
@@ -58,7 +59,7 @@ def measure(folder: Path, data_dir: Path | None, case: Case) -> None:
     """Do one case and write its figures; a chip that cannot be brought to work is a result too. Raises UserError for files."""
     begin = time.perf_counter()
     with threadpool_limits(1):
-        split = Split.of(case.config, dataset(case.config.dataset, data_dir))
+        split = Split.of(case.config, dataset(case.config, data_dir))
         software = None if case.protocol == "in-situ" else ResistiveNetwork.load(software_path(folder, case))
         chip = case.drawn()
         figures: dict[str, Any]
@@ -194,7 +195,11 @@ def _error(row: dict[str, Any]) -> float:
     return float(row.get("test_error", row.get("validation_error", np.nan)))
 
 
+def dataset(config: TrainConfig, data_dir: Path | None) -> data.Dataset:
+    """A configuration's data set, read once in every process."""
+    return _published(config.dataset, data_dir) if config.own_data is None else config.load_data(data_dir)
+
+
 @cache
-def dataset(name: data.Name, data_dir: Path | None) -> data.Dataset:
-    """A data set, read once in every process."""
+def _published(name: str, data_dir: Path | None) -> data.Dataset:
     return data.load(name, data_dir)

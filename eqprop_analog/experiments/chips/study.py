@@ -28,6 +28,7 @@ CIRCUIT = frozenset(
         "diode",
         "bias_row",
         "dataset",
+        "own_data",
         "validation",
         "precision",
     }
@@ -191,7 +192,7 @@ class Case:
         return Chip.drawn(self.specification, self.recipe.fresh(), self.seed, self.chip)
 
 
-LATER = {"data_copy": "", "passes": 1}
+LATER = {"data_copy": "", "passes": 1, "own_data": None, "tolerance": None}
 """Settings that came after results were first named by all of them, and their defaults."""
 
 

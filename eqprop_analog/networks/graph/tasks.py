@@ -53,6 +53,25 @@ def parabola(x: Float[Array, "..."]) -> Float[Array, "..."]:
     return 0.1 * x**2 - 0.3
 
 
+def used_nodes(inputs: int, outputs: int) -> int:
+    """How many nodes so many inputs, their mirrors, read-outs between two nodes each and two rails take."""
+    return 2 * inputs + 2 * outputs + 2
+
+
+def network_for(inputs: int, outputs: int, topology: Topology, nodes: int, seed: int) -> GraphNetwork:
+    """A network for so many inputs and read-outs of the user's own: the regression's circuit with more of them.
+
+    Sources are the nodes of the inputs, and then those of their mirrors. Raises UserError for too few nodes.
+    """
+    if nodes < used_nodes(inputs, outputs):
+        raise UserError(
+            f"nodes: expected at least {used_nodes(inputs, outputs)} for {inputs} inputs and {outputs} read-outs, got {nodes}"
+        )
+    side = math.isqrt(max(nodes - 1, 0)) + 1
+    graph = _graph(topology, side * side if topology in ("square", "periodic") else nodes, seed)
+    return _with_diodes(graph, inputs, outputs, np.random.default_rng(seed), seed)[1]
+
+
 def _graph(topology: Topology, nodes: int, seed: int) -> "nx.Graph[Any]":
     side = math.isqrt(max(nodes, 0))
     if topology in ("square", "periodic"):
@@ -93,19 +112,28 @@ def _regression(graph: "nx.Graph[Any]", seed: int) -> Task:
     After Dillavou et al. 2024, PNAS 121, e2319718121.
     """
     random = np.random.default_rng(seed)
+    mixed, network = _with_diodes(graph, 1, 1, random, seed)
+    x, other = np.linspace(-RANGE, RANGE, TRAINED)[:, None], random.uniform(-RANGE, RANGE, (HELD_OUT, 1))
+    inputs, held_out = (np.concatenate([values, -values], axis=1) for values in (x, other))
+    return Task(mixed, network, Dataset("regression", inputs, parabola(x), held_out, parabola(other)))
+
+
+def _with_diodes(
+    graph: "nx.Graph[Any]", inputs: int, outputs: int, random: np.random.Generator, seed: int
+) -> tuple["nx.Graph[Any]", GraphNetwork]:
+    """A share of diodes; sources at nodes and at others for their mirrors, two rails, read-outs between two nodes each."""
     nodes = list(graph)
-    source, mirror, low, high, plus, minus = (nodes[k] for k in random.permutation(len(nodes))[:6].tolist())
-    mixed = with_diodes(graph, DIODES, [source, mirror, low, high, plus, minus], seed)
+    used = [nodes[k] for k in random.permutation(len(nodes))[: used_nodes(inputs, outputs)].tolist()]
+    sources, (low, high, *ends) = used[: 2 * inputs], used[2 * inputs :]
+    mixed = with_diodes(graph, DIODES, used, seed)
     network = GraphNetwork.from_graph(
         mixed,
-        [source, mirror],
-        [(plus, minus)],
+        sources,
+        list(zip(ends[::2], ends[1::2], strict=True)),
         {low: -RANGE, high: RANGE},
         diode=NgspiceDiode(rail=0.0),
         conductance_window=WINDOW,
     )
     low_log, high_log = map(math.log10, WINDOW)
     network.conductances[:] = 10 ** random.uniform(low_log, high_log, len(network.conductances))
-    x, other = np.linspace(-RANGE, RANGE, TRAINED)[:, None], random.uniform(-RANGE, RANGE, (HELD_OUT, 1))
-    inputs, held_out = (np.concatenate([values, -values], axis=1) for values in (x, other))
-    return Task(mixed, network, Dataset("regression", inputs, parabola(x), held_out, parabola(other)))
+    return mixed, network

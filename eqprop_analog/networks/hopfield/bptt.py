@@ -17,7 +17,7 @@ from eqprop_analog.core.nudge import Cost, cost_slope
 from eqprop_analog.devices.buffer import HardSigmoid
 from eqprop_analog.errors import UserError
 from eqprop_analog.learning.persistent import PersistentStates
-from eqprop_analog.learning.trainer import Learner, PhaseError, mistakes, required
+from eqprop_analog.learning.trainer import Learner, PhaseError, required
 from eqprop_analog.learning.update import LearningRates, Momentum, descend
 from eqprop_analog.networks.hopfield.connections import Choice, Connection, Dense
 from eqprop_analog.networks.hopfield.descent import HopfieldDescentSolver
@@ -306,6 +306,9 @@ class BpttLearner(Learner):
     States kept from epoch to epoch are where a phase begins and no further back: to the gradient they are constants.
     """
 
+    tolerance: float | None = None
+    """See trainer.Rule."""
+
     def __init__(
         self,
         network: HopfieldNetwork,
@@ -339,7 +342,8 @@ class BpttLearner(Learner):
         unrolling.forward(inputs, None if start is None else start.voltages)
         if not np.isfinite(unrolling.outputs).all():
             raise PhaseError("a state is no longer finite")
-        wrong = mistakes(self.network.readout(unrolling.outputs), targets)  # of the read-out before its update
+        read = self.network.readout(unrolling.outputs)
+        wrong = self.judged(read, targets, self.tolerance)  # of the read-out before its update
         unrolling.backward(targets, self.cost, self.kind)
         descend(self.network, unrolling.gradient(), self.rates, self.momentum)
         status = np.full(len(inputs), Status.TRUNCATED, dtype=object)

@@ -13,7 +13,16 @@ from eqprop_analog import data
 from eqprop_analog.core.nudge import Cost, Kind
 from eqprop_analog.devices.buffer import buffer_from
 from eqprop_analog.errors import UserError
-from eqprop_analog.experiments.config import Count, NotNegative, Positive, TrainConfig, Training, spread
+from eqprop_analog.experiments.config import (
+    Count,
+    NotNegative,
+    Positive,
+    TrainConfig,
+    Training,
+    for_own_data,
+    outer_layers,
+    spread,
+)
 from eqprop_analog.learning.local import Signal
 from eqprop_analog.learning.persistent import PersistentStates
 from eqprop_analog.learning.trainer import Nudging, Rule
@@ -232,7 +241,7 @@ class HopfieldConfig(TrainConfig):
             raise ValueError("feedback: untied weights have their own size on the way back; leave it at 1")
 
     def _require_pixels(self) -> None:
-        channels = data.SHAPES[self.dataset][0]
+        channels = self.image_shape[0]
         for name in ("pixel_mean", "pixel_deviation"):
             given = getattr(self, name)
             if given is not None and len(given) != channels:
@@ -245,7 +254,7 @@ class HopfieldConfig(TrainConfig):
         And for ``method="bptt"`` a cost behind the output buffers: before them, saturated outputs have no gradient. And for
         ``solver="ngspice"`` the circuit's dynamics, its nudge, float64 and converged phases, which is all ngspice does.
         """
-        adapted = dict(values)
+        adapted = for_own_data(values, overrides)
         if overrides.get("solver") == "ngspice":
             truncations = ("free_steps", "nudged_steps", "test_steps", "kind")
             adapted = {name: value for name, value in adapted.items() if name not in truncations}
@@ -253,6 +262,8 @@ class HopfieldConfig(TrainConfig):
         method = values.get("method"), overrides.get("method")
         if method[0] != method[1] == "bptt" and values.get("cost", "squared-error") == "squared-error":
             adapted["kind"] = "output"
+        if "layers" not in overrides and overrides.get("own_data") and values.get("layers"):
+            adapted["layers"] = outer_layers(values, overrides)
         if "layers" not in overrides:
             return adapted
         count = len(overrides["layers"]) - 1 + ("head" in values)
@@ -267,7 +278,7 @@ class HopfieldConfig(TrainConfig):
         if self.layers is not None:
             return [Dense(before, after) for before, after in pairwise(self.layers)]
         made: list[Connection] = []
-        shape: tuple[int, ...] = data.SHAPES[self.dataset]
+        shape: tuple[int, ...] = self.image_shape
         for table in self.connections or ():
             made.append(connection_from(table, shape))
             shape = made[-1].pooled if isinstance(made[-1], Convolution) else (made[-1].sizes[1],)
@@ -321,7 +332,7 @@ class HopfieldConfig(TrainConfig):
             return buffer_from(dict(self.buffer)).output(plain.prepared(images))
         if self.pixel_mean is None and self.pixel_deviation is None:
             return images
-        channels = data.SHAPES[self.dataset][0]
+        channels = self.image_shape[0]
         mean = np.array(self.pixel_mean or [0.0] * channels, images.dtype)[:, None]
         deviation = np.array(self.pixel_deviation or [1.0] * channels, images.dtype)[:, None]
         return ((images.reshape(len(images), channels, -1) - mean) / deviation).reshape(images.shape)
@@ -330,7 +341,7 @@ class HopfieldConfig(TrainConfig):
         self, images: Float[Array, "samples inputs"], random: np.random.Generator
     ) -> Float[Array, "samples inputs"]:
         """Flipped and shifted."""
-        channels = data.SHAPES[self.dataset][0]
+        channels = self.image_shape[0]
         if self.flip:
             images = data.flipped(images, random, channels=channels)
         if self.shift:
@@ -344,7 +355,7 @@ class HopfieldConfig(TrainConfig):
         biases = weights if self.bias_rates is None else spread(self.bias_rates, count)
         rates = WeightRates(*(self._annealed(each, epoch) for each in (weights, biases)))
         kind: Kind = self.kind if self.cost == "squared-error" else "feedback"
-        return Rule(rates, self.beta, self.nudging, kind, self.cost, self.signal)
+        return Rule(rates, self.beta, self.nudging, kind, self.cost, self.signal, self.right_within)
 
     def _annealed(self, rates: tuple[float, ...], epoch: int) -> tuple[float, ...]:
         """What the cosine leaves of ``rates`` above their end, and the end (torch.optim's CosineAnnealingLR, held there)."""

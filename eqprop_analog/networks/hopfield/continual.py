@@ -11,7 +11,7 @@ from eqprop_analog.core.nudge import Nudge
 from eqprop_analog.errors import UserError
 from eqprop_analog.learning.local import learning_signal
 from eqprop_analog.learning.persistent import PersistentStates
-from eqprop_analog.learning.trainer import Learner, Rule, count_statuses, mistakes, required, taken
+from eqprop_analog.learning.trainer import Learner, Rule, count_statuses, required, taken
 from eqprop_analog.learning.update import Momentum, check_rates, descend
 from eqprop_analog.networks.hopfield.equations import HopfieldEquations
 from eqprop_analog.networks.hopfield.network import HopfieldNetwork
@@ -20,7 +20,7 @@ from eqprop_analog.networks.hopfield.relaxation import Relaxation
 Array = np.ndarray
 
 
-@dataclass(frozen=True)
+@dataclass
 class ContinualLearner(Learner):
     """θ ← θ - η·signal(s_{t+1}, s_t) after every step t of the nudged phase; see Rule.signal.
 
@@ -62,7 +62,7 @@ class ContinualLearner(Learner):
         free = required(self.solver.settle(equations, start, self.solver.free_steps, None))
         if self.persistent is not None:
             self.persistent.keep(examples, free)
-        wrong = mistakes(self.network.readout(free.outputs), targets)
+        wrong = self.judged(self.network.readout(free.outputs), targets, self.rule.tolerance)
         nudged = self._relax(inputs, equations.nudged([nudge], free), free.voltages, nudge)
         statuses: Counter[str] = Counter()
         for phase in (free, nudged):

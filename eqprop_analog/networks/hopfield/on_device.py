@@ -13,7 +13,6 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from eqprop_analog import data
 from eqprop_analog.core.equilibrium import Status
 from eqprop_analog.errors import UserError
 from eqprop_analog.experiments.batches import Batches
@@ -122,7 +121,7 @@ class HopfieldOnDevice:
         """All of a data set's images on the device: as maps where the first connection takes maps, or images are moved."""
         config = self.config
         moves = config.shift or config.flip or config.erase or config.mirrored
-        shape = (len(images), *(data.SHAPES[config.dataset] if moves else network.input_shape))
+        shape = (len(images), *(config.image_shape if moves else network.input_shape))
         return torch.from_numpy(np.ascontiguousarray(images, config.precision)).to(self.device).reshape(shape)
 
     def begun(self, images: Float[Array, "samples inputs"], labels: Int[Array, " samples"]) -> HopfieldTrainer:

@@ -49,7 +49,7 @@ class HopfieldTraining:
             return PhaseLearner(self.network, solver, rule, skip, momentum, self.random, kept)
         if config.method == "bptt":
             back = config.backward_steps
-            return BpttLearner(
+            learner = BpttLearner(
                 self.network,
                 solver,
                 rule.rates,
@@ -59,22 +59,24 @@ class HopfieldTraining:
                 momentum=momentum,
                 persistent=kept,
             )
+            learner.tolerance = rule.tolerance
+            return learner
         return ContinualLearner(self.network, solver, rule, momentum, self.random, kept)
 
     def evaluate(
         self,
         images: Float[Array, "samples inputs"],
-        labels: Int[Array, " samples"],
+        labels: Int[Array, " samples"] | Float[Array, "samples targets"],
         progress: Progress,
         so_far: Pass | None = None,
     ) -> Pass:
-        """Error of the free phase's predictions, in the precision of training."""
-        solver = self.solver
+        """Error of the free phase's read-outs, in the precision of training."""
+        solver, tolerance = self.solver, self.config.right_within
         if isinstance(solver, Relaxation):
             solver = replace(solver, free_steps=self.config.test_steps or self.config.free_steps)
         kept = self.held_out
         if kept is None:
-            return evaluate(self.network, solver.solve, images, labels, CHUNK, progress, so_far)
+            return evaluate(self.network, solver.solve, images, labels, CHUNK, progress, so_far, tolerance)
         todo = np.arange(0 if so_far is None else so_far.samples, len(images))
         parts = iter(np.split(todo, range(CHUNK, len(todo), CHUNK)))
 
@@ -84,7 +86,7 @@ class HopfieldTraining:
             kept.keep(examples, free)
             return free
 
-        return evaluate(self.network, go_on, images, labels, CHUNK, progress, so_far)
+        return evaluate(self.network, go_on, images, labels, CHUNK, progress, so_far, tolerance)
 
     def arrays(self) -> Mapping[str, Array]:
         """Parameters, momenta, states."""

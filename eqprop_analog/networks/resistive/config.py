@@ -8,14 +8,22 @@ import numpy as np
 from jaxtyping import Float, Int
 from pydantic import Field, field_validator, model_validator
 
-from eqprop_analog import data
 from eqprop_analog.characterization.device_file import with_device_file
 from eqprop_analog.core import Network
 from eqprop_analog.core.nudge import Cost
 from eqprop_analog.devices import law_from, with_units
 from eqprop_analog.devices.law import LARGEST_VOLTAGE
 from eqprop_analog.errors import UserError
-from eqprop_analog.experiments.config import PAIR, Count, NotNegative, Positive, TrainConfig, spread
+from eqprop_analog.experiments.config import (
+    PAIR,
+    Count,
+    NotNegative,
+    Positive,
+    TrainConfig,
+    for_own_data,
+    outer_layers,
+    spread,
+)
 from eqprop_analog.learning.trainer import Learner, Pass, PhaseLearner, Progress, Rule, evaluate
 from eqprop_analog.learning.update import Rates
 from eqprop_analog.networks.resistive.initial import reach
@@ -45,6 +53,8 @@ LEAST_NUDGE = 16
 """Roundings of what holds an output in the precision of training: β moves it by no more than that, and nothing is learned."""
 LARGEST_GAIN = 1e4
 """Of an amplifier, and one over the smallest."""
+SHOWN, MOST_EPOCHS = 30_000, 100
+"""Training samples that a network of the recipe is shown in all where there are few of them, in no more epochs than that."""
 PLACEHOLDER = 1e-30
 """What stands for them while the network is looked at."""
 
@@ -189,9 +199,14 @@ class ResistiveConfig(TrainConfig):
     @classmethod
     def adapted(cls, values: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[str, Any]:
         """Rates for another depth; and for ``solver="ngspice"`` float64 and converged phases, which is all ngspice does."""
-        adapted = dict(values)
+        adapted = for_own_data(values, overrides)
         if "layers" in overrides:
             adapted |= _rates_for(values, len(overrides["layers"]) - 1)
+        elif overrides.get("own_data"):
+            paired = 2 if {**values, **overrides}.get("outputs") == "pairs" else 1
+            adapted["layers"] = outer_layers(values, overrides, paired)
+        if overrides.get("own_data") and not all(name in values for name in FOLLOWING) and "epochs" in values:
+            adapted |= _schedule_for(values, overrides)
         if overrides.get("solver") == "ngspice":
             adapted = {name: value for name, value in adapted.items() if name not in ("sweeps", "test_sweeps")}
             adapted["precision"] = "float64"
@@ -204,7 +219,7 @@ class ResistiveConfig(TrainConfig):
             return values
         described = cls.model_validate({**dict.fromkeys(FOLLOWING, PLACEHOLDER), **values})
         found = recipe(
-            described.network(), data.RMS[described.dataset], described.batch_size, given_gain="input_gain" in values
+            described.network(), described.input_rms, described.batch_size, given_gain="input_gain" in values
         )
         following: dict[str, Any] = {
             "input_gain": found.input_gain,
@@ -246,7 +261,7 @@ class ResistiveConfig(TrainConfig):
         rates, biases = (spread(rates, crossbars) for rates in (self.conductance_rates, self.bias_rates))
         sweeps = f"{self.sweeps} sweeps a phase" if self.sweeps else "every phase converged"
         return (
-            f"conductances {low:g} to {high:g} S, white pixel {self.input_gain:.4g} V, amplifier gain "
+            f"conductances {low:g} to {high:g} S, {self.input_gain:.4g} V at an input of 1, amplifier gain "
             f"{self.amplifier_gain}, beta {self.beta:.3g} {unit} ({self.kind}), batches of {self.batch_size}, {sweeps}; "
             f"rates of crossbars {', '.join(f'{rate:.3g}' for rate in rates)} S^2/V^2, of biases "
             f"{', '.join(f'{rate:.3g}' for rate in biases)} A^2/V^2"
@@ -269,7 +284,8 @@ class ResistiveConfig(TrainConfig):
         """The learning rule in epoch 0, 1, ..."""
         crossbars = len(self.layers) - 1
         rates = Rates(spread(self.conductance_rates, crossbars), spread(self.bias_rates, crossbars))
-        return Rule(rates.scaled(self.annealed(epoch)), self.beta, self.nudging, self.kind, self.cost)
+        annealed = rates.scaled(self.annealed(epoch))
+        return Rule(annealed, self.beta, self.nudging, self.kind, self.cost, tolerance=self.right_within)
 
     def circuit_beta(self, network: Network) -> float:
         """The training's, if it is a conductance's, else a tenth of the safe bound."""
@@ -331,13 +347,15 @@ class ResistiveTraining:
     def evaluate(
         self,
         images: Float[Array, "samples inputs"],
-        labels: Int[Array, " samples"],
+        labels: Int[Array, " samples"] | Float[Array, "samples targets"],
         progress: Progress,
         so_far: Pass | None = None,
     ) -> Pass:
-        """Error of the free phase's predictions, float64."""
-        network = self.network.astype(np.float64)
-        return evaluate(network, self.tester.solve, images, labels, progress=progress, so_far=so_far)
+        """Error of the free phase's read-outs, float64."""
+        network, tolerance = self.network.astype(np.float64), self.config.right_within
+        return evaluate(
+            network, self.tester.solve, images, labels, progress=progress, so_far=so_far, tolerance=tolerance
+        )
 
     def arrays(self) -> Mapping[str, Array]:
         """The parameters."""
@@ -355,6 +373,14 @@ def _torch_learner() -> "type[TorchLearner]":
     except ImportError as error:
         raise UserError(f"device: training on a GPU needs PyTorch with CUDA (pip install torch): {error}") from error
     return TorchLearner
+
+
+def _schedule_for(values: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[str, float]:
+    """Epochs enough for SHOWN samples of a small data set in all, and a decay that is the same over all of them."""
+    epochs = overrides.get("epochs", values["epochs"])
+    if "epochs" not in overrides:
+        epochs = int(np.clip(SHOWN // overrides["own_data"]["found"]["training"], epochs, MOST_EPOCHS))
+    return {"epochs": epochs, "decay": values.get("decay", 1.0) ** (values["epochs"] / max(epochs, values["epochs"]))}
 
 
 def _rates_for(values: Mapping[str, Any], crossbars: int) -> dict[str, list[float]]:

@@ -5,7 +5,6 @@ from typing import Any
 
 import numpy as np
 
-from eqprop_analog import data
 from eqprop_analog.errors import UserError
 from eqprop_analog.experiments.findings import Finding
 from eqprop_analog.networks.resistive.config import ResistiveConfig
@@ -49,7 +48,7 @@ def findings(config: ResistiveConfig, network: ResistiveNetwork) -> tuple[list[F
 
 def _attenuation(config: ResistiveConfig, network: ResistiveNetwork) -> list[Finding]:
     try:
-        moved = swing(network, data.RMS[config.dataset])
+        moved = swing(network, config.input_rms)
     except UserError as error:
         return [Finding("attenuation", f"what inputs do to the outputs could not be found: {error}")]
     if moved >= WEAK * TARGET:

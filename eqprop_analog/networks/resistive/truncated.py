@@ -11,7 +11,7 @@ from eqprop_analog.core.equilibrium import Equilibrium, Layers, Status
 from eqprop_analog.core.nudge import cost_slope
 from eqprop_analog.incoming import whole_number
 from eqprop_analog.kernels import kernels_for
-from eqprop_analog.learning.trainer import Learner, Rule, mistakes, required, taken
+from eqprop_analog.learning.trainer import Learner, Rule, required, taken
 from eqprop_analog.learning.update import check_rates
 from eqprop_analog.networks.resistive.equations import NodalEquations
 from eqprop_analog.networks.resistive.network import ResistiveNetwork
@@ -83,7 +83,7 @@ class TruncatedLearner(Learner):
         else:
             self._respond(inputs, targets)
         self._descend()
-        wrong = mistakes(self.network.readout(batch.free[-1]), targets)
+        wrong = self.judged(self.network.readout(batch.free[-1]), targets, self.rule.tolerance)
         return wrong, Counter({Status.TRUNCATED.name: (1 + len(self._betas)) * batch.size})
 
     def arrays(self) -> Mapping[str, Array]:

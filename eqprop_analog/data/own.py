@@ -1,0 +1,311 @@
+"""Data sets of the user's own, from samples to what training takes: split, scaled, described."""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+from jaxtyping import Float, Int
+from numpy.typing import ArrayLike
+
+from eqprop_analog.data import toys
+from eqprop_analog.data.archives import from_arrays, read_archive
+from eqprop_analog.data.datasets import Dataset
+from eqprop_analog.data.formats import DataError
+from eqprop_analog.data.images import is_idx_file, read_folder
+from eqprop_analog.data.samples import Samples, named, quoted
+from eqprop_analog.data.settings import DataSettings, Found, OwnData
+from eqprop_analog.data.tables import read_table
+
+Array = np.ndarray
+
+STRATA = 10
+"""Groups of targets, from the smallest to the largest, from each of which a regression's test samples are drawn."""
+LEAST = 4
+"""Samples: fewer than that cannot be split."""
+TABLES = frozenset({".csv", ".tsv", ".txt"})
+TABLE_SETTINGS = ("target_column", "ignore_columns", "split_column")
+
+
+@dataclass(frozen=True)
+class Linear:
+    """scaled = (value - offset)/unit, column by column; of one column that is all of them alike."""
+
+    offset: Float[Array, " columns"]
+    unit: Float[Array, " columns"]
+
+    def __call__(self, values: Float[Array, "samples columns"]) -> Float[Array, "samples columns"]:
+        """Scaled values, float32 as all data sets are."""
+        if values.dtype == np.uint8:
+            values = values.astype(np.float32)
+        return ((values - self.offset.astype(values.dtype)) / self.unit.astype(values.dtype)).astype(np.float32)
+
+    def back(self, scaled: ArrayLike) -> Float[Array, "..."]:
+        """Values in their own units, of scaled ones: of read-outs in volts what was predicted."""
+        return np.asarray(scaled) * self.unit + self.offset
+
+    @classmethod
+    def between(cls, low: Array, high: Array, to: tuple[float, float]) -> Self:
+        """What brings ``low`` and ``high`` to the two ends of ``to``."""
+        unit = (high - low) / (to[1] - to[0])
+        return cls(low - to[0] * unit, unit)
+
+
+@dataclass(frozen=True)
+class OwnDataset(Dataset):
+    """A data set of the user's own: inputs without unit, times the network's input gain volts; labels, or targets in volts."""
+
+    samples: Samples | None = None
+    own: OwnData | None = None
+    """What was asked for, and what was found."""
+    inputs: Linear | None = None
+    """From the file's units to what the network takes."""
+    targets: Linear | None = None
+    """Of a regression: from the targets' units to volts."""
+
+    def figures(self) -> dict[str, Any]:
+        """How values of the file become numbers of the network, and read-outs become values again; for JSON."""
+        if self.samples is None or self.inputs is None:
+            return {"name": self.name}
+        names = [named(name) for name in self.samples.input_names]
+        found: dict[str, Any] = {"name": self.name, "inputs": _figures(names, self.inputs)}
+        if self.targets is not None:
+            found["targets"] = _figures([named(name) for name in self.samples.target_names], self.targets)
+        return found
+
+    def in_words(self) -> list[str]:
+        """What was made of the file, a sentence each: samples, classes or targets, and how they become voltages."""
+        samples, own, found = self.samples, self.own, self.own.found if self.own else None
+        if samples is None or own is None or found is None or self.inputs is None:
+            return []
+        drawn = (
+            "as the file says" if samples.test is not None else f"drawn with split seed {own.split_seed}, stratified"
+        )
+        said = [f"{self.name}: {found.training} training and {found.test} test samples ({drawn})", *samples.notes]
+        if self.targets is None:
+            named = ", ".join(found.classes[:12]) + (" ..." if found.outputs > 12 else "")
+            said.append(f"{found.outputs} classes ({named}): 1 V at the right one's output, 0 V at the others")
+        else:
+            names = found.target_names or [""] * found.outputs
+            ends = zip(names, self.targets.back(0.0), self.targets.back(1.0), strict=True)
+            shown = (f"{name} {low:.4g} to {high:.4g} is 0 to 1 V".strip() for name, low, high in ends)
+            said.append("targets: " + "; ".join(shown))
+        return [*said, f"{found.inputs} inputs, times the input gain: {self._scaling_in_words(samples)}"]
+
+    def _scaling_in_words(self, samples: Samples) -> str:
+        scale = self.inputs
+        if scale is None or ((scale.unit == 1).all() and not scale.offset.any()):
+            return "as they are"
+        if len(scale.unit) == 1:
+            low, high = (self.train_images.min(), self.train_images.max())
+            return f"{float(scale.back(low)[0]):.4g} to {float(scale.back(high)[0]):.4g} is {low:.3g} to {high:.3g}"
+        ends = zip(
+            samples.input_names or map(str, range(len(scale.unit))), scale.back(-1.0), scale.back(1.0), strict=True
+        )
+        shown = [f"{named(name)} {low:.4g} to {high:.4g}" for name, low, high in ends]
+        return f"{'; '.join(shown[:12])}{' ...' if len(shown) > 12 else ''} is -1 to 1"
+
+
+def _figures(names: list[str], scale: Linear) -> dict[str, Any]:
+    """Of ``scaled = (value - offset)/unit``."""
+    return {"names": names, "offset": scale.offset.tolist(), "unit": scale.unit.tolist()}
+
+
+def read_samples(dataset: str, settings: DataSettings, data_dir: Path | None = None) -> Samples:
+    """The samples of a file, a folder or a named data set. Raises DataError."""
+    if dataset in toys.NAMES:
+        return toys.load(dataset, data_dir)
+    path = Path(dataset)
+    if data_dir is not None:
+        path = data_dir / path.name if (data_dir / path.name).exists() else data_dir
+    if not path.exists():
+        raise DataError(f"{path}: no such file or folder; if it has moved, name the folder that it is in by --data-dir")
+    if path.is_dir():
+        return read_folder(path, settings.task)
+    if not path.is_file():
+        raise DataError(f"{path}: expected a file or a folder, got a device or a pipe")
+    if path.suffix.lower() == ".npz":
+        return read_archive(path, settings.task)
+    if path.suffix.lower() in TABLES:
+        return read_table(path, settings)
+    if is_idx_file(path):
+        return read_folder(path.parent, settings.task)
+    raise DataError(
+        f"{path}: expected a table (.csv), arrays (.npz), a folder of images in one folder a class, or IDX files, got "
+        f"{quoted(path.suffix) if path.suffix else 'a file whose name has no ending'}"
+    )
+
+
+def is_path(dataset: str) -> bool:
+    """Whether a data set's name is that of a file or a folder of the user's."""
+    return "/" in dataset or "." in dataset or Path(dataset).exists()
+
+
+def opened(dataset: str, own: OwnData, data_dir: Path | None = None) -> OwnDataset:
+    """The data set, split and scaled; of the same samples and settings always the same. Raises DataError.
+
+    Where ``own`` says what was found before, other samples are refused.
+    """
+    path = Path(dataset)
+    stamp = path.stat().st_mtime_ns if path.is_file() else 0
+    settings = DataSettings(**{name: getattr(own, name) for name in DataSettings.model_fields})
+    made = _opened(dataset, stamp, settings.model_dump_json(), data_dir)
+    if own.found is not None and made.own is not None and made.own.found is not None:
+        if made.own.found.sha256 != own.found.sha256:
+            raise DataError(
+                f"{dataset}: is not what it was when this run began: expected samples with SHA-256 "
+                f"{own.found.sha256[:12]}..., got {made.own.found.sha256[:12]}...; bring the old file back, or train anew "
+                "into another --output"
+            )
+        return replace(made, own=own)
+    return made
+
+
+@lru_cache(maxsize=2)
+def _opened(dataset: str, stamp: int, settings: str, data_dir: Path | None) -> OwnDataset:  # noqa: ARG001 - stamp: a file that changed
+    asked = DataSettings.model_validate_json(settings)
+    if Path(dataset).suffix.lower() not in TABLES:
+        strange = [name for name in TABLE_SETTINGS if getattr(asked, name) not in ([], None)]
+        if strange:
+            raise DataError(f"{dataset}: --{strange[0].replace('_', '-')} is for tables (.csv); leave it out")
+    return prepared(Path(dataset).name, read_samples(dataset, asked, data_dir), asked)
+
+
+def prepared(name: str, samples: Samples, settings: DataSettings) -> OwnDataset:
+    """Samples split and scaled. Raises DataError where they cannot be."""
+    count = len(samples.inputs)
+    if count < LEAST:
+        raise DataError(f"{name}: expected at least {LEAST} samples, got {count}")
+    random = np.random.default_rng(settings.split_seed)
+    strata = _strata(samples)
+    every = np.arange(count)
+    test = (
+        drawn(every, strata, settings.test_fraction, random) if samples.test is None else np.flatnonzero(samples.test)
+    )
+    rest = np.setdiff1d(every, test)
+    if not len(rest) or not len(test):
+        raise DataError(f"{name}: expected training and test samples, got {len(rest)} and {len(test)}")
+    held_out = drawn(rest, strata, settings.test_fraction, random)
+    train = np.concatenate([random.permutation(np.setdiff1d(rest, held_out)), random.permutation(held_out)])
+    if samples.labels is not None:
+        missing = np.setdiff1d(samples.labels[test], samples.labels[train])
+        if len(missing):
+            raise DataError(
+                f"{name}: no training sample is of class {quoted(samples.classes[missing[0]])}, which is tested"
+            )
+    inputs = _input_scale(name, samples, train, settings)
+    scaled = inputs(samples.inputs)
+    targets, answers = None, samples.labels
+    if samples.targets is not None:
+        targets = _target_scale(name, samples, train)
+        answers = (samples.targets - targets.offset) / targets.unit
+    assert answers is not None  # noqa: S101 - one of the two is there
+    rms = float(np.sqrt(np.square(scaled[train]).mean(dtype=np.float64)))
+    if not rms > 0:
+        raise DataError(f"{name}: all inputs are 0")
+    found = Found(
+        sha256=digest(samples),
+        task="classification" if targets is None else "regression",
+        inputs=scaled.shape[1],
+        outputs=len(samples.classes) if targets is None else answers.shape[1],
+        shape=samples.shape,
+        rms=float(f"{rms:.6g}"),
+        training=len(train),
+        test=len(test),
+        validation=len(held_out),
+        deviation=_deviation(answers[train], answers[test]) if targets is not None else None,
+        classes=list(samples.classes),
+        target_names=list(map(named, samples.target_names)),
+    )
+    own = OwnData(**settings.model_dump(), found=found)
+    parts = scaled[train], answers[train], scaled[test], answers[test]
+    return OwnDataset(name, *parts, samples=samples, own=own, inputs=inputs, targets=targets)
+
+
+def _deviation(known: Float[Array, "samples targets"], asked: Float[Array, "samples targets"]) -> float:
+    return float(np.sqrt(((asked - known.mean(axis=0)) ** 2).mean())) or 1.0
+
+
+def _strata(samples: Samples) -> Int[Array, " samples"]:
+    """Groups from each of which the same share is drawn: classes, or tenths of the first target."""
+    if samples.labels is not None:
+        return samples.labels
+    targets = np.zeros((len(samples.inputs), 1)) if samples.targets is None else samples.targets
+    rank = np.argsort(np.argsort(targets[:, 0], kind="stable"))
+    return rank * min(STRATA, len(rank)) // len(rank)
+
+
+def drawn(
+    every: Int[Array, " some"], strata: Int[Array, " samples"], share: float, random: np.random.Generator
+) -> Int[Array, " few"]:
+    """About that share of ``every``, at random, the same from every group, ascending; of a group of one none."""
+    found = []
+    for group in np.unique(strata[every]):
+        members = random.permutation(every[strata[every] == group])
+        count = min(max(1, round(share * len(members))), len(members) - 1)
+        found.append(members[:count])
+    chosen = np.sort(np.concatenate(found))
+    return chosen if len(chosen) else every[:1]
+
+
+def _input_scale(name: str, samples: Samples, train: Int[Array, " some"], settings: DataSettings) -> Linear:
+    """Found on the training samples alone."""
+    known, one = samples.inputs[train], np.ones(1)
+    if settings.scaling == "none":
+        return Linear(0 * one, one)
+    if settings.scaling is None and samples.pixel is not None:
+        return Linear(0 * one, samples.pixel * one)
+    if settings.scaling == "common" or samples.shape is not None:
+        largest = float(np.abs(known).max())
+        return Linear(0 * one, (largest or 1.0) * one)
+    low, high = known.min(axis=0), known.max(axis=0)
+    for column in np.flatnonzero(~(high > low)):
+        called = quoted(samples.input_names[column]) if samples.input_names else f"{column} (from 0)"
+        raise DataError(
+            f"{name}: input {called} is {low[column]:g} in every training sample; leave that column out, or scale all inputs "
+            "by one factor: --scaling common"
+        )
+    return Linear.between(low, high, (-1.0, 1.0))
+
+
+def _target_scale(name: str, samples: Samples, train: Int[Array, " some"]) -> Linear:
+    targets = samples.targets
+    assert targets is not None  # noqa: S101 - of a regression
+    low, high = targets[train].min(axis=0), targets[train].max(axis=0)
+    for column in np.flatnonzero(~(high > low)):
+        called = quoted(samples.target_names[column]) if samples.target_names else f"{column} (from 0)"
+        raise DataError(
+            f"{name}: target {called} is {low[column]:g} in every training sample; there is nothing to learn"
+        )
+    return Linear.between(low, high, (0.0, 1.0))
+
+
+def digest(samples: Samples) -> str:
+    """SHA-256 of what was read."""
+    found = hashlib.sha256()
+    for values in (samples.inputs, samples.labels, samples.targets, samples.test):
+        if values is not None:
+            found.update(f"{values.dtype.str} {values.shape}".encode())
+            found.update(np.ascontiguousarray(values).data)
+    found.update("\n".join((*samples.classes, *samples.input_names, *samples.target_names)).encode(errors="replace"))
+    return found.hexdigest()
+
+
+def dataset_from(
+    inputs: ArrayLike,
+    labels: ArrayLike | None = None,
+    targets: ArrayLike | None = None,
+    *,
+    split: ArrayLike | None = None,
+    name: str = "arrays",
+    **settings: Any,
+) -> OwnDataset:
+    """A data set of arrays: see ea.Dataset.from_arrays."""
+    given: Mapping[str, Any] = {"inputs": inputs, "labels": labels, "targets": targets, "split": split}
+    arrays = {key: value for key, value in given.items() if value is not None}
+    if strange := set(settings) - {"scaling", "test_fraction", "split_seed"}:
+        raise DataError(f"{name}: no argument {quoted(min(strange))}; expected scaling, test_fraction or split_seed")
+    return prepared(name, from_arrays(arrays, name), DataSettings(**settings))

@@ -1,0 +1,85 @@
+"""Data sets by name of which training learns by looking at them: scikit-learn's small ones, K-MNIST and EMNIST."""
+
+import importlib
+import importlib.util
+import io
+import zipfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import numpy as np
+
+from eqprop_analog.data.formats import DataError, parse_idx, unpacked
+from eqprop_analog.data.publications import PUBLICATIONS, find, read
+from eqprop_analog.data.samples import Samples, classes_of
+from eqprop_analog.files import UNREADABLE
+
+Array = np.ndarray
+
+SMALL: Mapping[str, str] = {
+    "iris": "load_iris",
+    "wine": "load_wine",
+    "breast-cancer": "load_breast_cancer",
+    "diabetes": "load_diabetes",
+}
+"""Functions of sklearn.datasets; all but the last one are of classes."""
+EMNIST = ("balanced", "letters", "digits", "mnist", "bymerge", "byclass")
+NAMES: tuple[str, ...] = (*SMALL, "kmnist", *(f"emnist-{part}" for part in EMNIST))
+MOST_BYTES = 2**30
+"""Of one file of EMNIST, unpacked; the images of byclass have 547 million."""
+
+
+def load(name: str, data_dir: Path | None = None) -> Samples:
+    """The samples of that data set. Raises DataError where they cannot be had."""
+    return _small(name) if name in SMALL else _images(name, data_dir)
+
+
+def _small(name: str) -> Samples:
+    if importlib.util.find_spec("sklearn") is None:
+        raise DataError(f"{name} comes with scikit-learn, which is not installed: pip install 'eqprop-analog[digits]'")
+    found = getattr(importlib.import_module("sklearn.datasets"), SMALL[name])()
+    names = tuple(map(str, found.feature_names))
+    if name == "diabetes":
+        return Samples(found.data, None, found.target[:, None], (), names, ("disease progression",))
+    return Samples(found.data, found.target.astype(np.int64), None, tuple(map(str, found.target_names)), names)
+
+
+def _images(name: str, data_dir: Path | None) -> Samples:
+    publication = PUBLICATIONS["emnist" if name.startswith("emnist-") else name]
+    files = find(publication) if data_dir is None else read(publication, data_dir)
+    parts = _emnist(files, name) if name.startswith("emnist-") else _kmnist(files)
+    (train, train_labels), (test, test_labels), names = parts
+    images = np.concatenate([train, test])
+    labels, values = classes_of(np.concatenate([train_labels, test_labels]), name)
+    shape = (1, images.shape[1], images.shape[2])
+    flat = images.reshape(len(images), -1)
+    split = np.arange(len(images)) >= len(train)
+    return Samples(flat, labels, None, names if len(names) == len(values) else values, (), (), shape, 255.0, split)
+
+
+Parts = tuple[tuple[Array, Array], tuple[Array, Array], tuple[str, ...]]
+
+
+def _kmnist(files: Mapping[str, bytes]) -> Parts:
+    """K-MNIST's ten hiragana (Clanuwat et al. 2018, arXiv 1812.01718)."""
+    train, train_labels, test, test_labels = (parse_idx(unpacked(content), name) for name, content in files.items())
+    return (train, train_labels), (test, test_labels), tuple("おきすつなはまやれを")
+
+
+def _emnist(files: Mapping[str, bytes], name: str) -> Parts:
+    """One of the six parts of EMNIST (Cohen et al. 2017, arXiv 1702.05373), whose images lie on their sides in the files."""
+    (archive,) = files.values()
+    try:
+        with zipfile.ZipFile(io.BytesIO(archive)) as opened:
+            read_one: Callable[[str, str], Array] = lambda half, kind: _member(opened, f"{name}-{half}-{kind}-ubyte.gz")  # noqa: E731
+            halves = [(read_one(half, "images-idx3"), read_one(half, "labels-idx1")) for half in ("train", "test")]
+            rows = opened.read(f"gzip/{name}-mapping.txt").decode("ascii").split("\n")
+    except UNREADABLE as error:
+        raise DataError(f"{name}: not EMNIST's archive: {error}") from error
+    names = tuple(chr(int(row.split()[1])) for row in rows if row.strip())
+    (train, train_labels), (test, test_labels) = ((images.transpose(0, 2, 1), labels) for images, labels in halves)
+    return (train, train_labels), (test, test_labels), names
+
+
+def _member(archive: zipfile.ZipFile, name: str) -> Array:
+    return parse_idx(unpacked(archive.read(f"gzip/{name}"), MOST_BYTES), name)
