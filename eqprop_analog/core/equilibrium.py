@@ -115,3 +115,8 @@ class Equilibrium:
             status, residual = self.status[sample], self.residual[sample]
             raise UserError(f"sample {sample}: {status.name}, residual {residual:.1e}: {status.value}")
         return self
+
+
+def by_layer(values: Float[Array, "batch nodes"], layers: Sequence[int]) -> Layers:
+    """``values`` of all nodes of layers 1..L side by side, as an array a layer; ``layers``: (inputs, n_1, ..., n_L)."""
+    return tuple(np.split(values, np.cumsum(layers[1:-1]).tolist(), axis=1))

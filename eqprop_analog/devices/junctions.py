@@ -48,6 +48,15 @@ class Junctions:
     mismatch: Float[Array, " nodes"]
     """Temperature of each diode against the chip, kelvin."""
 
+    def of(self, some: slice) -> "Junctions":
+        """Those of some of the nodes."""
+        return replace(
+            self,
+            saturation_factor=self.saturation_factor[some],
+            emission_factor=self.emission_factor[some],
+            mismatch=self.mismatch[some],
+        )
+
     @property
     def law(self) -> Junction:
         """The law whose parameters are arrays, one entry a node, at each diode's temperature."""

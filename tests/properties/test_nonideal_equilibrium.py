@@ -23,7 +23,7 @@ from eqprop_analog import (
     SurrogateSolver,
 )
 from eqprop_analog.devices import Law
-from eqprop_analog.networks.crossbars.wired import full
+from eqprop_analog.networks.crossbars.square import full
 from eqprop_analog.networks.nonideal.equations import NonidealEquations
 from eqprop_analog.networks.nonideal.network import NonidealNetwork
 from eqprop_analog.networks.nonideal.newton import NonidealNewtonSolver, certified
@@ -154,12 +154,13 @@ def test_every_phase_converges_to_kirchhoffs_law_and_its_residual_is_that_of_its
         assert phase.status.tolist() == [Status.CONVERGED] * BATCH
         assert phase.nudge is nudge
     for equations, some in ((free, phases[:1]), (free.nudged(nudges, phases[0]), phases[1:])):
-        v = np.concatenate([stacked(phase) for phase in some])
-        residuals = equations.residuals(v)
+        v = tuple(np.concatenate(each) for each in zip(*(phase.voltages for phase in some), strict=True))
+        residuals = np.concatenate(equations.residuals(v), axis=1)
         np.testing.assert_array_equal(np.abs(residuals).max(axis=1), np.concatenate([phase.residual for phase in some]))
         scale = equations.voltage_scale(v)[:, None]
-        own = v - equations.root(equations.inflow(v))  # what each node is off its own equation, volts
-        assert np.abs(own / scale).max() <= 1e-13
+        for layer, volts in enumerate(v, start=1):  # what each node is off its own equation, volts
+            own = volts - equations.root(layer, equations.inflow(layer, v))
+            assert np.abs(own / scale).max() <= 1e-13
 
 
 @FEW
@@ -189,8 +190,7 @@ def test_the_equilibrium_does_not_depend_on_where_it_was_begun(problem):
 @given(PROBLEMS)
 def test_every_slope_of_kirchhoffs_law_is_an_m_matrix(problem):
     network, random = problem.network(), problem.random(5)
-    equations = NonidealEquations.of(network, problem.inputs)
-    v = random.normal(size=equations.source.shape)
+    v = random.normal(size=(BATCH, sum(network.layers[1:])))
     matrix = network.nodal_matrix
     assert (matrix - np.diag(np.diag(matrix)) <= 1e-15 * matrix.max()).all()
     bent = np.zeros_like(v)
@@ -252,7 +252,7 @@ def test_a_point_off_equilibrium_is_not_certified():
     shifted[0, 3] += 1e-6
     shifted[1] = 1e7
     shifted[2, 0] = np.nan
-    statuses = certified(equations, (shifted,), 1e-13, None).status.tolist()
+    statuses = certified(equations, equations.split(shifted), 1e-13, None).status.tolist()
     assert statuses == [Status.STALLED, Status.OUT_OF_BOUNDS, Status.SIMULATOR_FAILED]
     hurried = NonidealNewtonSolver(max_iterations=1).solve(network, problem.inputs)
     assert hurried.status.tolist() == [Status.STALLED] * BATCH

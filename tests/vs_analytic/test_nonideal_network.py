@@ -184,8 +184,8 @@ def difference_from_nodal_solution(chip: NonidealNetwork, beta: float) -> float:
     network, x, target = chip.ideal, inputs_of(chip.ideal, 1), np.array([[0.5, -0.5]])
     nudge = Nudge(target, beta) if beta else None
     found = NonidealNewtonSolver().solve(chip, x, nudge).require()
-    hidden = np.concatenate(found.voltages[:-1], axis=1)
-    diodes = chip.by_layer(-chip.polarity * chip.diode.current(chip.polarity * hidden))
+    hidden = [(chip.polarity(l), chip.law(l), v) for l, v in enumerate(found.voltages[:-1], start=1)]
+    diodes = [-sign * law.current(sign * v) for sign, law, v in hidden]
     factor, offset = chip.periphery.outputs(network), chip.periphery.targets(network)
     nudging = beta * factor * (target + offset - found.outputs)
     into = [amperes[0] + bias for amperes, bias in zip((*diodes, nudging), network.biases, strict=True)]
@@ -222,8 +222,10 @@ def test_without_imperfections_it_is_the_ideal_circuit(law, layers):
         if law == "ideal clamp"
         else tuple(0.05 * np.random.default_rng(3).normal(size=(3, n)) for n in layers[1:])
     )
-    ours = NonidealEquations.of(chip, x).residuals(np.concatenate(v, axis=1))
-    theirs = np.concatenate(NodalEquations.of(network, x).residuals(v), axis=1)
+    ours, theirs = (
+        np.concatenate(each.residuals(v), axis=1)
+        for each in (NonidealEquations.of(chip, x), NodalEquations.of(network, x))
+    )
     np.testing.assert_allclose(ours, theirs, rtol=0, atol=1e-12 * np.abs(theirs).max())
     for kind in ("conductance", "current"):
         nudges = [Nudge(np.full((1, 2), 0.3), b, kind) for b in (1e-7, -1e-7)]
@@ -240,7 +242,7 @@ def test_without_imperfections_it_is_the_ideal_circuit(law, layers):
 
 def reduced_graph(wired: NonidealNetwork) -> GraphNetwork:
     """One hidden layer's reduced circuit as resistors between ports; behind gain A, voltages and currents are an A-th."""
-    ideal, (first, second) = wired.ideal, wired.crossbars
+    ideal, (first, second) = wired.ideal, (each.wired for each in wired.crossbars)
     rows, hidden, outputs = first.shape[0], *wired.layers[1:]
     nodes = rows + hidden + outputs
     laplacian = np.zeros((nodes, nodes))
@@ -293,12 +295,12 @@ def test_the_residual_is_the_slope_of_the_energy(layers, imperfect):
     wired = random_chip(network, 2, reciprocal=True) if imperfect else NonidealNetwork(network, wire_resistance=300.0)
     equations = NonidealEquations.of(wired, x)
     gammas = np.repeat(network.gammas, layers[1:])
-    v = 0.05 * np.random.default_rng(3).normal(size=equations.source.shape)
+    v = 0.05 * np.random.default_rng(3).normal(size=(len(x), sum(layers[1:])))
     for node in range(v.shape[1]):
         step = np.zeros_like(v)
         step[:, node] = 1e-5
-        modelled = (wired.energy(x, equations.layers(v + step)) - wired.energy(x, equations.layers(v - step))) / 2e-5
-        force = -gammas[node] * equations.residuals(v)[:, node]
+        modelled = (wired.energy(x, equations.split(v + step)) - wired.energy(x, equations.split(v - step))) / 2e-5
+        force = -gammas[node] * np.concatenate(equations.residuals(equations.split(v)), axis=1)[:, node]
         np.testing.assert_allclose(modelled, force, rtol=1e-5, atol=1e-12)
 
 

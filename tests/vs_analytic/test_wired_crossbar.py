@@ -364,7 +364,7 @@ def test_a_crossbar_behind_resistances_is_the_laplacian_that_elimination_of_its_
     kept = np.setdiff1d(np.arange(own.shape[0]), inner)
     eliminated = own[np.ix_(kept, inner)] @ np.linalg.solve(own[np.ix_(inner, inner)], own[np.ix_(inner, kept)])
     expected = own[np.ix_(kept, kept)] - eliminated
-    found = np.block([[full(driven.rows), -driven.between], [-driven.between.T, full(driven.columns)]])
+    found = np.block([[full(driven.row_block()), -driven.between], [-driven.between.T, full(driven.column_block())]])
     np.testing.assert_allclose(found, expected, rtol=1e-9, atol=1e-12 * np.abs(expected).max())
     np.testing.assert_allclose(found.sum(axis=1), 0, atol=1e-15 * np.abs(found).max())
     assert driven.direct == (ohms == 0 and not resistance.any())

@@ -192,7 +192,7 @@ def test_one_tile_of_32_by_32_agrees_to_a_nanovolt(solver):
     network = ResistiveNetwork.dense([16, 32], bias=1e-7, input_gain=5.0)
     network.conductances[0][...] = 10 ** random.uniform(-6, -4, (32, 32))
     wired, inputs = NonidealNetwork(network, wire_resistance=3.0), random.uniform(-1, 1, (2, 16))
-    assert wired.crossbars[0].shape == (32, 32)
+    assert wired.crossbars[0].wired.shape == (32, 32)
     measured, computed = solver.solve(wired, inputs).require(), NonidealNewtonSolver().solve(wired, inputs).require()
     np.testing.assert_allclose(measured.outputs, computed.outputs, rtol=0, atol=VOLTAGE_BOUND)
     ideal = NonidealNewtonSolver().solve(NonidealNetwork(network, wire_resistance=0.0), inputs)
@@ -260,8 +260,8 @@ def test_every_cell_and_every_segment_is_one_resistor_where_the_layout_has_it():
     resistors = {line.split()[0]: line.split()[1:] for line in text.splitlines() if line.startswith("R")}
     expected = sum(2 * c.conductance.size + np.count_nonzero(c.conductance) for c in network.crossbars)
     assert len(resistors) == expected
-    rows, _ = network.crossbars[1].shape
-    ohms = repr(network.crossbars[1].wire_resistance)
+    rows, _ = network.crossbars[1].wired.shape
+    ohms = repr(network.crossbars[1].wired.wire_resistance)
     drive = "a1" if network.ideal.amplifier_gain[0] != 1 else "h1"
     assert resistors["R2wr_0_0"] == [f"{drive}_0", "w2r_0_0", ohms]
     assert resistors["R2wr_0_1"] == ["w2r_0_0", "w2r_0_1", ohms]

@@ -72,7 +72,7 @@ def _array(chip: Chip, inputs: Float[Array, "images inputs"]) -> dict[str, Any]:
     if not isinstance(circuit, NonidealNetwork) or circuit.periphery.differs(["source_resistance"]):
         raise UserError("confirm: an array is witnessed behind ideal sources alone; leave source.resistance out")
     free = chip.solver().solve(circuit, inputs).require()
-    drive, whole = circuit.ideal.rows(circuit.check_inputs(inputs)), circuit.crossbars[0]
+    drive, whole = circuit.ideal.rows(circuit.check_inputs(inputs)), circuit.crossbars[0].wired
     carried = np.abs(drive).mean(axis=0)[:, None] * whole.conductance
     rows, columns = max(whole.tiles(), key=lambda at: float(carried[at].sum()))
     array = WiredCrossbar(whole.conductance[rows, columns], whole.wire_resistance, whole.tile)

@@ -1,11 +1,17 @@
 """The protocol of a crossbar: the resistors between the drives of one layer (rows) and the nodes of the next (columns)."""
 
+from collections.abc import Iterator
 from dataclasses import fields, replace
-from typing import Any, ClassVar, Protocol, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self
 
 import numpy as np
 from jaxtyping import Float, Int
 from numpy.typing import DTypeLike
+
+from eqprop_analog.networks.crossbars.square import Square
+
+if TYPE_CHECKING:
+    from eqprop_analog.spice.elements import Element
 
 Array = np.ndarray
 Rows = Float[Array, "batch rows"]
@@ -88,6 +94,25 @@ class Crossbar(Protocol):
         """Σ_i G_ij, siemens."""
         return self.forward(np.ones((1, self.rows), self.conductance.dtype))[0]
 
+    def row_block(self) -> Square:
+        """Currents into the rows for each volt at a row, siemens: diagonal where no two rows touch each other."""
+        return self.row_sums()
+
+    def column_block(self) -> Square:
+        """Currents into the columns for each volt at a column, siemens: diagonal where no two columns touch each other."""
+        return self.column_sums()
+
+    def energy(self, drive: Rows, volts: Columns) -> Float[Array, " batch"]:
+        """Half of what its resistors dissipate, ½ Σ_ij G_ij (a_i - v_j)², watts."""
+        squares = (drive**2) @ self.row_sums() + (volts**2) @ self.column_sums()
+        return np.asarray(0.5 * squares - (self.forward(drive) * volts).sum(axis=1))
+
+    def parts(self, number: int, rows: tuple[str, ...], columns: tuple[str, ...]) -> "Iterator[Element]":
+        """What it is in a circuit, as crossbar ``number`` between these nets."""
+        from eqprop_analog.spice.elements import Crossbar as Bank
+
+        yield Bank(number, rows, columns, self)
+
     def row(self, index: int) -> Float[Array, " columns"]:
         """G of row ``index``, siemens."""
         unit = np.zeros((1, self.rows), self.conductance.dtype)
@@ -131,8 +156,13 @@ class Crossbar(Protocol):
 
     @property
     def resistors(self) -> int:
-        """Physical resistors: cells that conduct."""
+        """Physical resistors: cells that conduct, and wires, where they are resistors."""
         return len(self.elements()[2])
+
+    @property
+    def conducting(self) -> int:
+        """Cells above 0 S."""
+        return self.resistors
 
     @property
     def free_parameters(self) -> int:

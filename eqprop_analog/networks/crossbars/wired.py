@@ -4,25 +4,28 @@ Layout and segments as in badcrossbar (Joksas & Mehonic 2020, SoftwareX 12, 1006
 the bottom end of each column, one wire segment left of every cell on its row and one below it on its column.
 """
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, ClassVar, Self
 
 import numpy as np
-from jaxtyping import Float
-from scipy.linalg import lapack
-from scipy.sparse import coo_array
-from scipy.sparse.linalg import splu
+from jaxtyping import Float, Int
 
 from eqprop_analog.core.checks import unsound_conductance
 from eqprop_analog.errors import UserError
 from eqprop_analog.incoming import listed, real_array, real_number, whole_number
+from eqprop_analog.networks.crossbars.crossbar import Columns, Crossbar, Ports, Rows
+from eqprop_analog.networks.crossbars.dense import Dense
+from eqprop_analog.networks.crossbars.square import Square, diagonal, full, times
+from eqprop_analog.networks.crossbars.wires import couplings, factors
+from eqprop_analog.spice.elements import Crossbar as Bank
+from eqprop_analog.spice.elements import Element, Pair, Resistors
+
+__all__ = ["TILE", "DrivenCrossbar", "WiredCrossbar", "full"]
 
 Array = np.ndarray
 
-Square = Float[Array, "nodes nodes"] | Float[Array, " nodes"]
-"""A square matrix, or a diagonal one by its diagonal."""
 TILE = (128, 128)
 """Rows and columns of the arrays that chips are made of."""
 
@@ -90,7 +93,7 @@ class WiredCrossbar:
         else:
             for some, others in self.tiles():
                 ports = np.r_[some, rows + others.start : rows + others.stop]
-                coupling[np.ix_(ports, ports)] += _couplings(self.conductance[some, others], self.wire_resistance)
+                coupling[np.ix_(ports, ports)] += couplings(self.conductance[some, others], self.wire_resistance)
         return np.diag(coupling.sum(axis=1)) - coupling
 
     def wires(
@@ -108,7 +111,7 @@ class WiredCrossbar:
                 driven = np.zeros((2, *matrix.shape, len(ports)))
                 driven[0, :, 0] = ports[:, :count][:, some].T / self.wire_resistance
                 driven[1, -1, :] = ports[:, count:][:, others].T / self.wire_resistance
-                solved = _factors(matrix, self.wire_resistance).solve(driven.reshape(-1, len(ports)))
+                solved = factors(matrix, self.wire_resistance).solve(driven.reshape(-1, len(ports)))
                 on_rows[:, some, others], on_columns[:, some, others] = np.moveaxis(solved.reshape(driven.shape), 3, 1)
         return on_rows, on_columns
 
@@ -119,49 +122,99 @@ class WiredCrossbar:
 
 
 @dataclass(frozen=True, eq=False)
-class DrivenCrossbar:
+class WiredArray(Element):
+    """A crossbar's cells between its wires, I_ij = G_ij (V(w_r) - V(w_c)), and the wires' segments, each of R ohms."""
+
+    number: int
+    rows: tuple[str, ...]
+    columns: tuple[str, ...]
+    crossbar: WiredCrossbar
+
+    def devices(self) -> Iterator[tuple[str, tuple[str, ...]]]:
+        """Every resistor."""
+        return ((name, ends) for name, ends, _ in self._resistors())
+
+    def dc_paths(self) -> Iterable[Pair]:
+        """Through every resistor."""
+        return (ends for _, ends, _ in self._resistors())
+
+    def lines(self) -> Iterable[str]:
+        """R elements, ohms."""
+        return (f"{name} {one} {other} {ohms!r}" for name, (one, other), ohms in self._resistors())
+
+    def check(self) -> None:
+        """As for the crossbar without wires."""
+        Bank(self.number, self.rows, self.columns, Dense(self.crossbar.conductance)).check()
+
+    def _resistors(self) -> Iterator[tuple[str, Pair, float]]:
+        """(name, ends, ohms): cells above zero, then row segments, then column segments."""
+        l, segment = self.number, float(self.crossbar.wire_resistance)
+        matrix = self.crossbar.conductance
+        for i, j in np.argwhere(matrix > 0).tolist():
+            yield f"R{l}_{i}_{j}", (f"w{l}r_{i}_{j}", f"w{l}c_{i}_{j}"), 1 / float(matrix[i, j])
+        for some, others in self.crossbar.tiles():
+            for i in range(some.start, some.stop):
+                for j in range(others.start, others.stop):
+                    left = self.rows[i] if j == others.start else f"w{l}r_{i}_{j - 1}"
+                    yield f"R{l}wr_{i}_{j}", (left, f"w{l}r_{i}_{j}"), segment
+                    below = self.columns[j] if i == some.stop - 1 else f"w{l}c_{i + 1}_{j}"
+                    yield f"R{l}wc_{i}_{j}", (f"w{l}c_{i}_{j}", below), segment
+
+
+@dataclass(frozen=True, eq=False)
+class DrivenCrossbar(Crossbar):
     """I_r = Y_rr a - T v, I_c = Y_cc v - Tᵀ a: a crossbar whose row ports stand behind resistances, seen from drives a, v.
 
-    The row ports are eliminated: p = a - R I_r. What is left is a Laplacian again; ideal wires take no factorization.
+    The row ports are eliminated: p = a - R I_r. What is left is a Laplacian again; ideal wires take no factorization. It is one
+    state of the weights, and what was computed from it is kept.
     """
 
-    crossbar: WiredCrossbar
+    name: ClassVar[str] = "wired"
+
+    wired: WiredCrossbar
+    """Cells and wires."""
     resistance: Float[Array, " rows"]
     """R, ohms, in series with each row; 0 is none."""
+    conductance: Float[Array, "rows columns"] = field(init=False)
+    """Of the cells, siemens, read-only."""
+
+    def __post_init__(self) -> None:
+        """Take up the cells."""
+        object.__setattr__(self, "conductance", self.wired.conductance)
 
     @property
     def direct(self) -> bool:
         """Whether wires and sources are ideal, so that T is the conductances and Y_rr and Y_cc are diagonal."""
-        return self.crossbar.wire_resistance == 0 and not self.resistance.any()
+        return self.wired.wire_resistance == 0 and not self.resistance.any()
 
     @cached_property
     def between(self) -> Float[Array, "rows columns"]:
         """T, siemens: none is negative."""
         if self.direct:
-            return self.crossbar.conductance
-        if self.crossbar.wire_resistance == 0:
-            return self.crossbar.conductance * self._divider[:, None]
+            return self.wired.conductance
+        if self.wired.wire_resistance == 0:
+            return self.wired.conductance * self._divider[:, None]
         rows = len(self.resistance)
         return -self._matrix[:rows, rows:]
 
     @cached_property
-    def columns(self) -> Square:
+    def _column_block(self) -> Square:
         """Y_cc, siemens: no off-diagonal is positive, and where all is direct none is there."""
-        if self.crossbar.wire_resistance > 0:
+        if self.wired.wire_resistance > 0:
             rows = len(self.resistance)
             return self._matrix[rows:, rows:]
         totals = self.between.sum(axis=0)
         if self.direct:
             return totals
-        among = (self.between.T * self.resistance) @ self.crossbar.conductance
+        among = (self.between.T * self.resistance) @ self.wired.conductance
         np.fill_diagonal(among, 0)
         among = 0.5 * (among + among.T)
         return np.diag(totals + among.sum(axis=1)) - among
 
     @cached_property
-    def rows(self) -> Square:
+    def _row_block(self) -> Square:
         """Y_rr, siemens: no off-diagonal is positive, and with ideal wires none is there."""
-        if self.crossbar.wire_resistance == 0:
+        if self.wired.wire_resistance == 0:
             return self.between.sum(axis=1)
         rows = len(self.resistance)
         return self._matrix[:rows, :rows]
@@ -170,18 +223,128 @@ class DrivenCrossbar:
         self, drives: Float[Array, "batch rows"], voltages: Float[Array, "batch columns"]
     ) -> Float[Array, "batch ports"]:
         """Voltages of the crossbar's own ports, rows behind their resistances, then columns; volts."""
-        drawn = times(self.rows, drives) - voltages @ self.between.T if self.resistance.any() else 0.0
+        drawn = times(self._row_block, drives) - voltages @ self.between.T if self.resistance.any() else 0.0
         return np.concatenate([drives - self.resistance * drawn, voltages], axis=1)
+
+    @property
+    def rows(self) -> int:
+        """See Crossbar."""
+        return self.wired.shape[0]
+
+    @property
+    def columns(self) -> int:
+        """See Crossbar."""
+        return self.wired.shape[1]
+
+    @property
+    def cells(self) -> int:
+        """See Crossbar."""
+        return int(self.conductance.size)
+
+    @property
+    def resistors(self) -> int:
+        """Cells that conduct, segments of wires, and resistances before rows."""
+        segments = 2 * self.cells if self.wired.wire_resistance else 0
+        return self.conducting + segments + int(np.count_nonzero(self.resistance))
+
+    @property
+    def conducting(self) -> int:
+        """See Crossbar."""
+        return int(np.count_nonzero(self.conductance))
+
+    def forward(self, drive: Rows) -> Columns:
+        """See Crossbar; columns are held at 0 V behind their wires."""
+        return drive @ self.between
+
+    def mirrored(self, inputs: Float[Array, "batch inputs"]) -> Columns:
+        """See Crossbar."""
+        half = inputs.shape[1]
+        return inputs @ (self.between[:half] - self.between[half : 2 * half])
+
+    def backward(self, volts: Columns) -> Rows:
+        """See Crossbar; drives are held at 0 V."""
+        return volts @ self.between.T
+
+    def row_block(self) -> Square:
+        """Y_rr."""
+        return self._row_block
+
+    def column_block(self) -> Square:
+        """Y_cc."""
+        return self._column_block
+
+    def row_sums(self) -> Float[Array, " rows"]:
+        """Conductance of each row to all other ports."""
+        return diagonal(self._row_block)
+
+    def column_sums(self) -> Float[Array, " columns"]:
+        """Conductance of each column to all other ports."""
+        return diagonal(self._column_block)
+
+    def energy(self, drive: Rows, volts: Columns) -> Float[Array, " batch"]:
+        """Of cells, wires and series resistances."""
+        squares = (drive * times(self._row_block, drive)).sum(axis=1) + (volts * times(self._column_block, volts)).sum(
+            axis=1
+        )
+        return np.asarray(0.5 * squares - (self.forward(drive) * volts).sum(axis=1))
+
+    def gradient(self, mean: Ports, slope: Ports) -> Float[Array, "rows columns"]:
+        """Of the drops across the cells themselves. Holds (batch, rows, columns) arrays."""
+        one, other = (self.wired.drops(self.ports(*volts)) for volts in (mean, slope))
+        return np.asarray(np.einsum("bij,bij->ij", one, other))
+
+    def elements(self) -> tuple[Int[Array, " cells"], Int[Array, " cells"], Float[Array, " cells"]]:
+        """Its cells; wires and series resistances have no row and column (see ``parts``)."""
+        row, column = np.nonzero(self.conductance)
+        return row, column, self.conductance[row, column]
+
+    def matrix(self) -> Float[Array, "rows columns"]:
+        """T."""
+        return self.between
+
+    def place(self, cell: tuple[int, ...]) -> tuple[int, int]:
+        """The cell itself."""
+        row, column = cell
+        return row, column
+
+    def check(self, name: str) -> None:
+        """Nothing to do: it is checked when it is made."""
+
+    def renew(self, window: tuple[float, float]) -> int:  # noqa: ARG002
+        """0: it is one state of the weights."""
+        return 0
+
+    def parts(self, number: int, rows: tuple[str, ...], columns: tuple[str, ...]) -> Iterator[Element]:
+        """The resistances before its rows, of sources (Rs) or amplifiers (Rout), and the array with its wires, if it has any."""
+        behind = np.flatnonzero(self.resistance)
+        if behind.size:
+            name = "Rs1" if number == 1 else f"Rout{number - 1}"
+            ends = tuple((rows[i], f"r{number}_{i}") for i in behind.tolist())
+            yield Resistors(tuple(f"{name}_{i}" for i in behind.tolist()), ends, self.resistance[behind])
+            ohms = self.resistance.tolist()
+            rows = tuple(f"r{number}_{i}" if r else net for i, (net, r) in enumerate(zip(rows, ohms, strict=True)))
+        if self.wired.wire_resistance:
+            yield WiredArray(number, rows, columns, self.wired)
+        else:
+            yield Bank(number, rows, columns, self)
+
+    def of(self, conductance: Float[Array, "rows columns"]) -> Self:
+        """See Crossbar; the values are copied."""
+        return type(self)(replace(self.wired, conductance=conductance), self.resistance)
+
+    def table(self) -> dict[str, Any]:
+        """UserError: networks with wires are drawn again from their specification."""
+        raise UserError("save: a crossbar with wires has no file; save the ideal network")
 
     @cached_property
     def _divider(self) -> Float[Array, " rows"]:
         """The drive's share of p with ideal wires: 1/(1 + R Σ_j G_ij)."""
-        return 1 / (1 + self.resistance * self.crossbar.conductance.sum(axis=1))
+        return 1 / (1 + self.resistance * self.wired.conductance.sum(axis=1))
 
     @cached_property
     def _matrix(self) -> Float[Array, "ports ports"]:
         """[Y_rr, -T; -Tᵀ, Y_cc] with wires: (1 + Y_rr R)⁻¹ Y_r, diagonals the sums of their rows."""
-        matrix, rows = self.crossbar.port_matrix, len(self.resistance)
+        matrix, rows = self.wired.port_matrix, len(self.resistance)
         if not self.resistance.any():
             return matrix
         seen = np.linalg.solve(np.eye(rows) + matrix[:rows, :rows] * self.resistance, matrix[:rows])
@@ -191,79 +354,3 @@ class DrivenCrossbar:
         np.fill_diagonal(coupling, 0)
         coupling = 0.5 * (coupling + coupling.T)
         return np.diag(coupling.sum(axis=1)) - coupling
-
-
-def full(matrix: Square) -> Float[Array, "nodes nodes"]:
-    """The matrix itself."""
-    return np.diag(matrix) if matrix.ndim == 1 else matrix
-
-
-def diagonal(matrix: Square) -> Float[Array, " nodes"]:
-    """Its diagonal."""
-    return matrix if matrix.ndim == 1 else np.diag(matrix)
-
-
-def plus(one: Square, other: Square) -> Square:
-    """Their sum."""
-    return one + other if one.ndim == other.ndim else full(one) + full(other)
-
-
-def times(matrix: Square, vectors: Float[Array, "batch nodes"]) -> Float[Array, "batch nodes"]:
-    """The matrix times each of the vectors."""
-    return vectors * matrix if matrix.ndim == 1 else vectors @ matrix.T
-
-
-def _couplings(matrix: Float[Array, "rows columns"], wire_resistance: float) -> Float[Array, "ports ports"]:
-    """Conductances between the ports of one tile, siemens.
-
-    Block elimination from the far column to the drivers: with S the conductances between the row wires of one column and T
-    theirs to the column ports, a column's own wire (tridiagonal) is eliminated into S and T, and then its row nodes over the
-    segments to the next. Only positive numbers are added, diagonals being the sums of their rows (KCL), so that wires of far
-    less resistance than the cells cost no digits (Grassmann, Taksar & Heyman 1985, Oper. Res. 33, 1107).
-    """
-    rows, columns = matrix.shape
-    if rows > columns:  # the array mirrored at its antidiagonal has rows and columns exchanged, and less to eliminate
-        return _couplings(matrix[::-1, ::-1].T, wire_resistance)[::-1, ::-1]
-    wire = 1 / wire_resistance
-    along = np.full(rows, 2 * wire)
-    along[0] = wire
-    beside, unit = np.full(rows - 1, -wire), np.eye(rows)
-    between = np.zeros((rows, rows))
-    to_columns, of_columns = np.zeros((rows, columns)), np.zeros((columns, columns))
-    for j in range(columns - 1, -1, -1):
-        cells = matrix[:, j]
-        spread = lapack.dptsv(along + cells, beside, unit)[2] if rows > 1 else unit / (along + cells)
-        between += cells[:, None] * spread * cells
-        to_columns[:, j] = wire * cells * spread[:, -1]
-        np.fill_diagonal(between, 0)
-        grounded = np.diag(between.sum(axis=1) + to_columns.sum(axis=1) + wire) - between
-        factor, _ = lapack.dpotrf(grounded, lower=1)
-        half, _ = lapack.dpotri(factor, lower=1)
-        inverse = np.tril(half) + np.tril(half, -1).T
-        seen = inverse @ to_columns[:, j:]
-        of_columns[j:, j:] += to_columns[:, j:].T @ seen
-        to_columns[:, j:] = wire * seen
-        between = wire * inverse * wire
-    np.fill_diagonal(between, 0)
-    np.fill_diagonal(of_columns, 0)
-    return np.block([[0.5 * (between + between.T), to_columns], [to_columns.T, 0.5 * (of_columns + of_columns.T)]])
-
-
-def _factors(matrix: Float[Array, "rows columns"], wire_resistance: float) -> Any:
-    """SuperLU of one tile's conductance matrix over its wires' nodes (row wires, then column wires), ports held."""
-    wire = 1 / wire_resistance
-    on_rows, on_columns = np.arange(2 * matrix.size).reshape(2, *matrix.shape)
-    joined = [
-        (on_rows, on_columns, matrix),
-        (on_rows[:, 1:], on_rows[:, :-1], np.full((len(matrix), matrix.shape[1] - 1), wire)),
-        (on_columns[1:], on_columns[:-1], np.full((len(matrix) - 1, matrix.shape[1]), wire)),
-    ]
-    one, other, between = (np.concatenate([np.ravel(bank[k]) for bank in joined]) for k in range(3))
-    total = np.bincount(one, between, 2 * matrix.size) + np.bincount(other, between, 2 * matrix.size)
-    total[on_rows[:, 0]] += wire
-    total[on_columns[-1]] += wire
-    nodes = np.arange(2 * matrix.size)
-    entries = np.concatenate([total, -between, -between])
-    places = np.concatenate([nodes, one, other]), np.concatenate([nodes, other, one])
-    nodal = coo_array((entries, places), shape=(2 * matrix.size,) * 2).tocsc()
-    return splu(nodal, permc_spec="MMD_AT_PLUS_A", diag_pivot_thresh=0.0, options={"SymmetricMode": True})

@@ -10,12 +10,11 @@ from jaxtyping import Bool, Float, Int
 
 from eqprop_analog.core.checks import checked_start, fitted_nudges
 from eqprop_analog.core.equations import Equations
-from eqprop_analog.core.equilibrium import Equilibrium, Layers
+from eqprop_analog.core.equilibrium import Equilibrium, Layers, by_layer
 from eqprop_analog.core.nudge import Cost, Nudge, cost, cost_slope
 from eqprop_analog.errors import UserError
 from eqprop_analog.networks.hopfield.connections import Choice
 from eqprop_analog.networks.hopfield.network import HopfieldNetwork
-from eqprop_analog.networks.resistive.network import by_layer
 
 Array = np.ndarray
 

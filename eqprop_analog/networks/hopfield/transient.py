@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike
 from scipy.integrate import solve_ivp
 
 from eqprop_analog.core.certificate import certified
-from eqprop_analog.core.equilibrium import Equilibrium, Layers
+from eqprop_analog.core.equilibrium import Equilibrium, Layers, by_layer
 from eqprop_analog.core.nudge import Nudge
 from eqprop_analog.errors import UserError
 from eqprop_analog.incoming import real_number
@@ -18,7 +18,6 @@ from eqprop_analog.networks.hopfield.equations import HopfieldEquations
 from eqprop_analog.networks.hopfield.netlist import CONDUCTANCE, compile_hopfield, with_capacitances
 from eqprop_analog.networks.hopfield.network import HopfieldNetwork
 from eqprop_analog.networks.hopfield.stability import growth
-from eqprop_analog.networks.resistive.network import by_layer
 from eqprop_analog.networks.resistive.transient import simulate
 from eqprop_analog.spice.elements import CAPACITANCES
 from eqprop_analog.spice.netlist import transient_netlist

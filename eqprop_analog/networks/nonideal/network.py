@@ -1,6 +1,6 @@
 """A layered resistive network with every imperfection of a real chip: its crossbars, amplifiers and what joins them."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import pairwise
@@ -9,19 +9,19 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 from jaxtyping import Float, Int
-from numpy.typing import ArrayLike, DTypeLike
+from numpy.typing import DTypeLike
 
 from eqprop_analog.core.checks import check_pair, layer_shapes, solved
 from eqprop_analog.core.equilibrium import Equilibrium, Layers
 from eqprop_analog.core.gradient import Gradient
-from eqprop_analog.core.network import Network
-from eqprop_analog.core.nudge import Kind
 from eqprop_analog.devices import Antiparallel, Law
 from eqprop_analog.devices.junctions import Junctions, junction_of
 from eqprop_analog.errors import UserError
 from eqprop_analog.incoming import one_of
-from eqprop_analog.networks.crossbars.wired import TILE, DrivenCrossbar, Square, WiredCrossbar, full, plus, times
+from eqprop_analog.networks.crossbars.square import Square, full, plus, times
+from eqprop_analog.networks.crossbars.wired import TILE, DrivenCrossbar, WiredCrossbar
 from eqprop_analog.networks.nonideal.periphery import JUNCTION, Periphery
+from eqprop_analog.networks.resistive.layered import LayeredNetwork
 from eqprop_analog.networks.resistive.network import ResistiveNetwork
 
 if TYPE_CHECKING:
@@ -29,12 +29,29 @@ if TYPE_CHECKING:
     from eqprop_analog.spice.circuit import Circuit
 
 Array = np.ndarray
+NOMINAL = (
+    "biases",
+    "diode",
+    "amplifier_gain",
+    "input_gain",
+    "conductance_window",
+    "bias_row",
+    "outputs",
+)
+"""What a chip has as its ideal network has it."""
+AMPLIFIER = {
+    "forward": "forward_factor",
+    "back": "return_factor",
+    "offset": "offset",
+    "swing": "saturation_voltage",
+}
+"""Parameters of the amplifiers' subcircuits, by what Periphery calls them."""
 Block = tuple[slice, slice, Square | Float[Array, "to of"]]
 """Nodes that a block of a matrix takes current out of, nodes whose voltages do it, and the block (a vector: its diagonal)."""
 
 
 @dataclass(frozen=True, eq=False)
-class NonidealNetwork(Network):
+class NonidealNetwork(LayeredNetwork):
     """I_l = Y_l p_l, p_l = (a_{l-1}, v_l): crossbars with wires between amplifiers, diodes and sources as they came out.
 
     One state of the weights: after an update, take it again. Raises UserError for what no chip is.
@@ -51,61 +68,34 @@ class NonidealNetwork(Network):
     tile: tuple[int, int] = TILE
     """Rows and columns of the crossbars' tiles, at most."""
 
-    crossbars: tuple[WiredCrossbar, ...] = field(init=False)
-    """Cells and wires of crossbars 1..L."""
+    crossbars: tuple[DrivenCrossbar, ...] = field(init=False)
+    """Crossbars 1..L with their wires, behind the resistances of what drives them."""
+    nudge_factor: Float[Array, " outputs"] = field(init=False)
+    """On the nudge of each output node."""
+    circuit_kind: str = field(init=False, default=", one chip")
 
     def __post_init__(self) -> None:
         """Copy and check."""
         self.ideal.validate()
-        crossbars = tuple(WiredCrossbar(matrix, self.wire_resistance, self.tile) for matrix in self.ideal.conductances)
-        biases = tuple(bias.astype(np.float64) for bias in self.ideal.biases)
-        cells = tuple(each.conductance for each in crossbars)
-        object.__setattr__(self, "crossbars", crossbars)
-        object.__setattr__(self, "ideal", replace(self.ideal, conductances=cells, biases=biases))
-        self.periphery.validate(self.ideal)
-
-    @cached_property
-    def driven(self) -> tuple[DrivenCrossbar, ...]:
-        """Crossbars 1..L behind the resistances of what drives them."""
-        behind = [
-            self.periphery.rows(self.ideal),
-            *self.by_layer(self.periphery.hidden("output_resistance", self.ideal)),
-        ]
-        return tuple(DrivenCrossbar(*pair) for pair in zip(self.crossbars, behind, strict=True))
-
-    @property
-    def layers(self) -> tuple[int, ...]:
-        """(inputs, n_1, ..., n_L)."""
-        return self.ideal.layers
-
-    @property
-    def classes(self) -> int:
-        """Read-outs: output nodes, or pairs of them."""
-        return self.ideal.classes
+        ideal = self.ideal.astype(np.float64)
+        object.__setattr__(self, "ideal", ideal)
+        for name in (*NOMINAL, "crossbars"):
+            object.__setattr__(self, name, getattr(ideal, name))
+        self.periphery.validate(ideal)
+        arrays = [WiredCrossbar(crossbar.matrix(), self.wire_resistance, self.tile) for crossbar in ideal.crossbars]
+        behind = [self.periphery.rows(ideal), *self.by_layer(self._own("output_resistance"))]
+        driven = tuple(DrivenCrossbar(*pair) for pair in zip(arrays, behind, strict=True))
+        object.__setattr__(self, "crossbars", driven)
+        object.__setattr__(self, "nudge_factor", self.periphery.outputs(ideal))
 
     @property
     def forms(self) -> tuple[str, ...]:
         """See core.Network; the Norton form is exact for ideal wires and sources alone."""
-        return ("norton", "flat") if self.driven[0].direct else ("flat",)
-
-    @property
-    def connections_by_layer(self) -> tuple[int, ...]:
-        """Cells of each crossbar."""
-        return self.ideal.connections_by_layer
-
-    @property
-    def nudge_kind(self) -> Kind:
-        """The kind of nudge to take where none is asked for."""
-        return self.ideal.nudge_kind
-
-    @property
-    def readout_reach(self) -> float:
-        """See core.Network."""
-        return self.ideal.readout_reach
+        return ("norton", "flat") if self.crossbars[0].direct else ("flat",)
 
     def usual_beta(self) -> float:
         """The nudge, in siemens, where none is asked for: a tenth of what leaves the circuit its one equilibrium."""
-        resistance = self.periphery.outputs(self.ideal)[:, None] * np.linalg.inv(self.output_stiffness)
+        resistance = self.nudge_factor[:, None] * np.linalg.inv(self.output_stiffness)
         return 0.1 / float(np.linalg.eigvals(resistance).real.max())
 
     def validate(self) -> None:
@@ -150,14 +140,6 @@ class NonidealNetwork(Network):
         """What is seen at the nodes, with the nominal gains; ``cell_contrast`` is what is seen at the cells."""
         return self.ideal.contrast(inputs, plus, minus)
 
-    def readout(self, outputs: Float[Array, "batch nodes"]) -> Float[Array, "batch classes"]:
-        """What is read for each class from the output nodes' voltages, volts."""
-        return self.ideal.readout(outputs)
-
-    def along_readout(self, pull: Float[Array, "batch classes"]) -> Float[Array, "batch nodes"]:
-        """Currents into the output nodes that pull the read-outs by ``pull``, amperes."""
-        return self.ideal.along_readout(pull)
-
     def save(self, path: str | Path) -> None:  # noqa: ARG002 - the protocol's signature
         """UserError: a chip is drawn again from its specification and number, and its network has a file."""
         raise UserError("save: a nonideal network is drawn again from its specification; save the ideal network")
@@ -170,10 +152,6 @@ class NonidealNetwork(Network):
     def in_spice(self) -> Self:
         """The network that SPICE solves in place of this one (see Law.in_spice)."""
         return replace(self, ideal=self.ideal.in_spice())
-
-    def check_inputs(self, inputs: ArrayLike) -> Float[Array, "batch inputs"]:
-        """``inputs`` as (batch, inputs) float64, or UserError."""
-        return self.ideal.check_inputs(inputs)
 
     def by_layer(self, values: Float[Array, "*batch hidden"]) -> list[Float[Array, "*batch nodes"]]:
         """Values of all hidden nodes by hidden layer."""
@@ -200,51 +178,85 @@ class NonidealNetwork(Network):
         )
 
     @cached_property
-    def diode(self) -> Law:
-        """The law of all hidden nodes, whose parameters may be arrays over them."""
+    def _laws(self) -> tuple[Law, ...]:
+        """Of every hidden layer, and last of all hidden nodes side by side."""
+        nominal = self.diode
         if self.junctions is None:
-            return self.ideal.diode
-        law = self.junctions.law
-        return Antiparallel(law) if isinstance(self.ideal.diode, Antiparallel) else law
+            return (nominal,) * self.depth
+        own = [self.junctions.law, *(self.junctions.of(at).law for at in self.at[:-1])]
+        return tuple(Antiparallel(law) if isinstance(nominal, Antiparallel) else law for law in (*own[1:], own[0]))
 
-    @cached_property
-    def polarity(self) -> Float[Array, " hidden"]:
-        """±1 of all hidden nodes."""
-        return np.concatenate([*(self.ideal.polarity(layer) for layer in range(1, self.ideal.depth)), np.zeros(0)])
+    def law(self, layer: int | None = None) -> Law:
+        """See LayeredNetwork; the diodes' own parameters and temperatures."""
+        return self._laws[-1 if layer is None else layer - 1]
+
+    def diode_model(self, layer: int) -> tuple[str, Mapping[str, Any]]:
+        """See LayeredNetwork."""
+        return self.diode.spice if self.junctions is None else self.junctions.of(self.at[layer - 1]).spice
+
+    def amplifier_model(self, layer: int) -> tuple[str, Mapping[str, Any]]:
+        """See LayeredNetwork; no parameters where they are ideal."""
+        own = {key: self._own(name)[self.at[layer - 1]] for key, name in AMPLIFIER.items()}
+        if np.isfinite(own["swing"]).any():
+            return "saturating_amplifier", own
+        del own["swing"]
+        plain = all(np.all(values == (key != "offset")) for key, values in own.items())
+        return "amplifier", {} if plain else own
+
+    def amplified(self, layer: int) -> bool:
+        """See LayeredNetwork: with another gain than 1, or of gain 1 with an imperfection."""
+        at, plain = self.at[layer - 1], Periphery()
+        return super().amplified(layer) or any(
+            (self._own(name)[at] != getattr(plain, name)).any() for name in AMPLIFIER.values()
+        )
+
+    def loading(self, layer: int) -> Float[Array, " nodes"]:
+        """The amplifiers' input conductances, siemens."""
+        return self._own("input_conductance")[self.at[layer - 1]]
+
+    @property
+    def spice_options(self) -> Mapping[str, float]:
+        """See LayeredNetwork; at the chip's temperature."""
+        return self.diode.options | (self.junctions.options if self.junctions else {})
+
+    def spice_notes(self) -> tuple[str, ...]:
+        """See LayeredNetwork."""
+        from eqprop_analog.networks.nonideal.netlist import chip_notes
+
+        return chip_notes(self)
+
+    def _own(self, name: str) -> Float[Array, " hidden"]:
+        """A quantity of the periphery at all hidden nodes."""
+        return self.periphery.hidden(name, self.ideal)
 
     @cached_property
     def gains(self) -> Float[Array, " hidden"]:
         """A f of every hidden node's amplifier, forward."""
-        return self._nominal * self.periphery.hidden("forward_factor", self.ideal)
+        return self._nominal * self._own("forward_factor")
 
     @cached_property
     def returns(self) -> Float[Array, " hidden"]:
         """b/A of every hidden node's amplifier, back."""
-        return self.periphery.hidden("return_factor", self.ideal) / self._nominal
-
-    @property
-    def _loading(self) -> Float[Array, " hidden"]:
-        """g_in of every hidden node's amplifier, siemens."""
-        return self.periphery.hidden("input_conductance", self.ideal)
+        return self._own("return_factor") / self._nominal
 
     @property
     def _nominal(self) -> Float[Array, " hidden"]:
-        return np.repeat(np.array(self.ideal.amplifier_gain, float), np.array(self.layers[1:-1], int))
+        return np.repeat(np.array(self.amplifier_gain, float), np.array(self.layers[1:-1], int))
 
     @cached_property
     def offset(self) -> Float[Array, " hidden"]:
         """The offset o of every hidden node's amplifier, volts."""
-        return self.periphery.hidden("offset", self.ideal)
+        return self._own("offset")
 
     @cached_property
     def saturating(self) -> Int[Array, " some"]:
         """Hidden nodes whose amplifier saturates."""
-        return np.flatnonzero(np.isfinite(self.periphery.hidden("saturation_voltage", self.ideal)))
+        return np.flatnonzero(np.isfinite(self._own("saturation_voltage")))
 
     @cached_property
     def input_range(self) -> Float[Array, " some"]:
         """S/(A f) of those: the input beyond which they saturate, volts."""
-        return self.periphery.hidden("saturation_voltage", self.ideal)[self.saturating] / self.gains[self.saturating]
+        return self._own("saturation_voltage")[self.saturating] / self.gains[self.saturating]
 
     def droop(
         self, voltages: Float[Array, "batch nodes"]
@@ -256,18 +268,13 @@ class NonidealNetwork(Network):
 
     def drives(self, voltages: Layers) -> Layers:
         """The drives a of layers 1..L-1, volts: the amplifiers' outputs before their resistance."""
-        if self.ideal.depth == 1:
+        if self.depth == 1:
             return ()
         hidden = np.concatenate(voltages[:-1], axis=1)
         behind = hidden + self.offset
         if self.saturating.size:
             behind[:, self.saturating] -= self.droop(hidden)[0]
         return tuple(self.by_layer(self.gains * behind))
-
-    def ports(self, inputs: Float[Array, "batch inputs"], voltages: Layers) -> tuple[Float[Array, "batch ports"], ...]:
-        """Voltages of every crossbar's ports, rows then columns, from the node voltages of layers 1..L; volts."""
-        drives = (self.ideal.rows(inputs), *self.drives(voltages))
-        return tuple(each.ports(a, v) for each, a, v in zip(self.driven, drives, voltages, strict=True))
 
     @property
     def reciprocal(self) -> bool:
@@ -287,18 +294,10 @@ class NonidealNetwork(Network):
         p_l = (A_{l-1}(v_{l-1} + o), v_l). Raises UserError for a circuit that is not reciprocal.
         """
         self._require_reciprocal("energy")
-        ideal, hidden = self.ideal, np.concatenate([*voltages[:-1], np.zeros((len(inputs), 0))], axis=1)
-        density = self.diode.cocontent(self.polarity * hidden) if hidden.size else hidden
-        density = density + 0.5 * self._loading * hidden**2
-        own = [*(part.sum(axis=1) for part in self.by_layer(density)), 0.0]
-        drives = (ideal.rows(inputs), *self.drives(voltages))
-        total = np.zeros(len(inputs))
-        for each, a, v, bias, inside, gamma in zip(
-            self.driven, drives, voltages, ideal.biases, own, ideal.gammas, strict=True
-        ):
-            squares = 0.5 * ((a * times(each.rows, a)).sum(axis=1) + (v * times(each.columns, v)).sum(axis=1))
-            total += gamma * (squares - ((a @ each.between) * v).sum(axis=1) - v @ bias + inside)
-        return total
+        loaded = zip(self.gammas, range(1, self.depth), voltages, strict=False)
+        return super().energy(inputs, voltages) + sum(
+            0.5 * gamma * (v**2) @ self.loading(layer) for gamma, layer, v in loaded
+        )
 
     def cell_contrast(self, inputs: Float[Array, "batch inputs"], plus: Equilibrium, minus: Equilibrium) -> Gradient:
         """Difference of ⟨∂E/∂θ⟩ between two phases over that of their β: ½(Δv)² of the drop across each cell itself.
@@ -308,26 +307,35 @@ class NonidealNetwork(Network):
         """
         self._require_reciprocal("cell_contrast")
         check_pair("cell_contrast", layer_shapes(len(inputs), self.layers), plus, minus)
-        ideal, scale = self.ideal, 1 / ((plus.beta - minus.beta) * len(inputs))
+        span = plus.beta - minus.beta
+        rows, phases = self.rows(inputs), (plus.voltages, minus.voltages)
+        ports = [[*zip((rows, *self.drives(voltages)), voltages, strict=True)] for voltages in phases]
         conductances, biases = [], []
-        phases = (plus.voltages, minus.voltages)
-        ports = zip(*(self.ports(inputs, voltages) for voltages in phases), strict=True)
-        for crossbar, pair, above, below, gamma in zip(self.crossbars, ports, *phases, ideal.gammas, strict=True):
-            one, other = (crossbar.drops(volts) for volts in pair)
-            weight = scale * gamma / ideal.gammas[-1]
-            conductances.append(0.5 * weight * np.einsum("bij,bij->ij", one - other, one + other))
-            biases.append(-weight * (above - below).sum(axis=0))
+        for crossbar, one, other, gamma in zip(self.crossbars, *ports, self.gammas, strict=True):
+            weight = gamma / self.gammas[-1] / len(inputs)
+            mean = 0.5 * (one[0] + other[0]), 0.5 * (one[1] + other[1])
+            slope = (one[0] - other[0]) / span, (one[1] - other[1]) / span
+            conductances.append(weight * crossbar.gradient(mean, slope))
+            biases.append(-weight * slope[1].sum(axis=0))
         return Gradient(tuple(conductances), tuple(biases))
 
     @cached_property
     def drive_blocks(self) -> tuple[Block, ...]:
         """B by blocks, siemens: what currents v + o - w of the hidden layers takes out of all nodes, through amplifiers."""
         blocks = []
-        for below, above, each in zip(self.at[:-1], self.at[1:], self.driven[1:], strict=True):
+        for below, above, each in zip(self.at[:-1], self.at[1:], self.crossbars[1:], strict=True):
             gains, returns = self.gains[below], self.returns[below]
-            blocks.append((below, below, (returns * (each.rows * gains).T).T))
+            blocks.append((below, below, (returns * (each.row_block() * gains).T).T))
             blocks.append((above, below, -each.between.T * gains))
         return tuple(blocks)
+
+    @cached_property
+    def sources(self) -> Layers:
+        """Currents into the nodes of layers 1..L that no voltage changes, but for crossbar 1's, amperes: biases and offsets."""
+        currents = np.concatenate(self.biases)
+        for to, of, block in self.drive_blocks:
+            currents[to] -= times(block, self.offset[None, of])[0]
+        return tuple(currents[at] for at in self.at)
 
     @cached_property
     def blocks(self) -> tuple[Block, ...]:
@@ -338,12 +346,12 @@ class NonidealNetwork(Network):
         saturation also the other way round; and with one hidden layer whose crossbar 1 has ideal wires and sources always.
         Otherwise it is one for small errors (see output_stiffness, which refuses the rest).
         """
-        own: list[Square] = [each.columns for each in self.driven]
+        own: list[Square] = [each.column_block() for each in self.crossbars]
         blocks: list[Block] = []
         for layer, (below, above) in enumerate(pairwise(self.at)):
             (_, _, loaded), forward = self.drive_blocks[2 * layer : 2 * layer + 2]
-            own[layer] = plus(plus(own[layer], loaded), self._loading[below])
-            blocks += [forward, (below, above, -self.returns[below, None] * self.driven[layer + 1].between)]
+            own[layer] = plus(plus(own[layer], loaded), self.loading(layer + 1))
+            blocks += [forward, (below, above, -self.returns[below, None] * self.crossbars[layer + 1].between)]
         return (*((at, at, block) for at, block in zip(self.at, own, strict=True)), *blocks)
 
     @cached_property
@@ -379,28 +387,26 @@ class NonidealNetwork(Network):
             self._require_stable(stiffness, layer)
             eliminated = blocks[above, below] @ _solve(stiffness, blocks[below, above])
             stiffness = full(blocks[above, above]) - eliminated
-        self._require_stable(stiffness, self.ideal.depth)
+        self._require_stable(stiffness, self.depth)
         return full(stiffness)
 
     def _require_stable(self, stiffness: Square, layer: int) -> None:
         held = _solve(stiffness, np.ones((len(stiffness), 1)))[:, 0]
         if not (held > 0).all():
             raise UserError(
-                f"net {self.ideal.node_name(layer, int(held.argmin()))}: the amplifiers' forward_factor and return_factor give "
+                f"net {self.node_name(layer, int(held.argmin()))}: the amplifiers' forward_factor and return_factor give "
                 f"back more than the circuit can hold, so that it has no one equilibrium; use smaller errors"
             )
 
-    def require_definite(self, beta: float) -> None:
+    def require_definite(self, beta: float, input_conductance: Float[Array, " nodes"] | None = None) -> None:  # noqa: ARG002
         """Raise UserError, naming the output, if a nudge of ``beta`` siemens takes the circuit its one equilibrium."""
         if beta >= 0:
             return
-        resistance = self.periphery.outputs(self.ideal)[:, None] * solved(
-            self.output_stiffness, np.eye(self.layers[-1])
-        )
+        resistance = self.nudge_factor[:, None] * solved(self.output_stiffness, np.eye(self.layers[-1]))
         values, vectors = np.linalg.eig(resistance)
         softest = int(values.real.argmax())
         if -beta * values[softest].real >= 1:
-            name = self.ideal.node_name(self.ideal.depth, int(np.abs(vectors[:, softest]).argmax()))
+            name = self.node_name(self.depth, int(np.abs(vectors[:, softest]).argmax()))
             raise UserError(
                 f"nudge: beta = {beta:.4g} S makes the circuit indefinite at net {name}: in this circuit the outputs are "
                 f"held by only {1 / values[softest].real:.4g} S; use |beta| below that"

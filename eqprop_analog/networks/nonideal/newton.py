@@ -12,9 +12,10 @@ from eqprop_analog.core.checks import require_kind
 from eqprop_analog.core.equilibrium import Equilibrium
 from eqprop_analog.core.nudge import Nudge
 from eqprop_analog.incoming import require_tolerance, whole_number
-from eqprop_analog.networks.crossbars.wired import full
+from eqprop_analog.networks.crossbars.square import full
 from eqprop_analog.networks.nonideal.equations import NonidealEquations
 from eqprop_analog.networks.nonideal.network import NonidealNetwork
+from eqprop_analog.networks.resistive.coordinate_descent import sweep
 from eqprop_analog.networks.resistive.elimination import solved as eliminated
 
 Array = np.ndarray
@@ -64,10 +65,10 @@ class NonidealNewtonSolver:
         require_kind("network of NonidealNewtonSolver", network, NonidealNetwork)
         equations = NonidealEquations.of(network, network.check_inputs(inputs))
         start = equations.begun(start)
-        begin = np.zeros_like(equations.source) if start is None else np.concatenate(start.voltages, axis=1)
+        begin = equations.joined(equations.initial() if start is None else start.voltages)
         if nudge is not None:
             equations = equations.nudged([nudge], start)
-        found = certified(equations, (self._settle(equations, begin),), self.tolerance, nudge)
+        found = certified(equations, equations.split(self._settle(equations, begin)), self.tolerance, nudge)
         return found.inheriting(start) if nudge is not None and nudge.taken_at_free else found
 
     def solve_phases(
@@ -75,12 +76,13 @@ class NonidealNewtonSolver:
     ) -> tuple[Equilibrium, ...]:
         """The free equilibrium, then one for each nudge, begun at the free one, the nudged ones solved as one batch."""
         equations = NonidealEquations.of(network, network.check_inputs(inputs))
-        found = self._settle(equations, np.zeros_like(equations.source))
-        free = certified(equations, (found,), self.tolerance, None)
+        found = self._settle(equations, equations.joined(equations.initial()))
+        free = certified(equations, equations.split(found), self.tolerance, None)
         if not nudges:
             return (free,)
         together = equations.nudged(nudges, free)
-        moved = certified(together, (self._settle(together, np.tile(found, (len(nudges), 1))),), self.tolerance, None)
+        stacked = self._settle(together, np.tile(found, (len(nudges), 1)))
+        moved = certified(together, together.split(stacked), self.tolerance, None)
         pairs = zip(moved.split(nudges), nudges, strict=True)
         return free, *(phase.inheriting(free) if nudge.taken_at_free else phase for phase, nudge in pairs)
 
@@ -101,17 +103,17 @@ class NonidealNewtonSolver:
         """
         active = np.arange(len(voltages))
         some, v, voltages = equations, voltages.copy(), voltages.copy()
-        u, excess = some.excess(v)
+        u, excess = some.roots(v)
         for _ in range(self.max_iterations):
             trial = _newton(some, v, u)
-            ahead, left = some.excess(trial)
+            ahead, left = some.roots(trial)
             halved = left < 0.5 * excess
             swept = ~halved & ~(excess <= self.tolerance)
             if swept.any():
                 trial[swept] = _descend(some.select(swept), v[swept], trial[swept])
-                ahead[swept], left[swept] = some.select(swept).excess(trial[swept])
+                ahead[swept], left[swept] = some.select(swept).roots(trial[swept])
             moved = halved | swept | (left < excess)
-            amplified = np.abs(trial - v).max(axis=1) / (some.voltage_scale(v) * np.maximum(excess, TINY))
+            amplified = np.abs(trial - v).max(axis=1) / (some.scale(some.split(v)) * np.maximum(excess, TINY))
             done = halved & (np.maximum(amplified, 1) * left <= AIM * self.tolerance)
             v[moved], u[moved], excess[moved] = trial[moved], ahead[moved], left[moved]
             going = (halved | swept) & ~done & (excess > 0)
@@ -129,8 +131,8 @@ class _Slope:
     def __init__(self, equations: NonidealEquations, voltages: Float[Array, "batch nodes"]) -> None:
         network = equations.network
         self.equations = equations
-        weight = 1 / np.sqrt(equations.slopes(voltages))
-        scale = np.sqrt(np.repeat(network.ideal.gammas, network.layers[1:]))
+        weight = 1 / np.sqrt(equations.joined(equations.slopes(equations.split(voltages))))
+        scale = np.sqrt(np.repeat(network.gammas, network.layers[1:]))
         self.left, self.right = weight * scale, weight / scale
         self.bent = network.droop(voltages)[1] if network.saturating.size else None
 
@@ -229,7 +231,7 @@ def _descend(
     best, least = voltages, np.full(len(voltages), np.inf)
     for length in STEP_LENGTHS:
         trial = _sweep(equations, voltages + length * (ahead - voltages))
-        off = (np.abs(equations.excess(trial)[0] - trial) / unit).max(axis=1)
+        off = (np.abs(equations.roots(trial)[0] - trial) / unit).max(axis=1)
         lower = off < least
         best, least = np.where(lower[:, None], trial, best), np.where(lower, off, least)
     return best
@@ -237,7 +239,5 @@ def _descend(
 
 def _sweep(equations: NonidealEquations, voltages: Float[Array, "batch nodes"]) -> Float[Array, "batch nodes"]:
     """Layer after layer, every node to its own root."""
-    swept = voltages.copy()
-    for where in equations.network.at:
-        swept[:, where] = equations.root(equations.inflow(swept))[:, where]
-    return swept
+    layers = equations.split(voltages)
+    return equations.joined(sweep(equations, layers, range(1, equations.depth + 1)))

@@ -27,7 +27,8 @@ from eqprop_analog.experiments.config import (
 from eqprop_analog.learning.trainer import Learner, Pass, PhaseLearner, Progress, Rule, evaluate
 from eqprop_analog.learning.update import Rates
 from eqprop_analog.networks.resistive.initial import reach
-from eqprop_analog.networks.resistive.network import Outputs, ResistiveNetwork
+from eqprop_analog.networks.resistive.layered import Outputs
+from eqprop_analog.networks.resistive.network import ResistiveNetwork
 from eqprop_analog.networks.resistive.recipe import recipe
 from eqprop_analog.networks.resistive.surrogate import SurrogateSolver
 from eqprop_analog.networks.resistive.truncated import Method, TruncatedLearner

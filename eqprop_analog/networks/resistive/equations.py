@@ -10,10 +10,10 @@ from jaxtyping import Bool, Float, Int
 from eqprop_analog.core.certificate import RUNAWAY, largest
 from eqprop_analog.core.checks import checked_start, fitted_nudges
 from eqprop_analog.core.equations import Equations
-from eqprop_analog.core.equilibrium import Equilibrium, Layers
+from eqprop_analog.core.equilibrium import Equilibrium, Layers, by_layer
 from eqprop_analog.core.nudge import Nudge
 from eqprop_analog.errors import UserError
-from eqprop_analog.networks.resistive.network import ResistiveNetwork, by_layer
+from eqprop_analog.networks.resistive.layered import LayeredNetwork
 
 if TYPE_CHECKING:
     from eqprop_analog.networks.resistive.proof import LayeredProof
@@ -30,7 +30,7 @@ class NodalEquations(Equations):
     D_l is a node's total conductance, Σ_i G_l[i,j] + Σ_k G_{l+1}[j,k], plus the nudge's at the outputs.
     """
 
-    network: ResistiveNetwork
+    network: LayeredNetwork
     drive: Float[Array, "batch nodes"]
     """s_1, amperes."""
     conductance: tuple[Float[Array, " nodes"], ...]
@@ -51,7 +51,7 @@ class NodalEquations(Equations):
     """The free phase's equations in float64 once they are needed; all phases of a batch share them."""
 
     @classmethod
-    def of(cls, network: ResistiveNetwork, inputs: Float[Array, "batch inputs"]) -> Self:
+    def of(cls, network: LayeredNetwork, inputs: Float[Array, "batch inputs"]) -> Self:
         """The free phase's equations; UserError for a node that no conductance drives."""
         first = network.crossbars[0]
         volts = inputs * inputs.dtype.type(network.input_gain)
@@ -161,7 +161,7 @@ class NodalEquations(Equations):
     def total(self, layer: int) -> Float[Array, "#batch nodes"]:
         """D_l of ``layer``, the nudge included, siemens."""
         own = self.conductance[layer - 1]
-        return own + self.nudge_conductance if layer == self.depth else own
+        return own + self.nudge_conductance * self.network.nudge_factor if layer == self.depth else own
 
     def inflow(self, layer: int, voltages: Layers) -> Float[Array, "batch nodes"]:
         """Current into the nodes of ``layer`` if they sat at 0 V with their diodes removed, amperes."""
@@ -178,17 +178,21 @@ class NodalEquations(Equations):
             return current + back
         return current + self.nudge_current
 
+    def source(self, layer: int) -> Float[Array, "#batch nodes"]:
+        """The part of ``inflow`` that no voltage changes, amperes."""
+        own = self.drive if layer == 1 else self.network.biases[layer - 1]
+        return own + self.nudge_current if layer == self.depth else own
+
     def energy(self, voltages: Layers) -> Float[Array, " batch"]:
         """The energy whose stationarity these equations are, the nudge's share included, watts up to a constant."""
         total = np.zeros(len(self.drive))
         for layer, (v, gamma) in enumerate(zip(voltages, self.network.gammas, strict=True), start=1):
-            own = self.drive if layer == 1 else self.network.biases[layer - 1]
-            if layer == self.depth:
-                own = own + self.nudge_current
-            between = 0.5 * (self.inflow(layer, voltages) + own)  # a current between layers is counted at both ends
+            between = 0.5 * (
+                self.inflow(layer, voltages) + self.source(layer)
+            )  # a current between layers is counted at both ends
             density = v * (0.5 * self.total(layer) * v - between)
             if layer < self.depth:
-                density = density + self.network.diode.cocontent(self.polarity[layer - 1] * v)
+                density = density + self.network.law(layer).cocontent(self.polarity[layer - 1] * v)
             total += gamma * density.sum(axis=1)
         return total
 
@@ -202,7 +206,7 @@ class NodalEquations(Equations):
         if layer == self.depth:
             return inflow / total
         sign = self.polarity[layer - 1]
-        return sign * self.network.diode.solve(total, sign * inflow)
+        return sign * self.network.law(layer).solve(total, sign * inflow)
 
     def surplus(
         self, layer: int, voltages: Float[Array, "batch nodes"], inflow: Float[Array, "batch nodes"]
@@ -212,7 +216,7 @@ class NodalEquations(Equations):
         if layer == self.depth:
             return current
         sign = self.polarity[layer - 1]
-        return sign * self.network.diode.mismatch(sign * voltages, sign * current)
+        return sign * self.network.law(layer).mismatch(sign * voltages, sign * current)
 
     def residuals(self, voltages: Layers) -> Layers:
         """F_l of every layer: net current into each node, amperes."""
@@ -222,7 +226,7 @@ class NodalEquations(Equations):
     def slopes(self, voltages: Layers) -> Layers:
         """-∂F_l/∂v_l of every layer: D_l + di/dv, siemens; infinite where an ideal clamp holds the node."""
         hidden = tuple(
-            self.total(layer) + self.network.diode.slope(sign * v)
+            self.total(layer) + self.network.law(layer).slope(sign * v)
             for layer, (sign, v) in enumerate(zip(self.polarity, voltages[:-1], strict=True), start=1)
         )
         return (*hidden, np.broadcast_to(self.total(self.depth), voltages[-1].shape))
@@ -287,7 +291,7 @@ class NodalEquations(Equations):
 
 
 def injections(
-    network: ResistiveNetwork, nudges: Sequence[Nudge], batch: int, free: Equilibrium | None
+    network: LayeredNetwork, nudges: Sequence[Nudge], batch: int, free: Equilibrium | None
 ) -> tuple[list[float], Float[Array, "nudged outputs"]]:
     """What each of ``nudges`` injects at the outputs of ``batch`` samples, c - g v: every g, and all c one below the other.
 

@@ -15,7 +15,7 @@ from jaxtyping import Float
 
 from eqprop_analog.devices import Antiparallel
 from eqprop_analog.errors import UserError
-from eqprop_analog.networks.resistive.network import ResistiveNetwork
+from eqprop_analog.networks.resistive.layered import LayeredNetwork
 from eqprop_analog.spice.circuit import Circuit, Section
 from eqprop_analog.spice.elements import (
     GROUND,
@@ -30,6 +30,7 @@ from eqprop_analog.spice.elements import (
     Element,
     Injection,
     NudgeSources,
+    Resistors,
     VoltageSources,
 )
 from eqprop_analog.spice.netlist import laws_in_text
@@ -39,7 +40,7 @@ Form = Literal["flat", "norton"]
 
 
 def compile_network(
-    network: ResistiveNetwork,
+    network: LayeredNetwork,
     inputs: Float[Array, "batch inputs"],
     injections: Sequence[Injection | None] = (None,),
     form: Form = "norton",
@@ -55,6 +56,7 @@ def compile_network(
     ``validate=False`` checks values but not the graph, for loops over one topology. ``own_devices``: diodes that were made from
     a SPICE device (devices.tabulated) are that device, and their currents are metered.
     """
+    network = (network.with_own_devices() if own_devices else network.in_spice()).astype(np.float64)
     circuit = layered_circuit(network, inputs, injections, form, own_devices=own_devices)
     circuit.validate(whole=validate)
     network.require_definite(min((float(np.min(each[0])) for each in injections if each), default=0.0))
@@ -62,17 +64,16 @@ def compile_network(
 
 
 def layered_circuit(
-    network: ResistiveNetwork,
+    network: LayeredNetwork,
     inputs: Float[Array, "batch inputs"],
     injections: Sequence[Injection | None],
     form: Form,
     *,
     own_devices: bool = False,
 ) -> Circuit:
-    """What ``compile_network`` gives, not yet validated."""
+    """What ``compile_network`` gives, of a network that SPICE can hold, in float64; not yet validated."""
     if form not in ("flat", "norton"):
         raise UserError(f'form: expected "flat" or "norton", got "{form}"')
-    network = (network.with_own_devices() if own_devices else network.in_spice()).astype(np.float64)
     phases = len(injections)
     inputs = network.check_inputs(inputs)
     rows = network.rows(inputs)
@@ -87,15 +88,20 @@ def layered_circuit(
     ]
     outputs = nodes(network, network.depth)
     nudges = NudgeSources.of(tuple((net, GROUND) for net in outputs), len(inputs), injections)
+    if np.ndim(network.nudge_factor):
+        nudges = replace(nudges, factor=network.nudge_factor)
     if nudges.conductance.any() or nudges.current.any():
         sections.append(Section("nudge: pulls every output towards its target", (nudges,)))
-    amplified = any(gain != 1 for gain in network.amplifier_gain)
+    amplified = [layer for layer in range(1, network.depth) if network.amplified(layer)]
     return Circuit(
-        title=f"eqprop-analog: resistive network {'-'.join(map(str, network.layers))}, {form} form",
-        notes=_notes(network, nudges, form),
+        title=f"eqprop-analog: resistive network {'-'.join(map(str, network.layers))}, {form} form{network.circuit_kind}",
+        notes=(*_notes(network, nudges, form), *network.spice_notes()),
         sections=tuple(sections),
-        models=((network.diode.spice[0],) if network.depth > 1 else ()) + (("amplifier",) if amplified else ()),
-        options=network.diode.options,
+        models=(
+            *((network.diode.spice[0],) if network.depth > 1 else ()),
+            *sorted({network.amplifier_model(layer)[0] for layer in amplified}),
+        ),
+        options=dict(network.spice_options),
         probes=tuple(net for layer in range(1, network.depth + 1) for net in nodes(network, layer)),
         outputs=outputs,
         points=len(rows) * phases,
@@ -106,7 +112,7 @@ def layered_circuit(
     )
 
 
-def _meters(network: ResistiveNetwork) -> Iterator[str]:
+def _meters(network: LayeredNetwork) -> Iterator[str]:
     """The current through every diode, from its anode to its cathode, by layer and node; a pair's members one after the other."""
     for layer in range(1, network.depth):
         for member in ("p", "n") if _paired(network) else ("",):
@@ -114,14 +120,14 @@ def _meters(network: ResistiveNetwork) -> Iterator[str]:
                 yield f"v.xd{member}{layer}_{j}.vmeter"
 
 
-def _stated(network: ResistiveNetwork) -> dict[str, float]:
+def _stated(network: LayeredNetwork) -> dict[str, float]:
     """What networks.resistive.netlist_import must know of the network beside its circuit."""
     low, high = map(float, network.conductance_window)
     nodes_per_class = 2 if network.outputs == "pairs" else 1
     return {"input_gain": network.input_gain, "nodes_per_class": nodes_per_class, "g_min": low, "g_max": high}
 
 
-def with_capacitances(circuit: Circuit, network: ResistiveNetwork, farads: Sequence[float]) -> Circuit:
+def with_capacitances(circuit: Circuit, network: LayeredNetwork, farads: Sequence[float]) -> Circuit:
     """``circuit`` with a capacitance to ground at every node of layers 1..L, ``farads`` one a layer. Raises UserError."""
     if len(farads) != network.depth:
         raise UserError(
@@ -133,19 +139,19 @@ def with_capacitances(circuit: Circuit, network: ResistiveNetwork, farads: Seque
     return replace(circuit, sections=(*circuit.sections, Section("node capacitances", banks)))
 
 
-def nodes(network: ResistiveNetwork, layer: int) -> tuple[str, ...]:
+def nodes(network: LayeredNetwork, layer: int) -> tuple[str, ...]:
     """Nets of the nodes of ``layer``."""
     return tuple(network.node_name(layer, j) for j in range(network.layers[layer]))
 
 
-def drives(network: ResistiveNetwork, layer: int) -> tuple[str, ...]:
+def drives(network: LayeredNetwork, layer: int) -> tuple[str, ...]:
     """Nets of the rows that ``layer`` drives: behind its amplifiers, or the nodes themselves where the gain is 1."""
-    if network.amplifier_gain[layer - 1] == 1:
+    if not network.amplified(layer):
         return nodes(network, layer)
     return tuple(f"a{layer}_{j}" for j in range(network.layers[layer]))
 
 
-def _first_crossbar(network: ResistiveNetwork, rows: Float[Array, "samples rows"], form: Form, counter: str) -> Section:
+def _first_crossbar(network: LayeredNetwork, rows: Float[Array, "samples rows"], form: Form, counter: str) -> Section:
     nets, crossbar, inputs = nodes(network, 1), network.crossbars[0], network.layers[0]
     size = f"{crossbar.rows} x {crossbar.columns}"
     if form == "flat":
@@ -153,7 +159,7 @@ def _first_crossbar(network: ResistiveNetwork, rows: Float[Array, "samples rows"
         row_nets += ("xb",) if network.bias_row else ()
         at_bias = f", one at {network.bias_row:+g} V" if network.bias_row else ""
         heading = f"inputs: {inputs} rows at +x, {inputs} at -x{at_bias}, and crossbar 1 ({size})"
-        return Section(heading, (VoltageSources(row_nets, rows, counter), Crossbar(1, row_nets, nets, crossbar)))
+        return Section(heading, (VoltageSources(row_nets, rows, counter), *crossbar.parts(1, row_nets, nets)))
     Crossbar(1, ("row",) * crossbar.rows, nets, crossbar).check()
     amperes = crossbar.mirrored(rows[:, :inputs])
     if network.bias_row:
@@ -163,29 +169,35 @@ def _first_crossbar(network: ResistiveNetwork, rows: Float[Array, "samples rows"
     return Section(heading, (currents, Conductances("n1", nets, crossbar.column_sums())))
 
 
-def _layer(network: ResistiveNetwork, layer: int) -> Iterator[Element]:
+def _layer(network: LayeredNetwork, layer: int) -> Iterator[Element]:
     """Its crossbar but for the first, its biases, diodes and amplifiers."""
     nets = nodes(network, layer)
     if layer > 1:
-        yield Crossbar(layer, drives(network, layer - 1), nets, network.crossbars[layer - 1])
+        yield from network.crossbars[layer - 1].parts(layer, drives(network, layer - 1), nets)
     yield CurrentSources(f"b{layer}", nets, network.biases[layer - 1][None])
     if layer == network.depth:
         return
-    model, parameters = network.diode.spice
+    model, parameters = network.diode_model(layer)
     members = ("p", "n") if _paired(network) else ("",)
     for member, side in zip(members, network.diode_sides(layer), strict=True):
         pairs = [("rail_p", net) if sign > 0 else (net, "rail_n") for net, sign in zip(nets, side, strict=True)]
         yield Diodes(f"{member}{layer}_", tuple(pairs), model, parameters, layer)
-    if network.amplifier_gain[layer - 1] != 1:
-        yield Amplifiers(layer, nets, drives(network, layer), network.amplifier_gain[layer - 1])
+    if network.amplified(layer):
+        gain = network.amplifier_gain[layer - 1]
+        yield Amplifiers(layer, nets, drives(network, layer), gain, *network.amplifier_model(layer))
+    loading = network.loading(layer)
+    loaded = np.flatnonzero(loading).tolist()
+    if loaded:
+        names = tuple(f"Rin{layer}_{j}" for j in loaded)
+        yield Resistors(names, tuple((nets[j], GROUND) for j in loaded), 1 / loading[loaded])
 
 
-def _paired(network: ResistiveNetwork) -> bool:
+def _paired(network: LayeredNetwork) -> bool:
     """Whether every hidden node has two diodes."""
     return isinstance(network.diode, Antiparallel)
 
 
-def _heading(network: ResistiveNetwork, layer: int) -> str:
+def _heading(network: LayeredNetwork, layer: int) -> str:
     size = network.layers[layer]
     if layer == network.depth:
         pairs = f", read in {network.classes} pairs" if network.outputs == "pairs" else ""
@@ -200,7 +212,7 @@ def _heading(network: ResistiveNetwork, layer: int) -> str:
     return f"layer {layer}: {size} hidden nodes, {halves}{amplified}"
 
 
-def _notes(network: ResistiveNetwork, nudges: NudgeSources, form: Form) -> tuple[str, ...]:
+def _notes(network: LayeredNetwork, nudges: NudgeSources, form: Form) -> tuple[str, ...]:
     law, parameters = network.diode.spice
     diode = ", ".join([law, *(f"{name} = {exactly(value)}" for name, value in parameters.items())])
     diode = f"antiparallel pairs of {diode}" if _paired(network) else diode
@@ -215,8 +227,9 @@ def _notes(network: ResistiveNetwork, nudges: NudgeSources, form: Form) -> tuple
         "Nets: h<l>_j hidden nodes, a<l>_j amplified drives, o_k outputs, y_k targets.",
         "Bn1_j or In1_j and Rn1_j stand for column j of crossbar 1 with its sources; R<l>_<row>_<column> are the others.",
     )
+    count = sum(crossbar.conducting for crossbar in network.crossbars)
     return (
-        f"Layers {' - '.join(map(str, network.layers))}; {network.resistors_in_circuit} conductances above zero.",
+        f"Layers {' - '.join(map(str, network.layers))}; {count} conductances above zero.",
         f"Input gain {exactly(network.input_gain)} V a unit; amplifier gains: {gains}; diodes: {diode}.",
         _phase(nudges),
         *(flat if form == "flat" else norton),

@@ -6,7 +6,7 @@ Source: Kendall et al. 2020, arXiv 2006.01981; Scellier 2024, arXiv 2402.11674.
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, get_args
+from typing import TYPE_CHECKING, Any, ClassVar, Self, get_args
 
 import numpy as np
 from jaxtyping import Float
@@ -17,17 +17,13 @@ from eqprop_analog.core.checks import (
     check_pair,
     check_seed,
     check_window,
-    checked_inputs,
     layer_shapes,
     solved,
     unsound_conductance,
 )
 from eqprop_analog.core.equilibrium import Equilibrium, Layers
 from eqprop_analog.core.gradient import Gradient, named
-from eqprop_analog.core.network import Network
-from eqprop_analog.core.nudge import Kind
 from eqprop_analog.devices import (
-    Antiparallel,
     Law,
     NgspiceDiode,
     check_law,
@@ -50,19 +46,19 @@ from eqprop_analog.incoming import (
 )
 from eqprop_analog.networks.crossbars import Crossbar, Dense, crossbar_from
 from eqprop_analog.networks.resistive.initial import draw
+from eqprop_analog.networks.resistive.layered import LayeredNetwork, Outputs
 
 if TYPE_CHECKING:
     from eqprop_analog.networks.resistive.equations import NodalEquations
     from eqprop_analog.spice.circuit import Circuit
 
 Array = np.ndarray
-Outputs = Literal["single", "pairs"]
 
 FORMAT = "eqprop-analog resistive network 1"
 
 
 @dataclass(frozen=True, eq=False)
-class ResistiveNetwork(Network):
+class ResistiveNetwork(LayeredNetwork):
     """E = Σ_l γ_l [ ½ Σ_ij G_l[i,j](a_{l-1,i} - v_{l,j})² + Σ_j Φ_l(v_{l,j}) - Σ_j b_{l,j} v_{l,j} ],  γ_{l+1} = γ_l/A_l².
 
     Drive a_0 holds the input rows, a_l = A_l v_l the amplified hidden nodes. Kirchhoff's current law is ∂E/∂v = 0.
@@ -166,92 +162,9 @@ class ResistiveNetwork(Network):
         return network
 
     @property
-    def layers(self) -> tuple[int, ...]:
-        """(inputs, n_1, ..., n_L)."""
-        return (self.crossbars[0].rows // 2, *(crossbar.columns for crossbar in self.crossbars))
-
-    @property
-    def classes(self) -> int:
-        """Read-outs: output nodes, or pairs of them."""
-        nodes = self.layers[-1]
-        return nodes // 2 if self.outputs == "pairs" else nodes
-
-    @property
-    def depth(self) -> int:
-        """L, the number of crossbars."""
-        return len(self.conductances)
-
-    @property
-    def drive_gains(self) -> tuple[float, ...]:
-        """Gain between the nodes of layer l - 1 and the rows of crossbar l, for l = 1..L; 1 for the input rows."""
-        return (1.0, *self.amplifier_gain)
-
-    @property
-    def gammas(self) -> tuple[float, ...]:
-        """γ_l of layers 1..L."""
-        return tuple(np.cumprod([gain**-2 for gain in self.drive_gains]).tolist())
-
-    @property
-    def nudge_kind(self) -> Kind:
-        """The kind of nudge to take where none is asked for: by conductances, or, for pairs of outputs, by currents."""
-        return "current" if self.outputs == "pairs" else "conductance"
-
-    @property
-    def single_diode(self) -> Law:
-        """Law of one diode; every hidden node has one of them, or an antiparallel pair."""
-        return self.diode.law if isinstance(self.diode, Antiparallel) else self.diode
-
-    def polarity(self, layer: int) -> Float[Array, " nodes"]:
-        """+1 for excitatory and -1 for inhibitory nodes of hidden ``layer``; +1 for all with antiparallel pairs."""
-        size = self.layers[layer]
-        excitatory = size if isinstance(self.diode, Antiparallel) else (size + 1) // 2
-        return np.where(np.arange(size) < excitatory, 1, -1).astype(self.conductances[0].dtype)
-
-    def diode_sides(self, layer: int) -> tuple[Float[Array, " nodes"], ...]:
-        """One array a diode of each node of hidden ``layer``: +1 from the rail into the node, -1 from the node into -rail."""
-        polarity = self.polarity(layer)
-        return (polarity, -polarity) if isinstance(self.diode, Antiparallel) else (polarity,)
-
-    def node_name(self, layer: int, index: int) -> str:
-        """Name of a node in messages and netlists: h<layer>_<index> or, in the last layer, o_<index>."""
-        return f"o_{index}" if layer == self.depth else f"h{layer}_{index}"
-
-    def rows(self, inputs: Float[Array, "batch inputs"]) -> Float[Array, "batch rows"]:
-        """Voltages of crossbar 1's rows, volts: +x, then -x, then the bias row if there is one."""
-        with np.errstate(over="ignore"):  # the circuit names the row that has no finite voltage
-            volts = self.input_gain * inputs
-        bias = np.full((len(volts), int(self.bias_row != 0)), self.bias_row, volts.dtype)
-        return np.concatenate([volts, -volts, bias], axis=1)
-
-    def readout(self, outputs: Float[Array, "batch nodes"]) -> Float[Array, "batch classes"]:
-        """What is read for each class from the output nodes' voltages, volts: v_k, or v_2k - v_2k+1."""
-        return outputs[:, ::2] - outputs[:, 1::2] if self.outputs == "pairs" else outputs
-
-    @property
-    def readout_reach(self) -> float:
-        """How far a read-out moves at most, volts, if no output node moves by more than 1 V."""
-        return 2.0 if self.outputs == "pairs" else 1.0
-
-    def along_readout(self, currents: Float[Array, "batch classes"]) -> Float[Array, "batch nodes"]:
-        """Currents into the output nodes that pull the read-outs by ``currents``, amperes: c, or +c and -c into each pair."""
-        if self.outputs == "single":
-            return currents
-        return np.stack([currents, -currents], axis=2).reshape(len(currents), -1)
-
-    @property
     def forms(self) -> tuple[str, str]:
         """See core.Network."""
         return "norton", "flat"
-
-    @property
-    def connections_by_layer(self) -> tuple[int, ...]:
-        """Cells of each crossbar."""
-        return tuple(crossbar.cells for crossbar in self.crossbars)
-
-    @property
-    def resistors_in_circuit(self) -> int:
-        """Cells that conduct."""
-        return sum(crossbar.resistors for crossbar in self.crossbars)
 
     def equations(self, inputs: Float[Array, "batch inputs"]) -> "NodalEquations":
         """Kirchhoff's current law at every node; UserError for a node that no conductance drives."""
@@ -296,10 +209,6 @@ class ResistiveNetwork(Network):
                 f"`eqprop-analog device from-spice` makes such laws"
             )
         return replace(self, diode=diode)
-
-    def check_inputs(self, inputs: ArrayLike) -> Float[Array, "batch inputs"]:
-        """``inputs`` as (batch, inputs) in the network's dtype, or UserError."""
-        return checked_inputs(inputs, self.layers[0], self.conductances[0].dtype)
 
     def validate(self) -> None:
         """Raise UserError unless shapes, window, gains and values describe a network that can be built."""
@@ -349,20 +258,6 @@ class ResistiveNetwork(Network):
     def _unsound(self, layer: int, cell: tuple[int, ...], what: str) -> UserError:
         row, column = cell
         return UserError(f"net {self.node_name(layer, column)}: {what} (row {row}, column {column} of layer {layer})")
-
-    def energy(self, inputs: Float[Array, "batch inputs"], voltages: Layers) -> Float[Array, " batch"]:
-        """E of each sample, watts (up to the constants of the co-contents)."""
-        total = np.zeros(len(inputs))
-        drive = self.rows(inputs)
-        for layer, (crossbar, bias, v, gamma) in enumerate(
-            zip(self.crossbars, self.biases, voltages, self.gammas, strict=True), start=1
-        ):
-            squares = (drive**2) @ crossbar.row_sums() + (v**2) @ crossbar.column_sums()
-            total += gamma * (0.5 * squares - (crossbar.forward(drive) * v).sum(axis=1) - v @ bias)
-            if layer < self.depth:
-                total += gamma * self.diode.cocontent(self.polarity(layer) * v).sum(axis=1)
-                drive = self.amplifier_gain[layer - 1] * v
-        return total
 
     def contrast(self, inputs: Float[Array, "batch inputs"], plus: Equilibrium, minus: Equilibrium) -> Gradient:
         """Difference of ⟨∂E/∂θ⟩ between two phases over that of their β; see learning.contrast.
@@ -502,8 +397,3 @@ def _bound(kinds: Sequence[Crossbar], conductances: Sequence[Array]) -> tuple[Cr
     if len(kinds) != len(conductances):
         raise UserError(f"crossbars: expected one for each of {len(conductances)} conductances, got {len(kinds)}")
     return tuple(kind.of(values) for kind, values in zip(kinds, conductances, strict=True))
-
-
-def by_layer(values: Float[Array, "batch nodes"], layers: Sequence[int]) -> Layers:
-    """``values`` of all nodes of layers 1..L side by side, as an array a layer; ``layers``: (inputs, n_1, ..., n_L)."""
-    return tuple(np.split(values, np.cumsum(layers[1:-1]).tolist(), axis=1))

@@ -10,7 +10,7 @@ from eqprop_analog.networks.resistive.conjugate_gradients import conjugate_gradi
 from eqprop_analog.networks.resistive.coupling import Coupling
 from eqprop_analog.networks.resistive.elimination import eliminate
 from eqprop_analog.networks.resistive.equations import NodalEquations
-from eqprop_analog.networks.resistive.network import ResistiveNetwork
+from eqprop_analog.networks.resistive.layered import LayeredNetwork
 
 Array = np.ndarray
 
@@ -55,21 +55,21 @@ def response(equations: NodalEquations, slopes: Layers, currents: Layers, accura
     return tuple(parts[layer] / root for layer, root in enumerate(roots, start=1))
 
 
-def colours(network: ResistiveNetwork) -> tuple[range, range]:
+def colours(network: LayeredNetwork) -> tuple[range, range]:
     """The odd and the even layers, those with fewer nodes first: these stay, the others leave."""
     layers = range(1, network.depth + 1)
     stay, leave = sorted((layers[::2], layers[1::2]), key=lambda some: sum(network.layers[layer] for layer in some))
     return stay, leave
 
 
-def _coupling(network: ResistiveNetwork, stay: range, leave: range) -> Array | Coupling:
+def _coupling(network: LayeredNetwork, stay: range, leave: range) -> Array | Coupling:
     """Conductances between the nodes that stay and those that leave, siemens; as a matrix where the crossbars are some."""
     if not all(network.crossbars[layer - 1].is_matrix for layer in range(2, network.depth + 1)):
         return Coupling(network.crossbars, stay, leave)
 
     def block(a: int, b: int) -> Float[Array, "rows columns"]:
         if abs(a - b) != 1:
-            return np.zeros((network.layers[a], network.layers[b]), network.conductances[0].dtype)
+            return np.zeros((network.layers[a], network.layers[b]), network.crossbars[0].conductance.dtype)
         matrix = network.crossbars[max(a, b) - 1].matrix()
         return matrix if a < b else matrix.T
 
@@ -83,7 +83,7 @@ def _join(parts: Sequence[Float[Array, "batch nodes"]], layers: range) -> Float[
 
 
 def _split(
-    values: Float[Array, "batch nodes"], network: ResistiveNetwork, layers: range
+    values: Float[Array, "batch nodes"], network: LayeredNetwork, layers: range
 ) -> dict[int, Float[Array, "batch nodes"]]:
     ends = np.cumsum([network.layers[layer] for layer in layers])
     return dict(zip(layers, np.split(values, ends[:-1], axis=1), strict=True))

@@ -9,12 +9,11 @@ import numpy as np
 from jaxtyping import Float
 
 from eqprop_analog.core.certificate import certified
-from eqprop_analog.core.equilibrium import Equilibrium
+from eqprop_analog.core.equilibrium import Equilibrium, by_layer
 from eqprop_analog.errors import UserError
 from eqprop_analog.networks.resistive.equations import NodalEquations
 from eqprop_analog.networks.resistive.family import TOLERANCE
 from eqprop_analog.networks.resistive.netlist import compile_network
-from eqprop_analog.networks.resistive.network import by_layer
 from eqprop_analog.networks.resistive.power import Power
 from eqprop_analog.spice.circuit import Circuit
 from eqprop_analog.spice.elements import (

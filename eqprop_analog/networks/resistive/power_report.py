@@ -129,12 +129,13 @@ def energy_report(
         raise UserError(f"settled fraction: expected a number between 0 and 1, got {fraction:g}")
     nudges = [Nudge(targets, b, network.nudge_kind) for b in (beta, -beta)]
     equilibria, equations = _solved(network, batch, nudges)
-    powers = _powers(batch, equilibria, equations)
+    powers = _powers(network, batch, equilibria, equations)
     measured: list[Measured | None] = [None] * len(PHASES)
     if ngspice:
-        twins, held = _solved(network.in_spice(), batch, nudges)
+        twin = network.in_spice()
+        twins, held = _solved(twin, batch, nudges)
         found = measured_power(batch, held, time_limit)
-        both = zip(found, _powers(batch, twins, held), strict=True)
+        both = zip(found, _powers(twin, batch, twins, held), strict=True)
         measured = [Measured(theirs, ours) for (theirs, _), ours in both]
     decay = float(np.log(1 / fraction))
     phases = []
@@ -165,7 +166,10 @@ def _solved(
 
 
 def _powers(
-    inputs: Float[Array, "batch inputs"], equilibria: Sequence[Equilibrium], equations: Sequence[NodalEquations]
+    network: ResistiveNetwork,
+    inputs: Float[Array, "batch inputs"],
+    equilibria: Sequence[Equilibrium],
+    equations: Sequence[NodalEquations],
 ) -> list[Power]:
     pairs = zip(equilibria, equations, strict=True)
-    return [power(each.network, inputs, at.voltages, each.injection) for at, each in pairs]
+    return [power(network, inputs, at.voltages, each.injection) for at, each in pairs]

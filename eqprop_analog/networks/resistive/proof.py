@@ -1,17 +1,17 @@
 """The proof of a layered resistive network's equilibria (core.proof): K with its crossbars, D and C by layers."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from eqprop_analog.core.equilibrium import Layers
+from eqprop_analog.core.equilibrium import Layers, by_layer
 from eqprop_analog.core.proof import DOUBLE, LONG
 from eqprop_analog.networks.node_proof import MORE, UNIT, NodeLinearisation, box, law_currents
 from eqprop_analog.networks.resistive.equations import NodalEquations
-from eqprop_analog.networks.resistive.network import by_layer
 
 Array = np.ndarray
 Nodes = Float[Array, "batch nodes"]
@@ -32,7 +32,7 @@ class LayeredProof:
     given: Nodes
     distance_known: Float[Array, " batch"]
     """Largest distance of a node from its own root, volts, as float64 has it."""
-    precisions = (DOUBLE, LONG)
+    precisions: ClassVar[Sequence[np.dtype[Any]]] = (DOUBLE, LONG)
 
     def select(self, samples: Bool[Array, " batch"] | Int[Array, " some"]) -> Self:
         """See Provable."""
@@ -96,7 +96,9 @@ class LayeredProof:
         """Sum of the magnitudes of all conductances at the nodes of ``layer``: more than D under a negative nudge, siemens."""
         equations = self.equations
         own = equations.conductance[layer - 1]
-        return own + np.abs(equations.nudge_conductance) if layer == equations.depth else own
+        if layer < equations.depth:
+            return own
+        return own + np.abs(equations.nudge_conductance) * equations.network.nudge_factor
 
     def unseen(self, layer: int, layers: Layers) -> Nodes:
         """Currents into the nodes of ``layer`` that rounding in float64 may hide, amperes."""
@@ -104,7 +106,7 @@ class LayeredProof:
 
     def currents(self, voltages: Nodes, precision: np.dtype[Any]) -> tuple[Nodes, Nodes]:
         """See Provable; in extended precision by the drops across resistors, which weakly tied nodes have exactly."""
-        layers, law, polarity = self.layers(voltages), self.equations.network.diode, self.polarity
+        layers, law, polarity = self.layers(voltages), self.equations.network.law(), self.polarity
         if precision == LONG:
             current, rounding = self._by_drops(voltages)
         else:
@@ -158,9 +160,9 @@ class LayeredProof:
                 drives = LONG.type(network.amplifier_gain[layer]) * v
         return self.joined(tuple(into)), self.joined(tuple(lost)).astype(np.float64)
 
-    def linearised(self, voltages: Nodes, radius: Float[Array, " batch"]) -> "_Linearised":
+    def linearised(self, voltages: Nodes, radius: Float[Array, " batch"]) -> "LayeredLinearisation":
         """See Provable."""
-        return _Linearised(self, voltages, radius)
+        return LayeredLinearisation(self, voltages, radius)
 
     @staticmethod
     def joined(layers: Layers) -> Nodes:
@@ -176,6 +178,10 @@ class LayeredProof:
             into[layer] += gain * crossbar.forward(layers[layer - 1])
             into[layer - 1] += crossbar.backward(layers[layer]) / gain
         return tuple(into)
+
+    def coupled_at_most(self, layers: Layers) -> Layers:
+        """A bound of |C v| for all |v| <= ``layers``, amperes."""
+        return self.coupled(layers)
 
     @cached_property
     def polarity(self) -> Float[Array, " hidden"]:
@@ -210,13 +216,13 @@ def _top(voltages: Nodes) -> Float[Array, " batch"]:
     return np.asarray(np.abs(voltages).max(axis=1))
 
 
-class _Linearised(NodeLinearisation):
+class LayeredLinearisation(NodeLinearisation):
     """J of a layered network."""
 
     def __init__(self, circuit: LayeredProof, voltages: Nodes, radius: Float[Array, " batch"]) -> None:
         self.circuit, equations = circuit, circuit.equations
         layers = circuit.layers(voltages)
-        moved = circuit.coupled(tuple(np.ones_like(v) * radius[:, None] for v in layers))
+        moved = circuit.coupled_at_most(tuple(np.ones_like(v) * radius[:, None] for v in layers))
         more = tuple(each + circuit.unseen(layer, layers) for layer, each in enumerate(moved, start=1))
         hidden = len(circuit.polarity)
         total = circuit.joined(
@@ -229,14 +235,16 @@ class _Linearised(NodeLinearisation):
         if hidden:
             below, above = (circuit.joined(circuit.roots(layers, more, sign))[:, :hidden] for sign in (-1, 1))
             low[:, :hidden], high[:, :hidden] = box(
-                equations.network.diode, circuit.polarity, voltages[:, :hidden], (below, above)
+                equations.network.law(), circuit.polarity, voltages[:, :hidden], (below, above)
             )
         super().__init__((total, sums), (low, high), radius, circuit.distance(layers))
 
     def coupled(self, voltages: Nodes) -> Nodes:
+        """See NodeLinearisation."""
         return self.circuit.joined(self.circuit.coupled(self.circuit.layers(voltages)))
 
     def solved(self, currents: Nodes) -> Nodes:
+        """See NodeLinearisation."""
         from eqprop_analog.networks.resistive.newton import response
 
         split = self.circuit.layers

@@ -6,9 +6,8 @@ import numpy as np
 from jaxtyping import Float
 from scipy.sparse.linalg import LinearOperator, eigsh
 
-from eqprop_analog.core.equilibrium import Layers
+from eqprop_analog.core.equilibrium import Layers, by_layer
 from eqprop_analog.networks.resistive.equations import NodalEquations
-from eqprop_analog.networks.resistive.network import by_layer
 from eqprop_analog.networks.resistive.newton import newton_step
 
 Array = np.ndarray

@@ -3,19 +3,20 @@
 from collections.abc import Sequence
 from concurrent.futures import TimeoutError as TimeLimitExceeded
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float
 from numpy.typing import ArrayLike
 
 from eqprop_analog.core.certificate import certified
-from eqprop_analog.core.equilibrium import Equilibrium, Layers
+from eqprop_analog.core.equilibrium import Equilibrium, Layers, by_layer
 from eqprop_analog.core.nudge import Nudge
 from eqprop_analog.errors import UserError
 from eqprop_analog.incoming import real_array
 from eqprop_analog.networks.resistive.equations import NodalEquations
 from eqprop_analog.networks.resistive.netlist import compile_network, nodes, with_capacitances
-from eqprop_analog.networks.resistive.network import ResistiveNetwork, by_layer
+from eqprop_analog.networks.resistive.network import ResistiveNetwork
 from eqprop_analog.networks.resistive.newton import newton_step
 from eqprop_analog.networks.resistive.power import Power, power
 from eqprop_analog.networks.resistive.surrogate import SurrogateSolver
@@ -154,7 +155,8 @@ def time_constant(equations: NodalEquations, capacitance: Sequence[float]) -> fl
     """
     blocking = (*(BLOCKING * polarity[None] for polarity in equations.polarity), equations.initial()[-1][:1])
     equations = equations.select(np.array([0]))
-    equations = replace(equations, network=replace(equations.network, diode=equations.network.single_diode))
+    network: Any = equations.network
+    equations = replace(equations, network=replace(network, diode=network.single_diode))
     mode = tuple(np.ones_like(v) for v in blocking)
     for _ in range(POWER_ITERATIONS):
         charges = tuple(farads * v for farads, v in zip(capacitance, mode, strict=True))

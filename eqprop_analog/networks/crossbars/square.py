@@ -1,0 +1,28 @@
+"""Square matrices that may be diagonal, and are then kept as vectors."""
+
+import numpy as np
+from jaxtyping import Float
+
+Array = np.ndarray
+Square = Float[Array, "nodes nodes"] | Float[Array, " nodes"]
+"""A square matrix, or a diagonal one by its diagonal."""
+
+
+def full(matrix: Square) -> Float[Array, "nodes nodes"]:
+    """The matrix itself."""
+    return np.diag(matrix) if matrix.ndim == 1 else matrix
+
+
+def diagonal(matrix: Square) -> Float[Array, " nodes"]:
+    """Its diagonal."""
+    return matrix if matrix.ndim == 1 else np.diag(matrix)
+
+
+def plus(one: Square, other: Square) -> Square:
+    """Their sum."""
+    return one + other if one.ndim == other.ndim else full(one) + full(other)
+
+
+def times(matrix: Square, vectors: Float[Array, "batch nodes"]) -> Float[Array, "batch nodes"]:
+    """The matrix times each of the vectors."""
+    return vectors * matrix if matrix.ndim == 1 else vectors @ matrix.T
