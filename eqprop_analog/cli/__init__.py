@@ -26,7 +26,7 @@ from eqprop_analog.errors import NotMetError, UserError
 from eqprop_analog.text import printable, sentence, suggestion
 
 _GENERAL: Mapping[str, tuple[str, ...]] = {
-    "build": ("device", "netlist", "technology"),
+    "build": ("device", "netlist", "technology", "board"),
     "solve": ("simulate", "transient", "energy"),
     "train": ("demo", "train", "sweep"),
     "judge": ("verify",),

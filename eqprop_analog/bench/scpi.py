@@ -1,0 +1,192 @@
+"""A board that speaks SCPI (IEEE 488.2 commands in plain text), over VISA or a TCP socket.
+
+Crossbars count from 1, rows and columns from 0; numbers are in SI units, written to the last digit:
+
+    *IDN?                                     who it is
+    *RST                                      all conductances and currents to 0
+    CROSsbar:DATA l,row,column,siemens,...    set cells of crossbar l
+    CROSsbar:PULSe l,row,column,number,...    send cells of crossbar l so many pulses, positive up
+    SOURce:BIAS l,amperes,...                 bias currents into all nodes of layer l
+    SOURce:VOLTage volts,...                  voltages of all rows of crossbar 1
+    SOURce:CURRent amperes,...                currents into all output nodes
+    MEASure:VOLTage?                          voltages of all nodes, layers 1..L one after the other
+    SYSTem:ERRor?                             0,"No error", or what was wrong with a command before
+"""
+
+import contextlib
+import socket
+from collections.abc import Iterable, Sequence
+from typing import Any, Protocol, Self
+
+import numpy as np
+from jaxtyping import Float
+
+from eqprop_analog.bench.log import Matrices
+from eqprop_analog.errors import UserError
+from eqprop_analog.incoming import seconds_of
+from eqprop_analog.text import sentence
+
+Array = np.ndarray
+
+CELLS = 500
+"""In one command, at most: instruments have short input buffers."""
+ERRORS = 100
+"""An instrument's queue of errors has no more; all of them are taken out, so that none is taken for that of a later command."""
+TIMEOUT = 10.0
+"""Seconds for an answer."""
+
+
+class Resource(Protocol):
+    """What speaks to an instrument; a pyvisa resource is one."""
+
+    def write(self, message: str) -> Any:
+        """Send a command."""
+        ...
+
+    def query(self, message: str) -> str:
+        """Send a command and return its answer."""
+        ...
+
+
+class SocketResource:
+    """An instrument on a TCP port, which most have, without VISA; lines end with a line feed."""
+
+    def __init__(self, host: str, port: int, timeout: float = TIMEOUT) -> None:
+        """Raises UserError where nothing listens."""
+        self._where = f"{host}:{port}"
+        try:
+            self._socket = socket.create_connection((host, port), seconds_of(timeout, "timeout"))
+        except OSError as error:
+            raise UserError(f"{self._where}: no instrument answers ({error}); check address, port and power") from error
+        self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._lines = self._socket.makefile("r", encoding="ascii", newline="\n")
+
+    def write(self, message: str) -> None:
+        """Send a command."""
+        try:
+            self._socket.sendall(message.encode("ascii") + b"\n")
+        except OSError as error:
+            raise UserError(f"{self._where}: the connection is lost ({error}); connect again") from error
+
+    def query(self, message: str) -> str:
+        """Send a command and return its answer. Raises UserError if none comes in time."""
+        self.write(message)
+        try:
+            answer = self._lines.readline()
+        except (OSError, UnicodeDecodeError) as error:
+            raise UserError(f"{self._where}: no answer to {message:.40} ({error}); check the instrument") from error
+        if not answer:
+            raise UserError(f"{self._where}: the instrument closed the connection at {message:.40}; connect again")
+        return answer.strip()
+
+    def close(self) -> None:
+        """End the connection."""
+        with contextlib.suppress(OSError):
+            self._lines.close()
+            self._socket.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self.close()
+
+
+def open_visa(name: str, timeout: float = TIMEOUT) -> Any:
+    """The VISA resource of this name, such as "TCPIP::192.168.0.7::5025::SOCKET" or "GPIB0::12::INSTR".
+
+    Needs pyvisa and a VISA library (or pyvisa-py). Raises UserError where they are missing or the resource does not open.
+    """
+    try:
+        import pyvisa
+    except ImportError as error:
+        raise UserError(
+            'pyvisa is not installed: pip install "eqprop-analog[bench]"; an instrument on a TCP port needs none, see '
+            "bench.SocketResource"
+        ) from error
+    try:
+        resource = pyvisa.ResourceManager().open_resource(name)
+        resource.timeout = 1e3 * seconds_of(timeout, "timeout")  # VISA counts milliseconds
+        if name.upper().endswith("SOCKET"):
+            resource.read_termination = resource.write_termination = "\n"
+    except Exception as error:
+        raise UserError(f"{name}: VISA does not open it ({type(error).__name__}: {error})") from error
+    return resource
+
+
+class ScpiBoard:
+    """The three functions of a BenchSolver, and pulses, for a board with the commands above."""
+
+    def __init__(self, resource: Resource) -> None:
+        """Resets nothing: what the board holds stays."""
+        self.resource = resource
+        self._written: tuple[list[Array], list[Array]] | None = None
+
+    def identity(self) -> str:
+        """The answer to ``*IDN?``."""
+        return str(self.resource.query("*IDN?")).strip()
+
+    def write(self, conductances: Matrices, biases: Matrices) -> None:
+        """Set the cells (S) and bias currents (A) that are not what was set last. Raises UserError with the board's own error."""
+        before = self._written
+        self._written = None  # until all of it is there
+        for number, matrix in enumerate(conductances, start=1):
+            last = None if before is None else before[0][number - 1]
+            changed = np.ones(matrix.shape, bool) if last is None or last.shape != matrix.shape else matrix != last
+            self._cells("CROS:DATA", number, matrix, changed)
+        self._biases(biases)
+        self._check("setting conductances")
+        self._written = [np.array(m) for m in conductances], [np.array(b) for b in biases]
+
+    def pulse(self, counts: Matrices, biases: Matrices) -> None:
+        """Send pulses to the cells, positive up, and set the bias currents (A)."""
+        self._written = None
+        for number, matrix in enumerate(counts, start=1):
+            self._cells("CROS:PULS", number, matrix, matrix != 0)
+        self._biases(biases)
+        self._check("sending pulses")
+
+    def drive(self, rows: Float[Array, " rows"], currents: Float[Array, " outputs"]) -> None:
+        """Apply voltages (V) to the rows of crossbar 1 and currents (A) to the output nodes."""
+        self.resource.write(f"SOUR:VOLT {_list(rows)}")
+        self.resource.write(f"SOUR:CURR {_list(currents)}")
+        self._check("driving rows")
+
+    def read(self) -> Float[Array, " nodes"]:
+        """Voltages of all nodes, volts."""
+        answer = str(self.resource.query("MEAS:VOLT?"))
+        try:
+            return np.array([float(each) for each in answer.split(",")])
+        except ValueError:
+            self._check("measuring")
+            raise UserError(
+                f"MEAS:VOLT?: expected voltages separated by commas, got {sentence(answer)[:80]!r}"
+            ) from None
+
+    def _cells(self, command: str, crossbar: int, values: Array, changed: Array) -> None:
+        rows, columns = np.nonzero(changed)
+        for begin in range(0, rows.size, CELLS):
+            part = slice(begin, begin + CELLS)
+            triples = zip(
+                rows[part].tolist(), columns[part].tolist(), values[rows[part], columns[part]].tolist(), strict=True
+            )
+            self.resource.write(f"{command} {crossbar}," + ",".join(f"{i},{j},{value!r}" for i, j, value in triples))
+
+    def _biases(self, biases: Sequence[Array]) -> None:
+        for number, bias in enumerate(biases, start=1):
+            self.resource.write(f"SOUR:BIAS {number},{_list(bias)}")
+
+    def _check(self, doing: str) -> None:
+        """UserError with what the board says, if it says anything."""
+        said: list[str] = []
+        while len(said) < ERRORS:
+            answer = str(self.resource.query("SYST:ERR?")).strip()
+            if answer.partition(",")[0] in ("0", "+0"):
+                break
+            said.append(answer)
+        if said:
+            raise UserError(f"the board refused {doing}: {sentence(said[0])[:200]}")
+
+
+def _list(values: Iterable[float]) -> str:
+    return ",".join(repr(float(value)) for value in values)
