@@ -9,12 +9,18 @@ import pytest
 
 from eqprop_analog import Nudge, ResistiveNetwork, SurrogateSolver, UserError, contrast
 from eqprop_analog.devices import Clamp, NgspiceDiode
+from eqprop_analog.experiments.chips.chip import Chip
+from eqprop_analog.experiments.chips.mapping import onto
+from eqprop_analog.experiments.chips.specification import Specification
 from eqprop_analog.kernels import kernels_for
 from eqprop_analog.kernels.numpy import PlainKernels
 from eqprop_analog.learning.exact_gradient import implicit_gradient
 from eqprop_analog.learning.trainer import PhaseLearner, Rule
 from eqprop_analog.learning.update import Rates
 from eqprop_analog.networks.crossbars import Crossbar, registry
+from eqprop_analog.networks.nonideal.network import NonidealNetwork
+from eqprop_analog.networks.nonideal.newton import NonidealNewtonSolver
+from eqprop_analog.networks.nonideal.periphery import Periphery
 from eqprop_analog.networks.resistive.power import power
 from eqprop_analog.networks.resistive.truncated import TruncatedLearner
 from eqprop_analog.spice.netlist import static_netlist
@@ -224,6 +230,29 @@ def test_training_in_place_is_training_on_phases(depth):
         assert np.abs(network.conductances[0] - before[0]).max() > 1e-10
     for name, values in networks[0].arrays().items():
         np.testing.assert_allclose(values, networks[1].arrays()[name], rtol=1e-9, err_msg=name)
+
+
+def test_a_chip_of_it_is_the_chip_of_the_dense_network():
+    network, (x, y) = shared(), batch()
+    solver, periphery = NonidealNewtonSolver(), Periphery(offset=0.01, forward_factor=1.02, source_resistance=1e3)
+    chips = [NonidealNetwork(each, periphery, 50.0) for each in (network, as_dense(network))]
+    phases = [solver.solve_phases(chip, x, [Nudge(y, b) for b in (1e-8, -1e-8)]) for chip in chips]
+    for one, other in zip(*phases, strict=True):
+        for mine, theirs in zip(one.require().voltages, other.voltages, strict=True):
+            np.testing.assert_array_equal(mine, theirs)
+    plain = solver.solve(NonidealNetwork(network), x).require()
+    for mine, theirs in zip(plain.voltages, SurrogateSolver().solve(network, x).voltages, strict=True):
+        np.testing.assert_allclose(mine, theirs, rtol=0, atol=1e-12)
+    assert contrast(chips[0], x, *phases[0][1:])["conductance_1"].shape == (3,)
+    with pytest.raises(UserError, match="by cell"):
+        implicit_gradient(chips[0], x, y, phases[0][0])
+
+
+def test_a_chip_of_devices_refuses_shared_conductances():
+    specification = Specification.of({"name": "any", "conductance": {"spread": {"factor": 0.3}}})
+    for refused in (onto, lambda network, chip: Chip.drawn(chip, network, 0, 0)):
+        with pytest.raises(UserError, match=r"crossbar 1.*circulant has 3 parameters for 36 cells"):
+            refused(replace(shared(), conductance_window=(0.0, 1e-4)), specification)
 
 
 def test_unsound_parameters_and_wrong_numbers_of_crossbars_are_named():

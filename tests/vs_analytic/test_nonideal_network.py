@@ -22,6 +22,7 @@ from eqprop_analog import (
     contrast,
 )
 from eqprop_analog.devices import Law
+from eqprop_analog.learning.exact_gradient import implicit_gradient
 from eqprop_analog.networks.nonideal.equations import NonidealEquations
 from eqprop_analog.networks.nonideal.network import NonidealNetwork
 from eqprop_analog.networks.nonideal.newton import NonidealNewtonSolver
@@ -342,6 +343,33 @@ def test_the_contrast_of_the_cells_own_drops_is_the_gradient_and_that_of_the_nod
         assert getattr(found, what)[layer][index] == pytest.approx(slope, rel=1e-3, abs=1e-3)
         worst = max(worst, abs(getattr(seen, what)[layer][index] / slope - 1))
     assert (worst > 0.01) == (imperfect or ohms > 0)
+
+
+@pytest.mark.parametrize("law", ["ngspice", "pair"])
+@pytest.mark.parametrize("reciprocal", [True, False])
+@pytest.mark.parametrize("ohms", [0.0, 2e3])
+def test_the_exact_gradient_of_a_chip_is_that_of_its_cost(law, reciprocal, ohms):
+    """Gain errors and saturation included, where there is no energy and no contrast of cells."""
+    network = make(LAWS[law], (3, 5, 4, 2))
+    x, target = inputs_of(network), np.random.default_rng(4).uniform(-1, 1, (3, 2))
+    chip = random_chip(network, 3, reciprocal=reciprocal, ohms=ohms)
+    own = replace(chip.periphery, nudge_factor=1.0, target_offset=0.0)  # the plain squared error
+    chip = NonidealNetwork(network, own, ohms, (4, 3))
+    found = implicit_gradient(chip, x, target, NonidealNewtonSolver().solve(chip, x).require())
+    for what, layer, index in (
+        ("conductances", 0, (0, 0)),
+        ("conductances", 0, (4, 3)),
+        ("conductances", 1, (2, 1)),
+        ("conductances", 1, (4, 0)),
+        ("conductances", 2, (3, 1)),
+        ("biases", 0, (2,)),
+        ("biases", 2, (1,)),
+    ):
+        size = 1e-9 if what == "conductances" else 1e-10
+        ends = [loss(changed(chip, what, layer, index, step), x, target) for step in (size, -size)]
+        slope = (ends[0] - ends[1]) / (2 * size)
+        name = f"{'conductance' if what == 'conductances' else 'bias'}_{layer + 1}"
+        assert found[name][index] == pytest.approx(slope, rel=1e-4, abs=1e-4 * np.abs(found[name]).max())
 
 
 def test_a_circuit_that_is_not_reciprocal_has_no_energy_and_no_contrast_of_cells():

@@ -12,6 +12,7 @@ from eqprop_analog.core.equilibrium import Equilibrium
 from eqprop_analog.devices.conductance import ChipDevices
 from eqprop_analog.errors import UserError
 from eqprop_analog.experiments.chips.drawing import drawn_periphery, normal_of
+from eqprop_analog.experiments.chips.mapping import require_cells
 from eqprop_analog.experiments.chips.readout import Readout
 from eqprop_analog.experiments.chips.specification import Specification
 from eqprop_analog.networks.nonideal.network import NonidealNetwork
@@ -68,12 +69,7 @@ class Chip:
                 f"conductance_window: the devices reach {window.lowest:g} to {window.highest:g} S, the network {low:g} to "
                 f"{high:g} S; map it to them first (chips.mapping.onto)"
             )
-        for layer, crossbar in enumerate(network.crossbars, start=1):
-            if not crossbar.is_matrix:
-                raise UserError(
-                    f"crossbar {layer}: a chip has a device of its own for every cell; a crossbar of kind {crossbar.name} has "
-                    f"{crossbar.free_parameters} parameters for {crossbar.cells} cells. Take a network of dense crossbars"
-                )
+        require_cells(network)
         dtype = network.conductances[0].dtype
         shapes = [matrix.shape for matrix in network.conductances]
         devices = ChipDevices.drawn(specification.technology, shapes, seed, number, dtype)

@@ -26,6 +26,7 @@ def onto(network: ResistiveNetwork, specification: Specification) -> ResistiveNe
     Every physical constant stays as it is unless the specification sets ``impedance_scaling``. Raises UserError where the
     devices cannot hold the conductances, and says what would have to change.
     """
+    require_cells(network)
     window = specification.technology.window
     if specification.impedance_scaling:
         return mapped(network, window)
@@ -40,6 +41,16 @@ def onto(network: ResistiveNetwork, specification: Specification) -> ResistiveNe
             f"{window.highest:g} S. {_advice(network, window)}"
         )
     return replace(network, conductance_window=(window.lowest, window.highest))
+
+
+def require_cells(network: ResistiveNetwork) -> None:
+    """UserError unless every cell has a conductance of its own, for which a chip has a device."""
+    for number, crossbar in enumerate(network.crossbars, start=1):
+        if not crossbar.is_matrix:
+            raise UserError(
+                f"crossbar {number}: a chip has a device of its own for every cell; a crossbar of kind {crossbar.name} has "
+                f"{crossbar.free_parameters} parameters for {crossbar.cells} cells. Take a network of dense crossbars"
+            )
 
 
 def require_same_window(network: ResistiveNetwork, specification: Specification) -> None:

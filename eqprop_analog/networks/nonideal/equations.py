@@ -13,7 +13,7 @@ from eqprop_analog.core.equations import Nodes
 from eqprop_analog.core.equilibrium import Equilibrium, Layers, by_layer
 from eqprop_analog.core.nudge import Nudge
 from eqprop_analog.errors import UserError
-from eqprop_analog.networks.crossbars.square import diagonal, times
+from eqprop_analog.networks.crossbars.square import diagonal, full, times
 from eqprop_analog.networks.nonideal.network import NonidealNetwork
 from eqprop_analog.networks.resistive.equations import NodalEquations
 
@@ -97,6 +97,18 @@ class NonidealEquations(NodalEquations):
             currents[:, to] += times(block, hidden[:, of])
         return currents
 
+    def coupling(self, bent: Float[Array, "batch some"] | None, batch: int) -> Float[Array, "batch nodes nodes"]:
+        """C - B w', siemens, one matrix a sample; ``bent``: w' of the saturating nodes."""
+        network = self.network
+        matrix = np.zeros((batch, *(sum(network.layers[1:]),) * 2))
+        for to, of, block in network.couplings:
+            matrix[:, to, of] += block
+        if bent is not None:
+            slopes = self._at_hidden(bent)
+            for to, of, block in network.drive_blocks:
+                matrix[:, to, of] -= full(block) * slopes[:, None, of]
+        return matrix
+
     def _at_hidden(self, droop: Float[Array, "batch some"]) -> Float[Array, "batch hidden"]:
         """Of all hidden nodes, 0 V where nothing saturates."""
         hidden = np.zeros((len(droop), len(self.network.gains)))
@@ -129,9 +141,11 @@ class NonidealEquations(NodalEquations):
 
         return NonidealProof(self, self.joined(nodes), excess * self.scale(nodes))
 
-    def adjoint(self, voltages: tuple[Array, ...], pull: Float[Array, "batch outputs"]) -> tuple[Array, ...]:  # noqa: ARG002
-        """UserError: what its imperfections do to a gradient is what is studied, by finite nudges."""
-        raise UserError("gradient: an imperfect circuit has none that is exact here; take the ideal network's")
+    def adjoint(self, voltages: tuple[Array, ...], pull: Float[Array, "batch outputs"]) -> Layers:
+        """See core.Equations: by elimination, since amplifiers that do not give back what they take make J unsymmetric."""
+        from eqprop_analog.networks.nonideal.newton import adjoint
+
+        return self.split(adjoint(self, self.joined(voltages), pull))
 
     def driving_voltage(self) -> Float[Array, " batch"]:
         """What drives each sample's circuit, amplified, volts: rows, rails, and every source current over its node's D."""

@@ -13,7 +13,8 @@ from jaxtyping import Float
 
 from eqprop_analog.errors import UserError
 from eqprop_analog.networks.crossbars.wired import WiredArray, WiredCrossbar
-from eqprop_analog.networks.nonideal.network import AMPLIFIER, NonidealNetwork
+from eqprop_analog.networks.nonideal.amplifiers import AMPLIFIER
+from eqprop_analog.networks.nonideal.network import NonidealNetwork
 from eqprop_analog.networks.resistive.netlist import Form, compile_network
 from eqprop_analog.spice.circuit import Circuit, Section
 from eqprop_analog.spice.elements import (

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from numpy.typing import DTypeLike
 
 from eqprop_analog.core.checks import check_pair, layer_shapes, solved
@@ -20,8 +20,8 @@ from eqprop_analog.errors import UserError
 from eqprop_analog.incoming import one_of
 from eqprop_analog.networks.crossbars.square import Square, full, plus, times
 from eqprop_analog.networks.crossbars.wired import TILE, DrivenCrossbar, WiredCrossbar
+from eqprop_analog.networks.nonideal.amplifiers import AmplifiedNetwork
 from eqprop_analog.networks.nonideal.periphery import JUNCTION, Periphery
-from eqprop_analog.networks.resistive.layered import LayeredNetwork
 from eqprop_analog.networks.resistive.network import ResistiveNetwork
 
 if TYPE_CHECKING:
@@ -39,19 +39,12 @@ NOMINAL = (
     "outputs",
 )
 """What a chip has as its ideal network has it."""
-AMPLIFIER = {
-    "forward": "forward_factor",
-    "back": "return_factor",
-    "offset": "offset",
-    "swing": "saturation_voltage",
-}
-"""Parameters of the amplifiers' subcircuits, by what Periphery calls them."""
 Block = tuple[slice, slice, Square | Float[Array, "to of"]]
 """Nodes that a block of a matrix takes current out of, nodes whose voltages do it, and the block (a vector: its diagonal)."""
 
 
 @dataclass(frozen=True, eq=False)
-class NonidealNetwork(LayeredNetwork):
+class NonidealNetwork(AmplifiedNetwork):
     """I_l = Y_l p_l, p_l = (a_{l-1}, v_l): crossbars with wires between amplifiers, diodes and sources as they came out.
 
     One state of the weights: after an update, take it again. Raises UserError for what no chip is.
@@ -83,7 +76,7 @@ class NonidealNetwork(LayeredNetwork):
             object.__setattr__(self, name, getattr(ideal, name))
         self.periphery.validate(ideal)
         arrays = [WiredCrossbar(crossbar.matrix(), self.wire_resistance, self.tile) for crossbar in ideal.crossbars]
-        behind = [self.periphery.rows(ideal), *self.by_layer(self._own("output_resistance"))]
+        behind = [self.periphery.rows(ideal), *self.by_layer(self.own("output_resistance"))]
         driven = tuple(DrivenCrossbar(*pair) for pair in zip(arrays, behind, strict=True))
         object.__setattr__(self, "crossbars", driven)
         object.__setattr__(self, "nudge_factor", self.periphery.outputs(ideal))
@@ -140,6 +133,18 @@ class NonidealNetwork(LayeredNetwork):
         """What is seen at the nodes, with the nominal gains; ``cell_contrast`` is what is seen at the cells."""
         return self.ideal.contrast(inputs, plus, minus)
 
+    def gradient(
+        self, inputs: Float[Array, "batch inputs"], voltages: tuple[Array, ...], response: tuple[Array, ...]
+    ) -> Gradient:
+        """See core.Network, by cell: what a conductance changes at both its ends, Δv·(λ_column - b/A λ_node), and its wires."""
+        self._require_cells("gradient")
+        rows, returns = self.rows(inputs), self.by_layer(self.returns)
+        drives = (rows, *self.drives(voltages))
+        back = (np.zeros_like(rows), *(b * each for b, each in zip(returns, response[:-1], strict=True)))
+        ends = zip(self.crossbars, drives, voltages, back, response, strict=True)
+        cells = [crossbar.gradient((a, v), (b, own)) / len(inputs) for crossbar, a, v, b, own in ends]
+        return Gradient(tuple(cells), tuple(-own.mean(axis=0) for own in response))
+
     def save(self, path: str | Path) -> None:  # noqa: ARG002 - the protocol's signature
         """UserError: a chip is drawn again from its specification and number, and its network has a file."""
         raise UserError("save: a nonideal network is drawn again from its specification; save the ideal network")
@@ -151,17 +156,7 @@ class NonidealNetwork(LayeredNetwork):
 
     def in_spice(self) -> Self:
         """The network that SPICE solves in place of this one (see Law.in_spice)."""
-        return replace(self, ideal=self.ideal.in_spice())
-
-    def by_layer(self, values: Float[Array, "*batch hidden"]) -> list[Float[Array, "*batch nodes"]]:
-        """Values of all hidden nodes by hidden layer."""
-        return np.split(values, np.cumsum(self.layers[1:-2]), axis=-1) if len(self.layers) > 2 else []
-
-    @cached_property
-    def at(self) -> tuple[slice, ...]:
-        """Where the nodes of layers 1..L stand among all."""
-        ends = np.cumsum((0, *self.layers[1:])).tolist()
-        return tuple(slice(*pair) for pair in pairwise(ends))
+        return self if self.diode.in_spice() is self.diode else replace(self, ideal=self.ideal.in_spice())
 
     @cached_property
     def junctions(self) -> Junctions | None:
@@ -194,26 +189,6 @@ class NonidealNetwork(LayeredNetwork):
         """See LayeredNetwork."""
         return self.diode.spice if self.junctions is None else self.junctions.of(self.at[layer - 1]).spice
 
-    def amplifier_model(self, layer: int) -> tuple[str, Mapping[str, Any]]:
-        """See LayeredNetwork; no parameters where they are ideal."""
-        own = {key: self._own(name)[self.at[layer - 1]] for key, name in AMPLIFIER.items()}
-        if np.isfinite(own["swing"]).any():
-            return "saturating_amplifier", own
-        del own["swing"]
-        plain = all(np.all(values == (key != "offset")) for key, values in own.items())
-        return "amplifier", {} if plain else own
-
-    def amplified(self, layer: int) -> bool:
-        """See LayeredNetwork: with another gain than 1, or of gain 1 with an imperfection."""
-        at, plain = self.at[layer - 1], Periphery()
-        return super().amplified(layer) or any(
-            (self._own(name)[at] != getattr(plain, name)).any() for name in AMPLIFIER.values()
-        )
-
-    def loading(self, layer: int) -> Float[Array, " nodes"]:
-        """The amplifiers' input conductances, siemens."""
-        return self._own("input_conductance")[self.at[layer - 1]]
-
     @property
     def spice_options(self) -> Mapping[str, float]:
         """See LayeredNetwork; at the chip's temperature."""
@@ -225,57 +200,6 @@ class NonidealNetwork(LayeredNetwork):
 
         return chip_notes(self)
 
-    def _own(self, name: str) -> Float[Array, " hidden"]:
-        """A quantity of the periphery at all hidden nodes."""
-        return self.periphery.hidden(name, self.ideal)
-
-    @cached_property
-    def gains(self) -> Float[Array, " hidden"]:
-        """A f of every hidden node's amplifier, forward."""
-        return self._nominal * self._own("forward_factor")
-
-    @cached_property
-    def returns(self) -> Float[Array, " hidden"]:
-        """b/A of every hidden node's amplifier, back."""
-        return self._own("return_factor") / self._nominal
-
-    @property
-    def _nominal(self) -> Float[Array, " hidden"]:
-        return np.repeat(np.array(self.amplifier_gain, float), np.array(self.layers[1:-1], int))
-
-    @cached_property
-    def offset(self) -> Float[Array, " hidden"]:
-        """The offset o of every hidden node's amplifier, volts."""
-        return self._own("offset")
-
-    @cached_property
-    def saturating(self) -> Int[Array, " some"]:
-        """Hidden nodes whose amplifier saturates."""
-        return np.flatnonzero(np.isfinite(self._own("saturation_voltage")))
-
-    @cached_property
-    def input_range(self) -> Float[Array, " some"]:
-        """S/(A f) of those: the input beyond which they saturate, volts."""
-        return self._own("saturation_voltage")[self.saturating] / self.gains[self.saturating]
-
-    def droop(
-        self, voltages: Float[Array, "batch nodes"]
-    ) -> tuple[Float[Array, "batch some"], Float[Array, "batch some"]]:
-        """What saturation takes at its amplifiers' inputs, w = x - S/(A f) tanh(A f x/S), x = v + o; volts. And dw/dv."""
-        x = voltages[:, self.saturating] + self.offset[self.saturating]
-        bent = np.tanh(x / self.input_range)
-        return x - self.input_range * bent, bent * bent
-
-    def drives(self, voltages: Layers) -> Layers:
-        """The drives a of layers 1..L-1, volts: the amplifiers' outputs before their resistance."""
-        if self.depth == 1:
-            return ()
-        hidden = np.concatenate(voltages[:-1], axis=1)
-        behind = hidden + self.offset
-        if self.saturating.size:
-            behind[:, self.saturating] -= self.droop(hidden)[0]
-        return tuple(self.by_layer(self.gains * behind))
-
     @property
     def reciprocal(self) -> bool:
         """Whether the amplifiers give back what they take, so that Kirchhoff's law is the stationarity of an energy."""
@@ -286,6 +210,12 @@ class NonidealNetwork(LayeredNetwork):
             raise UserError(
                 f"{what}: amplifiers with gain errors or saturation leave the circuit without an energy; take the ideal "
                 f"network's contrast, or leave forward_factor, return_factor and saturation_voltage out"
+            )
+
+    def _require_cells(self, what: str) -> None:
+        if not all(crossbar.is_matrix for crossbar in self.ideal.crossbars):
+            raise UserError(
+                f"{what}: it is by cell, and this network's crossbars share conductances among cells; take the ideal network's"
             )
 
     def energy(self, inputs: Float[Array, "batch inputs"], voltages: Layers) -> Float[Array, " batch"]:
@@ -306,6 +236,7 @@ class NonidealNetwork(LayeredNetwork):
         gains, is ``ideal``'s contrast. Holds (batch, rows, columns) arrays. UserError for a circuit that is not reciprocal.
         """
         self._require_reciprocal("cell_contrast")
+        self._require_cells("cell_contrast")
         check_pair("cell_contrast", layer_shapes(len(inputs), self.layers), plus, minus)
         span = plus.beta - minus.beta
         rows, phases = self.rows(inputs), (plus.voltages, minus.voltages)

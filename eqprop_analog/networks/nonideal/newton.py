@@ -12,7 +12,6 @@ from eqprop_analog.core.checks import require_kind
 from eqprop_analog.core.equilibrium import Equilibrium
 from eqprop_analog.core.nudge import Nudge
 from eqprop_analog.incoming import require_tolerance, whole_number
-from eqprop_analog.networks.crossbars.square import full
 from eqprop_analog.networks.nonideal.equations import NonidealEquations
 from eqprop_analog.networks.nonideal.network import NonidealNetwork
 from eqprop_analog.networks.resistive.coordinate_descent import sweep
@@ -156,16 +155,7 @@ class _Slope:
 
     def matrices(self) -> Float[Array, "batch nodes nodes"]:
         """W J W of every sample."""
-        network = self.equations.network
-        size = self.left.shape[1]
-        matrix = np.zeros((len(self.left), size, size))
-        for to, of, block in network.couplings:
-            matrix[:, to, of] += block
-        if self.bent is not None:
-            bent = np.zeros((len(self.bent), size))
-            bent[:, network.saturating] = self.bent
-            for to, of, block in network.drive_blocks:
-                matrix[:, to, of] -= full(block) * bent[:, None, of]
+        matrix = self.equations.coupling(self.bent, len(self.left))
         matrix *= self.left[:, :, None]
         matrix *= self.right[:, None, :]
         np.einsum("bii->bi", matrix)[:] += 1
@@ -189,6 +179,19 @@ def _newton(
         some = hard[k : k + samples]
         step[some] = eliminated(slope.select(some).matrices(), right[some])
     return roots + slope.right * step
+
+
+def adjoint(
+    equations: NonidealEquations, voltages: Float[Array, "batch nodes"], pull: Float[Array, "batch outputs"]
+) -> Float[Array, "batch nodes"]:
+    """The λ of Jᵀ λ = (0, ..., 0, ``pull``), J = -∂F/∂v at ``voltages``."""
+    slope, size = _Slope(equations, voltages), voltages.shape[1]
+    right = np.concatenate([np.zeros((len(pull), size - pull.shape[1])), pull], axis=1) * slope.right
+    found, samples = np.empty_like(right), max(1, ELEMENTS // size**2)
+    for k in range(0, len(right), samples):
+        some = np.arange(k, min(k + samples, len(right)))
+        found[some] = eliminated(slope.select(some).matrices().swapaxes(1, 2), right[some])
+    return slope.left * found
 
 
 def _bicgstab(

@@ -141,25 +141,13 @@ class _Linearised(LayeredLinearisation):
 
         weight = 1 / np.sqrt(self.slopes)
         found = np.empty_like(currents)
-        size = currents.shape[1]
-        samples = max(1, ELEMENTS // size**2)
+        samples = max(1, ELEMENTS // currents.shape[1] ** 2)
         for k in range(0, len(currents), samples):
             some = slice(k, k + samples)
-            matrix = -self._coupling(some) * weight[some, :, None] * weight[some, None, :]
+            bent = None if self.droop is None else self.droop[some]
+            matrix = (
+                self.circuit.equations.coupling(bent, len(weight[some])) * weight[some, :, None] * weight[some, None, :]
+            )
             np.einsum("bii->bi", matrix)[:] += 1
             found[some] = solved(matrix, weight[some] * currents[some])
         return weight * found
-
-    def _coupling(self, some: slice) -> Float[Array, "some nodes nodes"]:
-        """N of some of the samples."""
-        network = self.circuit.equations.network
-        count, size = self.slopes[some].shape
-        matrix = np.zeros((count, size, size))
-        for to, of, block in network.couplings:
-            matrix[:, to, of] -= block
-        if self.droop is not None:
-            bent = np.zeros((count, size))
-            bent[:, network.saturating] = self.droop[some]
-            for to, of, block in network.drive_blocks:
-                matrix[:, to, of] += full(block) * bent[:, None, of]
-        return matrix
