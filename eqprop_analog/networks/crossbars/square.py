@@ -3,6 +3,8 @@
 import numpy as np
 from jaxtyping import Float
 
+from eqprop_analog.core.checks import solved
+
 Array = np.ndarray
 Square = Float[Array, "nodes nodes"] | Float[Array, " nodes"]
 """A square matrix, or a diagonal one by its diagonal."""
@@ -26,3 +28,8 @@ def plus(one: Square, other: Square) -> Square:
 def times(matrix: Square, vectors: Float[Array, "batch nodes"]) -> Float[Array, "batch nodes"]:
     """The matrix times each of the vectors."""
     return vectors * matrix if matrix.ndim == 1 else vectors @ matrix.T
+
+
+def solved_by(matrix: Square, right: Float[Array, "nodes some"]) -> Float[Array, "nodes some"]:
+    """The solution of matrix x = right; UserError where rounding has made the matrix singular."""
+    return right / matrix[:, None] if matrix.ndim == 1 and matrix.all() else solved(full(matrix), right)

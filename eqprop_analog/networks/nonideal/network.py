@@ -18,7 +18,7 @@ from eqprop_analog.devices import Antiparallel, Law
 from eqprop_analog.devices.junctions import Junctions, junction_of
 from eqprop_analog.errors import UserError
 from eqprop_analog.incoming import one_of
-from eqprop_analog.networks.crossbars.square import Square, full, plus, times
+from eqprop_analog.networks.crossbars.square import Square, full, plus, solved_by, times
 from eqprop_analog.networks.crossbars.wired import TILE, DrivenCrossbar, WiredCrossbar
 from eqprop_analog.networks.nonideal.amplifiers import AmplifiedNetwork
 from eqprop_analog.networks.nonideal.periphery import JUNCTION, Periphery
@@ -316,13 +316,13 @@ class NonidealNetwork(AmplifiedNetwork):
         stiffness = blocks[starts[0], starts[0]]
         for layer, (below, above) in enumerate(pairwise(starts), start=1):
             self._require_stable(stiffness, layer)
-            eliminated = blocks[above, below] @ _solve(stiffness, blocks[below, above])
+            eliminated = blocks[above, below] @ solved_by(stiffness, blocks[below, above])
             stiffness = full(blocks[above, above]) - eliminated
         self._require_stable(stiffness, self.depth)
         return full(stiffness)
 
     def _require_stable(self, stiffness: Square, layer: int) -> None:
-        held = _solve(stiffness, np.ones((len(stiffness), 1)))[:, 0]
+        held = solved_by(stiffness, np.ones((len(stiffness), 1)))[:, 0]
         if not (held > 0).all():
             raise UserError(
                 f"net {self.node_name(layer, int(held.argmin()))}: the amplifiers' forward_factor and return_factor give "
@@ -342,7 +342,3 @@ class NonidealNetwork(AmplifiedNetwork):
                 f"nudge: beta = {beta:.4g} S makes the circuit indefinite at net {name}: in this circuit the outputs are "
                 f"held by only {1 / values[softest].real:.4g} S; use |beta| below that"
             )
-
-
-def _solve(matrix: Square, right: Float[Array, "nodes some"]) -> Float[Array, "nodes some"]:
-    return right / matrix[:, None] if matrix.ndim == 1 else solved(matrix, right)

@@ -18,7 +18,6 @@ from eqprop_analog.core.checks import (
     check_seed,
     check_window,
     layer_shapes,
-    solved,
     unsound_conductance,
 )
 from eqprop_analog.core.equilibrium import Equilibrium, Layers
@@ -45,6 +44,7 @@ from eqprop_analog.incoming import (
     real_number,
 )
 from eqprop_analog.networks.crossbars import Crossbar, Dense, crossbar_from
+from eqprop_analog.networks.crossbars.square import Square, full, plus, solved_by
 from eqprop_analog.networks.resistive.initial import draw
 from eqprop_analog.networks.resistive.layered import LayeredNetwork, Outputs
 
@@ -312,14 +312,12 @@ class ResistiveNetwork(LayeredNetwork):
 
         A nudge by a conductance beta leaves the circuit positive definite exactly while beta > -λ_min(S).
         """
-        below = np.zeros(0)
-        for layer, crossbar in enumerate(self.crossbars, start=1):
+        stiffness: Square = self.crossbars[0].column_sums()
+        for crossbar in self.crossbars[1:]:
             matrix = crossbar.matrix()
-            eliminated = 0.0 if layer == 1 else matrix.T @ solved(below, matrix)
-            below = np.diag(crossbar.column_sums()) - eliminated
-            if layer < self.depth:
-                below = below + np.diag(self.crossbars[layer].row_sums())
-        return np.asarray(below)
+            eliminated = matrix.T @ solved_by(plus(stiffness, crossbar.row_sums()), matrix)
+            stiffness = np.diag(crossbar.column_sums()) - eliminated
+        return full(stiffness)
 
     def stiffness_bound(self, input_conductance: Float[Array, " nodes"] | None = None) -> float:
         """A lower bound of λ_min(S) in siemens by row sums, at the cost of reading crossbars 2..L once.
