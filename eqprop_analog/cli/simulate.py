@@ -145,6 +145,11 @@ def agreement_rows(result: Agreement, residual_unit: str = "A") -> list[list[str
         ["median of the largest |ΔV| (V)", f"{result.median_difference:.1e}"],
         [f"largest KCL residual ({residual_unit})", f"{result.largest_residual:.1e}"],
         ["gradients, |Δ|/layer's largest", f"{result.gradient_difference:.1e}"],
+        *(
+            [["cold starts: same, other, no state", ", ".join(map(str, result.cold_starts.values()))]]
+            if result.cold_starts
+            else []
+        ),
         ["same predictions", "yes" if result.same_predictions else "NO"],
         [
             f"|ΔV| <= {LARGEST_DIFFERENCE:g}, gradients <= {LARGEST_GRADIENT_DIFFERENCE:g}",

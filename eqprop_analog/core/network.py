@@ -59,6 +59,11 @@ class Network(Protocol):
         return ("flat",)
 
     @property
+    def continuous(self) -> bool:
+        """Whether small changes of states change forces by little; else a solver in SPICE begins at the equilibrium itself."""
+        return True
+
+    @property
     def readout_reach(self) -> float:
         """How far a read-out moves at most if no output moves by more than 1."""
         return 1.0

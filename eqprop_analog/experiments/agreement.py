@@ -4,6 +4,7 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field, fields, replace
 
 import numpy as np
@@ -35,6 +36,8 @@ LARGEST_DIFFERENCE = 1e-9
 """Volts, for the surrogate and the circuit to be called the same thing."""
 LARGEST_GRADIENT_DIFFERENCE = 1e-6
 """Of the layer's largest."""
+ELSEWHERE = 1e-3
+"""Volts, beyond which two states of a network are not one."""
 ROUNDINGS = 100
 """Where so many times what one rounding of every voltage makes of a layer's gradient is more than the bound, as where targets are
 met already, it is the bound: a layer within it counts as no difference."""
@@ -65,6 +68,9 @@ class Agreement:
     """Whether the free phases predict the same, ties within the bound on |ΔV| apart."""
     ngspice_seconds: float
     surrogate_seconds: float
+    cold_starts: dict[str, int] | None = None
+    """Of a network that jumps: in how many free phases ngspice, begun at rest, finds the ``same`` state as the surrogate, one
+    ``elsewhere``, or ``none`` that it stays at."""
     pairs: tuple[Array, Array] = field(repr=False, compare=False, default=(np.zeros(0), np.zeros(0)))
     """All node voltages, surrogate's and ngspice's, volts."""
     phases: tuple[Equilibrium, ...] = field(repr=False, compare=False, default=())
@@ -176,9 +182,28 @@ def compare(
         ).any(),
         ngspice_seconds=ngspice_seconds,
         surrogate_seconds=surrogate_seconds,
+        cold_starts=None
+        if network.continuous
+        else _cold_starts(network, inputs, computed[0], form, workers, time_limit),
         pairs=(ours.ravel(), theirs.ravel()),
         phases=measured,
     )
+
+
+def _cold_starts(
+    network: Network,
+    inputs: Float[Array, "batch inputs"],
+    free: Equilibrium,
+    form: str,
+    workers: int,
+    time_limit: float,
+) -> dict[str, int]:
+    """Agreement.cold_starts."""
+    with closing(NgspiceSolver(workers, form, time_limit, cold=True)) as solver:
+        found = solver.solve(network, inputs)
+    away = np.max([np.abs(v - w).max(axis=1) for v, w in zip(found.voltages, free.voltages, strict=True)], axis=0)
+    same = found.good & (away <= ELSEWHERE)
+    return {"same": int(same.sum()), "elsewhere": int((found.good & ~same).sum()), "none": int((~found.good).sum())}
 
 
 def _measured(

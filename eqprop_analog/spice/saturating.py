@@ -12,6 +12,9 @@ from eqprop_analog.spice.elements import GROUND, POINT, SAMPLE, Element, Pair, s
 
 Array = np.ndarray
 
+PINS = 1005
+"""That a subcircuit of ngspice has at most."""
+
 
 @dataclass(frozen=True, eq=False)
 class Kernel:
@@ -32,7 +35,11 @@ class Kernel:
 
 @dataclass(frozen=True, eq=False)
 class Weights(Element):
-    """I_ij = |W_ij|·unit·(±V(row_i) - V(column_j)), the sign that of W_ij; W_ij = 0 is no resistor."""
+    """I_ij = |W_ij|·unit·(±V(row_i) - V(column_j)), the sign that of W_ij; W_ij = 0 is no resistor.
+
+    Rows are ideal sources, so that a resistor is a current W_ij·unit·V(row_i) and a conductance at the column. ``controlled``
+    writes these currents alone, as G elements: ngspice orders their matrix three times as fast.
+    """
 
     prefix: str
     """R<prefix>_<i>_<j> is a resistor's name."""
@@ -46,32 +53,41 @@ class Weights(Element):
     """g/K, siemens."""
     kernel: Kernel | None = None
     """Values that weights share; None writes each resistor's own."""
+    controlled: bool = False
 
     def devices(self) -> Iterator[tuple[str, tuple[str, ...]]]:
         """All of them as one device; rows that no weight uses touch nothing."""
-        used = dict.fromkeys(net for pair in self.dc_paths() for net in pair)
+        used = dict.fromkeys(net for pair in self._pairs() for net in pair)
         yield f"weights_{self.prefix}", tuple(used)
 
     def dc_paths(self) -> Iterable[Pair]:
         """Every resistor."""
-        i, j = np.nonzero(self.weights)
-        return [(self._row(a, b), self.columns[b]) for a, b in zip(i.tolist(), j.tolist(), strict=True)]
+        return [] if self.controlled else self._pairs()
 
     def lines(self) -> Iterable[str]:
-        """R elements, ohms; where weights share a kernel, its parameters first."""
+        """R elements, ohms, or G elements, siemens; where weights share a kernel, its parameters first."""
         i, j = np.nonzero(self.weights)
-        ohms = [repr(value) for value in (1 / (self.unit * np.abs(self.weights[i, j]))).tolist()]
+        G = self.unit * self.weights[i, j]
+        values = G.tolist() if self.controlled else (1 / np.abs(G)).tolist()
+        texts = [repr(value) for value in values]
         if self.kernel is not None:
             names = self.kernel.names
             if self.kernel.here:
-                values = self.kernel.values.ravel().tolist()
-                yield from (f".param {name}={value!r}" for name, value in zip(names, values, strict=True))
-            ohms = [f"{{1/({self.unit!r}*abs({names[k]}))}}" for k in self.kernel.shared[i, j].tolist()]
-        for a, b, r in zip(i.tolist(), j.tolist(), ohms, strict=True):
-            yield f"R{self.prefix}_{a}_{b} {self._row(a, b)} {self.columns[b]} {r}"
+                shared = zip(names, self.kernel.values.ravel().tolist(), strict=True)
+                yield from (f".param {name}={value!r}" for name, value in shared)
+            form = "{{{unit!r}*{name}}}" if self.controlled else "{{1/({unit!r}*abs({name}))}}"
+            texts = [form.format(unit=self.unit, name=names[k]) for k in self.kernel.shared[i, j].tolist()]
+        kind = "G" if self.controlled else "R"
+        for a, b, text, (row, column) in zip(i.tolist(), j.tolist(), texts, self._pairs(), strict=True):
+            ends = f"0 {column} {row} 0" if self.controlled else f"{row} {column}"
+            yield f"{kind}{self.prefix}_{a}_{b} {ends} {text}"
 
-    def _row(self, i: int, j: int) -> str:
-        return self.true[i] if self.weights[i, j] > 0 else self.inverted[i]
+    def _pairs(self) -> list[Pair]:
+        """(row, column) of every weight."""
+        i, j = np.nonzero(self.weights)
+        true = (self.weights[i, j] > 0) | self.controlled
+        rows = ((self.true if up else self.inverted)[a] for a, up in zip(i.tolist(), true.tolist(), strict=True))
+        return [(row, self.columns[b]) for row, b in zip(rows, j.tolist(), strict=True)]
 
     def check(self) -> None:
         """Finite weights."""
@@ -115,6 +131,110 @@ class Buffers(Element):
 
     def check(self) -> None:
         """Parameters are the law's own business."""
+
+
+@dataclass(frozen=True, eq=False)
+class Pools(Element):
+    """I into node = g·V(the winner of its sites); V(won) is 1 V at the winner and 0 V elsewhere. Subcircuit ``max_pool_<sites>``.
+
+    One X element a window; its subcircuit is a chain of ``circuits/pool_site.lib``.
+    """
+
+    prefix: str
+    """Xpool<prefix>_<index> is a device's name."""
+    nodes: tuple[str, ...]
+    """Into which the currents go; ground where the winner alone is asked for."""
+    sites: tuple[tuple[str, ...], ...]
+    """Of each window, those that are compared, the first first."""
+    won: tuple[tuple[str, ...], ...]
+    """Nets at 1 V or 0 V, one a site."""
+    conductance: float
+    """g, siemens."""
+    tie: Float[Array, " windows"]
+    """How far below the largest a site still wins, volts."""
+    here: bool
+    """Whether the bank writes the subcircuit, or one before it has."""
+
+    @property
+    def model(self) -> str:
+        """Name of the subcircuit."""
+        return f"max_pool_{len(self.sites[0])}"
+
+    def devices(self) -> Iterator[tuple[str, tuple[str, ...]]]:
+        """(node, sites, won) of each."""
+        windows = zip(self.nodes, self.sites, self.won, strict=True)
+        return ((f"Xpool{self.prefix}_{j}", (node, *s, *w)) for j, (node, s, w) in enumerate(windows))
+
+    def dc_paths(self) -> Iterable[Pair]:
+        """Every won net to ground; sites are only sensed."""
+        return self.held()
+
+    def held(self) -> Iterable[Pair]:
+        """Every won net against ground."""
+        return ((net, GROUND) for window in self.won for net in window)
+
+    def lines(self) -> Iterable[str]:
+        """The subcircuit, and X elements."""
+        if self.here:
+            yield from self._definition()
+        for (name, nets), tie in zip(self.devices(), self.tie.tolist(), strict=True):
+            yield f"{name} {' '.join(nets)} {subcircuit(self.model, {'g': self.conductance, 'tie': tie})}"
+
+    def _definition(self) -> Iterator[str]:
+        """The chain: each site hands on the largest so far, and whether one has won."""
+        sites = range(1, len(self.sites[0]) + 1)
+        pins = " ".join([*(f"site{k}" for k in sites), *(f"won{k}" for k in sites)])
+        yield "* A max pool: g (siemens) times the largest site goes into node as a current; tie in volts, see pool_site."
+        yield f".subckt {self.model} node {pins} params: g=1e-6 tie=0"
+        for k in sites:
+            before, earlier = ("site1", "0") if k == 1 else (f"most{k - 1}", f"taken{k - 1}")
+            pins = f"site{k} {before} most{k} most{sites[-1]} {earlier} taken{k} won{k} node"
+            yield f"Xsite{k} {pins} pool_site g={{g}} tie={{tie}}"
+        yield f".ends {self.model}"
+
+    def check(self) -> None:
+        """No more pins than a subcircuit may have."""
+        pins = 1 + 2 * len(self.sites[0])
+        if pins > PINS:
+            raise UserError(
+                f"net {self.nodes[0]}: a pool of {len(self.sites[0])} sites is a subcircuit of {pins} pins, and ngspice takes "
+                f"{PINS}; pool in two steps"
+            )
+
+
+@dataclass(frozen=True, eq=False)
+class PoolReturns(Element):
+    """V(true) = V(output)·V(won), V(inverted) = -V(true): the way back through every site. Subcircuit ``pool_return``."""
+
+    prefix: str
+    """Xback<prefix>_<index> is a device's name."""
+    numbers: tuple[int, ...]
+    """Of the sites."""
+    outputs: tuple[str, ...]
+    """Of each site, the true output of the node behind its pool."""
+    won: tuple[str, ...]
+    true: tuple[str, ...]
+    inverted: tuple[str, ...]
+
+    def devices(self) -> Iterator[tuple[str, tuple[str, ...]]]:
+        """(output, won, true, inverted) of each."""
+        nets = zip(self.numbers, self.outputs, self.won, self.true, self.inverted, strict=True)
+        return ((f"Xback{self.prefix}_{k}", each) for k, *each in nets)  # type: ignore[misc]
+
+    def dc_paths(self) -> Iterable[Pair]:
+        """Both outputs to ground."""
+        return self.held()
+
+    def held(self) -> Iterable[Pair]:
+        """Both outputs against ground."""
+        return ((net, GROUND) for net in (*self.true, *self.inverted))
+
+    def lines(self) -> Iterable[str]:
+        """X elements."""
+        return (f"{name} {' '.join(nets)} pool_return" for name, nets in self.devices())
+
+    def check(self) -> None:
+        """No values."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -3,13 +3,14 @@
 Layers are flat, (batch, nodes); a convolution reads its nodes as (channels, height, width).
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
 from typing import Any, Protocol
 
 import numpy as np
 from jaxtyping import Float, Int
 from numpy.lib.stride_tricks import sliding_window_view
+from numpy.typing import DTypeLike
 from scipy.linalg.blas import dgemm, sgemm
 
 from eqprop_analog.errors import UserError
@@ -93,6 +94,21 @@ class Connection(Protocol):
 
     def gather_bias(self, nodes: Float[Array, " nodes"]) -> Float[Array, " biases"]:
         """Sums over the nodes that share a bias."""
+        ...
+
+    def matrix(self, weights: Float[Array, "..."]) -> Float[Array, "before sites"]:
+        """The linear part: what each site gets of each node before. The sites are the nodes after, or what these pool."""
+        ...
+
+    @property
+    def windows(self) -> Int[Array, "nodes window"] | None:
+        """The sites of which each node after gets the largest, the first first; None where nothing is pooled."""
+        ...
+
+    def ties(
+        self, weights: Float[Array, "..."], before: Float[Array, "batch nodes"]
+    ) -> Float[Array, "batch nodes"] | None:
+        """How far below the largest of its window a site still counts as equal, volts; None where nothing is pooled."""
         ...
 
 
@@ -193,6 +209,19 @@ class Dense:
         """Itself."""
         return nodes
 
+    def matrix(self, weights: Float[Array, "..."]) -> Float[Array, "before sites"]:
+        """The weights."""
+        return weights
+
+    @property
+    def windows(self) -> Int[Array, "nodes window"] | None:
+        """None: nothing is pooled."""
+        return None
+
+    def ties(self, weights: Float[Array, "..."], before: Float[Array, "batch nodes"]) -> None:  # noqa: ARG002
+        """None: nothing is pooled."""
+        return
+
 
 @dataclass(frozen=True)
 class Convolution:
@@ -292,10 +321,8 @@ class Convolution:
         self, windows: Float[Array, "batch c ph pw window"], weights: Float[Array, "..."], before: Float[Array, "..."]
     ) -> Int[Array, "batch c ph pw"]:
         """The first of each window that is the largest up to rounding; see the class."""
-        reach = np.maximum(np.abs(before).max(axis=1, initial=0), 1)
-        tie = TIE * np.finfo(windows.dtype).eps * np.abs(weights).sum(axis=(1, 2, 3)) * reach[:, None]
-        least = windows.max(axis=-1) - tie.astype(windows.dtype)[:, :, None, None]
-        return (windows >= least[..., None]).argmax(axis=-1)
+        tie = rounding(before, windows.dtype) * np.abs(weights).sum(axis=(1, 2, 3))
+        return first_largest(windows, tie.astype(windows.dtype)[:, :, None, None])
 
     def _pooling(self, maps: Float[Array, "batch c h w"]) -> Float[Array, "batch c ph pw window"]:
         _, rows, columns = self.pooled
@@ -374,6 +401,38 @@ class Convolution:
         """Sums over the places of each channel."""
         return nodes.reshape(self.channels, -1).sum(axis=1)
 
+    def matrix(self, weights: Float[Array, "..."]) -> Float[Array, "before sites"]:
+        """The convolution, whose sites are all places of all channels; those that fill no window are among them."""
+        return replace(self, pool=1).forward(weights, np.eye(self.sizes[0], dtype=weights.dtype))[0]
+
+    @property
+    def windows(self) -> Int[Array, "nodes window"] | None:
+        """Places of each window, row by row."""
+        if self.pool == 1:
+            return None
+        places = np.arange(self.channels * prod(self.convolved)).reshape(1, self.channels, *self.convolved)
+        return self._pooling(places).reshape(-1, self.pool**2)
+
+    def ties(
+        self, weights: Float[Array, "..."], before: Float[Array, "batch nodes"]
+    ) -> Float[Array, "batch nodes"] | None:
+        """See the class."""
+        if self.pool == 1:
+            return None
+        return self.spread_bias(np.abs(weights).sum(axis=(1, 2, 3))) * rounding(before, weights.dtype)
+
+
+def rounding(before: Float[Array, "batch nodes"], dtype: DTypeLike) -> Float[Array, "batch 1"]:
+    """By how much equal sums over ``before`` may differ, over the sum of their weights' magnitudes; see Convolution."""
+    reach = np.maximum(np.abs(before).max(axis=1, initial=0, keepdims=True), 1)
+    return np.asarray(TIE * np.finfo(dtype).eps * reach)
+
+
+def first_largest(windows: Float[Array, "*nodes window"], tie: Float[Array, "*#nodes"]) -> Int[Array, "*nodes"]:
+    """The first of each window that is not below its largest by more than ``tie``."""
+    least = windows.max(axis=-1) - tie
+    return np.asarray((windows >= least[..., None]).argmax(axis=-1))
+
 
 def connection_from(table: dict[str, Any], shape: tuple[int, ...]) -> Connection:
     """The connection that a table describes after a layer of ``shape``: {outputs} or {channels, kernel, padding, pool}."""
@@ -382,15 +441,3 @@ def connection_from(table: dict[str, Any], shape: tuple[int, ...]) -> Connection
     if len(shape) != 3:
         raise UserError(f"convolution: needs (channels, height, width) before it, got a layer of {shape[0]} nodes")
     return Convolution((shape[0], shape[1], shape[2]), **table)
-
-
-def unroll(connection: Connection, weights: Float[Array, "..."]) -> Float[Array, "before after"]:
-    """The matrix of a connection that is linear. Raises UserError for one that pools."""
-    if isinstance(connection, Dense):
-        return weights
-    if isinstance(connection, Convolution) and connection.pool > 1:
-        raise UserError(
-            f"convolution: a circuit has no max-pooling (which winner returns the state is a jump), got pool={connection.pool}; "
-            f"use pool=1"
-        )
-    return connection.forward(weights, np.eye(connection.sizes[0]))[0]

@@ -8,6 +8,9 @@ l - 1 to node j of layer l, ``Rr<l>_<i>_<j>`` the one back from node i of layer 
 
 A weight W is a conductance |W|·g/K from the true output (W > 0) or the inverted one (W < 0). It also loads its node, so
 the leak is g·(1 - Σ|W|/K): every node then has conductance g in all, whatever its weights. Source: Hopfield 1984.
+
+A connection that pools leads to sites first (circuit.hopfield_pools), which are weighed like nodes; the layer behind takes a
+current from the winner of each window, and returns its state through the winner alone.
 """
 
 from dataclasses import replace
@@ -18,9 +21,9 @@ from jaxtyping import Float
 from eqprop_analog.core.equilibrium import Layers
 from eqprop_analog.errors import UserError
 from eqprop_analog.incoming import real_number
-from eqprop_analog.networks.hopfield.connections import Convolution, Dense, unroll
 from eqprop_analog.networks.hopfield.equations import HopfieldEquations
 from eqprop_analog.networks.hopfield.network import HopfieldNetwork
+from eqprop_analog.networks.hopfield.pools import MODELS, bank, connected, nets, pool_notes, pools, site_loads
 from eqprop_analog.networks.resistive.netlist import Form
 from eqprop_analog.spice.circuit import Circuit, Section
 from eqprop_analog.spice.elements import (
@@ -32,7 +35,7 @@ from eqprop_analog.spice.elements import (
     Element,
     VoltageSources,
 )
-from eqprop_analog.spice.saturating import Buffers, Holds, Kernel, Pulls, Transconductances, Weights
+from eqprop_analog.spice.saturating import Buffers, Holds, Pulls, Transconductances, Weights
 
 Array = np.ndarray
 
@@ -59,9 +62,10 @@ def compile_hopfield(
 
     Sweep point k is sample k; with ``start`` (u of layers 1..L, volts) sample k is points 2k, where the nodes are held at
     their start, and 2k + 1, which begins there. One sample without a start is a static circuit. ``form="flat"`` has a resistor
-    for every input weight; ``"norton"`` replaces them and their sources by one current and one conductance a node. ``swing``: K,
+    for every input weight; ``"norton"`` replaces them and their sources by one current and one conductance a node, and
+    those of pools by controlled currents. ``swing``: K,
     volts, the buffers' largest output; None is default_swing. ``conductance``: g, siemens. Raises UserError for a K that
-    leaves a node no leak, and for what cannot be compiled (pooling). ``validate=False`` checks values but not the graph.
+    leaves a node no leak. ``validate=False`` checks values but not the graph.
     """
     _require_possible(form, nudged)
     network = network.astype(np.float64)
@@ -71,7 +75,10 @@ def compile_hopfield(
     unit = conductance / swing
     counter = POINT if start is None else SAMPLE
     sections = [_inputs(network, inputs, form, unit, swing, counter)]
-    sections += [_layer(network, layer, load, conductance, swing) for layer, load in enumerate(loads(network), start=1)]
+    pooled = pools(network, form, inputs, conductance, swing)
+    for layer, load in enumerate(loads(network, form), start=1):
+        sections += [pooled[layer]] if layer in pooled else []
+        sections.append(_layer(network, layer, load, form, conductance, swing))
     sections += _readout(network, conductance, swing)
     sections += _nudge(network, nudged, conductance, swing, counter)
     probes = tuple(net for layer in range(1, network.depth + 1) for net in nets(network, layer))
@@ -82,7 +89,7 @@ def compile_hopfield(
         title=f"eqprop-analog: Hopfield network {'-'.join(map(str, network.layers))}, {form} form",
         notes=_notes(network, nudged, form, conductance, swing),
         sections=tuple(sections),
-        models=(network.buffer.spice[0],),
+        models=(network.buffer.spice[0], *(MODELS if _pools(network) else ())),
         options={},
         probes=probes,
         outputs=nets(network, network.depth, "p") if network.head is None else _heads(network),
@@ -100,19 +107,22 @@ def with_capacitances(circuit: Circuit, network: HopfieldNetwork, farads: float)
     return replace(circuit, sections=(*circuit.sections, Section("node capacitances", (bank,))))
 
 
-def nets(network: HopfieldNetwork, layer: int, output: str = "") -> tuple[str, ...]:
-    """Nets of the nodes of ``layer``, or of their true ("p") or inverted ("n") outputs; layer 0 has outputs alone."""
-    stem = f"x{output}_" if layer == 0 else f"o{output}_" if layer == network.depth else f"h{output}{layer}_"
-    return tuple(f"{stem}{j}" for j in range(network.layers[layer]))
+def loads(network: HopfieldNetwork, form: Form = "flat") -> Layers:
+    """Σ|W| over all conductances that lead to each node of layers 1..L, dimensionless.
 
-
-def loads(network: HopfieldNetwork) -> Layers:
-    """Σ|W| over everything that leads to each node of layers 1..L, dimensionless."""
-    unrolled = [np.abs(unroll(each, w)) for each, w in zip(network.connections, network.weights, strict=True)]
-    into = [matrix.sum(axis=0) for matrix in unrolled]
-    for layer, (each, weights) in enumerate(zip(network.connections[1:], network.back, strict=True)):
-        into[layer] = into[layer] + np.abs(unroll(each, weights)).sum(axis=1)
+    A pool loads no node with what it passes on, and in the Norton form its weights back do not, either.
+    """
+    into = [np.zeros(size) for size in network.layers[1:]]
+    for layer, (each, weights) in enumerate(zip(network.connections, network.weights, strict=True)):
+        if each.windows is None:
+            into[layer] += np.abs(each.matrix(weights)).sum(axis=0)
+        if layer and (each.windows is None or form == "flat"):
+            into[layer - 1] += np.abs(connected(each, network.back[layer - 1])).sum(axis=1)
     return tuple(into)
+
+
+def _pools(network: HopfieldNetwork) -> bool:
+    return any(each.windows is not None for each in network.connections)
 
 
 def default_swing(network: HopfieldNetwork) -> float:
@@ -130,7 +140,7 @@ def _require_possible(form: Form, nudged: HopfieldEquations | None) -> None:
 
 
 def _heaviest(network: HopfieldNetwork) -> float:
-    everything = list(loads(network))
+    everything = [*loads(network), *site_loads(network)]
     if network.head is not None:
         everything.append(np.abs(network.head[0]).sum(axis=0))
     return max(float(load.max()) for load in everything)
@@ -144,23 +154,6 @@ def _require_leaks(network: HopfieldNetwork, swing: float) -> None:
         )
 
 
-def _bank(network: HopfieldNetwork, layer: int, unit: float, *, back: bool = False) -> Weights:
-    """The weights of connection ``layer``, forward or back."""
-    connection = network.connections[layer - 1]
-    values = network.back[layer - 2] if back else network.weights[layer - 1]
-    matrix = unroll(connection, values)
-    before, after = (layer, layer - 1) if back else (layer - 1, layer)
-    kernel = None
-    if not isinstance(connection, Dense):
-        numbers = np.arange(1.0, values.size + 1).reshape(values.shape)
-        shared = np.rint(unroll(connection, numbers)).astype(int) - 1
-        own = back and bool(network.returning or network.feedback != 1)
-        kernel = Kernel(f"wr{layer}" if own else f"w{layer}", values, shared.T if back else shared, own or not back)
-    true, inverted = nets(network, before, "p"), nets(network, before, "n")
-    prefix = f"r{layer}" if back else f"{layer}"
-    return Weights(prefix, true, inverted, nets(network, after), matrix.T if back else matrix, unit, kernel)
-
-
 def _inputs(
     network: HopfieldNetwork,
     inputs: Float[Array, "samples inputs"],
@@ -170,15 +163,23 @@ def _inputs(
     counter: str,
 ) -> Section:
     here, count = nets(network, 1), network.layers[0]
-    bank = _bank(network, 1, unit)
+    pooled = network.connections[0].windows is not None
     if form == "flat":
-        rows = (*bank.true, *bank.inverted)
+        rows = (*nets(network, 0, "p"), *nets(network, 0, "n"))
         volts = swing * np.concatenate([inputs, -inputs], axis=1)
+        sources = VoltageSources(rows, volts, counter)
+        if pooled:
+            return Section(f"inputs: {count} rows at +K*x, {count} at -K*x", (sources,))
         heading = f"inputs: {count} rows at +K*x, {count} at -K*x, and their weights"
-        return Section(heading, (VoltageSources(rows, volts, counter), bank))
-    bank.check()
-    currents = CurrentSources("n1", here, swing * unit * (inputs @ bank.weights), counter)
-    load = unit * np.abs(bank.weights).sum(axis=0)
+        return Section(heading, (sources, bank(network, 1, unit, form)))
+    bank(network, 1, unit, form).check()
+    if pooled:
+        forces = network.connections[0].forward(network.weights[0], inputs)[0]
+        heading = f"{count} inputs, their weights and pools, Norton form: a current a node"
+        return Section(heading, (CurrentSources("n1", here, swing * unit * forces, counter),))
+    weights = network.connections[0].matrix(network.weights[0])
+    currents = CurrentSources("n1", here, swing * unit * (inputs @ weights), counter)
+    load = unit * np.abs(weights).sum(axis=0)
     used = np.flatnonzero(load)
     conductances = Conductances("n1", tuple(here[j] for j in used), load[used])
     return Section(
@@ -187,14 +188,14 @@ def _inputs(
 
 
 def _layer(
-    network: HopfieldNetwork, layer: int, load: Float[Array, " nodes"], conductance: float, swing: float
+    network: HopfieldNetwork, layer: int, load: Float[Array, " nodes"], form: Form, conductance: float, swing: float
 ) -> Section:
     """Everything that leads to the nodes of ``layer`` but the inputs, whose weights together are ``load``; and their buffers."""
     elements: list[Element] = []
-    if layer > 1:
-        elements.append(_bank(network, layer, conductance / swing))
+    if layer > 1 and network.connections[layer - 1].windows is None:
+        elements.append(bank(network, layer, conductance / swing, form))
     if layer < network.depth:
-        elements.append(_bank(network, layer + 1, conductance / swing, back=True))
+        elements.append(bank(network, layer + 1, conductance / swing, form, back=True))
     here, true, inverted = (nets(network, layer, output) for output in ("", "p", "n"))
     bias = network.connections[layer - 1].spread_bias(network.biases[layer - 1])
     model, parameters = network.buffer.spice
@@ -262,7 +263,7 @@ def _notes(
         if form == "flat"
         else "Bn1_j or In1_j and Rn1_j stand for the inputs with their weights: a current and a conductance into node j."
     )
-    shared = any(isinstance(each, Convolution) for each in network.connections)
+    shared = any(values.ndim > 2 for values in network.weights)
     return (
         f"Layers {' - '.join(map(str, network.layers))}; weights {tied}.",
         f"Every node u holds C du/dt = g*(-u + sum(W*s) + b), s = rho(u) in [0, 1] V; g = {conductance:g} S, buffers: {buffer}.",
@@ -278,6 +279,7 @@ def _notes(
             if shared
             else ()
         ),
+        *(pool_notes() if _pools(network) else ()),
         "Rl<l>_j leaks, Ib<l>_j biases, Xb<l>_j buffers. Outputs are printed as K*s.",
         "The circuit may have several states where it stays; a .nodeset below, if any, names the one to begin at.",
         "Units: volts, amperes, ohms. Indices count from 0, layers from 1.",

@@ -158,6 +158,11 @@ class HopfieldNetwork(Network):
         return sizes[0] + 2 * sum(sizes[1:])
 
     @property
+    def continuous(self) -> bool:
+        """Not where something is pooled: another winner takes what returns to elsewhere."""
+        return all(each.windows is None for each in self.connections)
+
+    @property
     def back(self) -> tuple[Float[Array, "..."], ...]:
         """Weights of connections 2..L on the way back."""
         if self.returning or self.feedback == 1:

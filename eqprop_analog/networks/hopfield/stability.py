@@ -1,11 +1,13 @@
 """Whether a Hopfield network's circuit would stay at an operating point."""
 
+from collections.abc import Iterator
+
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from scipy.special import softmax
 
 from eqprop_analog.core.equilibrium import Layers
-from eqprop_analog.networks.hopfield.connections import unroll
+from eqprop_analog.networks.hopfield.connections import Choice, Connection
 from eqprop_analog.networks.hopfield.equations import HopfieldEquations
 from eqprop_analog.networks.hopfield.network import HopfieldNetwork
 
@@ -15,13 +17,12 @@ Array = np.ndarray
 def growth(equations: HopfieldEquations, nodes: Layers) -> Float[Array, " batch"]:
     """Largest real part of an eigenvalue λ of ∂(W ρ(u) + pull)/∂u: a disturbance goes as exp(-(1 - λ)t·g/C)."""
     network = equations.network
-    weights = _matrix(network)
     slopes = network.buffer.slope(np.concatenate(nodes, axis=1))
     pulls = _curvature(equations, network.buffer.output(nodes[-1]))
     last = network.layers[-1]
+    states = equations.states(nodes)
     found = np.empty(len(slopes))
-    for sample, slope in enumerate(slopes):
-        response = weights.copy()
+    for sample, (slope, response) in enumerate(zip(slopes, _responses(network, states), strict=True)):
         response[-last:, -last:] -= pulls[sample]
         if network.returning or network.feedback != 1:
             found[sample] = np.linalg.eigvals(response * slope).real.max()
@@ -31,15 +32,31 @@ def growth(equations: HopfieldEquations, nodes: Layers) -> Float[Array, " batch"
     return found
 
 
-def _matrix(network: HopfieldNetwork) -> Float[Array, "nodes nodes"]:
-    """∂u/∂s of all layers without a nudge."""
+def _responses(network: HopfieldNetwork, states: Layers) -> Iterator[Float[Array, "nodes nodes"]]:
+    """∂u/∂s of all layers at each sample's ``states``, without a nudge; pools pass what their winners do."""
     ends = np.cumsum((0, *network.layers[1:]))
-    matrix = np.zeros((ends[-1], ends[-1]))
-    for layer, each in enumerate(network.connections[1:]):
-        before, after = slice(ends[layer], ends[layer + 1]), slice(ends[layer + 1], ends[layer + 2])
-        matrix[after, before] = unroll(each, network.weights[layer + 1]).T
-        matrix[before, after] = unroll(each, network.back[layer])
-    return matrix
+    parts = []
+    for layer, each in enumerate(network.connections[1:], start=1):
+        ahead = each.winners(network.weights[layer], states[layer - 1])
+        back = network.winners_back(layer, states[layer - 1], ahead)
+        parts.append((each.matrix(network.weights[layer]), each.matrix(network.back[layer - 1]), ahead, back))
+    for sample in range(len(states[0])):
+        matrix = np.zeros((ends[-1], ends[-1]))
+        for layer, (each, (forward, returning, ahead, back)) in enumerate(
+            zip(network.connections[1:], parts, strict=True)
+        ):
+            before, after = slice(ends[layer], ends[layer + 1]), slice(ends[layer + 1], ends[layer + 2])
+            matrix[after, before] = forward[:, _passing(each, ahead, sample)].T
+            matrix[before, after] = returning[:, _passing(each, back, sample)]
+        yield matrix
+
+
+def _passing(connection: Connection, choice: Choice, sample: int) -> Int[Array, " nodes"] | slice:
+    """The site that each node after gets, and pulls at."""
+    windows = connection.windows
+    if windows is None or choice is None:
+        return slice(None)
+    return windows[np.arange(len(windows)), choice[sample].ravel()]
 
 
 def _curvature(equations: HopfieldEquations, outputs: Float[Array, "batch nodes"]) -> Float[Array, "batch nodes nodes"]:

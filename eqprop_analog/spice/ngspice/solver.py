@@ -36,7 +36,8 @@ class NgspiceSolver(Sweeps[Network]):
 
     Where a network has many equilibria, Newton's iteration, which knows no dynamics, may leave the basin that the circuit is in,
     or find a point where it would not stay. So every sample begins where the family's dynamics come to rest, from rest or from
-    ``start``: in the netlist a source holds every node there, and lets go.
+    ``start``: in the netlist a source holds every node there, and lets go. Max pools are discontinuous, and Newton's iteration
+    may leave the winners of a point that is only near the equilibrium: there each sample begins at the surrogate's equilibrium.
     """
 
     def __init__(
@@ -47,17 +48,20 @@ class NgspiceSolver(Sweeps[Network]):
         executor: Executor | None = None,
         repeats: int = 1,
         swing: float | None = None,
+        cold: bool = False,
     ) -> None:
         """``form``: "norton", or "flat" with every device; None is the first that the network has. UserError without libngspice.
 
         ``repeats``: how often in a row each point of a sweep is asked for; the last answer counts. ngspice delivers the
         iterate before its last, up to reltol away, and begins a point by extrapolation from the two before: the third answer
-        is good to rounding. ``swing``: of a Hopfield network's buffers, see compile_hopfield.
+        is good to rounding. ``swing``: of a Hopfield network's buffers, see compile_hopfield. ``cold``: where there are many
+        equilibria, every sample begins at rest instead, as in a netlist that says nothing of where to begin.
         """
         super().__init__(workers, time_limit, executor)
         self.form = form
         self.repeats = repeats
         self.swing = swing
+        self.cold = cold
 
     def _ladder(self, network: Network, inputs: Float[Array, "batch inputs"]) -> Iterator[Rung]:
         """Ways to ask for what failed, one after the other."""
@@ -134,10 +138,14 @@ class NgspiceSolver(Sweeps[Network]):
     ) -> tuple[Equilibrium, ...]:
         """All phases as one batch, each sample first held at where its dynamics come to rest."""
         family = family_of(network)
-        rests = [(family.dynamics or family.surrogate)().solve(network, inputs, nudge, start) for nudge in nudges]
         given = [nudge for nudge in nudges if nudge is not None]
         equations = free.nudged(given, start) if given else free
-        begin = equations.unknowns(tuple(map(np.concatenate, zip(*(rest.voltages for rest in rests), strict=True))))
+        if self.cold:
+            begin = equations.initial()
+        else:
+            settle = family.dynamics if family.dynamics and network.continuous else family.surrogate
+            rests = [settle().solve(network, inputs, nudge, start) for nudge in nudges]
+            begin = equations.unknowns(tuple(map(np.concatenate, zip(*(rest.voltages for rest in rests), strict=True))))
         inputs = np.tile(inputs, (len(nudges), 1))
 
         def circuit(_rung: Rung, chunk: Chunk) -> Asked:

@@ -1,0 +1,185 @@
+"""Weights and max pools of a Hopfield network's circuit.
+
+A pool's sites are weighed sums like the nodes': ``m<l>_<k>`` is at the voltage V(m) = Σ W s of site k before layer l, by weights
+``R<l>_<i>_<k>`` and a leak ``Rm<l>_<k>``. ``Xpool<l>_<j>`` compares the sites of window j, sends g·V(winner) into node j of layer
+l, and puts ``mw<l>_<k>`` at 1 V for the winner and 0 V for the others. ``Xback<l>_<k>`` puts ``mp<l>_<k>`` and ``mn<l>_<k>`` at
++K·s_j and -K·s_j for the winner and at 0 V for the others; the weights back ``Rr<l>_<k>_<i>`` lead from there. Untied weights find
+winners of their own for the way back: ``mr<l>_<k>``, ``Rs<l>_<i>_<k>``, ``Rmr<l>_<k>``, ``Xpoolr<l>_<j>`` and ``mrw<l>_<k>``.
+"""
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from eqprop_analog.core.equilibrium import Layers
+from eqprop_analog.networks.hopfield.connections import Connection
+from eqprop_analog.spice.saturating import Kernel, PoolReturns, Pools, Weights
+from eqprop_analog.networks.hopfield.network import HopfieldNetwork
+from eqprop_analog.networks.resistive.netlist import Form
+from eqprop_analog.spice.circuit import Section
+from eqprop_analog.spice.elements import GROUND, Conductances, Element
+
+Array = np.ndarray
+
+MODELS = ("pool_site", "pool_return")
+"""Subcircuits of a circuit with pools."""
+
+
+def nets(network: HopfieldNetwork, layer: int, output: str = "") -> tuple[str, ...]:
+    """Nets of the nodes of ``layer``, or of their true ("p") or inverted ("n") outputs; layer 0 has outputs alone."""
+    stem = f"x{output}_" if layer == 0 else f"o{output}_" if layer == network.depth else f"h{output}{layer}_"
+    return tuple(f"{stem}{j}" for j in range(network.layers[layer]))
+
+
+def connected(connection: Connection, weights: Float[Array, "..."]) -> Float[Array, "before sites"]:
+    """Connection.matrix without sites that belong to no window: zeros."""
+    matrix, windows = connection.matrix(weights), connection.windows
+    if windows is None or windows.size == matrix.shape[1]:
+        return matrix
+    used = np.zeros(matrix.shape[1], bool)
+    used[windows] = True
+    return matrix * used
+
+
+def site_loads(network: HopfieldNetwork) -> Layers:
+    """Σ|W| over everything that leads to each site, dimensionless, of every connection that pools."""
+    pooling = [
+        (each, w) for each, w in zip(network.connections, network.weights, strict=True) if each.windows is not None
+    ]
+    pooling += zip(network.connections[1:], network.returning, strict=True) if network.returning else []
+    return tuple(np.abs(connected(each, weights)).sum(axis=0) for each, weights in pooling if each.windows is not None)
+
+
+def bank(
+    network: HopfieldNetwork, layer: int, unit: float, form: Form, *, back: bool = False, own: bool = False
+) -> Weights:
+    """The weights of connection ``layer``, to the nodes or sites after it, or ``back``; ``own``: to the sites of the way back.
+
+    ``unit``: g/K, siemens.
+    """
+    connection = network.connections[layer - 1]
+    values = network.back[layer - 2] if back or own else network.weights[layer - 1]
+    matrix = connected(connection, values)
+    sites = np.arange(matrix.shape[1])
+    controlled = form == "norton" and connection.windows is not None
+    kernel = None
+    if values.shape != matrix.shape:
+        numbers = np.arange(1.0, values.size + 1).reshape(values.shape)
+        shared = np.rint(connection.matrix(numbers)).astype(int) - 1
+        apart = bool(network.returning or network.feedback != 1)
+        stem = f"wr{layer}" if own or (back and apart) else f"w{layer}"
+        kernel = Kernel(stem, values, shared.T if back else shared, apart if back else not own)
+    if back:
+        pooled = connection.windows is not None
+        rows = [_sites(layer, sites, kind) if pooled else nets(network, layer, kind) for kind in ("p", "n")]
+        return Weights(f"r{layer}", rows[0], rows[1], nets(network, layer - 1), matrix.T, unit, kernel, controlled)
+    true, inverted = nets(network, layer - 1, "p"), nets(network, layer - 1, "n")
+    if own:
+        return Weights(f"s{layer}", true, inverted, _sites(layer, sites, "r"), matrix, unit, kernel, controlled)
+    columns = nets(network, layer) if connection.windows is None else _sites(layer, sites)
+    return Weights(f"{layer}", true, inverted, columns, matrix, unit, kernel, controlled)
+
+
+def pools(
+    network: HopfieldNetwork,
+    form: Form,
+    inputs: Float[Array, "samples inputs"],
+    conductance: float,
+    swing: float,
+) -> dict[int, Section]:
+    """By the layer behind: its sites, their pools, and the way back; of connections that pool, in the Norton form after the first.
+
+    ``conductance``: g, siemens; ``swing``: K, volts. Several samples share the tolerance of the one with the largest input.
+    """
+    sections: dict[int, Section] = {}
+    written: set[int] = set()
+    for layer in range(1 if form == "flat" else 2, network.depth + 1):
+        windows = network.connections[layer - 1].windows
+        if windows is not None:
+            here = windows.shape[1] not in written
+            sections[layer] = _pooled(network, layer, form, inputs, conductance, swing, here=here)
+            written.add(windows.shape[1])
+    return sections
+
+
+def _pooled(
+    network: HopfieldNetwork,
+    layer: int,
+    form: Form,
+    inputs: Float[Array, "samples inputs"],
+    conductance: float,
+    swing: float,
+    *,
+    here: bool,
+) -> Section:
+    """Of one connection; ``here``: it writes the subcircuit of its pools."""
+    windows = _windows(network, layer)
+    elements = _compared(network, layer, form, inputs, conductance, swing, here=here)
+    if layer > 1:
+        own = bool(network.returning)
+        if own:
+            elements += _compared(network, layer, form, inputs, conductance, swing, own=True)
+        numbers = windows.ravel()
+        outputs = np.repeat(nets(network, layer, "p"), windows.shape[1])
+        named = (_sites(layer, numbers, kind) for kind in ("rw" if own else "w", "p", "n"))
+        elements.append(PoolReturns(str(layer), tuple(numbers.tolist()), tuple(outputs.tolist()), *named))
+    heading = f"pools before layer {layer}: {windows.size} sites, the largest of every {windows.shape[1]} to a node"
+    return Section(heading, tuple(elements))
+
+
+def pool_notes() -> tuple[str, ...]:
+    """What the header says about pools."""
+    return (
+        "Pools: m<l>_k are sites at sum(W*s) volts, mw<l>_k is at 1 V where site k is the first of its window that reaches the",
+        "largest, else at 0 V; the winner's voltage times g goes into node j of layer l by Xpool<l>_j. Xback<l>_k puts +K*s_j and",
+        "-K*s_j at mp<l>_k and mn<l>_k of the winner, 0 V at the others. Untied weights have winners mrw<l>_k of their own there.",
+    )
+
+
+def _compared(
+    network: HopfieldNetwork,
+    layer: int,
+    form: Form,
+    inputs: Float[Array, "samples inputs"],
+    conductance: float,
+    swing: float,
+    *,
+    own: bool = False,
+    here: bool = False,
+) -> list[Element]:
+    """Sites with their weights and leaks, and what compares them; ``own``: those of untied weights on the way back."""
+    connection = network.connections[layer - 1]
+    windows = _windows(network, layer)
+    values = network.returning[layer - 2] if own else network.weights[layer - 1]
+    before = inputs if layer == 1 else np.ones((1, network.layers[layer - 1]))  # states are at most 1 V
+    ties = connection.ties(values, before)
+    assert ties is not None
+    weights = bank(network, layer, conductance / swing, form, own=own)
+    used = np.sort(windows, axis=None)
+    load = np.abs(weights.weights).sum(axis=0)[used] if form == "flat" else 0 * used
+    kind, letter = ("r", "rw") if own else ("", "w")
+    nodes = (GROUND,) * len(windows) if own else nets(network, layer)
+    return [
+        weights,
+        Conductances(f"m{kind}{layer}", _sites(layer, used, kind), conductance * (1 - load / swing)),
+        Pools(
+            f"{kind}{layer}",
+            nodes,
+            tuple(_sites(layer, window, kind) for window in windows),
+            tuple(_sites(layer, window, letter) for window in windows),
+            conductance,
+            ties.max(axis=0),
+            here,
+        ),
+    ]
+
+
+def _windows(network: HopfieldNetwork, layer: int) -> Int[Array, "nodes window"]:
+    """Of a connection that pools."""
+    windows = network.connections[layer - 1].windows
+    assert windows is not None
+    return windows
+
+
+def _sites(layer: int, numbers: Int[Array, " sites"], kind: str = "") -> tuple[str, ...]:
+    """Nets of sites before ``layer``, or of what ``kind`` names: see above."""
+    return tuple(f"m{kind}{layer}_{k}" for k in numbers.tolist())
