@@ -38,6 +38,8 @@ class Circuit:
     """Length of the sweep; 1 is a static circuit."""
     phases: int = 1
     """Points of each sample, one after the other."""
+    jumps: bool = False
+    """Whether a source is a discontinuous function of voltages."""
     parameters: Mapping[str, float] = field(default_factory=dict)
     """What is true of the network and not of its circuit: ``.param`` lines that no device uses, for reading the netlist back."""
 

@@ -241,12 +241,6 @@ def test_weak_feedback_is_a_smaller_conductance_on_the_way_back(
         assert difference(found, full) > 1e-3
 
 
-def test_pooling_is_refused(solver: HopfieldNgspiceSolver):
-    net = HopfieldNetwork.build([Convolution((1, 4, 4), channels=1, kernel=1, pool=2), Dense(4, 2)])
-    with pytest.raises(UserError, match=r"max-pooling.*pool=1"):
-        solver.solve(net, np.zeros((1, 16)))
-
-
 @given(seed=st.integers(0, 10_000), layers=st.sampled_from(LAYERS), untied=st.booleans())
 def test_every_node_has_the_same_conductance_in_all(seed: int, layers: list[int], untied: bool):
     net = random_network(seed, layers, scale=2.0, untied=untied)

@@ -101,14 +101,12 @@ class Connection(Protocol):
         ...
 
     @property
-    def windows(self) -> Int[Array, "nodes window"] | None:
-        """The sites of which each node after gets the largest, the first first; None where nothing is pooled."""
+    def windows(self) -> Int[Array, "nodes window"]:
+        """The sites of which each node after gets the largest, the first first; one each where nothing is pooled."""
         ...
 
-    def ties(
-        self, weights: Float[Array, "..."], before: Float[Array, "batch nodes"]
-    ) -> Float[Array, "batch nodes"] | None:
-        """How far below the largest of its window a site still counts as equal, volts; None where nothing is pooled."""
+    def ties(self, weights: Float[Array, "..."], before: Float[Array, "batch nodes"]) -> Float[Array, "batch nodes"]:
+        """How far below the largest of its window a site still counts as equal, volts."""
         ...
 
 
@@ -214,13 +212,17 @@ class Dense:
         return weights
 
     @property
-    def windows(self) -> Int[Array, "nodes window"] | None:
-        """None: nothing is pooled."""
-        return None
+    def windows(self) -> Int[Array, "nodes window"]:
+        """One a node: nothing is pooled."""
+        return np.arange(self.outputs)[:, None]
 
-    def ties(self, weights: Float[Array, "..."], before: Float[Array, "batch nodes"]) -> None:  # noqa: ARG002
+    def ties(
+        self,
+        weights: Float[Array, "..."],  # noqa: ARG002
+        before: Float[Array, "batch nodes"],
+    ) -> Float[Array, "batch nodes"]:
         """None: nothing is pooled."""
-        return
+        return np.zeros((len(before), self.outputs))
 
 
 @dataclass(frozen=True)
@@ -406,19 +408,13 @@ class Convolution:
         return replace(self, pool=1).forward(weights, np.eye(self.sizes[0], dtype=weights.dtype))[0]
 
     @property
-    def windows(self) -> Int[Array, "nodes window"] | None:
+    def windows(self) -> Int[Array, "nodes window"]:
         """Places of each window, row by row."""
-        if self.pool == 1:
-            return None
         places = np.arange(self.channels * prod(self.convolved)).reshape(1, self.channels, *self.convolved)
         return self._pooling(places).reshape(-1, self.pool**2)
 
-    def ties(
-        self, weights: Float[Array, "..."], before: Float[Array, "batch nodes"]
-    ) -> Float[Array, "batch nodes"] | None:
+    def ties(self, weights: Float[Array, "..."], before: Float[Array, "batch nodes"]) -> Float[Array, "batch nodes"]:
         """See the class."""
-        if self.pool == 1:
-            return None
         return self.spread_bias(np.abs(weights).sum(axis=(1, 2, 3))) * rounding(before, weights.dtype)
 
 

@@ -9,7 +9,7 @@ l - 1 to node j of layer l, ``Rr<l>_<i>_<j>`` the one back from node i of layer 
 A weight W is a conductance |W|·g/K from the true output (W > 0) or the inverted one (W < 0). It also loads its node, so
 the leak is g·(1 - Σ|W|/K): every node then has conductance g in all, whatever its weights. Source: Hopfield 1984.
 
-A connection that pools leads to sites first (circuit.hopfield_pools), which are weighed like nodes; the layer behind takes a
+A connection that pools leads to sites first (networks.hopfield.pools), which are weighed like nodes; the layer behind takes a
 current from the winner of each window, and returns its state through the winner alone.
 """
 
@@ -23,7 +23,16 @@ from eqprop_analog.errors import UserError
 from eqprop_analog.incoming import real_number
 from eqprop_analog.networks.hopfield.equations import HopfieldEquations
 from eqprop_analog.networks.hopfield.network import HopfieldNetwork
-from eqprop_analog.networks.hopfield.pools import MODELS, bank, connected, nets, pool_notes, pools, site_loads
+from eqprop_analog.networks.hopfield.pools import (
+    MODELS,
+    bank,
+    connected,
+    nets,
+    pool_notes,
+    pool_sections,
+    pools,
+    site_loads,
+)
 from eqprop_analog.networks.resistive.netlist import Form
 from eqprop_analog.spice.circuit import Circuit, Section
 from eqprop_analog.spice.elements import (
@@ -62,10 +71,10 @@ def compile_hopfield(
 
     Sweep point k is sample k; with ``start`` (u of layers 1..L, volts) sample k is points 2k, where the nodes are held at
     their start, and 2k + 1, which begins there. One sample without a start is a static circuit. ``form="flat"`` has a resistor
-    for every input weight; ``"norton"`` replaces them and their sources by one current and one conductance a node, and
-    those of pools by controlled currents. ``swing``: K,
-    volts, the buffers' largest output; None is default_swing. ``conductance``: g, siemens. Raises UserError for a K that
-    leaves a node no leak. ``validate=False`` checks values but not the graph.
+    for every input weight; ``"norton"`` replaces them and their sources by one current and one conductance a node, and weights
+    to and from the sites of a pool by controlled currents. ``swing``: K, volts, the buffers' largest output; None is
+    default_swing. ``conductance``: g, siemens. Raises UserError for a K that leaves a node no leak. ``validate=False`` checks
+    values but not the graph.
     """
     _require_possible(form, nudged)
     network = network.astype(np.float64)
@@ -75,7 +84,7 @@ def compile_hopfield(
     unit = conductance / swing
     counter = POINT if start is None else SAMPLE
     sections = [_inputs(network, inputs, form, unit, swing, counter)]
-    pooled = pools(network, form, inputs, conductance, swing)
+    pooled = pool_sections(network, form, inputs, conductance, swing)
     for layer, load in enumerate(loads(network, form), start=1):
         sections += [pooled[layer]] if layer in pooled else []
         sections.append(_layer(network, layer, load, form, conductance, swing))
@@ -89,12 +98,13 @@ def compile_hopfield(
         title=f"eqprop-analog: Hopfield network {'-'.join(map(str, network.layers))}, {form} form",
         notes=_notes(network, nudged, form, conductance, swing),
         sections=tuple(sections),
-        models=(network.buffer.spice[0], *(MODELS if _pools(network) else ())),
+        models=(network.buffer.spice[0], *(() if network.continuous else MODELS)),
         options={},
         probes=probes,
         outputs=nets(network, network.depth, "p") if network.head is None else _heads(network),
         points=len(inputs) * (1 if start is None else 2),
         phases=1 if start is None else 2,
+        jumps=not network.continuous,
     )
     circuit.validate(whole=validate)
     return circuit
@@ -114,15 +124,11 @@ def loads(network: HopfieldNetwork, form: Form = "flat") -> Layers:
     """
     into = [np.zeros(size) for size in network.layers[1:]]
     for layer, (each, weights) in enumerate(zip(network.connections, network.weights, strict=True)):
-        if each.windows is None:
+        if not pools(each):
             into[layer] += np.abs(each.matrix(weights)).sum(axis=0)
-        if layer and (each.windows is None or form == "flat"):
+        if layer and (form == "flat" or not pools(each)):
             into[layer - 1] += np.abs(connected(each, network.back[layer - 1])).sum(axis=1)
     return tuple(into)
-
-
-def _pools(network: HopfieldNetwork) -> bool:
-    return any(each.windows is not None for each in network.connections)
 
 
 def default_swing(network: HopfieldNetwork) -> float:
@@ -163,7 +169,7 @@ def _inputs(
     counter: str,
 ) -> Section:
     here, count = nets(network, 1), network.layers[0]
-    pooled = network.connections[0].windows is not None
+    pooled = pools(network.connections[0])
     if form == "flat":
         rows = (*nets(network, 0, "p"), *nets(network, 0, "n"))
         volts = swing * np.concatenate([inputs, -inputs], axis=1)
@@ -192,7 +198,7 @@ def _layer(
 ) -> Section:
     """Everything that leads to the nodes of ``layer`` but the inputs, whose weights together are ``load``; and their buffers."""
     elements: list[Element] = []
-    if layer > 1 and network.connections[layer - 1].windows is None:
+    if layer > 1 and not pools(network.connections[layer - 1]):
         elements.append(bank(network, layer, conductance / swing, form))
     if layer < network.depth:
         elements.append(bank(network, layer + 1, conductance / swing, form, back=True))
@@ -279,7 +285,7 @@ def _notes(
             if shared
             else ()
         ),
-        *(pool_notes() if _pools(network) else ()),
+        *(() if network.continuous else pool_notes()),
         "Rl<l>_j leaks, Ib<l>_j biases, Xb<l>_j buffers. Outputs are printed as K*s.",
         "The circuit may have several states where it stays; a .nodeset below, if any, names the one to begin at.",
         "Units: volts, amperes, ohms. Indices count from 0, layers from 1.",

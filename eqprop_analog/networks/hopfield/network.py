@@ -160,7 +160,7 @@ class HopfieldNetwork(Network):
     @property
     def continuous(self) -> bool:
         """Not where something is pooled: another winner takes what returns to elsewhere."""
-        return all(each.windows is None for each in self.connections)
+        return all(each.windows.shape[1] == 1 for each in self.connections)
 
     @property
     def back(self) -> tuple[Float[Array, "..."], ...]:

@@ -3,8 +3,9 @@
 A pool's sites are weighed sums like the nodes': ``m<l>_<k>`` is at the voltage V(m) = Σ W s of site k before layer l, by weights
 ``R<l>_<i>_<k>`` and a leak ``Rm<l>_<k>``. ``Xpool<l>_<j>`` compares the sites of window j, sends g·V(winner) into node j of layer
 l, and puts ``mw<l>_<k>`` at 1 V for the winner and 0 V for the others. ``Xback<l>_<k>`` puts ``mp<l>_<k>`` and ``mn<l>_<k>`` at
-+K·s_j and -K·s_j for the winner and at 0 V for the others; the weights back ``Rr<l>_<k>_<i>`` lead from there. Untied weights find
-winners of their own for the way back: ``mr<l>_<k>``, ``Rs<l>_<i>_<k>``, ``Rmr<l>_<k>``, ``Xpoolr<l>_<j>`` and ``mrw<l>_<k>``.
++K·s_j and -K·s_j for the winner and at 0 V for the others; the weights back ``Rr<l>_<k>_<i>`` lead from there. Untied weights
+find winners of their own for the way back: ``mr<l>_<k>``, ``Rs<l>_<i>_<k>``, ``Rmr<l>_<k>``, ``Xpoolr<l>_<j>``,
+``mrw<l>_<k>``.
 """
 
 import numpy as np
@@ -33,7 +34,7 @@ def nets(network: HopfieldNetwork, layer: int, output: str = "") -> tuple[str, .
 def connected(connection: Connection, weights: Float[Array, "..."]) -> Float[Array, "before sites"]:
     """Connection.matrix without sites that belong to no window: zeros."""
     matrix, windows = connection.matrix(weights), connection.windows
-    if windows is None or windows.size == matrix.shape[1]:
+    if windows.size == matrix.shape[1]:
         return matrix
     used = np.zeros(matrix.shape[1], bool)
     used[windows] = True
@@ -42,11 +43,14 @@ def connected(connection: Connection, weights: Float[Array, "..."]) -> Float[Arr
 
 def site_loads(network: HopfieldNetwork) -> Layers:
     """Σ|W| over everything that leads to each site, dimensionless, of every connection that pools."""
-    pooling = [
-        (each, w) for each, w in zip(network.connections, network.weights, strict=True) if each.windows is not None
-    ]
-    pooling += zip(network.connections[1:], network.returning, strict=True) if network.returning else []
-    return tuple(np.abs(connected(each, weights)).sum(axis=0) for each, weights in pooling if each.windows is not None)
+    pooling = [*zip(network.connections, network.weights, strict=True)]
+    pooling += zip(network.connections[1:], network.returning, strict=True) if network.returning else ()
+    return tuple(np.abs(connected(each, weights)).sum(axis=0) for each, weights in pooling if pools(each))
+
+
+def pools(connection: Connection) -> bool:
+    """Whether anything is compared."""
+    return connection.windows.shape[1] > 1
 
 
 def bank(
@@ -60,7 +64,7 @@ def bank(
     values = network.back[layer - 2] if back or own else network.weights[layer - 1]
     matrix = connected(connection, values)
     sites = np.arange(matrix.shape[1])
-    controlled = form == "norton" and connection.windows is not None
+    controlled = form == "norton" and pools(connection)
     kernel = None
     if values.shape != matrix.shape:
         numbers = np.arange(1.0, values.size + 1).reshape(values.shape)
@@ -69,35 +73,33 @@ def bank(
         stem = f"wr{layer}" if own or (back and apart) else f"w{layer}"
         kernel = Kernel(stem, values, shared.T if back else shared, apart if back else not own)
     if back:
-        pooled = connection.windows is not None
-        rows = [_sites(layer, sites, kind) if pooled else nets(network, layer, kind) for kind in ("p", "n")]
+        rows = [_sites(layer, sites, kind) if pools(connection) else nets(network, layer, kind) for kind in ("p", "n")]
         return Weights(f"r{layer}", rows[0], rows[1], nets(network, layer - 1), matrix.T, unit, kernel, controlled)
     true, inverted = nets(network, layer - 1, "p"), nets(network, layer - 1, "n")
     if own:
         return Weights(f"s{layer}", true, inverted, _sites(layer, sites, "r"), matrix, unit, kernel, controlled)
-    columns = nets(network, layer) if connection.windows is None else _sites(layer, sites)
+    columns = _sites(layer, sites) if pools(connection) else nets(network, layer)
     return Weights(f"{layer}", true, inverted, columns, matrix, unit, kernel, controlled)
 
 
-def pools(
+def pool_sections(
     network: HopfieldNetwork,
     form: Form,
     inputs: Float[Array, "samples inputs"],
     conductance: float,
     swing: float,
 ) -> dict[int, Section]:
-    """By the layer behind: its sites, their pools, and the way back; of connections that pool, in the Norton form after the first.
+    """By the layer behind: its sites, their pools, and the way back; in the Norton form the first connection has none.
 
     ``conductance``: g, siemens; ``swing``: K, volts. Several samples share the tolerance of the one with the largest input.
     """
     sections: dict[int, Section] = {}
     written: set[int] = set()
     for layer in range(1 if form == "flat" else 2, network.depth + 1):
-        windows = network.connections[layer - 1].windows
-        if windows is not None:
-            here = windows.shape[1] not in written
-            sections[layer] = _pooled(network, layer, form, inputs, conductance, swing, here=here)
-            written.add(windows.shape[1])
+        size = network.connections[layer - 1].windows.shape[1]
+        if size > 1:
+            sections[layer] = _pooled(network, layer, form, inputs, conductance, swing, here=size not in written)
+            written.add(size)
     return sections
 
 
@@ -112,7 +114,7 @@ def _pooled(
     here: bool,
 ) -> Section:
     """Of one connection; ``here``: it writes the subcircuit of its pools."""
-    windows = _windows(network, layer)
+    windows = network.connections[layer - 1].windows
     elements = _compared(network, layer, form, inputs, conductance, swing, here=here)
     if layer > 1:
         own = bool(network.returning)
@@ -129,9 +131,10 @@ def _pooled(
 def pool_notes() -> tuple[str, ...]:
     """What the header says about pools."""
     return (
-        "Pools: m<l>_k are sites at sum(W*s) volts, mw<l>_k is at 1 V where site k is the first of its window that reaches the",
-        "largest, else at 0 V; the winner's voltage times g goes into node j of layer l by Xpool<l>_j. Xback<l>_k puts +K*s_j and",
-        "-K*s_j at mp<l>_k and mn<l>_k of the winner, 0 V at the others. Untied weights have winners mrw<l>_k of their own there.",
+        "Pools: m<l>_k are sites at sum(W*s) volts, mw<l>_k is at 1 V where site k is the first of its window that reaches",
+        "the largest, else at 0 V; the winner's voltage times g goes into node j of layer l by Xpool<l>_j. Xback<l>_k puts",
+        "+K*s_j and -K*s_j at mp<l>_k and mn<l>_k of the winner, 0 V at the others. Untied weights have winners of their own,",
+        "mrw<l>_k, for the way back. In the Norton form weights to and from sites are currents, G<l>_i_k and Gr<l>_k_i.",
     )
 
 
@@ -148,11 +151,10 @@ def _compared(
 ) -> list[Element]:
     """Sites with their weights and leaks, and what compares them; ``own``: those of untied weights on the way back."""
     connection = network.connections[layer - 1]
-    windows = _windows(network, layer)
+    windows = network.connections[layer - 1].windows
     values = network.returning[layer - 2] if own else network.weights[layer - 1]
     before = inputs if layer == 1 else np.ones((1, network.layers[layer - 1]))  # states are at most 1 V
-    ties = connection.ties(values, before)
-    assert ties is not None
+    ties = connection.ties(values, before).max(axis=0)
     weights = bank(network, layer, conductance / swing, form, own=own)
     used = np.sort(windows, axis=None)
     load = np.abs(weights.weights).sum(axis=0)[used] if form == "flat" else 0 * used
@@ -167,17 +169,10 @@ def _compared(
             tuple(_sites(layer, window, kind) for window in windows),
             tuple(_sites(layer, window, letter) for window in windows),
             conductance,
-            ties.max(axis=0),
+            ties,
             here,
         ),
     ]
-
-
-def _windows(network: HopfieldNetwork, layer: int) -> Int[Array, "nodes window"]:
-    """Of a connection that pools."""
-    windows = network.connections[layer - 1].windows
-    assert windows is not None
-    return windows
 
 
 def _sites(layer: int, numbers: Int[Array, " sites"], kind: str = "") -> tuple[str, ...]:

@@ -53,9 +53,9 @@ def _responses(network: HopfieldNetwork, states: Layers) -> Iterator[Float[Array
 
 def _passing(connection: Connection, choice: Choice, sample: int) -> Int[Array, " nodes"] | slice:
     """The site that each node after gets, and pulls at."""
-    windows = connection.windows
-    if windows is None or choice is None:
+    if choice is None:
         return slice(None)
+    windows = connection.windows
     return windows[np.arange(len(windows)), choice[sample].ravel()]
 
 

@@ -65,7 +65,7 @@ def sweep(
     netlist = sweep_netlist(circuit, options, guess)
     vectors = [*circuit.probes, *(f"{name}#branch" for name in circuit.meters)]
     with _ONE_AT_A_TIME:
-        return library().sweep(netlist, vectors, circuit.points)
+        return library().sweep(netlist, vectors, circuit.points, jumps=circuit.jumps)
 
 
 def measure(netlist: str, vectors: Sequence[str], points: int) -> Float[Array, " vectors"]:

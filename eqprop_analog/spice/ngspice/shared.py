@@ -58,14 +58,25 @@ def default_settings() -> Iterator[None]:
             signal.signal(signal.SIGINT, handler)  # which later versions take for themselves
 
 
+ALL_WAYS, NEWTON_ALONE = "optran 1 1 1 100n 10u 0", "optran 1 0 0 0 0 0"
+"""To an operating point: ngspice's default (Newton's iteration, then gmin and source stepping, then a transient analysis), and
+the first alone."""
+
+
 class Ngspice(Shared.NgSpiceShared):  # type: ignore[misc]
     """Keeps every message; judges a run by the points it delivered."""
 
     ended = False
 
-    def sweep(self, netlist: str, nets: Sequence[str], points: int) -> Float[Array, "points nets"]:
-        """Voltages of ``nets`` at each point of the netlist's ``.dc`` sweep, volts; SimulationError if any is missing."""
-        voltages = self._run(netlist, nets)
+    def sweep(
+        self, netlist: str, nets: Sequence[str], points: int, *, jumps: bool = False
+    ) -> Float[Array, "points nets"]:
+        """Voltages of ``nets`` at each point of the netlist's ``.dc`` sweep, volts; SimulationError if any is missing.
+
+        ``jumps``: by Newton's iteration alone. What ngspice tries after it leaves the point where the iteration began, and may
+        take for ever where sources jump.
+        """
+        voltages = self._run(netlist, nets, NEWTON_ALONE if jumps else ALL_WAYS)
         solved = min(map(len, voltages))
         if solved != points:
             raise SimulationError(f"{solved} of {points} points solved. {self._complaints()}")
@@ -80,12 +91,14 @@ class Ngspice(Shared.NgSpiceShared):  # type: ignore[misc]
             raise SimulationError(f"stopped at {time[-1:]} of {end} s. {self._complaints()}")
         return time, np.stack(voltages, axis=1)
 
-    def _run(self, netlist: str, vectors: Sequence[str]) -> list[Float[Array, " points"]]:
+    def _run(self, netlist: str, vectors: Sequence[str], optran: str = ALL_WAYS) -> list[Float[Array, " points"]]:
         if self.ended:
             os._exit(ENDED)  # a supervised worker is replaced; the task is not lost
         self.messages.clear()
         try:
             self.load_circuit(netlist)
+            with contextlib.suppress(NameError):  # versions before 35 have no such command, and no such analysis
+                self.exec_command(optran)
             self.exec_command("run")
             return [self.vector(name) for name in vectors]
         except NameError as error:  # what PySpice raises where ngspice returns an error code

@@ -16,6 +16,7 @@ from eqprop_analog.core.nudge import Nudge
 from eqprop_analog.core.registry import family_of
 from eqprop_analog.spice.ngspice.sweeps import (
     AT_KNEES,
+    COLD,
     TIME_LIMIT,
     TOGETHER_THEN_ALONE,
     Asked,
@@ -65,6 +66,9 @@ class NgspiceSolver(Sweeps[Network]):
 
     def _ladder(self, network: Network, inputs: Float[Array, "batch inputs"]) -> Iterator[Rung]:
         """Ways to ask for what failed, one after the other."""
+        if self.cold:
+            yield from COLD
+            return
         first, *others = family_of(network).ladder or TOGETHER_THEN_ALONE
         yield first
         models = self._circuit(network, inputs[:1], [None], validate=False).models

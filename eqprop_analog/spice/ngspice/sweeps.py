@@ -52,6 +52,9 @@ class Rung:
 
 
 TOGETHER_THEN_ALONE = (Rung("batch", SAMPLES_PER_SWEEP), Rung("alone", 1))
+_COLD: dict[str, Any] = {"options": {"itl1": 100, "itl2": 100}}
+COLD = (Rung("cold", SAMPLES_PER_SWEEP, **_COLD), Rung("cold, alone", 1, **_COLD))
+"""For starts at rest: where sources jump, Newton's iteration may go in circles."""
 _AT_KNEES: dict[str, Any] = {"options": {"reltol": 1e-9, "vntol": 1e-11}, "models": {"clamp": "knee/clamp"}}
 AT_KNEES = (
     Rung("clamps at their knees", SAMPLES_PER_SWEEP, **_AT_KNEES),

@@ -10,8 +10,8 @@ from eqprop_analog.cli import console, options
 from eqprop_analog.core.nudge import Nudge
 from eqprop_analog.errors import UserError
 from eqprop_analog.files import replacing, write_text
-from eqprop_analog.networks.hopfield.netlist import nets
 from eqprop_analog.networks.hopfield.network import HopfieldNetwork
+from eqprop_analog.networks.hopfield.pools import nets
 from eqprop_analog.networks.hopfield.transient import HopfieldWaveforms, settle_hopfield
 from eqprop_analog.networks.hopfield.waveforms_plot import relaxation
 from eqprop_analog.text import shell_word
