@@ -61,7 +61,8 @@ def netlists(run: RunFolder) -> Iterator[Block]:
 
 def _compiled(run: RunFolder, image: np.ndarray, form: str, *, nudged: bool = False) -> Circuit:
     network = run.network
-    if sum(network.connections_by_layer) > UNROLLED:
+    inner = 0 if network.continuous else sum(network.connections_by_layer[1:])
+    if sum(network.connections_by_layer) > UNROLLED or inner > FLAT:
         raise UserError("there are more connections between nodes than this page makes a circuit of")
     phase = None
     if nudged and network.nudge_kind == "conductance":

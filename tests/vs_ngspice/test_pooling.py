@@ -35,11 +35,11 @@ def network(seed: int = 0, scale: float = 2.0, **settings: Any) -> HopfieldNetwo
 
 
 def images(net: HopfieldNetwork, seed: int = 0) -> np.ndarray:
-    """Two of random pixels, a white one, and two of black and white alone: windows without end in which sites are equal."""
+    """One of random pixels, a white one, and one whose upper half is white: in many windows sites are equal."""
     random = np.random.default_rng(seed)
-    pixels = random.uniform(0, 1, (5, net.layers[0]))
-    pixels[2] = 1
-    pixels[3:] = pixels[3:].round()
+    pixels = random.uniform(0, 1, (3, net.layers[0]))
+    pixels[1] = 1
+    pixels[2] = np.arange(net.layers[0]) < net.layers[0] // 2
     return pixels
 
 
@@ -62,7 +62,7 @@ def solver(request: pytest.FixtureRequest) -> Iterator[NgspiceSolver]:
 def test_ngspice_finds_the_surrogates_free_and_nudged_states(settings: dict[str, Any], solver: NgspiceSolver):
     net = network(3, **settings)
     inputs = images(net)
-    nudges = [Nudge(np.eye(net.classes)[np.arange(5) % net.classes], beta) for beta in (0.4, -0.4)]
+    nudges = [Nudge(np.eye(net.classes)[np.arange(3) % net.classes], beta) for beta in (0.4, -0.4)]
     measured = solver.solve_phases(net, inputs, nudges)
     for found, expected in zip(measured, surrogate().solve_phases(net, inputs, nudges), strict=True):
         assert set(found.status) == {Status.CONVERGED}
@@ -84,7 +84,7 @@ def winners(text: str, values: dict[str, float], flag: str) -> dict[str, int]:
 
 
 @pytest.mark.parametrize("untied", [False, True], ids=["tied", "untied"])
-@pytest.mark.parametrize("image", range(5))
+@pytest.mark.parametrize("image", range(3))
 def test_the_circuits_winners_are_numpys_and_of_equals_the_first(image: int, untied: bool, run_ngspice: RunNgspice):
     net = network(3, untied=untied)
     inputs = images(net)[image : image + 1]
@@ -105,8 +105,8 @@ def test_the_circuits_winners_are_numpys_and_of_equals_the_first(image: int, unt
             found = winners(text, done.values, flag)
             assert found == {f"{prefix}_{j}": int(k) for j, k in enumerate(expected.ravel())}
             sites = (before[layer - 1][0] @ each.matrix(weights))[each.windows]
-            tied += int(((sites.max(axis=1) - sites) < 1e-12).sum() - len(sites))
-    assert tied > 20 or image < 2  # sites beside a winner that are equal to it
+            tied += int((sites.max(axis=1, keepdims=True) - sites < 1e-12).sum() - len(sites))
+    assert tied > 5 or image == 0  # sites beside a winner that are equal to it
 
 
 def test_a_site_within_rounding_of_the_largest_wins_if_it_is_the_first(run_ngspice: RunNgspice):
@@ -151,7 +151,7 @@ def test_weights_of_losing_sites_carry_nothing_back(run_ngspice: RunNgspice):
 def test_the_comparison_reports_where_cold_starts_end():
     net = network(3)
     inputs = images(net)
-    result = compare(net, inputs, np.eye(3)[np.arange(5) % 3], 0.4)
+    result = compare(net, inputs, np.eye(3)[np.arange(3) % 3], 0.4)
     assert result.met
     assert result.cold_starts is not None
     assert list(result.cold_starts) == ["same", "elsewhere", "none"]
@@ -175,8 +175,7 @@ def test_a_cold_start_that_is_certified_elsewhere_is_another_equilibrium():
 def test_commands_take_networks_that_pool(tmp_path: Path, run_ngspice: RunNgspice, capsys: pytest.CaptureFixture[str]):
     net = network(5)
     net.save(tmp_path / "pool.npz")
-    np.save(tmp_path / "x.npy", images(net)[:2])
-    np.save(tmp_path / "one.npy", images(net)[:1])
+    np.save(tmp_path / "x.npy", images(net)[:1])
     given = ["--inputs", str(tmp_path / "x.npy"), "--json", str(tmp_path / "out.json")]
     assert main(["verify", str(tmp_path / "pool.npz"), *given]) == 0
     agreements = json.loads((tmp_path / "out.json").read_text())["agreement"]
@@ -185,7 +184,7 @@ def test_commands_take_networks_that_pool(tmp_path: Path, run_ngspice: RunNgspic
     assert "cold starts" in capsys.readouterr().out
     assert main(["simulate", "--network", str(tmp_path / "pool.npz"), *given]) == 0
     netlist = tmp_path / "pool.cir"
-    asked = ["--network", str(tmp_path / "pool.npz"), "--inputs", str(tmp_path / "one.npy"), "--form"]
+    asked = ["--network", str(tmp_path / "pool.npz"), "--inputs", str(tmp_path / "x.npy"), "--form"]
     states = surrogate().solve(net, images(net)[:1]).outputs[0]
     for form in ("norton", "flat"):
         assert main(["netlist", *asked, form, "--output", str(netlist)]) == 0

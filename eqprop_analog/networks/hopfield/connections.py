@@ -3,7 +3,7 @@
 Layers are flat, (batch, nodes); a convolution reads its nodes as (channels, height, width).
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from math import prod
 from typing import Any, Protocol
 
@@ -405,7 +405,10 @@ class Convolution:
 
     def matrix(self, weights: Float[Array, "..."]) -> Float[Array, "before sites"]:
         """The convolution, whose sites are all places of all channels; those that fill no window are among them."""
-        return replace(self, pool=1).forward(weights, np.eye(self.sizes[0], dtype=weights.dtype))[0]
+        seen = self._windows(np.arange(1, self.sizes[0] + 1)[None])  # node numbers, and 0 for the padding
+        matrix = np.zeros((self.sizes[0] + 1, self.channels, len(seen)), weights.dtype)
+        matrix[seen, :, np.arange(len(seen))[:, None]] = self._patches(weights).T
+        return matrix[1:].reshape(self.sizes[0], -1)
 
     @property
     def windows(self) -> Int[Array, "nodes window"]:

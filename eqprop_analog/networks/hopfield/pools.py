@@ -13,11 +13,11 @@ from jaxtyping import Float, Int
 
 from eqprop_analog.core.equilibrium import Layers
 from eqprop_analog.networks.hopfield.connections import Connection
-from eqprop_analog.spice.saturating import Kernel, PoolReturns, Pools, Weights
 from eqprop_analog.networks.hopfield.network import HopfieldNetwork
 from eqprop_analog.networks.resistive.netlist import Form
 from eqprop_analog.spice.circuit import Section
 from eqprop_analog.spice.elements import GROUND, Conductances, Element
+from eqprop_analog.spice.saturating import Kernel, PoolReturns, Pools, Weights
 
 Array = np.ndarray
 
