@@ -115,9 +115,9 @@ def add_settings(parser: argparse.ArgumentParser) -> None:
     settings.add_argument(
         "--device",
         choices=["cpu", "cuda", "torch-cpu"],
-        help="cuda: on a GPU, by PyTorch; for resistive networks of ideal clamps with single outputs and a fixed number "
-        "of sweeps (all drn- presets), and for Hopfield networks with fixed numbers of steps (all presets but that of ngspice); "
-        "torch-cpu: what Hopfield networks do there, on the CPU",
+        help="cuda: on a GPU, by PyTorch; for resistive networks with a fixed number of sweeps (all mnist- and drn- presets but "
+        "those of ngspice; not own-shape, which converges) and for Hopfield networks with fixed numbers of steps (all presets "
+        "but that of ngspice); torch-cpu: the same on the CPU",
     )
     settings.add_argument(
         "--phases",

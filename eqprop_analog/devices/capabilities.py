@@ -119,8 +119,8 @@ def root(law: Any, conductance: Float[Array, "..."], source: Float[Array, "..."]
     third step is a bisection, and so is one from where the law overflows.
     """
     dtype = np.result_type(conductance, source)
-    g, s = np.asarray(conductance, np.float64), np.asarray(source, np.float64)
-    rail = np.zeros(np.broadcast(g, s).shape) + law.rail
+    g, s = (np.multiply(values, 1, dtype=np.float64) for values in (conductance, source))
+    rail = np.zeros_like(g * s) + law.rail
     with np.errstate(all="ignore"):
         missing = (s - g * rail - law.current(rail)) / g
         low, high = rail + np.minimum(missing, 0), rail + np.maximum(missing, 0)

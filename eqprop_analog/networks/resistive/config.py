@@ -100,12 +100,18 @@ class ResistiveConfig(TrainConfig):
     """Surrogate only: truncate every training phase after this many sweeps instead of converging."""
     test_sweeps: Count | None = None
     """Surrogate only: the same for the test images."""
-    device: Literal["cpu", "cuda"] = "cpu"
-    """Surrogate only: where truncated phases are computed; "cuda" is a GPU, by PyTorch."""
+    device: Literal["cpu", "cuda", "torch-cpu"] = "cpu"
+    """Surrogate only: where truncated phases are computed: "cpu" by NumPy or compiled, "cuda" on a GPU by PyTorch, "torch-cpu"
+    by PyTorch on the CPU."""
     workers: Count = 1
     """ngspice only: worker processes."""
     on_failure: Literal["stop", "skip"] = "stop"
     """What training does about a sample without a certified equilibrium: end with its status, or leave it out."""
+
+    @property
+    def torch_device(self) -> str:
+        """PyTorch's name of the device."""
+        return self.device.removeprefix("torch-")
 
     @model_validator(mode="before")
     @classmethod
@@ -143,7 +149,7 @@ class ResistiveConfig(TrainConfig):
         if self.method == "implicit" and (self.sweeps is None or self.on_failure == "skip"):
             raise ValueError('method: "implicit" needs a fixed number of sweeps and on_failure = "stop"')
         if self.device != "cpu" and (self.sweeps is None or self.on_failure == "skip"):
-            raise ValueError('device: a GPU needs a fixed number of sweeps and on_failure = "stop"')
+            raise ValueError(f'device: "{self.device}" needs a fixed number of sweeps and on_failure = "stop"')
         return self
 
     def _plausible(self) -> None:
@@ -310,7 +316,7 @@ class ResistiveConfig(TrainConfig):
             ngspice = NgspiceSolver(self.workers)
             return ResistiveTraining(self, network, ngspice, ngspice)
         if self.device != "cpu":
-            _torch_learner().require_possible(network, self.rule(0))
+            _torch_learner().require_possible(network, self.rule(0), self.torch_device)
         solver = SurrogateSolver(sweeps=self.sweeps, check_residual=False)
         return ResistiveTraining(self, network, solver, SurrogateSolver(sweeps=self.test_sweeps))
 
@@ -338,7 +344,7 @@ class ResistiveTraining:
         config, rule = self.config, self.config.rule(epoch)
         if config.device != "cpu" and config.sweeps is not None:
             if self.on_gpu is None:
-                self.on_gpu = _torch_learner()(self.own, rule, config.sweeps, config.method)
+                self.on_gpu = _torch_learner()(self.own, rule, config.sweeps, config.method, config.torch_device)
             self.on_gpu.rule = rule
             return self.on_gpu
         if config.sweeps is not None and config.on_failure == "stop":  # which "implicit" asks for

@@ -13,6 +13,8 @@ from torch import Tensor
 
 from eqprop_analog.core.equilibrium import Status
 from eqprop_analog.errors import UserError
+from eqprop_analog.kernels.torch.arrays import STEPS, node_roots, slopes
+from eqprop_analog.kernels.torch.network import cost_slope
 from eqprop_analog.learning.trainer import Learner, PhaseError, Rule
 from eqprop_analog.networks.resistive.network import ResistiveNetwork
 from eqprop_analog.networks.resistive.truncated import SETTLED, Method
@@ -28,8 +30,9 @@ take four to six to a relative 1e-6."""
 class TorchLearner(Learner):
     """What TruncatedLearner does, to rounding, on ``device``; the network follows at ``finish``.
 
-    For networks as Scellier 2024 publishes them: ideal clamps, single outputs, conductance nudges. What a batch reports
-    (outputs that are not finite, an empty column, an indefinite nudge) is raised after its update.
+    For networks of dense crossbars. A law's node solve and slope are those that NumPy runs (kernels.torch.arrays); ideal clamps
+    become part of the compiled step. What a batch reports (outputs that are not finite, an empty column, an indefinite nudge)
+    is raised after its update.
     """
 
     def __init__(
@@ -56,19 +59,21 @@ class TorchLearner(Learner):
         self._columns = [matrix.sum(0) for matrix in self._matrices]
         self._rows = [matrix.sum(1) for matrix in self._matrices[1:]]
         half = network.layers[0]
-        self._difference = self._matrices[0][:half] - self._matrices[0][half:]
+        self._difference = self._matrices[0][:half] - self._matrices[0][half : 2 * half]
+        lowest = getattr(network.diode, "lowest", None)
+        self._lowest = None if lowest is None else float(lowest)
+        across = network.readout(np.eye(network.layers[-1], dtype=network.biases[-1].dtype))
+        self._across = torch.from_numpy(np.ascontiguousarray(across)).to(self.device)
         self._steps: dict[int, tuple[Tensor, Tensor, Callable[[], Tensor]]] = {}
 
     @staticmethod
     def require_possible(network: ResistiveNetwork, rule: Rule, device: str = "cuda") -> None:
         """Raise UserError for a network or a rule that is not among them, and for a GPU that is not there."""
-        if getattr(network.diode, "lowest", None) is None or network.bias_row:
-            raise UserError("device: on a GPU only networks of ideal clamps without a bias row train; use the CPU")
         if not all(crossbar.is_matrix for crossbar in network.crossbars):
             raise UserError("device: on a GPU only networks of dense crossbars train; use the CPU")
-        if rule.kind != "conductance" or network.outputs != "single":
+        if rule.kind not in ("conductance", "current"):
             raise UserError(
-                'device: on a GPU only conductances nudge single outputs; use kind = "conductance", or the CPU'
+                f'device: PyTorch takes nudges of kind "conductance" and "current", got "{rule.kind}"; use the CPU'
             )
         if device == "cuda" and not torch.cuda.is_available():
             raise UserError("device: PyTorch sees no GPU here; train on the CPU, or install PyTorch with CUDA")
@@ -97,7 +102,7 @@ class TorchLearner(Learner):
         x, y, step = self._steps[len(inputs)]
         x.copy_(torch.from_numpy(inputs), non_blocking=True)
         y.copy_(torch.from_numpy(targets), non_blocking=True)
-        wrong, finite, driven, definite, solved = step().tolist()
+        wrong, finite, driven, definite, solved, settled = step().tolist()
         if not driven or not definite:
             self.finish()
             self.network.validate()
@@ -109,6 +114,10 @@ class TorchLearner(Learner):
                 self.network.require_definite(-self.rule.beta)
         if not finite:
             raise PhaseError(f"{Status.OUT_OF_BOUNDS.name}: {Status.OUT_OF_BOUNDS.value}")
+        if not settled:
+            raise PhaseError(
+                f"a node did not settle in {STEPS} steps of its law's own iteration, all that a graph on a GPU takes; use the CPU"
+            )
         if not solved:
             raise PhaseError(f"implicit gradient: not solved in {ITERATIONS} iterations of conjugate gradients")
         return int(wrong), Counter({Status.TRUNCATED.name: (1 + len(self._betas)) * len(inputs)})
@@ -133,7 +142,7 @@ class TorchLearner(Learner):
         for sums, matrix in zip(self._rows, self._matrices[1:], strict=True):
             sums.copy_(matrix.sum(1))
         half = self.network.layers[0]
-        self._difference.copy_(self._matrices[0][:half] - self._matrices[0][half:])
+        self._difference.copy_(self._matrices[0][:half] - self._matrices[0][half : 2 * half])
         return renewed
 
     def _sums(self) -> dict[str, Tensor]:
@@ -149,7 +158,7 @@ class TorchLearner(Learner):
         """Where inputs and targets go, and what then does one step and says what came of it."""
         dtype, network = self._matrices[0].dtype, self.network
         x = torch.zeros(batch, network.layers[0], dtype=dtype, device=self.device)
-        y = torch.zeros(batch, network.layers[-1], dtype=dtype, device=self.device)
+        y = torch.zeros(batch, network.classes, dtype=dtype, device=self.device)
         beta = torch.tensor(self._betas, dtype=dtype, device=self.device).repeat_interleave(batch)[:, None]
         if self.device.type == "cpu":
             return x, y, lambda: self._step(x, y, beta)
@@ -175,34 +184,46 @@ class TorchLearner(Learner):
         return x, y, replay
 
     def _step(self, x: Tensor, y: Tensor, beta: Tensor) -> Tensor:
-        """Phases, contrast, update; (wrong predictions, finite, driven, definite, solved)."""
+        """Phases, contrast, update; (wrong predictions, finite, driven, definite, solved, settled)."""
         volts = x * self.network.input_gain
         source = volts @ self._difference + self._biases[0]
+        if self.network.bias_row:
+            source = source + self.network.bias_row * self._matrices[0][-1]
         totals = [c + r for c, r in zip(self._columns, [*self._rows, 0], strict=True)]
         bound = self._stiffness_bound()
         zeros = [torch.zeros(len(x), n, dtype=x.dtype, device=x.device) for n in self.network.layers[1:]]
-        free = self._settle(source, totals, 0.0, torch.zeros_like(y), zeros)
-        wrong = (free[-1].argmax(1) != y.argmax(1)).sum().to(x.dtype)
+        free, moving = self._settle(source, totals, 0.0, torch.zeros_like(zeros[-1]), zeros)
+        readout = free[-1] @ self._across
+        wrong = (readout.argmax(1) != y.argmax(1)).sum().to(x.dtype)
+        pull = -cost_slope(self.rule.cost, readout, y) @ self._across.T
         outputs, solved = free[-1], torch.ones((), dtype=x.dtype, device=x.device)
         if self._betas:
             phases = len(self._betas)
             start = [v.repeat(phases, 1) for v in free]
-            nudged = self._settle(source.repeat(phases, 1), totals, beta, beta * y.repeat(phases, 1), start)
+            nudge, target = (beta, y) if self.rule.kind == "conductance" else (0.0, pull)
+            current = beta * target.repeat(phases, 1)
+            nudged, later = self._settle(source.repeat(phases, 1), totals, nudge, current, start)
+            moving = moving | later
             outputs = nudged[-1]
             upper = [v[: len(x)] for v in nudged]
             lower = [v[len(x) :] for v in nudged] if phases == 2 else free
             mean = [(p + m) * 0.5 for p, m in zip(upper, lower, strict=True)]
             slope = [(p - m) / (self._betas[0] * phases) for p, m in zip(upper, lower, strict=True)]
         else:
-            mean, (slope, solved) = free, self._respond(totals, free, y - free[-1])
+            mean, (slope, solved) = free, self._respond(totals, free, pull)
         self._descend(volts, mean, slope)
         finite = torch.isfinite(outputs).all().to(x.dtype)
         driven = torch.stack([columns.min() > 0 for columns in self._columns]).all().to(x.dtype)
-        definite = (0.999 * bound > max([0.0, *(-b for b in self._betas)])).to(x.dtype)
-        return torch.stack([wrong, finite, driven, definite, solved])
+        least = max([0.0, *(-b for b in self._betas)]) if self.rule.kind == "conductance" else 0.0
+        definite = (0.999 * bound > least).to(x.dtype)
+        return torch.stack([wrong, finite, driven, definite, solved, (~moving).to(x.dtype)])
 
-    def _settle(self, source: Tensor, totals: Parts, nudge: Tensor | float, current: Tensor, start: Parts) -> Parts:
+    def _settle(
+        self, source: Tensor, totals: Parts, nudge: Tensor | float, current: Tensor, start: Parts
+    ) -> tuple[Parts, Tensor]:
+        """Voltages after the sweeps, and whether a node's own iteration had not settled."""
         voltages, depth = list(start), len(start)
+        moving = torch.zeros((), dtype=torch.bool, device=self.device)
         for _ in range(self.sweeps):
             for layer in (*range(0, depth, 2), *range(1, depth, 2)):
                 v = source
@@ -213,14 +234,29 @@ class TorchLearner(Learner):
                 else:
                     v = v + (voltages[layer + 1] @ self._matrices[layer + 1].T) / self._gains[layer + 1]
                     sign = self._polarity[layer]
-                    voltages[layer] = sign * torch.clamp(sign * v / totals[layer], min=self.network.diode.rail)
-        return voltages
+                    if self._lowest is None:
+                        roots, still = self._roots(totals[layer], sign * v)
+                        moving = moving | still
+                    else:
+                        roots = torch.clamp(sign * v / totals[layer], min=self._lowest)
+                    voltages[layer] = sign * roots
+        return voltages, moving
+
+    @torch.compiler.disable  # the law's functions are NumPy's
+    def _roots(self, total: Tensor, source: Tensor) -> tuple[Tensor, Tensor]:
+        """Of one layer's law, and whether one had not settled; on a GPU in as many steps as a graph has."""
+        return node_roots(self.network.diode, total, source, None if self.device.type == "cpu" else STEPS)
+
+    @torch.compiler.disable
+    def _slopes(self, v: Tensor) -> Tensor:
+        """di/dv of one layer's law, siemens."""
+        return slopes(self.network.diode, v)
 
     def _respond(self, totals: Parts, free: Parts, pull: Tensor) -> tuple[Parts, Tensor]:
         """dv/dβ of the linearised circuit (see networks.resistive.newton), and whether the solution is one."""
         roots = np.sqrt(self.network.gammas).tolist()
         weights = [
-            torch.where(sign * v > self.network.diode.rail, total.rsqrt(), 0.0)
+            (total + self._slopes(sign * v)).rsqrt()
             for sign, v, total in zip(self._polarity, free[:-1], totals[:-1], strict=True)
         ]
         weights.append(totals[-1].rsqrt().expand_as(pull))
@@ -272,11 +308,13 @@ class TorchLearner(Learner):
             if layer == 0:
                 product = volts.T @ (step * dv)
                 upper = torch.clamp(matrix[:half] + product - own, low, high)
-                lower = torch.clamp(matrix[half:] - product - own, low, high)
+                lower = torch.clamp(matrix[half : 2 * half] - product - own, low, high)
                 self._difference.copy_(upper - lower)
-                self._columns[0].copy_((upper + lower).sum(0))
                 matrix[:half].copy_(upper)
-                matrix[half:].copy_(lower)
+                matrix[half : 2 * half].copy_(lower)
+                if row := self.network.bias_row:
+                    matrix[-1].copy_(torch.clamp(matrix[-1] + row * step * dv.sum(0) - own, low, high))
+                self._columns[0].copy_(matrix.sum(0))
             else:
                 product = (step * torch.cat([drive, drive_slope])).T @ torch.cat([dv, v])
                 rank_one = step * (drive * drive_slope).sum(0)[:, None]

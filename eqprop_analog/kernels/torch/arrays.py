@@ -1,0 +1,196 @@
+"""Tensors that NumPy's functions take, so that a device's law, stated once for arrays, runs wherever PyTorch does."""
+
+from __future__ import annotations  # they can then be read where PyTorch is not installed
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from eqprop_analog.errors import UserError
+
+STEPS = 12
+"""Of each of a law's loops inside a graph, which cannot end where its data would have it. Six do in
+ordinary nodes; one that hangs on a reverse current alone takes a dozen."""
+
+
+class Patience:
+    """How often a law's loop goes on: as its data say, or inside a graph a fixed number of times, which ``unsettled`` judges."""
+
+    def __init__(self, device: torch.device, steps: int | None = None) -> None:
+        self.steps = self.left = steps
+        self.unsettled = torch.zeros((), dtype=torch.bool, device=device)
+
+    def goes_on(self, moving: Tensor) -> bool:
+        """Whether the loop takes another step; ``moving``: whether anything has not settled."""
+        if self.left is None:
+            return bool(moving)
+        self.left -= 1
+        if self.left > 0:
+            return True
+        self.unsettled = self.unsettled | moving
+        self.left = self.steps  # of the next loop
+        return False
+
+
+class Condition:
+    """A truth that may be known to the device alone: whether ``any`` still moves, or ``all`` have settled."""
+
+    def __init__(self, value: Tensor, patience: Patience, *, settled: bool = False) -> None:
+        self.value, self.patience, self.settled = value, patience, settled
+
+    def __bool__(self) -> bool:
+        """See Patience."""
+        if self.settled:
+            return not self.patience.goes_on(~self.value)
+        return self.patience.goes_on(self.value)
+
+
+class TensorArray(np.lib.mixins.NDArrayOperatorsMixin):
+    """A tensor as an array: elementwise functions, comparisons, ``where`` and ``clip``; each is PyTorch's of the same meaning.
+
+    A function that is not among them raises UserError with its name.
+    """
+
+    __array_priority__ = 1000
+
+    def __init__(self, tensor: Tensor, patience: Patience) -> None:
+        self.tensor, self.patience = tensor, patience
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """NumPy's name of the tensor's."""
+        return np.dtype(str(self.tensor.dtype).removeprefix("torch."))
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of the tensor."""
+        return tuple(self.tensor.shape)
+
+    def astype(self, dtype: Any) -> TensorArray:
+        """In another precision."""
+        return self._like(self.tensor.to(_of(dtype)))
+
+    def any(self) -> Condition:
+        """Whether one is true: a loop goes on as long as any moves."""
+        return Condition(self.tensor.any(), self.patience)
+
+    def all(self) -> Condition:
+        """Whether all are: a loop ends where all have settled."""
+        return Condition(self.tensor.all(), self.patience, settled=True)
+
+    def _like(self, tensor: Tensor) -> TensorArray:
+        return TensorArray(tensor, self.patience)
+
+    def _tensor(self, value: Any) -> Any:
+        """``value`` as PyTorch takes it; numbers have no precision of their own."""
+        if isinstance(value, TensorArray):
+            return value.tensor
+        if isinstance(value, np.ndarray) and value.ndim:
+            return torch.from_numpy(value).to(self.tensor.device)
+        return value.item() if isinstance(value, np.ndarray | np.generic) else value
+
+    def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **settings: Any) -> Any:
+        """NumPy's elementwise functions, also in place."""
+        function = ELEMENTWISE.get(ufunc.__name__)
+        dtype, out = settings.pop("dtype", None), settings.pop("out", None)
+        if function is None or method != "__call__" or settings:
+            raise UserError(f"device: the law's numpy.{ufunc.__name__} is not known to PyTorch here; train on the CPU")
+        given = [self._tensor(value) for value in inputs]
+        floating = [value for value in given if isinstance(value, Tensor) and value.is_floating_point()]
+        kind = self.tensor.dtype if not floating else floating[0].dtype
+        given = [value if isinstance(value, Tensor) else self._number(value, kind) for value in given]
+        if dtype is not None:
+            given = [value.to(_of(dtype)) for value in given]
+        result = function(*given)
+        if out is None:
+            return self._like(result)
+        out[0].tensor = result.to(out[0].tensor.dtype)
+        return out[0]
+
+    def _number(self, value: Any, dtype: torch.dtype) -> Tensor:
+        """A number as a tensor of ``dtype``, so that it changes no precision."""
+        dtype = torch.bool if isinstance(value, bool) else dtype
+        return torch.full((), value, dtype=dtype, device=self.tensor.device)
+
+    def __array_function__(
+        self, function: Callable[..., Any], types: Any, arguments: Sequence[Any], settings: dict[str, Any]
+    ) -> Any:
+        """``where``, ``clip`` and a few more."""
+        name = function.__name__
+        known = FUNCTIONS.get(name)
+        if known is None:
+            raise UserError(f"device: the law's numpy.{name} is not known to PyTorch here; train on the CPU")
+        return known(self, *arguments, **settings)
+
+
+def _of(dtype: Any) -> torch.dtype:
+    found: torch.dtype = getattr(torch, np.dtype(dtype).name)
+    return found
+
+
+def _where(self: TensorArray, condition: Any, one: Any, other: Any) -> TensorArray:
+    given = [self._tensor(value) for value in (one, other)]
+    kind = next((value.dtype for value in given if isinstance(value, Tensor)), torch.float64)  # NumPy's of two numbers
+    ends = (value if isinstance(value, Tensor) else self._number(value, kind) for value in given)
+    return self._like(torch.where(self._tensor(condition), *ends))
+
+
+def _clip(self: TensorArray, values: Any, low: Any, high: Any) -> TensorArray:
+    return self._like(torch.clamp(self._tensor(values), self._tensor(low), self._tensor(high)))
+
+
+def _spacing(values: Tensor) -> Tensor:
+    away = torch.nextafter(values.abs(), torch.full_like(values, torch.inf))
+    return torch.copysign(away - values.abs(), values)
+
+
+FUNCTIONS: dict[str, Callable[..., Any]] = {
+    "where": _where,
+    "clip": _clip,
+    "zeros_like": lambda self, values: self._like(torch.zeros_like(self._tensor(values))),
+    "ones_like": lambda self, values: self._like(torch.ones_like(self._tensor(values))),
+    "empty_like": lambda self, values: self._like(torch.empty_like(self._tensor(values))),
+    "copy": lambda self, values: self._like(self._tensor(values).clone()),
+    "result_type": lambda _, *values: np.result_type(
+        *(value.dtype if isinstance(value, TensorArray) else value for value in values)
+    ),
+}
+"""Of NumPy's functions that are not elementwise, by name."""
+SAME = (
+    "add subtract multiply sqrt exp expm1 exp2 log log1p log2 log10 tanh sinh cosh sin cos arctan arcsinh sign floor ceil square "
+    "absolute negative positive reciprocal maximum minimum fmax fmin less less_equal greater greater_equal "
+    "logical_and logical_or logical_not logical_xor isfinite isnan isinf copysign nextafter hypot logaddexp"
+)
+"""Elementwise functions that PyTorch has under the same name."""
+ELEMENTWISE: dict[str, Callable[..., Any]] = {
+    **{name: getattr(torch, name) for name in SAME.split() if hasattr(torch, name)},
+    "divide": torch.true_divide,
+    "power": torch.pow,
+    "rint": torch.round,
+    "equal": torch.eq,
+    "not_equal": torch.ne,
+    "spacing": _spacing,
+    "bitwise_and": torch.bitwise_and,
+    "bitwise_or": torch.bitwise_or,
+    "invert": torch.bitwise_not,
+}
+"""PyTorch's functions by the names of NumPy's."""
+
+
+def node_roots(law: Any, conductance: Tensor, source: Tensor, steps: int | None = None) -> tuple[Tensor, Tensor]:
+    """``law.solve`` of tensors, volts, and whether any node had not settled after ``steps`` (None: as many as it takes).
+
+    The law is the one that NumPy runs, its iteration included. Raises UserError for one that calls what is not known here.
+    """
+    patience = Patience(source.device, steps)
+    found = law.solve(TensorArray(conductance, patience), TensorArray(source, patience))
+    return found.tensor, patience.unsettled
+
+
+def slopes(law: Any, v: Tensor) -> Tensor:
+    """``law.slope`` of tensors, siemens."""
+    found: Tensor = law.slope(TensorArray(v, Patience(v.device))).tensor
+    return found
