@@ -9,7 +9,8 @@
   there is to say about it. For netlists that are read back; without them such a netlist is refused.
 - ``units``: the SI unit of each parameter. For "1nA" in files, and for messages.
 - ``junction_temperatures``: parameters of the subcircuit. For junctions of a chip, each with its own I_S, n and temperature.
-- ``lowest``: the voltage below which a node cannot fall, where that is all that the law does. For training on a GPU.
+- ``lowest``: the voltage below which a node cannot fall, where that is all that the law does. For training on a GPU, which
+  runs any other law's own ``solve`` and ``slope`` (kernels.torch.arrays).
 - ``subcircuit_text(dialect)``: the subcircuit's text. For a law whose subcircuit is no file in ``circuits/``.
 - ``own_subcircuit()``: the law whose subcircuit is the device that this one was made from, or None. For solvers and netlists that
   are asked for it; its currents are then measured.

@@ -242,12 +242,12 @@ class TorchLearner(Learner):
                     voltages[layer] = sign * roots
         return voltages, moving
 
-    @torch.compiler.disable  # the law's functions are NumPy's
+    @torch.compiler.disable  # type: ignore[untyped-decorator]  # the law's functions are NumPy's
     def _roots(self, total: Tensor, source: Tensor) -> tuple[Tensor, Tensor]:
         """Of one layer's law, and whether one had not settled; on a GPU in as many steps as a graph has."""
         return node_roots(self.network.diode, total, source, None if self.device.type == "cpu" else STEPS)
 
-    @torch.compiler.disable
+    @torch.compiler.disable  # type: ignore[untyped-decorator]
     def _slopes(self, v: Tensor) -> Tensor:
         """di/dv of one layer's law, siemens."""
         return slopes(self.network.diode, v)
