@@ -118,7 +118,7 @@ def test_the_exact_gradient_trains_as_weak_nudges_do(train):
         ({"method": "implicit"}, "method: .implicit. needs a fixed number of sweeps"),
         ({"method": "implicit", "sweeps": 3, "on_failure": "skip"}, "on_failure = .stop."),
         ({"test_sweeps": 3, "solver": "ngspice"}, "ngspice always converges; leave sweeps and test_sweeps out"),
-        ({"device": "cuda"}, "device: "cuda" needs a fixed number of sweeps"),
+        ({"device": "cuda"}, 'device: "cuda" needs a fixed number of sweeps'),
         ({"shift": -1}, "shift: .*greater than or equal to 0, got -1"),
         ({"rate_factor": -1.0}, "rate_factor: .*greater than 0, got -1"),
         ({"cosine": 0}, "cosine: .*greater than or equal to 1, got 0"),
