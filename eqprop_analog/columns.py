@@ -177,6 +177,8 @@ def _value(path: Path, line: int, name: str, cell: str, kind: str, unit: str) ->
         return (float(quantity(f"{cell} {unit}", kind)) if unit else plain), False
     if not cell:
         raise UserError(f"{problem}: the cell is empty; fill it in, or leave the row out")
+    if re.fullmatch(r"[+-]?\d+,\d+\D*", cell):
+        raise UserError(f"{problem}: expected a number with a decimal point, got {in_one_line(cell)!r:.40}")
     if not kind:
         raise UserError(f"{problem}: expected a number, got {in_one_line(cell)!r:.40}")
     try:

@@ -9,7 +9,7 @@ import tomli_w
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eqprop_analog import UserError
+from eqprop_analog import ResistiveNetwork, UserError
 from eqprop_analog.devices.conductance import (
     ChipDevices,
     ExponentialPulses,
@@ -26,6 +26,7 @@ from eqprop_analog.devices.conductance import (
     Technology,
     Window,
 )
+from eqprop_analog.experiments.chips.chip import Chip
 from eqprop_analog.experiments.chips.keys import keys, markdown
 from eqprop_analog.experiments.chips.specification import Specification
 from eqprop_analog.files import packaged
@@ -262,3 +263,23 @@ def test_every_key_has_a_meaning_and_every_setting_of_the_shipped_files_is_a_key
     assert [key for key in keys() if not key.meaning] == []
     for name in packaged("specifications"):
         assert set(Specification.load(name).settings()) <= known
+
+
+def test_listed_levels_and_tables_of_pulses_make_chips_that_are_begun_written_and_trained() -> None:
+    table = {
+        "window": {"lowest": "2uS", "highest": "80uS", "levels": ["2uS", "11uS", "19uS", "40uS", "80uS"]},
+        "pulses": {"law": "table", "up": [0, 0.55, 0.8, 0.93, 1], "down": [1, 0.3, 0.12, 0.04, 0], "pulses_up": 40},
+    }
+    specification = Specification.of({"conductance": table})
+    network = ResistiveNetwork.dense([4, 3, 2], conductance_window=(2e-6, 80e-6)).astype(np.float32)
+    chip = Chip.drawn(specification, network, 0)
+    chip.begin(network)
+    levels = np.array(specification.technology.window.levels, np.float32)
+    assert all(np.isin(matrix, levels).all() for matrix in chip.network.conductances)
+    wanted = {f"conductance_{k}": np.full_like(m, 4e-6) for k, m in enumerate(chip.network.conductances, start=1)}
+    before = [matrix.copy() for matrix in chip.network.conductances]
+    chip.change(wanted | {f"bias_{k}": np.zeros_like(b) for k, b in enumerate(chip.network.biases, start=1)})
+    for matrix, old in zip(chip.network.conductances, before, strict=True):
+        assert matrix.dtype == np.float32
+        assert ((matrix >= old) & (matrix <= np.float32(80e-6))).all()
+        assert (matrix > old).any()

@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Float
 
 from eqprop_analog.devices.conductance.fitting.forms import Form
-from eqprop_analog.devices.conductance.fitting.likelihood import Candidate, Filtered, filtered
+from eqprop_analog.devices.conductance.fitting.likelihood import Candidate, Filtered, densities
 from eqprop_analog.devices.conductance.fitting.readings import Readings
 
 Array = np.ndarray
@@ -163,12 +163,13 @@ class _Problem:
     centre: Vector
     precision: Vector
 
-    def filtered(self, x: Vector, u: Own) -> Filtered:
+    def filtered(self, *points: tuple[Vector, Own]) -> list[Filtered]:
+        """Of points that share the law's own parameters."""
         with np.errstate(all="ignore"):
-            return filtered(candidate(self.form, x, u, self.scale), self.readings)
+            return densities([candidate(self.form, *point, self.scale) for point in points], self.readings)
 
     def at(self, x: Vector, u: Own, spreads: Array) -> _State:
-        found = self.filtered(x, u)
+        (found,) = self.filtered((x, u))
         loss = -float(found.density[self.readings.there].sum())
         loss += 0.5 * float(np.sum(self.precision * (x - self.centre) ** 2)) + 0.5 * float(
             np.sum(u**2 * _weights(spreads))
@@ -180,12 +181,12 @@ class _Problem:
         there = self.readings.there
         device = np.broadcast_to(self.readings.device[:, None], there.shape)[there]
 
-        def slopes(moved: list[tuple[Vector, Own]]) -> Array:
-            each = [(self.filtered(*at).density - state.found.density)[there] / STEP for at in moved]
-            return np.stack(each, axis=-1) if each else np.zeros((len(device), 0))
-
-        shared = slopes([(x + e, u) for e in STEP * np.eye(len(x))])
-        own = slopes([(x, u + e) for e in STEP * np.eye(3)] if spreads.any() else [])
+        of_law = len(x) - LAST
+        moved = [(x + e, u) for e in STEP * np.eye(len(x))]
+        moved_own = [(x, u + e) for e in STEP * np.eye(3)] if spreads.any() else []
+        found = [*(self.filtered(point)[0] for point in moved[:of_law]), *self.filtered(*moved[of_law:], *moved_own)]
+        slopes = np.stack([(each.density - state.found.density)[there] / STEP for each in found], axis=-1)
+        shared, own = slopes[:, : len(x)], slopes[:, len(x) :]
         pull = self.precision * (x - self.centre)
         low_high = np.array(ends(x, self.scale)) / self.scale[1]
         for end, value in enumerate(low_high):  # to the last digit, as both are one

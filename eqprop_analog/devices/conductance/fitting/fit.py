@@ -161,6 +161,7 @@ def fitted(readings: Readings, laws: Sequence[str] = ()) -> TechnologyFit:
 def _fitted(readings: Readings, laws: Sequence[str]) -> TechnologyFit:
     moving, stuck = _moving(readings)
     kept = readings.of(moving)
+    _require_polarities(kept)
     tried = {name: _window_held(FORMS[name], kept) for name in laws}
     count = np.log(kept.count)
     compared = {name: (2 * one.loss + one.adjusted * count, one.adjusted) for name, (one, _) in tried.items()}
@@ -198,6 +199,17 @@ def _moving(readings: Readings) -> tuple[Bool[Array, " devices"], tuple[tuple[st
     on = tuple(name for name, moves, g in zip(readings.names, moving, middle, strict=True) if not moves and g > half)
     off = tuple(name for name, moves, g in zip(readings.names, moving, middle, strict=True) if not moves and g <= half)
     return moving, (on, off)
+
+
+def _require_polarities(readings: Readings) -> None:
+    """UserError where pulses up lower the conductance, and pulses down raise it."""
+    change = np.diff(readings.conductance, axis=1)[readings.there]
+    sign = np.sign(readings.polarity[readings.there])
+    if change[sign > 0].mean() < 0 < change[sign < 0].mean():
+        raise UserError(
+            "pulses up lower the conductance, and pulses down raise it; +1 stands for a pulse that raises the conductance, so "
+            "exchange the signs in the column polarity"
+        )
 
 
 def _window_held(form: Form, readings: Readings) -> tuple[Estimate, tuple[bool, bool]]:

@@ -22,6 +22,8 @@ LONGEST = 32
 """Steps from reading to reading that are followed in one piece; a longer run is cut, which loses one step in as many."""
 FEWEST = 10
 """Steps without which there is nothing to fit."""
+NEGATIVE = 0.02
+"""Of the largest reading: further below zero a reading is no noise."""
 IMPLAUSIBLE = 0.1
 """Siemens: beyond any programmable device."""
 
@@ -131,7 +133,10 @@ def _signs(found: Columns) -> Float[Array, " rows"]:
 
 def _check(found: Columns, conductance: Array, pulse: Array) -> None:
     for wrong, what in (
-        (conductance < 0, "a conductance must not be negative, got {:g} S"),
+        (
+            conductance < -NEGATIVE * conductance.max(initial=0),
+            "a conductance must not be negative, but for noise about zero, got {:g} S",
+        ),
         (
             conductance > IMPLAUSIBLE,
             "{:g} S is beyond any device; write the unit into the header: conductance (uS)",
