@@ -1,10 +1,10 @@
 """Commands of the console program that are about one kind of network: which there are, without the libraries that they need."""
 
-import pkgutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib import import_module
 from importlib.metadata import entry_points
+from pathlib import Path
 
 from eqprop_analog import networks
 
@@ -27,12 +27,8 @@ class Command:
 
 def of_families() -> Iterator[Command]:
     """Those of every folder of eqprop_analog.networks that has a package ``commands``, then those of other packages."""
-    for folder in pkgutil.iter_modules(networks.__path__, f"{networks.__name__}."):
-        if folder.ispkg and any(found.name == "commands" for found in pkgutil.iter_modules(_paths(folder.name))):
-            yield from import_module(f"{folder.name}.commands").COMMANDS
+    for path in networks.__path__:
+        for folder in sorted(each.parents[1].name for each in Path(path).glob("*/commands/__init__.py")):
+            yield from import_module(f"{networks.__name__}.{folder}.commands").COMMANDS
     for point in entry_points(group=ENTRY_POINTS):
         yield point.load()
-
-
-def _paths(package: str) -> list[str]:
-    return list(import_module(package).__path__)

@@ -18,6 +18,7 @@ from eqprop_analog.core.registry import USUAL
 from eqprop_analog.devices import LAWS
 from eqprop_analog.errors import UserError
 from eqprop_analog.experiments.results import versions
+from eqprop_analog.experiments.solvers import SOLVERS, SURROGATE
 from eqprop_analog.files import read_array, require_writable, write_text
 from eqprop_analog.incoming import real_array
 from eqprop_analog.quantities import NUMBER, Quantity, option
@@ -287,6 +288,26 @@ def beta(options: argparse.Namespace, network: Network) -> float:
         return float(options.beta)
     network.equations(np.zeros((1, network.layers[0])))  # a node that nothing drives is named here
     return network.usual_beta()
+
+
+class Suggested(tuple[str, ...]):
+    """Choices that are shown and completed, beside which others are taken, too: those of modules that --import names."""
+
+    __slots__ = ()
+
+    def __contains__(self, value: object) -> bool:
+        """Whether argparse lets it pass; what it means is found out later."""
+        return isinstance(value, str)
+
+
+def add_solver(parser: Any, default: str | None = None) -> None:
+    """--solver."""
+    parser.add_argument(
+        "--solver",
+        choices=Suggested((SURROGATE, *SOLVERS)),
+        default=default,
+        help="what finds every equilibrium: the surrogate, ngspice, or one of your own (experiments.solvers.register_solver)",
+    )
 
 
 def add_json(parser: argparse.ArgumentParser, what: str = "every figure") -> None:

@@ -22,6 +22,7 @@ from eqprop_analog.experiments.checkpoint import CHECKPOINT, require_same_run
 from eqprop_analog.experiments.config import TrainConfig
 from eqprop_analog.experiments.presets import resolve
 from eqprop_analog.experiments.records import read_metrics
+from eqprop_analog.experiments.solvers import SURROGATE, takes_workers
 from eqprop_analog.files import locked, require_writable, write_csv
 from eqprop_analog.learning.trainer import Stage, silent
 from eqprop_analog.plotting.sweep import errors_by_setting
@@ -84,7 +85,7 @@ def run(arguments: argparse.Namespace) -> None:
     if workers < 1:
         raise UserError(f"--workers: expected at least 1, got {workers}")
     points = _points(arguments.preset, fixed, varied, folder)
-    if getattr(points[0].config, "solver", "") == "ngspice":
+    if takes_workers(getattr(points[0].config, "solver", SURROGATE)):
         points, workers = _points(arguments.preset, {**fixed, "workers": workers}, varied, folder), 1
     require_writable(folder / "sweep.json")
     for point in points:

@@ -12,7 +12,7 @@ from eqprop_analog.errors import UserError
 from eqprop_analog.experiments.agreement import SAMPLES, Agreement, confirmed, require_possible
 from eqprop_analog.experiments.batches import first_test_images
 from eqprop_analog.experiments.config import TrainConfig
-from eqprop_analog.experiments.presets import DEFAULT_PRESETS, OWN_SHAPES, presets, resolve
+from eqprop_analog.experiments.presets import DEFAULT_PRESETS, OWN_SHAPES, presets, resolve, usual_preset
 from eqprop_analog.experiments.results import Run, add_agreement
 from eqprop_analog.experiments.run import train
 from eqprop_analog.files import locked
@@ -88,7 +88,7 @@ def add_settings(parser: argparse.ArgumentParser) -> None:
     options.add_diode(settings, "of every hidden node")
     settings.add_argument("--amplifier-gain", type=float, metavar="A", help="of every hidden node; 1: no amplifiers")
     settings.add_argument("--input-gain", type=option("V"), metavar="VOLTS", help="at an input of 1, a white pixel")
-    settings.add_argument("--solver", choices=["surrogate", "ngspice"], help="what finds every equilibrium")
+    options.add_solver(settings)
     settings.add_argument(
         "--method",
         choices=["equilibrium-propagation", "implicit", "bptt", "feed-forward"],
@@ -206,7 +206,7 @@ def run(arguments: argparse.Namespace) -> None:
     overrides = overridden(arguments)
     own = overrides.get("dataset", "mnist") not in data.SHAPES
     usual = OWN_SHAPES if own or any(name in overrides for name in CIRCUIT) else DEFAULT_PRESETS
-    preset = usual[overrides.get("solver", "surrogate")] if arguments.preset is None else arguments.preset
+    preset = usual_preset(usual, overrides.get("solver")) if arguments.preset is None else arguments.preset
     overrides |= {f"own_data.{name}": given for name in OWN_DATA if (given := getattr(arguments, name)) is not None}
     folder = _usual_folder(preset, overrides, arguments.data_dir) if arguments.output is None else arguments.output
     config = resolve(_resumed_settings(arguments, folder) or preset, overrides, arguments.data_dir)

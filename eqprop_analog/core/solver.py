@@ -31,3 +31,10 @@ class Solver(Protocol):
     ) -> tuple[Equilibrium, ...]:
         """The free equilibrium, then one for each nudge."""
         ...
+
+
+def close(solver: Any) -> None:
+    """Let go of the solver's worker processes, if it has some."""
+    end = getattr(solver, "close", None)
+    if end is not None:
+        end()

@@ -14,6 +14,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validat
 
 from eqprop_analog import data
 from eqprop_analog.core import Network, Solver, families
+from eqprop_analog.core.solver import close
 from eqprop_analog.learning.trainer import Learner, Pass, PhaseLearner, Progress, Rule, evaluate
 from eqprop_analog.text import printable, suggestion
 
@@ -105,9 +106,7 @@ class PhaseTraining:
 
     def close(self) -> None:
         """Let go of worker processes, if the solver has some."""
-        close = getattr(self.solver, "close", None)
-        if close is not None:
-            close()
+        close(self.solver)
 
 
 class TrainConfig(BaseModel, ABC):

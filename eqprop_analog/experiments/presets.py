@@ -14,6 +14,7 @@ from eqprop_analog.core import families
 from eqprop_analog.core.registry import USUAL
 from eqprop_analog.errors import UserError
 from eqprop_analog.experiments.config import TrainConfig
+from eqprop_analog.experiments.solvers import SURROGATE
 from eqprop_analog.files import packaged, packaged_or_own, read_toml
 from eqprop_analog.text import suggestion
 
@@ -21,6 +22,11 @@ DEFAULT_PRESETS = {"surrogate": "mnist-1024", "ngspice": "mnist-100-ngspice"}
 """What is trained, by solver, if nobody says otherwise."""
 OWN_SHAPES = {"surrogate": "own-shape", "ngspice": "own-shape-ngspice"}
 """What is trained, by solver, if nobody names a preset but says what the circuit is to be."""
+
+
+def usual_preset(usual: Mapping[str, str], solver: str | None) -> str:
+    """That of ``usual`` for ``solver``; for one of the user's own that of ngspice, which converges, too."""
+    return usual[SURROGATE if solver is None else solver if solver in usual else "ngspice"]
 
 
 def models() -> dict[str, type[TrainConfig]]:

@@ -11,7 +11,7 @@ import pytest
 from eqprop_analog import HopfieldNetwork, cli, data
 from eqprop_analog.errors import UserError
 from eqprop_analog.experiments.presets import presets, resolve
-from eqprop_analog.networks.hopfield import config as hopfield
+from eqprop_analog.networks.hopfield import training as hopfield
 from eqprop_analog.networks.hopfield.config import HopfieldConfig
 
 SMALL = """\

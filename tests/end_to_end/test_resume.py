@@ -15,7 +15,7 @@ import pytest
 
 from eqprop_analog import ResistiveNetwork, cli
 from eqprop_analog.experiments import run as trained
-from eqprop_analog.networks.resistive import config as resistive
+from eqprop_analog.networks.resistive import training as resistive
 from eqprop_analog.networks.resistive.truncated import TruncatedLearner
 
 pytestmark = pytest.mark.usefixtures("without_ngspice", "without_plots")

@@ -22,12 +22,12 @@ from eqprop_analog.experiments.config import (
     TrainConfig,
     Training,
 )
+from eqprop_analog.experiments.solvers import SURROGATE, SolverName, solver_of
 from eqprop_analog.learning.trainer import Rule
 from eqprop_analog.learning.update import UniformRates
 from eqprop_analog.networks.graph.network import GraphNetwork
 from eqprop_analog.networks.graph.tasks import Name, Task, Topology, network_for, task, used_nodes
 from eqprop_analog.quantities import In
-from eqprop_analog.spice.ngspice.solver import NgspiceSolver
 
 Array = np.ndarray
 NODES = 4
@@ -55,7 +55,7 @@ class GraphConfig(TrainConfig):
     """Of every conductance, S²/V²."""
     enough: NotNegative = 0.0
     """Volts, root mean square over the held-out samples: training ends there, or after all epochs."""
-    solver: Literal["surrogate", "ngspice"] = "surrogate"
+    solver: SolverName = SURROGATE
     workers: Count = 1
     """ngspice only: worker processes."""
     on_failure: Literal["stop", "skip"] = "stop"
@@ -145,5 +145,5 @@ class GraphConfig(TrainConfig):
 
     def training(self, samples: int, held_out: int, random: np.random.Generator) -> Training:  # noqa: ARG002
         """A fresh network."""
-        solver = NgspiceSolver(self.workers) if self.solver == "ngspice" else self.surrogate()
+        solver = self.surrogate() if self.solver == SURROGATE else solver_of(self.solver, self.workers)
         return PhaseTraining(self, self.network(), solver)

@@ -14,15 +14,11 @@ from numpy.typing import ArrayLike
 from eqprop_analog.core.checks import checked_target
 from eqprop_analog.core.equilibrium import Equilibrium, Layers, Status
 from eqprop_analog.core.nudge import Cost, cost_slope
-from eqprop_analog.devices.buffer import HardSigmoid
 from eqprop_analog.errors import UserError
 from eqprop_analog.learning.persistent import PersistentStates
 from eqprop_analog.learning.trainer import Learner, PhaseError, required
 from eqprop_analog.learning.update import LearningRates, Momentum, descend
 from eqprop_analog.networks.hopfield.connections import Choice, Connection, Dense
-from eqprop_analog.networks.hopfield.descent import HopfieldDescentSolver
-from eqprop_analog.networks.hopfield.discrete_time import DiscreteTimeSolver
-from eqprop_analog.networks.hopfield.gradient_flow import GradientFlowSolver
 from eqprop_analog.networks.hopfield.network import HopfieldNetwork
 from eqprop_analog.networks.hopfield.relaxation import Relaxation
 
@@ -53,21 +49,8 @@ class Unrolling:
         self.forces: Steps = tuple(np.empty((length, batch, nodes), dtype) for nodes in sizes)
         """After ``backward``, dC/du of each step, of each sample's own C."""
         self._winners: list[list[tuple[Choice, Choice]]] = []
-        self._groups = [range(network.depth)]
-        """Layers that step at once, those of a later group seeing the states that the earlier ones have just taken."""
-        self._rate, self._flows = 1.0, False
-        """Of the way that a step goes, to ρ(u) or, if it flows, to gu, unless that ends at a corner."""
-        if isinstance(solver, HopfieldDescentSolver):
-            self._groups = [range(0, network.depth, 2), range(1, network.depth, 2)]
-        elif isinstance(solver, DiscreteTimeSolver):
-            self._rate = solver.step
-        elif isinstance(solver, GradientFlowSolver) and isinstance(network.buffer, HardSigmoid):
-            self._rate, self._flows = solver.step * network.buffer.gain, True
-        else:
-            raise UserError(
-                "bptt: goes back through discrete time, descent, and the gradient flow of hard sigmoids; got "
-                f"{type(solver).__name__} with {network.buffer}"
-            )
+        steps = solver.explicit_steps(network)
+        self._groups, self._rate, self._flows = steps.groups, steps.rate, steps.flows
 
     @property
     def outputs(self) -> Float[Array, "batch nodes"]:

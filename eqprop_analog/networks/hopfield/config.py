@@ -9,8 +9,7 @@ import numpy as np
 from jaxtyping import Float
 from pydantic import Field, field_validator, model_validator
 
-from eqprop_analog import data
-from eqprop_analog.core.nudge import Cost, Kind
+from eqprop_analog.core.nudge import Cost
 from eqprop_analog.devices.buffer import buffer_from
 from eqprop_analog.errors import UserError
 from eqprop_analog.experiments.config import (
@@ -21,38 +20,19 @@ from eqprop_analog.experiments.config import (
     Training,
     for_own_data,
     outer_layers,
-    spread,
 )
+from eqprop_analog.experiments.solvers import SURROGATE, SolverName
 from eqprop_analog.learning.local import Signal
-from eqprop_analog.learning.persistent import PersistentStates
-from eqprop_analog.learning.trainer import Nudging, Rule
-from eqprop_analog.learning.update import Momentum, WeightRates
+from eqprop_analog.learning.trainer import Nudging
 from eqprop_analog.networks.hopfield.connections import Connection, Convolution, Dense, connection_from
-from eqprop_analog.networks.hopfield.descent import HopfieldDescentSolver
-from eqprop_analog.networks.hopfield.discrete_time import DiscreteTimeSolver
-from eqprop_analog.networks.hopfield.energy_based import EnergyBasedSolver
-from eqprop_analog.networks.hopfield.gradient_flow import GradientFlowSolver
-from eqprop_analog.networks.hopfield.leaky_integrator import LeakyIntegratorSolver
-from eqprop_analog.networks.hopfield.network import HopfieldNetwork, Initial
-from eqprop_analog.networks.hopfield.ngspice import STEP, HopfieldNgspiceSolver
-from eqprop_analog.networks.hopfield.relaxation import Relaxation
-from eqprop_analog.networks.hopfield.training import HopfieldTraining
+from eqprop_analog.networks.hopfield.network import STEP, Initial
 
 if TYPE_CHECKING:
-    from eqprop_analog.networks.hopfield.on_device import HopfieldOnDevice
+    from eqprop_analog.learning.trainer import Rule
+    from eqprop_analog.networks.hopfield.network import HopfieldNetwork
+    from eqprop_analog.networks.hopfield.relaxation import Relaxation
 
 Array = np.ndarray
-
-
-DYNAMICS: Mapping[str, type[Relaxation]] = {
-    "gradient-flow": GradientFlowSolver,
-    "leaky-integrator": LeakyIntegratorSolver,
-    "discrete-time": DiscreteTimeSolver,
-    "descent": HopfieldDescentSolver,
-    "energy-based": EnergyBasedSolver,
-}
-PATIENCE = 5000
-"""Time constants after which leaky integrators count as stalled."""
 
 
 class HopfieldConfig(TrainConfig):
@@ -111,7 +91,7 @@ class HopfieldConfig(TrainConfig):
     """Of descent on a device: how far a layer goes, of the way to the minimum over it."""
     directed: bool = False
     """Of descent on a device: the first sweep of a free phase goes from layer 1 to L, that of nudged phases from L to 1."""
-    solver: Literal["surrogate", "ngspice"] = "surrogate"
+    solver: SolverName = SURROGATE
     """Steps in NumPy; or operating points of the circuit, whose dynamics are leaky integrators (networks.hopfield.ngspice)."""
     workers: Count = 1
     """ngspice only: worker processes."""
@@ -159,7 +139,7 @@ class HopfieldConfig(TrainConfig):
         if (self.layers is None) == (self.connections is None):
             raise ValueError("layers: give either layers or connections")
         try:
-            rates = len(self._connections()) + (self.head is not None)
+            rates = len(self.joins()) + (self.head is not None)
         except (TypeError, UserError) as error:
             raise ValueError(f"connections: {error}") from error
         for name in ("weight_rates", "bias_rates"):
@@ -193,16 +173,18 @@ class HopfieldConfig(TrainConfig):
             raise ValueError("persistent: images that move have no last equilibrium; leave out shift and flip")
 
     def _require_circuit(self) -> None:
-        if self.solver != "ngspice":
+        if self.solver == SURROGATE:
             return
         if (self.dynamics, self.step) != ("leaky-integrator", STEP):
             raise ValueError(
-                f'dynamics: ngspice solves a circuit of leaky integrators; set "leaky-integrator", step = {STEP:g}'
+                f'dynamics: {self.solver} solves a circuit of leaky integrators; set "leaky-integrator", step = {STEP:g}'
             )
         if self.precision == "float32":
-            raise ValueError('precision: ngspice computes in float64; set precision = "float64"')
+            raise ValueError(f'precision: {self.solver} computes in float64; set precision = "float64"')
         if not self.free_steps == self.nudged_steps == self.test_steps is None or self.method == "bptt":
-            raise ValueError("free_steps: ngspice always converges; leave out steps of phases, and bptt")
+            raise ValueError(f"free_steps: {self.solver} always converges; leave out steps of phases, and bptt")
+        if self.update != "once":
+            raise ValueError(f'update: "{self.update}" needs the steps of the surrogate, got solver = "{self.solver}"')
 
     def _require_device(self) -> None:
         if self.device == "cpu":
@@ -213,9 +195,10 @@ class HopfieldConfig(TrainConfig):
                 raise ValueError(f'device: {found} need "cuda" or "torch-cpu", got "cpu"')
             return
         learns = (self.update, self.signal, self.on_failure) == ("once", "contrast", "stop")
-        if self.solver == "ngspice" or self.method == "bptt" or not learns:
+        if self.solver != SURROGATE or self.method == "bptt" or not learns:
             raise ValueError(
-                f'device: "{self.device}" takes signal = "contrast", update = "once", on_failure = "stop", no ngspice, no bptt'
+                f'device: "{self.device}" takes signal = "contrast", update = "once", on_failure = "stop", '
+                'solver = "surrogate", and no bptt'
             )
         if self.method == "feed-forward":
             if self.untied or self.persistent or self.differences:
@@ -252,10 +235,10 @@ class HopfieldConfig(TrainConfig):
         """Layers in place of connections, and the rates of another depth: the first for all but the last.
 
         And for ``method="bptt"`` a cost behind the output buffers: before them, saturated outputs have no gradient. And for
-        ``solver="ngspice"`` the circuit's dynamics, its nudge, float64 and converged phases, which is all ngspice does.
+        another ``solver`` than the surrogate the circuit's dynamics, its nudge, float64 and converged phases.
         """
         adapted = for_own_data(values, overrides)
-        if overrides.get("solver") == "ngspice":
+        if overrides.get("solver", SURROGATE) != SURROGATE:
             truncations = ("free_steps", "nudged_steps", "test_steps", "kind")
             adapted = {name: value for name, value in adapted.items() if name not in truncations}
             adapted |= {"dynamics": "leaky-integrator", "step": STEP, "precision": "float64"}
@@ -274,7 +257,8 @@ class HopfieldConfig(TrainConfig):
                 adapted[name] = [rates[0]] * (count - 1) + [rates[-1]]
         return adapted
 
-    def _connections(self) -> list[Connection]:
+    def joins(self) -> list[Connection]:
+        """The connections between layers."""
         if self.layers is not None:
             return [Dense(before, after) for before, after in pairwise(self.layers)]
         made: list[Connection] = []
@@ -287,7 +271,7 @@ class HopfieldConfig(TrainConfig):
     @property
     def sizes(self) -> tuple[int, ...]:
         """Inputs, and nodes of every layer."""
-        made = self._connections()
+        made = self.joins()
         return (made[0].sizes[0], *(each.sizes[1] for each in made))
 
     @property
@@ -300,8 +284,8 @@ class HopfieldConfig(TrainConfig):
         """The dynamics, or the simulator."""
         if self.method == "feed-forward":
             return f"by backpropagation in a feed-forward network ({self.activation}) on {self.device}"
-        if self.solver == "ngspice":
-            return "with ngspice"
+        if self.solver != SURROGATE:
+            return f"with {self.solver}"
         return f"by {self.dynamics}" + (f" on {self.device}" if self.device != "cpu" else "")
 
     @property
@@ -313,67 +297,37 @@ class HopfieldConfig(TrainConfig):
         given = [f"{count} {name}" for name, count in steps.items() if count]
         return f"{', '.join(given)} steps" if given else ""
 
-    def network(self) -> HopfieldNetwork:
+    def network(self) -> "HopfieldNetwork":
         """A fresh network of this configuration and seed, float64."""
-        return HopfieldNetwork.build(
-            self._connections(),
-            self.seed,
-            buffer=buffer_from(dict(self.buffer)),
-            initial=self.initial,
-            untied=self.untied,
-            classes=self.head,
-            feedback=self.feedback,
-        )
+        from eqprop_analog.networks.hopfield.training import network
+
+        return network(self)
 
     def prepared(self, images: Float[Array, "samples inputs"]) -> Float[Array, "samples inputs"]:
         """(pixel - mean)/deviation, channel by channel; then, if asked for, what a buffer makes of it."""
-        if self.input_buffer:
-            plain = self.model_copy(update={"input_buffer": False})
-            return buffer_from(dict(self.buffer)).output(plain.prepared(images))
-        if self.pixel_mean is None and self.pixel_deviation is None:
-            return images
-        channels = self.image_shape[0]
-        mean = np.array(self.pixel_mean or [0.0] * channels, images.dtype)[:, None]
-        deviation = np.array(self.pixel_deviation or [1.0] * channels, images.dtype)[:, None]
-        return ((images.reshape(len(images), channels, -1) - mean) / deviation).reshape(images.shape)
+        from eqprop_analog.networks.hopfield.images import prepared
+
+        return prepared(self, images)
 
     def augmented(
         self, images: Float[Array, "samples inputs"], random: np.random.Generator
     ) -> Float[Array, "samples inputs"]:
         """Flipped and shifted."""
-        channels = self.image_shape[0]
-        if self.flip:
-            images = data.flipped(images, random, channels=channels)
-        if self.shift:
-            images = data.shifted(images, self.shift, random, channels=channels, edge=self.edge)
-        return images
+        from eqprop_analog.networks.hopfield.images import augmented
 
-    def rule(self, epoch: int) -> Rule:
+        return augmented(self, images, random)
+
+    def rule(self, epoch: int) -> "Rule":
         """The learning rule in epoch 0, 1, ..."""
-        count = len(self.sizes) - 1 + (self.head is not None)
-        weights = spread(self.weight_rates, count)
-        biases = weights if self.bias_rates is None else spread(self.bias_rates, count)
-        rates = WeightRates(*(self._annealed(each, epoch) for each in (weights, biases)))
-        kind: Kind = self.kind if self.cost == "squared-error" else "feedback"
-        return Rule(rates, self.beta, self.nudging, kind, self.cost, self.signal, self.right_within)
+        from eqprop_analog.networks.hopfield.training import rule
 
-    def _annealed(self, rates: tuple[float, ...], epoch: int) -> tuple[float, ...]:
-        """What the cosine leaves of ``rates`` above their end, and the end (torch.optim's CosineAnnealingLR, held there)."""
-        ends = [min(rate, self.cosine_end) for rate in rates]
-        kept, whole = self.annealed(epoch), self.model_copy(update={"cosine": None}).annealed(epoch)
-        return tuple(kept * (rate - end) + whole * end for rate, end in zip(rates, ends, strict=True))
+        return rule(self, epoch)
 
-    def relaxation(self) -> Relaxation:
-        """The steps in NumPy that find the equilibria of training; their residuals cost a step and are not looked at."""
-        kind: type[Relaxation] = DYNAMICS[self.dynamics]
-        timed: dict[str, Any] = {} if self.step is None else {"step": self.step}
-        if self.dynamics == "leaky-integrator" and self.step is not None:
-            timed["max_steps"] = round(PATIENCE / self.step)
-        return kind(free_steps=self.free_steps, nudged_steps=self.nudged_steps, check_residual=False, **timed)
+    def surrogate(self) -> "Relaxation":
+        """The dynamics of training, until they have converged."""
+        from eqprop_analog.networks.hopfield.training import relaxation
 
-    def surrogate(self) -> Relaxation:
-        """The same dynamics, until they have converged."""
-        return replace(self.relaxation(), free_steps=None, nudged_steps=None)
+        return replace(relaxation(self), free_steps=None, nudged_steps=None)
 
     @property
     def indexed(self) -> bool:
@@ -382,20 +336,6 @@ class HopfieldConfig(TrainConfig):
 
     def training(self, samples: int, held_out: int, random: np.random.Generator) -> Training:
         """A fresh network, its momentum, and, if asked for, the states of all images."""
-        network = self.network().astype(self.precision)
-        momentum = Momentum(network, self.momentum, self.weight_decay)
-        kept = (
-            [PersistentStates.of(network, count) for count in (samples, held_out)] if self.persistent else [None, None]
-        )
-        if self.device != "cpu":
-            return _on_device()(self, network, momentum, *kept)
-        solver = HopfieldNgspiceSolver(self.workers) if self.solver == "ngspice" else self.relaxation()
-        return HopfieldTraining(self, network, solver, momentum, random, *kept)
+        from eqprop_analog.networks.hopfield.training import training
 
-
-def _on_device() -> "type[HopfieldOnDevice]":
-    try:
-        from eqprop_analog.networks.hopfield.on_device import HopfieldOnDevice
-    except ImportError as error:
-        raise UserError(f"device: this needs PyTorch (pip install 'eqprop-analog[torch]'): {error}") from error
-    return HopfieldOnDevice
+        return training(self, samples, held_out, random)

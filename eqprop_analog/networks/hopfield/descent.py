@@ -6,7 +6,8 @@ import numpy as np
 
 from eqprop_analog.core.equilibrium import Layers
 from eqprop_analog.networks.hopfield.equations import HopfieldEquations
-from eqprop_analog.networks.hopfield.relaxation import Motion, Relaxation
+from eqprop_analog.networks.hopfield.network import HopfieldNetwork
+from eqprop_analog.networks.hopfield.relaxation import ExplicitSteps, Motion, Relaxation
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,6 +23,10 @@ class HopfieldDescentSolver(Relaxation):
     def begin(self, equations: HopfieldEquations, start: Layers | None) -> Motion:
         """A batch at ``start``, or at rest."""
         return Motion.of_states(equations, start)
+
+    def explicit_steps(self, network: HopfieldNetwork) -> ExplicitSteps:
+        """See Relaxation: whole steps, layers 1, 3, ... and then 2, 4, ..."""
+        return ExplicitSteps([range(0, network.depth, 2), range(1, network.depth, 2)])
 
     def advance(self, motion: Motion) -> None:
         """One step of all samples, in place."""

@@ -7,7 +7,8 @@ import numpy as np
 
 from eqprop_analog.core.equilibrium import Layers
 from eqprop_analog.networks.hopfield.equations import HopfieldEquations
-from eqprop_analog.networks.hopfield.relaxation import Motion, Relaxation, require_step
+from eqprop_analog.networks.hopfield.network import HopfieldNetwork
+from eqprop_analog.networks.hopfield.relaxation import ExplicitSteps, Motion, Relaxation, require_step
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,6 +31,10 @@ class DiscreteTimeSolver(Relaxation):
     def begin(self, equations: HopfieldEquations, start: Layers | None) -> Motion:
         """A batch at ``start``, or at rest."""
         return Motion.of_states(equations, start)
+
+    def explicit_steps(self, network: HopfieldNetwork) -> ExplicitSteps:
+        """See Relaxation."""
+        return ExplicitSteps([range(network.depth)], self.step)
 
     def advance(self, motion: Motion) -> None:
         """One step of all samples, in place."""

@@ -2,10 +2,7 @@
 
 from eqprop_analog.core.registry import Family, later
 from eqprop_analog.networks.hopfield.leaky_integrator import LeakyIntegratorSolver
-from eqprop_analog.networks.hopfield.network import FORMAT, HopfieldNetwork
-
-STEP = 0.1
-"""Time constants: long steps may end in another basin than the circuit's own, or turn around an equilibrium for ever."""
+from eqprop_analog.networks.hopfield.network import FORMAT, STEP, HopfieldNetwork
 
 
 def surrogate() -> LeakyIntegratorSolver:

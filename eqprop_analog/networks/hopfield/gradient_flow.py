@@ -5,8 +5,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from eqprop_analog.core.equilibrium import Layers
+from eqprop_analog.devices.buffer import HardSigmoid
 from eqprop_analog.networks.hopfield.equations import HopfieldEquations
-from eqprop_analog.networks.hopfield.relaxation import Motion, Relaxation, require_step
+from eqprop_analog.networks.hopfield.network import HopfieldNetwork
+from eqprop_analog.networks.hopfield.relaxation import ExplicitSteps, Motion, Relaxation, require_step
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,6 +37,12 @@ class GradientFlowSolver(Relaxation):
         for v in motion.voltages:
             v.clip(low, high, out=v)
         return motion
+
+    def explicit_steps(self, network: HopfieldNetwork) -> ExplicitSteps:
+        """See Relaxation: of hard sigmoids alone."""
+        if not isinstance(network.buffer, HardSigmoid):
+            return super().explicit_steps(network)
+        return ExplicitSteps([range(network.depth)], self.step * network.buffer.gain, flows=True)
 
     def advance(self, motion: Motion) -> None:
         """One step of all samples, in place."""

@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 Array = np.ndarray
 Initial = Literal["glorot", "fan-in"]
 
+STEP = 0.1
+"""Time constants, of dynamics that stay in the circuit's basin: long steps may end in another, or turn for ever."""
 FORMAT = "eqprop-analog hopfield network 1"
 
 

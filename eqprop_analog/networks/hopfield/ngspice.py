@@ -2,7 +2,8 @@
 
 from concurrent.futures import Executor
 
-from eqprop_analog.networks.hopfield.family import STEP, surrogate
+from eqprop_analog.networks.hopfield.family import surrogate
+from eqprop_analog.networks.hopfield.network import STEP
 from eqprop_analog.spice.ngspice.solver import NgspiceSolver
 from eqprop_analog.spice.ngspice.sweeps import TIME_LIMIT
 

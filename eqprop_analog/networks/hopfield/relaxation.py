@@ -74,6 +74,17 @@ class Motion:
         return self.equations.distance(self.states, self.equations.forces(self.states, self.forces))
 
 
+@dataclass(frozen=True)
+class ExplicitSteps:
+    """What one step of a free phase does, for backpropagation: s' = s + rate·(ρ(u) - s), or Euler's step of the flow."""
+
+    groups: Sequence[range]
+    """Layers (from 0) that step at once; a later group sees the states that the earlier ones have just taken."""
+    rate: float = 1.0
+    """Of the way that a step goes, to ρ(u) or, if it flows, to gu, unless that ends at a corner."""
+    flows: bool = False
+
+
 @dataclass(frozen=True, kw_only=True)
 class Relaxation(ABC):
     """s → ρ(u(s)) by steps: as many as are asked for, or until converged. Arrays have the network's dtype."""
@@ -105,6 +116,13 @@ class Relaxation(ABC):
     @abstractmethod
     def advance(self, motion: Motion) -> None:
         """One step of all samples, in place."""
+
+    def explicit_steps(self, network: HopfieldNetwork) -> ExplicitSteps:
+        """What each step is, for backpropagation. UserError where it is not one of those that can be gone back through."""
+        raise UserError(
+            "bptt: goes back through discrete time, descent, and the gradient flow of hard sigmoids; got "
+            f"{type(self).__name__} with {network.buffer}"
+        )
 
     def solve(
         self,

@@ -1,29 +1,108 @@
-"""A Hopfield network in training, by NumPy or in ngspice."""
+"""From the configuration of a Hopfield network to its training: the network, the rule, the solver, the learners."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from jaxtyping import Float, Int
 
 from eqprop_analog.core.equilibrium import Equilibrium
+from eqprop_analog.core.nudge import Kind
+from eqprop_analog.core.solver import Solver, close
+from eqprop_analog.devices.buffer import buffer_from
+from eqprop_analog.errors import UserError
+from eqprop_analog.experiments.config import Training, spread
+from eqprop_analog.experiments.solvers import SURROGATE, solver_of
 from eqprop_analog.learning.persistent import PersistentStates
-from eqprop_analog.learning.trainer import Learner, Pass, PhaseLearner, Progress, evaluate
-from eqprop_analog.learning.update import Momentum
+from eqprop_analog.learning.trainer import Learner, Pass, PhaseLearner, Progress, Rule, evaluate
+from eqprop_analog.learning.update import Momentum, WeightRates
 from eqprop_analog.networks.hopfield.bptt import BpttLearner
 from eqprop_analog.networks.hopfield.continual import ContinualLearner
+from eqprop_analog.networks.hopfield.descent import HopfieldDescentSolver
+from eqprop_analog.networks.hopfield.discrete_time import DiscreteTimeSolver
+from eqprop_analog.networks.hopfield.energy_based import EnergyBasedSolver
+from eqprop_analog.networks.hopfield.gradient_flow import GradientFlowSolver
+from eqprop_analog.networks.hopfield.leaky_integrator import LeakyIntegratorSolver
 from eqprop_analog.networks.hopfield.network import HopfieldNetwork
-from eqprop_analog.networks.hopfield.ngspice import HopfieldNgspiceSolver
 from eqprop_analog.networks.hopfield.relaxation import Relaxation
 
 if TYPE_CHECKING:
     from eqprop_analog.networks.hopfield.config import HopfieldConfig
+    from eqprop_analog.networks.hopfield.on_device import HopfieldOnDevice
 
 Array = np.ndarray
 
+DYNAMICS: Mapping[str, type[Relaxation]] = {
+    "gradient-flow": GradientFlowSolver,
+    "leaky-integrator": LeakyIntegratorSolver,
+    "discrete-time": DiscreteTimeSolver,
+    "descent": HopfieldDescentSolver,
+    "energy-based": EnergyBasedSolver,
+}
+"""By the names of the setting ``dynamics``."""
+PATIENCE = 5000
+"""Time constants after which leaky integrators count as stalled."""
 CHUNK = 200
 """Test images that are relaxed together: what a step touches stays in the cache."""
+
+
+def network(config: "HopfieldConfig") -> HopfieldNetwork:
+    """A fresh network of this configuration and seed, float64."""
+    return HopfieldNetwork.build(
+        config.joins(),
+        config.seed,
+        buffer=buffer_from(dict(config.buffer)),
+        initial=config.initial,
+        untied=config.untied,
+        classes=config.head,
+        feedback=config.feedback,
+    )
+
+
+def rule(config: "HopfieldConfig", epoch: int) -> Rule:
+    """The learning rule in epoch 0, 1, ..."""
+    count = len(config.sizes) - 1 + (config.head is not None)
+    weights = spread(config.weight_rates, count)
+    biases = weights if config.bias_rates is None else spread(config.bias_rates, count)
+    rates = WeightRates(*(_annealed(config, each, epoch) for each in (weights, biases)))
+    kind: Kind = config.kind if config.cost == "squared-error" else "feedback"
+    return Rule(rates, config.beta, config.nudging, kind, config.cost, config.signal, config.right_within)
+
+
+def _annealed(config: "HopfieldConfig", rates: tuple[float, ...], epoch: int) -> tuple[float, ...]:
+    """What the cosine leaves of ``rates`` above their end, and the end (torch.optim's CosineAnnealingLR, held there)."""
+    ends = [min(rate, config.cosine_end) for rate in rates]
+    kept, whole = config.annealed(epoch), config.model_copy(update={"cosine": None}).annealed(epoch)
+    return tuple(kept * (rate - end) + whole * end for rate, end in zip(rates, ends, strict=True))
+
+
+def relaxation(config: "HopfieldConfig") -> Relaxation:
+    """The steps in NumPy that find the equilibria of training; their residuals cost a step and are not looked at."""
+    kind: type[Relaxation] = DYNAMICS[config.dynamics]
+    timed: dict[str, Any] = {} if config.step is None else {"step": config.step}
+    if config.dynamics == "leaky-integrator" and config.step is not None:
+        timed["max_steps"] = round(PATIENCE / config.step)
+    return kind(free_steps=config.free_steps, nudged_steps=config.nudged_steps, check_residual=False, **timed)
+
+
+def training(config: "HopfieldConfig", samples: int, held_out: int, random: np.random.Generator) -> Training:
+    """A fresh network, its momentum, and, if asked for, the states of all images."""
+    made = network(config).astype(config.precision)
+    momentum = Momentum(made, config.momentum, config.weight_decay)
+    kept = [PersistentStates.of(made, count) for count in (samples, held_out)] if config.persistent else [None, None]
+    if config.device != "cpu":
+        return _on_device()(config, made, momentum, *kept)
+    solver = None if config.solver == SURROGATE else solver_of(config.solver, config.workers)
+    return HopfieldTraining(config, made, relaxation(config), solver, momentum, random, *kept)
+
+
+def _on_device() -> "type[HopfieldOnDevice]":
+    try:
+        from eqprop_analog.networks.hopfield.on_device import HopfieldOnDevice
+    except ImportError as error:
+        raise UserError(f"device: this needs PyTorch (pip install 'eqprop-analog[torch]'): {error}") from error
+    return HopfieldOnDevice
 
 
 @dataclass(frozen=True)
@@ -32,7 +111,10 @@ class HopfieldTraining:
 
     config: "HopfieldConfig"
     network: HopfieldNetwork
-    solver: Relaxation | HopfieldNgspiceSolver
+    relaxation: Relaxation
+    """The steps in NumPy."""
+    solver: Solver | None
+    """What solves nudged phases instead; None: the steps."""
     momentum: Momentum
     random: np.random.Generator
     persistent: PersistentStates | None = None
@@ -43,10 +125,10 @@ class HopfieldTraining:
     def learner(self, epoch: int) -> Learner:
         """By nudged phases, or back through time."""
         config, rule = self.config, self.config.rule(epoch)
-        momentum, kept, solver = self.momentum, self.persistent, self.solver
-        if isinstance(solver, HopfieldNgspiceSolver) or (config.method != "bptt" and config.update == "once"):
+        momentum, kept, solver = self.momentum, self.persistent, self.relaxation
+        if config.method != "bptt" and config.update == "once":
             skip = config.on_failure == "skip"
-            return PhaseLearner(self.network, solver, rule, skip, momentum, self.random, kept)
+            return PhaseLearner(self.network, self.solver or solver, rule, skip, momentum, self.random, kept)
         if config.method == "bptt":
             back = config.backward_steps
             learner = BpttLearner(
@@ -71,9 +153,9 @@ class HopfieldTraining:
         so_far: Pass | None = None,
     ) -> Pass:
         """Error of the free phase's read-outs, in the precision of training."""
-        solver, tolerance = self.solver, self.config.right_within
-        if isinstance(solver, Relaxation):
-            solver = replace(solver, free_steps=self.config.test_steps or self.config.free_steps)
+        tolerance = self.config.right_within
+        steps = self.config.test_steps or self.config.free_steps
+        solver = self.solver or replace(self.relaxation, free_steps=steps)
         kept = self.held_out
         if kept is None:
             return evaluate(self.network, solver.solve, images, labels, CHUNK, progress, so_far, tolerance)
@@ -100,5 +182,4 @@ class HopfieldTraining:
 
     def close(self) -> None:
         """Let go of worker processes."""
-        if isinstance(self.solver, HopfieldNgspiceSolver):
-            self.solver.close()
+        close(self.solver)

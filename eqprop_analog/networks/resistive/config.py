@@ -1,11 +1,9 @@
 """The configuration of a resistive network's training."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 
 import numpy as np
-from jaxtyping import Float, Int
 from pydantic import Field, field_validator, model_validator
 
 from eqprop_analog.characterization.device_file import with_device_file
@@ -13,30 +11,27 @@ from eqprop_analog.core import Network
 from eqprop_analog.core.nudge import Cost
 from eqprop_analog.devices import law_from, with_units
 from eqprop_analog.devices.law import LARGEST_VOLTAGE
-from eqprop_analog.errors import UserError
 from eqprop_analog.experiments.config import (
     PAIR,
     Count,
     NotNegative,
     Positive,
     TrainConfig,
+    Training,
     for_own_data,
     outer_layers,
     spread,
 )
-from eqprop_analog.learning.trainer import Learner, Pass, PhaseLearner, Progress, Rule, evaluate
-from eqprop_analog.learning.update import Rates
+from eqprop_analog.experiments.solvers import SURROGATE, SolverName
 from eqprop_analog.networks.resistive.initial import reach
 from eqprop_analog.networks.resistive.layered import Outputs
-from eqprop_analog.networks.resistive.network import ResistiveNetwork
 from eqprop_analog.networks.resistive.recipe import recipe
-from eqprop_analog.networks.resistive.surrogate import SurrogateSolver
-from eqprop_analog.networks.resistive.truncated import Method, TruncatedLearner
+from eqprop_analog.networks.resistive.truncated import Method
 from eqprop_analog.quantities import In, in_file
-from eqprop_analog.spice.ngspice.solver import NgspiceSolver
 
 if TYPE_CHECKING:
-    from eqprop_analog.networks.resistive.truncated_torch import TorchLearner
+    from eqprop_analog.learning.trainer import Rule
+    from eqprop_analog.networks.resistive.network import ResistiveNetwork
 
 Array = np.ndarray
 FOLLOWING = ("beta", "conductance_rates", "bias_rates")
@@ -95,7 +90,7 @@ class ResistiveConfig(TrainConfig):
     bias_rates: Annotated[NotNegative, In("A²/V²")] | list[Annotated[NotNegative, In("A²/V²")]]
     """A²/V²."""
 
-    solver: Literal["surrogate", "ngspice"] = "surrogate"
+    solver: SolverName = SURROGATE
     sweeps: Count | None = None
     """Surrogate only: truncate every training phase after this many sweeps instead of converging."""
     test_sweeps: Count | None = None
@@ -142,10 +137,10 @@ class ResistiveConfig(TrainConfig):
             raise ValueError('cost: a conductance can only nudge by the squared error; set kind="current" for others')
         if self.kind == "conductance" and self.outputs == "pairs":
             raise ValueError('kind: a conductance cannot nudge a pair of outputs; set kind = "current"')
-        if self.solver == "ngspice" and self.precision == "float32":
-            raise ValueError('precision: ngspice computes in float64; set precision = "float64"')
-        if self.solver == "ngspice" and not self.sweeps == self.test_sweeps is None:
-            raise ValueError("sweeps: ngspice always converges; leave sweeps and test_sweeps out")
+        if self.solver != SURROGATE and self.precision == "float32":
+            raise ValueError(f'precision: {self.solver} computes in float64; set precision = "float64"')
+        if self.solver != SURROGATE and not self.sweeps == self.test_sweeps is None:
+            raise ValueError(f"sweeps: {self.solver} always converges; leave sweeps and test_sweeps out")
         if self.method == "implicit" and (self.sweeps is None or self.on_failure == "skip"):
             raise ValueError('method: "implicit" needs a fixed number of sweeps and on_failure = "stop"')
         if self.device != "cpu" and (self.sweeps is None or self.on_failure == "skip"):
@@ -205,7 +200,7 @@ class ResistiveConfig(TrainConfig):
 
     @classmethod
     def adapted(cls, values: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[str, Any]:
-        """Rates for another depth; and for ``solver="ngspice"`` float64 and converged phases, which is all ngspice does."""
+        """Rates for another depth; and for another ``solver`` than the surrogate float64 and converged phases."""
         adapted = for_own_data(values, overrides)
         if "layers" in overrides:
             adapted |= _rates_for(values, len(overrides["layers"]) - 1)
@@ -214,7 +209,7 @@ class ResistiveConfig(TrainConfig):
             adapted["layers"] = outer_layers(values, overrides, paired)
         if overrides.get("own_data") and not all(name in values for name in FOLLOWING) and "epochs" in values:
             adapted |= _schedule_for(values, overrides)
-        if overrides.get("solver") == "ngspice":
+        if overrides.get("solver", SURROGATE) != SURROGATE:
             adapted = {name: value for name, value in adapted.items() if name not in ("sweeps", "test_sweeps")}
             adapted["precision"] = "float64"
         return adapted
@@ -274,112 +269,27 @@ class ResistiveConfig(TrainConfig):
             f"{', '.join(f'{rate:.3g}' for rate in biases)} A^2/V^2"
         )
 
-    def network(self) -> ResistiveNetwork:
+    def network(self) -> "ResistiveNetwork":
         """A fresh network of this configuration and seed, float64."""
-        return ResistiveNetwork.dense(
-            self.layers,
-            self.seed,
-            diode=law_from(self.diode),
-            amplifier_gain=self.amplifier_gain,
-            input_gain=self.input_gain,
-            conductance_window=self.conductance_window,
-            bias_row=self.bias_row,
-            outputs=self.outputs,
-        )
+        from eqprop_analog.networks.resistive.training import network
 
-    def rule(self, epoch: int) -> Rule:
+        return network(self)
+
+    def rule(self, epoch: int) -> "Rule":
         """The learning rule in epoch 0, 1, ..."""
-        crossbars = len(self.layers) - 1
-        rates = Rates(spread(self.conductance_rates, crossbars), spread(self.bias_rates, crossbars))
-        annealed = rates.scaled(self.annealed(epoch))
-        return Rule(annealed, self.beta, self.nudging, self.kind, self.cost, tolerance=self.right_within)
+        from eqprop_analog.networks.resistive.training import rule
+
+        return rule(self, epoch)
 
     def circuit_beta(self, network: Network) -> float:
         """The training's, if it is a conductance's, else a tenth of the safe bound."""
         return network.usual_beta() if self.kind == "current" else self.beta
 
-    def surrogate(self) -> SurrogateSolver:
-        """Converges."""
-        return SurrogateSolver()
-
-    def training(
-        self,
-        samples: int,  # noqa: ARG002 - nothing is kept of them
-        held_out: int,  # noqa: ARG002
-        random: np.random.Generator,  # noqa: ARG002 - nothing is drawn
-    ) -> "ResistiveTraining":
+    def training(self, samples: int, held_out: int, random: np.random.Generator) -> Training:  # noqa: ARG002 - draws nothing
         """A fresh network; UserError where a negative nudge is more than it bears."""
-        network = self.network().astype(self.precision)
-        if (self.method, self.kind, self.nudging) == ("equilibrium-propagation", "conductance", "centred"):
-            network.require_definite(-self.beta)
-        if self.solver == "ngspice":
-            ngspice = NgspiceSolver(self.workers)
-            return ResistiveTraining(self, network, ngspice, ngspice)
-        if self.device != "cpu":
-            _torch_learner().require_possible(network, self.rule(0), self.torch_device)
-        solver = SurrogateSolver(sweeps=self.sweeps, check_residual=False)
-        return ResistiveTraining(self, network, solver, SurrogateSolver(sweeps=self.test_sweeps))
+        from eqprop_analog.networks.resistive.training import training
 
-
-@dataclass
-class ResistiveTraining:
-    """A resistive network in training: nothing is kept from batch to batch but its parameters."""
-
-    config: ResistiveConfig
-    own: ResistiveNetwork
-    """Its parameters, unless a GPU has newer ones."""
-    solver: SurrogateSolver | NgspiceSolver
-    tester: SurrogateSolver | NgspiceSolver
-    on_gpu: "TorchLearner | None" = None
-
-    @property
-    def network(self) -> ResistiveNetwork:
-        """In the precision of training, as trained up to now."""
-        if self.on_gpu is not None:
-            self.on_gpu.finish()
-        return self.own
-
-    def learner(self, epoch: int) -> Learner:
-        """Truncated phases have learners of their own, which do the same in place, or on a GPU."""
-        config, rule = self.config, self.config.rule(epoch)
-        if config.device != "cpu" and config.sweeps is not None:
-            if self.on_gpu is None:
-                self.on_gpu = _torch_learner()(self.own, rule, config.sweeps, config.method, config.torch_device)
-            self.on_gpu.rule = rule
-            return self.on_gpu
-        if config.sweeps is not None and config.on_failure == "stop":  # which "implicit" asks for
-            return TruncatedLearner(self.network, rule, config.sweeps, config.method)
-        return PhaseLearner(self.network, self.solver, rule, config.on_failure == "skip")
-
-    def evaluate(
-        self,
-        images: Float[Array, "samples inputs"],
-        labels: Int[Array, " samples"] | Float[Array, "samples targets"],
-        progress: Progress,
-        so_far: Pass | None = None,
-    ) -> Pass:
-        """Error of the free phase's read-outs, float64."""
-        network, tolerance = self.network.astype(np.float64), self.config.right_within
-        return evaluate(
-            network, self.tester.solve, images, labels, progress=progress, so_far=so_far, tolerance=tolerance
-        )
-
-    def arrays(self) -> Mapping[str, Array]:
-        """The parameters."""
-        return self.network.arrays()
-
-    def close(self) -> None:
-        """Let go of worker processes."""
-        if isinstance(self.solver, NgspiceSolver):
-            self.solver.close()
-
-
-def _torch_learner() -> "type[TorchLearner]":
-    try:
-        from eqprop_analog.networks.resistive.truncated_torch import TorchLearner
-    except ImportError as error:
-        raise UserError(f"device: training on a GPU needs PyTorch with CUDA (pip install torch): {error}") from error
-    return TorchLearner
+        return training(self)
 
 
 def _schedule_for(values: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[str, float]:

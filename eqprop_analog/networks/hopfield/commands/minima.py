@@ -24,6 +24,7 @@ from eqprop_analog.networks.hopfield.leaky_integrator import LeakyIntegratorSolv
 from eqprop_analog.networks.hopfield.minima import SAME, Minima, compare_minima
 from eqprop_analog.networks.hopfield.network import HopfieldNetwork
 from eqprop_analog.networks.hopfield.relaxation import Relaxation
+from eqprop_analog.networks.hopfield.training import relaxation
 
 Array = np.ndarray
 
@@ -121,8 +122,8 @@ class _Way:
 def _config(network: Path) -> HopfieldConfig | None:
     """What the network was trained by, if its run folder says so."""
     path = network.parent / "config.toml"
-    config = resolve(str(path), {}) if path.exists() else None
-    return config if isinstance(config, HopfieldConfig) else None
+    config: Any = resolve(str(path), {}) if path.exists() else None
+    return config if config is not None and config.model == HopfieldNetwork.family else None
 
 
 def _ways(network: HopfieldNetwork, config: HopfieldConfig | None) -> Mapping[str, Relaxation]:
@@ -136,7 +137,7 @@ def _ways(network: HopfieldNetwork, config: HopfieldConfig | None) -> Mapping[st
     if config is not None:
         steps = config.test_steps or config.free_steps
         count = "" if steps is None else f", {steps} {'sweeps' if config.dynamics == 'descent' else 'steps'}"
-        ways[f"as trained: {config.dynamics}{count}"] = replace(config.relaxation(), free_steps=steps)
+        ways[f"as trained: {config.dynamics}{count}"] = replace(relaxation(config), free_steps=steps)
     return ways
 
 

@@ -2,13 +2,16 @@
 
 import argparse
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from eqprop_analog.cli import console, options
 from eqprop_analog.cli.simulate import agreement_rows, require_met
+from eqprop_analog.core.solver import close
 from eqprop_analog.errors import UserError
 from eqprop_analog.experiments.agreement import Agreement, compare
+from eqprop_analog.experiments.solvers import SURROGATE, solver_of
 from eqprop_analog.files import write_csv, write_text
 from eqprop_analog.learning.trainer import Rule, train_epoch
 from eqprop_analog.learning.update import Rates
@@ -16,7 +19,6 @@ from eqprop_analog.networks.resistive.netlist import compile_network
 from eqprop_analog.networks.resistive.network import ResistiveNetwork
 from eqprop_analog.networks.resistive.surrogate import SurrogateSolver
 from eqprop_analog.spice.netlist import static_netlist
-from eqprop_analog.spice.ngspice.solver import NgspiceSolver
 
 SUMMARY = "Train XOR on a 2-4-1 network from scratch, with either solver, and write its netlists with their solution."
 EXAMPLES = """\
@@ -37,9 +39,7 @@ PATIENCE = 2000
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Options of this command."""
-    parser.add_argument(
-        "--solver", choices=["surrogate", "ngspice"], default="surrogate", help="what finds every equilibrium"
-    )
+    options.add_solver(parser, SURROGATE)
     parser.add_argument("--seed", type=int, default=0, help="of the initial conductances (default 0)")
     parser.add_argument("--output", type=Path, default=Path("runs/xor"), metavar="DIR", help="default runs/xor")
     options.add_json(parser)
@@ -71,7 +71,7 @@ def run(arguments: argparse.Namespace) -> None:
 def learn(seed: int, solver_name: str) -> tuple[ResistiveNetwork, int]:
     """A trained 2-4-1 network and its epochs; UserError if it has not learned after 2,000."""
     network = ResistiveNetwork.dense([2, 4, 1], seed, amplifier_gain=4.0, conductance_window=(1e-8, 1e-5))
-    solver = NgspiceSolver() if solver_name == "ngspice" else SurrogateSolver()
+    solver: Any = SurrogateSolver() if solver_name == SURROGATE else solver_of(solver_name)
     try:
         with console.stage(f"XOR with {solver_name}", PATIENCE) as progress:
             for epoch in range(1, PATIENCE + 1):
@@ -80,8 +80,7 @@ def learn(seed: int, solver_name: str) -> tuple[ResistiveNetwork, int]:
                 if np.abs(SurrogateSolver().solve(network, PATTERNS).outputs - TARGETS).max() < LEARNED:
                     return network, epoch
     finally:
-        if isinstance(solver, NgspiceSolver):
-            solver.close()
+        close(solver)
     raise UserError(f"XOR was not learned from seed {seed} in {PATIENCE} epochs: a local minimum; try another --seed")
 
 

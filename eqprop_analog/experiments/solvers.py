@@ -1,0 +1,54 @@
+"""Solvers by the names that configurations and --solver give them: those of this package, and everybody's own."""
+
+from collections.abc import Callable
+from inspect import signature
+from typing import Annotated, Any
+
+from pydantic import AfterValidator
+
+from eqprop_analog.core.solver import Solver
+from eqprop_analog.devices.registry import Registry
+from eqprop_analog.errors import UserError
+from eqprop_analog.spice.ngspice.solver import NgspiceSolver
+
+SURROGATE = "surrogate"
+"""The one that belongs to the kind of network and to its settings."""
+SOLVERS: Registry[Any] = Registry("solver", {"ngspice": NgspiceSolver})
+"""Others by name: classes of the protocol core.Solver that converge, for any network that they accept."""
+
+
+def register_solver(name: str) -> Callable[[type[Any]], type[Any]]:
+    """A class decorator that makes a solver known by ``name``. UserError if another one has it.
+
+    The class is made without arguments, or with ``workers``, the number of processes, if it takes them.
+    """
+    if name == SURROGATE:
+        raise UserError(f'solver "{name}" is the one of each kind of network itself; choose another name')
+    return SOLVERS.register(name)
+
+
+def takes_workers(name: str) -> bool:
+    """Whether the solver of this name has processes of its own."""
+    return name in SOLVERS and "workers" in signature(SOLVERS[name]).parameters
+
+
+def _known(name: str) -> str:
+    if name != SURROGATE and name not in SOLVERS:
+        raise ValueError(
+            f'"{name}" is unknown; there are {SURROGATE}, {SOLVERS.there_are(name).removeprefix("there are ")}'
+        )
+    return name
+
+
+SolverName = Annotated[str, AfterValidator(_known)]
+"""Of a setting."""
+
+
+def solver_of(name: str, workers: int = 1) -> Solver:
+    """The solver of this name, with so many processes if it has some. UserError for an unknown one."""
+    try:
+        kind = SOLVERS[_known(name)]
+    except ValueError as error:
+        raise UserError(f"solver {error}") from error
+    made: Solver = kind(workers=workers) if takes_workers(name) else kind()
+    return made

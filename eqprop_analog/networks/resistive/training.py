@@ -1,0 +1,121 @@
+"""From the configuration of a resistive network to its training: the network, the rule, the solver, the learners."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from eqprop_analog.core.solver import Solver, close
+from eqprop_analog.devices import law_from
+from eqprop_analog.errors import UserError
+from eqprop_analog.experiments.config import spread
+from eqprop_analog.experiments.solvers import SURROGATE, solver_of
+from eqprop_analog.learning.trainer import Learner, Pass, PhaseLearner, Progress, Rule, evaluate
+from eqprop_analog.learning.update import Rates
+from eqprop_analog.networks.resistive.network import ResistiveNetwork
+from eqprop_analog.networks.resistive.surrogate import SurrogateSolver
+from eqprop_analog.networks.resistive.truncated import TruncatedLearner
+
+if TYPE_CHECKING:
+    from eqprop_analog.networks.resistive.config import ResistiveConfig
+    from eqprop_analog.networks.resistive.truncated_torch import TorchLearner
+
+Array = np.ndarray
+
+
+def network(config: "ResistiveConfig") -> ResistiveNetwork:
+    """A fresh network of this configuration and seed, float64."""
+    return ResistiveNetwork.dense(
+        config.layers,
+        config.seed,
+        diode=law_from(config.diode),
+        amplifier_gain=config.amplifier_gain,
+        input_gain=config.input_gain,
+        conductance_window=config.conductance_window,
+        bias_row=config.bias_row,
+        outputs=config.outputs,
+    )
+
+
+def rule(config: "ResistiveConfig", epoch: int) -> Rule:
+    """The learning rule in epoch 0, 1, ..."""
+    crossbars = len(config.layers) - 1
+    rates = Rates(spread(config.conductance_rates, crossbars), spread(config.bias_rates, crossbars))
+    annealed = rates.scaled(config.annealed(epoch))
+    return Rule(annealed, config.beta, config.nudging, config.kind, config.cost, tolerance=config.right_within)
+
+
+def training(config: "ResistiveConfig") -> "ResistiveTraining":
+    """A fresh network in training; UserError where a negative nudge is more than it bears."""
+    made = network(config).astype(config.precision)
+    if (config.method, config.kind, config.nudging) == ("equilibrium-propagation", "conductance", "centred"):
+        made.require_definite(-config.beta)
+    if config.solver != SURROGATE:
+        solver = solver_of(config.solver, config.workers)
+        return ResistiveTraining(config, made, solver, solver)
+    if config.device != "cpu":
+        _torch_learner().require_possible(made, rule(config, 0), config.torch_device)
+    steps = SurrogateSolver(sweeps=config.sweeps, check_residual=False)
+    return ResistiveTraining(config, made, steps, SurrogateSolver(sweeps=config.test_sweeps))
+
+
+@dataclass
+class ResistiveTraining:
+    """A resistive network in training: nothing is kept from batch to batch but its parameters."""
+
+    config: "ResistiveConfig"
+    own: ResistiveNetwork
+    """Its parameters, unless a GPU has newer ones."""
+    solver: Solver
+    tester: Solver
+    on_gpu: "TorchLearner | None" = None
+
+    @property
+    def network(self) -> ResistiveNetwork:
+        """In the precision of training, as trained up to now."""
+        if self.on_gpu is not None:
+            self.on_gpu.finish()
+        return self.own
+
+    def learner(self, epoch: int) -> Learner:
+        """Truncated phases have learners of their own, which do the same in place, or on a GPU."""
+        config, rule = self.config, self.config.rule(epoch)
+        if config.device != "cpu" and config.sweeps is not None:
+            if self.on_gpu is None:
+                self.on_gpu = _torch_learner()(self.own, rule, config.sweeps, config.method, config.torch_device)
+            self.on_gpu.rule = rule
+            return self.on_gpu
+        if config.sweeps is not None and config.on_failure == "stop":  # which "implicit" asks for
+            return TruncatedLearner(self.network, rule, config.sweeps, config.method)
+        return PhaseLearner(self.network, self.solver, rule, config.on_failure == "skip")
+
+    def evaluate(
+        self,
+        images: Float[Array, "samples inputs"],
+        labels: Int[Array, " samples"] | Float[Array, "samples targets"],
+        progress: Progress,
+        so_far: Pass | None = None,
+    ) -> Pass:
+        """Error of the free phase's read-outs, float64."""
+        network, tolerance = self.network.astype(np.float64), self.config.right_within
+        return evaluate(
+            network, self.tester.solve, images, labels, progress=progress, so_far=so_far, tolerance=tolerance
+        )
+
+    def arrays(self) -> Mapping[str, Array]:
+        """The parameters."""
+        return self.network.arrays()
+
+    def close(self) -> None:
+        """Let go of worker processes."""
+        close(self.solver)
+
+
+def _torch_learner() -> "type[TorchLearner]":
+    try:
+        from eqprop_analog.networks.resistive.truncated_torch import TorchLearner
+    except ImportError as error:
+        raise UserError(f"device: training on a GPU needs PyTorch with CUDA (pip install torch): {error}") from error
+    return TorchLearner
