@@ -4,12 +4,12 @@ import numpy as np
 
 from eqprop_analog import ResistiveNetwork, SurrogateSolver, data
 from eqprop_analog.experiments.batches import one_hot
-from eqprop_analog.experiments.chips.chip import Chip
-from eqprop_analog.experiments.chips.mapping import mapped, scaled_rule
 from eqprop_analog.experiments.chips.specification import Specification
 from eqprop_analog.learning.in_situ import InSituLearner
 from eqprop_analog.learning.trainer import Rule, evaluate, train_pass
 from eqprop_analog.learning.update import Rates
+from eqprop_analog.networks.resistive.chips.chip import Chip
+from eqprop_analog.networks.resistive.chips.mapping import mapped, scaled_rule
 
 digits = data.load("digits")
 images, targets = digits.train_images.astype(float), one_hot(digits.train_labels, 10)

@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 
 from eqprop_analog import Nudge, ResistiveNetwork
-from eqprop_analog.experiments.chips import monte_carlo
-from eqprop_analog.experiments.chips.chip import Chip
 from eqprop_analog.experiments.chips.specification import Specification
-from eqprop_analog.experiments.chips.study import Case
 from eqprop_analog.files import packaged
+from eqprop_analog.networks.resistive.chips import monte_carlo
+from eqprop_analog.networks.resistive.chips.chip import Chip
+from eqprop_analog.networks.resistive.chips.study import Case
 from eqprop_analog.networks.resistive.commands import chips
 from eqprop_analog.networks.resistive.config import ResistiveConfig
 from eqprop_analog.spice.ngspice.workers import WorkerLostError, Workers

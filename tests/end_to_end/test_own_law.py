@@ -17,9 +17,9 @@ from eqprop_analog.devices import LAWS, Antiparallel, law_from, table_of, with_u
 from eqprop_analog.devices.capabilities import root
 from eqprop_analog.devices.conductance import Window
 from eqprop_analog.devices.registry import Registry
-from eqprop_analog.experiments.chips.mapping import mapped, scaling_notes
 from eqprop_analog.extensions import load
 from eqprop_analog.kernels import PlainKernels, kernels_for
+from eqprop_analog.networks.resistive.chips.mapping import mapped, scaling_notes
 from eqprop_analog.networks.resistive.commands import chips
 from eqprop_analog.spice.netlist import library
 from eqprop_analog.spice.ngspice.workers import Workers

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from eqprop_analog import ResistiveNetwork
-from eqprop_analog.experiments.chips.chip import Chip
 from eqprop_analog.experiments.chips.specification import Specification
+from eqprop_analog.networks.resistive.chips.chip import Chip
 
 HEADER = "pulse,polarity,conductance (uS),width (us),device"
 

@@ -134,7 +134,7 @@ NAMES = {
     "edge_contrast": ("eqprop_analog.learning.edges:edge_contrast",),
     "vector_field": ("eqprop_analog.learning.local:vector_field",),
     "Chip": (
-        "eqprop_analog.experiments.chips.chip:Chip",
+        "eqprop_analog.networks.resistive.chips.chip:Chip",
         "eqprop_analog.chips.chip:Chip",
     ),
     "Specification": (

@@ -12,16 +12,14 @@ from eqprop_analog.core.registry import BUILT_IN, FEATURES
 
 PACKAGE = Path(eqprop_analog.__file__).parent
 SHARED = ("core", "data", "devices", "spice", "learning", "experiments", "plotting", "report", "cli")
-ONE_FAMILYS = PACKAGE / "experiments" / "chips"
 REGISTRY = PACKAGE / "core" / "registry.py"
 FAMILIES = tuple(f"eqprop_analog.networks.{name}" for name in BUILT_IN)
 ORDINARY_WORDS = {"graph"}
+KINDS = ("Network", "Config", "Solver", "Training")
 
 
 def files() -> list[Path]:
-    return [
-        path for room in SHARED for path in sorted((PACKAGE / room).rglob("*.py")) if ONE_FAMILYS not in path.parents
-    ]
+    return [path for room in SHARED for path in sorted((PACKAGE / room).rglob("*.py"))]
 
 
 def modules(tree: ast.AST) -> Iterator[str]:
@@ -31,6 +29,30 @@ def modules(tree: ast.AST) -> Iterator[str]:
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and node.module:
             yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def kinds_checked(tree: ast.AST) -> Iterator[str]:
+    """Classes of networks, configurations, solvers and trainings that code checks a value to be one of."""
+    for node in ast.walk(tree):
+        if (
+            isinstance(node, ast.Call)
+            and isinstance(node.func, ast.Name)
+            and node.func.id in ("isinstance", "issubclass")
+        ):
+            classes = list(ast.walk(node.args[1]))
+        elif isinstance(node, ast.MatchClass):
+            classes = list(ast.walk(node.cls))
+        elif isinstance(node, ast.Compare):
+            types = [each for each in (node.left, *node.comparators) if isinstance(each, ast.Name)]
+            classes = types if any(isinstance(op, (ast.Is, ast.IsNot, ast.Eq, ast.NotEq)) for op in node.ops) else []
+        else:
+            continue
+        names = [
+            each.id if isinstance(each, ast.Name) else each.attr
+            for each in classes
+            if isinstance(each, (ast.Name, ast.Attribute))
+        ]
+        yield from (name for name in names if name.endswith(KINDS))
 
 
 def texts(tree: ast.AST) -> Iterator[str]:
@@ -64,3 +86,8 @@ def test_every_feature_of_a_family_is_one_that_shared_code_asks_for_and_can_be_i
 def test_every_feature_is_asked_for_by_shared_code() -> None:
     asked = {text for path in files() if path != REGISTRY for text in texts(ast.parse(path.read_text()))}
     assert asked >= FEATURES.keys()
+
+
+@pytest.mark.parametrize("path", sorted(PACKAGE.rglob("*.py")), ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_nobody_checks_the_kind_of_a_network_a_configuration_or_a_solver(path: Path) -> None:
+    assert list(kinds_checked(ast.parse(path.read_text()))) == []

@@ -4,9 +4,9 @@ import pytest
 
 from eqprop_analog.errors import UserError
 from eqprop_analog.experiments.chips.specification import Specification
-from eqprop_analog.experiments.chips.study import Study
 from eqprop_analog.experiments.presets import resolve
 from eqprop_analog.files import packaged, read_toml
+from eqprop_analog.networks.resistive.chips.study import Study
 
 
 @pytest.mark.parametrize(

@@ -9,13 +9,13 @@ from pydantic import BaseModel
 from eqprop_analog import Nudge, ResistiveNetwork, SurrogateSolver, UserError
 from eqprop_analog.devices import Antiparallel, Clamp, NgspiceDiode, PiecewiseLinear, Shockley
 from eqprop_analog.devices.conductance import Technology, Window
-from eqprop_analog.experiments.chips.chip import Chip
-from eqprop_analog.experiments.chips.mapping import mapped, onto, scaled_rule
 from eqprop_analog.experiments.chips.readout import Readout
 from eqprop_analog.experiments.chips.specification import Specification
 from eqprop_analog.learning.in_situ import InSituLearner
 from eqprop_analog.learning.trainer import PhaseLearner, Rule
 from eqprop_analog.learning.update import Rates
+from eqprop_analog.networks.resistive.chips.chip import Chip
+from eqprop_analog.networks.resistive.chips.mapping import mapped, onto, scaled_rule
 
 WINDOW = {"lowest": 0.0, "highest": 1e-4}
 RULE = Rule(Rates((1e-12, 1e-12), (1e-12, 1e-12)), beta=1e-7)

@@ -105,15 +105,15 @@ class SurrogateSolver:
 
     def _own_solver(self, network: Network) -> Solver | None:
         """The solver of the network's family, if this is not it. UserError for settings that it has not."""
-        family = family_of(network)
-        if family.surrogate is SurrogateSolver:
+        own, usual = family_of(network).surrogate(), SurrogateSolver()
+        if own == usual:
             return None
-        if self != SurrogateSolver():
+        if self != usual:
             raise UserError(
-                f"SurrogateSolver: its settings are of layered resistive networks; for a {family.name} network leave them out, "
-                f"or take {type(family.surrogate()).__name__} with its own"
+                f"SurrogateSolver: its settings are of layered resistive networks; for a {network.family} network leave them "
+                f"out, or take {type(own).__name__} with its own"
             )
-        return family.surrogate()
+        return own
 
     def _derived(self, nudges: Sequence[Nudge]) -> bool:
         """Whether errors of where these phases begin stay in them: in nudges taken there, and after few sweeps."""

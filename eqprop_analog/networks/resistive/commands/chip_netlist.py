@@ -8,11 +8,11 @@ import numpy as np
 from jaxtyping import Float
 
 from eqprop_analog.core.nudge import Nudge
-from eqprop_analog.experiments.chips.chip import Chip
-from eqprop_analog.experiments.chips.mapping import impedance_scale, onto, scaling_notes
 from eqprop_analog.experiments.chips.specification import Specification
 from eqprop_analog.experiments.netlists import phase
 from eqprop_analog.networks.nonideal.network import NonidealNetwork
+from eqprop_analog.networks.resistive.chips.chip import Chip
+from eqprop_analog.networks.resistive.chips.mapping import impedance_scale, onto, scaling_notes
 from eqprop_analog.networks.resistive.network import ResistiveNetwork
 from eqprop_analog.spice.netlist import static_netlist
 

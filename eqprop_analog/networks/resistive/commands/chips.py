@@ -7,13 +7,13 @@ from typing import Any
 
 from eqprop_analog.cli import console, options
 from eqprop_analog.errors import NotMetError, UserError
-from eqprop_analog.experiments.chips import monte_carlo
-from eqprop_analog.experiments.chips.confirmation import LARGEST_DIFFERENCE, confirmed
-from eqprop_analog.experiments.chips.protocols import PROTOCOLS
 from eqprop_analog.experiments.chips.specification import Specification
-from eqprop_analog.experiments.chips.study import Case, Study
 from eqprop_analog.files import locked, packaged, require_writable, write_csv
-from eqprop_analog.plotting.chips import errors, yields
+from eqprop_analog.networks.resistive.chips import monte_carlo
+from eqprop_analog.networks.resistive.chips.confirmation import LARGEST_DIFFERENCE, confirmed
+from eqprop_analog.networks.resistive.chips.plots import errors, yields
+from eqprop_analog.networks.resistive.chips.protocols import PROTOCOLS
+from eqprop_analog.networks.resistive.chips.study import Case, Study
 from eqprop_analog.spice.ngspice import library as libngspice
 from eqprop_analog.spice.ngspice.workers import Workers
 

@@ -11,13 +11,13 @@ from numpy.typing import DTypeLike
 from eqprop_analog.core.equilibrium import Equilibrium
 from eqprop_analog.devices.conductance import ChipDevices
 from eqprop_analog.errors import UserError
-from eqprop_analog.experiments.chips.drawing import drawn_periphery, normal_of
-from eqprop_analog.experiments.chips.mapping import require_cells
 from eqprop_analog.experiments.chips.readout import Readout
 from eqprop_analog.experiments.chips.specification import Specification
 from eqprop_analog.networks.nonideal.network import NonidealNetwork
 from eqprop_analog.networks.nonideal.newton import NonidealNewtonSolver
 from eqprop_analog.networks.nonideal.periphery import Periphery
+from eqprop_analog.networks.resistive.chips.drawing import drawn_periphery, normal_of
+from eqprop_analog.networks.resistive.chips.mapping import require_cells
 from eqprop_analog.networks.resistive.network import ResistiveNetwork
 from eqprop_analog.networks.resistive.surrogate import SurrogateSolver
 from eqprop_analog.spice.ngspice.solver import NgspiceSolver, NonidealNgspiceSolver

@@ -8,12 +8,11 @@ from jaxtyping import Float
 
 from eqprop_analog.core.readouts import decided_otherwise, predictions
 from eqprop_analog.errors import UserError
-from eqprop_analog.experiments.chips.chip import Chip
-from eqprop_analog.experiments.chips.monte_carlo import dataset, network_path
-from eqprop_analog.experiments.chips.study import Case
 from eqprop_analog.networks.crossbars.wired import WiredCrossbar
 from eqprop_analog.networks.nonideal.netlist import compile_tile
-from eqprop_analog.networks.nonideal.network import NonidealNetwork
+from eqprop_analog.networks.resistive.chips.chip import Chip
+from eqprop_analog.networks.resistive.chips.monte_carlo import dataset, network_path
+from eqprop_analog.networks.resistive.chips.study import Case
 from eqprop_analog.networks.resistive.network import ResistiveNetwork
 from eqprop_analog.spice.ngspice import library as libngspice
 from eqprop_analog.spice.ngspice.workers import Workers
@@ -68,8 +67,8 @@ def _whole(
 
 
 def _array(chip: Chip, inputs: Float[Array, "images inputs"]) -> dict[str, Any]:
-    circuit = chip.circuit(np.float64)
-    if not isinstance(circuit, NonidealNetwork) or circuit.periphery.differs(["source_resistance"]):
+    circuit: Any = chip.circuit(np.float64)
+    if chip.specification.circuit_is_ideal or chip.periphery.differs(["source_resistance"]):
         raise UserError("confirm: an array is witnessed behind ideal sources alone; leave source.resistance out")
     free = chip.solver().solve(circuit, inputs).require()
     drive, whole = circuit.ideal.rows(circuit.check_inputs(inputs)), circuit.crossbars[0].wired

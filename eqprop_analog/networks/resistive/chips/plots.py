@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 
-from eqprop_analog.experiments.chips.study import Study, Sweep
+from eqprop_analog.networks.resistive.chips.study import Study, Sweep
 from eqprop_analog.plotting.style import drawing
 
 LINES = {"in-situ": ("black", "-", "o"), "ex-situ": ("0.55", "--", "s"), "fine-tuned": ("0.3", "-.", "^")}

@@ -17,12 +17,12 @@ from threadpoolctl import threadpool_limits
 from eqprop_analog import data
 from eqprop_analog.errors import UserError
 from eqprop_analog.experiments.batches import Split
-from eqprop_analog.experiments.chips.protocols import Recipe, in_software, judged, on_chip
-from eqprop_analog.experiments.chips.study import Case, Study
 from eqprop_analog.experiments.config import TrainConfig
 from eqprop_analog.experiments.records import ChipFigures, read_record
 from eqprop_analog.files import write_text
 from eqprop_analog.learning.trainer import Progress, silent
+from eqprop_analog.networks.resistive.chips.protocols import Recipe, in_software, judged, on_chip
+from eqprop_analog.networks.resistive.chips.study import Case, Study
 from eqprop_analog.networks.resistive.network import ResistiveNetwork
 from eqprop_analog.spice.ngspice.workers import WorkerLostError, Workers
 

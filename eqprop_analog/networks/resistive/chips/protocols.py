@@ -9,8 +9,6 @@ from jaxtyping import Float, Int
 
 from eqprop_analog.devices.conductance import Window
 from eqprop_analog.experiments.batches import Batches, Split
-from eqprop_analog.experiments.chips.chip import Chip
-from eqprop_analog.experiments.chips.mapping import impedance_scale, mapped, scaled_rule
 from eqprop_analog.learning.in_situ import InSituLearner
 from eqprop_analog.learning.trainer import (
     Learner,
@@ -21,6 +19,8 @@ from eqprop_analog.learning.trainer import (
     require_finite,
     train_pass,
 )
+from eqprop_analog.networks.resistive.chips.chip import Chip
+from eqprop_analog.networks.resistive.chips.mapping import impedance_scale, mapped, scaled_rule
 from eqprop_analog.networks.resistive.config import ResistiveConfig
 from eqprop_analog.networks.resistive.network import ResistiveNetwork
 from eqprop_analog.networks.resistive.surrogate import SurrogateSolver

@@ -4,18 +4,19 @@ import hashlib
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Self, cast
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from eqprop_analog.core.registry import family
 from eqprop_analog.errors import UserError
-from eqprop_analog.experiments.chips.chip import Chip
-from eqprop_analog.experiments.chips.mapping import require_same_window, scaling_notes
-from eqprop_analog.experiments.chips.protocols import PROTOCOLS, Protocol, Recipe
 from eqprop_analog.experiments.chips.specification import Specification
 from eqprop_analog.experiments.config import Count, Text
 from eqprop_analog.experiments.presets import refused, resolve
 from eqprop_analog.files import packaged_or_own, read_toml
+from eqprop_analog.networks.resistive.chips.chip import Chip
+from eqprop_analog.networks.resistive.chips.mapping import require_same_window, scaling_notes
+from eqprop_analog.networks.resistive.chips.protocols import PROTOCOLS, Protocol, Recipe
 from eqprop_analog.networks.resistive.config import ResistiveConfig
 
 CIRCUIT = frozenset(
@@ -141,13 +142,12 @@ class Study(BaseModel):
 
 
 def _config(preset: str, changes: dict[str, Any]) -> ResistiveConfig:
-    config = resolve(preset, changes)
-    if not isinstance(config, ResistiveConfig):
-        raise UserError(f"study: preset {preset}: expected a resistive network, got one of model {config.model}")
+    config: Any = resolve(preset, changes)
+    family(config.model).feature("chip netlist", f"study: preset {preset}")  # or there are no chips of such networks
     for name, value in ONLY.items():
         if (given := getattr(config, name)) != value:
             raise UserError(f'study: preset {preset}: {name}: chips are trained with "{value}" alone, got "{given}"')
-    return config
+    return cast("ResistiveConfig", config)
 
 
 @dataclass(frozen=True)
