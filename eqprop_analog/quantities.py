@@ -5,6 +5,7 @@ import math
 import re
 import sys
 from collections.abc import Callable
+from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
@@ -147,6 +148,13 @@ def in_file(value: Any, *units: str, name: str = "") -> Any:
     return float(quantity(value, *units, name=name))
 
 
-def In(*units: str) -> BeforeValidator:  # noqa: N802 - reads as part of an annotation
+@dataclass(frozen=True)
+class InUnits(BeforeValidator):
+    """What ``In`` makes."""
+
+    units: tuple[str, ...] = ()
+
+
+def In(*units: str) -> InUnits:  # noqa: N802 - reads as part of an annotation
     """Annotation of a setting in a file; see ``in_file``."""
-    return BeforeValidator(lambda value: in_file(value, *units))
+    return InUnits(lambda value: in_file(value, *units), units=units)

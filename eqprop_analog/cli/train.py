@@ -6,6 +6,7 @@ from typing import Any
 
 from eqprop_analog import data
 from eqprop_analog.cli import console, options
+from eqprop_analog.cli.settings import add_settings, names
 from eqprop_analog.cli.simulate import agreement_rows, require_met
 from eqprop_analog.core.equilibrium import statuses_in_words
 from eqprop_analog.errors import UserError
@@ -16,7 +17,6 @@ from eqprop_analog.experiments.presets import DEFAULT_PRESETS, OWN_SHAPES, prese
 from eqprop_analog.experiments.results import Run, add_agreement
 from eqprop_analog.experiments.run import train
 from eqprop_analog.files import locked
-from eqprop_analog.quantities import option
 from eqprop_analog.text import shell_word
 
 FLAT_AFTER = 60
@@ -74,75 +74,6 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     options.add_json(parser)
 
 
-def add_settings(parser: argparse.ArgumentParser) -> None:
-    """What takes the place of a preset's own values; see SETTINGS."""
-    settings = parser.add_argument_group("settings of the preset that can be overridden")
-    settings.add_argument("--layers", type=int, nargs="+", metavar="N", help="inputs, hidden layers ..., outputs")
-    settings.add_argument(
-        "--conductance-window",
-        type=option("S"),
-        nargs=2,
-        metavar=("GMIN", "GMAX"),
-        help="what conductances can be, siemens",
-    )
-    options.add_diode(settings, "of every hidden node")
-    settings.add_argument("--amplifier-gain", type=float, metavar="A", help="of every hidden node; 1: no amplifiers")
-    settings.add_argument("--input-gain", type=option("V"), metavar="VOLTS", help="at an input of 1, a white pixel")
-    options.add_solver(settings)
-    settings.add_argument(
-        "--method",
-        choices=["equilibrium-propagation", "implicit", "bptt", "feed-forward"],
-        help="finite nudges; or a resistive network's exact gradient, a Hopfield network's back through time, or its control: a "
-        "feed-forward network of the same shapes by backpropagation",
-    )
-    settings.add_argument("--rate-factor", type=float, metavar="X", help="all learning rates times X")
-    settings.add_argument(
-        "--dataset",
-        metavar="NAME|FILE",
-        help=f"what to train on: {', '.join((*data.SHAPES, *data.NAMES))}; or a data set of your own, see below",
-    )
-    settings.add_argument(
-        "--data-copy",
-        metavar="NAME",
-        help='take files from --data-dir that are not the published ones, and call them so beside every figure ("JPEG copy")',
-    )
-    settings.add_argument("--epochs", type=int, metavar="N", help="passes over the training images")
-    settings.add_argument("--batch-size", type=int, metavar="N", help="images an update")
-    settings.add_argument("--limit", type=int, metavar="N", help="train on N random images an epoch")
-    settings.add_argument("--seed", type=int, metavar="N", help="of conductances and of the order of images")
-    settings.add_argument("--workers", type=int, metavar="N", help="ngspice processes")
-    settings.add_argument("--on-failure", choices=["stop", "skip"], help="at a sample without a certified equilibrium")
-    settings.add_argument(
-        "--device",
-        choices=["cpu", "cuda", "torch-cpu"],
-        help="cuda: on a GPU, by PyTorch; for resistive networks with a fixed number of sweeps (all mnist- and drn- presets but "
-        "those of ngspice; not own-shape, which converges) and for Hopfield networks with fixed numbers of steps (all presets "
-        "but that of ngspice); torch-cpu: the same on the CPU",
-    )
-    settings.add_argument(
-        "--phases",
-        choices=["half", "tf32", "float32", "float64"],
-        help="of Hopfield networks on a device: the precision of states, or of a feed-forward network's (half: bfloat16)",
-    )
-    settings.add_argument(
-        "--differences",
-        action=argparse.BooleanOptionalAction,
-        help="of Hopfield networks on a device: compute nudged phases as differences from the free one",
-    )
-    settings.add_argument(
-        "--activation",
-        choices=["buffer", "relu"],
-        help="of a feed-forward network's nodes (default: the preset's buffer)",
-    )
-    settings.add_argument("--threads", type=int, metavar="N", help="BLAS threads")
-    settings.add_argument(
-        "--validation",
-        action="store_const",
-        const=True,
-        help="hold out the last 10,000 training images to choose settings on",
-    )
-
-
 def add_own_data(parser: argparse.ArgumentParser) -> None:
     """How a data set of the user's own is read; see OWN_DATA."""
     own = parser.add_argument_group(
@@ -179,26 +110,8 @@ OWN_DATA = ("target_column", "ignore_columns", "split_column", "task", "scaling"
 """Settings of a data set of the user's own."""
 CIRCUIT = ("layers", "diode", "conductance_window", "amplifier_gain", "input_gain")
 """Settings that say what circuit it is."""
-SETTINGS = (
-    *CIRCUIT,
-    "solver",
-    "method",
-    "rate_factor",
-    "dataset",
-    "data_copy",
-    "epochs",
-    "batch_size",
-    "limit",
-    "seed",
-    "workers",
-    "device",
-    "phases",
-    "differences",
-    "activation",
-    "threads",
-    "on_failure",
-    "validation",
-)
+SETTINGS = names()
+"""Settings that options override."""
 
 
 def run(arguments: argparse.Namespace) -> None:

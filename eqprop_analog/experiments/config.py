@@ -119,6 +119,7 @@ class TrainConfig(BaseModel, ABC):
     model: str
     """The kind of network."""
     description: Text = ""
+    """What a report says first of the run."""
     datasets: ClassVar[tuple[str, ...]] = tuple(data.SHAPES)
     """Published data sets, of which it is known before they are read what they hold."""
     dataset: Text = "mnist"
@@ -128,6 +129,7 @@ class TrainConfig(BaseModel, ABC):
     data_copy: Annotated[str, Field(pattern=r"^([A-Za-z0-9][A-Za-z0-9 ._+-]{0,39})?$")] = ""
     """What to call files that are not the published ones, such as "JPEG copy"; without a name they are refused."""
     beta: Positive
+    """Of the nudge, in the unit of the kind of network."""
     rate_factor: Positive = 1.0
     """Factor on all rates: another method than the preset's may bear less of them, or more."""
     decay: Positive = 1.0
@@ -135,9 +137,11 @@ class TrainConfig(BaseModel, ABC):
     cosine: Count | None = None
     """Epochs over which half a cosine takes all rates to zero as well, where they stay."""
     tolerance: Positive | None = None
-    """Of a regression, volts: a sample counts as right whose read-outs are within it, root mean square. Else TOLERANCE."""
+    """Of a regression, volts: a sample counts as right whose read-outs are within it, root mean square (0.05 unless given)."""
     batch_size: Count = 4
+    """Samples an update."""
     epochs: Count = 10
+    """Passes over the training samples."""
     test_every: Count = 1
     """Test after every so many epochs, and after the last."""
     passes: Count = 1
@@ -149,7 +153,9 @@ class TrainConfig(BaseModel, ABC):
     validation: bool = False
     """Hold out the last training images (10,000 of MNIST's) and report their error instead of the test set's."""
     seed: Annotated[int, Field(ge=0)] = 0
+    """Of parameters, of the order of samples, and of all else that is drawn."""
     precision: Literal["float32", "float64"] = "float64"
+    """Of parameters and states in training."""
     threads: Count = 1
     """BLAS threads."""
 

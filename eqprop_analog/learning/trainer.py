@@ -29,7 +29,7 @@ N_contra = TypeVar("N_contra", bound=Network, contravariant=True)
 Nudging = Literal["centred", "one-sided", "random-sign"]
 Progress = Callable[[int, float], None]
 """Called after every batch with the samples done and the error so far, a fraction."""
-Stage = Callable[[str, int], AbstractContextManager[Progress]]
+Stage = Callable[..., AbstractContextManager[Progress]]
 """Opens a progress display for a stage of so many samples."""
 
 

@@ -17,7 +17,7 @@ import matplotlib.image
 import pytest
 
 from eqprop_analog import ResistiveNetwork
-from eqprop_analog.cli.sweep import value_of
+from eqprop_analog.experiments.sweep import value_of
 
 PROGRAM = Path(sys.executable).with_name("eqprop-analog")
 GRID = ("--vary", "beta", "1e-7", "2e-7", "--vary", "seed", 0, 1)

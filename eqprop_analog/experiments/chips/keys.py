@@ -1,12 +1,7 @@
 """Every key of a specification file with its default and its meaning, from the classes that read them."""
 
-import ast
-import inspect
-import textwrap
 from collections.abc import Iterator, Mapping
 from dataclasses import MISSING, dataclass, fields
-from functools import cache
-from itertools import pairwise
 from typing import Any
 
 from pydantic import BaseModel
@@ -18,6 +13,7 @@ from eqprop_analog.devices.conductance.technology import DRIFTS, NOISES, PULSES
 from eqprop_analog.devices.conductance.window import Window
 from eqprop_analog.devices.registry import Registry
 from eqprop_analog.experiments.chips.specification import Specification
+from eqprop_analog.experiments.meanings import meanings
 
 
 @dataclass(frozen=True)
@@ -47,7 +43,7 @@ def keys() -> list[Key]:
         elif isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
             found += list(_of_model(name, field.annotation))
         else:
-            found.append(Key("", name, "", _shown(field.default), _meanings(Specification)[name]))
+            found.append(Key("", name, "", _shown(field.default), meanings(Specification)[name]))
     return sorted(found, key=lambda key: key.table != "")  # a TOML file's head comes first
 
 
@@ -63,7 +59,7 @@ def markdown() -> str:
 
 def _of_model(table: str, model: type[BaseModel]) -> Iterator[Key]:
     for name, field in model.model_fields.items():
-        yield Key(table, name, "", _shown(field.default), _meanings(model)[name])
+        yield Key(table, name, "", _shown(field.default), meanings(model)[name])
 
 
 def _conductance() -> list[Key]:
@@ -78,8 +74,7 @@ def _conductance() -> list[Key]:
 
 def _of_dataclass(table: str, law: str, kind: Any) -> list[Key]:
     return [
-        Key(table, field.name, law, _shown(field.default), _meanings(kind).get(field.name, ""))
-        for field in fields(kind)
+        Key(table, field.name, law, _shown(field.default), meanings(kind).get(field.name, "")) for field in fields(kind)
     ]
 
 
@@ -93,22 +88,3 @@ def _shown(default: Any) -> str:
     if isinstance(default, str):
         return f'"{default}"'
     return f"{list(default)}" if isinstance(default, tuple) else f"{default:g}"
-
-
-@cache
-def _meanings(kind: type) -> dict[str, str]:
-    """The docstrings below the fields of a class and of those that it inherits from, each in one line."""
-    found: dict[str, str] = {}
-    for each in reversed(kind.__mro__):
-        try:
-            (body,) = ast.parse(textwrap.dedent(inspect.getsource(each))).body
-        except (OSError, TypeError, ValueError):  # a class of C, or typed in at a prompt
-            continue
-        statements = body.body if isinstance(body, ast.ClassDef) else []
-        for statement, following in pairwise(statements):
-            match statement, following:
-                case ast.AnnAssign(target=ast.Name(id=name)), ast.Expr(value=ast.Constant(value=str(text))):
-                    found[name] = " ".join(text.split())
-                case ast.Assign(targets=[ast.Name(id=name)]), ast.Expr(value=ast.Constant(value=str(text))):
-                    found[name] = " ".join(text.split())
-    return found

@@ -49,13 +49,17 @@ class GraphConfig(TrainConfig):
     topology: Topology
     """disordered: random points joined to near ones; square, periodic: lattices; random: Erdős-Rényi, mean degree 12."""
     nodes: int
+    """Of the graph."""
     nudging: Literal["centred", "one-sided"] = "centred"
+    """Phases under +β and -β, or one under +β beside the free one."""
     kind: Literal["conductance", "current"] = "conductance"
+    """A nudge by conductances to the targets, or by constant currents."""
     rate: Positive
     """Of every conductance, S²/V²."""
     enough: NotNegative = 0.0
     """Volts, root mean square over the held-out samples: training ends there, or after all epochs."""
     solver: SolverName = SURROGATE
+    """What finds every equilibrium."""
     workers: Count = 1
     """ngspice only: worker processes."""
     on_failure: Literal["stop", "skip"] = "stop"

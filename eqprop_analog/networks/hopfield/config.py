@@ -48,6 +48,7 @@ class HopfieldConfig(TrainConfig):
     buffer: dict[str, str | float] = Field({"law": "hard-sigmoid"})
     """``law``, and its ``gain``."""
     initial: Initial = "glorot"
+    """How weights are drawn; see HopfieldNetwork.build."""
     untied: bool = False
     """Give the way back weights of its own."""
     feedback: Positive = 1.0
@@ -61,9 +62,11 @@ class HopfieldConfig(TrainConfig):
     activation: Literal["buffer", "relu"] = "buffer"
     """Of the control's nodes: ρ, or max(0, u)."""
     nudging: Nudging = "centred"
+    """Phases under +β and -β, under one of both beside the free one, or under either at random."""
     kind: Literal["conductance", "output"] = "conductance"
     """Of squared errors: a pull at the output nodes, before their buffers, or behind these (discrete time alone; or "bptt")."""
     cost: Cost = "squared-error"
+    """What nudges descend."""
     signal: Signal = "contrast"
     """What the phases say about a weight; see learning.local."""
     update: Literal["once", "continual"] = "once"
@@ -75,6 +78,7 @@ class HopfieldConfig(TrainConfig):
     cosine_end: NotNegative = 0.0
     """1/V² (without unit of biases): the rate that ``cosine`` takes all larger ones to."""
     momentum: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """Of updates: the part of the last one that is added to the next."""
     weight_decay: NotNegative = 0.0
     """V², times the weights in the gradient."""
 
@@ -92,7 +96,7 @@ class HopfieldConfig(TrainConfig):
     directed: bool = False
     """Of descent on a device: the first sweep of a free phase goes from layer 1 to L, that of nudged phases from L to 1."""
     solver: SolverName = SURROGATE
-    """Steps in NumPy; or operating points of the circuit, whose dynamics are leaky integrators (networks.hopfield.ngspice)."""
+    """What finds every equilibrium: steps in NumPy; or others, of the circuit, whose dynamics are leaky integrators."""
     workers: Count = 1
     """ngspice only: worker processes."""
     on_failure: Literal["stop", "skip"] = "stop"

@@ -68,6 +68,7 @@ class ResistiveConfig(TrainConfig):
     input_gain: Annotated[Positive, In("V")] = 1.0
     """Volts at an input of 1."""
     amplifier_gain: Positive | list[Positive] = 1.0
+    """Of the amplifiers after hidden nodes, one for all layers or one each; 1: no amplifiers."""
     conductance_window: Annotated[tuple[Annotated[NotNegative, In("S")], Annotated[Positive, In("S")]], PAIR] = (
         0.0,
         1e-4,
@@ -81,8 +82,11 @@ class ResistiveConfig(TrainConfig):
     method: Method = "equilibrium-propagation"
     """Nudged phases, or the exact response of the free one to compare them with."""
     nudging: Literal["centred", "one-sided"] = "centred"
+    """Phases under +β and -β, or one under +β beside the free one."""
     kind: Literal["conductance", "current"] = "conductance"
+    """A nudge by conductances to the targets, or by constant currents."""
     cost: Cost = "squared-error"
+    """What nudges descend."""
     beta: Positive
     """Siemens; amperes for cross-entropy."""
     conductance_rates: Annotated[NotNegative, In("S²/V²")] | list[Annotated[NotNegative, In("S²/V²")]]
@@ -91,6 +95,7 @@ class ResistiveConfig(TrainConfig):
     """A²/V²."""
 
     solver: SolverName = SURROGATE
+    """What finds every equilibrium."""
     sweeps: Count | None = None
     """Surrogate only: truncate every training phase after this many sweeps instead of converging."""
     test_sweeps: Count | None = None

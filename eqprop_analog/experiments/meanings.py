@@ -1,0 +1,26 @@
+"""What settings mean, from the classes that define them."""
+
+import ast
+import inspect
+import textwrap
+from functools import cache
+from itertools import pairwise
+
+
+@cache
+def meanings(kind: type) -> dict[str, str]:
+    """The docstrings below the fields of a class and of those that it inherits from, each in one line."""
+    found: dict[str, str] = {}
+    for each in reversed(kind.__mro__):
+        try:
+            (body,) = ast.parse(textwrap.dedent(inspect.getsource(each))).body
+        except (OSError, TypeError, ValueError):  # a class of C, or typed in at a prompt
+            continue
+        statements = body.body if isinstance(body, ast.ClassDef) else []
+        for statement, following in pairwise(statements):
+            match statement, following:
+                case ast.AnnAssign(target=ast.Name(id=name)), ast.Expr(value=ast.Constant(value=str(text))):
+                    found[name] = " ".join(text.split())
+                case ast.Assign(targets=[ast.Name(id=name)]), ast.Expr(value=ast.Constant(value=str(text))):
+                    found[name] = " ".join(text.split())
+    return found

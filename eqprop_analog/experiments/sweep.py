@@ -1,0 +1,190 @@
+"""Trainings at every point of a grid of settings, several at once, gone on with where they were interrupted."""
+
+import json
+import logging
+import re
+import tomllib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from itertools import product
+from pathlib import Path
+from statistics import mean, stdev
+from typing import Any
+
+from eqprop_analog import data
+from eqprop_analog.errors import UserError
+from eqprop_analog.experiments import run as training
+from eqprop_analog.experiments.batches import require_fit
+from eqprop_analog.experiments.checkpoint import CHECKPOINT, require_same_run
+from eqprop_analog.experiments.config import TrainConfig
+from eqprop_analog.experiments.presets import resolve
+from eqprop_analog.experiments.records import read_metrics
+from eqprop_analog.learning.trainer import Stage, silent
+from eqprop_analog.spice.ngspice.workers import Workers
+
+log = logging.getLogger(__name__)
+TIME_LIMIT = 30 * 86_400.0
+"""Seconds that one point may take: it ends by itself."""
+
+
+@dataclass(frozen=True)
+class Point:
+    """One training of the grid."""
+
+    varied: Mapping[str, Any]
+    config: TrainConfig
+    folder: Path
+
+
+def varied_settings(asked: list[list[str]]) -> dict[str, list[Any]]:
+    """Values by setting."""
+    result: dict[str, list[Any]] = {}
+    for option, *texts in asked:
+        name = option.replace("-", "_")
+        if not texts:
+            raise UserError(f"--vary {name}: expected one value or more after the setting")
+        values = [value_of(text) for text in texts]
+        if name in result or len({in_name(value) for value in values}) < len(values):
+            raise UserError(f"--vary {name}: the same is asked for twice")
+        result[name] = values
+    return result
+
+
+def value_of(text: str) -> Any:
+    """A value as TOML has it; what TOML does not know is text, so that --vary cost cross-entropy needs no quotes."""
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text
+
+
+def grid(preset: str, fixed: Mapping[str, Any], varied: Mapping[str, list[Any]], folder: Path) -> list[Point]:
+    """The whole grid, every point of it checked."""
+    twice = [name for name in varied if name in fixed]
+    if twice:
+        raise UserError(f"--vary {twice[0]}: it is set by --{twice[0].replace('_', '-')}, too; leave out one of them")
+    result = []
+    for values in product(*varied.values()):
+        point = dict(zip(varied, values, strict=True))
+        name = ",".join(f"{key}={in_name(value)}" for key, value in point.items())
+        try:
+            config = resolve(preset, {**fixed, **point})
+            config.network()
+        except UserError as error:
+            raise UserError(f"{name}: {error}") from error
+        result.append(Point(point, config, folder / name))
+    return result
+
+
+def in_name(value: Any) -> str:
+    """A value as part of a folder's name."""
+    if isinstance(value, list):
+        return "-".join(map(in_name, value))
+    return re.sub(r"[^\w.+-]+", "_", f"{value:g}" if isinstance(value, float) else str(value)).strip("_")
+
+
+def require_possible(points: list[Point], data_dir: Path | None) -> None:
+    """UserError where a point's folder holds another run, or its data do not fit. Data sets are fetched once."""
+    for point in points:
+        if (point.folder / CHECKPOINT).exists():
+            require_same_run(point.folder / CHECKPOINT, point.config)
+    fetched: dict[str, data.Dataset] = {}  # once, not by every worker
+    for point in points:
+        config = point.config
+        key = repr((config.dataset, config.data_copy, config.own_data))
+        if key not in fetched:
+            fetched[key] = config.load_data(data_dir)
+        require_fit(config.inputs, config.classes, fetched[key])
+
+
+def trained(
+    points: list[Point], workers: int, data_dir: Path | None, stage: Stage = silent
+) -> list[dict[str, Any] | UserError]:
+    """Metrics of every point, or why there are none; those that are finished already are read."""
+    found = [finished(point) for point in points]
+    missing = [k for k, metrics in enumerate(found) if metrics is None]
+    if len(missing) < len(points):
+        log.info("%s", f"{len(points) - len(missing)} of {len(points)} points are finished already")
+    results: list[dict[str, Any] | UserError] = [metrics or UserError("not trained") for metrics in found]
+    where = data_dir and data_dir.absolute()
+    if workers == 1 or len(missing) < 2:
+        for k in missing:
+            results[k] = _outcome(points[k], partial(train_point, points[k], where, stage))
+        return results
+    work = Workers(workers, TIME_LIMIT)
+    try:
+        jobs = [work.submit(train_point, points[k], where) for k in missing]
+        with stage("sweep", len(missing), "points") as progress:
+            for done, (k, job) in enumerate(zip(missing, jobs, strict=True), start=1):
+                results[k] = result = _outcome(points[k], partial(work.result, job))
+                progress(done, 1.0 if isinstance(result, UserError) else held_out_error(result)[1])
+    finally:
+        work.close()  # checkpoints are whole whenever a worker ends
+    return results
+
+
+def _outcome(point: Point, train: Callable[[], dict[str, Any]]) -> dict[str, Any] | UserError:
+    """The metrics, or what the user is told instead; says how it went."""
+    name = point.folder.name
+    try:
+        metrics = train()
+    except UserError as failure:
+        log.info("%s", f"{name}: failed: {failure}")
+        return failure
+    held_out, error = held_out_error(metrics)
+    log.info("%s", f"{name}: {held_out} error {100 * error:.2f} % after {len(metrics['history'])} epochs")
+    return metrics
+
+
+def finished(point: Point) -> dict[str, Any] | None:
+    """The metrics of a run that is done with just these settings."""
+    path = point.folder / "metrics.json"
+    if not path.exists():
+        return None
+    try:
+        metrics = read_metrics(point.folder)
+    except UserError as error:  # its checkpoint knows how far it is
+        log.info("%s", str(error))
+        return None
+    same = metrics["config"] == point.config.model_dump(mode="json")
+    return metrics if same and len(metrics["history"]) == point.config.epochs else None
+
+
+def train_point(point: Point, data_dir: Path | None, stage: Stage = silent) -> dict[str, Any]:
+    """Train one point, or go on with what its folder holds of it; its metrics."""
+    dataset = point.config.load_data(data_dir)
+    return training.train(point.config, dataset, point.folder, resume=False, stage=stage).metrics
+
+
+def held_out_error(metrics: Mapping[str, Any]) -> tuple[str, float]:
+    """Which images were held out, and the error on them."""
+    kind = "validation" if metrics["test_error"] is None else "test"
+    return kind, metrics[f"{kind}_error"]
+
+
+def row_of(point: Point, result: dict[str, Any] | UserError) -> dict[str, Any]:
+    """A line of sweep.csv."""
+    row: dict[str, Any] = {**point.varied, "folder": str(point.folder)}
+    if isinstance(result, UserError):
+        return row | {"error": None, "train_error": None, "seconds": None, "failure": str(result)}
+    row |= {"error": held_out_error(result)[1], "train_error": result["train_error"]}
+    return row | {"seconds": sum(epoch["seconds"] for epoch in result["history"]), "failure": None}
+
+
+def summary(rows: list[dict[str, Any]], names: list[str]) -> list[dict[str, Any]]:
+    """Points that differ in nothing but their seed, together: mean and standard deviation (None of one) of what was found."""
+    groups: dict[str, list[dict[str, Any]]] = {}
+    for row in rows:
+        groups.setdefault(json.dumps([row[name] for name in names]), []).append(row)
+    result = []
+    for members in groups.values():
+        group: dict[str, Any] = {name: members[0][name] for name in names}
+        group["points"] = len(members)
+        group["failures"] = sum(row["failure"] is not None for row in members)
+        for figure in ("error", "train_error", "seconds"):
+            values = [row[figure] for row in members if row[figure] is not None]
+            group[figure] = mean(values) if values else None
+            group[f"{figure}_deviation"] = stdev(values) if len(values) > 1 else None
+        result.append(group)
+    return result
