@@ -9,8 +9,6 @@ import pytest
 
 from eqprop_analog import Nudge, ResistiveNetwork, SurrogateSolver, UserError, contrast
 from eqprop_analog.devices import Clamp, NgspiceDiode
-from eqprop_analog.experiments.chips.chip import Chip
-from eqprop_analog.experiments.chips.mapping import onto
 from eqprop_analog.experiments.chips.specification import Specification
 from eqprop_analog.kernels import kernels_for
 from eqprop_analog.kernels.numpy import PlainKernels
@@ -21,6 +19,8 @@ from eqprop_analog.networks.crossbars import Crossbar, registry
 from eqprop_analog.networks.nonideal.network import NonidealNetwork
 from eqprop_analog.networks.nonideal.newton import NonidealNewtonSolver
 from eqprop_analog.networks.nonideal.periphery import Periphery
+from eqprop_analog.networks.resistive.chips.chip import Chip
+from eqprop_analog.networks.resistive.chips.mapping import onto
 from eqprop_analog.networks.resistive.power import power
 from eqprop_analog.networks.resistive.truncated import TruncatedLearner
 from eqprop_analog.spice.netlist import static_netlist

@@ -135,7 +135,7 @@ class Study(BaseModel):
                         yield sweep, point, Case(software, config, specification, protocol, self.seed, chip, confirm)
 
     def scaling_notes(self) -> tuple[str, ...]:
-        """What bringing the trained network onto the devices changes, in sentences; see experiments.chips.mapping."""
+        """What bringing the trained network onto the devices changes, in sentences; see networks.resistive.chips.mapping."""
         network = _config(self.preset, self.training).network()
         windows = {case.specification.technology.window for _, _, case in self.cases()}
         return tuple(dict.fromkeys(note for window in windows for note in scaling_notes(network, window)))
