@@ -4,7 +4,8 @@ import importlib
 import importlib.util
 import io
 import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, KeysView, Mapping
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ import numpy as np
 from eqprop_analog.data.formats import DataError, parse_idx, unpacked
 from eqprop_analog.data.publications import PUBLICATIONS, find, read
 from eqprop_analog.data.samples import Samples, classes_of
+from eqprop_analog.errors import UserError
 from eqprop_analog.files import UNREADABLE
 
 Array = np.ndarray
@@ -24,17 +26,29 @@ SMALL: Mapping[str, str] = {
 }
 """Functions of sklearn.datasets; all but the last one are of classes."""
 EMNIST = ("balanced", "letters", "digits", "mnist", "bymerge", "byclass")
-NAMES: tuple[str, ...] = (*SMALL, "kmnist", *(f"emnist-{part}" for part in EMNIST))
 MOST_BYTES = 2**30
 """Of one file of EMNIST, unpacked; the images of byclass have 547 million."""
 
 
 def load(name: str, data_dir: Path | None = None) -> Samples:
     """The samples of that data set. Raises DataError where they cannot be had."""
-    return _small(name) if name in SMALL else _images(name, data_dir)
+    return _LOADERS[name](data_dir)
 
 
-def _small(name: str) -> Samples:
+def register_dataset(name: str, load: Callable[[Path | None], Samples]) -> None:
+    """Make a data set of the user's own known by ``name``, to --dataset and configurations, in this process.
+
+    ``load`` gets --data-dir, or None, and reads the samples; DataError says why it cannot. Raises UserError for a name that
+    another one has, or that could be a file's.
+    """
+    if _LOADERS.get(name, load) is not load or name in PUBLICATIONS:
+        raise UserError(f'data set "{name}" is registered already; choose another name')
+    if not name or Path(name).name != name or "." in name:
+        raise UserError(f'data set "{name}": expected a name that is no file\'s, without / and .')
+    _LOADERS[name] = load
+
+
+def _small(name: str, _data_dir: Path | None = None) -> Samples:
     if importlib.util.find_spec("sklearn") is None:
         raise DataError(f"{name} comes with scikit-learn, which is not installed: pip install 'eqprop-analog[digits]'")
     found = getattr(importlib.import_module("sklearn.datasets"), SMALL[name])()
@@ -56,6 +70,13 @@ def _images(name: str, data_dir: Path | None) -> Samples:
     split = np.arange(len(images)) >= len(train)
     return Samples(flat, labels, None, names if len(names) == len(values) else values, (), (), shape, 255.0, split)
 
+
+_LOADERS: dict[str, Callable[[Path | None], Samples]] = {
+    **{name: partial(_small, name) for name in SMALL},
+    **{name: partial(_images, name) for name in ("kmnist", *(f"emnist-{part}" for part in EMNIST))},
+}
+NAMES: KeysView[str] = _LOADERS.keys()
+"""All that there are, those of the user's own as soon as they are registered."""
 
 Parts = tuple[tuple[Array, Array], tuple[Array, Array], tuple[str, ...]]
 
