@@ -1,5 +1,6 @@
 """What a solver returns: node voltages, how far they are from the network's equations, and what that is called."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
@@ -8,6 +9,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Shaped
 
 from eqprop_analog.core.nudge import Nudge
+from eqprop_analog.core.shown import Shown, sizes_text
 from eqprop_analog.errors import UserError
 
 Array = np.ndarray
@@ -53,8 +55,8 @@ def statuses_in_words(counts: Mapping[str, int], truncation: str = "") -> str:
     return ", ".join(f"{count:,} {name}" for name, count in named)
 
 
-@dataclass(frozen=True, eq=False)
-class Equilibrium:
+@dataclass(frozen=True, eq=False, repr=False)
+class Equilibrium(Shown):
     """Node voltages of a batch in one phase."""
 
     voltages: tuple[Float[Array, "batch nodes"], ...]
@@ -67,6 +69,19 @@ class Equilibrium:
     """What it was solved under; None is the free phase."""
     noise: Float[Array, " batch"] | None = None
     """Where voltages were measured: the standard error of each sample's noisiest node, volts; NaN if it is not known."""
+
+    def facts(self) -> dict[str, str]:
+        """What a person is shown of it."""
+        counts = Counter(status.name for status in self.status.tolist())
+        found = {
+            "samples": str(len(self.status)),
+            "layers": sizes_text(tuple(v.shape[1] for v in self.voltages)),
+            "phase": "free" if self.nudge is None else f"nudged by {self.beta:.3g}",
+            "status": ", ".join(f"{name} {count}" for name, count in counts.items()),
+        }
+        if len(self.residual) and np.isfinite(self.residual).any():
+            found["largest residual"] = f"{np.nanmax(self.residual):.1e}"
+        return found
 
     @property
     def good(self) -> Bool[Array, " batch"]:

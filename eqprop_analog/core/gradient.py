@@ -6,15 +6,27 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float
 
+from eqprop_analog.core.shown import Shown
+
 Array = np.ndarray
+UNITS = {"conductance": "V²/S", "bias": "V²/A"}
 
 
-@dataclass(frozen=True, eq=False)
-class Gradient(Mapping[str, Array]):
+@dataclass(frozen=True, eq=False, repr=False)
+class Gradient(Shown, Mapping[str, Array]):
     """dC/dθ, batch mean: by conductance (V²/S) and by bias current (V²/A), like the network's own arrays, or by their names."""
 
     conductances: tuple[Float[Array, "rows columns"], ...]
     biases: tuple[Float[Array, " nodes"], ...]
+
+    def facts(self) -> dict[str, str]:
+        """Shape and root mean square of every array."""
+        sizes = {name: " x ".join(map(str, values.shape)) for name, values in self.arrays().items()}
+        return {
+            name: f"{sizes[name]}, rms {np.sqrt((values**2).mean()):.3g} {UNITS[name.partition('_')[0]]}"
+            for name, values in self.arrays().items()
+            if values.size
+        }
 
     def arrays(self) -> dict[str, Array]:
         """By the names of the network's own arrays."""

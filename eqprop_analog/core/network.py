@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Float
 from numpy.typing import ArrayLike, DTypeLike
 
+from eqprop_analog.core.shown import Shown, sizes_text
 from eqprop_analog.errors import UserError
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 Array = np.ndarray
 
 
-class Network(Protocol):
+class Network(Shown, Protocol):
     """An energy E(θ, x, s) with parameters θ, inputs x and states s, whose minima over s are equilibria.
 
     A new kind of network inherits from this class, implements what has no body here, and is registered (core.registry). Solvers,
@@ -52,6 +53,12 @@ class Network(Protocol):
     def classes(self) -> int:
         """Read-outs."""
         return self.layers[-1]
+
+    def facts(self) -> dict[str, str]:
+        """What a person is shown of it."""
+        return {"layers": sizes_text(self.layers)} | {
+            "parameters": f"{sum(values.size for values in self.arrays().values()):,}"
+        }
 
     @property
     def forms(self) -> tuple[str, ...]:

@@ -47,6 +47,11 @@ class Nudge:
     4s(1 - s), the nudge of the cost -¼ Σ [y ln s + (1 - y) ln(1 - s)], which learns from saturated outputs too.
     A negative β is a negative conductance, legal while the circuit stays positive definite. In a Hopfield network, whose
     states are bounded, any β is, and has no unit.
+
+    >>> import eqprop_analog as ea
+    >>> nudge = ea.Nudge(target=[[1.0, 0.0]], beta=1e-8)  # volts at every read-out; siemens
+    >>> nudge.beta, nudge.kind
+    (1e-08, 'conductance')
     """
 
     target: Float[Array, "batch classes"]

@@ -131,7 +131,15 @@ def family_of(network: Network | Any) -> Family:
 
 
 def load_network(path: str | Path) -> Any:
-    """A saved network of any kind. UserError if the file is none."""
+    """A saved network of any kind. UserError if the file is none.
+
+    >>> import tempfile
+    >>> import eqprop_analog as ea
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     ea.ResistiveNetwork.dense([2, 3, 2]).save(f"{folder}/net.npz")
+    ...     ea.load_network(f"{folder}/net.npz").layers
+    (2, 3, 2)
+    """
     found = array_format(path, "network file")
     known = {family.file_format: family for family in families().values() if family.file_format}
     if found not in known:

@@ -1,7 +1,6 @@
 """Data sets of the user's own, from samples to what training takes: split, scaled, described."""
 
 import hashlib
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -11,8 +10,9 @@ import numpy as np
 from jaxtyping import Float, Int
 from numpy.typing import ArrayLike
 
+from eqprop_analog.core.shown import Shown
 from eqprop_analog.data import toys
-from eqprop_analog.data.archives import from_arrays, read_archive
+from eqprop_analog.data.archives import read_archive
 from eqprop_analog.data.datasets import Dataset
 from eqprop_analog.data.formats import DataError
 from eqprop_analog.data.images import is_idx_file, read_folder
@@ -54,8 +54,8 @@ class Linear:
         return cls(low - to[0] * unit, unit)
 
 
-@dataclass(frozen=True)
-class OwnDataset(Dataset):
+@dataclass(frozen=True, repr=False)
+class OwnDataset(Shown, Dataset):
     """A data set of the user's own: inputs without unit, times the network's input gain volts; labels, or targets in volts."""
 
     samples: Samples | None = None
@@ -65,6 +65,21 @@ class OwnDataset(Dataset):
     """From the file's units to what the network takes."""
     targets: Linear | None = None
     """Of a regression: from the targets' units to volts."""
+    source: str = ""
+    """The file, folder or name that it was read from; empty for samples that are in memory alone."""
+
+    def facts(self) -> dict[str, str]:
+        """What a person is shown of it."""
+        found = None if self.own is None else self.own.found
+        if found is None:
+            return {"name": self.name}
+        what = ", ".join(found.classes[:8]) + (" ..." if found.outputs > 8 else "")
+        return {
+            "name": self.name,
+            "samples": f"{found.training} for training, {found.test} for the test",
+            "inputs": str(found.inputs) if found.shape is None else " x ".join(map(str, found.shape)),
+            **({"classes": what} if found.task == "classification" else {"targets": str(found.outputs)}),
+        }
 
     def figures(self) -> dict[str, Any]:
         """How values of the file become numbers of the network, and read-outs become values again; for JSON."""
@@ -171,7 +186,8 @@ def _opened(dataset: str, stamp: int, settings: str, data_dir: Path | None) -> O
         strange = [name for name in TABLE_SETTINGS if getattr(asked, name) not in ([], None)]
         if strange:
             raise DataError(f"{dataset}: --{strange[0].replace('_', '-')} is for tables (.csv); leave it out")
-    return prepared(Path(dataset).name, read_samples(dataset, asked, data_dir), asked)
+    made = prepared(Path(dataset).name, read_samples(dataset, asked, data_dir), asked)
+    return replace(made, source=dataset)
 
 
 def prepared(name: str, samples: Samples, settings: DataSettings) -> OwnDataset:
@@ -235,18 +251,22 @@ def _strata(samples: Samples) -> Int[Array, " samples"]:
         return samples.labels
     targets = np.zeros((len(samples.inputs), 1)) if samples.targets is None else samples.targets
     rank = np.argsort(np.argsort(targets[:, 0], kind="stable"))
-    return rank * min(STRATA, len(rank)) // len(rank)
+    return rank * max(1, min(STRATA, len(rank) // LEAST)) // len(rank)
 
 
 def drawn(
     every: Int[Array, " some"], strata: Int[Array, " samples"], share: float, random: np.random.Generator
 ) -> Int[Array, " few"]:
     """About that share of ``every``, at random, the same from every group, ascending; of a group of one none."""
-    found = []
-    for group in np.unique(strata[every]):
-        members = random.permutation(every[strata[every] == group])
-        count = min(max(1, round(share * len(members))), len(members) - 1)
-        found.append(members[:count])
+    groups, sizes = np.unique(strata[every], return_counts=True)
+    counts = np.floor(share * sizes).astype(int)
+    rest = share * sizes - counts
+    more = max(0, round(share * len(every)) - int(counts.sum()))
+    counts[np.argsort(-rest, kind="stable")[:more]] += 1
+    counts = np.minimum(np.maximum(counts, 1), sizes - 1)
+    found = [
+        random.permutation(every[strata[every] == group])[:count] for group, count in zip(groups, counts, strict=True)
+    ]
     chosen = np.sort(np.concatenate(found))
     return chosen if len(chosen) else every[:1]
 
@@ -292,20 +312,3 @@ def digest(samples: Samples) -> str:
             found.update(np.ascontiguousarray(values).data)
     found.update("\n".join((*samples.classes, *samples.input_names, *samples.target_names)).encode(errors="replace"))
     return found.hexdigest()
-
-
-def dataset_from(
-    inputs: ArrayLike,
-    labels: ArrayLike | None = None,
-    targets: ArrayLike | None = None,
-    *,
-    split: ArrayLike | None = None,
-    name: str = "arrays",
-    **settings: Any,
-) -> OwnDataset:
-    """A data set of arrays: see ea.Dataset.from_arrays."""
-    given: Mapping[str, Any] = {"inputs": inputs, "labels": labels, "targets": targets, "split": split}
-    arrays = {key: value for key, value in given.items() if value is not None}
-    if strange := set(settings) - {"scaling", "test_fraction", "split_seed"}:
-        raise DataError(f"{name}: no argument {quoted(min(strange))}; expected scaling, test_fraction or split_seed")
-    return prepared(name, from_arrays(arrays, name), DataSettings(**settings))

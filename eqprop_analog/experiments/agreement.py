@@ -145,6 +145,12 @@ def compare(
     ``form``: of the circuit; None is the first that the network has. A network with many equilibria is let go at rest in
     both: where it begins decides which one it finds. Raises UserError where the network, the inputs or beta make no circuit,
     or an equilibrium fails its certificate.
+
+    >>> import eqprop_analog as ea
+    >>> network = ea.ResistiveNetwork.dense([2, 3, 2])
+    >>> agreement = ea.compare(network, [[0.1, 0.2]], [[1.0, 0.0]], beta=1e-8)  # doctest: +SKIP
+    >>> agreement.largest_difference < 1e-9, agreement.met  # volts  # doctest: +SKIP
+    (True, True)
     """
     network.validate()
     inputs = network.check_inputs(inputs)

@@ -9,19 +9,33 @@ from pathlib import Path
 from typing import Any
 
 from eqprop_analog.core import Network
+from eqprop_analog.core.shown import Shown, quantity_text
 from eqprop_analog.experiments.agreement import Agreement
 from eqprop_analog.files import write_csv, write_text
 from eqprop_analog.plotting.agreement import agreement_of_run
 
 
-@dataclass(frozen=True)
-class Run:
+@dataclass(frozen=True, repr=False)
+class Run(Shown):
     """A finished run."""
 
     folder: Path
     network: Network
     """float64."""
     metrics: dict[str, Any]
+
+    def facts(self) -> dict[str, str]:
+        """What a person is shown of it."""
+        last = self.metrics["history"][-1]
+        errors = {
+            name.replace("_", " "): f"{100 * value:.2f} %" for name, value in last.items() if name.endswith("_error")
+        }
+        rms = {
+            name.replace("_rms", " error, rms"): quantity_text(v, "V")
+            for name, v in last.items()
+            if name.endswith("_rms")
+        }
+        return {"folder": str(self.folder), "epochs": str(last["epoch"])} | errors | rms
 
 
 def add_agreement(run: Run, agreements: list[Agreement]) -> None:

@@ -162,14 +162,18 @@ def _epoch(config: TrainConfig, split: Split, checkpoint: Checkpoint, record: _R
     checkpoint.finish_epoch(entry)
     record.write_after(entry["seconds"], last=config.finished(checkpoint.history))
     log.info(
-        "epoch %d/%d%s: training error %.2f %%, %s%.1f s",
+        "epoch %d/%d%s: training error %s, %s%.1f s",
         number,
         config.epochs,
         f" ({config.data_copy})" if config.data_copy else "",
-        100 * trained.error,
-        f"{split.held_out} error {100 * tested.error:.2f} %, " if tested.samples else "",
+        _error(config, trained),
+        f"{split.held_out} error {_error(config, tested)}, " if tested.samples else "",
         entry["seconds"],
     )
+
+
+def _error(config: TrainConfig, done: Pass) -> str:
+    return f"{1e3 * done.rms:.3g} mV" if config.regression else f"{100 * done.error:.2f} %"
 
 
 def _test(split: Split, checkpoint: Checkpoint, record: _Record, stage: Stage) -> None:

@@ -23,6 +23,13 @@ def contrast(network: Network, inputs: ArrayLike, plus: Equilibrium, minus: Equi
     ``plus`` and ``minus`` may be any two phases of different β: ±β is centred (error O(β²)), +β and free one-sided
     (O(β)). ``inputs`` as given to the solver; ⟨⟩ is the batch mean. Source: Scellier & Bengio 2017; Kendall et al. 2020.
     Raises UserError if the phases do not differ in β, have not the shapes of network and inputs, or failed.
+
+    >>> import eqprop_analog as ea
+    >>> network, solver, x, y = ea.ResistiveNetwork.dense([2, 3, 2]), ea.SurrogateSolver(), [[0.1, 0.2]], [[1.0, 0.0]]
+    >>> free = solver.solve(network, x)
+    >>> plus, minus = (solver.solve(network, x, nudge=ea.Nudge(y, beta), start=free) for beta in (1e-9, -1e-9))
+    >>> [each.shape for each in ea.contrast(network, x, plus, minus).conductances]  # V²/S
+    [(4, 3), (3, 2)]
     """
     inputs = require_phases(network, inputs, plus, minus)
     return network.contrast(inputs, plus, minus)

@@ -50,7 +50,13 @@ class PhaseSolver(Protocol[N_contra]):
 
 @dataclass(frozen=True)
 class Rule:
-    """How phases become an update."""
+    """How phases become an update.
+
+    >>> import eqprop_analog as ea
+    >>> rule = ea.Rule(ea.Rates((1e-14, 1e-15), (1e-13, 1e-14)), beta=1e-7)  # S²/V² a crossbar, A²/V² a layer; siemens
+    >>> rule.nudging, rule.kind, rule.cost
+    ('centred', 'conductance', 'squared-error')
+    """
 
     rates: LearningRates
     beta: float
@@ -280,7 +286,25 @@ def train_epoch(
     *,
     skip_failures: bool = False,
 ) -> Pass:
-    """A pass of a PhaseLearner, which ends with finite parameters or UserError."""
+    """A pass of a PhaseLearner, which ends with finite parameters or UserError.
+
+    Arguments:
+        network: its arrays are changed in place.
+        solver: finds the phases of every batch.
+        rule: rates, nudge and cost.
+        batches: pairs of inputs (batch, inputs) and targets (batch, read-outs), volts.
+        skip_failures: leave samples without an equilibrium out of the update instead of raising UserError.
+
+    >>> import numpy as np
+    >>> import eqprop_analog as ea
+    >>> network = ea.ResistiveNetwork.dense([2, 4, 2], diode=ea.Clamp(rail=0.0))
+    >>> x = np.random.default_rng(0).uniform(-1, 1, (40, 2))
+    >>> y = np.eye(2)[(x[:, 0] > 0).astype(int)]  # 1 V at the right output
+    >>> rule = ea.Rule(ea.Rates((1e-12, 1e-12), (0, 0)), beta=1e-8)
+    >>> errors = [ea.train_epoch(network, ea.SurrogateSolver(), rule, [(x, y)]).rms for _ in range(30)]
+    >>> errors[-1] < 0.9 * errors[0]  # volts, root mean square
+    True
+    """
     result = train_pass(PhaseLearner(network, solver, rule, skip_failures), batches)
     require_finite(network)
     return result
@@ -306,6 +330,12 @@ def evaluate(
 
     ``labels``: every sample's class, or, with ``tolerance``, its targets, volts (see Rule). Goes on after the first images, of
     which ``so_far`` tells, and adds to it.
+
+    >>> import eqprop_analog as ea
+    >>> network = ea.ResistiveNetwork.dense([2, 3, 2])
+    >>> done = ea.evaluate(network, ea.SurrogateSolver().solve, [[0.1, 0.2], [0.3, 0.4]], [0, 1])
+    >>> done.samples, 0 <= done.error <= 1
+    (2, True)
     """
     result = Pass() if so_far is None else so_far
     labels = checked_labels(labels, len(images)) if tolerance is None else labels

@@ -38,7 +38,12 @@ class LearningRates(Protocol):
 
 @dataclass(frozen=True)
 class Rates:
-    """Learning rates of each layer of a resistive network."""
+    """Learning rates of each layer of a resistive network.
+
+    >>> import eqprop_analog as ea
+    >>> ea.Rates(conductances=(1e-14, 1e-15), biases=(1e-13, 1e-14)).scaled(0.5).conductances
+    (5e-15, 5e-16)
+    """
 
     conductances: tuple[float, ...]
     """η_G, S²/V²."""
@@ -62,7 +67,12 @@ class Rates:
 
 @dataclass(frozen=True)
 class UniformRates:
-    """One learning rate for every parameter."""
+    """One learning rate for every parameter.
+
+    >>> import eqprop_analog as ea
+    >>> ea.UniformRates(2e-11).of("conductances")
+    2e-11
+    """
 
     rate: float
     """η, of conductances S²/V²."""
@@ -78,7 +88,12 @@ class UniformRates:
 
 @dataclass(frozen=True)
 class WeightRates:
-    """Learning rates of a Hopfield network's connections 1..L, and last of its read-out outside the system, if it has one."""
+    """Learning rates of a Hopfield network's connections 1..L, and last of its read-out outside the system, if it has one.
+
+    >>> import eqprop_analog as ea
+    >>> ea.WeightRates(weights=(0.4, 0.1), biases=(0.4, 0.1)).of("weight_2")
+    0.1
+    """
 
     weights: tuple[float, ...]
     """Of weights, returning ones too, 1/V²."""

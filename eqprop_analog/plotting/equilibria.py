@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, MaxNLocator
 
 from eqprop_analog.core.equilibrium import Equilibrium
@@ -19,7 +20,7 @@ DOTS = 4000
 """Of a scatter; more voltages are thinned out evenly."""
 
 
-def voltages_by_layer(free: Equilibrium, path: Path, levels: Sequence[tuple[str, float]] = ()) -> None:
+def voltages_by_layer(free: Equilibrium, path: Path | None = None, levels: Sequence[tuple[str, float]] = ()) -> Figure:
     """A row a layer: each node's range over the samples, its middle half and median; and all of them as a histogram.
 
     ``levels``: voltages of the hidden layers to mark, (name, volts).
@@ -52,9 +53,12 @@ def voltages_by_layer(free: Equilibrium, path: Path, levels: Sequence[tuple[str,
         rows[-1, 1].set_xlabel("nodes x samples")
         rows[0, 0].set_title(f"Free phase, {len(free.status)} samples", loc="left", fontsize=10)
         figure.legend(*rows[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=5, fontsize=9)
+    return figure
 
 
-def free_against_nudged(free: Equilibrium, plus: Equilibrium, minus: Equilibrium, beta: str, path: Path) -> None:
+def free_against_nudged(
+    free: Equilibrium, plus: Equilibrium, minus: Equilibrium, beta: str, path: Path | None = None
+) -> Figure:
     """A row a layer: what +β and -β each change against the free voltage, and how large the whole difference is.
 
     ``beta``: its size with its unit, for the title.
@@ -79,6 +83,7 @@ def free_against_nudged(free: Equilibrium, plus: Equilibrium, minus: Equilibrium
         rows[-1, 1].set_xlabel("|V(+β) - V(-β)| (V), the learning signal")
         rows[0, 0].legend(loc="best", fontsize=9, frameon=True, framealpha=0.8, edgecolor="none", markerscale=2)
         rows[0, 0].set_title(f"What a nudge changes, {len(free.status)} samples, ±β = {beta}", loc="left", fontsize=10)
+    return figure
 
 
 def _held(values: Float[Array, " nodes"]) -> Float[Array, " steps"]:

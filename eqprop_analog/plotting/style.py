@@ -27,8 +27,8 @@ DPI = 150
 
 
 @contextmanager
-def drawing(path: Path, size: tuple[float, float], style: Any = STYLE) -> Iterator[Figure]:
-    """A figure of ``size`` inches to draw on, which is then written to ``path`` in one step. Raises UserError if it cannot be.
+def drawing(path: Path | None, size: tuple[float, float], style: Any = STYLE) -> Iterator[Figure]:
+    """A figure of ``size`` inches to draw on, which is then written to ``path``, if there is one. UserError if it cannot be.
 
     It looks the same everywhere: Matplotlib's defaults and ``style``, whatever a ``matplotlibrc`` in the current folder says.
     """
@@ -37,5 +37,8 @@ def drawing(path: Path, size: tuple[float, float], style: Any = STYLE) -> Iterat
         mpl.rcParams.update(style)
         figure = Figure(figsize=size)
         yield figure
+        if path is None:
+            figure.draw_without_rendering()  # in this style, whatever the program's own is
+            return
         with replacing(path) as temporary:
             figure.savefig(temporary, dpi=DPI)

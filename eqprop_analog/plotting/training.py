@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 from jaxtyping import Float
+from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from eqprop_analog.plotting.style import drawing
@@ -13,7 +14,7 @@ from eqprop_analog.plotting.style import drawing
 Array = np.ndarray
 
 
-def learning_curve(history: list[dict[str, Any]], path: Path) -> None:
+def learning_curve(history: list[dict[str, Any]], path: Path | None = None) -> Figure:
     """Training error (of the free phases, before each update) and test or validation error against epoch, in percent."""
     with drawing(path, (6.4, 3.8)) as figure:
         axes = figure.subplots()
@@ -27,6 +28,7 @@ def learning_curve(history: list[dict[str, Any]], path: Path) -> None:
         axes.set(xlabel="epoch", ylabel="error (%)", ylim=(0, None), title="Learning curve")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.legend()
+    return figure
 
 
 def histograms(arrays: Mapping[str, Float[Array, "..."]], path: Path) -> None:

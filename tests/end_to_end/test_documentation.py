@@ -44,7 +44,8 @@ def pages_with(language: str) -> pytest.MarkDecorator:
 @pytest.fixture
 def clone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty folder that has what a command of the documentation expects of a clone."""
-    (tmp_path / "netlists").symlink_to(REPOSITORY / "netlists")
+    for name in ("netlists", "docs"):
+        (tmp_path / name).symlink_to(REPOSITORY / name)
     monkeypatch.chdir(tmp_path)
     return tmp_path
 

@@ -22,6 +22,7 @@ from scipy.sparse.linalg import splu
 from eqprop_analog.core.checks import LARGEST_CONDUCTANCE, check_pair, check_window, checked_inputs, unsound_conductance
 from eqprop_analog.core.equilibrium import Equilibrium
 from eqprop_analog.core.network import Network
+from eqprop_analog.core.shown import quantity_text
 from eqprop_analog.devices import Antiparallel, Law, NgspiceDiode, check_law, law_from, table_of
 from eqprop_analog.errors import UserError
 from eqprop_analog.files import loaded_arrays, real, save_arrays
@@ -39,7 +40,7 @@ Node = Hashable
 FORMAT = "eqprop-analog graph network 1"
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class GraphNetwork(Network):
     """E = Σ_e ½ G_e (v_tail - v_head)² + Σ_d Φ(v_anode - v_cathode) - Σ_k c_k v_k, least over the voltages of free nodes.
 
@@ -89,6 +90,18 @@ class GraphNetwork(Network):
         if trouble := unsuitable_name(listed(self.names, "names", "node")):
             raise UserError(f"names: {trouble}; expected a name of its own for each node, such as n_3_4")
 
+    def facts(self) -> dict[str, str]:
+        """What a person is shown of it."""
+        low, high = (quantity_text(value, "S") for value in self.conductance_window)
+        return {
+            "nodes": f"{len(self.names):,}",
+            "inputs": str(len(self.inputs)),
+            "read-outs": str(len(self.outputs)),
+            "resistors": f"{len(self.conductances):,}",
+            "window": f"{low} to {high}",
+            "diodes": f"{len(self.diodes):,}" + (f" of {self.diode!r}" if len(self.diodes) else ""),
+        }
+
     @classmethod
     @known_keywords
     def from_graph(
@@ -108,6 +121,12 @@ class GraphNetwork(Network):
         other attribute is refused. ``inputs``: nodes held at each sample's voltages, in the order of a sample's values.
         ``outputs``: a node, or a pair (plus, minus) of nodes whose voltage difference is read. ``rails``: fixed voltages by
         node; ground is one at 0 V. Raises UserError.
+
+        >>> import networkx as nx
+        >>> import eqprop_analog as ea
+        >>> network = ea.GraphNetwork.from_graph(nx.path_graph(3), inputs=[0], outputs=[1], rails={2: 0.0})  # twice 1 µS
+        >>> float(ea.SparseNewtonSolver().solve(network, [[1.0]]).outputs[0, 0])
+        0.5
         """
         window = check_window(conductance_window)
         reader = GraphReader(graph, window)

@@ -17,6 +17,7 @@ from eqprop_analog.core.checks import check_layers, check_pair, check_seed, chec
 from eqprop_analog.core.equilibrium import Equilibrium, Layers
 from eqprop_analog.core.network import Network
 from eqprop_analog.core.nudge import cost_slope
+from eqprop_analog.core.shown import sizes_text
 from eqprop_analog.devices.buffer import Buffer, HardSigmoid, buffer_from, buffer_table, check_buffer
 from eqprop_analog.errors import UserError
 from eqprop_analog.files import loaded_arrays, real, save_arrays
@@ -35,7 +36,7 @@ STEP = 0.1
 FORMAT = "eqprop-analog hopfield network 1"
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class HopfieldNetwork(Network):
     """E = Σ_l γ_l [ Σ_j ∫ρ⁻¹(s_lj) - s_l·(W_l s_{l-1}) - b_l·s_l ],  s_l = ρ(u_l) in [0, 1] V,  s_0 the inputs.
 
@@ -77,9 +78,26 @@ class HopfieldNetwork(Network):
         if self.returning and self.feedback != 1:
             raise UserError("feedback: untied weights have their own size on the way back; leave feedback at 1")
 
+    def facts(self) -> dict[str, str]:
+        """What a person is shown of it."""
+        kinds = ", ".join(dict.fromkeys(type(each).__name__.lower() for each in self.connections))
+        return {
+            "layers": sizes_text(self.layers),
+            "connections": f"{kinds}, {'untied' if self.returning else 'tied'}",
+            "weights": f"{sum(values.size for values in self.weights):,}",
+            "buffer": repr(self.buffer),
+            **({"read-out": f"{self.classes} classes outside the system"} if self.head is not None else {}),
+        }
+
     @classmethod
     def dense(cls, layers: Sequence[int], seed: int = 0, **settings: Any) -> Self:
-        """A network of dense connections with ``layers`` = (inputs, hidden ..., outputs); ``settings`` as for ``build``."""
+        """A network of dense connections with ``layers`` = (inputs, hidden ..., outputs); ``settings`` as for ``build``.
+
+        >>> import eqprop_analog as ea
+        >>> network = ea.HopfieldNetwork.dense([4, 6, 2], seed=0)
+        >>> [weight.shape for weight in network.weights]  # 1/V
+        [(4, 6), (6, 2)]
+        """
         sizes = check_layers(layers)
         return cls.build([Dense(i, j) for i, j in pairwise(sizes)], seed, **settings)
 

@@ -43,7 +43,7 @@ Block = tuple[slice, slice, Square | Float[Array, "to of"]]
 """Nodes that a block of a matrix takes current out of, nodes whose voltages do it, and the block (a vector: its diagonal)."""
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class NonidealNetwork(AmplifiedNetwork):
     """I_l = Y_l p_l, p_l = (a_{l-1}, v_l): crossbars with wires between amplifiers, diodes and sources as they came out.
 

@@ -22,6 +22,7 @@ from eqprop_analog.core.checks import (
 )
 from eqprop_analog.core.equilibrium import Equilibrium, Layers
 from eqprop_analog.core.gradient import Gradient, named
+from eqprop_analog.core.shown import quantity_text, sizes_text
 from eqprop_analog.devices import (
     Law,
     NgspiceDiode,
@@ -57,7 +58,7 @@ Array = np.ndarray
 FORMAT = "eqprop-analog resistive network 1"
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class ResistiveNetwork(LayeredNetwork):
     """E = Σ_l γ_l [ ½ Σ_ij G_l[i,j](a_{l-1,i} - v_{l,j})² + Σ_j Φ_l(v_{l,j}) - Σ_j b_{l,j} v_{l,j} ],  γ_{l+1} = γ_l/A_l².
 
@@ -102,6 +103,20 @@ class ResistiveNetwork(LayeredNetwork):
         object.__setattr__(self, "crossbars", _bound(self.crossbars, arrays[0]))
         check_law(self.diode)
 
+    def facts(self) -> dict[str, str]:
+        """What a person is shown of it."""
+        low, high = (quantity_text(value, "S") for value in self.conductance_window)
+        gains = ", ".join(f"{gain:g}" for gain in self.amplifier_gain)
+        return {
+            "layers": sizes_text(self.layers) + (" (outputs in pairs)" if self.outputs == "pairs" else ""),
+            "cells": f"{sum(matrix.size for matrix in self.conductances):,}",
+            "window": f"{low} to {high}",
+            "diode": repr(self.diode),
+            "amplifier gain": gains or "none",
+            "input gain": quantity_text(self.input_gain, "V"),
+            **({"bias row": quantity_text(self.bias_row, "V")} if self.bias_row else {}),
+        }
+
     @classmethod
     @known_keywords
     def dense(  # noqa: PLR0913 - every setting of a network, by name
@@ -122,6 +137,11 @@ class ResistiveNetwork(LayeredNetwork):
         They are spread inside the window (see the module initial): in one from 0 to 1 µS or more, max(0, U(-a, a))·1 µS with
         a = 1/√fan_in. ``bias`` in amperes, one for all nodes or an array a layer. ``layers`` counts nodes:
         ``outputs="pairs"`` takes two a class. Raises UserError.
+
+        >>> import eqprop_analog as ea
+        >>> network = ea.ResistiveNetwork.dense([4, 6, 2], seed=0, amplifier_gain=4, conductance_window=(1e-7, 1e-4))
+        >>> [matrix.shape for matrix in network.conductances], network.conductance_window
+        ([(8, 6), (6, 2)], (1e-07, 0.0001))
         """
         sizes = check_layers(layers)
         seed = check_seed(seed)

@@ -48,6 +48,12 @@ class SurrogateSolver:
     energy always falls. Samples that are finished cost nothing more. Arrays have the network's dtype.
 
     Networks of another family are solved by the family's own solver in NumPy (core.Family.surrogate), which has no settings here.
+
+    >>> import eqprop_analog as ea
+    >>> network = ea.ResistiveNetwork.dense([2, 3, 2])
+    >>> free = ea.SurrogateSolver().solve(network, [[0.1, 0.2], [0.3, 0.4]])  # (samples, inputs), times the input gain volts
+    >>> [v.shape for v in free.voltages], free.status[0].name
+    ([(2, 3), (2, 2)], 'CONVERGED')
     """
 
     tolerance: float | None = None

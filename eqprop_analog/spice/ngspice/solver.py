@@ -39,6 +39,12 @@ class NgspiceSolver(Sweeps[Network]):
     or find a point where it would not stay. So every sample begins where the family's dynamics come to rest, from rest or from
     ``start``: in the netlist a source holds every node there, and lets go. Max pools are discontinuous, and Newton's iteration
     may leave the winners of a point that is only near the equilibrium: there each sample begins at the surrogate's equilibrium.
+
+    >>> import eqprop_analog as ea
+    >>> network = ea.ResistiveNetwork.dense([2, 3, 2])
+    >>> measured = ea.NgspiceSolver().solve(network, [[0.1, 0.2]])  # doctest: +SKIP
+    >>> float(abs(measured.outputs - ea.SurrogateSolver().solve(network, [[0.1, 0.2]]).outputs).max()) < 1e-12  # doctest: +SKIP
+    True
     """
 
     def __init__(

@@ -1,0 +1,175 @@
+"""Data sets that are made in Python: of arrays, of a PyTorch DataLoader, or of a file by its name."""
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+from pydantic import ValidationError
+
+from eqprop_analog.data.archives import WHITE, from_arrays
+from eqprop_analog.data.formats import DataError
+from eqprop_analog.data.own import OwnDataset, digest, opened, prepared, read_samples
+from eqprop_analog.data.samples import Samples
+from eqprop_analog.data.settings import DataSettings, OwnData
+from eqprop_analog.files import replacing
+from eqprop_analog.incoming import real_array
+
+Array = np.ndarray
+
+
+def dataset_from_arrays(
+    inputs: ArrayLike,
+    labels: ArrayLike | None = None,
+    targets: ArrayLike | None = None,
+    *,
+    split: ArrayLike | None = None,
+    name: str = "arrays",
+    **settings: Any,
+) -> OwnDataset:
+    """A data set of arrays in memory: NumPy arrays, lists, tables, CPU tensors.
+
+    Arguments:
+        inputs: (samples, inputs), or images (samples, height, width), (samples, channels, height, width) or channels last. In
+            any unit; bytes are pixels.
+        labels: (samples,), a whole number or a name each: the classes. Or
+        targets: (samples,) or (samples, targets), in any unit: the numbers to predict.
+        split: (samples,), "train" or "test" each, or true for a test sample; without it, ``test_fraction`` (0.2) of every class
+            is drawn by ``split_seed`` (0).
+        name: what figures and reports call it.
+        settings: ``scaling`` ("range", "common" or "none", see DataSettings), ``test_fraction``, ``split_seed``.
+
+    Raises UserError for arrays that make no data set.
+
+    >>> import eqprop_analog as ea
+    >>> dataset = ea.dataset_from_arrays([[0.0, 5], [1, 3], [2, 4], [3, 1], [4, 2], [5, 0]], labels=["low"] * 3 + ["high"] * 3)
+    >>> dataset.train_images.shape, dataset.test_labels.tolist(), dataset.own.found.classes
+    ((4, 2), [1, 0], ['high', 'low'])
+    """
+    given: Mapping[str, Any] = {"inputs": inputs, "labels": labels, "targets": targets, "split": split}
+    arrays = {key: value for key, value in given.items() if value is not None}
+    return prepared(name, from_arrays(arrays, name), _settings(settings, "scaling", "test_fraction", "split_seed"))
+
+
+def dataset_from_loader(
+    train: Iterable[Any], test: Iterable[Any] | None = None, *, name: str = "loader", **settings: Any
+) -> OwnDataset:
+    """A data set of a PyTorch ``DataLoader``'s batches (inputs, answers), or of any other iterable of pairs of arrays.
+
+    Arguments:
+        train: gives the training samples, once; whole numbers as answers are classes, others are targets.
+        test: gives the test samples; without it they are drawn from ``train``.
+        name, settings: as in ``dataset_from_arrays``.
+
+    Raises UserError for batches that are no pairs, or do not fit together.
+
+    >>> import eqprop_analog as ea
+    >>> batches = [([[0.0], [1.0]], [0, 1]), ([[0.2], [0.9]], [0, 1]), ([[0.1], [0.8]], [0, 1])]
+    >>> ea.dataset_from_loader(batches).train_labels.tolist()
+    [1, 0, 1, 0]
+    """
+    parts = [_gathered(train, name), *([] if test is None else [_gathered(test, name)])]
+    try:
+        inputs, answers = (np.concatenate(each) for each in zip(*parts, strict=True))
+    except ValueError as error:
+        raise DataError(f"{name}: training and test samples are of different shapes: {error}") from error
+    split = None if test is None else np.arange(len(inputs)) >= len(parts[0][0])
+    classes = answers.dtype.kind in "biu" and answers.ndim == 1
+    return dataset_from_arrays(
+        inputs, answers if classes else None, None if classes else answers, split=split, name=name, **settings
+    )
+
+
+def load_dataset(name: str | Path, *, data_dir: str | Path | None = None, **settings: Any) -> OwnDataset:
+    r"""A data set of a file, a folder, or by name ("iris", "kmnist"): what ``train --dataset`` takes.
+
+    Arguments:
+        name: of a table (.csv), arrays (.npz), a folder of images in one folder a class, a folder of IDX files, or a known one.
+        data_dir: where its files are, unless ``name`` says that or they are to be downloaded.
+        settings: those of DataSettings, such as ``target_column="kind"``.
+
+    Raises UserError, which names the line, for a file that is no data set.
+
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> import eqprop_analog as ea
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = Path(folder) / "springs.csv"
+    ...     _ = path.write_text("length (mm),force (mN)\n" + "".join(f"{k},{20 - 2 * k}\n" for k in range(10)))
+    ...     ea.load_dataset(path, target_column="force (mN)")
+    OwnDataset(name springs.csv, samples 8 for training, 2 for the test, inputs 1, targets 1)
+    """
+    lists = {"target_column", "ignore_columns"}
+    listed = {
+        key: [value] if key in lists and isinstance(value, str | int) else value for key, value in settings.items()
+    }
+    own = OwnData(**_settings(listed, *DataSettings.model_fields).model_dump())
+    return opened(str(name), own, None if data_dir is None else Path(data_dir))
+
+
+def save_samples(dataset: OwnDataset, path: Path) -> None:
+    """Write the samples of a data set in memory as the ``.npz`` that is read again; DataError if other samples are there."""
+    samples = dataset.samples
+    if samples is None:
+        raise DataError(f"{dataset.name}: has no samples of its own to write")
+    if path.exists():
+        there = read_samples(str(path), DataSettings())
+        if digest(there) != digest(_named(samples)):
+            raise DataError(f"{path}: holds other samples; choose another folder")
+        return
+    arrays = _arrays(samples)
+    with replacing(path) as temporary, temporary.open("wb") as file:
+        np.savez(file, allow_pickle=False, **arrays)
+
+
+def _named(samples: Samples) -> Samples:
+    return from_arrays(_arrays(samples), "samples")
+
+
+def _arrays(samples: Samples) -> dict[str, Array]:
+    inputs = samples.inputs if samples.shape is None else samples.inputs.reshape(len(samples.inputs), *samples.shape)
+    if samples.pixel == WHITE:
+        inputs = inputs.astype(np.uint8)
+    found: dict[str, Array | None] = {
+        "inputs": inputs,
+        "labels": samples.labels,
+        "targets": samples.targets,
+        "split": samples.test,
+        "class_names": np.array(samples.classes) if samples.classes else None,
+        "input_names": np.array(samples.input_names) if samples.input_names else None,
+        "target_names": np.array(samples.target_names) if samples.target_names and samples.labels is None else None,
+    }
+    return {key: value for key, value in found.items() if value is not None}
+
+
+def _settings(given: Mapping[str, Any], *known: str) -> DataSettings:
+    strange = [name for name in given if name not in known]
+    if strange:
+        raise DataError(f'no argument "{strange[0]}"; expected {", ".join(known)}')
+    try:
+        return DataSettings(**given)
+    except ValidationError as error:
+        problem = error.errors()[0]
+        raise DataError(f"{problem['loc'][0]}: {problem['msg']}, got {problem['input']!r:.60}") from error
+
+
+def _gathered(batches: Iterable[Any], name: str) -> tuple[Array, Array]:
+    inputs, answers = [], []
+    for batch in batches:
+        if not isinstance(batch, list | tuple) or len(batch) != 2:
+            raise DataError(f"{name}: expected batches (inputs, answers), got {type(batch).__name__}")
+        x, y = batch
+        inputs.append(real_array(x, "inputs"))
+        answers.append(np.asarray(y) if not hasattr(y, "requires_grad") else real_array(y, "answers", _kept(y)))
+    if not inputs:
+        raise DataError(f"{name}: gives no batch; of an iterator that was used up make a new one")
+    try:
+        return np.concatenate(inputs), np.concatenate(answers)
+    except ValueError as error:
+        raise DataError(f"{name}: batches of different shapes: {error}") from error
+
+
+def _kept(tensor: Any) -> Any:
+    """The dtype of a tensor: whole numbers stay whole."""
+    return np.asarray(tensor.detach().cpu()[:0]).dtype

@@ -1,0 +1,61 @@
+"""Training in one call: what the command ``train`` does, for Python programs and notebooks."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+from eqprop_analog import data
+from eqprop_analog.data.memory import save_samples
+from eqprop_analog.experiments.presets import OWN_SHAPES, resolve
+from eqprop_analog.experiments.results import Run
+from eqprop_analog.experiments.run import train as train_run
+from eqprop_analog.files import locked
+from eqprop_analog.learning.trainer import silent
+
+TAKEN = ("network", "checkpoint")
+"""Names of a run's own files."""
+
+
+def _file_name(name: str) -> str:
+    """Of the samples that were in memory alone, in the run's folder."""
+    return name if re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]*", name) and name not in TAKEN else "data"
+
+
+def train(dataset: data.OwnDataset | str | Path, output: str | Path, preset: str | None = None, **settings: Any) -> Run:
+    """Train a network on a data set and leave everything in a folder, as the command ``eqprop-analog train`` does.
+
+    Arguments:
+        dataset: of ``dataset_from_arrays``, ``dataset_from_loader`` or ``load_dataset``; or the name of a known one ("digits").
+        output: the run's folder. The same call goes on with a run that is there; `verify` and `report` take it.
+        preset: the name of a preset, or a TOML file; without one a recipe that follows from the network.
+        settings: in place of the preset's own, such as ``layers=[4, 30, 3]``, ``epochs=20``, ``solver="ngspice"``, ``seed=1``; in
+            SI units.
+
+    Returns the run: ``run.network`` (float64), ``run.metrics`` (errors as fractions, root mean square errors in volts) and
+    ``run.folder``. Raises UserError for settings and data that do not fit.
+
+    >>> import tempfile
+    >>> import numpy as np
+    >>> import eqprop_analog as ea
+    >>> x = np.random.default_rng(0).normal(size=(60, 2))
+    >>> dataset = ea.dataset_from_arrays(x, labels=x[:, 0] + x[:, 1] > 0)
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     run = ea.train(dataset, f"{folder}/run", layers=[2, 8, 2], epochs=20)
+    >>> run.network.layers, run.metrics["test_error"] < 0.3
+    ((2, 8, 2), True)
+    """
+    folder = Path(output)
+    settings = {name.replace("__", "."): value for name, value in settings.items()}
+    solver = str(settings.get("solver", "surrogate"))
+    with locked(folder):
+        if isinstance(dataset, data.OwnDataset) and dataset.own is not None:
+            named = dataset.source or str(folder / f"{_file_name(dataset.name)}.npz")
+            if not dataset.source:
+                save_samples(dataset, Path(named))
+            asked = dataset.own.model_dump(exclude={"found"}, exclude_defaults=True)
+            settings |= {"dataset": named, "own_data": asked}
+        else:
+            settings["dataset"] = str(dataset)
+        usual = OWN_SHAPES.get(solver, OWN_SHAPES["surrogate"])
+        config = resolve(preset or usual, settings)
+        return train_run(config, config.load_data(None), folder, resume=False, stage=silent)
