@@ -1,6 +1,6 @@
 """A board that speaks SCPI (IEEE 488.2 commands in plain text), over VISA or a TCP socket.
 
-Crossbars count from 1, rows and columns from 0; numbers are in SI units, written to the last digit:
+Crossbars count from 1, rows and columns from 0; numbers are in SI units, written to the last digit::
 
     *IDN?                                     who it is
     *RST                                      all conductances and currents to 0

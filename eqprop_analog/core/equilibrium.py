@@ -118,7 +118,13 @@ class Equilibrium(Shown):
         size = len(self.status) // len(nudges)
         parts = [slice(k * size, (k + 1) * size) for k in range(len(nudges))]
         return tuple(
-            Equilibrium(tuple(v[part] for v in self.voltages), self.residual[part], self.status[part], nudge)
+            Equilibrium(
+                tuple(v[part] for v in self.voltages),
+                self.residual[part],
+                self.status[part],
+                nudge,
+                None if self.noise is None else self.noise[part],
+            )
             for part, nudge in zip(parts, nudges, strict=True)
         )
 
