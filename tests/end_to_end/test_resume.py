@@ -175,8 +175,8 @@ def test_run_whose_parameters_are_on_a_gpu_goes_on_from_those_of_the_checkpoint(
     class Elsewhere(TruncatedLearner):
         """Trains a copy of the network, as TorchLearner does."""
 
-        def __init__(self, network, *settings):
-            super().__init__(network.astype(np.float32), *settings)
+        def __init__(self, network, rule, sweeps, method, _device):
+            super().__init__(network.astype(np.float32), rule, sweeps, method)
             self.followed = network
 
         @staticmethod
@@ -187,7 +187,7 @@ def test_run_whose_parameters_are_on_a_gpu_goes_on_from_those_of_the_checkpoint(
             for theirs, mine in zip(self.followed.arrays().values(), self.network.arrays().values(), strict=True):
                 theirs[...] = mine
 
-    monkeypatch.setattr(resistive, "_torch_learner", lambda: Elsewhere)
+    monkeypatch.setattr(resistive, "_torch_learner", lambda *_: Elsewhere)
     preset.write_text('device = "cuda"\n' + preset.read_text())
     stopped("parts", BATCHES + 7)
     assert train("parts").code == 0

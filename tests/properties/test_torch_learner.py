@@ -1,5 +1,7 @@
 """The training step by PyTorch against the NumPy one, which the other tests hold to the equations; skipped without torch."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from truncated_cases import CASES, SWEEPS, Case, distance
@@ -8,9 +10,10 @@ from eqprop_analog import Clamp, NgspiceDiode, ResistiveNetwork, UserError
 from eqprop_analog.devices import Antiparallel, Law, PiecewiseLinear, Shockley
 from eqprop_analog.devices.capabilities import root
 from eqprop_analog.kernels.numpy import PlainKernels
-from eqprop_analog.learning.trainer import Rule
+from eqprop_analog.learning.trainer import Rule, evaluate
 from eqprop_analog.learning.update import Rates
 from eqprop_analog.networks.resistive import truncated
+from eqprop_analog.networks.resistive.surrogate import SurrogateSolver
 from eqprop_analog.networks.resistive.truncated import Method, TruncatedLearner
 
 torch = pytest.importorskip("torch")
@@ -48,6 +51,16 @@ def test_the_network_goes_the_same_way_by_either(hidden: list[int], method: Meth
         moved = np.abs(expected - before).max()
         assert moved > 0
         np.testing.assert_allclose(trained, expected, rtol=0, atol=1e-6 * moved)
+
+
+def test_predictions_are_those_of_so_many_sweeps() -> None:
+    mine, rng = network([8, 7], 1), np.random.default_rng(3)
+    images, labels = rng.random((30, 6)), rng.integers(0, 3, 30)
+    solver = SurrogateSolver(sweeps=5)
+    expected = evaluate(mine, solver.solve, images, labels)
+    found = TorchLearner(mine, rule(3), 40, device="cpu").evaluate(images, labels, 5, lambda *_: None)
+    assert found.squares == pytest.approx(expected.squares, rel=1e-9)
+    assert replace(found, squares=0.0) == replace(expected, squares=0.0)
 
 
 def test_a_diverged_network_ends_training() -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -56,7 +57,7 @@ def training(config: "ResistiveConfig") -> "ResistiveTraining":
         solver = solver_of(config.solver, config.workers)
         return ResistiveTraining(config, made, solver, solver)
     if config.device != "cpu":
-        _torch_learner().require_possible(made, rule(config, 0), config.torch_device)
+        _torch_learner(config, made).require_possible(made, rule(config, 0), config.torch_device)
     steps = SurrogateSolver(sweeps=config.sweeps, check_residual=False)
     return ResistiveTraining(config, made, steps, SurrogateSolver(sweeps=config.test_sweeps))
 
@@ -83,13 +84,19 @@ class ResistiveTraining:
         """Truncated phases have learners of their own, which do the same in place, or on a GPU."""
         config, rule = self.config, self.config.rule(epoch)
         if config.device != "cpu" and config.sweeps is not None:
-            if self.on_gpu is None:
-                self.on_gpu = _torch_learner()(self.own, rule, config.sweeps, config.method, config.torch_device)
-            self.on_gpu.rule = rule
-            return self.on_gpu
+            learner = self._begun(rule, config.sweeps)
+            learner.rule = rule
+            return learner
         if config.sweeps is not None and config.on_failure == "stop":  # which "implicit" asks for
             return TruncatedLearner(self.network, rule, config.sweeps, config.method)
         return PhaseLearner(self.network, self.solver, rule, config.on_failure == "skip")
+
+    def _begun(self, rule: Rule, sweeps: int) -> "TorchLearner":
+        """PyTorch's learner, made when it is first asked for."""
+        if self.on_gpu is None:
+            kind = _torch_learner(self.config, self.own)
+            self.on_gpu = kind(self.own, rule, sweeps, self.config.method, self.config.torch_device)
+        return self.on_gpu
 
     def evaluate(
         self,
@@ -98,7 +105,11 @@ class ResistiveTraining:
         progress: Progress,
         so_far: Pass | None = None,
     ) -> Pass:
-        """Error of the free phase's read-outs, float64."""
+        """Error of the free phase's read-outs: in float64, or of classes by PyTorch in the precision of training."""
+        config = self.config
+        if config.device != "cpu" and config.sweeps and config.test_sweeps and labels.ndim == 1:
+            learner = self._begun(config.rule(0), config.sweeps)
+            return learner.evaluate(images, labels, config.test_sweeps, progress, so_far)
         network, tolerance = self.network.astype(np.float64), self.config.right_within
         return evaluate(
             network, self.tester.solve, images, labels, progress=progress, so_far=so_far, tolerance=tolerance
@@ -113,9 +124,14 @@ class ResistiveTraining:
         close(self.solver)
 
 
-def _torch_learner() -> "type[TorchLearner]":
+def _torch_learner(config: "ResistiveConfig", network: ResistiveNetwork) -> "type[TorchLearner]":
+    """On a GPU that of fused kernels, where these know the network and the rule."""
     try:
         from eqprop_analog.networks.resistive.truncated_torch import TorchLearner
     except ImportError as error:
         raise UserError(f"device: training on a GPU needs PyTorch with CUDA (pip install torch): {error}") from error
-    return TorchLearner
+    if config.device != "cuda" or find_spec("triton") is None:
+        return TorchLearner
+    from eqprop_analog.networks.resistive.fused_torch import FusedLearner
+
+    return FusedLearner if FusedLearner.possible(network, config.rule(0), config.method) else TorchLearner

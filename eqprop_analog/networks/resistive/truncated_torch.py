@@ -8,20 +8,22 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from eqprop_analog.core.equilibrium import Status
 from eqprop_analog.errors import UserError
 from eqprop_analog.kernels.torch.arrays import STEPS, node_roots, slopes
 from eqprop_analog.kernels.torch.network import cost_slope
-from eqprop_analog.learning.trainer import Learner, PhaseError, Rule
+from eqprop_analog.learning.trainer import Learner, Pass, PhaseError, Progress, Rule
 from eqprop_analog.networks.resistive.network import ResistiveNetwork
 from eqprop_analog.networks.resistive.truncated import SETTLED, Method
 
 Array = np.ndarray
 Parts = list[Tensor]
 
+CHUNK = 500
+"""Images that are tested together."""
 ITERATIONS = 8
 """Of conjugate gradients for the implicit gradient: a graph has no end that depends on its data. Layers of a thousand nodes
 take four to six to a relative 1e-6."""
@@ -103,6 +105,13 @@ class TorchLearner(Learner):
         x.copy_(torch.from_numpy(inputs), non_blocking=True)
         y.copy_(torch.from_numpy(targets), non_blocking=True)
         wrong, finite, driven, definite, solved, settled = step().tolist()
+        self.report(finite=finite, driven=driven, definite=definite, settled=settled)
+        if not solved:
+            raise PhaseError(f"implicit gradient: not solved in {ITERATIONS} iterations of conjugate gradients")
+        return int(wrong), Counter({Status.TRUNCATED.name: (1 + len(self._betas)) * len(inputs)})
+
+    def report(self, *, finite: float, driven: float, definite: float, settled: float = 1.0) -> None:
+        """Begin empty columns anew; raise what else is wrong after an update."""
         if not driven or not definite:
             self.finish()
             self.network.validate()
@@ -118,9 +127,39 @@ class TorchLearner(Learner):
             raise PhaseError(
                 f"a node did not settle in {STEPS} steps of its law's own iteration, all that a graph on a GPU takes; use the CPU"
             )
-        if not solved:
-            raise PhaseError(f"implicit gradient: not solved in {ITERATIONS} iterations of conjugate gradients")
-        return int(wrong), Counter({Status.TRUNCATED.name: (1 + len(self._betas)) * len(inputs)})
+
+    def evaluate(
+        self,
+        images: Float[Array, "samples inputs"],
+        labels: Int[Array, " samples"],
+        sweeps: int,
+        progress: Progress,
+        so_far: Pass | None = None,
+    ) -> Pass:
+        """Error of the free phase's predictions after so many sweeps, in the precision of training."""
+        result = Pass() if so_far is None else so_far
+        dtype = self._matrices[0].dtype
+        totals = [c + r for c, r in zip(self._columns, [*self._rows, 0], strict=True)]
+        none = torch.zeros((), dtype=dtype, device=self.device)
+        for begin in range(result.samples, len(images), CHUNK):
+            x = torch.from_numpy(np.asarray(images[begin : begin + CHUNK])).to(self.device, dtype)
+            zeros = [torch.zeros(len(x), n, dtype=dtype, device=self.device) for n in self.network.layers[1:]]
+            free, moving = self._settle(self._source(x * self.network.input_gain), totals, 0.0, none, zeros, sweeps)
+            self.report(finite=1, driven=1, definite=1, settled=not moving)
+            read = free[-1] @ self._across
+            answers = torch.from_numpy(labels[begin : begin + CHUNK]).to(self.device)
+            target = (answers[:, None] == torch.arange(read.shape[1], device=self.device)).to(dtype)
+            result.wrong += int((read.argmax(1) != answers).sum())
+            result.squares += float((read - target).square().mean(1).sum())
+            result.samples += len(x)
+            result.statuses[Status.TRUNCATED.name] += len(x)
+            progress(result.samples, result.error)
+        return result
+
+    def _source(self, volts: Tensor) -> Tensor:
+        """What flows into the first layer's nodes at 0 V."""
+        source = volts @ self._difference + self._biases[0]
+        return source + self.network.bias_row * self._matrices[0][-1] if self.network.bias_row else source
 
     def arrays(self) -> Mapping[str, Array]:
         """The sums of conductances that the last update left, as TruncatedLearner's; copies where there is a GPU."""
@@ -186,9 +225,7 @@ class TorchLearner(Learner):
     def _step(self, x: Tensor, y: Tensor, beta: Tensor) -> Tensor:
         """Phases, contrast, update; (wrong predictions, finite, driven, definite, solved, settled)."""
         volts = x * self.network.input_gain
-        source = volts @ self._difference + self._biases[0]
-        if self.network.bias_row:
-            source = source + self.network.bias_row * self._matrices[0][-1]
+        source = self._source(volts)
         totals = [c + r for c, r in zip(self._columns, [*self._rows, 0], strict=True)]
         bound = self._stiffness_bound()
         zeros = [torch.zeros(len(x), n, dtype=x.dtype, device=x.device) for n in self.network.layers[1:]]
@@ -219,12 +256,18 @@ class TorchLearner(Learner):
         return torch.stack([wrong, finite, driven, definite, solved, (~moving).to(x.dtype)])
 
     def _settle(
-        self, source: Tensor, totals: Parts, nudge: Tensor | float, current: Tensor, start: Parts
+        self,
+        source: Tensor,
+        totals: Parts,
+        nudge: Tensor | float,
+        current: Tensor,
+        start: Parts,
+        sweeps: int | None = None,
     ) -> tuple[Parts, Tensor]:
         """Voltages after the sweeps, and whether a node's own iteration had not settled."""
         voltages, depth = list(start), len(start)
         moving = torch.zeros((), dtype=torch.bool, device=self.device)
-        for _ in range(self.sweeps):
+        for _ in range(self.sweeps if sweeps is None else sweeps):
             for layer in (*range(0, depth, 2), *range(1, depth, 2)):
                 v = source
                 if layer > 0:
