@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tomli_w
+from eqprop_analog.experiments.chips.chip import Chip
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -26,7 +27,6 @@ from eqprop_analog.devices.conductance import (
     Technology,
     Window,
 )
-from eqprop_analog.experiments.chips.chip import Chip
 from eqprop_analog.experiments.chips.keys import keys, markdown
 from eqprop_analog.experiments.chips.specification import Specification
 from eqprop_analog.files import packaged
