@@ -165,3 +165,19 @@ def test_readings_that_say_nothing_are_refused(tmp_path: Path) -> None:
     path.write_text("pulse,polarity,conductance (uS)\n" + "".join(f"{k},{(-1) ** k},7\n" for k in range(40)))
     with pytest.raises(UserError, match="no device's conductance changes"):
         fitted(read_pulses(path))
+
+
+def test_a_device_with_a_few_states_gets_them_as_levels_and_its_window_from_them(tmp_path: Path) -> None:
+    random, states = np.random.default_rng(0), np.array([5.0, 9, 16, 22, 40, 61, 80])
+    rows, place = ["pulse,polarity,conductance (uS)", "0,0,5"], 0
+    for pulse, sign in enumerate(5 * ([1] * 6 + [-1] * 6), start=1):
+        place = min(max(place + sign, 0), 6)
+        rows.append(f"{pulse},{sign},{states[place] + 0.15 * random.standard_normal():.3f}")
+    (tmp_path / "pulses.csv").write_text("\n".join(rows) + "\n")
+    fit = fitted(read_pulses(tmp_path / "pulses.csv"), ["linear"])
+    window = fit.technology().window
+    np.testing.assert_allclose(window.levels, 1e-6 * states, atol=0.25e-6)
+    assert (window.lowest, window.highest) == (window.levels[0], window.levels[-1])
+    low, high = fit.quantities()[:2]
+    assert abs(low.value - 5e-6) < 4 * low.error
+    assert abs(high.value - 80e-6) < 4 * high.error

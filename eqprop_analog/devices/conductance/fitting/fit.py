@@ -89,6 +89,8 @@ class TechnologyFit:
         found = []
         for number, key in enumerate(("lowest", "highest")):
             value, error = one.value(lambda x, number=number: ends(x, scale)[number])  # type: ignore[misc]
+            if self.levels is not None:
+                error = float(self.levels.errors[-number])
             seen = self.window_seen[number]
             reading = ("smallest", "largest")[number]
             note = "" if seen else f"not reached: the {reading} reading"
@@ -131,9 +133,8 @@ class TechnologyFit:
         window = part("window")
         levels: int | tuple[float, ...] | None = None
         if self.levels is not None:
-            means = np.clip(self.levels.means, window["lowest"], window["highest"]).tolist()
-            levels = len(means) if self.levels.equally_spaced else tuple(float(f"{level:.6g}") for level in means)
-            window |= {"lowest": min(window["lowest"], means[0]), "highest": max(window["highest"], means[-1])}
+            means = [float(f"{level:.6g}") for level in self.levels.means]
+            levels = len(means) if self.levels.equally_spaced else tuple(means)
         law = self.estimate.form.made(self.estimate.shared[:-LAST])
         exact = {"counting": "exact"} if self.readings.widths_vary else {}
         rounded = {key: value for key, value in part("pulses").items() if key != "cycle_noise"}
@@ -162,7 +163,8 @@ def _fitted(readings: Readings, laws: Sequence[str]) -> TechnologyFit:
     moving, stuck = _moving(readings)
     kept = readings.of(moving)
     _require_polarities(kept)
-    tried = {name: _window_held(FORMS[name], kept) for name in laws}
+    levels = levels_of(kept.every[0]) if len(kept.names) == 1 else None
+    tried = {name: _window_held(FORMS[name], kept, levels) for name in laws}
     count = np.log(kept.count)
     compared = {name: (2 * one.loss + one.adjusted * count, one.adjusted) for name, (one, _) in tried.items()}
     compared = {name: figures for name, figures in compared.items() if np.isfinite(figures[0])}
@@ -171,8 +173,6 @@ def _fitted(readings: Readings, laws: Sequence[str]) -> TechnologyFit:
     law = _chosen(compared)
     estimate, seen = tried[law]
     estimate = _widened(estimate, kept)
-    values, _ = kept.every
-    levels = levels_of(values) if len(kept.names) == 1 else None
     return TechnologyFit(kept, law, estimate, compared, levels, stuck, seen, _misfit(estimate, kept))
 
 
@@ -212,13 +212,18 @@ def _require_polarities(readings: Readings) -> None:
         )
 
 
-def _window_held(form: Form, readings: Readings) -> tuple[Estimate, tuple[bool, bool]]:
-    """The estimate, with an end of the window held at the extreme reading if the readings do not show it."""
+def _window_held(form: Form, readings: Readings, levels: Levels | None) -> tuple[Estimate, tuple[bool, bool]]:
+    """The estimate, with the window's ends held at the outermost levels, or at an extreme reading that shows none."""
     shared, own = _begin(form, readings)
     prior = np.zeros(len(shared))
     prior[-LAST : 2 - LAST] = 1.0
     held = np.zeros(len(shared))
     held[-1] = not readings.widths_vary
+    if levels is not None:
+        lowest, scale = readings.conductance.min(), np.ptp(readings.conductance)
+        shared[-LAST : 2 - LAST] = (levels.means[[0, -1]] - lowest) / scale
+        held[-LAST : 2 - LAST] = 1
+        return estimated(form, (shared, own), readings, held, np.zeros(len(shared))), (True, True)
     first = estimated(form, (shared, own), readings, held, prior)
     seen = (_end_seen(first, readings, 0), _end_seen(first, readings, 1))
     if all(seen):

@@ -68,7 +68,8 @@ class Filtered:
 
 def filtered(candidate: Candidate, readings: Readings) -> Filtered:
     """Follow all pieces at once, step by step; every piece begins at its first reading."""
-    return _filtered([candidate], readings, moments=True)[0]
+    with np.errstate(all="ignore"):  # far outside of the window
+        return _filtered([candidate], readings, moments=True)[0]
 
 
 def densities(candidates: Sequence[Candidate], readings: Readings) -> list[Filtered]:
