@@ -54,6 +54,11 @@ class Circuit:
         """All elements in order."""
         return [element for section in self.sections for element in section.elements]
 
+    @property
+    def mesh(self) -> int:
+        """Cells that wires join into a mesh: ngspice's own ordering of the matrix fills it, so that KLU's is asked for."""
+        return sum(element.mesh for element in self.elements)
+
     def graph(self) -> "nx.Graph[str]":
         """Bipartite graph: nets (``kind="net"``) and devices (``kind="device"``), an edge for every connection."""
         graph: nx.Graph[str] = nx.Graph()

@@ -36,6 +36,11 @@ Injection = tuple[float | Float[Array, "#batch 1"], Float[Array, "#batch outputs
 class Element(Protocol):
     """One bank of devices."""
 
+    @property
+    def mesh(self) -> int:
+        """Cells that wires join into a mesh; 0 where nets meet in nodes alone."""
+        return 0
+
     def devices(self) -> Iterator[tuple[str, tuple[str, ...]]]:
         """(name, nets) of each device in the graph; a crossbar is one device."""
         ...

@@ -25,6 +25,26 @@ class Run:
 
 RunNgspice = Callable[[str], Run]
 
+BOTH = {
+    "agreement",
+    "clamps_at_knees",
+    "diode_law",
+    "direct_solvers",
+    "forms",
+    "graph_agreement",
+    "hopfield_agreement",
+    "nonideal_agreement",
+    "written_netlists",
+}
+"""What CI asks of the newest ngspice, too (.ci/both_ngspices)."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark them; every folder's tests pass here."""
+    for item in items:
+        if item.path.parent == Path(__file__).parent and item.path.stem.removeprefix("test_") in BOTH:
+            item.add_marker("both_ngspices")
+
 
 @pytest.fixture(scope="session")
 def ngspice() -> Iterator[NgspiceSolver]:

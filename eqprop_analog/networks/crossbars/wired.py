@@ -134,6 +134,11 @@ class WiredArray(Element):
         """Every resistor."""
         return ((name, ends) for name, ends, _ in self._resistors())
 
+    @property
+    def mesh(self) -> int:
+        """Cells that segments join; none, where wires are ideal."""
+        return self.crossbar.conductance.size if self.crossbar.wire_resistance else 0
+
     def dc_paths(self) -> Iterable[Pair]:
         """Through every resistor."""
         return (ends for _, ends, _ in self._resistors())

@@ -91,6 +91,12 @@ def load() -> int:
         return int(library().ngspice_version or 0)
 
 
+def has_klu() -> bool:
+    """Whether this process's libngspice was compiled with KLU."""
+    with _ONE_AT_A_TIME:
+        return bool(library().has_klu)
+
+
 @cache
 def library() -> Any:
     """This process's one ngspice (spice.ngspice.shared.Ngspice); UserError if it is not installed."""

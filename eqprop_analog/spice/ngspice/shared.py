@@ -107,6 +107,13 @@ class Ngspice(Shared.NgSpiceShared):  # type: ignore[misc]
             self._forget_circuit()
 
     @functools.cached_property
+    def has_klu(self) -> bool:
+        """Whether it was compiled with KLU, by its own account."""
+        self.messages.clear()
+        self.exec_command("version -f")
+        return any("KLU" in line for line in self.messages)
+
+    @functools.cached_property
     def messages(self) -> list[str]:
         """Everything ngspice said since the last netlist."""
         return []

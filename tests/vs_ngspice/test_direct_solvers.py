@@ -1,0 +1,91 @@
+"""Meshes are solved by KLU where ngspice has it, other circuits by SPARSE 1.3; both give the same voltages."""
+
+import logging
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from eqprop_analog import ResistiveNetwork
+from eqprop_analog.networks.crossbars.wired import WiredCrossbar
+from eqprop_analog.networks.nonideal.netlist import compile_tile
+from eqprop_analog.networks.nonideal.network import NonidealNetwork
+from eqprop_analog.networks.nonideal.periphery import Periphery
+from eqprop_analog.spice.dialects import DIALECTS
+from eqprop_analog.spice.netlist import static_netlist
+from eqprop_analog.spice.ngspice import library as libngspice
+from eqprop_analog.spice.ngspice import sweeps
+from eqprop_analog.spice.ngspice.solver import NgspiceSolver
+from eqprop_analog.spice.ngspice.workers import Workers
+
+ROWS, COLUMNS = 24, 20
+
+
+@pytest.fixture
+def array() -> WiredCrossbar:
+    return WiredCrossbar(10 ** np.random.default_rng(0).uniform(-7, -4, (ROWS, COLUMNS)), 20.0)
+
+
+@pytest.fixture
+def klu() -> bool:
+    """Whether the library that the tests find has it."""
+    work = Workers(1, 60)
+    try:
+        return bool(work.result(work.submit(libngspice.has_klu)))
+    finally:
+        work.close()
+
+
+def said_by_the_program(netlist: str, folder: Path) -> str:
+    (folder / "circuit.cir").write_text(netlist)
+    done = subprocess.run(
+        ["ngspice", "-b", "circuit.cir"], cwd=folder, capture_output=True, text=True, check=True, timeout=60
+    )
+    return done.stdout + done.stderr
+
+
+def test_an_array_with_wires_is_where_its_port_matrix_says_and_is_solved_by_klu_where_there_is_one(
+    array: WiredCrossbar, klu: bool, tmp_path: Path
+) -> None:
+    random = np.random.default_rng(1)
+    held, into = random.uniform(-5, 5, (3, ROWS)), random.normal(0, 1e-5, (3, COLUMNS))
+    ports = array.port_matrix
+    expected = np.linalg.solve(ports[ROWS:, ROWS:], (into - held @ ports[:ROWS, ROWS:]).T).T
+    work = Workers(1, 60)
+    try:
+        measured = work.result(work.submit(libngspice.sweep, compile_tile(array, held, into)))
+    finally:
+        work.close()
+    np.testing.assert_allclose(measured, expected, rtol=0, atol=1e-9 * np.abs(expected).max())
+    said = said_by_the_program(static_netlist(compile_tile(array, held[:1], into[:1])), tmp_path)
+    assert ("Using KLU" in said) == klu
+
+
+def test_a_network_without_wires_is_solved_by_the_other_one(tmp_path: Path) -> None:
+    network = ResistiveNetwork.dense([4, 6, 2], seed=0)
+    text = static_netlist(network.circuit(np.ones((1, 4))))
+    assert "klu" not in text
+    assert "Using KLU" not in said_by_the_program(text, tmp_path)
+
+
+@pytest.mark.parametrize("dialect", [name for name in DIALECTS if name not in ("ngspice", "gnucap")])
+def test_other_programs_are_not_told(array: WiredCrossbar, dialect: str) -> None:
+    circuit = compile_tile(array, np.ones((1, ROWS)), np.zeros((1, COLUMNS)))
+    assert "klu" in static_netlist(circuit)
+    assert "klu" not in static_netlist(circuit, dialect=DIALECTS[dialect])
+
+
+def test_a_large_array_says_what_this_ngspice_lacks(
+    klu: bool, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sweeps, "LARGE_MESH", 1)
+    chip = NonidealNetwork(ResistiveNetwork.dense([2, 3, 2], seed=0), Periphery(), 5.0)
+    solver = NgspiceSolver()
+    try:
+        with caplog.at_level(logging.WARNING):
+            solver.solve(chip, np.ones((1, 2))).require()
+            solver.solve(chip, np.ones((1, 2))).require()
+    finally:
+        solver.close()
+    assert len([line for line in caplog.messages if "KLU" in line]) == (0 if klu else 1)
