@@ -14,7 +14,7 @@ from eqprop_analog.experiments.chips.specification import Specification
 from eqprop_analog.experiments.netlists import netlist, phase
 from eqprop_analog.files import packaged, write_text
 from eqprop_analog.spice.circuit import Circuit
-from eqprop_analog.spice.dialects import DIALECTS
+from eqprop_analog.spice.programs import PROGRAMS
 from eqprop_analog.text import shell_word
 
 SUMMARY = "Write a network as a SPICE netlist, for ngspice, LTspice, Xyce or gnucap, that runs as it stands."
@@ -24,7 +24,7 @@ examples:
   a trained network, Norton form:            --network runs/demo/network.npz --form norton --output demo.cir
   with a nudge of 0.1 uS towards output 0:   --layers 2 4 1 --phase nudged --beta 1e-7 --output nudged.cir
   subcircuits in xor.lib, and a testbench:   --network netlists/xor.npz --form subcircuits --output xor.cir
-  for LTspice (or xyce, or gnucap):          --network netlists/xor.npz --dialect ltspice --output xor.cir
+  for LTspice (or xyce, gnucap, spectre):          --network netlists/xor.npz --dialect ltspice --output xor.cir
   a netlist edited by hand, as a network:    --network edited.cir --output edited.npz
   the same network on one imperfect chip:    --layers 4 6 2 --specification everything --chip 3 --output chip.cir
   and a picture of its circuit:              --network netlists/xor.npz --output xor.cir --picture xor.svg
@@ -51,7 +51,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "testbench, which runs free and nudged phase (default flat)",
     )
     parser.add_argument(
-        "--dialect", choices=list(DIALECTS), default="ngspice", help="the program that is to run it (default ngspice)"
+        "--dialect", choices=list(PROGRAMS), default="ngspice", help="the program that is to run it (default ngspice)"
     )
     parser.add_argument(
         "--phase", choices=["free", "nudged"], default="free", help="without or with the nudge (default free)"
@@ -103,7 +103,7 @@ def run(arguments: argparse.Namespace) -> None:
     for path, text in texts.items():
         write_text(path, text)
     lines = ", ".join(f"{path}: {text.count(chr(10))} lines" for path, text in texts.items())
-    command = DIALECTS[arguments.dialect].command
+    command = PROGRAMS[arguments.dialect].command
     console.say(f"{lines} in {time.perf_counter() - begin:.2f} s; run it: {command} {shell_word(arguments.output)}")
 
 
@@ -132,7 +132,7 @@ def _texts(arguments: argparse.Namespace, network: Network, read: options.Read |
     if arguments.form == "subcircuits":
         return _subcircuits(arguments, network, inputs, phase)
     circuit = _drawn(arguments, network.circuit(inputs, [phase], arguments.form))
-    return {arguments.output: netlist(network, circuit, inputs, nudge, DIALECTS[arguments.dialect])}
+    return {arguments.output: netlist(network, circuit, inputs, nudge, PROGRAMS[arguments.dialect])}
 
 
 def _drawn(arguments: argparse.Namespace, circuit: Circuit) -> Circuit:
@@ -169,7 +169,7 @@ def _subcircuits(
     library = arguments.output.with_suffix(".lib")
     if library == arguments.output:
         raise UserError(f"--output {library}: the network will have this name; call the testbench FILE.cir")
-    files = write(network, inputs, phase, library.name, DIALECTS[arguments.dialect])
+    files = write(network, inputs, phase, library.name, PROGRAMS[arguments.dialect])
     return {library: files.network, arguments.output: files.testbench}
 
 

@@ -211,8 +211,8 @@ class Tabulated:
     def _table(self, dialect: str) -> str:
         if dialect not in FUNCTIONS:
             raise UserError(
-                f"{dialect} has no behavioural sources, and so no tabulated diode; take a junction (laws ngspice and shockley) "
-                f"or another --dialect"
+                f"{dialect} has no behavioural sources that interpolate a table, and so no tabulated diode; take a junction ("
+                f"laws ngspice and shockley) or another --dialect"
             )
         w, current, slopes = self._knots
         if dialect != "ngspice":

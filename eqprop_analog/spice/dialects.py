@@ -38,6 +38,10 @@ class Dialect:
         """A line of a circuit or of a packaged subcircuit, in this dialect. Raises UserError where it has no such element."""
         return line
 
+    def finished(self, lines: Sequence[str]) -> list[str]:
+        """The lines of a whole file, for a program whose language is another one altogether."""
+        return list(lines)
+
     def operating_point(self, outputs: Sequence[str]) -> list[str]:
         """Lines that find the operating point and print the outputs' voltages."""
         return control(["op", *(f"print v({net})" for net in outputs)], outputs[-1])

@@ -154,7 +154,8 @@ def _text(
     dialect: Dialect = NGSPICE,
 ) -> str:
     solver = KLU if circuit.mesh and dialect is NGSPICE else {}
-    return "\n".join([*_lines(circuit, {**settings(circuit, options), **solver}, dialect), *ending, ".end", ""])
+    lines = _lines(circuit, {**settings(circuit, options), **solver}, dialect)
+    return "\n".join(dialect.finished([*lines, *ending, ".end", ""]))
 
 
 def _lines(circuit: Circuit, options: Mapping[str, float], dialect: Dialect) -> Iterator[str]:

@@ -59,8 +59,8 @@ def hierarchical_netlist(
     network = network.in_spice().astype(np.float64)
     parts = list(_parts(network, circuit))
     return Hierarchy(
-        "\n".join([*_testbench(network, circuit, inputs, nudge, file, dialect), ".end", ""]),
-        "\n".join([*_device(circuit, parts, dialect), ""]),
+        "\n".join(dialect.finished([*_testbench(network, circuit, inputs, nudge, file, dialect), ".end", ""])),
+        "\n".join(dialect.finished([*_device(circuit, parts, dialect), ""])),
     )
 
 
