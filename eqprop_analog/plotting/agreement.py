@@ -29,7 +29,7 @@ def agreement_of_run(result: Agreement, path: Path) -> None:
         spread.legend(loc="upper right", frameon=True, framealpha=1, edgecolor="none")
 
 
-def agreement_study(circuits: list[dict[str, Any]], path: Path) -> None:
+def random_circuits(circuits: list[dict[str, Any]], path: Path) -> None:
     """How many circuits are how far apart in ngspice and the surrogate, and that against the circuits' condition."""
     solved = [circuit for circuit in circuits if "relative_difference" in circuit]
     floor = 1e-17

@@ -16,7 +16,7 @@ from eqprop_analog.devices import Antiparallel, Clamp, Law, NgspiceDiode, Piecew
 from eqprop_analog.networks.hopfield.netlist import compile_hopfield
 from eqprop_analog.networks.resistive.hierarchy import hierarchical_netlist
 from eqprop_analog.networks.resistive.netlist import compile_network
-from eqprop_analog.networks.resistive.netlist_import import Given, netlist_of, read_netlist
+from eqprop_analog.networks.resistive.netlist_import import Given, netlist_in_text, read_netlist
 from eqprop_analog.spice.netlist import static_netlist
 
 numbers = st.floats(-1e3, 1e3)
@@ -71,7 +71,7 @@ def written(draw: st.DrawFn) -> tuple[ResistiveNetwork, np.ndarray, Any]:
 def test_netlist_to_network_to_netlist_is_identical_text(case: tuple[ResistiveNetwork, np.ndarray, Any]) -> None:
     network, inputs, injection = case
     text = static_netlist(compile_network(network, inputs, [injection], "flat"))
-    read = netlist_of(text)
+    read = netlist_in_text(text)
     assert static_netlist(compile_network(read.network, read.inputs, [read.injection], "flat")) == text
     assert read.network.layers == network.layers
     assert read.network.outputs == network.outputs
@@ -119,7 +119,7 @@ def line_of(text: str, part: str) -> int:
     ],
 )
 def test_a_changed_resistor_is_another_conductance(ohms: str, siemens: float) -> None:
-    found = netlist_of(edited(r"^(R1_2_3 xn_0 h1_3) \S+$", rf"\1 {ohms}")).network.conductances
+    found = netlist_in_text(edited(r"^(R1_2_3 xn_0 h1_3) \S+$", rf"\1 {ohms}")).network.conductances
     expected = [matrix.copy() for matrix in BY_HAND.conductances]
     expected[0][2, 3] = siemens
     for ours, theirs in zip(found, expected, strict=True):
@@ -127,7 +127,7 @@ def test_a_changed_resistor_is_another_conductance(ohms: str, siemens: float) ->
 
 
 def test_a_removed_resistor_is_no_conductance_and_a_removed_bias_no_current() -> None:
-    network = netlist_of(edited(r"^R2_1_0 .*\n", "", edited(r"^Ib1_2 .*\n", ""))).network
+    network = netlist_in_text(edited(r"^R2_1_0 .*\n", "", edited(r"^Ib1_2 .*\n", ""))).network
     assert network.conductances[1][1, 0] == network.biases[0][2] == 0
     assert np.count_nonzero(BY_HAND.conductances[1]) == np.count_nonzero(network.conductances[1]) + 1
 
@@ -141,7 +141,7 @@ def test_order_case_blanks_comments_and_continued_lines_say_nothing() -> None:
     split = [line.upper().replace(" ", "  \n+\t", 1).replace("=", " = ") + " ; by hand" for line in shuffled]
     swapped = [re.sub(r"^(R1_0_0) (\S+) (\S+)", r"\1 \3 \2", line) for line in split]
     text = "\r\n\n".join([title, *lines[:start], "* a comment", *swapped, *lines[end:]])
-    read = netlist_of(text)
+    read = netlist_in_text(text)
     assert static_netlist(compile_network(read.network, read.inputs, form="flat")) == FREE
 
 
@@ -157,7 +157,7 @@ def test_order_case_blanks_comments_and_continued_lines_say_nothing() -> None:
     ],
 )
 def test_what_leaves_the_operating_point_as_it_is_may_be_added(old: str, new: str) -> None:
-    network, changed = netlist_of(FREE).network, netlist_of(edited(old, new)).network
+    network, changed = netlist_in_text(FREE).network, netlist_in_text(edited(old, new)).network
     for one, other in zip(
         (*network.conductances, *network.biases), (*changed.conductances, *changed.biases), strict=True
     ):
@@ -166,18 +166,18 @@ def test_what_leaves_the_operating_point_as_it_is_may_be_added(old: str, new: st
 
 
 def test_amplifiers_of_gain_one_may_stand_there() -> None:
-    changed = netlist_of(FREE.replace("gain=4.0", "gain=1"))
+    changed = netlist_in_text(FREE.replace("gain=4.0", "gain=1"))
     assert changed.network.amplifier_gain == (1.0,)
-    np.testing.assert_array_equal(changed.network.conductances[1], netlist_of(FREE).network.conductances[1])
+    np.testing.assert_array_equal(changed.network.conductances[1], netlist_in_text(FREE).network.conductances[1])
 
 
 def test_the_nudge_and_the_input_are_read_too() -> None:
-    read = netlist_of(edited(r"^Vy_0 y_0 0 \S+$", "Vy_0 y_0 0 DC 0.25", NUDGED))
+    read = netlist_in_text(edited(r"^Vy_0 y_0 0 \S+$", "Vy_0 y_0 0 DC 0.25", NUDGED))
     assert read.injection is not None
     assert read.injection[0] == pytest.approx(1e-8)
     np.testing.assert_allclose(read.injection[1], [[0.25e-8]])
     np.testing.assert_array_equal(read.inputs, [[-1.0, 1.0]])
-    assert netlist_of(FREE).injection is None
+    assert netlist_in_text(FREE).injection is None
 
 
 @pytest.mark.parametrize(
@@ -240,7 +240,7 @@ def test_the_nudge_and_the_input_are_read_too() -> None:
 def test_what_is_not_understood_is_refused_with_its_line(old: str, new: str, words: str) -> None:
     text = edited(old, new)
     with pytest.raises(UserError, match=words) as refused:
-        netlist_of(text, "edited.cir")
+        netlist_in_text(text, "edited.cir")
     assert len(str(refused.value).splitlines()) == 1
     assert str(refused.value).startswith("edited.cir, line ")
     part = new.split("\n")[-1 if ".end\n" in new else 0].replace(r"\1", "").strip()
@@ -262,7 +262,7 @@ def test_what_is_not_understood_is_refused_with_its_line(old: str, new: str, wor
 )
 def test_what_is_missing_is_named(old: str, words: str) -> None:
     with pytest.raises(UserError, match=words):
-        netlist_of(edited(old, "Ib2_0" if "Ib2" in old else "", NUDGED))
+        netlist_in_text(edited(old, "Ib2_0" if "Ib2" in old else "", NUDGED))
 
 
 @pytest.mark.parametrize(
@@ -306,7 +306,7 @@ def test_a_hostile_line_is_refused_and_nothing_is_opened_or_run(
 def test_a_packaged_subcircuit_may_be_included_by_its_name() -> None:
     text = re.sub(r"^\.subckt diode(.|\n)*?^\.ends diode$", '.include "diode.lib"', FREE, flags=re.MULTILINE)
     assert "subckt diode" not in text
-    read = netlist_of(text)
+    read = netlist_in_text(text)
     np.testing.assert_allclose(read.network.conductances[0], BY_HAND.conductances[0], rtol=1e-15)
     assert ["diode.lib" in note and "packaged" in note for note in read.notes] == [True]
 
@@ -314,7 +314,7 @@ def test_a_packaged_subcircuit_may_be_included_by_its_name() -> None:
 @pytest.mark.parametrize("line", ["Vxp_0 xp_0 0 1", ".options reltol=1e-11", "* Input gain 1 V a unit"])
 def test_a_first_line_that_is_no_title_is_told_not_to_be_read(line: str) -> None:
     _, rest = FREE.split("\n", 1)
-    notes = netlist_of(f"{line}\n{rest}").notes
+    notes = netlist_in_text(f"{line}\n{rest}").notes
     assert [line in note for note in notes] == [True] * (line[0] != "*")
 
 
@@ -329,7 +329,7 @@ UNCOMMENTED = re.sub(r"^\*.*\n", "", STATED.partition("\n")[2], flags=re.MULTILI
     ids=["as written", "upper case", "no comments", "no comments, upper case"],
 )
 def test_gain_outputs_and_window_survive_the_case_and_the_comments(text: str) -> None:
-    read = netlist_of(text)
+    read = netlist_in_text(text)
     assert (read.network.input_gain, read.network.outputs) == (10.0, "pairs")
     assert read.network.conductance_window == (1e-9, 1e-5)
     assert read.notes == ()
@@ -340,7 +340,7 @@ SILENT = re.sub(r"^\.param .*\n", "", f"a title\n{UNCOMMENTED}", flags=re.MULTIL
 
 
 def test_what_a_file_does_not_say_is_assumed_aloud(caplog: pytest.LogCaptureFixture) -> None:
-    read = netlist_of(SILENT, "silent.cir")
+    read = netlist_in_text(SILENT, "silent.cir")
     assert (read.network.input_gain, read.network.outputs) == (1.0, "single")
     assert read.network.conductance_window == (0.0, 1e-4)
     np.testing.assert_allclose(read.inputs, [[1.0, -2.0]])
@@ -353,23 +353,23 @@ def test_what_a_file_does_not_say_is_assumed_aloud(caplog: pytest.LogCaptureFixt
 def test_older_files_say_the_gain_and_the_pairs_in_comments_of_any_case() -> None:
     older = re.sub(r"^\.param .*\n", "", STATED, flags=re.MULTILINE)
     for text in (older, older.upper()):
-        read = netlist_of(text)
+        read = netlist_in_text(text)
         assert (read.network.input_gain, read.network.outputs) == (10.0, "pairs")
         assert len(read.notes) == 1
 
 
 def test_the_user_says_what_a_file_does_not_and_nothing_else() -> None:
-    read = netlist_of(SILENT, given=Given(10.0, "pairs", (1e-9, 1e-5)))
+    read = netlist_in_text(SILENT, given=Given(10.0, "pairs", (1e-9, 1e-5)))
     assert (read.network.input_gain, read.network.outputs) == (10.0, "pairs")
     assert read.network.conductance_window == (1e-9, 1e-5)
     assert read.notes == ()
-    assert netlist_of(STATED, given=Given(10.0, "pairs", (1e-9, 1e-5))).notes == ()
+    assert netlist_in_text(STATED, given=Given(10.0, "pairs", (1e-9, 1e-5))).notes == ()
     for other in (Given(input_gain=5.0), Given(outputs="single"), Given(conductance_window=(0.0, 1e-5))):
         with pytest.raises(UserError, match=r"is given as .* and .*; leave all but one out"):
-            netlist_of(STATED, given=other)
+            netlist_in_text(STATED, given=other)
     for other in (Given(input_gain=0.0), Given(input_gain=np.inf), Given(conductance_window=(1e-3, 1e-5))):
         with pytest.raises(UserError, match=r"gain|window"):
-            netlist_of(SILENT, given=other)
+            netlist_in_text(SILENT, given=other)
 
 
 def test_other_forms_are_refused_with_the_reason() -> None:
@@ -384,7 +384,7 @@ def test_other_forms_are_refused_with_the_reason() -> None:
         ("", "expected all from 1 on"),
     ):
         with pytest.raises(UserError, match=words):
-            netlist_of(text)
+            netlist_in_text(text)
 
 
 SYNTAX = [
@@ -470,7 +470,7 @@ def mutilated(draw: st.DrawFn) -> str:
 @settings(max_examples=int(os.environ.get("FUZZ_EXAMPLES", "300")))
 def test_any_text_is_a_network_or_is_refused_in_one_line(text: str) -> None:
     try:
-        read = netlist_of(text)
+        read = netlist_in_text(text)
     except UserError as error:
         assert len(str(error).split("\n")) == 1  # noqa: PT017 - either is right
     else:
@@ -495,13 +495,13 @@ def test_bytes_that_are_no_text_are_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize("end", ["x", "-", "}", "="])
 def test_a_long_line_of_one_character_is_refused_soon(character: str, line: str, end: str) -> None:
     with pytest.raises(UserError):
-        netlist_of(f"title\n{line}{character * 100_000}{end}")
+        netlist_in_text(f"title\n{line}{character * 100_000}{end}")
 
 
 def test_names_cannot_ask_for_all_memory() -> None:
     rows = "".join(f"Vxp_{i} xp_{i} 0 0\nVxn_{i} xn_{i} 0 0\n" for i in range(3000))
     outputs = "".join(f"R1_0_{k} xp_0 o_{k} 1\n" for k in range(3000))
     with pytest.raises(UserError, match="fewer than one in 1000 is there"):
-        netlist_of(f"title\n{rows}{outputs}")
+        netlist_in_text(f"title\n{rows}{outputs}")
     with pytest.raises(UserError, match=r"crossbars .* got 999999999"):
-        netlist_of("title\nR999999999_0_0 a b 1\n")
+        netlist_in_text("title\nR999999999_0_0 a b 1\n")

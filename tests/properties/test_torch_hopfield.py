@@ -87,7 +87,7 @@ def same(one: Any, other: np.ndarray, scale: float = 1.0) -> None:
 )
 def test_every_step_is_numpys(net: str, settings: dict[str, Any], nudging: dict[str, Any], solver: str) -> None:
     theirs, motion = SOLVERS[solver]
-    if nudging["kind"] == "output" and not theirs.nudges_behind:
+    if nudging["kind"] == "output" and not theirs.nudges_outputs:
         pytest.skip("refused by this solver")
     network, inputs, target = example(net, 3, **settings)
     nudges = [Nudge(target, beta, **nudging) for beta in (0.3, -0.3)]

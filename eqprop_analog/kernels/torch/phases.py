@@ -178,7 +178,7 @@ class Phase:
 
 
 def begun(values: Values, start: Sequence[Tensor] | None = None) -> Phase:
-    """A phase at ``start``, or at 0 V; see networks.hopfield.relaxation.Motion for voltages before the buffers."""
+    """A phase at ``start``, or at 0 V; see networks.hopfield.relaxation.RelaxingBatch for voltages before the buffers."""
     buffer = values.network.buffer
     phase = Phase(values, values.zeros() if start is None else start)
     if not values.motion.moves_voltages(buffer):

@@ -73,16 +73,16 @@ class ContinualLearner(Learner):
         self, inputs: Float[Array, "batch inputs"], equations: HopfieldEquations, start: Layers, nudge: Nudge
     ) -> Equilibrium:
         """The nudged phase, and every update on its way."""
-        network, motion = self.network, self.solver.begin(equations, start)
-        earlier = _moment(motion.states, None)
+        network, batch = self.network, self.solver.begin(equations, start)
+        earlier = _moment(batch.states, None)
         for _ in range(self.solver.nudged_steps or 0):
-            self.solver.advance(motion)
-            later = _moment(motion.states, nudge)
+            self.solver.advance(batch)
+            later = _moment(batch.states, nudge)
             signal = learning_signal(self.rule.signal, network, inputs, later, earlier)
             descend(network, signal, self.rule.rates, self.momentum)
             equations.drive[...] = network.drive(inputs)
             earlier = _moment(later.voltages, None)
-        return _moment(motion.states, nudge)
+        return _moment(batch.states, nudge)
 
 
 def _moment(states: Layers, nudge: Nudge | None) -> Equilibrium:

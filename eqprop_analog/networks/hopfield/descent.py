@@ -7,7 +7,7 @@ import numpy as np
 from eqprop_analog.core.equilibrium import Layers
 from eqprop_analog.networks.hopfield.equations import HopfieldEquations
 from eqprop_analog.networks.hopfield.network import HopfieldNetwork
-from eqprop_analog.networks.hopfield.relaxation import ExplicitSteps, Motion, Relaxation
+from eqprop_analog.networks.hopfield.relaxation import ExplicitSteps, Relaxation, RelaxingBatch
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,21 +20,21 @@ class HopfieldDescentSolver(Relaxation):
     is concave and lies below the tangent that is minimised.
     """
 
-    def begin(self, equations: HopfieldEquations, start: Layers | None) -> Motion:
+    def begin(self, equations: HopfieldEquations, start: Layers | None) -> RelaxingBatch:
         """A batch at ``start``, or at rest."""
-        return Motion.of_states(equations, start)
+        return RelaxingBatch.of_states(equations, start)
 
     def explicit_steps(self, network: HopfieldNetwork) -> ExplicitSteps:
         """See Relaxation: whole steps, layers 1, 3, ... and then 2, 4, ..."""
         return ExplicitSteps([range(0, network.depth, 2), range(1, network.depth, 2)])
 
-    def advance(self, motion: Motion) -> None:
+    def advance(self, batch: RelaxingBatch) -> None:
         """One step of all samples, in place."""
-        equations, buffer = motion.equations, motion.equations.network.buffer
+        equations, buffer = batch.equations, batch.equations.network.buffer
         depth = equations.network.depth
         for layer in (*range(1, depth + 1, 2), *range(2, depth + 1, 2)):
-            s = motion.states[layer - 1]
-            u = equations.force(layer, motion.states, motion.forces[layer - 1])
+            s = batch.states[layer - 1]
+            u = equations.force(layer, batch.states, batch.forces[layer - 1])
             if layer == depth and equations.curvature is not None:
                 damping = buffer.gain * equations.curvature
                 v = buffer.inverse(s)

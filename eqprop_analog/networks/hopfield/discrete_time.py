@@ -8,7 +8,7 @@ import numpy as np
 from eqprop_analog.core.equilibrium import Layers
 from eqprop_analog.networks.hopfield.equations import HopfieldEquations
 from eqprop_analog.networks.hopfield.network import HopfieldNetwork
-from eqprop_analog.networks.hopfield.relaxation import ExplicitSteps, Motion, Relaxation, require_step
+from eqprop_analog.networks.hopfield.relaxation import ExplicitSteps, Relaxation, RelaxingBatch, require_step
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,7 +19,7 @@ class DiscreteTimeSolver(Relaxation):
     alone takes nudges of kind "output".
     """
 
-    nudges_behind: ClassVar[bool] = True
+    nudges_outputs: ClassVar[bool] = True
     step: float = 1.0
     """ε, the part of the way that a step goes."""
 
@@ -28,20 +28,20 @@ class DiscreteTimeSolver(Relaxation):
         super().__post_init__()
         require_step(self.step)
 
-    def begin(self, equations: HopfieldEquations, start: Layers | None) -> Motion:
+    def begin(self, equations: HopfieldEquations, start: Layers | None) -> RelaxingBatch:
         """A batch at ``start``, or at rest."""
-        return Motion.of_states(equations, start)
+        return RelaxingBatch.of_states(equations, start)
 
     def explicit_steps(self, network: HopfieldNetwork) -> ExplicitSteps:
         """See Relaxation."""
         return ExplicitSteps([range(network.depth)], self.step)
 
-    def advance(self, motion: Motion) -> None:
+    def advance(self, batch: RelaxingBatch) -> None:
         """One step of all samples, in place."""
-        equations, buffer = motion.equations, motion.equations.network.buffer
-        equations.forces(motion.states, motion.forces)
-        behind = equations.pull(motion.states[-1]) if equations.behind else None
-        for s, u in zip(motion.states, motion.forces, strict=True):
+        equations, buffer = batch.equations, batch.equations.network.buffer
+        equations.forces(batch.states, batch.forces)
+        behind = equations.pull(batch.states[-1]) if equations.at_output else None
+        for s, u in zip(batch.states, batch.forces, strict=True):
             if self.step == 1:
                 buffer.output(u, out=s)
                 continue
@@ -49,4 +49,4 @@ class DiscreteTimeSolver(Relaxation):
             np.multiply(u, self.step, out=u)
             np.add(s, u, out=s)
         if behind is not None:
-            np.add(motion.states[-1], np.multiply(behind, self.step, out=behind), out=motion.states[-1])
+            np.add(batch.states[-1], np.multiply(behind, self.step, out=behind), out=batch.states[-1])

@@ -7,12 +7,12 @@ from jaxtyping import Float
 
 from eqprop_analog.core.equilibrium import Layers
 from eqprop_analog.networks.hopfield.equations import HopfieldEquations
-from eqprop_analog.networks.hopfield.relaxation import Motion, Relaxation, require_step
+from eqprop_analog.networks.hopfield.relaxation import Relaxation, RelaxingBatch, require_step
 
 Array = np.ndarray
 
 
-class EnergyBasedMotion(Motion):
+class EnergyBasedBatch(RelaxingBatch):
     """Voltages v, of which states s = ρ(v) are seen by the other layers."""
 
     def residual(self) -> Float[Array, " batch"]:
@@ -21,13 +21,13 @@ class EnergyBasedMotion(Motion):
         return np.max(distances, axis=0)
 
 
-def _forced(motion: Motion) -> Layers:
-    """ρ′(v)·u of hidden layers, and u with the nudge's pull at v of the last, volts, in ``motion.forces``."""
-    equations, forces = motion.equations, motion.forces
-    equations.free().forces(motion.states, forces)
-    for u, s in zip(forces[:-1], motion.states[:-1], strict=True):
+def _forced(batch: RelaxingBatch) -> Layers:
+    """ρ′(v)·u of hidden layers, and u with the nudge's pull at v of the last, volts, in ``batch.forces``."""
+    equations, forces = batch.equations, batch.forces
+    equations.free().forces(batch.states, forces)
+    for u, s in zip(forces[:-1], batch.states[:-1], strict=True):
         np.multiply(u, equations.network.buffer.rise(s), out=u)
-    np.add(forces[-1], equations.pull(motion.voltages[-1]), out=forces[-1])
+    np.add(forces[-1], equations.pull(batch.voltages[-1]), out=forces[-1])
     return forces
 
 
@@ -48,22 +48,22 @@ class EnergyBasedSolver(Relaxation):
         super().__post_init__()
         require_step(self.step)
 
-    def begin(self, equations: HopfieldEquations, start: Layers | None) -> EnergyBasedMotion:
+    def begin(self, equations: HopfieldEquations, start: Layers | None) -> EnergyBasedBatch:
         """A batch at ``start``, or at rest: v = 0 V."""
-        motion = Motion.of_states(equations, start)
+        batch = RelaxingBatch.of_states(equations, start)
         voltages = equations.initial()
         buffer = equations.network.buffer
-        for v, s in zip(voltages, motion.states, strict=True):
+        for v, s in zip(voltages, batch.states, strict=True):
             if start is not None:
                 buffer.inverse(s).clip(0, 1, out=v)
             buffer.output(v, out=s)
-        return EnergyBasedMotion(equations, motion.states, voltages, motion.forces)
+        return EnergyBasedBatch(equations, batch.states, voltages, batch.forces)
 
-    def advance(self, motion: Motion) -> None:
+    def advance(self, batch: RelaxingBatch) -> None:
         """One step of all samples, in place."""
-        for v, u, s in zip(motion.voltages, _forced(motion), motion.states, strict=True):
+        for v, u, s in zip(batch.voltages, _forced(batch), batch.states, strict=True):
             np.subtract(u, v, out=u)
             np.multiply(u, self.step, out=u)
             np.add(v, u, out=v)
             v.clip(0, 1, out=v)
-            motion.equations.network.buffer.output(v, out=s)
+            batch.equations.network.buffer.output(v, out=s)

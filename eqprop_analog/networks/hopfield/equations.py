@@ -37,7 +37,7 @@ class HopfieldEquations(Equations):
     target: Float[Array, "batch classes"] | None = None
     """y of these."""
     cost: Cost = "squared-error"
-    behind: bool = False
+    at_output: bool = False
     """Whether the pull acts behind the buffers, s_L = ρ(u_L) - β ∂C/∂s_L."""
 
     @classmethod
@@ -72,7 +72,7 @@ class HopfieldEquations(Equations):
             beta=beta,
             target=target,
             cost=nudges[0].cost,
-            behind=nudges[0].kind == "output",
+            at_output=nudges[0].kind == "output",
         )
         if nudges[0].kind != "current":
             return pulled
@@ -83,7 +83,7 @@ class HopfieldEquations(Equations):
 
     def free(self) -> Self:
         """The same without the nudge."""
-        return replace(self, constant=None, beta=None, target=None, behind=False)
+        return replace(self, constant=None, beta=None, target=None, at_output=False)
 
     def select(self, samples: Bool[Array, " batch"] | Int[Array, " some"]) -> Self:
         """The equations of some of the samples."""
@@ -161,7 +161,7 @@ class HopfieldEquations(Equations):
     def _add_pull(self, states: Layers, total: Float[Array, "batch outputs"]) -> None:
         if self.constant is not None:
             total += self.constant
-        if self.beta is not None and not self.behind:
+        if self.beta is not None and not self.at_output:
             total += self.pull(states[-1])
 
     def residual(self, states: Layers) -> Float[Array, " batch"]:
@@ -174,7 +174,7 @@ class HopfieldEquations(Equations):
         largest = np.zeros(len(self), self.drive.dtype)
         for s, u in zip(states, forces, strict=True):
             self.network.buffer.output(u, out=u)
-            if self.behind and s is states[-1]:
+            if self.at_output and s is states[-1]:
                 np.add(u, self.pull(s), out=u)
             np.subtract(s, u, out=u)
             np.maximum(largest, np.abs(u, out=u).max(axis=1), out=largest)
@@ -182,7 +182,7 @@ class HopfieldEquations(Equations):
 
     def energy(self, states: Layers) -> Float[Array, " batch"]:
         """E + βC, of tied weights, volts squared up to what does not depend on the states (a constant pull adds -c·s_L)."""
-        if self.behind:
+        if self.at_output:
             raise UserError('energy: a nudge of kind "output" adds no energy that is known')
         network = self.network
         shares = network.shares

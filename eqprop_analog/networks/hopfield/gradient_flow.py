@@ -8,7 +8,7 @@ from eqprop_analog.core.equilibrium import Layers
 from eqprop_analog.devices.buffer import HardSigmoid
 from eqprop_analog.networks.hopfield.equations import HopfieldEquations
 from eqprop_analog.networks.hopfield.network import HopfieldNetwork
-from eqprop_analog.networks.hopfield.relaxation import ExplicitSteps, Motion, Relaxation, require_step
+from eqprop_analog.networks.hopfield.relaxation import ExplicitSteps, Relaxation, RelaxingBatch, require_step
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,15 +28,15 @@ class GradientFlowSolver(Relaxation):
         super().__post_init__()
         require_step(self.step)
 
-    def begin(self, equations: HopfieldEquations, start: Layers | None) -> Motion:
+    def begin(self, equations: HopfieldEquations, start: Layers | None) -> RelaxingBatch:
         """A batch at ``start``, or at rest."""
         low, high = equations.network.buffer.span
         if (low, high) == (0, 1):  # where ρ rises, v = s
-            return Motion.of_states(equations, start)
-        motion = Motion.of_voltages(equations, start)
-        for v in motion.voltages:
+            return RelaxingBatch.of_states(equations, start)
+        batch = RelaxingBatch.of_voltages(equations, start)
+        for v in batch.voltages:
             v.clip(low, high, out=v)
-        return motion
+        return batch
 
     def explicit_steps(self, network: HopfieldNetwork) -> ExplicitSteps:
         """See Relaxation: of hard sigmoids alone."""
@@ -44,11 +44,11 @@ class GradientFlowSolver(Relaxation):
             return super().explicit_steps(network)
         return ExplicitSteps([range(network.depth)], self.step * network.buffer.gain, flows=True)
 
-    def advance(self, motion: Motion) -> None:
+    def advance(self, batch: RelaxingBatch) -> None:
         """One step of all samples, in place."""
-        buffer = motion.equations.network.buffer
-        motion.equations.forces(motion.states, motion.forces)
-        for v, u, s in zip(motion.voltages, motion.forces, motion.states, strict=True):
+        buffer = batch.equations.network.buffer
+        batch.equations.forces(batch.states, batch.forces)
+        for v, u, s in zip(batch.voltages, batch.forces, batch.states, strict=True):
             np.subtract(u, v, out=u)
             np.multiply(u, self.step * buffer.rise(s), out=u)
             np.add(v, u, out=v)

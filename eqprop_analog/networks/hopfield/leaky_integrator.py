@@ -6,7 +6,7 @@ import numpy as np
 
 from eqprop_analog.core.equilibrium import Layers
 from eqprop_analog.networks.hopfield.equations import HopfieldEquations
-from eqprop_analog.networks.hopfield.relaxation import Motion, Relaxation, require_step
+from eqprop_analog.networks.hopfield.relaxation import Relaxation, RelaxingBatch, require_step
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,15 +21,15 @@ class LeakyIntegratorSolver(Relaxation):
         super().__post_init__()
         require_step(self.step)
 
-    def begin(self, equations: HopfieldEquations, start: Layers | None) -> Motion:
+    def begin(self, equations: HopfieldEquations, start: Layers | None) -> RelaxingBatch:
         """A batch at ``start``, or at rest."""
-        return Motion.of_voltages(equations, start)
+        return RelaxingBatch.of_voltages(equations, start)
 
-    def advance(self, motion: Motion) -> None:
+    def advance(self, batch: RelaxingBatch) -> None:
         """One step of all samples, in place."""
-        buffer = motion.equations.network.buffer
-        motion.equations.forces(motion.states, motion.forces)
-        for v, u, s in zip(motion.voltages, motion.forces, motion.states, strict=True):
+        buffer = batch.equations.network.buffer
+        batch.equations.forces(batch.states, batch.forces)
+        for v, u, s in zip(batch.voltages, batch.forces, batch.states, strict=True):
             np.subtract(u, v, out=u)
             np.multiply(u, self.step, out=u)
             np.add(v, u, out=v)

@@ -139,7 +139,7 @@ def default_swing(network: HopfieldNetwork) -> float:
 def _require_possible(form: Form, nudged: HopfieldEquations | None) -> None:
     if form not in ("flat", "norton"):
         raise UserError(f'form: expected "flat" or "norton", got "{form}"')
-    if nudged is not None and nudged.behind:
+    if nudged is not None and nudged.at_output:
         raise UserError(
             'nudge: a circuit is nudged before its buffers; take kind="conductance" or "feedback", not "output"'
         )

@@ -26,7 +26,7 @@ LOOK = 10
 
 
 @dataclass(frozen=True, eq=False)
-class Motion:
+class RelaxingBatch:
     """A batch on its way, in arrays that are changed in place."""
 
     equations: HopfieldEquations
@@ -50,18 +50,18 @@ class Motion:
 
         A node whose output is 0 or 1 V is begun at its force without the nudge, as far as a hard sigmoid stays there.
         """
-        motion = cls.of_states(equations, start)
+        batch = cls.of_states(equations, start)
         buffer = equations.network.buffer
         voltages = equations.initial()
         if start is not None:
             low, high = buffer.span
             floor, ceiling = (end if np.isfinite(end) else -end for end in (low, high))
-            for v, s, u in zip(voltages, motion.states, equations.free().forces(motion.states), strict=True):
+            for v, s, u in zip(voltages, batch.states, equations.free().forces(batch.states), strict=True):
                 inside = np.where(s <= 0, np.minimum(u, floor), buffer.inverse(s))
                 v[...] = np.where(s >= 1, np.maximum(u, ceiling), inside)
-        for v, s in zip(voltages, motion.states, strict=True):
+        for v, s in zip(voltages, batch.states, strict=True):
             buffer.output(v, out=s)
-        return cls(equations, motion.states, voltages, motion.forces)
+        return cls(equations, batch.states, voltages, batch.forces)
 
     def select(self, samples: Bool[Array, " batch"]) -> Self:
         """Some of the samples, in arrays of their own."""
@@ -89,7 +89,7 @@ class ExplicitSteps:
 class Relaxation(ABC):
     """s → ρ(u(s)) by steps: as many as are asked for, or until converged. Arrays have the network's dtype."""
 
-    nudges_behind: ClassVar[bool] = False
+    nudges_outputs: ClassVar[bool] = False
     """Whether it takes nudges of kind "output"."""
     free_steps: int | None = None
     """T: stop the free phase after so many steps, status TRUNCATED; None goes on until it has converged."""
@@ -110,11 +110,11 @@ class Relaxation(ABC):
         require_tolerance(self.tolerance)
 
     @abstractmethod
-    def begin(self, equations: HopfieldEquations, start: Layers | None) -> Motion:
+    def begin(self, equations: HopfieldEquations, start: Layers | None) -> RelaxingBatch:
         """A batch at ``start``, or at rest."""
 
     @abstractmethod
-    def advance(self, motion: Motion) -> None:
+    def advance(self, batch: RelaxingBatch) -> None:
         """One step of all samples, in place."""
 
     def explicit_steps(self, network: HopfieldNetwork) -> ExplicitSteps:
@@ -167,39 +167,39 @@ class Relaxation(ABC):
         self, equations: HopfieldEquations, start: Equilibrium | None, steps: int | None, nudge: Nudge | None
     ) -> Equilibrium:
         """One phase of what is already valid: so many ``steps``, or until converged."""
-        if equations.behind and not self.nudges_behind:
+        if equations.at_output and not self.nudges_outputs:
             raise UserError(
                 'nudge: kind="output" is for DiscreteTimeSolver; the others take "conductance" or "feedback"'
             )
-        motion = self.begin(equations, None if start is None else start.voltages)
+        batch = self.begin(equations, None if start is None else start.voltages)
         if steps is None:
-            return self._converge(motion, nudge)
+            return self._converge(batch, nudge)
         for _ in range(steps):
-            self.advance(motion)
-        residual = motion.residual() if self.check_residual else np.full(len(equations), np.nan)
+            self.advance(batch)
+        residual = batch.residual() if self.check_residual else np.full(len(equations), np.nan)
         status = np.full(len(equations), Status.TRUNCATED, dtype=object)
-        return _bounded(Equilibrium(motion.states, residual, status, nudge))
+        return _bounded(Equilibrium(batch.states, residual, status, nudge))
 
-    def _converge(self, motion: Motion, nudge: Nudge | None) -> Equilibrium:
+    def _converge(self, batch: RelaxingBatch, nudge: Nudge | None) -> Equilibrium:
         """Steps until every sample has converged; those that have cost nothing more."""
-        bound = TOLERANCE[motion.equations.drive.dtype] if self.tolerance is None else self.tolerance
-        states, active = motion.states, np.arange(len(motion.equations))
+        bound = TOLERANCE[batch.equations.drive.dtype] if self.tolerance is None else self.tolerance
+        states, active = batch.states, np.arange(len(batch.equations))
         residual = np.empty(active.size)
         taken = 0
         while True:
-            excess = motion.residual()
+            excess = batch.residual()
             residual[active] = excess
             going = excess > bound
             if not going.all():
-                _put(states, active, motion.states)
+                _put(states, active, batch.states)
                 active = active[going]
-                motion = motion.select(going)
+                batch = batch.select(going)
             if not active.size or taken >= self.max_steps:
                 break
             for _ in range(min(LOOK, self.max_steps - taken)):
-                self.advance(motion)
+                self.advance(batch)
             taken += LOOK
-        _put(states, active, motion.states)
+        _put(states, active, batch.states)
         status = statuses(residual <= bound)
         status[np.isnan(residual)] = Status.OUT_OF_BOUNDS
         return _bounded(Equilibrium(states, residual, status, nudge))

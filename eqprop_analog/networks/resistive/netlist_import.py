@@ -93,7 +93,7 @@ def read(path: Path, **given: Any) -> WrittenNetlist:
     return read_netlist(path, Given(**values))
 
 
-def netlist_of(text: str, name: str = "netlist", given: Given = NOTHING) -> WrittenNetlist:
+def netlist_in_text(text: str, name: str = "netlist", given: Given = NOTHING) -> WrittenNetlist:
     """``read_netlist`` of a text, called ``name`` in messages."""
     return _network_of(source_of(text, name), given)
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 
-from eqprop_analog.networks.resistive.chips.study import Study, Sweep
+from eqprop_analog.networks.resistive.chips.study import Curve, Study
 from eqprop_analog.plotting.style import drawing
 
 LINES = {"in-situ": ("black", "-", "o"), "ex-situ": ("0.55", "--", "s"), "fine-tuned": ("0.3", "-.", "^")}
@@ -65,7 +65,7 @@ def _panels(study: Study, path: Path, what: str) -> Iterator[list[Axes]]:
 
 
 def _curves(
-    sweep: Sweep, summary: Sequence[dict[str, Any]]
+    sweep: Curve, summary: Sequence[dict[str, Any]]
 ) -> Iterator[tuple[list[int], list[dict[str, Any]], tuple[str, str, str], str]]:
     """(places, rows, look, name) of each protocol; points stand evenly, whatever their values."""
     where = {point.x: k for k, point in enumerate(sweep.points)}

@@ -50,7 +50,7 @@ class Point(BaseModel):
     """What the specification has otherwise here, by dotted names."""
 
 
-class Sweep(BaseModel):
+class Curve(BaseModel):
     """One imperfection, from none to much."""
 
     model_config = ConfigDict(strict=True, frozen=True, extra="forbid")
@@ -98,7 +98,7 @@ class Study(BaseModel):
     seed: int = Field(0, ge=0)
     target_error: float = Field(0.05, gt=0, lt=1)
     """A chip with no more test error than this is a good one."""
-    sweeps: list[Sweep] = Field(min_length=1)
+    sweeps: list[Curve] = Field(min_length=1)
 
     @classmethod
     def of(cls, values: dict[str, Any]) -> Self:
@@ -119,7 +119,7 @@ class Study(BaseModel):
         """One that comes with the package, by its name, or a TOML file. Raises UserError."""
         return cls.of(read_toml(packaged_or_own("studies", name, "study"), "study"))
 
-    def cases(self) -> Iterator[tuple[Sweep, Point, "Case"]]:
+    def cases(self) -> Iterator[tuple[Curve, Point, "Case"]]:
         """Everything to be done; the same case may stand on several curves. Raises UserError."""
         base = Specification.of(self.specification)
         software = _config(self.preset, self.training)

@@ -12,7 +12,7 @@ from eqprop_analog.errors import NotMetError, UserError
 from eqprop_analog.experiments.results import versions
 from eqprop_analog.files import locked, require_writable, write_csv
 from eqprop_analog.networks.resistive import random_circuits as study
-from eqprop_analog.plotting.agreement import agreement_study
+from eqprop_analog.plotting.agreement import random_circuits
 from eqprop_analog.spice.ngspice import library as libngspice
 from eqprop_analog.spice.ngspice.workers import WorkerLostError, Workers
 
@@ -109,7 +109,7 @@ def _all(work: Workers, arguments: argparse.Namespace, among: list[tuple[str, bo
     options.write_json(folder / "study.json", {"seed": seed, **figures, "versions": versions()})
     options.report_figures(arguments, figures | {"seed": seed, "circuit": circuits})
     write_csv(folder / "study.csv", circuits)
-    agreement_study(circuits, folder / "agreement.png")
+    random_circuits(circuits, folder / "agreement.png")
     _print(figures, circuits)
     console.say(f"in {folder}: study.json, study.csv, agreement.png, circuits/")
     missed = list(figures["circuits_not_met"])
