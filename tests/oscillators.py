@@ -18,6 +18,7 @@ from eqprop_analog.core.checks import checked_inputs, checked_start, fitted_nudg
 from eqprop_analog.core.equilibrium import Equilibrium
 from eqprop_analog.core.nudge import Nudge
 from eqprop_analog.experiments.config import TrainConfig
+from eqprop_analog.experiments.findings import Finding
 from eqprop_analog.files import loaded_arrays, real, save_arrays
 from eqprop_analog.learning.trainer import Rule
 from eqprop_analog.learning.update import UniformRates
@@ -275,6 +276,41 @@ class OscillatorConfig(TrainConfig):
         return Rule(UniformRates(self.rate).scaled(self.annealed(epoch)), self.beta)
 
 
+class Fresh:
+    """How --layers makes one; see cli.options.Fresh."""
+
+    what = "oscillators that pull at each other's phases"
+    names = ("coupling",)
+    of_netlists = ()
+
+    def add_options(self, group: Any) -> None:
+        """The size of the weights."""
+        group.add_argument(
+            "--coupling", type=float, metavar="X", help="of fresh oscillators: factor on weights (default 1)"
+        )
+
+    def make(self, layers: Sequence[int], seed: int, coupling: float = 1.0) -> OscillatorNetwork:
+        """A network of random weights."""
+        made = OscillatorNetwork.fresh(list(layers), seed)
+        for weights in made.weights:
+            np.multiply(weights, coupling, out=weights)
+        return made
+
+
+def findings(_config: Any, network: OscillatorNetwork) -> tuple[list[Finding], dict[str, Any]]:
+    """The largest weight, which is worth a word where it is above 100."""
+    largest = max(float(np.abs(weights).max()) for weights in network.weights)
+    found = [Finding("stiff", f"the largest weight is {largest:g}")] if largest > 100 else []
+    return found, {"largest_weight": largest}
+
+
 FAMILY = Family(
-    "oscillators", OscillatorNetwork, FORMAT, Locking, tolerance=1e-8, dynamics=Locking, config=lambda: OscillatorConfig
+    "oscillators",
+    OscillatorNetwork,
+    FORMAT,
+    Locking,
+    tolerance=1e-8,
+    dynamics=Locking,
+    config=lambda: OscillatorConfig,
+    features={"fresh": Fresh, "findings": lambda: findings},
 )

@@ -66,6 +66,7 @@ def test_it_trains_by_the_one_trainer_and_has_a_verification_and_a_report(run, d
     given = ("--data-dir", dataset, "--output", "run")
     assert run("train", "--preset", settings, *given).code == 0
     metrics = json.loads(Path("run/metrics.json").read_text())
+    assert 0 < metrics["largest_weight"] < 100
     errors = [epoch["train_error"] for epoch in metrics["history"]]
     assert errors[-1] < errors[0]
     assert run("train", "--preset", settings, *given, "--epochs", 4, "--resume").code == 0
@@ -76,6 +77,28 @@ def test_it_trains_by_the_one_trainer_and_has_a_verification_and_a_report(run, d
     page = Path("run/report.html").read_text()
     for said in ("Parameters", "weight_1", "ngspice against the surrogate", "Gradients"):
         assert said in page
+
+
+def test_commands_about_any_network_make_it_fresh_solve_it_and_write_its_netlist(run) -> None:
+    made = ("--model", "oscillators", "--layers", 3, 4, 2, "--seed", 1)
+    result = run("simulate", *made, "--beta", 0.05, "--json", "-")
+    assert result.code == 0
+    figures = json.loads(result.out)
+    assert figures["agreement"]["met"]
+    assert [len(v[0]) for v in figures["phases"]["free"]["voltages"].values()] == [4, 2]
+    for coupling, line in ((1, "sin(V(p0_0)-V(p1_0))"), (0.5, "sin(V(p0_0)-V(p1_0))")):
+        assert run("netlist", *made, "--coupling", coupling, "--output", f"{coupling}.cir").code == 0
+        assert line in Path(f"{coupling}.cir").read_text()
+    assert Path("1.cir").read_text() != Path("0.5.cir").read_text()
+    assert "oscillators" in run("simulate", "--layers", 3, 2, "--coupling", 2).err
+
+
+@pytest.mark.parametrize("command", ["energy", "transient"])
+def test_a_command_that_it_cannot_do_says_which_kinds_can(run, command: str) -> None:
+    result = run(command, "--model", "oscillators", "--layers", 3, 4, 2)
+    assert result.code == 2
+    assert "resistive" in result.err
+    assert "oscillators" in result.err
 
 
 def test_what_it_does_not_know_is_refused_in_a_sentence(network: OscillatorNetwork) -> None:
