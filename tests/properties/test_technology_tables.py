@@ -6,7 +6,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tomli_w
-from eqprop_analog.experiments.chips.chip import Chip
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -30,6 +29,7 @@ from eqprop_analog.devices.conductance import (
 from eqprop_analog.experiments.chips.keys import keys, markdown
 from eqprop_analog.experiments.chips.specification import Specification
 from eqprop_analog.files import packaged
+from eqprop_analog.networks.resistive.chips.chip import Chip
 
 small = st.floats(0, 1)
 any_number = st.floats(-1e3, 1e3)
