@@ -29,11 +29,16 @@ class Case:
     nudging: Any = "centred"
     kind: Any = "conductance"
     cost: Any = "squared-error"
+    image: tuple[int, ...] = ()
+    """And connections: a convolutional network instead; layers are then those it has."""
+    connections: tuple[dict[str, int], ...] = ()
 
     def network(self, dtype: str) -> ResistiveNetwork:
         random = np.random.default_rng(1)
-        return ResistiveNetwork.dense(
-            self.layers,
+        shape: Any = (self.image, self.connections) if self.image else (self.layers,)
+        make = ResistiveNetwork.convolutional if self.image else ResistiveNetwork.dense
+        return make(
+            *shape,
             2,
             diode=self.diode,
             amplifier_gain=self.gains,
@@ -74,8 +79,31 @@ CASES = {
     "a law that is not compiled": Case(diode=Antiparallel(Shockley())),
 }
 
+CONVOLUTIONS = {
+    "convolution": Case(
+        (30, 16, 3), image=(1, 6, 5), connections=({"channels": 4, "kernel": 3, "stride": 2}, {"outputs": 3})
+    ),
+    "convolution, padding, colours, bias row": Case(
+        (40, 24, 4),
+        outputs="pairs",
+        kind="current",
+        cost="cross-entropy",
+        bias_row=-0.5,
+        gains=3.0,
+        diode=NgspiceDiode(),
+        image=(2, 5, 4),
+        connections=({"channels": 4, "kernel": 3, "stride": 2, "padding": 1}, {"outputs": 4}),
+    ),
+    "convolutions and pooling": Case(
+        (36, 64, 16, 16, 3),
+        gains=2.0,
+        image=(1, 6, 6),
+        connections=({"channels": 4, "kernel": 3}, {"pool": 2}, {"channels": 4, "kernel": 1}, {"outputs": 3}),
+    ),
+}
+
 
 def distance(one: ResistiveNetwork, other: ResistiveNetwork) -> float:
     """Largest difference of a parameter over the largest of its array."""
     pairs = zip(one.arrays().values(), other.arrays().values(), strict=True)
-    return max(float(np.abs(a.astype(float) - b).max() / np.abs(b).max()) for a, b in pairs)
+    return max(float(np.abs(a.astype(float) - b).max() / np.abs(b).max()) for a, b in pairs if b.size)

@@ -90,6 +90,11 @@ class Network(Shown, Protocol):
         """How many the flat circuit has."""
         return sum(self.connections_by_layer)
 
+    @property
+    def free_parameters(self) -> int:
+        """Numbers that learning changes; several devices may share one."""
+        return sum(values.size for values in self.arrays().values())
+
     def usual_beta(self) -> float:
         """A nudge that the network certainly bears, where none is asked for: siemens, or without unit."""
         ...

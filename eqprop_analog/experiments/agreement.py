@@ -245,9 +245,9 @@ def _worst_layer(
     rounded = _gradient(network, inputs, [_rounded(network, phase) for phase in ours])
     worst = 0.0
     for name in one:
-        largest = max(np.abs(one[name]).max(), np.abs(other[name]).max())
-        difference = np.abs(one[name] - other[name]).max()
-        rounding = ROUNDINGS * np.abs(rounded[name] - one[name]).max()
+        largest = max(np.abs(each[name]).max(initial=0) for each in (one, other))
+        difference = np.abs(one[name] - other[name]).max(initial=0)
+        rounding = ROUNDINGS * np.abs(rounded[name] - one[name]).max(initial=0)
         if difference > rounding or rounding <= LARGEST_GRADIENT_DIFFERENCE * largest:
             worst = max(worst, float(difference / largest) if largest else 0.0)
     return worst

@@ -322,7 +322,7 @@ class TrainConfig(BaseModel, ABC):
         self, images: Float[Array, "samples inputs"], random: np.random.Generator
     ) -> Float[Array, "samples inputs"]:
         """Training images as this epoch sees them."""
-        return data.shifted(images, self.shift, random) if self.shift else images
+        return data.shifted(images, self.shift, random, channels=self.image_shape[0]) if self.shift else images
 
     def annealed(self, epoch: int) -> float:
         """The factor on all rates in epoch 0, 1, ..."""

@@ -72,20 +72,23 @@ class Kernels(Protocol):
 
 
 def kernels_for(network: ResistiveNetwork) -> Kernels:
-    """Compiled kernels for dense crossbars, where numba is installed and the diodes' law states a compiled node solve.
+    """Compiled kernels, where numba is installed and the diodes' law states a compiled node solve, else NumPy's, which is said.
 
-    Else NumPy's, which is said where another choice would give compiled ones.
+    They take crossbar 1 of a kind that kernels.numba.inputs knows, and matrices behind it; other networks are left to NumPy.
     """
-    if network.depth == 1 or not all(crossbar.is_matrix for crossbar in network.crossbars):
+    if network.depth == 1 or not all(crossbar.is_matrix for crossbar in network.crossbars[1:]):
         return PlainKernels(network)
     if find_spec("numba") is None:
         _announce(
             "numba is not installed (pip install numba), so NumPy computes the training steps: some three times slower"
         )
         return PlainKernels(network)
+    from eqprop_analog.kernels.numba.inputs import INPUTS
     from eqprop_analog.kernels.numba.nodes import node_of
     from eqprop_analog.kernels.numba.training import CompiledKernels
 
+    if type(network.crossbars[0]) not in INPUTS:
+        return PlainKernels(network)
     if node_of(network.diode, network.conductances[0].dtype) is None:
         _announce(
             f"{network.diode} states no compiled node solve (compiled_node), so NumPy computes the training steps: slower"

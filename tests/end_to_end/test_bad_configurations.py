@@ -66,7 +66,7 @@ class TestConfigurations:
     @pytest.mark.parametrize(
         ("content", "words"),
         [
-            (b"", "layers: Field required"),
+            (b"", "layers: give either layers or connections"),
             (b"layers = [16, 8", "not a readable TOML file"),
             (b"= 3", "not a readable TOML file"),
             (b"beta = 1\nbeta = 2", "not a readable TOML file"),

@@ -14,7 +14,8 @@ ROWS_AT_ONCE = 64
 
 
 @formula
-def _clip(g: float, low: float, high: float) -> float:
+def clip(g: float, low: float, high: float) -> float:
+    """``g`` within its bounds."""
     return min(max(g, low), high)
 
 
@@ -43,7 +44,7 @@ def _product(scale: float, factors: Array, indices: Array, count: int, rows: Arr
 
 
 @compiled
-def _descend_inputs(
+def descend_inputs(
     samples: Array,
     weights: Array,
     row_counts: Array,
@@ -68,15 +69,15 @@ def _descend_inputs(
     for i in range(half):
         if row_counts[i] == 0:
             for j in range(columns):
-                p = _clip(G[i, j] - own[j], low, high)
-                m = _clip(G[half + i, j] - own[j], low, high)
+                p = clip(G[i, j] - own[j], low, high)
+                m = clip(G[half + i, j] - own[j], low, high)
                 G[i, j], G[half + i, j] = p, m
                 sums[j] += p + m
         else:
             _product(step, weights[i], samples[i], int(row_counts[i]), dv, product)
             for j in range(columns):
-                p = _clip(G[i, j] - own[j] + product[j], low, high)
-                m = _clip(G[half + i, j] - own[j] - product[j], low, high)
+                p = clip(G[i, j] - own[j] + product[j], low, high)
+                m = clip(G[half + i, j] - own[j] - product[j], low, high)
                 G[i, j], G[half + i, j] = p, m
                 sums[j] += p + m
     if bias_row != 0:
@@ -84,7 +85,7 @@ def _descend_inputs(
             product[j] = 0
             for b in range(len(dv)):
                 product[j] += step * bias_row * dv[b, j]
-            g = _clip(G[2 * half, j] - own[j] + product[j], low, high)
+            g = clip(G[2 * half, j] - own[j] + product[j], low, high)
             G[2 * half, j] = g
             sums[j] += g
 
@@ -137,7 +138,7 @@ def _descend_nodes(
         level, product = levels[i], products[place]
         total = G.dtype.type(0)
         for j in range(columns):
-            g = _clip(G[i, j] - (level + own[j] - product[j]), low, high)
+            g = clip(G[i, j] - (level + own[j] - product[j]), low, high)
             G[i, j] = g
             column_sums[j] += g
             total += g
@@ -162,8 +163,6 @@ def total(column_sums: Layers, row_sums: Layers, totals: Layers) -> bool:
 
 @compiled
 def descend(
-    by_row: tuple[Array, Array, Array],
-    bias_row: float,
     conductances: Layers,
     crossbars: Layers,
     transposed: Array,
@@ -178,8 +177,7 @@ def descend(
     row_sums: Layers,
     totals: Layers,
 ) -> bool:
-    """One step of every parameter against the contrast, and the sums of the new conductances (see total)."""
-    samples, weights, row_counts = by_row
+    """One step of every parameter but the first crossbar's, and the sums of the new conductances (see total)."""
     low, high = window
     one = steps.dtype.type(1)
     for l in range(len(mean)):
@@ -188,17 +186,16 @@ def descend(
             for j in range(v.shape[1]):
                 biases[l][j] += bias_steps[l] * dv[b, j]
         if l == 0:
-            G = conductances[0]
-            _descend_inputs(samples, weights, row_counts, bias_row, G, v, dv, steps[0], low, high, column_sums[0])
-        elif transposed[l - 1]:
-            G, matrix = conductances[l], crossbars[l - 1]
+            continue
+        if transposed[l - 1]:
+            G, matrix = conductances[l - 1], crossbars[l - 1]
             sums = column_sums[l], row_sums[l - 1]
             _descend_nodes(matrix, one, v, dv, gains[l], mean[l - 1], slope[l - 1], steps[l], low, high, *sums)
             for i in range(G.shape[0]):
                 for j in range(G.shape[1]):
                     G[i, j] = matrix[j, i]
         else:
-            G = conductances[l]
+            G = conductances[l - 1]
             sums = row_sums[l - 1], column_sums[l]
             _descend_nodes(G, gains[l], mean[l - 1], slope[l - 1], one, v, dv, steps[l], low, high, *sums)
     return total(column_sums, row_sums, totals)

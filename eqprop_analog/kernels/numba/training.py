@@ -1,4 +1,4 @@
-"""The training kernels compiled by numba; plain.py says the same in NumPy.
+"""The training kernels compiled by numba; kernels/numpy.py says the same in NumPy.
 
 Sums may be reassociated; NaN and infinity keep their meaning, so that a diverged network is seen.
 """
@@ -10,9 +10,10 @@ from jaxtyping import Float
 
 from eqprop_analog.core.equilibrium import Layers
 from eqprop_analog.kernels.numba.descent import descend, total
+from eqprop_analog.kernels.numba.inputs import INPUTS, Inputs
 from eqprop_analog.kernels.numba.jit import NARROW
 from eqprop_analog.kernels.numba.nodes import node_of
-from eqprop_analog.kernels.numba.settling import drive, gather_nonzero, settle
+from eqprop_analog.kernels.numba.settling import settle
 from eqprop_analog.kernels.numpy import named_sums
 from eqprop_analog.networks.resistive.network import ResistiveNetwork
 
@@ -32,7 +33,7 @@ class CompiledKernels:
         self._gains = np.array(network.drive_gains, dtype)
         self._inverse_gains = 1 / self._gains
         self._window = tuple(map(self._kind, network.conductance_window))
-        self.column_sums = tuple(matrix.sum(axis=0) for matrix in network.conductances)
+        self.column_sums = tuple(crossbar.column_sums() for crossbar in network.crossbars)
         self._row_sums = tuple(matrix.sum(axis=1) for matrix in inner)
         self.totals = tuple(np.empty_like(sums) for sums in self.column_sums)
         self.driven = total(self.column_sums, self._row_sums, self.totals)
@@ -41,16 +42,8 @@ class CompiledKernels:
             np.ascontiguousarray(matrix.T) if transposed else matrix
             for matrix, transposed in zip(inner, self._transposed, strict=True)
         )
-        self._make_room(0)
-
-    def _make_room(self, batch: int) -> None:
-        """Space for the nonzero inputs of batches up to this size."""
-        size, kind = self.network.layers[0], self._kind
-        self._room = batch
-        shapes = ((batch, size + 3), batch), ((size, batch + 3), size)
-        self._by_sample, self._by_row = (
-            (np.empty(full, np.int32), np.empty(full, kind), np.empty(count, np.int32)) for full, count in shapes
-        )
+        first = network.crossbars[0]
+        self._inputs: Inputs = INPUTS[type(first)](first, network.input_gain, network.bias_row)
 
     def arrays(self) -> dict[str, Array]:
         """See Kernels."""
@@ -58,11 +51,7 @@ class CompiledKernels:
 
     def drive(self, inputs: Float[Array, "batch inputs"], source: Float[Array, "batch nodes"]) -> None:
         """See Kernels."""
-        if len(inputs) > self._room:
-            self._make_room(len(inputs))
-        network, kind = self.network, self._kind
-        gather_nonzero(inputs, kind(network.input_gain), *self._by_sample, *self._by_row)
-        drive(*self._by_sample, kind(network.bias_row), network.conductances[0], network.biases[0], source)
+        self._inputs.drive(inputs, self.network.biases[0], source)
 
     def settle(
         self,
@@ -92,10 +81,9 @@ class CompiledKernels:
     def descend(self, mean: Layers, slope: Layers, rates: Sequence[float], bias_rates: Sequence[float]) -> None:
         """See Kernels."""
         kind, network = self._kind, self.network
+        self._inputs.descend(mean[0], slope[0], kind(rates[0]), self._window, self.column_sums[0])
         self.driven = descend(
-            self._by_row,
-            kind(network.bias_row),
-            network.conductances,
+            network.conductances[1:],
             self._crossbars,
             self._transposed,
             self._gains,
@@ -112,8 +100,8 @@ class CompiledKernels:
 
     def follow(self) -> None:
         """See Kernels."""
-        first, *inner = self.network.conductances
-        np.sum(first, axis=0, out=self.column_sums[0])
+        inner = self.network.conductances[1:]
+        self.column_sums[0][...] = self.network.crossbars[0].column_sums()
         for matrix, mine, transposed, columns, rows in zip(
             inner, self._crossbars, self._transposed, self.column_sums[1:], self._row_sums, strict=True
         ):

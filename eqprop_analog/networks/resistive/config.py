@@ -11,6 +11,7 @@ from eqprop_analog.core import Network
 from eqprop_analog.core.nudge import Cost
 from eqprop_analog.devices import law_from, with_units
 from eqprop_analog.devices.law import LARGEST_VOLTAGE
+from eqprop_analog.errors import UserError
 from eqprop_analog.experiments.config import (
     PAIR,
     Count,
@@ -23,6 +24,8 @@ from eqprop_analog.experiments.config import (
     spread,
 )
 from eqprop_analog.experiments.solvers import SURROGATE, SolverName
+from eqprop_analog.networks.crossbars import Crossbar
+from eqprop_analog.networks.resistive.connections import crossbars_from
 from eqprop_analog.networks.resistive.initial import reach
 from eqprop_analog.networks.resistive.layered import Outputs
 from eqprop_analog.networks.resistive.recipe import recipe
@@ -61,8 +64,11 @@ class ResistiveConfig(TrainConfig):
     changeable: ClassVar[frozenset[str]] = TrainConfig.changeable | {"workers", "on_failure"}
 
     model: Literal["resistive"] = "resistive"
-    layers: list[Count] = Field(min_length=2)
-    """Inputs, and nodes of every layer."""
+    layers: list[Count] | None = Field(None, min_length=2)
+    """Inputs, and nodes of every layer, joined by dense crossbars."""
+    connections: list[dict[str, int | float]] | None = Field(None, min_length=1)
+    """Instead: one table a connection, {channels, kernel, stride, padding}, {pool, siemens} or {outputs} (see
+    ResistiveNetwork.convolutional); the first takes the data's images."""
     outputs: Outputs = "single"
     """One output node a class, or pairs of them."""
     input_gain: Annotated[Positive, In("V")] = 1.0
@@ -130,13 +136,7 @@ class ResistiveConfig(TrainConfig):
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
-        crossbars = len(self.layers) - 1
-        for name in ("conductance_rates", "bias_rates"):
-            given = getattr(self, name)
-            if isinstance(given, list) and len(given) != crossbars:
-                raise ValueError(f"{name}: {len(given)} values for {crossbars} crossbars")
-        if isinstance(self.amplifier_gain, list) and len(self.amplifier_gain) != crossbars - 1:
-            raise ValueError(f"amplifier_gain: {len(self.amplifier_gain)} values for {crossbars - 1} hidden layers")
+        self._require_shape()
         self._plausible()
         if self.kind == "conductance" and self.cost != "squared-error":
             raise ValueError('cost: a conductance can only nudge by the squared error; set kind="current" for others')
@@ -152,6 +152,21 @@ class ResistiveConfig(TrainConfig):
             raise ValueError(f'device: "{self.device}" needs a fixed number of sweeps and on_failure = "stop"')
         return self
 
+    def _require_shape(self) -> None:
+        """ValueError for layers, or settings one each, that make no network."""
+        if (self.layers is None) == (self.connections is None):
+            raise ValueError("layers: give either layers or connections")
+        try:
+            crossbars = len(self.crossbars())
+        except UserError as error:
+            raise ValueError(str(error)) from error
+        for name in ("conductance_rates", "bias_rates"):
+            given = getattr(self, name)
+            if isinstance(given, list) and len(given) != crossbars:
+                raise ValueError(f"{name}: {len(given)} values for {crossbars} crossbars")
+        if isinstance(self.amplifier_gain, list) and len(self.amplifier_gain) != crossbars - 1:
+            raise ValueError(f"amplifier_gain: {len(self.amplifier_gain)} values for {crossbars - 1} hidden layers")
+
     def _plausible(self) -> None:
         """ValueError for values that no circuit has, or no update survives."""
         high = self.conductance_window[1]
@@ -165,13 +180,14 @@ class ResistiveConfig(TrainConfig):
                 f"conductance_window: expected at least {SMALLEST_CONDUCTANCE:g} S, which simulators put across every "
                 f"junction, got G_max = {high:g} S"
             )
-        if self.cost == "squared-error" and self.beta > self.layers[-2] * high * 2:
+        made = self.crossbars()
+        rows = [crossbar.conductance.shape[0] for crossbar in made]  # of crossbar 1 those of the bias row, too
+        if self.cost == "squared-error" and self.beta > made[-1].rows * high * 2:
             raise ValueError(
                 f"beta: {self.beta:.3g} S is more than all cells of an output together can conduct, "
-                f"{self.layers[-2] * high * 2:.3g} S; expected a fraction of what holds the outputs"
+                f"{made[-1].rows * high * 2:.3g} S; expected a fraction of what holds the outputs"
             )
-        rows = [2 * self.layers[0], *self.layers[1:-1]]
-        fresh = [reach(each, self.conductance_window) for each in rows]
+        fresh = [reach(max(each, 1), self.conductance_window) for each in rows]
         held = fresh[-1] * rows[-1]
         least = LEAST_NUDGE * float(np.finfo(self.precision).eps) * held
         if self.cost == "squared-error" and PLACEHOLDER < self.beta < least:
@@ -187,7 +203,7 @@ class ResistiveConfig(TrainConfig):
             rates = spread(getattr(self, name), len(rows))
             for number, (rate, scale) in enumerate(zip(rates, scales, strict=True), start=1):
                 usual = (scale / volts) ** 2
-                if rate * self.rate_factor > most * usual:
+                if rows[number - 1] and rate * self.rate_factor > most * usual:
                     raise ValueError(
                         f"{name}: {rate * self.rate_factor:.3g} {unit}^2/V^2 in layer {number} is more than any update "
                         f"survives; expected the order of {usual:.2g} to {1000 * usual:.2g} {unit}^2/V^2"
@@ -205,13 +221,22 @@ class ResistiveConfig(TrainConfig):
 
     @classmethod
     def adapted(cls, values: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[str, Any]:
-        """Rates for another depth; and for another ``solver`` than the surrogate float64 and converged phases."""
+        """Layers in place of connections or the other way round, rates for their depth, and outputs for a user's own data.
+
+        And for another ``solver`` than the surrogate float64 and converged phases.
+        """
         adapted = for_own_data(values, overrides)
-        if "layers" in overrides:
-            adapted |= _rates_for(values, len(overrides["layers"]) - 1)
-        elif overrides.get("own_data"):
-            paired = 2 if {**values, **overrides}.get("outputs") == "pairs" else 1
-            adapted["layers"] = outer_layers(values, overrides, paired)
+        paired = 2 if {**values, **overrides}.get("outputs") == "pairs" else 1
+        for one, other, more in (("layers", "connections", 1), ("connections", "layers", 0)):
+            if overrides.get(one) and other not in overrides:
+                adapted.pop(other, None)
+                adapted |= _rates_for(values, len(overrides[one]) - more)
+        if overrides.get("own_data") and not any(name in overrides for name in ("layers", "connections")):
+            layers = outer_layers(values, overrides, paired)
+            if values.get("connections"):
+                adapted["connections"] = [*values["connections"][:-1], {"outputs": layers[-1]}]
+            else:
+                adapted["layers"] = layers
         if overrides.get("own_data") and not all(name in values for name in FOLLOWING) and "epochs" in values:
             adapted |= _schedule_for(values, overrides)
         if overrides.get("solver", SURROGATE) != SURROGATE:
@@ -238,15 +263,23 @@ class ResistiveConfig(TrainConfig):
             following["sweeps"] = found.sweeps
         return following | values
 
+    def crossbars(self) -> tuple[Crossbar, ...]:
+        """Of the network, over conductances without values. Raises UserError."""
+        if self.connections is not None:
+            return crossbars_from(self.image_shape, self.connections, bias_row=bool(self.bias_row))
+        sizes = self.layers or []
+        return crossbars_from(sizes[:1], [{"outputs": size} for size in sizes[1:]], bias_row=bool(self.bias_row))
+
     @property
     def sizes(self) -> tuple[int, ...]:
         """Inputs, and nodes of every layer."""
-        return tuple(self.layers)
+        made = self.crossbars()
+        return (made[0].rows // 2, *(crossbar.columns for crossbar in made))
 
     @property
     def classes(self) -> int:
         """Read-outs: output nodes, or pairs of them."""
-        return self.layers[-1] // 2 if self.outputs == "pairs" else self.layers[-1]
+        return self.sizes[-1] // 2 if self.outputs == "pairs" else self.sizes[-1]
 
     @property
     def method_in_words(self) -> str:
@@ -263,7 +296,7 @@ class ResistiveConfig(TrainConfig):
     def rule_in_words(self) -> str:
         """Amplitudes, nudge and rates, with their units."""
         low, high = self.conductance_window
-        crossbars = len(self.layers) - 1
+        crossbars = len(self.crossbars())
         unit = "S" if self.cost == "squared-error" else "A"
         rates, biases = (spread(rates, crossbars) for rates in (self.conductance_rates, self.bias_rates))
         sweeps = f"{self.sweeps} sweeps a phase" if self.sweeps else "every phase converged"

@@ -126,6 +126,11 @@ class LayeredNetwork(Network):
         """All resistors of the flat circuit."""
         return sum(crossbar.resistors for crossbar in self.crossbars)
 
+    @property
+    def free_parameters(self) -> int:
+        """Conductances that learn, one for all copies of it, and bias currents that flow."""
+        return sum(each.free_parameters for each in self.crossbars) + sum(map(np.count_nonzero, self.biases))
+
     def check_inputs(self, inputs: ArrayLike) -> Float[Array, "batch inputs"]:
         """``inputs`` as (batch, inputs) in the network's dtype, or UserError."""
         return checked_inputs(inputs, self.layers[0], self.crossbars[0].conductance.dtype)

@@ -3,7 +3,7 @@
 Source: Kendall et al. 2020, arXiv 2006.01981; Scellier 2024, arXiv 2402.11674.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self, get_args
@@ -24,6 +24,7 @@ from eqprop_analog.core.equilibrium import Equilibrium, Layers
 from eqprop_analog.core.gradient import Gradient, named
 from eqprop_analog.core.shown import quantity_text, sizes_text
 from eqprop_analog.devices import (
+    Antiparallel,
     Law,
     NgspiceDiode,
     check_law,
@@ -45,8 +46,9 @@ from eqprop_analog.incoming import (
     real_number,
 )
 from eqprop_analog.networks.crossbars import Crossbar, Dense, crossbar_from
+from eqprop_analog.networks.crossbars.convolution import image_shape
 from eqprop_analog.networks.crossbars.square import Square, full, plus, solved_by
-from eqprop_analog.networks.resistive.initial import draw
+from eqprop_analog.networks.resistive.connections import crossbars_from, fresh, require_both_signs
 from eqprop_analog.networks.resistive.layered import LayeredNetwork, Outputs
 
 if TYPE_CHECKING:
@@ -144,32 +146,70 @@ class ResistiveNetwork(LayeredNetwork):
         ([(8, 6), (6, 2)], (1e-07, 0.0001))
         """
         sizes = check_layers(layers)
-        seed = check_seed(seed)
-        window = check_window(conductance_window)
-        bias_row = real_number(bias_row, "bias_row", "volts, or 0 for no such row")
-        rng = np.random.default_rng(seed)
-        fan_in = [2 * sizes[0] + bool(bias_row), *sizes[1:-1]]
+        kinds = crossbars_from(sizes[:1], [{"outputs": size} for size in sizes[1:]], bias_row=bool(bias_row))
+        return cls._fresh(kinds, seed, diode, amplifier_gain, input_gain, conductance_window, bias, bias_row, outputs)
+
+    @classmethod
+    @known_keywords
+    def convolutional(  # noqa: PLR0913 - every setting of a network, by name
+        cls,
+        image: Sequence[int],
+        connections: Sequence[Mapping[str, Any]],
+        seed: int = 0,
+        *,
+        diode: Law | None = None,
+        amplifier_gain: float | Sequence[float] = 1.0,
+        input_gain: float = 1.0,
+        conductance_window: tuple[float, float] = (0.0, 1e-4),
+        bias: float | Sequence[ArrayLike] = 0.0,
+        bias_row: float = 0.0,
+        outputs: Outputs = "single",
+    ) -> Self:
+        """A network of an ``image`` = (channels, height, width) and one table a connection, with fresh conductances.
+
+        A table is {channels, kernel, stride, padding}, a convolution; {pool, siemens}, average pooling by fixed resistors; or
+        {outputs}, every node joined with every other. Nodes of a convolution are (channel, down, across), the first half of the
+        channels excitatory. All else as in ``dense``. Raises UserError.
+        """
+        kinds = crossbars_from(image_shape(image, "image"), listed(connections, "connections"), bias_row=bool(bias_row))
+        if not isinstance(diode, Antiparallel):
+            require_both_signs(kinds)
+        return cls._fresh(kinds, seed, diode, amplifier_gain, input_gain, conductance_window, bias, bias_row, outputs)
+
+    @classmethod
+    def _fresh(  # noqa: PLR0913, PLR0917 - every setting of a network
+        cls,
+        kinds: Sequence[Crossbar],
+        seed: int,
+        diode: Law | None,
+        amplifier_gain: float | Sequence[float],
+        input_gain: float,
+        conductance_window: tuple[float, float],
+        bias: float | Sequence[ArrayLike],
+        bias_row: float,
+        outputs: Outputs,
+    ) -> Self:
+        """A network of these crossbars over fresh conductances."""
+        window, sizes = check_window(conductance_window), [kind.columns for kind in kinds]
         try:
-            conductances = tuple(
-                draw(rng, rows, columns, window) for rows, columns in zip(fan_in, sizes[1:], strict=True)
-            )
+            crossbars = fresh(kinds, window, np.random.default_rng(check_seed(seed)))
         except (MemoryError, ValueError) as error:
-            raise UserError(f"layers: {list(sizes)} do not fit into memory ({error})") from error
-        levels = [bias] * (len(sizes) - 1) if np.isscalar(bias) else listed(bias, "bias")
-        if len(levels) != len(sizes) - 1:
-            raise UserError(f"bias: expected one array for each of {len(sizes) - 1} layers, got {len(levels)}")
+            raise UserError(f"layers: {sizes} do not fit into memory ({error})") from error
+        levels = [bias] * len(sizes) if np.isscalar(bias) else listed(bias, "bias")
+        if len(levels) != len(sizes):
+            raise UserError(f"bias: expected one array for each of {len(sizes)} layers, got {len(levels)}")
         try:
             biases = tuple(
                 np.array(np.broadcast_to(real_array(level, "bias (amperes)", float), (size,)))
-                for level, size in zip(levels, sizes[1:], strict=True)
+                for level, size in zip(levels, sizes, strict=True)
             )
-            gains = tuple(np.broadcast_to(real_array(amplifier_gain, "amplifier_gain"), (len(sizes) - 2,)).tolist())
+            gains = tuple(np.broadcast_to(real_array(amplifier_gain, "amplifier_gain"), (len(sizes) - 1,)).tolist())
         except UserError:
             raise
         except ValueError as error:
-            raise UserError(f"bias or amplifier_gain does not fit layers {list(sizes)}: {error}") from error
+            raise UserError(f"bias or amplifier_gain does not fit layers {sizes}: {error}") from error
         network = cls(
-            conductances,
+            tuple(crossbar.conductance for crossbar in crossbars),
             biases,
             diode if diode is not None else NgspiceDiode(),
             gains,
@@ -177,6 +217,7 @@ class ResistiveNetwork(LayeredNetwork):
             window,
             bias_row,
             outputs,
+            crossbars,
         )
         network.validate()
         return network

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.util import find_spec
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -28,21 +28,22 @@ Array = np.ndarray
 
 def network(config: "ResistiveConfig") -> ResistiveNetwork:
     """A fresh network of this configuration and seed, float64."""
-    return ResistiveNetwork.dense(
-        config.layers,
-        config.seed,
-        diode=law_from(config.diode),
-        amplifier_gain=config.amplifier_gain,
-        input_gain=config.input_gain,
-        conductance_window=config.conductance_window,
-        bias_row=config.bias_row,
-        outputs=config.outputs,
-    )
+    settings: dict[str, Any] = {
+        "diode": law_from(config.diode),
+        "amplifier_gain": config.amplifier_gain,
+        "input_gain": config.input_gain,
+        "conductance_window": config.conductance_window,
+        "bias_row": config.bias_row,
+        "outputs": config.outputs,
+    }
+    if config.connections is None:
+        return ResistiveNetwork.dense(config.layers or (), config.seed, **settings)
+    return ResistiveNetwork.convolutional(config.image_shape, config.connections, config.seed, **settings)
 
 
 def rule(config: "ResistiveConfig", epoch: int) -> Rule:
     """The learning rule in epoch 0, 1, ..."""
-    crossbars = len(config.layers) - 1
+    crossbars = len(config.crossbars())
     rates = Rates(spread(config.conductance_rates, crossbars), spread(config.bias_rates, crossbars))
     annealed = rates.scaled(config.annealed(epoch))
     return Rule(annealed, config.beta, config.nudging, config.kind, config.cost, tolerance=config.right_within)

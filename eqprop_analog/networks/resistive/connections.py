@@ -1,0 +1,113 @@
+"""The crossbars of a fresh network, from a table for each connection between two layers."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from eqprop_analog.errors import UserError
+from eqprop_analog.incoming import whole_number
+from eqprop_analog.networks.crossbars import AveragePooling, Convolution, Crossbar, Dense
+from eqprop_analog.networks.resistive.initial import draw, reach
+
+Array = np.ndarray
+Table = Mapping[str, Any]
+Shape = tuple[int, int, int]
+"""(channels, height, width) of a layer."""
+
+KINDS = {"outputs": ("outputs",), "channels": ("channels", "kernel", "stride", "padding"), "pool": ("pool", "siemens")}
+"""What tables may hold, by the setting that says which kind of connection it is."""
+POOLING = reach(1, (0.0, 1.0))
+"""Siemens of a resistor of average pooling, where none is asked for."""
+
+
+def crossbars_from(image: Sequence[int], tables: Sequence[Table], *, bias_row: bool = False) -> tuple[Crossbar, ...]:
+    """The crossbars that ``tables`` describe, one after the other, over conductances without values.
+
+    A table is {outputs}, all nodes joined with all; {channels, kernel, stride, padding}, a convolution; or {pool, siemens},
+    average pooling. ``image``: (channels, height, width) of the inputs, or their number alone, which only the first takes.
+    Raises UserError for what is none of them, or does not fit.
+    """
+    shape: Sequence[int] = image
+    made: list[Crossbar] = []
+    for number, table in enumerate(tables, start=1):
+        kind = _kind(number, table)
+        sides, biased = (2, bias_row) if number == 1 else (1, False)
+        rows = (sides * shape[0], *shape[1:])
+        if kind != "outputs" and len(shape) != 3:
+            raise UserError(
+                f"connection {number}: needs an image (channels, height, width) before it, got a layer of {shape[0]} nodes"
+            )
+        made.append(_BUILD[kind](rows, dict(table), biased))
+        after = made[-1]
+        shape = (after.columns,) if kind == "outputs" else (after.features, *after.places)  # type: ignore[attr-defined]
+    return tuple(made)
+
+
+def fresh(
+    crossbars: Sequence[Crossbar], window: tuple[float, float], random: np.random.Generator
+) -> tuple[Crossbar, ...]:
+    """The same over initial conductances (see the module initial); those without parameters as they are."""
+
+    def drawn(kind: Crossbar) -> Crossbar:
+        rows, columns = kind.conductance.shape
+        return kind.of(draw(random, rows, columns, window))
+
+    return tuple(drawn(kind) if kind.free_parameters else kind for kind in crossbars)
+
+
+def require_both_signs(crossbars: Sequence[Crossbar]) -> None:
+    """Raise UserError for a convolution whose channels cannot be divided into excitatory and inhibitory ones."""
+    for number, crossbar in enumerate(crossbars[:-1], start=1):
+        channels = getattr(crossbar, "features", 2)
+        if channels % 2:
+            raise UserError(
+                f"connection {number}: expected an even number of channels, half of them excitatory and half inhibitory, got "
+                f'{channels}; with arrangement = "antiparallel" diodes all nodes are alike, and any number will do'
+            )
+
+
+def _kind(number: int, table: Any) -> str:
+    expected = "; or ".join(", ".join(names) for names in KINDS.values())
+    found = [kind for kind in KINDS if isinstance(table, Mapping) and kind in table]
+    if len(found) != 1:
+        raise UserError(f"connection {number}: expected a table with {expected}, got {table!r:.120}")
+    for name in table:
+        if name not in KINDS[found[0]]:
+            raise UserError(
+                f'connection {number}: there is no setting "{name}" beside "{found[0]}"; there are '
+                f"{', '.join(KINDS[found[0]])}"
+            )
+    return found[0]
+
+
+def _no_values(rows: int, columns: int) -> Array:
+    """An array of that shape in no memory."""
+    return np.broadcast_to(np.zeros(()), (rows, columns))
+
+
+def _dense(rows: Sequence[int], table: dict[str, Any], biased: bool) -> Crossbar:
+    outputs = whole_number(table["outputs"], "connection: outputs", 1)
+    return Dense(_no_values(int(np.prod(rows)) + biased, outputs))
+
+
+def _convolution(rows: Sequence[int], table: dict[str, Any], biased: bool) -> Crossbar:
+    if "kernel" not in table:
+        raise UserError("connection: a convolution needs its kernel, such as kernel = 5")
+    channels = whole_number(table.pop("channels"), "connection: channels", 1)
+    kernel = whole_number(table["kernel"], "connection: kernel", 1)
+    values = _no_values(rows[0] * kernel**2 + biased, channels)
+    return Convolution(values, tuple(rows), **table, bias_row=biased)  # type: ignore[arg-type]
+
+
+def _pooling(rows: Sequence[int], table: dict[str, Any], biased: bool) -> Crossbar:
+    if biased:
+        raise UserError("connection: average pooling of the inputs has no bias row; set bias_row = 0")
+    return AveragePooling(np.zeros(0), tuple(rows), table["pool"], table.get("siemens", POOLING))  # type: ignore[arg-type]
+
+
+_BUILD: Mapping[str, Callable[[Sequence[int], dict[str, Any], bool], Crossbar]] = {
+    "outputs": _dense,
+    "channels": _convolution,
+    "pool": _pooling,
+}
