@@ -26,6 +26,7 @@ from eqprop_analog.kernels.torch.differences import Differences  # noqa: E402
 from eqprop_analog.kernels.torch.motions import Motion  # noqa: E402
 from eqprop_analog.kernels.torch.network import TorchNetwork  # noqa: E402
 from eqprop_analog.kernels.torch.phases import Phase, Pull, Values, begun, residual  # noqa: E402
+from eqprop_analog.kernels.torch.training import HopfieldTrainer, Settings, run  # noqa: E402
 
 CONVOLVED: list[Connection] = [
     Convolution((2, 9, 9), 4, 3, padding=1, pool=2),
@@ -164,3 +165,19 @@ def test_frozen_winners_are_exact_where_none_changes(net: str) -> None:
     for one, other in zip(*ends, strict=True):
         same(one, other.flatten(1).numpy(), 1e-8)
     assert min(float(s.abs().max()) for s in ends[0]) > 1e-11
+
+
+def test_differences_of_an_untied_network_in_half_precision_point_where_those_in_float64_do() -> None:
+    network, inputs, target = example("dense", 6, size=1.0, buffer=HardSigmoid(0.5), untied=True)
+    labels, x = torch.tensor(target).argmax(1), torch.tensor(inputs)
+    stages = ((Motion("discrete-time"), 30),)
+    found = []
+    for precision in ("half", "float64"):
+        mine = TorchNetwork(network.astype("float32" if precision == "half" else "float64"))
+        settings = Settings(4, stages, stages, 0.5, precision=precision)
+        trainer = HopfieldTrainer(mine, settings, x, labels)
+        free = begun(Values(mine, stages[0][0], x.to(settings.dtype)))
+        run(free, stages)
+        found.append(trainer.gradient(free, labels))
+    for name, slope in found[1].items():
+        assert torch.cosine_similarity(found[0][name].double().flatten(), slope.flatten(), 0) > 0.99, name

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from eqprop_analog.devices.buffer import HardSigmoid
-from eqprop_analog.kernels.torch import triton_steps
+from eqprop_analog.kernels.torch import triton_moves, triton_updates, triton_windows
 from eqprop_analog.kernels.torch.differences import Differences, Pair
 from eqprop_analog.kernels.torch.motions import Motion
 from eqprop_analog.kernels.torch.network import TorchNetwork
@@ -28,11 +28,11 @@ class FusedValues(Values):
         """The largest of each window."""
         if self.network.couplings[layer - 1].pool == 1:
             return raw
-        return triton_steps.pooled(raw, torch.zeros_like(self.network.values[f"bias_{layer}"]))
+        return triton_windows.pooled(raw, torch.zeros_like(self.network.values[f"bias_{layer}"]))
 
     def spread(self, layer: int, raw: Tensor, s: Tensor) -> Tensor:
         """See Primitives."""
-        return s if self.network.couplings[layer - 1].pool == 1 else triton_steps.spread(raw, s)
+        return s if self.network.couplings[layer - 1].pool == 1 else triton_windows.spread(raw, s)
 
     spread_forward = spread
 
@@ -55,7 +55,7 @@ class FusedValues(Values):
     def _step(
         self, layer: int, raw: Tensor | None, returned: Tensor | None, s: Tensor, part: float, *, excess: bool = False
     ) -> tuple[Tensor, Tensor | None]:
-        return triton_steps.move_values(
+        return triton_moves.move_values(
             s,
             raw,
             returned,
@@ -102,18 +102,18 @@ class FusedDifferences(Differences):
 
     def pair(self, layer: int, s: Tensor) -> Pair:
         """See Differences."""
-        return MeanFirst(triton_steps.pair(self.bases[layer - 1], s))
+        return MeanFirst(triton_updates.pair(self.bases[layer - 1], s))
 
     def spread(self, layer: int, raw: Tensor, s: Tensor, *, back: bool = True) -> Tensor:
         """See Differences."""
         if not self.frozen or self.network.couplings[layer - 1].pool == 1:
             return super().spread(layer, raw, s, back=back)
-        return triton_steps.spread(self.raws[layer], s)
+        return triton_windows.spread(self.raws[layer], s)
 
     def spread_pair(self, layer: int, change: Tensor) -> Pair:
         """See Differences."""
         raw, base = self.raws[layer], self.bases[layer - 1]
-        return DifferenceFirst(triton_steps.pair_spread(raw, base, change))
+        return DifferenceFirst(triton_updates.pair_spread(raw, base, change))
 
     def excesses_of(self, free: Phase) -> States:
         """See Differences."""
@@ -135,13 +135,13 @@ class FusedDifferences(Differences):
             return self.pull.at(self.outputs(s))
         biases, cross = self.network.values["head_bias"], self.pull.cost == "cross-entropy"
         target, beta = self.pull.target, self.pull.beta
-        return triton_steps.pull(self.bases[-1], s, self._head, biases, target, beta, cross_entropy=cross)
+        return triton_moves.pull(self.bases[-1], s, self._head, biases, target, beta, cross_entropy=cross)
 
     @cached_property
     def _codes(self) -> dict[int, Tensor]:
         """The winners of the free phase."""
         pooled = [layer for layer in self.raws if self.network.couplings[layer - 1].pool > 1]
-        return {layer: triton_steps.winners(self.raws[layer], self.bases[layer - 1]) for layer in pooled}
+        return {layer: triton_windows.winners(self.raws[layer], self.bases[layer - 1]) for layer in pooled}
 
     @property
     def _parts(self) -> Tensor | None:
@@ -153,7 +153,7 @@ class FusedDifferences(Differences):
         """See Primitives."""
         assert voltage is None and not self.pull.behind and self.pull.constant is None
         last, pooled = layer == self.network.depth, raw is not None and self.network.couplings[layer - 1].pool > 1
-        new, spread = triton_steps.move_differences(
+        new, spread = triton_moves.move_differences(
             s,
             self.bases[layer - 1],
             self.excesses[layer - 1],

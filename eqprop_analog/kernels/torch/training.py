@@ -248,11 +248,11 @@ class HopfieldTrainer:
             values.sub_(self.rates[name] * slope)
 
     def _update_fused(self, name: str, values: Tensor, slope: Tensor) -> None:
-        from eqprop_analog.kernels.torch import triton_steps
+        from eqprop_analog.kernels.torch import triton_updates
 
         last = LAST if values.ndim == 4 else torch.contiguous_format
         slope, settings = slope.to(values.dtype).contiguous(memory_format=last), self.settings
-        triton_steps.update(
+        triton_updates.update(
             values, self.momentum.get(name), slope, self.rates[name], settings.momentum, settings.weight_decay
         )
 

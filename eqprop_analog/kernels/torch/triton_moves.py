@@ -1,0 +1,271 @@
+"""Triton kernels of a step: pooling, bias, force, clip, winners and unpooling of a layer in one pass; and the pull of a read-out.
+
+Maps have their channels last and windows are 2 x 2 or absent; see triton_windows.
+"""
+
+# mypy: disable-error-code="no-untyped-def, no-untyped-call, untyped-decorator"
+# (kernels are not Python)
+
+import torch
+import triton
+import triton.language as tl
+from torch import Tensor
+
+from eqprop_analog.kernels.torch.triton_windows import BLOCK, map_like, sizes, window, winner
+
+
+@triton.jit
+def _move_values(raw, back, bias, drive, state, out, spread, gain, part, count,
+                 C: tl.constexpr, P: tl.constexpr, Q: tl.constexpr, H: tl.constexpr, W: tl.constexpr,
+                 POOL: tl.constexpr, RAW: tl.constexpr, BACK: tl.constexpr, SPREAD: tl.constexpr,
+                 INSIDE: tl.constexpr, EXCESS: tl.constexpr, SIZE: tl.constexpr):  # fmt: skip
+    i = tl.program_id(0) * SIZE + tl.arange(0, SIZE)
+    ok = i < count
+    place = i
+    at = i
+    if RAW:
+        if POOL == 2:
+            sample, offset = window(i, C, P, Q, H, W)
+            at = sample * (H * W * C) + offset
+            a = tl.load(raw + at, ok, 0.0).to(tl.float32)
+            b = tl.load(raw + at + C, ok, 0.0).to(tl.float32)
+            c = tl.load(raw + at + W * C, ok, 0.0).to(tl.float32)
+            d = tl.load(raw + at + W * C + C, ok, 0.0).to(tl.float32)
+            u, place = winner(a, b, c, d)
+        else:
+            u = tl.load(raw + i, ok, 0.0).to(tl.float32)
+        u += tl.load(bias + i % C, ok, 0.0)
+    else:
+        u = tl.load(drive + i, ok, 0.0).to(tl.float32)
+    if BACK:
+        u += tl.load(back + i, ok, 0.0).to(tl.float32)
+    s = tl.load(state + i, ok, 0.0).to(tl.float32)
+    x = gain * u
+    if EXCESS:
+        beyond = tl.where(s <= 0.0, tl.minimum(x, 0.0), tl.where(s >= 1.0, tl.maximum(x - 1.0, 0.0), 0.0))
+        tl.store(out + i, beyond.to(out.dtype.element_ty), ok)
+        return
+    if INSIDE:
+        x = tl.minimum(tl.maximum(x, 0.0), 1.0)
+    s = tl.minimum(tl.maximum(s + part * (x - s), 0.0), 1.0).to(out.dtype.element_ty)
+    tl.store(out + i, s, ok)
+    if SPREAD:
+        zero = tl.zeros_like(s)
+        tl.store(spread + at, tl.where(place == 0, s, zero), ok)
+        tl.store(spread + at + C, tl.where(place == 1, s, zero), ok)
+        tl.store(spread + at + W * C, tl.where(place == 2, s, zero), ok)
+        tl.store(spread + at + W * C + C, tl.where(place == 3, s, zero), ok)
+
+
+def move_values(
+    s: Tensor,
+    raw: "Tensor | None",
+    back: "Tensor | None",
+    bias: Tensor,
+    drive: "Tensor | None",
+    gain: float,
+    part: float,
+    *,
+    pool: int,
+    inside: bool = False,
+    spreads: bool = True,
+    excess: bool = False,
+) -> "tuple[Tensor, Tensor | None]":
+    """(s + part·(x - s) clipped to [0, 1], the same spread), x = gain·u; ``inside`` clips x too.
+
+    ``excess`` gives what torch_differences.excess does instead.
+    """
+    out = torch.empty_like(s)
+    pooled = raw is not None and pool == 2 and spreads and not excess
+    spread = map_like(raw, s.dtype) if pooled and raw is not None else None
+    count = s.numel()
+    _move_values[(triton.cdiv(count, BLOCK),)](
+        s if raw is None else raw,
+        s if back is None else back,
+        bias,
+        s if drive is None else drive,
+        s,
+        out,
+        s if spread is None else spread,
+        gain,
+        part,
+        count,
+        **sizes(s, raw, pool),
+        POOL=pool,
+        RAW=raw is not None,
+        BACK=back is not None,
+        SPREAD=pooled,
+        INSIDE=inside,
+        EXCESS=excess,
+        SIZE=BLOCK,
+    )
+    return out, spread
+
+
+@triton.jit
+def _move_differences(base_raw, codes, raw, back, base, excess, change, out, spread, parts, gain, part, count, reference,
+                      C: tl.constexpr, P: tl.constexpr, Q: tl.constexpr, H: tl.constexpr, W: tl.constexpr,
+                      POOL: tl.constexpr, RAW: tl.constexpr, BACK: tl.constexpr, SPREAD: tl.constexpr,
+                      PARTS: tl.constexpr, INSIDE: tl.constexpr, FROZEN: tl.constexpr,
+                      SIZE: tl.constexpr):  # fmt: skip
+    i = tl.program_id(0) * SIZE + tl.arange(0, SIZE)
+    ok = i < count
+    j = i % reference
+    u = tl.zeros((SIZE,), tl.float32)
+    now = i
+    before = i
+    at = i
+    if RAW:
+        if POOL == 2:
+            sample, offset = window(i, C, P, Q, H, W)
+            at = sample * (H * W * C) + offset
+            if FROZEN:
+                now = tl.load(codes + j, ok, 0).to(tl.int32)
+                before = now
+                u = tl.load(raw + at + (now // 2) * (W * C) + (now % 2) * C, ok, 0.0).to(tl.float32)
+            else:
+                old = (j // (P * Q * C)) * (H * W * C) + offset
+                a = tl.load(base_raw + old, ok, 0.0).to(tl.float32)
+                b = tl.load(base_raw + old + C, ok, 0.0).to(tl.float32)
+                c = tl.load(base_raw + old + W * C, ok, 0.0).to(tl.float32)
+                d = tl.load(base_raw + old + W * C + C, ok, 0.0).to(tl.float32)
+                da = tl.load(raw + at, ok, 0.0).to(tl.float32)
+                db = tl.load(raw + at + C, ok, 0.0).to(tl.float32)
+                dc = tl.load(raw + at + W * C, ok, 0.0).to(tl.float32)
+                dd = tl.load(raw + at + W * C + C, ok, 0.0).to(tl.float32)
+                best, before = winner(a, b, c, d)
+                _, now = winner(a + da, b + db, c + dc, d + dd)
+                own = tl.where(now == 0, a, tl.where(now == 1, b, tl.where(now == 2, c, d)))
+                step = tl.where(now == 0, da, tl.where(now == 1, db, tl.where(now == 2, dc, dd)))
+                u = (own - best) + step
+        else:
+            u = tl.load(raw + i, ok, 0.0).to(tl.float32)
+    if BACK:
+        u += tl.load(back + i, ok, 0.0).to(tl.float32)
+    s = tl.load(base + j, ok, 0.0).to(tl.float32)
+    old_change = tl.load(change + i, ok, 0.0).to(tl.float32)
+    x = tl.load(excess + j, ok, 0.0).to(tl.float32) + gain * u
+    if INSIDE:
+        x = tl.minimum(tl.maximum(x, -s), 1.0 - s)
+    step_part = part
+    if PARTS:
+        step_part = tl.load(parts + i // (P * Q * C), ok, 0.0)
+    moved = old_change + step_part * (x - old_change)
+    moved = tl.minimum(tl.maximum(moved, -s), 1.0 - s)
+    stored = moved.to(out.dtype.element_ty)
+    tl.store(out + i, stored, ok)
+    if SPREAD:
+        changed = stored.to(tl.float32)
+        for place in tl.static_range(4):
+            if FROZEN:
+                value = tl.where(now == place, changed, 0.0)
+            else:
+                arrives = tl.where(now == before, changed, s + changed)
+                value = tl.where(now == place, arrives, 0.0) - tl.where((before == place) & (now != before), s, 0.0)
+            offset_in_window = (place // 2) * W * C + (place % 2) * C
+            tl.store(spread + at + offset_in_window, value.to(out.dtype.element_ty), ok)
+
+
+def move_differences(
+    d: Tensor,
+    base: Tensor,
+    excess: Tensor,
+    base_raw: "Tensor | None",
+    codes: "Tensor | None",
+    raw: "Tensor | None",
+    back: "Tensor | None",
+    parts: "Tensor | None",
+    gain: float,
+    part: float,
+    *,
+    pool: int,
+    inside: bool,
+) -> "tuple[Tensor, Tensor | None]":
+    """δ after a step and its change of the spread; see kernels.torch.differences.
+
+    ``codes`` are frozen winners; ``parts`` gives a part for each sample instead.
+    """
+    out = torch.empty_like(d)
+    pooled = raw is not None and pool == 2
+    spread = map_like(raw, d.dtype) if pooled and raw is not None else None
+    count = d.numel()
+    _move_differences[(triton.cdiv(count, BLOCK),)](
+        d if base_raw is None else base_raw,
+        d if codes is None else codes,
+        d if raw is None else raw,
+        d if back is None else back,
+        base,
+        excess,
+        d,
+        out,
+        d if spread is None else spread,
+        d if parts is None else parts,
+        gain,
+        part,
+        count,
+        base.numel(),
+        **sizes(d, raw, pool),
+        POOL=pool,
+        RAW=raw is not None,
+        BACK=back is not None,
+        SPREAD=pooled,
+        PARTS=parts is not None,
+        INSIDE=inside,
+        FROZEN=codes is not None,
+        SIZE=BLOCK,
+    )
+    return out, spread
+
+
+@triton.jit
+def _pull(base, change, weights, biases, target, beta, out, samples, nodes: tl.constexpr, classes,
+          CROSS: tl.constexpr, SIZE: tl.constexpr, WIDE: tl.constexpr):  # fmt: skip
+    b = tl.program_id(0)
+    k = tl.arange(0, WIDE)
+    real = k < classes
+    r = tl.load(biases + k, real, 0.0)
+    for begin in range(0, nodes, SIZE):
+        n = begin + tl.arange(0, SIZE)
+        inside = n < nodes
+        s = tl.load(base + (b % samples) * nodes + n, inside, 0.0).to(tl.float32)
+        s += tl.load(change + b * nodes + n, inside, 0.0).to(tl.float32)
+        w = tl.load(weights + n[:, None] * classes + k[None, :], inside[:, None] & real[None, :], 0.0)
+        r += tl.sum(s[:, None] * w, 0)
+    y = tl.load(target + b * classes + k, real, 0.0)
+    if CROSS:
+        r = tl.where(real, r, float("-inf"))
+        e = tl.exp(r - tl.max(r, 0))
+        slope = e / tl.sum(e, 0) * tl.sum(y, 0) - y
+    else:
+        slope = r - y
+    slope = tl.where(real, slope, 0.0) * -tl.load(beta + b)
+    for begin in range(0, nodes, SIZE):
+        n = begin + tl.arange(0, SIZE)
+        inside = n < nodes
+        w = tl.load(weights + n[:, None] * classes + k[None, :], inside[:, None] & real[None, :], 0.0)
+        force = tl.sum(w * slope[None, :], 1)
+        tl.store(out + b * nodes + n, force.to(out.dtype.element_ty), inside)
+
+
+def pull(
+    base: Tensor, change: Tensor, weights: Tensor, biases: Tensor, target: Tensor, beta: Tensor, *, cross_entropy: bool
+) -> Tensor:
+    """-β ∂C/∂s_L of a read-out outside the system at base + change; ``weights`` in the order in which states are stored."""
+    out = torch.empty_like(change)
+    nodes, classes = weights.shape
+    _pull[(len(change),)](
+        base,
+        change,
+        weights,
+        biases,
+        target,
+        beta,
+        out,
+        len(base),
+        nodes,
+        classes,
+        CROSS=cross_entropy,
+        SIZE=256,
+        WIDE=triton.next_power_of_2(classes),
+    )
+    return out
