@@ -122,7 +122,8 @@ def test_an_epoch_on_the_device_is_numpys(name: str, images: Dataset) -> None:
         tested, theirs = (
             each.evaluate(split.held_out_images, split.held_out_labels, lambda *_: None) for each in (device, numpy)
         )
-        assert tested == theirs
+        assert tested.squares == pytest.approx(theirs.squares, rel=1e-9)
+        assert replace(tested, squares=0.0) == replace(theirs, squares=0.0)
         arrays, expected = device.arrays(), numpy.arrays()
         assert arrays.keys() == expected.keys()
         for key, values in expected.items():

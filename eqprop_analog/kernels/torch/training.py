@@ -98,6 +98,8 @@ class Epoch:
     signs: Tensor
     at: Tensor
     wrong: Tensor
+    squares: Tensor
+    """Of the read-outs' errors, the mean over a sample's, V²."""
 
 
 @dataclass
@@ -133,6 +135,7 @@ class HopfieldTrainer:
             torch.ones(self.batches, dtype=self.network.bias(1).dtype, device=device),
             torch.zeros((), dtype=torch.int64, device=device),
             torch.zeros((), dtype=torch.int64, device=device),
+            torch.zeros((), dtype=torch.float64, device=device),
         )
         if self.settings.persistent:
             kind = {"dtype": self.settings.dtype, "device": device}
@@ -155,6 +158,7 @@ class HopfieldTrainer:
             epoch.signs.copy_(torch.from_numpy(np.where(random.random(self.batches) < 0.5, 1.0, -1.0)))
         epoch.at.zero_()
         epoch.wrong.zero_()
+        epoch.squares.zero_()
         self.number = number
         for name, rate in self.rates.items():
             rate.fill_(rates[name])
@@ -177,7 +181,8 @@ class HopfieldTrainer:
 
     def _changed(self) -> list[Tensor]:
         """What a step changes."""
-        return [*self.network.values.values(), *self.momentum.values(), self.epoch.at, self.epoch.wrong, *self.states]
+        counts = [self.epoch.at, self.epoch.wrong, self.epoch.squares]
+        return [*self.network.values.values(), *self.momentum.values(), *counts, *self.states]
 
     def step(self, size: int) -> None:
         """One update from the next ``size`` images."""
@@ -191,10 +196,15 @@ class HopfieldTrainer:
         run(free, self.settings.free)
         for kept, s in zip(self.states, free.states, strict=False):
             kept.index_copy_(0, which, s)
-        epoch.wrong += (self.network.readout(free.states[-1]).argmax(1) != labels).sum()
+        self.count(self.network.readout(free.states[-1]), labels)
         sign = epoch.signs.index_select(0, (epoch.at // self.settings.batch).view(1))
         self.update(self.gradient(free, labels, sign))
         epoch.at += size
+
+    def count(self, read: Tensor, labels: Tensor) -> None:
+        """Wrong predictions and squared errors of a batch's read-outs."""
+        self.epoch.wrong += (read.argmax(1) != labels).sum()
+        self.epoch.squares += squared_errors(read, labels)
 
     def augmented(self, which: Tensor, positions: Tensor) -> Tensor:
         """The images ``which`` as chance has them at ``positions`` of this epoch."""
@@ -260,7 +270,7 @@ class HopfieldTrainer:
         """All that training depends on, beside its settings; ``restore`` goes on from it to the same bits."""
         named = {**self.network.values, **{f"momentum_{name}": m for name, m in self.momentum.items()}}
         named |= {f"state_{layer}": s for layer, s in enumerate(self.states, start=1)}
-        named |= {"at": self.epoch.at, "wrong": self.epoch.wrong}
+        named |= {"at": self.epoch.at, "wrong": self.epoch.wrong, "squares": self.epoch.squares}
         copies = {name: tensor.cpu().numpy().copy() for name, tensor in named.items()}
         return copies | {"epoch": np.array(self.number)}
 
@@ -271,9 +281,15 @@ class HopfieldTrainer:
             self.begin_epoch(number, rates)
         named = {**self.network.values, **{f"momentum_{name}": m for name, m in self.momentum.items()}}
         named |= {f"state_{layer}": s for layer, s in enumerate(self.states, start=1)}
-        named |= {"at": self.epoch.at, "wrong": self.epoch.wrong}
+        named |= {"at": self.epoch.at, "wrong": self.epoch.wrong, "squares": self.epoch.squares}
         for name, tensor in named.items():
             tensor.copy_(torch.from_numpy(np.asarray(arrays[name])))
+
+
+def squared_errors(read: Tensor, labels: Tensor) -> Tensor:
+    """Sum over a batch of learning.trainer.squared_errors."""
+    target = labels[:, None] == torch.arange(read.shape[1], device=read.device)
+    return (read - target.to(read.dtype)).square().mean(1, dtype=torch.float64).sum()
 
 
 def constant(values: tuple[float, ...], dtype: torch.dtype, device: torch.device) -> Tensor:
@@ -339,6 +355,7 @@ class Evaluator:
         device = self.network.device
         self.at = torch.zeros((), dtype=torch.int64, device=device)
         self.wrong = torch.zeros((), dtype=torch.int64, device=device)
+        self.squares = torch.zeros((), dtype=torch.float64, device=device)
         self.states: list[Tensor] = []
         if self.settings.persistent:
             kind = {"dtype": self.settings.dtype, "device": device}
@@ -353,6 +370,7 @@ class Evaluator:
         if self.mirrored:
             read = read + self.readout(x.flip(3).contiguous(memory_format=LAST), which)
         self.wrong += (read.argmax(1) != self.labels[which]).sum()
+        self.squares += squared_errors(read, self.labels[which])
         self.at += size
 
     def readout(self, x: Tensor, which: Tensor) -> Tensor:
@@ -375,7 +393,7 @@ class Evaluator:
         """So many images from ``begin`` on, added to ``wrong``."""
         self.at.fill_(begin)
         if size not in self._steps:
-            changed = [self.at, self.wrong, *self.states]
+            changed = [self.at, self.wrong, self.squares, *self.states]
             self._steps[size] = captured(partial(self._step, size), changed, self.network.device)
         self._steps[size]()
 

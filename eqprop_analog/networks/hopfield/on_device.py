@@ -153,14 +153,15 @@ class HopfieldOnDevice:
         result = Pass() if so_far is None else so_far
         evaluator = self._evaluator(images, labels)
         evaluator.wrong.zero_()
-        before, looked = result.wrong, time.monotonic()
+        evaluator.squares.zero_()
+        before, squares, looked = result.wrong, result.squares, time.monotonic()
         for begin in range(result.samples, len(images), CHUNK):
             size = min(CHUNK, len(images) - begin)
             evaluator.run(begin, size)
             result.samples = begin + size
             if result.samples == len(images) or time.monotonic() > looked + SECONDS:
                 self._keep_held_out(evaluator)
-                result.wrong = before + int(evaluator.wrong)
+                result.wrong, result.squares = before + int(evaluator.wrong), squares + float(evaluator.squares)
                 progress(result.samples, result.error)
                 looked = time.monotonic()
         if self.config.method != "feed-forward":
@@ -221,6 +222,7 @@ class DeviceLearner(Learner):
         trainer.begin_epoch(self.epoch, {name: rates.of(name) for name in trainer.rates})
         trainer.epoch.at.fill_(so_far.samples)
         trainer.epoch.wrong.fill_(so_far.wrong)
+        trainer.epoch.squares.fill_(so_far.squares)
         phases = 0 if config.method == "feed-forward" else 1 + len(trainer.settings.betas)
         count, many = len(batches.order), 1
         while so_far.samples < count:
@@ -230,6 +232,7 @@ class DeviceLearner(Learner):
             training.ahead = True
             so_far.statuses[Status.TRUNCATED.name] += phases * (done - so_far.samples)
             so_far.samples, so_far.wrong = done, int(trainer.epoch.wrong)
+            so_far.squares = float(trainer.epoch.squares)
             progress(done, so_far.error)
             many = max(1, min(2 * many, round(many * SECONDS / (time.monotonic() - begin + 1e-9))))
         return so_far
