@@ -96,8 +96,10 @@ class Connection(Protocol):
         """Sums over the nodes that share a bias."""
         ...
 
-    def matrix(self, weights: Float[Array, "..."]) -> Float[Array, "before sites"]:
-        """The linear part: what each site gets of each node before. The sites are the nodes after, or what these pool."""
+    def matrix(
+        self, weights: Float[Array, "..."], sites: Int[Array, " some"] | None = None
+    ) -> Float[Array, "before sites"]:
+        """The linear part: what sites, all or some, get of each node before. They are the nodes after, or what these pool."""
         ...
 
     @property
@@ -207,9 +209,11 @@ class Dense:
         """Itself."""
         return nodes
 
-    def matrix(self, weights: Float[Array, "..."]) -> Float[Array, "before sites"]:
+    def matrix(
+        self, weights: Float[Array, "..."], sites: Int[Array, " some"] | None = None
+    ) -> Float[Array, "before sites"]:
         """The weights."""
-        return weights
+        return weights if sites is None else weights[:, sites]
 
     @property
     def windows(self) -> Int[Array, "nodes window"]:
@@ -403,12 +407,16 @@ class Convolution:
         """Sums over the places of each channel."""
         return nodes.reshape(self.channels, -1).sum(axis=1)
 
-    def matrix(self, weights: Float[Array, "..."]) -> Float[Array, "before sites"]:
+    def matrix(
+        self, weights: Float[Array, "..."], sites: Int[Array, " some"] | None = None
+    ) -> Float[Array, "before sites"]:
         """The convolution, whose sites are all places of all channels; those that fill no window are among them."""
         seen = self._windows(np.arange(1, self.sizes[0] + 1)[None])  # node numbers, and 0 for the padding
-        matrix = np.zeros((self.sizes[0] + 1, self.channels, len(seen)), weights.dtype)
-        matrix[seen, :, np.arange(len(seen))[:, None]] = self._patches(weights).T
-        return matrix[1:].reshape(self.sizes[0], -1)
+        chosen = np.arange(self.channels * len(seen)) if sites is None else sites
+        channels, places = np.divmod(chosen, len(seen))
+        matrix = np.zeros((self.sizes[0] + 1, len(chosen)), weights.dtype)
+        matrix[seen[places], np.arange(len(chosen))[:, None]] = self._patches(weights)[channels]
+        return matrix[1:]
 
     @property
     def windows(self) -> Int[Array, "nodes window"]:

@@ -439,10 +439,16 @@ class HopfieldNetwork(Network):
 
 
 def _table(connection: Connection) -> dict[str, Any]:
-    kind = "dense" if isinstance(connection, Dense) else "convolution"
+    kind = next(name for name, each in _kinds().items() if isinstance(connection, each))
     return {"kind": kind, **vars(connection)}
 
 
 def _connection(table: dict[str, Any]) -> Connection:
-    kinds: dict[str, type[Dense | Convolution]] = {"dense": Dense, "convolution": Convolution}
-    return kinds[table["kind"]](**{name: value for name, value in table.items() if name != "kind"})
+    return _kinds()[table["kind"]](**{name: value for name, value in table.items() if name != "kind"})
+
+
+def _kinds() -> dict[str, type[Any]]:
+    """Connections by their names in files."""
+    from eqprop_analog.networks.hopfield.maxout import Maxout
+
+    return {"dense": Dense, "convolution": Convolution, "maxout": Maxout}

@@ -1,0 +1,87 @@
+"""A patch of a network whose surroundings are held has the states of the whole, in NumPy and in ngspice."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from eqprop_analog import HopfieldNetwork, NgspiceSolver, Status, UserError
+from eqprop_analog.networks.hopfield.connections import Convolution, Dense
+from eqprop_analog.networks.hopfield.family import surrogate
+from eqprop_analog.networks.hopfield.maxout import Maxout
+from eqprop_analog.networks.hopfield.patches import cut
+
+BOUND = 1e-9
+"""Volts."""
+KEPT = [
+    {1: range(0, 32, 3), 2: range(0, 27, 2)},
+    {2: range(5), 3: [0, 2]},
+    {1: [0, 5, 31], 2: [1, 2, 3, 8], 3: [1]},
+    {1: range(32), 2: range(27), 3: range(3)},
+]
+
+
+def network(**settings: Any) -> HopfieldNetwork:
+    one = Convolution((1, 8, 8), channels=2, kernel=3, padding=1, pool=2)
+    two = Convolution(one.pooled, channels=3, kernel=2, padding=2, pool=2)
+    net = HopfieldNetwork.build([one, two, Dense(two.sizes[1], 3)], 3, initial="fan-in", **settings)
+    for values in (*net.weights[1:], *net.returning):
+        values[...] *= 2
+    return net
+
+
+@pytest.mark.parametrize("keep", KEPT, ids=range(len(KEPT)))
+@pytest.mark.parametrize("settings", [{}, {"untied": True}, {"feedback": 0.3}], ids=["tied", "untied", "weak feedback"])
+def test_a_patch_has_the_states_of_the_whole_network(settings: dict[str, Any], keep: dict[int, Any]):
+    net = network(**settings)
+    image = np.random.default_rng(0).uniform(0, 1, (1, 64))
+    free = surrogate().solve(net, image)
+    patch, one, inside = cut(net, image, free.voltages, keep)
+    assert patch.equations(one).residual(inside) < 1e-11
+    solver = NgspiceSolver()
+    measured = solver.solve(patch, one)
+    solver.close()
+    assert measured.status.tolist() == [Status.CONVERGED]
+    assert max(np.abs(v - s).max() for v, s in zip(measured.voltages, inside, strict=True)) < BOUND
+    for layer in range(1, patch.depth):
+        each, weights = patch.connections[layer], patch.weights[layer]
+        winners = (each.winners(weights, states[layer - 1]) for states in (measured.voltages, inside))
+        np.testing.assert_array_equal(*winners)
+
+
+def test_a_patch_is_saved_and_loaded(tmp_path: Path):
+    net = network()
+    image = np.ones((1, 64))
+    patch, one, inside = cut(net, image, surrogate().solve(net, image).voltages, KEPT[0])
+    patch.save(tmp_path / "patch.npz")
+    loaded = HopfieldNetwork.load(tmp_path / "patch.npz")
+    assert loaded.connections == patch.connections
+    assert isinstance(loaded.connections[0], Maxout)
+    assert loaded.equations(one).residual(inside) < 1e-11
+
+
+def test_a_maxout_connection_is_the_slope_of_its_own_function():
+    random = np.random.default_rng(0)
+    each = Maxout(5, 4, 3)
+    weights, before, after = random.normal(size=(5, 12)), random.normal(size=(2, 5)), random.normal(size=(2, 4))
+    values, choice = each.forward(weights, before)
+    np.testing.assert_allclose(values, (before @ weights).reshape(2, 4, 3).max(axis=-1), rtol=1e-14)
+    np.testing.assert_allclose((before @ each.matrix(weights))[:, each.windows].max(axis=-1), values, rtol=1e-14)
+    step = 1e-6
+    for i in range(5):
+        moved = before + step * np.eye(5)[i]
+        slope = (after * (each.forward(weights, moved)[0] - values)).sum(axis=1) / step
+        np.testing.assert_allclose(each.backward(weights, after, choice)[:, i], slope, rtol=1e-6)
+    assert (after * values).sum() == pytest.approx((each.gradient(before, after, choice) * weights).sum(), rel=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("keep", "words"),
+    [({1: [0], 3: [0]}, r"layers \[1, 3\]"), ({4: [0]}, "layers 1 to 3"), ({2: [27]}, "nodes 0 to 26"), ({}, "layers")],
+)
+def test_a_patch_of_what_is_not_there_is_refused(keep: dict[int, Any], words: str):
+    net = network()
+    states = tuple(np.zeros((1, size)) for size in net.layers[1:])
+    with pytest.raises(UserError, match=words):
+        cut(net, np.zeros((1, 64)), states, keep)
