@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import Float, Int
 from numpy.typing import ArrayLike
 
-from eqprop_analog.core.equilibrium import Layers
+from eqprop_analog.core.equilibrium import Equilibrium, Layers, Status
 from eqprop_analog.errors import UserError
 from eqprop_analog.networks.hopfield.connections import Connection, Dense
 from eqprop_analog.networks.hopfield.maxout import Maxout
@@ -21,13 +21,14 @@ SATURATED = 40.0
 
 def cut(
     network: HopfieldNetwork, inputs: ArrayLike, states: Layers, keep: Mapping[int, ArrayLike]
-) -> tuple[HopfieldNetwork, Float[Array, "1 1"], Layers]:
-    """The network of the nodes ``keep`` in consecutive layers, all others held at ``states``; its input; its own states there.
+) -> tuple[HopfieldNetwork, Float[Array, "1 1"], Equilibrium]:
+    """The network of the nodes ``keep`` in consecutive layers, all others held at ``states``; its input; where it then is.
 
     ``inputs`` (1, inputs) and ``states`` (1, n_l) of layers 1..L are of one sample, volts. What the held nodes add to a site or
     node is constant: weights of the one input, 1 V, and of one further node a layer, the last, which is saturated at 1 V.
     Pooling stays: a site's held part is among what is compared. Windows that are held return to their winners at ``states``.
-    Raises UserError for layers or nodes that there are not. A read-out outside the system is left out.
+    Where there are many equilibria, a solver finds that of the whole network with the third as its ``start``. A read-out outside
+    the system is left out. Raises UserError for layers or nodes that there are not.
     """
     network = network.astype(np.float64)
     x = network.check_inputs(inputs)
@@ -63,7 +64,9 @@ def cut(
     patch.validate()
     inside = [states[layer - 1][:, kept[layer]] for layer in range(first, last + 1)]
     inside[:-1] = [np.append(s, [[1.0]], axis=1) for s in inside[:-1]]
-    return patch, np.ones((1, 1)), tuple(inside)
+    one, there = np.ones((1, 1)), tuple(inside)
+    residual = patch.equations(one).residual(there)
+    return patch, one, Equilibrium(there, residual, np.array([Status.TRUNCATED], dtype=object))
 
 
 def _checked(
