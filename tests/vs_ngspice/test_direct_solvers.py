@@ -1,6 +1,5 @@
 """Meshes are solved by KLU where ngspice has it, other circuits by SPARSE 1.3; both give the same voltages."""
 
-import logging
 import subprocess
 from pathlib import Path
 
@@ -10,13 +9,9 @@ import pytest
 from eqprop_analog import ResistiveNetwork
 from eqprop_analog.networks.crossbars.wired import WiredCrossbar
 from eqprop_analog.networks.nonideal.netlist import compile_tile
-from eqprop_analog.networks.nonideal.network import NonidealNetwork
-from eqprop_analog.networks.nonideal.periphery import Periphery
 from eqprop_analog.spice.dialects import DIALECTS
 from eqprop_analog.spice.netlist import static_netlist
 from eqprop_analog.spice.ngspice import library as libngspice
-from eqprop_analog.spice.ngspice import sweeps
-from eqprop_analog.spice.ngspice.solver import NgspiceSolver
 from eqprop_analog.spice.ngspice.workers import Workers
 
 ROWS, COLUMNS = 24, 20
@@ -74,18 +69,3 @@ def test_other_programs_are_not_told(array: WiredCrossbar, dialect: str) -> None
     circuit = compile_tile(array, np.ones((1, ROWS)), np.zeros((1, COLUMNS)))
     assert "klu" in static_netlist(circuit)
     assert "klu" not in static_netlist(circuit, dialect=DIALECTS[dialect])
-
-
-def test_a_large_array_says_what_this_ngspice_lacks(
-    klu: bool, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(sweeps, "LARGE_MESH", 1)
-    chip = NonidealNetwork(ResistiveNetwork.dense([2, 3, 2], seed=0), Periphery(), 5.0)
-    solver = NgspiceSolver()
-    try:
-        with caplog.at_level(logging.WARNING):
-            solver.solve(chip, np.ones((1, 2))).require()
-            solver.solve(chip, np.ones((1, 2))).require()
-    finally:
-        solver.close()
-    assert len([line for line in caplog.messages if "KLU" in line]) == (0 if klu else 1)

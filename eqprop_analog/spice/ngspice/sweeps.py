@@ -33,8 +33,6 @@ log = logging.getLogger(__name__)
 
 SAMPLES_PER_SWEEP = 100
 """Longer sweeps gain nothing: from 100 samples on, an equilibrium costs the same."""
-LARGE_MESH = 2500
-"""Cells with wires that SPARSE 1.3, which every ngspice has, takes more than seconds for."""
 TIME_LIMIT = 600.0
 """Seconds that one sweep may take."""
 
@@ -85,7 +83,6 @@ class Sweeps(ABC, Generic[N]):
         self.workers = workers
         self.time_limit = time_limit
         self._work = Workers(workers, time_limit, executor)
-        self._announced = False
 
     def start(self) -> int:
         """Start the workers now, wait until one has libngspice loaded, and return its major version."""
@@ -168,18 +165,6 @@ class Sweeps(ABC, Generic[N]):
             log.warning("ngspice (%s): %d of %d samples not certified", rung.name, todo.size, samples)
         return tuple(phases)
 
-    def _announce_slow(self, circuit: Circuit) -> None:
-        """Say, once, that this ngspice is not made for such a mesh."""
-        if circuit.mesh < LARGE_MESH or self._announced:
-            return
-        self._announced = True
-        if not self._work.result(self._work.submit(libngspice.has_klu)):
-            log.warning(
-                "ngspice was compiled without KLU, and takes minutes for %d cells with wires where one with KLU takes seconds: "
-                "version 42 or later, such as Debian 13's",
-                circuit.mesh,
-            )
-
     def _sweep(
         self,
         rung: Rung,
@@ -194,7 +179,6 @@ class Sweeps(ABC, Generic[N]):
             for chunk in np.array_split(samples, pieces):
                 asked = circuit(rung, chunk)
                 bench, guess = asked if isinstance(asked, tuple) else (asked, None)
-                self._announce_slow(bench)
                 bench = replace(bench, models=tuple(rung.models.get(model, model) for model in bench.models))
                 jobs.append((chunk, self._work.submit(libngspice.sweep, bench, rung.options, guess)))
             for chunk, job in jobs:
