@@ -14,6 +14,7 @@ from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from enum import IntEnum
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
+from itertools import pairwise
 from pathlib import Path
 from types import ModuleType
 from typing import Any, NoReturn
@@ -270,13 +271,24 @@ def _done(
 
 
 def _parsed(words: Sequence[str]) -> argparse.Namespace:
-    """Only the command that is typed is imported; for anything else all are, to be listed."""
+    """Only the command that is typed is imported; for anything else all are, to be listed.
+
+    What --import names comes before: kinds of networks of the user's own bring options.
+    """
+    for named in _imported_first(words):
+        extensions.load(named)
     name = next((word for word in words if not word.startswith("-")), None)
     everything = parser([name] if name in COMMANDS else COMMANDS)
     if not words:
         everything.print_help()
         raise SystemExit(Exit.BAD_INPUT)
     return everything.parse_args(words)
+
+
+def _imported_first(words: Sequence[str]) -> list[str]:
+    """The values of --import."""
+    found = [word.removeprefix("--import=") for word in words if word.startswith("--import=")]
+    return found + [value for word, value in pairwise(words) if word == "--import"]
 
 
 def _explained(error: Exception) -> tuple[Exit, str]:

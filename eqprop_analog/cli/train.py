@@ -110,8 +110,6 @@ OWN_DATA = ("target_column", "ignore_columns", "split_column", "task", "scaling"
 """Settings of a data set of the user's own."""
 CIRCUIT = ("layers", "diode", "conductance_window", "amplifier_gain", "input_gain")
 """Settings that say what circuit it is."""
-SETTINGS = names()
-"""Settings that options override."""
 
 
 def run(arguments: argparse.Namespace) -> None:
@@ -132,7 +130,7 @@ def run(arguments: argparse.Namespace) -> None:
 
 def overridden(arguments: argparse.Namespace) -> dict[str, Any]:
     """The settings that were given as options, by name."""
-    given = {name: getattr(arguments, name) for name in SETTINGS if getattr(arguments, name) is not None}
+    given = {name: value for name in names() if (value := getattr(arguments, name, None)) is not None}
     if "diode" in given:
         given["diode"] = options.diode_table(given["diode"])
     return given

@@ -13,7 +13,7 @@ import bench
 import pytest
 
 from eqprop_analog import cli
-from eqprop_analog.cli import train as train_command
+from eqprop_analog.cli.settings import names
 from eqprop_analog.experiments.presets import DEFAULT_PRESETS, resolve
 
 REPOSITORY = Path(__file__).parents[2]
@@ -46,7 +46,7 @@ class TestHelp:
             arguments = cli.parser().parse_args(words)
             assert words[0] == command
             if command == "train":
-                given = {name: getattr(arguments, name) for name in train_command.SETTINGS}
+                given = {name: getattr(arguments, name) for name in names()}
                 if Path(given["dataset"] or "").suffix:  # the user's own, which is not here: see test_own_data
                     continue
                 resolve(

@@ -104,3 +104,11 @@ def test_a_command_that_it_cannot_do_says_which_kinds_can(run, command: str) -> 
 def test_what_it_does_not_know_is_refused_in_a_sentence(network: OscillatorNetwork) -> None:
     with pytest.raises(UserError, match="oscillators"):
         network.directed_contrast(X, None, None, ())  # type: ignore[arg-type]
+
+
+def test_a_file_that_registers_it_brings_its_options(run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(registry._REGISTERED, "oscillators")
+    words = ("netlist", "--model", "oscillators", "--layers", 3, 4, 2, "--coupling", 0.5, "--output", "a.cir")
+    assert run(*words).code == 2
+    assert run(*words, "--import", Path(__file__).parent / "own_family.py").code == 0
+    assert "sin(V(p0_0)-V(p1_0))" in Path("a.cir").read_text()
