@@ -44,7 +44,9 @@ for gain, nudging in ((1.0, "centred"), (2.0, "one-sided")):
     rule = Rule(Rates((3e-15, 3e-15), (2e-15, 1e-15)), 1e-7, nudging)
     mine, theirs, parts, fresh = (network(gain) for _ in range(4))
     fused = FusedLearner(mine, rule, 4, device="cpu")
-    assert passed(fused) == replace(passed(TruncatedLearner(theirs, rule, 4)), squares=0.0)
+    found, expected = passed(fused), passed(TruncatedLearner(theirs, rule, 4))
+    assert abs(found.squares - expected.squares) < 1e-5 * expected.squares
+    assert replace(found, squares=0.0) == replace(expected, squares=0.0)
     fused.finish()
     for name, before in fresh.arrays().items():
         moved = np.abs(theirs.arrays()[name] - before).max()

@@ -43,6 +43,7 @@ def test_the_network_goes_the_same_way_by_either(hidden: list[int], method: Meth
     for size in (4, 4, 3):
         batch = rng.random((size, 6)), np.eye(3)[rng.integers(0, 3, size)]
         assert one.learn(*batch) == other.learn(*batch)
+        assert one.squares == pytest.approx(other.squares, rel=1e-6)
     one.finish()
     fresh = network(hidden, 1)
     for trained, expected, before in zip(

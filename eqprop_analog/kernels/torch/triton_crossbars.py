@@ -171,7 +171,7 @@ def first_crossbar(cells, x, steps, own, following, bias, source, columns, least
 
 @triton.jit
 def close(partial, free_partial, bias_out, columns_out, current, nudge, zeros, nothing, labels, rates, column_parts, bound_parts,
-          least, go, at, wrong, flags, gain, over, nudged, LEAST: tl.constexpr, MOST: tl.constexpr, B: tl.constexpr,
+          least, go, at, wrong, squares, flags, gain, over, nudged, LEAST: tl.constexpr, MOST: tl.constexpr, B: tl.constexpr,
           TWO: tl.constexpr, O: tl.constexpr, WIDE: tl.constexpr, USED: tl.constexpr, BLOCKS: tl.constexpr,
           R: tl.constexpr):  # fmt: skip
     """The output biases' update and column sums, the count of wrong predictions, and whether the next batch may go on.
@@ -181,11 +181,14 @@ def close(partial, free_partial, bias_out, columns_out, current, nudge, zeros, n
     if tl.load(go) == 0:
         return
     k, block = tl.arange(0, WIDE), tl.arange(0, BLOCKS)
-    real, finite, count, slopes = k < O, tl.load(go) != 0, 0, tl.zeros((WIDE,), tl.float32)
+    real, finite, count, errors, slopes = k < O, tl.load(go) != 0, 0, 0.0, tl.zeros((WIDE,), tl.float32)
     for b in tl.static_range(B):
         read = output(free_partial, bias_out, columns_out, zeros, nothing, gain, b, USED, BLOCKS, B, O, WIDE)
         best = tl.argmax(tl.where(real, read, float("-inf")), 0)
-        count += (best != tl.load(labels + b)).to(tl.int32)
+        label = tl.load(labels + b)
+        count += (best != label).to(tl.int32)
+        off = tl.where(real, read - (k == label).to(tl.float32), 0.0)
+        errors += tl.sum(off * off, 0) / O
         upper = output(partial, bias_out, columns_out, current, nudge, gain, b, USED, BLOCKS, R, O, WIDE)
         lower = read
         if TWO:
@@ -208,3 +211,4 @@ def close(partial, free_partial, bias_out, columns_out, current, nudge, zeros, n
     tl.store(go, (finite & driven & definite).to(tl.int32))
     tl.store(at, tl.load(at) + B)
     tl.store(wrong, tl.load(wrong) + count)
+    tl.store(squares, tl.load(squares) + errors)

@@ -54,6 +54,8 @@ class _Epoch:
     order: Tensor
     at: Tensor
     wrong: Tensor
+    squares: Tensor
+    """Of the read-outs' errors, the mean over a sample's, V²."""
     steps: dict[tuple[int, int], Callable[[], None]] = field(default_factory=dict)
 
 
@@ -101,7 +103,7 @@ class FusedLearner(TorchLearner):
         if not isinstance(batches, Batches) or not self._knows(batches):
             return super().run_pass(batches, progress, so_far)
         epoch, count, size = self._begun(batches), len(batches.order), batches.config.batch_size
-        many, before = 1, so_far.wrong
+        many, before, squares = 1, so_far.wrong, so_far.squares
         while so_far.samples < count:
             begin = time.monotonic()
             for start in range(so_far.samples, min(so_far.samples + many * size, count), size):
@@ -110,7 +112,7 @@ class FusedLearner(TorchLearner):
             done = int(epoch.at) - so_far.samples
             so_far.statuses[Status.TRUNCATED.name] += (1 + len(self._betas)) * done
             so_far.samples += done
-            so_far.wrong = before + int(epoch.wrong)
+            so_far.wrong, so_far.squares = before + int(epoch.wrong), squares + float(epoch.squares)
             if not int(self._go):
                 finite, driven, definite = self._flags.tolist()
                 self.report(finite=finite, driven=driven, definite=definite)
@@ -133,7 +135,8 @@ class FusedLearner(TorchLearner):
         split, count, device = batches.split, len(batches.order), self.device
         if self._epoch is None or self._epoch.split is not split or len(self._epoch.order) != count:
             images = torch.from_numpy(split.images).to(device) * self.network.input_gain
-            places = (torch.zeros((), dtype=torch.int64, device=device) for _ in range(2))
+            kinds = torch.int64, torch.int64, torch.float64
+            places = (torch.zeros((), dtype=kind, device=device) for kind in kinds)
             order = torch.zeros(count, dtype=torch.int64, device=device)
             self._epoch = _Epoch(split, images, torch.from_numpy(split.labels).to(device), order, *places)
             self._batch.clear()
@@ -141,6 +144,7 @@ class FusedLearner(TorchLearner):
         epoch.order.copy_(torch.from_numpy(batches.order))
         epoch.at.fill_(batches.done)
         epoch.wrong.zero_()
+        epoch.squares.zero_()
         self._resume(epoch, min(batches.config.batch_size, count - batches.done))
         return epoch
 
@@ -172,7 +176,16 @@ class FusedLearner(TorchLearner):
         key = size, following
         if key not in epoch.steps:
             self._room(following)
-            changed = [*self._matrices, *self._biases, *self._columns, *self._rows, epoch.at, epoch.wrong, self._go]
+            changed = [
+                *self._matrices,
+                *self._biases,
+                *self._columns,
+                *self._rows,
+                epoch.at,
+                epoch.wrong,
+                epoch.squares,
+                self._go,
+            ]
             changed += [self._room(size).source, self._room(following).source]
             epoch.steps[key] = captured(partial(self._once, epoch, *key), changed, self.device)
         return epoch.steps[key]
@@ -199,7 +212,8 @@ class FusedLearner(TorchLearner):
         self._first(x, later, batch, self._room(following), update=True)
         kernels.close[(1,)](
             ends, free, self._biases[1], self._columns[1], *rest, self._zeros, self._nothing, labels, self._rates,
-            self._column_parts, self._bound_parts, self._least, self._go, epoch.at, epoch.wrong, self._flags, gain, over,
+            self._column_parts, self._bound_parts, self._least, self._go, epoch.at, epoch.wrong, epoch.squares,
+            self._flags, gain, over,
             max(0.0, *(-beta for beta in self._betas)), LEAST=self._programs, MOST=_power(self._programs), **sizes,
         )  # fmt: skip
 

@@ -104,7 +104,7 @@ class TorchLearner(Learner):
         x, y, step = self._steps[len(inputs)]
         x.copy_(torch.from_numpy(inputs), non_blocking=True)
         y.copy_(torch.from_numpy(targets), non_blocking=True)
-        wrong, finite, driven, definite, solved, settled = step().tolist()
+        wrong, finite, driven, definite, solved, settled, self.squares = step().tolist()
         self.report(finite=finite, driven=driven, definite=definite, settled=settled)
         if not solved:
             raise PhaseError(f"implicit gradient: not solved in {ITERATIONS} iterations of conjugate gradients")
@@ -223,7 +223,7 @@ class TorchLearner(Learner):
         return x, y, replay
 
     def _step(self, x: Tensor, y: Tensor, beta: Tensor) -> Tensor:
-        """Phases, contrast, update; (wrong predictions, finite, driven, definite, solved, settled)."""
+        """Phases, contrast, update; (wrong predictions, finite, driven, definite, solved, settled, squared errors)."""
         volts = x * self.network.input_gain
         source = self._source(volts)
         totals = [c + r for c, r in zip(self._columns, [*self._rows, 0], strict=True)]
@@ -253,7 +253,8 @@ class TorchLearner(Learner):
         driven = torch.stack([columns.min() > 0 for columns in self._columns]).all().to(x.dtype)
         least = max([0.0, *(-b for b in self._betas)]) if self.rule.kind == "conductance" else 0.0
         definite = (0.999 * bound > least).to(x.dtype)
-        return torch.stack([wrong, finite, driven, definite, solved, (~moving).to(x.dtype)])
+        squares = (readout - y).square().mean(1).sum()
+        return torch.stack([wrong, finite, driven, definite, solved, (~moving).to(x.dtype), squares])
 
     def _settle(
         self,
