@@ -2,20 +2,27 @@
 
 import argparse
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from eqprop_analog import data
 from eqprop_analog.characterization.curve import Curve, Noise, ordered, read_curve
 from eqprop_analog.characterization.device_file import USUAL_CURRENT, fingerprint, usual_rail, write_device
+from eqprop_analog.characterization.device_sweep import COMPLIANCE, MODES, options_of, swept
 from eqprop_analog.characterization.junction_fit import UNITS, JunctionFit, fit_junction
+from eqprop_analog.characterization.spice_library import read_device
 from eqprop_analog.characterization.tabulation import TOLERANCE, Table, tabulate
 from eqprop_analog.cli import console, options
-from eqprop_analog.devices import Law, Tabulated
+from eqprop_analog.devices import Law, Tabulated, law_from
 from eqprop_analog.devices.law import require_celsius
-from eqprop_analog.errors import UserError
+from eqprop_analog.errors import NotMetError, UserError
+from eqprop_analog.experiments.batches import require_fit
+from eqprop_analog.experiments.own_devices import measure_on_devices
 from eqprop_analog.files import require_writable
+from eqprop_analog.networks.resistive.network import ResistiveNetwork
 from eqprop_analog.plotting import device as drawing
 from eqprop_analog.quantities import option
 
@@ -25,13 +32,25 @@ examples:
   I_S, n and R_S of a diode, with confidence:  fit iv.csv
   any monotone device, noise of 2 % stated:    table iv.csv --relative-noise 0.02
   the device in place of every diode:          fit iv.csv --output mine.toml --rail 0.3
+  a diode of a vendor's library:               from-spice --lib vendor.lib --subckt D1N4148
+  a transistor, corner ff of its library:      from-spice --lib models.lib ff --lib mine.lib --subckt nfet_diode
+  a network on the transistors themselves:     confirm --network runs/nfet/network.npz --dataset digits
 
-The file has a header with units, such as "V (mV),I (uA)": the voltage across the device and the current through it, from anode to
-cathode. Every action writes FILE.toml (the law, the data, the residuals) and FILE.png. Other commands take the law as
-`--diode FILE.toml`. It stands for the device from the rail into a node of the excitatory half of a layer; the inhibitory half has
-the same device the other way round, from the node into the rail of opposite sign."""
+A curve's file has a header with units, such as "V (mV),I (uA)": the voltage across the device and the current through it, from
+anode to cathode. Every action but confirm writes FILE.toml (the law, the data, the residuals) and FILE.png. Other commands
+take the law as `--diode FILE.toml`. It stands for the device from the rail into a node of the excitatory half of a layer; the
+inhibitory half has the same device the other way round, from the node into the rail of opposite sign."""
 
 Array = np.ndarray
+
+RANGE = (-2.0, 2.0)
+"""Volts across a SPICE device."""
+STEP = 0.005
+"""Volts."""
+LARGEST_SWEEP = 1000.0
+MOST_POINTS = 10_000
+ROUNDING = 1e-12
+"""Of the largest current: what a simulator's tolerances may make the current fall by."""
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -41,7 +60,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         choices=list(ACTIONS),
         metavar="ACTION",
         help="fit: I_S, n and R_S of a junction, to the forward points of a curve; table: a monotone table of a curve, which is "
-        "the law in both solvers",
+        "the law in both solvers; from-spice: the same of a SPICE device of two terminals, swept in ngspice; confirm: a "
+        "network's test error in ngspice with the SPICE devices themselves",
     )
     parser.add_argument(
         "curve",
@@ -57,8 +77,10 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     curve.add_argument(
         "--relative-noise", type=float, metavar="X", help="the same as a fraction of the current (default 0)"
     )
+    _add_spice(parser)
+    _add_confirm(parser)
     parser.add_argument(
-        "--celsius", type=option("°C"), metavar="DEGREES", help="of fit: of the measurement (default 27)"
+        "--celsius", type=option("°C"), metavar="DEGREES", help="of fit and from-spice: of the device (default 27)"
     )
     parser.add_argument(
         "--tolerance",
@@ -74,6 +96,48 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--output", type=Path, metavar="FILE.toml", help="default: the curve's name with .toml")
     options.add_json(parser)
+
+
+def _add_spice(parser: argparse.ArgumentParser) -> None:
+    spice = parser.add_argument_group("of from-spice")
+    spice.add_argument(
+        "--lib",
+        nargs="+",
+        action="append",
+        metavar="FILE",
+        help="a SPICE library, and the name of its section if it has any; may be repeated",
+    )
+    spice.add_argument("--subckt", metavar="NAME", help="subcircuit with two pins, anode and cathode")
+    spice.add_argument(
+        "--range",
+        type=option("V"),
+        nargs=2,
+        metavar=("LOW", "HIGH"),
+        help=f"of the sweep, volts (default {RANGE[0]:g} {RANGE[1]:g})",
+    )
+    spice.add_argument("--step", type=option("V"), metavar="VOLTS", help=f"of the sweep (default {STEP:g})")
+    spice.add_argument(
+        "--compliance", type=option("A"), metavar="AMPERES", help=f"where the curve is cut off (default {COMPLIANCE:g})"
+    )
+    spice.add_argument(
+        "--compatibility",
+        choices=MODES,
+        help="ngspice's mode for other programs' libraries, in the sweep alone; netlists then have the table",
+    )
+
+
+def _add_confirm(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("of confirm")
+    group.add_argument("--network", type=Path, metavar="FILE.npz", help="a trained network")
+    group.add_argument(
+        "--diode", metavar="FILE.toml", help="its devices, such as another corner's (default: the network's own)"
+    )
+    group.add_argument("--dataset", choices=list(data.SHAPES), help="whose test images are shown")
+    group.add_argument(
+        "--data-dir", type=Path, metavar="DIR", help="folder with its files (default: cache, then download)"
+    )
+    group.add_argument("--samples", type=int, metavar="N", help="of them, the first N (default all)")
+    group.add_argument("--workers", type=int, metavar="N", help="ngspice processes (default 1)")
 
 
 def _refuse_others(arguments: argparse.Namespace) -> None:
@@ -182,8 +246,6 @@ def _output(arguments: argparse.Namespace, usual: str) -> Path:
 
 def _at_rail(law: Any, arguments: argparse.Namespace) -> Any:
     """The law with the rail asked for, or the usual one."""
-    from dataclasses import replace
-
     rail = usual_rail(law) if arguments.rail is None else float(arguments.rail)
     return replace(law, rail=rail)
 
@@ -239,7 +301,124 @@ def _report(arguments: argparse.Namespace, path: Path, law: Any, figures: Mappin
     options.report_figures(arguments, {"law": table, **figures, "device": str(path)})
 
 
-ACTIONS = {"fit": _fit, "table": _table}
+def _from_spice(arguments: argparse.Namespace) -> None:
+    """Sweep, tabulate, keep the subcircuit."""
+    for name in ("lib", "subckt"):
+        if getattr(arguments, name) is None:
+            raise UserError(f"device from-spice: --{name} is missing; expected --lib FILE [SECTION] --subckt NAME")
+    libraries = [_library(given) for given in arguments.lib]
+    path = _output(arguments, arguments.subckt)
+    celsius = 27.0 if arguments.celsius is None else float(arguments.celsius)
+    require_celsius(celsius)
+    tolerance = TOLERANCE if arguments.tolerance is None else arguments.tolerance
+    low, high, step = _sweep_of(arguments)
+    mode = arguments.compatibility or ""
+    compliance = COMPLIANCE if arguments.compliance is None else float(arguments.compliance)
+    found = read_device(libraries, arguments.subckt)
+    curve, device = swept(found, low, high, step, celsius, mode=mode, compliance=compliance)
+    points = ordered(curve, Noise(ROUNDING * float(np.abs(curve.current).max())))
+    table = tabulate(points, tolerance)
+    own = {} if mode else options_of(device)
+    law = _at_rail(replace(table.law, celsius=celsius, **own), arguments)
+    notes = [*points.notes, *_told(law, device.name, mode)]
+    source = ", ".join(f"{file.name} {section}".strip() for file, section in libraries)
+    _show_table(f"{device.name} of {source}, {celsius:g} degrees Celsius", law, table, notes)
+    made = {
+        "made_by": "device from-spice",
+        "source": {
+            "files": [file.name for file, _ in libraries],
+            "sections": [section for _, section in libraries],
+            "sha256": [fingerprint(file) for file, _ in libraries],
+            "subcircuit": device.name,
+            "celsius": celsius,
+            "compatibility": mode,
+        },
+        "notes": notes,
+        "table": table.figures(),
+    }
+    _write(path, law, made, curve, table.at_points, {})
+    _report(arguments, path, law, {"table": table.figures(), "notes": notes})
+
+
+def _told(law: Tabulated, name: str, mode: str) -> list[str]:
+    """How the device stands in both halves of a layer, and what ngspice has in its place."""
+    halves = (
+        f"{name} leads from the rail at {law.rail:+g} V (anode) into nodes of the excitatory half (cathode), and from nodes of "
+        f"the inhibitory half (anode) into the rail at {-law.rail:+g} V (cathode); it has no third terminal"
+    )
+    table = (
+        f"in ngspice the table stands for it, as its library needs the compatibility mode {mode}, which would reach our devices"
+        if mode
+        else "netlists for ngspice have the subcircuit itself, or its table with --devices table; the surrogate has the table"
+    )
+    return [halves, table]
+
+
+def _confirm(arguments: argparse.Namespace) -> None:
+    """Measure the network on its own devices; NotMetError where an equilibrium is not certified."""
+    for name in ("network", "dataset"):
+        if getattr(arguments, name) is None:
+            raise UserError(f"device confirm: --{name} is missing; expected --network FILE.npz --dataset NAME")
+    network = ResistiveNetwork.load(arguments.network)
+    if arguments.diode is not None:
+        network = replace(network, diode=law_from(options.diode_table(arguments.diode)))
+    dataset = data.load(arguments.dataset, arguments.data_dir)
+    require_fit(network.layers[0], network.classes, dataset)
+    count = len(dataset.test_images) if arguments.samples is None else arguments.samples
+    if count < 1:
+        raise UserError(f"--samples: expected at least 1, got {count}")
+    images, labels = dataset.test_images[:count].astype(float), dataset.test_labels[:count]
+    with console.stage("ngspice, own devices", len(images)) as progress:
+        found = measure_on_devices(network, images, labels, arguments.workers or 1, progress=progress)
+    console.table(
+        f"{arguments.network}: ngspice on the devices themselves, {found.samples} test images",
+        ["figure", "value"],
+        [
+            ["test error, devices", f"{100 * found.error:.2f} %"],
+            ["test error, table", f"{100 * found.error_by_table:.2f} %"],
+            ["predicted otherwise", f"{found.decided_otherwise}"],
+            ["largest |ΔV| (V)", f"{found.largest_difference:.2e}"],
+            ["median of the largest |ΔV| (V)", f"{found.median_difference:.2e}"],
+            ["largest KCL residual (A)", f"{found.largest_residual:.1e}, by ngspice's own device currents"],
+            [
+                "the same, each device swept alone (A)",
+                f"{found.largest_residual_alone:.1e} of {found.largest_current:.1e}",
+            ],
+            ["equilibria by status", ", ".join(f"{number} {name}" for name, number in found.statuses.items())],
+            ["hidden nodes beyond the table", f"{100 * found.outside:.3g} %"],
+        ],
+    )
+    options.report_figures(arguments, {"layers": network.layers, **found.figures()})
+    if not found.certified:
+        raise NotMetError("an equilibrium in ngspice is not certified")
+
+
+def _library(given: Sequence[str]) -> tuple[Path, str]:
+    if len(given) > 2:
+        raise UserError(f"--lib {' '.join(given)}: expected a file and, if it has sections, the name of one")
+    return Path(given[0]), given[1] if len(given) == 2 else ""
+
+
+def _sweep_of(arguments: argparse.Namespace) -> tuple[float, float, float]:
+    """First, last and step, volts. Raises UserError."""
+    low, high = RANGE if arguments.range is None else map(float, arguments.range)
+    step = STEP if arguments.step is None else float(arguments.step)
+    if not -LARGEST_SWEEP <= low < 0 < high <= LARGEST_SWEEP:
+        raise UserError(f"--range: expected volts below and above 0, up to {LARGEST_SWEEP:g}, got {low:g} and {high:g}")
+    if not 10 <= (high - low) / step <= MOST_POINTS:
+        raise UserError(
+            f"--step: expected 10 to {MOST_POINTS:,} steps from {low:g} to {high:g} V, got one of {step:g} V"
+        )
+    return low, high, step
+
+
+ACTIONS = {"fit": _fit, "table": _table, "from-spice": _from_spice, "confirm": _confirm}
 CURVE = ("curve", "voltage_column", "current_column", "noise", "relative_noise")
-OPTIONS = {"fit": (*CURVE, "celsius"), "table": (*CURVE, "tolerance")}
+RESULT = ("rail", "output")
+OPTIONS = {
+    "fit": (*CURVE, *RESULT, "celsius"),
+    "table": (*CURVE, *RESULT, "tolerance"),
+    "confirm": ("network", "diode", "dataset", "data_dir", "samples", "workers"),
+    "from-spice": (*RESULT, "lib", "subckt", "range", "step", "compliance", "compatibility", "celsius", "tolerance"),
+}
 """What not every action has."""

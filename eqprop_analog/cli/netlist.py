@@ -2,6 +2,7 @@
 
 import argparse
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ import numpy as np
 from eqprop_analog.cli import console, options
 from eqprop_analog.core import Equations, Network, family_of
 from eqprop_analog.core.nudge import Nudge
+from eqprop_analog.devices import own_subcircuit
 from eqprop_analog.errors import UserError
 from eqprop_analog.experiments.chips.specification import Specification
 from eqprop_analog.experiments.netlists import netlist, phase
@@ -35,7 +37,7 @@ OF_NETLISTS = {
     "form": "flat",
     "dialect": "ngspice",
     "phase": "free",
-    **dict.fromkeys(("inputs", "targets", "beta", "specification", "picture")),
+    **dict.fromkeys(("inputs", "targets", "beta", "specification", "picture", "devices")),
 }
 """Options, with their defaults, that say nothing about the network itself."""
 
@@ -73,6 +75,12 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--chip", type=int, metavar="N", help="which chip of the lot --seed (default 0), as written, before any drift"
+    )
+    parser.add_argument(
+        "--devices",
+        choices=["own", "table"],
+        help="of diodes that `eqprop-analog device from-spice` made: the device's own subcircuit, or its table (default own, for "
+        "other programs than ngspice and for chips table)",
     )
     parser.add_argument(
         "--output", type=Path, required=True, metavar="FILE.cir", help="the netlist; FILE.npz: the network"
@@ -124,6 +132,7 @@ def _texts(arguments: argparse.Namespace, network: Network, read: options.Read |
     if len(given) != 1 or len(targets) != 1:
         raise UserError(f"a netlist holds one sample, got {len(given)} inputs and {len(targets)} targets")
     inputs = network.check_inputs(given)
+    network = _with_devices(arguments, network)
     if arguments.specification:
         return {arguments.output: _chip(arguments, network, inputs, targets, read)}
     nudge, phase = None, None
@@ -133,6 +142,27 @@ def _texts(arguments: argparse.Namespace, network: Network, read: options.Read |
         return _subcircuits(arguments, network, inputs, phase)
     circuit = _drawn(arguments, network.circuit(inputs, [phase], arguments.form))
     return {arguments.output: netlist(network, circuit, inputs, nudge, PROGRAMS[arguments.dialect])}
+
+
+def _with_devices(arguments: argparse.Namespace, network: Network) -> Network:
+    """The network with its diodes as --devices asks for them. UserError where they cannot be the devices themselves."""
+    make: Callable[[], Network] | None = getattr(network, "with_own_devices", None)
+    own = own_subcircuit(getattr(network, "diode", None)) is not None
+    if (
+        arguments.devices is None
+        and make
+        and own
+        and arguments.dialect == "ngspice"
+        and arguments.specification is None
+    ):
+        return make()
+    if arguments.devices != "own":
+        return network
+    if arguments.specification is not None:
+        raise UserError("--devices own: the diodes of a chip are their table; leave it out")
+    if make is None:
+        raise UserError(f"--devices own: a {network.family} network's diodes are written by their law; leave it out")
+    return make()
 
 
 def _drawn(arguments: argparse.Namespace, circuit: Circuit) -> Circuit:

@@ -1,6 +1,6 @@
 """Constitutive laws, one a file: current, slope, co-content, scalar node solve, and the name of the SPICE model."""
 
-from eqprop_analog.devices.antiparallel import Antiparallel, own_subcircuit, slopes_between
+from eqprop_analog.devices.antiparallel import Antiparallel, is_own_device, own_subcircuit, slopes_between
 from eqprop_analog.devices.capabilities import CompiledNode, DiodeLaw
 from eqprop_analog.devices.clamp import Clamp
 from eqprop_analog.devices.diode import NgspiceDiode
@@ -25,6 +25,7 @@ __all__ = [
     "Tabulated",
     "check_law",
     "in_words",
+    "is_own_device",
     "law_from",
     "own_subcircuit",
     "register_law",

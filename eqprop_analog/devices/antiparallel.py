@@ -119,10 +119,15 @@ def slopes_between(
     return np.minimum(*ends), np.maximum(*ends)
 
 
-def own_subcircuit(law: Law) -> Law | None:
+def own_subcircuit(law: Law | None) -> Law | None:
     """The law, or pair, whose subcircuit is the device that it was made from (devices.capabilities); None where there is none."""
     if isinstance(law, Antiparallel):
         one = own_subcircuit(law.law)
         return None if one is None else replace(law, law=one)
     own = getattr(law, "own_subcircuit", None)
     return None if own is None else own()
+
+
+def is_own_device(law: Law | None) -> bool:
+    """Whether SPICE has, in place of the law, the device that it was made from (see ``own_subcircuit``)."""
+    return bool(getattr(getattr(law, "law", law), "as_device", False))

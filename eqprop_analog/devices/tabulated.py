@@ -25,6 +25,8 @@ LARGEST_CURRENT = 1e6
 PAIRS_A_LINE = 4
 FAR = 1e3
 """Volts beyond the ends, where a dialect's own function is constant outside its knots."""
+DEVICE_TOLERANCES = {"reltol": 1e-9, "vntol": 1e-11}
+"""Of transistors, whose internal nodes (0.1 to 1 S beside a network's uS) round off to no less: 5e-10 V from tighter ones."""
 FUNCTIONS = {"ngspice": "pwl", "ltspice": "table", "xyce": "table"}
 """By dialect the function of a behavioural source that interpolates linearly."""
 
@@ -174,8 +176,8 @@ class Tabulated:
         return beyond_rounding(self, v, current)
 
     def in_spice(self) -> Self:
-        """The table, which SPICE has as a piecewise-linear source; also of one made from a device (see ``own_subcircuit``)."""
-        return replace(self, as_device=False) if self.as_device else self
+        """Itself: SPICE has the table as a piecewise-linear source, or the device."""
+        return self
 
     def own_subcircuit(self) -> Self | None:
         """See devices.capabilities."""
@@ -241,7 +243,7 @@ class Tabulated:
         """Of the table an abstol (A), as its steepest piece turns the rounding of a voltage into current; of a device its own."""
         if self.as_device:
             scale = {} if self.spice_scale == 1 else {"scale": self.spice_scale}
-            return {"temp": self.celsius, "tnom": 27.0, **scale}
+            return {**DEVICE_TOLERANCES, "temp": self.celsius, "tnom": 27.0, **scale}
         return {"abstol": max(1e-15, 1e-15 * float(self._knots[2].max()))}
 
     def scaled(self, k: float) -> Self:

@@ -47,6 +47,8 @@ class NodalEquations(Equations):
     """As they were given: what the drive was made of."""
     given: Int[Array, " batch"]
     """Row of ``inputs`` of each sample."""
+    excess_current: Layers = ()
+    """What metered diodes carry into the hidden nodes beyond their law, amperes (see ``metered``); empty where none are."""
     wide: list[Any] = field(default_factory=list, repr=False)
     """The free phase's equations in float64 once they are needed; all phases of a batch share them."""
 
@@ -140,7 +142,25 @@ class NodalEquations(Equations):
             given=self.given[samples],
             nudge_conductance=self.nudge_conductance[samples] if per_sample else self.nudge_conductance,
             nudge_current=self.nudge_current[samples] if per_sample else self.nudge_current,
+            excess_current=tuple(current[samples] for current in self.excess_current),
         )
+
+    def metered(self, voltages: Layers, currents: Float[Array, "batch diodes"]) -> Self:
+        """The equations with the diodes' currents as they were measured at ``voltages`` (volts), from anode to cathode, amperes.
+
+        ``currents``: layer by layer, node by node, of a pair first all from the positive rail. Each node's law is moved by what
+        the measured current differs from it: at these voltages Kirchhoff's current law is the measured currents', and around them
+        the law's slopes are taken for the device's.
+        """
+        network = self.network
+        left, excess = currents, []
+        for layer, (v, sign) in enumerate(zip(voltages[:-1], self.polarity, strict=True), start=1):
+            into = np.zeros_like(v)
+            for side in network.diode_sides(layer):
+                own, left = left[:, : v.shape[1]], left[:, v.shape[1] :]
+                into += side * own
+            excess.append(into + sign * network.diode.current(sign * v))
+        return replace(self, excess_current=tuple(excess))
 
     def double(self) -> Self:
         """The equations in float64, the drive's sums included, for as long as the network is the same."""
@@ -175,7 +195,7 @@ class NodalEquations(Equations):
         if layer < self.depth:
             back = network.crossbars[layer].backward(voltages[layer])
             back /= network.drive_gains[layer]
-            return current + back
+            return current + back + self.excess_current[layer - 1] if self.excess_current else current + back
         return current + self.nudge_current
 
     def source(self, layer: int) -> Float[Array, "#batch nodes"]:

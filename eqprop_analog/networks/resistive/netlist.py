@@ -13,7 +13,7 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Float
 
-from eqprop_analog.devices import Antiparallel
+from eqprop_analog.devices import Antiparallel, is_own_device
 from eqprop_analog.errors import UserError
 from eqprop_analog.networks.resistive.layered import LayeredNetwork
 from eqprop_analog.spice.circuit import Circuit, Section
@@ -46,18 +46,16 @@ def compile_network(
     form: Form = "norton",
     *,
     validate: bool = True,
-    own_devices: bool = False,
 ) -> Circuit:
     """The validated circuit that solves every sample under every injection (None is the free phase).
 
     Sweep point ``len(injections)·sample + phase``: each nudged phase follows the free phase of its own sample. One sample
     in one phase is a static circuit. ``form="flat"`` has every resistor; ``"norton"`` replaces the first crossbar and its
     sources by one current and one conductance a node, which leaves every node voltage as it is. Raises UserError.
-    ``validate=False`` checks values but not the graph, for loops over one topology. ``own_devices``: diodes that were made from
-    a SPICE device (devices.tabulated) are that device, and their currents are metered.
+    ``validate=False`` checks values but not the graph, for loops over one topology.
     """
-    network = (network.with_own_devices() if own_devices else network.in_spice()).astype(np.float64)
-    circuit = layered_circuit(network, inputs, injections, form, own_devices=own_devices)
+    network = network.in_spice().astype(np.float64)
+    circuit = layered_circuit(network, inputs, injections, form)
     circuit.validate(whole=validate)
     network.require_definite(min((float(np.min(each[0])) for each in injections if each), default=0.0))
     return circuit
@@ -68,8 +66,6 @@ def layered_circuit(
     inputs: Float[Array, "batch inputs"],
     injections: Sequence[Injection | None],
     form: Form,
-    *,
-    own_devices: bool = False,
 ) -> Circuit:
     """What ``compile_network`` gives, of a network that SPICE can hold, in float64; not yet validated."""
     if form not in ("flat", "norton"):
@@ -108,12 +104,14 @@ def layered_circuit(
         phases=phases,
         parameters=_stated(network) if form == "flat" else {},
         laws=laws_in_text(network.diode) if network.depth > 1 else {},
-        meters=tuple(_meters(network)) if own_devices else (),
+        meters=tuple(_meters(network)),
     )
 
 
 def _meters(network: LayeredNetwork) -> Iterator[str]:
-    """The current through every diode, from its anode to its cathode, by layer and node; a pair's members one after the other."""
+    """The current, from anode to cathode, through every diode that is a SPICE device, by layer, member and node."""
+    if not is_own_device(network.diode):
+        return
     for layer in range(1, network.depth):
         for member in ("p", "n") if _paired(network) else ("",):
             for j in range(network.layers[layer]):

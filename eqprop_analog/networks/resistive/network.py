@@ -240,14 +240,13 @@ class ResistiveNetwork(LayeredNetwork):
         form: str = "norton",
         *,
         validate: bool = True,
-        own_devices: bool = False,
     ) -> "Circuit":
-        """See core.Network; ``own_devices``: see ``compile_network``."""
+        """See core.Network."""
         from eqprop_analog.networks.resistive.netlist import compile_network
 
         one_of(form, "form", self.forms)
         injections = [each and each.injection for each in phases]
-        return compile_network(self, inputs, injections, form, validate=validate, own_devices=own_devices)  # type: ignore[arg-type]
+        return compile_network(self, inputs, injections, form, validate=validate)  # type: ignore[arg-type]
 
     def astype(self, dtype: DTypeLike) -> Self:
         """A copy whose arrays have ``dtype``."""

@@ -87,6 +87,8 @@ class LayeredProof:
         if layer < equations.depth:
             behind = (total - before) / (network.drive_gains[layer] * total)
             reached = reached + behind.max(axis=-1) * _top(layers[layer]) + abs(network.diode.rail)
+            if equations.excess_current:
+                own = own + np.abs(equations.excess_current[layer - 1])
             terms += network.layers[layer + 1]
         else:
             own = own + np.abs(equations.nudge_current)
@@ -143,6 +145,8 @@ class LayeredProof:
         into = [
             np.broadcast_to(bias.astype(LONG), v.shape).copy() for bias, v in zip(network.biases, layers, strict=True)
         ]
+        for layer, excess in enumerate(equations.excess_current):
+            into[layer] += excess[samples]
         into[-1] += own - conductance * layers[-1]
         lost = [unit * (network.crossbars[0].rows + MORE) * np.abs(each) for each in into]
         lost[-1] += MORE * unit * (np.abs(own) + np.abs(conductance * layers[-1]))

@@ -74,6 +74,15 @@ def measure(netlist: str, vectors: Sequence[str], points: int) -> Float[Array, "
         return library().sweep(netlist, vectors, points)[-1]
 
 
+def sweep_text(netlist: str, vectors: Sequence[str], points: int, mode: str = "") -> Float[Array, "points vectors"]:
+    """``vectors`` at every one of the ``points`` of the netlist's ``.dc`` sweep. Raises SimulationError as ``sweep`` does.
+
+    ``mode``: ngspice's compatibility mode (ngbehavior) meanwhile.
+    """
+    with _ONE_AT_A_TIME, library().behaving(mode):
+        return library().sweep(netlist, vectors, points)
+
+
 def transient(
     netlist: str, nets: Sequence[str], end: float
 ) -> tuple[Float[Array, " samples"], Float[Array, "samples nets"]]:

@@ -68,6 +68,17 @@ class Ngspice(Shared.NgSpiceShared):  # type: ignore[misc]
 
     ended = False
 
+    @contextlib.contextmanager
+    def behaving(self, mode: str) -> Iterator[None]:
+        """Netlists read meanwhile are read in ngspice's compatibility mode ``mode`` (ngbehavior); "" is ngspice's own."""
+        if mode:
+            self.exec_command(f"set ngbehavior={mode}")
+        try:
+            yield
+        finally:
+            if mode:
+                self.exec_command("unset ngbehavior")
+
     def sweep(
         self, netlist: str, nets: Sequence[str], points: int, *, jumps: bool = False
     ) -> Float[Array, "points nets"]:

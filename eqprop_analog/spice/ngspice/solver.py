@@ -14,6 +14,8 @@ from eqprop_analog.core.equilibrium import Equilibrium
 from eqprop_analog.core.network import Network
 from eqprop_analog.core.nudge import Nudge
 from eqprop_analog.core.registry import family_of
+from eqprop_analog.devices import is_own_device
+from eqprop_analog.errors import UserError
 from eqprop_analog.spice.ngspice.sweeps import (
     AT_KNEES,
     COLD,
@@ -131,12 +133,32 @@ class NgspiceSolver(Sweeps[Network]):
             begin = family.surrogate().solve(network, inputs[chunk[:1]])
             return bench, np.concatenate(asked[0].unknowns(begin.voltages), axis=1)[0]
 
+        meters = self._meters(network, inputs)
+        probes = _probes(free)
+
         def certify(measured: Measured) -> list[Equilibrium]:
             phases = zip(equations, measured[self.repeats - 1 :: self.repeats], nudges, strict=True)
-            return [certified(each, each.measured(volts), family.tolerance, nudge) for each, volts, nudge in phases]
+            return [one_phase(*each) for each in phases]
 
-        shape = len(nudges) * self.repeats, len(inputs), _probes(free)
+        def one_phase(phase: Any, found: Float[Array, "samples vectors"], nudge: Nudge | None) -> Equilibrium:
+            nodes = phase.measured(found[:, :probes])
+            if meters:
+                phase = phase.metered(nodes, found[:, probes:])
+            return certified(phase, nodes, family.tolerance, nudge)
+
+        shape = len(nudges) * self.repeats, len(inputs), probes + meters
         return self._climb(self._ladder(network, inputs), shape, circuit, certify)
+
+    def _meters(self, network: Network, inputs: Float[Array, "batch inputs"]) -> int:
+        """How many currents are measured beside the probes' voltages. UserError where the equations cannot take them."""
+        if not is_own_device(getattr(network, "diode", None)):
+            return 0
+        meters = len(self._circuit(network, inputs[:1], [None], validate=False).meters)
+        if not hasattr(network.equations(inputs[:1]), "metered"):
+            raise UserError(
+                f"in a {network.family} network diodes are certified by their law; give it the law's table (as_device = false)"
+            )
+        return meters
 
     def _settled(
         self,
