@@ -7,7 +7,7 @@ from typing import Any
 
 from eqprop_analog.cli import console, options
 from eqprop_analog.cli.settings import add_settings
-from eqprop_analog.cli.train import overridden
+from eqprop_analog.cli.train import add_own_data, overridden
 from eqprop_analog.errors import NotMetError, UserError
 from eqprop_analog.experiments.solvers import SURROGATE, takes_workers
 from eqprop_analog.experiments.sweep import grid, in_name, require_possible, row_of, summary, trained, varied_settings
@@ -44,6 +44,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         help="a setting and the values it is to have; once for each setting of the grid",
     )
     add_settings(parser)
+    add_own_data(parser)
     parser.add_argument(
         "--data-dir", type=Path, metavar="DIR", help="the data set's files (default: cache, then download)"
     )

@@ -118,7 +118,6 @@ def run(arguments: argparse.Namespace) -> None:
     own = overrides.get("dataset", "mnist") not in data.SHAPES
     usual = OWN_SHAPES if own or any(name in overrides for name in CIRCUIT) else DEFAULT_PRESETS
     preset = usual_preset(usual, overrides.get("solver")) if arguments.preset is None else arguments.preset
-    overrides |= {f"own_data.{name}": given for name in OWN_DATA if (given := getattr(arguments, name)) is not None}
     folder = _usual_folder(preset, overrides, arguments.data_dir) if arguments.output is None else arguments.output
     config = resolve(_resumed_settings(arguments, folder) or preset, overrides, arguments.data_dir)
     verify = not arguments.no_verify
@@ -133,7 +132,8 @@ def overridden(arguments: argparse.Namespace) -> dict[str, Any]:
     given = {name: value for name in names() if (value := getattr(arguments, name, None)) is not None}
     if "diode" in given:
         given["diode"] = options.diode_table(given["diode"])
-    return given
+    own = {name: getattr(arguments, name) for name in OWN_DATA if getattr(arguments, name) is not None}
+    return given | {f"own_data.{name}": value for name, value in own.items()}
 
 
 def _usual_folder(preset: str, overrides: dict[str, Any], data_dir: Path | None) -> Path:

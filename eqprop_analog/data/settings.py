@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
 from eqprop_analog.text import printable
 
@@ -18,6 +18,8 @@ def _shown(text: str) -> str:
 
 Name = Annotated[str, Field(max_length=200), AfterValidator(_shown)]
 Count = Annotated[int, Field(ge=1, le=2**53)]
+Columns = Annotated[list[Name | int], BeforeValidator(lambda given: [given] if isinstance(given, str | int) else given)]
+"""Names or numbers; one alone needs no list."""
 
 
 class DataSettings(BaseModel):
@@ -25,9 +27,9 @@ class DataSettings(BaseModel):
 
     model_config = ConfigDict(strict=True, frozen=True, extra="forbid")
 
-    target_column: list[Name | int] = Field(default_factory=list)
+    target_column: Columns = Field(default_factory=list)
     """Of a table: what is to be predicted, by name, or by number from 1 on (-1 is the last). Several are a regression."""
-    ignore_columns: list[Name | int] = Field(default_factory=list)
+    ignore_columns: Columns = Field(default_factory=list)
     """Of a table: columns that are no inputs."""
     split_column: Name | int | None = None
     """Of a table: the column that says "train" or "test" of every sample."""

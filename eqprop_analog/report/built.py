@@ -73,7 +73,7 @@ def _compiled(run: RunFolder, image: np.ndarray, form: str, *, nudged: bool = Fa
 def _example(run: RunFolder) -> tuple[np.ndarray, str]:
     """One input vector, and what it is."""
     try:
-        return run.samples[0][:1], f"the first test image of {run.config.data_name}"
+        return run.samples[0][:1], f"the first test {run.config.samples_word[:-1]} of {run.config.data_name}"
     except UserError as error:
         random = np.random.default_rng(0).uniform(0, 1, (1, run.config.sizes[0]))
         return random, f"an input drawn from U(0, 1) (no image: {error})"

@@ -38,14 +38,14 @@ def equilibria(run: RunFolder, folder: Path) -> Iterator[Block]:
     except UserError as error:
         yield Missing(f"No equilibria to show: {error}.")
         return
-    count = len(free.status)
+    count, what = len(free.status), run.config.samples_word
     network = run.network
     voltages_by_layer(free, folder / "voltages.png", list(description_of(network).levels(network)))
     yield picture(
         folder / "voltages.png",
-        f"Node voltages of each layer in the free phase over {count} test images: range, middle half and median of each node, "
+        f"Node voltages of each layer in the free phase over {count} test {what}: range, middle half and median of each node, "
         "beside a histogram of all.",
-        f"Free equilibria of {count} test images, solved by the surrogate.",
+        f"Free equilibria of {count} test {what}, solved by the surrogate.",
     )
     free_against_nudged(free, plus, minus, _beta(run, plus), folder / "nudged.png")
     yield picture(
@@ -86,7 +86,8 @@ def _gradients(run: RunFolder, folder: Path) -> Iterator[Block]:
     yield picture(
         folder / "gradients.png",
         "Each parameter's gradient by equilibrium propagation against the exact one, one panel a parameter array.",
-        f"dC/dθ, mean of {len(free.status)} test images: by the run's own ±β = {_beta(run, plus)}, and exactly. Where "
+        f"dC/dθ, mean of {len(free.status)} test {run.config.samples_word}: by the run's own ±β = {_beta(run, plus)}, and "
+        "exactly. Where "
         "β is small, what is left between them falls as β²; the table has it for a tenth of β, too.",
     )
     rows = [

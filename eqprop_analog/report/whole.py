@@ -108,7 +108,7 @@ def _tiles(run: RunFolder, energy: list[Tile]) -> Iterator[Tile]:
     yield from energy
     if metrics:
         rate, memory = metrics["samples_per_second"], metrics["peak_memory_bytes"]
-        yield Tile("samples_per_second", "images a second in training", f"{rate:,.0f}", repr(rate))
+        yield Tile("samples_per_second", f"{run.config.samples_word} a second in training", f"{rate:,.0f}", repr(rate))
         yield Tile("peak_memory_bytes", "peak memory", f"{memory / 2**20:,.0f} MiB", repr(memory))
         counts = metrics["statuses"]
         found = statuses_in_words(counts, run.config.truncation)

@@ -403,6 +403,19 @@ class TestCommands:
             assert done.code == 2
             assert "SHA-256" in done.err
 
+    def test_a_configuration_file_and_a_sweep_take_it(self, run, tmp_path):
+        parabola_table(tmp_path)
+        settings = (
+            'dataset = "springs.csv"\nlayers = [2, 4, 1]\nepochs = 1\nown_data = {target_column = "force (mN)"}\n'
+        )
+        (tmp_path / "mine.toml").write_text(settings)
+        done = run("sweep", "--preset", "mine.toml", "--vary", "seed", 0, 1, "--output", "runs")
+        assert done.code == 0, done.err
+        given = ("--dataset", "springs.csv", "--target-column", "force (mN)", "--layers", 2, 4, 1, "--epochs", 1)
+        assert run("sweep", "--preset", "own-shape", *given, "--vary", "seed", 0, "--output", "more").code == 0
+        counts = [len(json.loads((tmp_path / each / "sweep.json").read_text())["points"]) for each in ("runs", "more")]
+        assert counts == [2, 1]
+
     @pytest.mark.parametrize(
         "options",
         [
