@@ -39,6 +39,7 @@ LIBRARIES: Mapping[str, str] = {
     "matplotlib": "plots",
     "networkx": "circuits as graphs",
     "numpy": "all arithmetic",
+    "pillow": "images as data",
     "platformdirs": "where the cache of data is",
     "pooch": "fetches data",
     "pydantic": "checks settings",
@@ -57,7 +58,7 @@ OPTIONAL: Mapping[str, tuple[str, str]] = {
     "scikit-learn": ("the data set digits", "pip install 'eqprop-analog[digits]'"),
     "distributed": ("ngspice on a Dask cluster", "pip install distributed"),
 }
-MODULES = {"scikit-learn": "sklearn", "tomli-w": "tomli_w"}
+MODULES = {"pillow": "PIL", "scikit-learn": "sklearn", "tomli-w": "tomli_w"}
 """Distributions whose module has another name."""
 SECONDS = 120.0
 """What one check may take: the first import of a large library on a slow disk."""

@@ -157,8 +157,10 @@ class TestCourse:
         shown = re.findall(r"literalinclude} \.\./course/(\w+\.py)", self.tutorial())
         assert shown == [lesson.name for lesson in LESSONS]
 
-    def test_every_picture_of_the_course_is_shown(self):
-        assert {path.name for path in DOCS.glob("pictures/*")} == {*re.findall(r"pictures/(\S+\.png)", self.tutorial())}
+    def test_every_picture_of_the_course_is_shown_and_every_other_one_on_some_page(self):
+        lessons, pages = {path.name for path in DOCS.glob("pictures/[0-9]*")}, "".join(map(Path.read_text, PAGES))
+        assert lessons == {*re.findall(r"pictures/(\d\S*\.png)", self.tutorial())}
+        assert {path.name for path in DOCS.glob("pictures/*")} == {*re.findall(r"pictures/(\S+\.png)", pages)}
 
     @staticmethod
     def tutorial() -> str:
