@@ -18,7 +18,9 @@ EXAMPLES = """\
 examples:
   3 x 3 cells, 20 pulses up and 20 down each:  --rows 3 --columns 3 --pulses 20
   with 10 ohm in every line's driver:          --line-resistance 10ohm
-  what the readings say as a technology:       --output reram   (then: eqprop-analog technology fit reram/pulses.csv)
+  into a folder of your own:                   --output reram
+
+`eqprop-analog technology fit reram/pulses.csv` then says what the readings are as a technology.
 
 The device is that of Yakopcic et al. 2011, as a subcircuit of behavioural sources (circuits/yakopcic2011.lib). A cell is
 written by +V/2 on its row and -V/2 on its column. The output folder gets crossbar.cir, which runs in `ngspice -b`, pulses.csv
