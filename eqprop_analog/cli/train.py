@@ -207,7 +207,10 @@ def report(config: TrainConfig, finished: Run, agreements: list[Agreement]) -> N
         [f"training {what}, last epoch", f"{100 * metrics['train_error']:.2f} %"],
         [f"{config.samples_word} a second while training", f"{metrics['samples_per_second']:,.0f}"],
         ["peak memory (MiB)", f"{metrics['peak_memory_bytes'] / 2**20:,.0f}"],
+        ["free parameters", f"{metrics['free_parameters']:,}"],
     ]
+    if "resistors" in metrics:
+        rows.append(["resistors in its circuit", f"{metrics['resistors']:,}"])
     if metrics["statuses"]:  # a feed-forward network has no equilibria
         rows.append(["equilibria by status", statuses_in_words(metrics["statuses"], config.truncation)])
     if "device_name" in metrics:

@@ -104,6 +104,8 @@ class Metrics(Figures):
     history: Annotated[list[Epoch], Field(min_length=1)]
     samples_per_second: Positive
     peak_memory_bytes: Count
+    free_parameters: Count | None = None
+    resistors: Count | None = None
     statuses: Statuses
     config: dict[str, Any]
     seed: Count

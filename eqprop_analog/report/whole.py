@@ -110,6 +110,9 @@ def _tiles(run: RunFolder, energy: list[Tile]) -> Iterator[Tile]:
         rate, memory = metrics["samples_per_second"], metrics["peak_memory_bytes"]
         yield Tile("samples_per_second", f"{run.config.samples_word} a second in training", f"{rate:,.0f}", repr(rate))
         yield Tile("peak_memory_bytes", "peak memory", f"{memory / 2**20:,.0f} MiB", repr(memory))
+        for name, words in (("free_parameters", "free parameters"), ("resistors", "resistors in the circuit")):
+            if metrics.get(name) is not None:
+                yield Tile(name, words, f"{metrics[name]:,}", repr(metrics[name]))
         counts = metrics["statuses"]
         found = statuses_in_words(counts, run.config.truncation)
         yield Tile(

@@ -47,6 +47,7 @@ def _layers(network: ResistiveNetwork) -> Table:
             "",
             "",
             "",
+            "",
             "ideal voltage sources, +x and -x" + (f", one row at {network.bias_row:g} V" if network.bias_row else ""),
         )
     ]
@@ -64,16 +65,16 @@ def _layers(network: ResistiveNetwork) -> Table:
             (
                 "outputs" if last else f"hidden layer {layer}",
                 f"{crossbar.columns}",
-                f"{crossbar.rows} x {crossbar.columns}",
+                f"{crossbar.rows} x {crossbar.columns}" + ("" if crossbar.is_matrix else f", {crossbar.name}"),
                 f"{used.size:,}",
+                f"{crossbar.free_parameters:,}",
                 f"{100 * float((crossbar.conductance <= low).mean()):.1f} %" if crossbar.free_parameters else "",
                 span,
                 kinds + (f"; amplifiers of gain {gain:g}" if gain != 1 else ""),
             )
         )
-    return Table(
-        "Layers", ("layer", "nodes", "crossbar before it", "resistors", "at G_min", "conductances", "what it is"), rows
-    )
+    heads = ("layer", "nodes", "crossbar before it", "resistors", "free", "at G_min", "conductances", "what it is")
+    return Table("Layers", heads, rows)
 
 
 def _devices(network: ResistiveNetwork) -> Table:
