@@ -129,7 +129,8 @@ class LayeredNetwork(Network):
     @property
     def free_parameters(self) -> int:
         """Conductances that learn, one for all copies of it, and bias currents that flow."""
-        return sum(each.free_parameters for each in self.crossbars) + sum(map(np.count_nonzero, self.biases))
+        currents = sum(int(np.count_nonzero(bias)) for bias in self.biases)
+        return sum(each.free_parameters for each in self.crossbars) + currents
 
     def check_inputs(self, inputs: ArrayLike) -> Float[Array, "batch inputs"]:
         """``inputs`` as (batch, inputs) in the network's dtype, or UserError."""
