@@ -27,7 +27,7 @@ from eqprop_analog.errors import NotMetError, UserError
 from eqprop_analog.text import printable, sentence, suggestion
 
 _GENERAL: Mapping[str, tuple[str, ...]] = {
-    "build": ("device", "netlist", "technology", "board"),
+    "build": ("netlist", "technology", "board"),
     "solve": ("simulate", "transient", "energy", "reram"),
     "train": ("demo", "train", "sweep"),
     "judge": ("verify",),

@@ -74,8 +74,9 @@ def parse_cifar(content: bytes, where: str) -> tuple[np.ndarray, ...]:
     return tuple(arrays)
 
 
-def unpacked(content: bytes, most: int = MOST_BYTES) -> bytes:
-    """What gzip packed, if it is no longer than ``most``; ValueError, OSError or EOFError for anything else."""
+def unpacked(content: bytes, most: int | None = None) -> bytes:
+    """What gzip packed, if it is no longer than ``most`` (MOST_BYTES); ValueError, OSError or EOFError for anything else."""
+    most = MOST_BYTES if most is None else most
     with gzip.GzipFile(fileobj=io.BytesIO(content)) as file:
         result = file.read(most + 1)
     if len(result) > most:

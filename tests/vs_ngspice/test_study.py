@@ -57,7 +57,9 @@ def test_the_third_answer_in_a_row_leaves_rounding_alone_of_ngspices_tolerances(
 def test_every_law_is_drawn_single_and_in_pairs() -> None:
     cases = [study.draw(0, number) for number in range(len(study.kinds()))]
     drawn = [(type(case.network.single_diode), isinstance(case.network.diode, Antiparallel)) for case in cases]
-    assert sorted(map(str, drawn)) == sorted(str((law, pair)) for law in LAWS.values() for pair in (False, True))
+    assert sorted(map(str, drawn)) == sorted(
+        str((law, pair)) for law in LAWS.values() if hasattr(law, "drawn") for pair in (False, True)
+    )
 
 
 def test_circuits_reach_what_they_are_meant_to_test() -> None:

@@ -1,5 +1,6 @@
 """The crossbars of a fresh network, from a table for each connection between two layers."""
 
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -82,7 +83,9 @@ def _kind(number: int, table: Any) -> str:
 
 
 def _no_values(rows: int, columns: int) -> Array:
-    """An array of that shape in no memory."""
+    """An array of that shape in no memory. UserError for more elements than any memory has."""
+    if rows * columns > sys.maxsize // 8:
+        raise UserError(f"layers: a crossbar of {rows} x {columns} conductances does not fit into any memory")
     return np.broadcast_to(np.zeros(()), (rows, columns))
 
 

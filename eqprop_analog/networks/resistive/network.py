@@ -145,7 +145,7 @@ class ResistiveNetwork(LayeredNetwork):
         >>> [matrix.shape for matrix in network.conductances], network.conductance_window
         ([(8, 6), (6, 2)], (1e-07, 0.0001))
         """
-        sizes = check_layers(layers)
+        sizes, bias_row = check_layers(layers), real_number(bias_row, "bias_row", "volts")
         kinds = crossbars_from(sizes[:1], [{"outputs": size} for size in sizes[1:]], bias_row=bool(bias_row))
         return cls._fresh(kinds, seed, diode, amplifier_gain, input_gain, conductance_window, bias, bias_row, outputs)
 
@@ -171,6 +171,7 @@ class ResistiveNetwork(LayeredNetwork):
         {outputs}, every node joined with every other. Nodes of a convolution are (channel, down, across), the first half of the
         channels excitatory. All else as in ``dense``. Raises UserError.
         """
+        bias_row = real_number(bias_row, "bias_row", "volts")
         kinds = crossbars_from(image_shape(image, "image"), listed(connections, "connections"), bias_row=bool(bias_row))
         if not isinstance(diode, Antiparallel):
             require_both_signs(kinds)

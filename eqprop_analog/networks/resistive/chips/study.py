@@ -192,7 +192,7 @@ class Case:
         return Chip.drawn(self.specification, self.recipe.fresh(), self.seed, self.chip)
 
 
-LATER = {"data_copy": "", "passes": 1, "own_data": None, "test_every": 1, "tolerance": None}
+LATER = {"connections": None, "data_copy": "", "passes": 1, "own_data": None, "test_every": 1, "tolerance": None}
 """Settings that came after results were first named by all of them, and their defaults."""
 
 

@@ -4,6 +4,7 @@ from eqprop_analog.commands import Command
 
 _GOES_ON = "the same command goes on with what is missing"
 COMMANDS = (
+    Command("device", f"{__name__}.device", "build"),
     Command("xor", f"{__name__}.xor", "train"),
     Command("chips", f"{__name__}.chips", "train", _GOES_ON),
     Command("study", f"{__name__}.study", "judge", _GOES_ON),

@@ -20,9 +20,9 @@ from eqprop_analog.devices import Law, Tabulated, law_from
 from eqprop_analog.devices.law import require_celsius
 from eqprop_analog.errors import NotMetError, UserError
 from eqprop_analog.experiments.batches import require_fit
-from eqprop_analog.experiments.own_devices import measure_on_devices
 from eqprop_analog.files import require_writable
 from eqprop_analog.networks.resistive.network import ResistiveNetwork
+from eqprop_analog.networks.resistive.own_devices import measure_on_devices
 from eqprop_analog.plotting import device as drawing
 from eqprop_analog.quantities import option
 
