@@ -8,7 +8,7 @@ import pytest
 from eqprop_analog import NgspiceSolver, Nudge, ResistiveNetwork, SurrogateSolver, contrast
 from eqprop_analog.devices import Antiparallel, Clamp, Law, NgspiceDiode, PiecewiseLinear, Shockley
 from eqprop_analog.experiments.agreement import compare
-from eqprop_analog.networks.resistive.netlist_import import netlist_of
+from eqprop_analog.networks.resistive.netlist_import import netlist_in_text
 from eqprop_analog.spice.netlist import static_netlist
 
 LAWS = [Clamp(), Clamp(0.1, 50.0), PiecewiseLinear(), Shockley(), NgspiceDiode(), Antiparallel(NgspiceDiode(1e-12))]
@@ -63,7 +63,7 @@ def test_the_flat_form_has_every_resistor_and_the_same_voltages(law: Law, flat_n
 
 def test_its_netlist_is_read_back_as_the_dense_network_of_its_resistors() -> None:
     net, (x, _) = network(NgspiceDiode()), batch(1)
-    again = netlist_of(static_netlist(net.circuit(x, form="flat"))).network
+    again = netlist_in_text(static_netlist(net.circuit(x, form="flat"))).network
     for matrix, crossbar in zip(again.conductances, net.crossbars, strict=True):
         np.testing.assert_allclose(matrix, crossbar.matrix(), rtol=1e-12)
 
