@@ -30,15 +30,16 @@ def dataset_from_arrays(
 ) -> OwnDataset:
     """A data set of arrays in memory: NumPy arrays, lists, tables, CPU tensors.
 
-    Arguments:
-        inputs: (samples, inputs), or images (samples, height, width), (samples, channels, height, width) or channels last. In
-            any unit; bytes are pixels.
-        labels: (samples,), a whole number or a name each: the classes. Or
-        targets: (samples,) or (samples, targets), in any unit: the numbers to predict.
-        split: (samples,), "train" or "test" each, or true for a test sample; without it, ``test_fraction`` (0.2) of every class
-            is drawn by ``split_seed`` (0).
-        name: what figures and reports call it.
-        settings: ``scaling`` ("range", "common" or "none", see DataSettings), ``test_fraction``, ``split_seed``.
+    The arguments:
+
+    - inputs: (samples, inputs), or images (samples, height, width), (samples, channels, height, width) or channels last. In
+      any unit; bytes are pixels.
+    - labels: (samples,), a whole number or a name each: the classes. Or
+    - targets: (samples,) or (samples, targets), in any unit: the numbers to predict.
+    - split: (samples,), "train" or "test" each, or true for a test sample; without it, ``test_fraction`` (0.2) of every class
+      is drawn by ``split_seed`` (0).
+    - name: what figures and reports call it.
+    - settings: ``scaling`` ("range", "common" or "none", see DataSettings), ``test_fraction``, ``split_seed``.
 
     Raises UserError for arrays that make no data set.
 
@@ -57,7 +58,7 @@ def dataset_from_loader(
 ) -> OwnDataset:
     """A data set of a PyTorch ``DataLoader``'s batches (inputs, answers), or of any other iterable of pairs of arrays.
 
-    Arguments:
+    The arguments:
         train: gives the training samples, once; whole numbers as answers are classes, others are targets.
         test: gives the test samples; without it they are drawn from ``train``.
         name, settings: as in ``dataset_from_arrays``.
@@ -84,7 +85,7 @@ def dataset_from_loader(
 def load_dataset(name: str | Path, *, data_dir: str | Path | None = None, **settings: Any) -> OwnDataset:
     r"""A data set of a file, a folder, or by name ("iris", "kmnist"): what ``train --dataset`` takes.
 
-    Arguments:
+    The arguments:
         name: of a table (.csv), arrays (.npz), a folder of images in one folder a class, a folder of IDX files, or a known one.
         data_dir: where its files are, unless ``name`` says that or they are to be downloaded.
         settings: those of DataSettings, such as ``target_column="kind"``.

@@ -24,12 +24,13 @@ def _file_name(name: str) -> str:
 def train(dataset: data.OwnDataset | str | Path, output: str | Path, preset: str | None = None, **settings: Any) -> Run:
     """Train a network on a data set and leave everything in a folder, as the command ``eqprop-analog train`` does.
 
-    Arguments:
-        dataset: of ``dataset_from_arrays``, ``dataset_from_loader`` or ``load_dataset``; or the name of a known one ("digits").
-        output: the run's folder. The same call goes on with a run that is there; `verify` and `report` take it.
-        preset: the name of a preset, or a TOML file; without one a recipe that follows from the network.
-        settings: in place of the preset's own, such as ``layers=[4, 30, 3]``, ``epochs=20``, ``solver="ngspice"``, ``seed=1``; in
-            SI units.
+    The arguments:
+
+    - dataset: of ``dataset_from_arrays``, ``dataset_from_loader`` or ``load_dataset``; or the name of a known one ("digits").
+    - output: the run's folder. The same call goes on with a run that is there; `verify` and `report` take it.
+    - preset: the name of a preset, or a TOML file; without one a recipe that follows from the network.
+    - settings: in place of the preset's own, such as ``layers=[4, 30, 3]``, ``epochs=20``, ``solver="ngspice"``, ``seed=1``; in
+      SI units.
 
     Returns the run: ``run.network`` (float64), ``run.metrics`` (errors as fractions, root mean square errors in volts) and
     ``run.folder``. Raises UserError for settings and data that do not fit.
