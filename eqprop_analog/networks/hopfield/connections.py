@@ -66,7 +66,9 @@ class Connection(Protocol):
         choice: Choice = None,
     ) -> Choice:
         """Add what ``forward`` gives to ``total``, in place; the winners of the pooling."""
-        ...
+        values, winners = self.forward(weights, before, choice)
+        np.add(total, values, out=total)
+        return winners
 
     def add_backward(
         self,
@@ -76,7 +78,7 @@ class Connection(Protocol):
         total: Float[Array, "batch before"],
     ) -> None:
         """Add what ``backward`` gives to ``total``, in place."""
-        ...
+        np.add(total, self.backward(weights, after, choice), out=total)
 
     def winners(self, weights: Float[Array, "..."], before: Float[Array, "batch nodes"]) -> Choice:
         """Those of the pooling at ``before``."""
@@ -118,7 +120,7 @@ def _gemm(dtype: np.dtype[Any]) -> Any:
 
 
 @dataclass(frozen=True)
-class Dense:
+class Dense(Connection):
     """Φ = Σ_ij s_i W_ij s'_j."""
 
     inputs: int
@@ -230,7 +232,7 @@ class Dense:
 
 
 @dataclass(frozen=True)
-class Convolution:
+class Convolution(Connection):
     """Φ = Σ s' · MaxPool(W ∗ s): stride 1, zero padding, then the largest of each pool × pool window.
 
     W is (out channels, in channels, kernel, kernel); ∗ is the cross-correlation that everyone calls convolution. Source:
@@ -364,28 +366,6 @@ class Convolution:
                 total[:, row : row + high, column : column + wide] += patches[:, :, :, row, column]
         inner = total[:, self.padding : self.padding + height, self.padding : self.padding + width]
         return np.ascontiguousarray(inner.transpose(0, 3, 1, 2)).reshape(len(after), -1)
-
-    def add_forward(
-        self,
-        weights: Float[Array, "..."],
-        before: Float[Array, "batch nodes"],
-        total: Float[Array, "batch after"],
-        choice: Choice = None,
-    ) -> Choice:
-        """MaxPool(W ∗ s), added."""
-        values, winners = self.forward(weights, before, choice)
-        np.add(total, values, out=total)
-        return winners
-
-    def add_backward(
-        self,
-        weights: Float[Array, "..."],
-        after: Float[Array, "batch nodes"],
-        choice: Choice,
-        total: Float[Array, "batch before"],
-    ) -> None:
-        """The transposed convolution, added."""
-        np.add(total, self.backward(weights, after, choice), out=total)
 
     def winners(self, weights: Float[Array, "..."], before: Float[Array, "batch nodes"]) -> Choice:
         """The winner of every window of W ∗ s."""

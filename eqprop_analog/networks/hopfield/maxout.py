@@ -6,13 +6,13 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from eqprop_analog.incoming import whole_number
-from eqprop_analog.networks.hopfield.connections import Choice, first_largest, rounding
+from eqprop_analog.networks.hopfield.connections import Choice, Connection, first_largest, rounding
 
 Array = np.ndarray
 
 
 @dataclass(frozen=True)
-class Maxout:
+class Maxout(Connection):
     """Φ = Σ_j s'_j · max_k (s W)_jk: every node after gets the largest of its ``window`` weighed sums.
 
     W is (before, after x window). The winner is the first that is not below the largest by more than rounding, as in Convolution,
@@ -62,28 +62,6 @@ class Maxout:
     ) -> Float[Array, "batch before"]:
         """What the states s' return through the winners."""
         return self._spread(after, choice) @ weights.T
-
-    def add_forward(
-        self,
-        weights: Float[Array, "..."],
-        before: Float[Array, "batch nodes"],
-        total: Float[Array, "batch after"],
-        choice: Choice = None,
-    ) -> Choice:
-        """Added."""
-        values, winners = self.forward(weights, before, choice)
-        np.add(total, values, out=total)
-        return winners
-
-    def add_backward(
-        self,
-        weights: Float[Array, "..."],
-        after: Float[Array, "batch nodes"],
-        choice: Choice,
-        total: Float[Array, "batch before"],
-    ) -> None:
-        """Added."""
-        np.add(total, self.backward(weights, after, choice), out=total)
 
     def winners(self, weights: Float[Array, "..."], before: Float[Array, "batch nodes"]) -> Choice:
         """Of every window."""
