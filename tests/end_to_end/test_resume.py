@@ -38,6 +38,7 @@ from eqprop_analog.data import publications
 conftest, folder, event, left, seconds, *arguments = sys.argv[1:]
 sys.path.insert(0, str(Path(conftest).parents[1]))
 run.CHECKPOINT_SECONDS = float(seconds)
+run.SHARE = float("inf")  # after every epoch, however slow the disk
 publications.PUBLICATIONS["mnist"] = runpy.run_path(conftest)["published"](Path(folder))
 left = int(left)
 replace = os.replace
