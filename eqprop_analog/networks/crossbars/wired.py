@@ -13,12 +13,13 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from eqprop_analog.core.checks import unsound_conductance
+from eqprop_analog.devices.cells import CellLaw, require_cell
 from eqprop_analog.errors import UserError
 from eqprop_analog.incoming import listed, real_array, real_number, whole_number
 from eqprop_analog.networks.crossbars.crossbar import Columns, Crossbar, Ports, Rows
 from eqprop_analog.networks.crossbars.dense import Dense
 from eqprop_analog.networks.crossbars.square import Square, diagonal, full, times
-from eqprop_analog.networks.crossbars.wires import couplings, factors
+from eqprop_analog.networks.crossbars.wires import couplings, factors, settled
 from eqprop_analog.spice.elements import Crossbar as Bank
 from eqprop_analog.spice.elements import Element, Pair, Resistors
 
@@ -36,8 +37,9 @@ class WiredCrossbar:
 
     Cell (i, j) joins row wire i and column wire j by G[i, j]. Its way to row port i has as many wire segments as the cell has
     columns left of it, plus one; its way to column port j as many as there are rows below it, plus one. An array larger than
-    ``tile`` is several, each with wires of its own, joined at their ports by ideal wires. The arrays are copied: a crossbar
-    is one state of the weights. Raises UserError for values that no crossbar has.
+    ``tile`` is several, each with wires of its own, joined at their ports by ideal wires. Cells with a law of their own carry
+    G f(u) at the drop u; then I is no linear function of V and there is no Y. The arrays are copied: a crossbar is one state of
+    the weights. Raises UserError for values that no crossbar has.
     """
 
     conductance: Float[Array, "rows columns"]
@@ -46,6 +48,8 @@ class WiredCrossbar:
     """Of one segment, ohms a cell's pitch; 0 is ideal wires."""
     tile: tuple[int, int] = TILE
     """Rows and columns of one tile, at most."""
+    cell: CellLaw | None = None
+    """f of every cell's current G f(u); None is linear."""
 
     def __post_init__(self) -> None:
         """Copy and check."""
@@ -63,6 +67,7 @@ class WiredCrossbar:
         if len(sizes) != 2:
             raise UserError(f"tile: expected (rows, columns) of at least 1, got {self.tile}")
         object.__setattr__(self, "tile", sizes)
+        require_cell(self.cell)
         matrix.flags.writeable = False
         object.__setattr__(self, "conductance", matrix)
 
@@ -83,8 +88,12 @@ class WiredCrossbar:
     def port_matrix(self) -> Float[Array, "ports ports"]:
         """Y, siemens: a Laplacian (symmetric, no positive off-diagonal, rows sum to zero), so it is passive.
 
-        With ideal wires [diag(row sums), -G; -Gᵀ, diag(column sums)].
+        With ideal wires [diag(row sums), -G; -Gᵀ, diag(column sums)]. UserError for cells that are not linear.
         """
+        if self.cell is not None:
+            raise UserError(
+                f"cells: with the law {self.cell} currents are no linear function of voltages; use currents(ports)"
+            )
         rows, columns = self.shape
         coupling = np.zeros((rows + columns, rows + columns))
         if self.wire_resistance == 0:
@@ -99,7 +108,10 @@ class WiredCrossbar:
     def wires(
         self, ports: Float[Array, "batch ports"]
     ) -> tuple[Float[Array, "batch rows columns"], Float[Array, "batch rows columns"]]:
-        """Voltages of every cell's row wire and column wire, volts, at the ports' (rows, then columns)."""
+        """Voltages of every cell's row wire and column wire, volts, at the ports' (rows, then columns).
+
+        By direct factorization of every tile, once where cells are linear, else for each sample and each of Newton's steps.
+        """
         count, columns = self.shape
         shape = (len(ports), count, columns)
         on_rows, on_columns = (
@@ -111,9 +123,30 @@ class WiredCrossbar:
                 driven = np.zeros((2, *matrix.shape, len(ports)))
                 driven[0, :, 0] = ports[:, :count][:, some].T / self.wire_resistance
                 driven[1, -1, :] = ports[:, count:][:, others].T / self.wire_resistance
-                solved = factors(matrix, self.wire_resistance).solve(driven.reshape(-1, len(ports)))
-                on_rows[:, some, others], on_columns[:, some, others] = np.moveaxis(solved.reshape(driven.shape), 3, 1)
+                solved = self._solved(matrix, driven)
+                on_rows[:, some, others], on_columns[:, some, others] = np.moveaxis(solved, 3, 1)
         return on_rows, on_columns
+
+    def _solved(
+        self, matrix: Float[Array, "rows columns"], driven: Float[Array, "2 rows columns batch"]
+    ) -> Float[Array, "2 rows columns batch"]:
+        """Voltages of one tile's wires, volts."""
+        if self.cell is None:
+            batch = driven.shape[-1]
+            return np.asarray(factors(matrix, self.wire_resistance).solve(driven.reshape(-1, batch))).reshape(
+                driven.shape
+            )
+        samples = np.moveaxis(driven, 3, 0)
+        return np.stack([settled(matrix, self.cell, self.wire_resistance, each) for each in samples], axis=3)
+
+    def currents(self, ports: Float[Array, "batch ports"]) -> Float[Array, "batch ports"]:
+        """Into the array at every port (rows, then columns), amperes; what all cells of a row or column carry."""
+        carried = self.conductance * self.volts(self.drops(ports))
+        return np.concatenate([carried.sum(axis=2), -carried.sum(axis=1)], axis=1)
+
+    def volts(self, drops: Float[Array, "..."]) -> Float[Array, "..."]:
+        """f(u) of the cells at ``drops``, volts."""
+        return drops if self.cell is None else self.cell.volts(drops)
 
     def drops(self, ports: Float[Array, "batch ports"]) -> Float[Array, "batch rows columns"]:
         """Voltage across every cell, row wire to column wire, volts."""
@@ -123,7 +156,7 @@ class WiredCrossbar:
 
 @dataclass(frozen=True, eq=False)
 class WiredArray(Element):
-    """A crossbar's cells between its wires, I_ij = G_ij (V(w_r) - V(w_c)), and the wires' segments, each of R ohms."""
+    """A crossbar's cells between its wires, I_ij = G_ij f(V(w_r) - V(w_c)), and the wires' segments, each of R ohms."""
 
     number: int
     rows: tuple[str, ...]
@@ -131,7 +164,7 @@ class WiredArray(Element):
     crossbar: WiredCrossbar
 
     def devices(self) -> Iterator[tuple[str, tuple[str, ...]]]:
-        """Every resistor."""
+        """Every cell and every segment."""
         return ((name, ends) for name, ends, _ in self._resistors())
 
     @property
@@ -140,24 +173,31 @@ class WiredArray(Element):
         return self.crossbar.conductance.size if self.crossbar.wire_resistance else 0
 
     def dc_paths(self) -> Iterable[Pair]:
-        """Through every resistor."""
+        """Through every one."""
         return (ends for _, ends, _ in self._resistors())
 
     def lines(self) -> Iterable[str]:
-        """R elements, ohms."""
-        return (f"{name} {one} {other} {ohms!r}" for name, (one, other), ohms in self._resistors())
+        """R elements, ohms, and B elements for cells with a law."""
+        law = self.crossbar.cell
+        for name, (one, other), ohms in self._resistors():
+            if law is not None and name[0] == "B":
+                yield f"{name} {one} {other} I={law.expression(1 / ohms, f'V({one},{other})')}"
+            else:
+                yield f"{name} {one} {other} {ohms!r}"
 
     def check(self) -> None:
         """As for the crossbar without wires."""
         Bank(self.number, self.rows, self.columns, Dense(self.crossbar.conductance)).check()
 
     def _resistors(self) -> Iterator[tuple[str, Pair, float]]:
-        """(name, ends, ohms): cells above zero, then row segments, then column segments."""
+        """(name, ends, ohms): cells above zero, then row segments, then column segments; these only where wires are not ideal."""
         l, segment = self.number, float(self.crossbar.wire_resistance)
         matrix = self.crossbar.conductance
+        kind = "R" if self.crossbar.cell is None else "B"
         for i, j in np.argwhere(matrix > 0).tolist():
-            yield f"R{l}_{i}_{j}", (f"w{l}r_{i}_{j}", f"w{l}c_{i}_{j}"), 1 / float(matrix[i, j])
-        for some, others in self.crossbar.tiles():
+            ends = (f"w{l}r_{i}_{j}", f"w{l}c_{i}_{j}") if segment else (self.rows[i], self.columns[j])
+            yield f"{kind}{l}_{i}_{j}", ends, 1 / float(matrix[i, j])
+        for some, others in self.crossbar.tiles() if segment else ():
             for i in range(some.start, some.stop):
                 for j in range(others.start, others.stop):
                     left = self.rows[i] if j == others.start else f"w{l}r_{i}_{j - 1}"
@@ -184,7 +224,9 @@ class DrivenCrossbar(Crossbar):
     """Of the cells, siemens, read-only."""
 
     def __post_init__(self) -> None:
-        """Take up the cells."""
+        """Take up the cells. Raises UserError for cells that are not linear."""
+        if self.wired.cell is not None:
+            raise UserError(f"cells: with the law {self.wired.cell} wires and sources cannot be eliminated")
         object.__setattr__(self, "conductance", self.wired.conductance)
 
     @property

@@ -8,7 +8,15 @@ from scipy.linalg import lapack
 from scipy.sparse import coo_array
 from scipy.sparse.linalg import splu
 
+from eqprop_analog.devices.cells import CellLaw
+from eqprop_analog.errors import UserError
+
 Array = np.ndarray
+STEPS = 400
+"""Of Newton's method, each of which takes a cell's drop nearer by its scale V₀ at least."""
+HALVINGS = 30
+SETTLED = 4 * np.finfo(np.float64).eps
+"""Of a Newton step over the largest voltage, below which it mends rounding alone."""
 
 
 def couplings(matrix: Float[Array, "rows columns"], wire_resistance: float) -> Float[Array, "ports ports"]:
@@ -65,3 +73,65 @@ def factors(matrix: Float[Array, "rows columns"], wire_resistance: float) -> Any
     places = np.concatenate([nodes, one, other]), np.concatenate([nodes, other, one])
     nodal = coo_array((entries, places), shape=(2 * matrix.size,) * 2).tocsc()
     return splu(nodal, permc_spec="MMD_AT_PLUS_A", diag_pivot_thresh=0.0, options={"SymmetricMode": True})
+
+
+def settled(
+    matrix: Float[Array, "rows columns"],
+    cell: CellLaw,
+    wire_resistance: float,
+    driven: Float[Array, "2 rows columns"],
+) -> Float[Array, "2 rows columns"]:
+    """Voltages of the row wires and column wires of one tile whose cells carry G f(u), volts; ``driven``: amperes into them.
+
+    Newton's method, each step halved until the largest excess (a node's imbalance over its own slope) falls: the co-content is
+    convex, so that a small enough step always lowers it. Raises UserError where voltages are too large for the law.
+    """
+    with np.errstate(over="ignore", invalid="ignore"):
+        volts = factors(matrix, wire_resistance).solve(driven.ravel()).reshape(driven.shape)
+        missing, slope = _missing(matrix, cell, wire_resistance, driven, volts)
+        for _ in range(STEPS):
+            if not np.isfinite(slope).all():
+                break
+            step = factors(slope, wire_resistance).solve(missing.ravel()).reshape(driven.shape)
+            if np.abs(step).max() <= SETTLED * np.abs(volts).max():
+                return np.asarray(volts + step)
+            least, length = _excess(missing, slope, wire_resistance), 1.0
+            for _ in range(HALVINGS):
+                ahead = volts + length * step
+                missing, slope = _missing(matrix, cell, wire_resistance, driven, ahead)
+                if _excess(missing, slope, wire_resistance) < least:
+                    break
+                length /= 2
+            else:
+                return np.asarray(volts)  # rounding alone is left
+            volts = ahead
+    raise UserError(
+        f"cells: {cell} carries too much at {np.abs(volts).max():.3g} V for its currents to be computed; use a larger scale, or "
+        f"smaller voltages"
+    )
+
+
+def _missing(
+    matrix: Float[Array, "rows columns"],
+    cell: CellLaw,
+    wire_resistance: float,
+    driven: Float[Array, "2 rows columns"],
+    volts: Float[Array, "2 rows columns"],
+) -> tuple[Float[Array, "2 rows columns"], Float[Array, "rows columns"]]:
+    """Net currents into the nodes of the wires, amperes, and dI/du of the cells, siemens; ports held at 0 V."""
+    drop, wire = volts[0] - volts[1], 1 / wire_resistance
+    through = matrix * cell.volts(drop)
+    along = wire * np.diff(volts[0], axis=1, prepend=0.0)
+    down = wire * np.diff(volts[1], axis=0, append=0.0)
+    missing = driven.copy()
+    missing[0] -= through + along
+    missing[0, :, :-1] += along[:, 1:]
+    missing[1] += through + down
+    missing[1, 1:] -= down[:-1]
+    return missing, matrix * cell.slope(drop)
+
+
+def _excess(
+    missing: Float[Array, "2 rows columns"], slope: Float[Array, "rows columns"], wire_resistance: float
+) -> float:
+    return float(np.nan_to_num(np.abs(missing) / (slope + 1 / wire_resistance), nan=np.inf).max())

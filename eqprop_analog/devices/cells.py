@@ -1,0 +1,115 @@
+"""Current-voltage laws of a crossbar's cells: I = G f(u) at the drop u, f odd and increasing with f'(0) = 1.
+
+G is then the cell's conductance at small drops, which is what is programmed and learned. A linear cell has f(u) = u and needs
+no law. Source of the hyperbolic sine: Simmons 1963, J. Appl. Phys. 34, 1793 (tunnelling at intermediate voltage), as in most
+compact models of filamentary memristors, such as Yakopcic et al. 2011.
+"""
+
+from dataclasses import dataclass
+from typing import ClassVar, Protocol
+
+import numpy as np
+from jaxtyping import Float
+
+from eqprop_analog.devices.law import require_within
+from eqprop_analog.devices.registry import Registry
+from eqprop_analog.errors import UserError
+
+Array = np.ndarray
+Drops = Float[Array, "..."]
+
+SCALES = (1e-3, 1e6)
+"""Of a cell's nonlinearity, volts: far below the thermal voltage, and beyond any supply."""
+
+
+class CellLaw(Protocol):
+    """f, in which a cell's current is G f(u)."""
+
+    def volts(self, drop: Drops) -> Drops:
+        """f(u), volts: the drop at which a linear cell would carry the same current."""
+        ...
+
+    def slope(self, drop: Drops) -> Drops:
+        """f'(u), dimensionless; at least 1, and rising with |u|."""
+        ...
+
+    def cocontent(self, drop: Drops) -> Drops:
+        """∫₀ᵘ f, volts squared: ½u² of a linear cell."""
+        ...
+
+    def expression(self, siemens: float, drop: str) -> str:
+        """The current of a cell of ``siemens`` as a SPICE expression of ``drop``, such as "V(a,b)"."""
+        ...
+
+
+@dataclass(frozen=True)
+class SinhCell:
+    """I = G V₀ sinh(u/V₀)."""
+
+    scale: float
+    """V₀, volts: the current at V₀ is 1.18 times, at 3 V₀ 3.3 times that of a linear cell."""
+    units: ClassVar[dict[str, str]] = {"scale": "V"}
+
+    def __post_init__(self) -> None:
+        """Raise UserError for a scale that is none."""
+        require_within(*SCALES, scale=self.scale)
+
+    def volts(self, drop: Drops) -> Drops:
+        """See CellLaw."""
+        return np.asarray(self.scale * np.sinh(drop / self.scale))
+
+    def slope(self, drop: Drops) -> Drops:
+        """See CellLaw."""
+        return np.asarray(np.cosh(drop / self.scale))
+
+    def cocontent(self, drop: Drops) -> Drops:
+        """See CellLaw; V₀²(cosh(u/V₀) - 1) without its cancellation at small drops."""
+        return np.asarray(2 * (self.scale * np.sinh(drop / (2 * self.scale))) ** 2)
+
+    def expression(self, siemens: float, drop: str) -> str:
+        """See CellLaw."""
+        return f"{siemens * self.scale!r}*sinh({drop}/{self.scale!r})"
+
+
+@dataclass(frozen=True)
+class CubicCell:
+    """I = G (u + u³/V₀²)."""
+
+    scale: float
+    """V₀, volts: the current at V₀ is twice that of a linear cell."""
+    units: ClassVar[dict[str, str]] = {"scale": "V"}
+
+    def __post_init__(self) -> None:
+        """Raise UserError for a scale that is none."""
+        require_within(*SCALES, scale=self.scale)
+
+    def volts(self, drop: Drops) -> Drops:
+        """See CellLaw."""
+        return np.asarray(drop * (1 + (drop / self.scale) ** 2))
+
+    def slope(self, drop: Drops) -> Drops:
+        """See CellLaw."""
+        return np.asarray(1 + 3 * (drop / self.scale) ** 2)
+
+    def cocontent(self, drop: Drops) -> Drops:
+        """See CellLaw."""
+        return np.asarray(0.5 * drop**2 * (1 + 0.5 * (drop / self.scale) ** 2))
+
+    def expression(self, siemens: float, drop: str) -> str:
+        """See CellLaw."""
+        return f"{siemens!r}*{drop}*(1+{drop}*{drop}/{self.scale**2!r})"
+
+
+CELLS: Registry[CellLaw] = Registry("cell law", {"sinh": SinhCell, "cubic": CubicCell})
+"""Laws of cells by their names in tables."""
+PARTS = ("volts", "slope", "cocontent", "expression")
+
+
+def require_cell(law: object) -> None:
+    """UserError unless ``law`` is None, a linear cell, or has all that CellLaw asks for."""
+    if isinstance(law, str):
+        raise UserError(f'cells: expected a law, got the name "{law}"; CELLS.from_table({{"law": ..., ...}}) makes one')
+    missing = [part for part in PARTS if not hasattr(law, part)]
+    if law is not None and (missing or isinstance(law, type)):
+        kind = law.__name__ if isinstance(law, type) else type(law).__name__
+        raise UserError(f"cells: expected a law such as SinhCell(0.5) (devices.cells.CellLaw), or None, got {kind}")
