@@ -1,16 +1,22 @@
-"""Meshes are solved by KLU where ngspice has it, other circuits by SPARSE 1.3; both give the same voltages."""
+"""Meshes are solved by KLU where ngspice has it, whatever else is in the circuit, others by SPARSE 1.3, to the same voltages."""
 
 import subprocess
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from eqprop_analog import ResistiveNetwork
+from eqprop_analog import NgspiceSolver, ResistiveNetwork, Status
 from eqprop_analog.networks.crossbars.wired import WiredCrossbar
 from eqprop_analog.networks.nonideal.netlist import compile_tile
+from eqprop_analog.networks.nonideal.network import NonidealNetwork
+from eqprop_analog.networks.nonideal.newton import NonidealNewtonSolver
+from eqprop_analog.networks.nonideal.periphery import Periphery
+from eqprop_analog.spice.circuit import Circuit
 from eqprop_analog.spice.dialects import DIALECTS
-from eqprop_analog.spice.netlist import static_netlist
+from eqprop_analog.spice.netlist import static_netlist, sweep_netlist
 from eqprop_analog.spice.ngspice import library as libngspice
 from eqprop_analog.spice.ngspice.workers import Workers
 
@@ -55,6 +61,43 @@ def test_an_array_with_wires_is_where_its_port_matrix_says_and_is_solved_by_klu_
     np.testing.assert_allclose(measured, expected, rtol=0, atol=1e-9 * np.abs(expected).max())
     said = said_by_the_program(static_netlist(compile_tile(array, held[:1], into[:1])), tmp_path)
     assert ("Using KLU" in said) == klu
+
+
+def chip() -> NonidealNetwork:
+    """Wires, steep diodes, and amplifiers with offsets behind resistances."""
+    network = ResistiveNetwork.dense([5, 9, 4], seed=1, amplifier_gain=4.0, input_gain=3.0)
+    own = Periphery(offset=0.01, output_resistance=100.0, forward_factor=1.1, source_resistance=50.0)
+    return NonidealNetwork(network, own, wire_resistance=20.0, tile=(4, 3))
+
+
+def test_a_mesh_with_diodes_and_amplifiers_is_solved_by_klu_too(klu: bool, tmp_path: Path) -> None:
+    network, inputs = chip(), np.random.default_rng(2).uniform(-1, 1, (1, 5))
+    text = static_netlist(network.circuit(inputs))
+    said = said_by_the_program(text, tmp_path)
+    assert ("Using KLU" in said) == klu
+    printed = [float(line.split("=")[1]) for line in said.splitlines() if line.startswith("v(o_")]
+    expected = NonidealNewtonSolver().solve(network, inputs).require().outputs[0]
+    np.testing.assert_allclose(printed, expected, rtol=0, atol=1e-9)
+
+
+def test_what_klu_does_not_solve_is_asked_of_sparse(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    asked: list[dict[str, float]] = []
+
+    def only_sparse(circuit: Circuit, options: Mapping[str, float], guess: object) -> object:
+        asked.append(dict(options))
+        assert "klu=1" in sweep_netlist(circuit)
+        if sweep_netlist(circuit, options).count("klu=0") != 1 or guess is None:
+            raise libngspice.SimulationError("no convergence")
+        return np.concatenate(NonidealNewtonSolver().solve(network, inputs).voltages, axis=1)
+
+    network, inputs = chip(), np.ones((1, 5))
+    monkeypatch.setattr(libngspice, "sweep", only_sparse)
+    solver = NgspiceSolver(executor=ThreadPoolExecutor(1))
+    assert solver.solve(network, inputs).status.tolist() == [Status.CONVERGED]
+    assert [options.get("klu") for options in asked] == [None, None, 0]
+    assert len(caplog.messages) > 0
 
 
 def test_a_network_without_wires_is_solved_by_the_other_one(tmp_path: Path) -> None:

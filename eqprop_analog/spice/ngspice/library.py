@@ -17,7 +17,7 @@ from jaxtyping import Float
 from eqprop_analog.errors import UserError
 from eqprop_analog.isolated import command
 from eqprop_analog.spice.circuit import Circuit
-from eqprop_analog.spice.netlist import sweep_netlist
+from eqprop_analog.spice.netlist import SPARSE, sweep_netlist
 
 Array = np.ndarray
 
@@ -62,9 +62,11 @@ def sweep(
 
     Raises SimulationError, with ngspice's complaints, for a circuit it cannot read and a sweep it does not finish.
     """
-    netlist = sweep_netlist(circuit, options, guess)
     vectors = [*circuit.probes, *(f"{name}#branch" for name in circuit.meters)]
     with _ONE_AT_A_TIME:
+        if circuit.mesh and not library().has_klu:
+            options = {**SPARSE, **options}
+        netlist = sweep_netlist(circuit, options, guess)
         return library().sweep(netlist, vectors, circuit.points, jumps=circuit.jumps)
 
 

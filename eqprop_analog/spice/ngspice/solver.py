@@ -18,7 +18,9 @@ from eqprop_analog.devices import is_own_device
 from eqprop_analog.errors import UserError
 from eqprop_analog.spice.ngspice.sweeps import (
     AT_KNEES,
+    BY_SPARSE,
     COLD,
+    SPARSE_CELLS,
     TIME_LIMIT,
     TOGETHER_THEN_ALONE,
     Asked,
@@ -79,9 +81,11 @@ class NgspiceSolver(Sweeps[Network]):
             return
         first, *others = family_of(network).ladder or TOGETHER_THEN_ALONE
         yield first
-        models = self._circuit(network, inputs[:1], [None], validate=False).models
-        yield from (rung for rung in AT_KNEES if not rung.models.keys().isdisjoint(models))
+        circuit = self._circuit(network, inputs[:1], [None], validate=False)
+        yield from (rung for rung in AT_KNEES if not rung.models.keys().isdisjoint(circuit.models))
         yield from others
+        if 0 < circuit.mesh <= SPARSE_CELLS:
+            yield BY_SPARSE
 
     def _circuit(self, network: Network, inputs: Array, phases: Sequence[Equations | None], **settings: Any) -> Any:
         if self.swing is not None:

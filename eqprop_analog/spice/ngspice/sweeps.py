@@ -19,6 +19,7 @@ from eqprop_analog.core.nudge import Nudge
 from eqprop_analog.errors import UserError
 from eqprop_analog.incoming import seconds_of, whole_number
 from eqprop_analog.spice.circuit import Circuit
+from eqprop_analog.spice.netlist import SPARSE
 from eqprop_analog.spice.ngspice import library as libngspice
 from eqprop_analog.spice.ngspice.workers import Job, WorkerLostError, Workers
 
@@ -61,6 +62,11 @@ AT_KNEES = (
     Rung("clamps at their knees, alone", 1, **_AT_KNEES),
 )
 """For circuits with clamps: one may carry too little for a decision by its voltage alone, and what decides is a small step."""
+
+BY_SPARSE = Rung("alone, by SPARSE from the surrogate's equilibrium", 1, SPARSE, guess=True)
+"""For meshes, whose other rungs are solved by KLU where there is one."""
+SPARSE_CELLS = 64 * 64
+"""Of a mesh that SPARSE still solves in seconds."""
 
 
 class Sweeps(ABC, Generic[N]):
