@@ -1,34 +1,272 @@
-"""Tables of measurements in CSV files: named columns whose headers may carry a unit; errors name the line."""
+"""Tables in CSV files, of whatever program wrote them: cells, names and units of columns; every error names file and line."""
 
-import csv
-import io
 import math
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float, Int
 
+from eqprop_analog.csv_text import SPREADSHEET_ERROR, Cells, cells_of, read_cells
 from eqprop_analog.errors import UserError
 from eqprop_analog.quantities import UNITS, quantity
 from eqprop_analog.text import in_one_line, suggestion
 
 Array = np.ndarray
 
-LARGEST_FILE = 2**28
-"""Bytes."""
-HEADER = re.compile(r"(?P<name>[^\[(/]+?)\s*(?:\[(?P<square>[^\]]*)\]|\((?P<round>[^)]*)\)|/\s*(?P<slash>.+))?")
-"""A name alone, or with its unit: "current", "current (uA)", "current [uA]", "current/uA"."""
-DELIMITERS = (",", ";", "\t")
+MISSING = frozenset({"", "na", "n/a", "nan", "null", "none", "-", "?"})
+INFINITE = re.compile(r"[+-]?inf(inity)?", re.IGNORECASE)
+NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?", re.ASCII)
+COMMA_NUMBER = re.compile(r"[+-]?(?:\d+,\d*|,\d+)(?:[eE][+-]?\d+)?", re.ASCII)
+GROUPED = re.compile(r"[+-]?\d{1,3}(?:([.,' ])\d{3})(?:\1\d{3})*(?:[.,]\d*)?", re.ASCII)
+"""A number whose thousands are separated."""
+IN_BRACKETS = re.compile(r"(?P<name>.*?)\s*[(\[]\s*(?P<unit>[^()\[\]]*?)\s*[)\]]", re.DOTALL)
+LONGEST = 40
+"""Characters of a cell or a name that a message quotes."""
+
+
+def quoted(text: object) -> str:
+    """Text of a file as a sentence quotes it: in one line, cut after LONGEST characters."""
+    shown = in_one_line(text)
+    return f'"{shown}"' if len(shown) <= LONGEST else f'"{shown[: LONGEST - 3]}..."'
+
+
+@dataclass(eq=False)
+class Table:
+    """The cells of a CSV file without what is empty or a comment."""
+
+    path: Path
+    names: tuple[str, ...]
+    """Of the columns, as the header has them; numbers from 1 where there is no header."""
+    header: int
+    """Its line; 0 where there is none."""
+    lines: Sequence[int]
+    """In which every row begins."""
+    rows: Sequence[Sequence[str]]
+    delimiter: str
+    notes: list[str]
+    """What was decided in reading, and what was left out, in sentences."""
+    _marks: dict[str, int] = field(default_factory=dict)
+    """The row in which a decimal point or comma was seen first."""
+    _checked: bool = False
+    """Whether all rows are known to be as long as the header."""
+
+    def refuse(self, what: str, row: int | None = None, column: int | None = None) -> UserError:
+        """The error that ``what`` is wrong in that row (None: in the header) and that column, if it is one column's."""
+        where = f"{self.path}, line {self.header if row is None else self.lines[row]}"
+        return UserError(f"{where}{'' if column is None else f', column {quoted(self.names[column])}'}: {what}")
+
+    def texts(self, column: int) -> list[str]:
+        """The cells of a column. UserError for the first row that has more or fewer cells than the header."""
+        if not self._checked:
+            self._require_width()
+        return [row[column] for row in self.rows]
+
+    def _require_width(self) -> None:
+        width = len(self.names)
+        for row, cells in enumerate(self.rows):
+            if len(cells) != width:
+                first = "header" if self.header else "first line"
+                hint = "; where commas are decimal, separate columns by semicolons" if self.delimiter == "," else ""
+                raise self.refuse(f"expected {width} columns, as the {first} has, got {len(cells)}{hint}", row)
+        self._checked = True
+
+    def is_number(self, cell: str) -> bool:
+        """Whether a cell holds a number alone."""
+        return bool(NUMBER.fullmatch(cell) or (self.delimiter != "," and COMMA_NUMBER.fullmatch(cell)))
+
+    def numbers(
+        self, column: int, kind: str = "", unit: str = "", advice: str = "fill it in, or leave the line out"
+    ) -> tuple[Float[Array, " rows"], bool]:
+        """A column's numbers in SI units, and whether their unit is written in the header or in every cell.
+
+        ``kind``: the unit (a key of quantities.UNITS) that its cells may have; ``unit``: what its header says. ``advice`` ends
+        the message about a cell that is no number. Raises UserError, with the line, for what is no finite number.
+        """
+        cells = self.texts(column)
+        joined = "\n".join(cells)
+        if not unit and self._plain(joined, column):
+            try:
+                values = np.array(cells, float)
+            except ValueError:
+                values = np.full(len(cells), math.inf)
+            if np.isfinite(values).all():
+                return values, False
+        found = [self._value(row, column, cell, kind, unit, advice) for row, cell in enumerate(cells)]
+        given = [with_unit for _, with_unit in found]
+        if any(given) and not all(given):
+            row = given.index(False)
+            raise self.refuse(
+                f"a number without a unit, {quoted(cells[row])}, while line {self.lines[given.index(True)]} has one; write "
+                "the unit into the column's name in the header",
+                row,
+                column,
+            )
+        return np.array([value for value, _ in found], float), bool(unit) or all(given)
+
+    def _plain(self, joined: str, column: int) -> bool:
+        """Whether cells hold nothing but the characters of numbers with decimal points, so that NumPy reads them alike."""
+        if re.fullmatch(r"[0-9eE+\-.\n]*", joined) is None:
+            return False
+        if "." in joined:
+            self._marked(".", joined[: joined.index(".")].count("\n"), column)
+        return True
+
+    def _marked(self, mark: str, row: int, column: int) -> None:
+        """UserError where a file has both decimal points and decimal commas."""
+        first = self._marks.setdefault(mark, row)
+        if len(self._marks) > 1:
+            other = self._marks["," if mark == "." else "."]
+            names = {".": "a decimal point", ",": "a decimal comma"}
+            there = names.pop(mark)
+            raise self.refuse(
+                f"{there} in {quoted(self.rows[row][column])}, while line {self.lines[other]} has {next(iter(names.values()))}; "
+                "write all numbers alike",
+                row,
+                column,
+            )
+        if mark == "," and first == row and not any("decimal commas" in note for note in self.notes):
+            cell = self.rows[row][column]
+            self.notes.append(
+                f"decimal commas: {quoted(cell)} in line {self.lines[row]} is read as {cell.replace(',', '.')}"
+            )
+
+    def _value(self, row: int, column: int, cell: str, kind: str, unit: str, advice: str) -> tuple[float, bool]:
+        """A cell's number in SI units, and whether the cell itself has a unit."""
+        text = cell.replace("−", "-")
+        number, suffix = self._split(text)
+        for mark in ".,":
+            if mark in number:
+                self._marked(mark, row, column)
+        number = number.replace(",", ".")
+        own = bool(suffix and kind and not unit)
+        if not number or (suffix and not own):
+            raise self.refuse(f"{self._strange(text, bool(number))}; {advice}", row, column)
+        if not math.isfinite(float(number)):
+            raise self.refuse(f"{quoted(cell)} is beyond the largest number", row, column)
+        try:
+            return float(quantity(f"{number} {suffix or unit}", kind) if suffix or unit else number), own
+        except UserError as error:
+            raise self.refuse(str(error), row, column) from error
+
+    def _split(self, text: str) -> tuple[str, str]:
+        """(number, what is written behind it); no number where the cell begins with none, or with one of unclear meaning."""
+        patterns = (COMMA_NUMBER, NUMBER) if self.delimiter != "," else (NUMBER,)
+        found = max((match for each in patterns if (match := each.match(text))), key=lambda m: m.end(), default=None)
+        if found is None or text[found.end() : found.end() + 1] in tuple(".,'0123456789"):
+            return "", ""
+        return found[0], text[found.end() :].strip()
+
+    def _strange(self, text: str, number: bool) -> str:
+        """What is wrong with a cell that is no number."""
+        shown = quoted(text)
+        finite = "expected a finite number"
+        known = (
+            (not text, "a value is missing (the cell is empty)"),
+            (
+                text.lower() in MISSING or SPREADSHEET_ERROR.fullmatch(text),
+                f"a value is missing: {finite}, got {shown}",
+            ),
+            (INFINITE.fullmatch(text), f"{finite}, got {shown}"),
+            (COMMA_NUMBER.fullmatch(text), f"expected a number with a decimal point, got {shown} with a decimal comma"),
+            (GROUPED.fullmatch(text), f"expected a number without separators of thousands, got {shown}"),
+            (
+                number,
+                f"expected a number alone, got {shown}; write the unit into the column's name in the header",
+            ),
+        )
+        return next((what for applies, what in known if applies), f"expected a number, got {shown}")
+
+
+def read_table(path: Path, expected: str, row: str = "row of values", *, nameless: bool = False) -> Table:
+    """The table in a CSV file: a line with names of columns, and rows of as many cells.
+
+    Columns are separated by commas, semicolons or tabs; cells may be quoted. Empty lines, and comments that begin with # or %,
+    are left out; a comment right above numbers is their header if it has as many cells. The text is UTF-8 or UTF-16; a header
+    may be Latin-1, as older instruments write µ. ``expected``: what the file should hold, in words; ``row``: what a row is;
+    ``nameless``: whether columns may go without names. Raises UserError, with the line.
+    """
+    found = read_cells(path)
+    if not found.rows:
+        raise UserError(f"{path}: the file is empty: it holds no data; expected {expected}")
+    lines, rows = zip(*found.rows, strict=True)
+    table = Table(path, (), 0, lines, rows, found.delimiter, list(found.notes))
+    _name(table, found, expected, row, nameless)
+    return table
+
+
+def _name(table: Table, found: Cells, expected: str, row: str, nameless: bool) -> None:
+    """Find the names of the columns, in the first row or in the comment above it; cut off empty columns at the right."""
+    first = list(table.rows[0])
+    above = found.comments.get(table.lines[0] - 1, "").lstrip("#% ")
+    cells = cells_of(above, table.delimiter) if above else []
+    if any(map(table.is_number, first)) and len(cells) == len(first) and not any(map(table.is_number, cells)):
+        table.header = table.lines[0] - 1
+        table.notes.append(f"the comment in line {table.header} is taken for the names of the columns")
+    elif not all(map(table.is_number, filter(None, first))):
+        table.header, cells = table.lines[0], first
+        table.lines, table.rows = table.lines[1:], table.rows[1:]
+    elif nameless:
+        cells = [str(k) for k in range(1, len(first) + 1)]
+    else:
+        raise table.refuse(f"expected {expected}, got numbers alone", 0)
+    if not table.rows:
+        raise UserError(f"{table.path}: there is no {row} below the header in line {table.header}")
+    width = len(cells)
+    while width > 1 and not cells[width - 1] and not any(any(each[width - 1 :]) for each in table.rows):
+        width -= 1
+    table.names = tuple(cells[:width])
+    table.rows = [each if len(each) == width or any(each[width:]) else each[:width] for each in table.rows]
+
+
+def unit_in(name: str) -> tuple[str, str]:
+    """A column's name and its unit, as written: of "I (uA)", "I [uA]", "I/uA", "I_uA" and "I uA"; of "mV" it is the name.
+
+    In brackets and behind a slash it may be any text; else only a unit of quantities.UNITS is one.
+    """
+    name = name.strip()
+    if found := IN_BRACKETS.fullmatch(name):
+        return found["name"], found["unit"]
+    stem, slash, unit = name.rpartition("/")
+    if slash and stem:
+        return stem.strip(), unit.strip()
+    stem, unit = [*re.split(r"[\s_]+(?=[^\s_]+$)", name, maxsplit=1), ""][:2]
+    if unit and unit_of(unit):
+        return stem, unit
+    return name, name if unit_of(name) else ""
+
+
+def unit_of(text: str) -> tuple[str, float] | None:
+    """Unit (V, A, ...) and factor to it that a text such as "uA" is; None for any other text."""
+    try:
+        value = quantity(f"1{text.strip()}", *UNITS)
+    except UserError:
+        return None
+    return (value.unit, float(value)) if value.unit else None
+
+
+def require_unit(table: Table, column: int, unit: str, kind: str) -> None:
+    """UserError unless the unit in that column's header is one of ``kind``."""
+    if not kind:
+        raise table.refuse(f"a plain number has no unit, got {quoted(unit)}", None, column)
+    found = unit_of(unit)
+    if not found or found[0] != kind:
+        what = f", which is in {UNITS[found[0]][0]}" if found else ""
+        got = f"got {quoted(unit)}" if unit else "got none"
+        raise table.refuse(
+            f"unit: expected {UNITS[kind][0]} ({kind}), with or without prefix, such as u{kind}, {got}{what}",
+            None,
+            column,
+        )
 
 
 @dataclass(frozen=True)
 class Columns:
-    """The columns that were asked for, a value a row, with the line of the file that every row stands in."""
+    """The columns that were asked for by name, a value a row."""
 
-    path: Path
+    table: Table
     lines: Int[Array, " rows"]
     numbers: Mapping[str, Float[Array, " rows"]]
     """In SI units."""
@@ -40,148 +278,47 @@ class Columns:
 
     def refuse(self, row: int, what: str) -> UserError:
         """The error of a row: file, line, and ``what`` is wrong there."""
-        return UserError(f"{self.path}, line {self.lines[row]}: {what}")
+        return self.table.refuse(what, row)
 
 
 def read_columns(path: Path, wanted: Mapping[str, str | None], optional: Sequence[str] = ()) -> Columns:
-    """The columns ``wanted`` of a CSV file with a header.
+    """The columns ``wanted`` of a CSV file with a header; see read_table.
 
     ``wanted``: by name the unit (a key of quantities.UNITS), "" for numbers without unit, None for text. Those in
-    ``optional`` may be missing. Columns are separated by commas, semicolons or tabs; lines that are empty or begin with # are
-    left out. Raises UserError, with the line, for missing and repeated columns, units of another kind, rows of another length,
-    and what is no finite number.
+    ``optional`` may be missing. Raises UserError, with the line, for missing and repeated columns, units of another kind, and
+    what is no finite number.
     """
-    rows = rows_of(path)
-    try:
-        number, header = next(rows)
-    except StopIteration:
-        raise UserError(f"{path}: the file is empty; expected a header with {', '.join(wanted)}") from None
-    places, units, ignored = _header(path, number, header, wanted, optional)
-    lines: list[int] = []
-    numbers: dict[str, list[float]] = {name: [] for name in places if wanted[name] is not None}
-    texts: dict[str, list[str]] = {name: [] for name in places if wanted[name] is None}
-    given = {name: bool(units[name]) for name in numbers if wanted[name]}
-    for number, row in rows:
-        if len(row) != len(header):
-            raise UserError(f"{path}, line {number}: expected {len(header)} columns as in the header, got {len(row)}")
-        lines.append(number)
-        for name, place in places.items():
-            cell = row[place].strip()
-            if name in texts:
-                texts[name].append(cell)
-                continue
-            value, with_unit = _value(path, number, name, cell, wanted[name] or "", units[name])
-            numbers[name].append(value)
-            if with_unit:
-                given[name] = True
-    if not lines:
-        raise UserError(f"{path}: there is a header, but no row of values below it")
-    arrays = {name: np.array(values, float) for name, values in numbers.items()}
-    return Columns(path, np.array(lines), arrays, texts, given, ignored)
-
-
-def rows_of(path: Path, *, utf8: bool = False) -> Iterator[tuple[int, list[str]]]:
-    """(line number, cells) of every line that holds something; see read_columns. ``utf8``: refuse text that is not."""
-    try:
-        with path.open("rb") as file:
-            content = file.read(LARGEST_FILE + 1)
-    except FileNotFoundError as error:
-        raise UserError(f"{path}: no such file") from error
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror or error})") from error
-    if len(content) > LARGEST_FILE:
-        raise UserError(
-            f"{path}: more than {LARGEST_FILE:,} bytes; leave out rows, or save arrays as .npz where these are taken"
-        )
-    try:
-        text = content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        if utf8:
-            where, byte = content.count(b"\n", 0, error.start) + 1, content[error.start]
-            raise UserError(f"{path}, line {where}: expected text in UTF-8, got the byte {byte:#04x}") from error
-        text = content.decode("latin-1")  # µ as older instruments write it
-    if "\0" in text:
-        raise UserError(f"{path}: this is not a text file; export the table as CSV")
-    kept = [
-        (k, line) for k, line in enumerate(text.splitlines(), 1) if line.strip() and not line.lstrip().startswith("#")
-    ]
-    if not kept:
-        return
-    delimiter = max(DELIMITERS, key=kept[0][1].count)
-    for number, line in kept:
-        try:
-            yield number, next(csv.reader(io.StringIO(line), delimiter=delimiter, strict=True))
-        except csv.Error as error:
-            raise UserError(f"{path}, line {number}: not a line of a CSV file ({error})") from error
-
-
-def _header(
-    path: Path, line: int, header: Sequence[str], wanted: Mapping[str, str | None], optional: Sequence[str]
-) -> tuple[dict[str, int], dict[str, str], tuple[str, ...]]:
-    """(place of every wanted column that is there, its unit as written, the other headers)."""
+    table = read_table(path, f"a header with the columns {', '.join(wanted)}")
     places: dict[str, int] = {}
     units: dict[str, str] = {}
-    ignored = []
-    for place, cell in enumerate(header):
-        found = HEADER.fullmatch(cell.strip())
-        name, unit = (
-            (found["name"].strip().lower(), next(filter(None, found.groups()[1:]), "").strip()) if found else ("", "")
-        )
-        stem, _, suffix = name.rpartition("_")
-        if name not in wanted and stem in wanted:  # "conductance_uS"
-            name, unit = stem, cell.strip()[-len(suffix) :]
+    for column, header in enumerate(table.names):
+        name, unit = unit_in(header)
+        name = name.lower()
         if name not in wanted:
-            ignored.append(in_one_line(cell.strip()))
             continue
         if name in places:
-            raise UserError(f'{path}, line {line}: there are two columns "{name}"; keep one')
-        places[name], units[name] = place, unit
+            raise table.refuse(f'there are two columns "{name}"; keep one')
+        places[name], units[name] = column, unit
         if unit and (kind := wanted[name]) is not None:
-            _scale(path, line, name, unit, kind)
+            require_unit(table, column, unit, kind)
+    ignored = tuple(in_one_line(name) for column, name in enumerate(table.names) if column not in places.values())
     missing = [name for name in wanted if name not in places and name not in optional]
     if missing:
-        near = suggestion(missing[0], ignored)
         may = f" (optional: {', '.join(optional)})" if optional else ""
-        got = ", ".join(map(in_one_line, header))
-        raise UserError(
-            f'{path}, line {line}: there is no column "{missing[0]}"; expected {", ".join(wanted)}{may}, got {got}{near}'
+        raise table.refuse(
+            f'there is no column "{missing[0]}"; expected {", ".join(wanted)}{may}, got '
+            f"{', '.join(map(in_one_line, table.names)):.200}{suggestion(missing[0], ignored)}"
         )
-    return places, units, tuple(ignored)
-
-
-def _scale(path: Path, line: int, name: str, unit: str, kind: str) -> None:
-    """UserError unless ``unit`` is one of ``kind``."""
-    if not kind:
-        raise UserError(f'{path}, line {line}: column "{name}" is a plain number, got the unit {in_one_line(unit)!r}')
-    try:
-        found = quantity(f"1 {unit}", kind)
-    except UserError as error:
-        raise UserError(f'{path}, line {line}: unit of column "{name}": {error}') from error
-    if not found.unit:
-        raise UserError(
-            f'{path}, line {line}: unit of column "{name}": expected {UNITS[kind][0]} with or without prefix, such as '
-            f"u{kind}, got {in_one_line(unit)!r}"
-        )
-
-
-def _value(path: Path, line: int, name: str, cell: str, kind: str, unit: str) -> tuple[float, bool]:
-    """(A cell's number in SI units, whether the cell itself carries a unit)."""
-    problem = f'{path}, line {line}: column "{name}"'
-    try:
-        plain = float(cell)
-    except ValueError:
-        pass
-    else:
-        if not math.isfinite(plain):
-            raise UserError(f"{problem}: expected a finite number, got {in_one_line(cell)!r:.40}; leave such rows out")
-        return (float(quantity(f"{cell} {unit}", kind)) if unit else plain), False
-    if not cell:
-        raise UserError(f"{problem}: the cell is empty; fill it in, or leave the row out")
-    if re.fullmatch(r"[+-]?\d+,\d+\D*", cell):
-        raise UserError(f"{problem}: expected a number with a decimal point, got {in_one_line(cell)!r:.40}")
-    if not kind:
-        raise UserError(f"{problem}: expected a number, got {in_one_line(cell)!r:.40}")
-    try:
-        return float(quantity(cell, kind)), True
-    except UserError as error:
-        raise UserError(f"{problem}: {error}") from error
+    found = {
+        name: table.numbers(column, kind, units[name])
+        for name, column in places.items()
+        if (kind := wanted[name]) is not None
+    }
+    return Columns(
+        table,
+        np.array(table.lines),
+        {name: values for name, (values, _) in found.items()},
+        {name: table.texts(column) for name, column in places.items() if wanted[name] is None},
+        {name: given for name, (_, given) in found.items() if wanted[name]},
+        ignored,
+    )

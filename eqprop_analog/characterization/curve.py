@@ -1,8 +1,5 @@
 """A current-voltage curve from a CSV file: columns by the units in their headers, every fault with its line."""
 
-import csv
-import re
-from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -10,23 +7,20 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, Int
 
+from eqprop_analog.columns import Table, quoted, read_table, require_unit, unit_in, unit_of
 from eqprop_analog.errors import UserError
 from eqprop_analog.incoming import real_number
-from eqprop_analog.quantities import UNITS, quantity
-from eqprop_analog.text import in_one_line
+from eqprop_analog.quantities import UNITS
 
 Array = np.ndarray
 
-LARGEST_FILE = 2**26
-"""Bytes."""
 FEWEST = 5
 """Points of a curve."""
 LARGEST_MAGNITUDE = {"V": 1e6, "A": 1e6}
 """That a measured value may have."""
 QUANTITIES = {"V": "voltage", "A": "current"}
-DELIMITERS = ("\t", ";", ",")
-IN_BRACKETS = re.compile(r"[(\[]\s*([^()\[\]]*?)\s*[)\]]\s*$")
-DECIMAL_COMMA = re.compile(r"[+-]?\d+,\d+([eE][+-]?\d+)?")
+MOST_LISTED = 12
+"""Columns that a message names."""
 
 
 @dataclass(frozen=True)
@@ -65,129 +59,66 @@ class Curve:
     """Of the file; 0 where it is no file's."""
     source: str
     """Name of the file, or what else the curve comes from."""
+    notes: tuple[str, ...] = ()
+    """What was decided in reading the file, in sentences."""
 
     def at(self, point: int) -> str:
         """Where a point is, for messages."""
         line = int(self.lines[point])
-        return f"{self.source} line {line}" if line else f"{self.source}, point {point}"
+        return f"{self.source}, line {line}" if line else f"{self.source}, point {point}"
 
 
 def read_curve(path: Path, voltage: str = "", current: str = "") -> Curve:
     """The curve in a CSV file: a header with a unit in each column's name, such as ``V (mV), I (uA)``, then numbers.
 
-    ``voltage``, ``current``: the columns' names; by default the one column in volts and the one in amperes. Columns are
-    separated by commas, semicolons or tabs; lines that begin with # or % are comments. Raises UserError with the line.
+    ``voltage``, ``current``: the columns' names; by default the one column in volts and the one in amperes. See
+    columns.read_table for what may be in a file. Raises UserError with the line.
     """
-    rows = list(_rows(path))
-    if not rows:
-        raise UserError(f"{path}: holds no data; expected a header such as V (V),I (A) and a line for each point")
-    number, header = rows[0]
-    columns = {kind: _column(path, number, header, kind, name) for kind, name in (("V", voltage), ("A", current))}
+    table = read_table(path, "a header such as V (V),I (A), and a line for each point", "point")
+    columns = {kind: _column(table, kind, name) for kind, name in (("V", voltage), ("A", current))}
     if columns["V"][0] == columns["A"][0]:
-        raise UserError(f"{path} line {number}: voltage and current are the same column; name two")
-    if len(rows) - 1 < FEWEST:
-        raise UserError(f"{path}: expected {FEWEST} points or more, got {len(rows) - 1}")
-    values = {
-        kind: [_value(path, row, column, kind, len(header)) for row in rows[1:]] for kind, column in columns.items()
-    }
-    lines = np.array([line for line, _ in rows[1:]])
-    return Curve(np.array(values["V"]), np.array(values["A"]), lines, path.name)
+        raise table.refuse("voltage and current are the same column; name two")
+    if len(table.rows) < FEWEST:
+        raise UserError(f"{path}: expected {FEWEST} points or more, got {len(table.rows)}")
+    values = {kind: _values(table, kind, *column) for kind, column in columns.items()}
+    return Curve(values["V"], values["A"], np.array(table.lines), path.name, tuple(table.notes))
 
 
-def _rows(path: Path) -> Iterator[tuple[int, list[str]]]:
-    """(line, cells) of every line that is no comment."""
-    text = _text(path)
-    lines = [
-        (n, line) for n, line in enumerate(text.splitlines(), start=1) if line.strip() and line.strip()[0] not in "#%"
-    ]
-    if not lines:
-        return
-    delimiter = next((each for each in DELIMITERS if each in lines[0][1]), ",")
-    for number, line in lines:
-        try:
-            (cells,) = csv.reader([line], delimiter=delimiter, skipinitialspace=True, strict=True)
-        except csv.Error as error:
-            raise UserError(f"{path} line {number}: not a line of a CSV file ({in_one_line(error)})") from error
-        yield number, [cell.strip() for cell in cells]
-
-
-def _text(path: Path) -> str:
-    try:
-        with path.open("rb") as file:
-            content = file.read(LARGEST_FILE + 1)
-    except FileNotFoundError as error:
-        raise UserError(f"{path}: no such file") from error
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror or error})") from error
-    if len(content) > LARGEST_FILE or b"\0" in content:
-        why = "it is larger than 64 MiB" if len(content) > LARGEST_FILE else "it holds binary data"
-        raise UserError(f"{path}: not a CSV file of a curve ({why}); export the measurement as text")
-    try:
-        return content.decode("utf-8-sig")
-    except UnicodeDecodeError:
-        return content.decode("latin-1")  # µ of many instruments
-
-
-def unit_of(header: str) -> tuple[str, float] | None:
-    """Unit (V, A, ...) and factor to it that a column's name ends in: "I (uA)", "V [mV]", "I/mA", "id_uA", "V mV", "mV"."""
-    bracketed = IN_BRACKETS.search(header)
-    found = [bracketed[1]] if bracketed else [header.rpartition("/")[2], *re.split(r"[\s_]+", header)[-1:], header]
-    for text in found:
-        try:
-            value = quantity(f"1{text.strip()}", *UNITS)
-        except UserError:
-            continue
-        if value.unit:
-            return value.unit, float(value)
-    return None
-
-
-def _column(path: Path, line: int, header: Sequence[str], kind: str, wanted: str) -> tuple[int, float]:
-    """Place of the column of a quantity, and the factor to its SI unit."""
+def _column(table: Table, kind: str, wanted: str) -> tuple[int, str]:
+    """Place of the column of a quantity, and its unit as written."""
     what, example = QUANTITIES[kind], {"V": "V (mV)", "A": "I (uA)"}[kind]
-    units = [unit_of(name) for name in header]
-    listed = ", ".join(f'"{name}"' for name in header)
+    parts = [unit_in(name) for name in table.names]
+    listed = ", ".join(map(quoted, table.names[:MOST_LISTED])) + (" ..." if len(parts) > MOST_LISTED else "")
     if wanted:
-        places = [k for k, name in enumerate(header) if wanted in (name, re.split(r"[\s(\[/]", name)[0])]
+        places = [k for k, (name, _) in enumerate(parts) if wanted in (name, table.names[k])]
         if len(places) != 1:
-            raise UserError(f'{path} line {line}: {len(places)} columns are called "{wanted}"; there are {listed}')
+            raise table.refuse(f'{len(places)} columns are called "{wanted}"; there are {listed}')
+        require_unit(table, places[0], parts[places[0]][1], kind)
     else:
-        places = [k for k, unit in enumerate(units) if unit and unit[0] == kind]
+        places = [k for k, (_, unit) in enumerate(parts) if (unit_of(unit) or ("",))[0] == kind]
         if len(places) > 1:
-            raise UserError(
-                f"{path} line {line}: {len(places)} columns are in {UNITS[kind][0]}; say which is the {what} by "
-                f"--{what}-column; there are {listed}"
+            raise table.refuse(
+                f"{len(places)} columns are in {UNITS[kind][0]}; say which is the {what} by --{what}-column; there are {listed}"
             )
-    unit = units[places[0]] if places else None
-    if unit is None or unit[0] != kind:
-        raise UserError(
-            f"{path} line {line}: expected a header with the {what} in {UNITS[kind][0]} and its unit, such as {example}, got "
-            f"{listed:.200}"
+    if not places:
+        raise table.refuse(
+            f"expected a header with the {what} in {UNITS[kind][0]} and its unit, such as {example}, got {listed}"
         )
-    return places[0], unit[1]
+    return places[0], parts[places[0]][1]
 
 
-def _value(path: Path, row: tuple[int, list[str]], column: tuple[int, float], kind: str, width: int) -> float:
-    """A cell as a number in the SI unit."""
-    (line, cells), (place, factor) = row, column
-    what = QUANTITIES[kind]
-    if len(cells) != width:
-        raise UserError(f"{path} line {line}: expected {width} columns, as the header has, got {len(cells)}")
-    cell = cells[place]
-    text = cell.replace(",", ".") if DECIMAL_COMMA.fullmatch(cell) else cell
-    try:
-        value = float(text) * factor
-    except ValueError as error:
-        raise UserError(
-            f"{path} line {line}: {what}: expected a number, got {cell!r:.40}; the unit belongs into the header"
-        ) from error
-    if not np.isfinite(value):
-        raise UserError(f"{path} line {line}: {what} is {cell}; leave the line out, or measure the point again")
-    if abs(value) > LARGEST_MAGNITUDE[kind]:
-        raise UserError(
-            f"{path} line {line}: {what} is {value:g} {kind}, which no such device has; is the unit in the header right?"
+def _values(table: Table, kind: str, column: int, unit: str) -> Float[Array, " points"]:
+    """A column in its SI unit. UserError for what no device has."""
+    values, _ = table.numbers(column, kind, unit, "leave the line out, or measure the point again")
+    beyond = np.abs(values) > LARGEST_MAGNITUDE[kind]
+    if beyond.any():
+        row = int(np.argmax(beyond))
+        raise table.refuse(
+            f"{QUANTITIES[kind]}: {values[row]:g} {kind}, which no such device has; is the unit in the header right?",
+            row,
+            column,
         )
-    return value
+    return values
 
 
 @dataclass(frozen=True, eq=False)

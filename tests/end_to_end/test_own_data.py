@@ -100,7 +100,7 @@ class TestTables:
             (TABLE.replace("3,0,x", "3,0,"), {}, ["line 5", '"kind"', "missing"]),
             (TABLE.replace("3,0,x", "3,25 mV,x"), {}, ["line 5", '"b"', '"25 mV"', "name"]),
             (TABLE.replace("3,0,x", "3,red,x"), {}, ["line 5", '"b"', '"red"', "--ignore-columns"]),
-            (TABLE.replace(",", ";").replace("3;0;x", "3;0,5;x"), {}, ["line 5", "decimal comma"]),
+            (TABLE.replace(",", ";").replace("3;0;x", "3;0,5;x").replace("7;-3;", "7;-3.0;"), {}, ["line 5", "line 9", "comma"]),
             (TABLE.replace("3,0,x", "3,\x1b[31m,x"), {}, ["line 5", "x1b"]),
             (TABLE, {"target_column": ["sort"]}, ['"sort"', '"kind"']),
             (TABLE, {"target_column": []}, ["--target-column", '"kind"']),

@@ -82,7 +82,7 @@ def test_a_bad_file_gets_a_sentence_with_the_line(
         (HEADER + "\n" + "".join(f"{k},1,{10 + k},5,a\n" for k in range(30)), "no pulses down"),
         (HEADER + "\n0,0,1,5,a\n1,1,2,5,a\n", "at least 10"),
         (HEADER + "\n" + "".join(f"{k},{-1 if k < 20 else 1},{20 - abs(20 - k)},5,a\n" for k in range(40)), "exchange"),
-        (HEADER.replace(",", ";") + "\n" + "1;1;2,5;5;a\n", "decimal point"),
+        (HEADER.replace(",", ";") + "\n" + "1;1;2,5;5;a\n2;1;2.5;5;a\n", "decimal point"),
     ],
 )
 def test_a_file_with_too_little_in_it_is_refused(run, tmp_path: Path, text: str, words: str):

@@ -183,7 +183,8 @@ def _packed(
 
 
 def _notes(found: Columns) -> tuple[str, ...]:
-    notes = [
+    notes = list(found.table.notes)
+    notes += [
         f'column "{name}" has no unit in its header: taken for {"siemens" if name == "conductance" else "seconds"}'
         for name, given in found.unit_given.items()
         if not given

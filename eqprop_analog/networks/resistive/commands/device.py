@@ -233,7 +233,10 @@ def _given(arguments: argparse.Namespace) -> tuple[Path, Curve, Noise]:
     """Where to write, the curve, and its noise. Raises UserError."""
     path = _output(arguments, arguments.curve.stem)
     noise = Noise(arguments.noise or 0.0, arguments.relative_noise or 0.0)
-    return path, read_curve(arguments.curve, arguments.voltage_column or "", arguments.current_column or ""), noise
+    curve = read_curve(arguments.curve, arguments.voltage_column or "", arguments.current_column or "")
+    for note in curve.notes:
+        console.say(f"{arguments.curve}: {note}")
+    return path, curve, noise
 
 
 def _output(arguments: argparse.Namespace, usual: str) -> Path:
