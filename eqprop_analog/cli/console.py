@@ -5,6 +5,7 @@ error. rich is imported where it is needed, so that `doctor` can say that it is 
 """
 
 import logging
+import math
 import os
 import sys
 import time
@@ -20,6 +21,8 @@ from eqprop_analog.text import printable, sentence
 if TYPE_CHECKING:
     from rich.console import Console
 
+LINE_SECONDS = 30.0
+"""Between two lines of progress where the output is not a terminal."""
 REFRESH_SECONDS = 0.1
 """Between two updates of a progress bar, one of which costs as much as training a small network on a batch."""
 
@@ -132,9 +135,38 @@ def table(title: str, columns: Sequence[str], *sections: Sequence[Sequence[str]]
         _console(_manner.aside).print(result, markup=False)
 
 
+@dataclass
+class _Lines:
+    """Progress in lines, for a log file or a pipe: none for what takes less than LINE_SECONDS."""
+
+    description: str
+    total: int
+    unit: str
+
+    def __post_init__(self) -> None:
+        self.begin = self.shown = time.monotonic()
+
+    def advance(self, done: int, error: float) -> None:
+        """Print a line if the last one is old enough."""
+        now = time.monotonic()
+        if now < self.shown + LINE_SECONDS or not 0 < done < self.total:
+            return
+        self.shown = now
+        left = (now - self.begin) * (self.total - done) / done
+        parts = [f"{done:,} of {self.total:,} {self.unit}", _in_words(error), f"about {left:,.0f} s left"]
+        say(f"{self.description.strip()}: {', '.join(filter(None, parts))}")
+
+
+def _in_words(error: float) -> str:
+    return "" if math.isnan(error) else f"error {100 * error:.2f} %"
+
+
 @contextmanager
 def stage(description: str, total: int, unit: str = "images") -> Iterator[Callable[[int, float], Any]]:
-    """A progress bar over ``total`` of ``unit``; nothing where the output is not a terminal, or --quiet."""
+    """A progress bar over ``total`` of ``unit``, or a line every LINE_SECONDS outside a terminal; nothing with --quiet.
+
+    The callback takes how many are done, and the error so far as a fraction, or NaN where there is no such figure.
+    """
     from rich.progress import (
         BarColumn,
         MofNCompleteColumn,
@@ -155,17 +187,20 @@ def stage(description: str, total: int, unit: str = "images") -> Iterator[Callab
     )
     console = _console(_manner.aside)
     hidden = _manner.quiet or not console.is_terminal
+    lines = _Lines(description, total, unit) if hidden and not _manner.quiet else None
     with Progress(*columns, console=console, transient=True, disable=hidden) as display:
         task = display.add_task(description, total=total, rate="", error="")
         shown = 0.0
 
         def advance(done: int, error: float) -> None:
             nonlocal shown
+            if lines:
+                lines.advance(done, error)
             if display.disable or (time.monotonic() < shown + REFRESH_SECONDS and done < total):
                 return
             shown = time.monotonic()
             speed = display.tasks[0].speed
             rate = f"{speed:,.0f} {unit}/s" if speed else ""
-            display.update(task, completed=done, rate=rate, error=f"error {100 * error:.2f} %")
+            display.update(task, completed=done, rate=rate, error=_in_words(error))
 
         yield advance

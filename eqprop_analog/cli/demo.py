@@ -3,10 +3,11 @@
 import argparse
 from pathlib import Path
 
-from eqprop_analog.cli import options
+from eqprop_analog.cli import console, options
 from eqprop_analog.cli.simulate import require_met
 from eqprop_analog.cli.train import report, train_and_verify
 from eqprop_analog.experiments.presets import resolve
+from eqprop_analog.report.whole import write_report
 from eqprop_analog.spice.ngspice import library as libngspice
 
 PRESET = "mnist-100"
@@ -32,5 +33,8 @@ def run(arguments: argparse.Namespace) -> None:
     config = resolve(PRESET, {})
     finished, agreements = train_and_verify(config, arguments.output, arguments.data_dir, resume=False, flat=True)
     report(config, finished, agreements)
+    page = arguments.output / "report.html"
+    write_report(arguments.output, page, arguments.data_dir)
     options.write_json(arguments.json, finished.metrics)
+    console.say(f"the report of this run, to open in a browser: {page}")
     require_met(agreements)

@@ -1,6 +1,7 @@
 """``eqprop-analog reram``: a crossbar of memristors programmed by pulses in ngspice, beside the pulse model."""
 
 import argparse
+import math
 from pathlib import Path
 
 import numpy as np
@@ -76,7 +77,7 @@ def run(arguments: argparse.Namespace) -> None:
     write_text(folder / "crossbar.cir", crossbar.netlist(writes))
     with console.stage(f"{len(writes)} pulses in ngspice", 1, "transient") as progress:
         states = crossbar.written(writes)
-        progress(1, 0.0)
+        progress(1, math.nan)
     simulated = device.conductance(states)
     window = np.array(device.conductance(np.array(STATES)))
     model = [simulated[0].copy()]

@@ -17,6 +17,8 @@ from eqprop_analog.experiments.presets import resolve
 from eqprop_analog.experiments.records import read_metrics
 from eqprop_analog.experiments.results import Run, add_agreement
 from eqprop_analog.files import locked
+from eqprop_analog.plotting.agreement import agreement_of_run
+from eqprop_analog.plotting.style import require_picture
 from eqprop_analog.report.folder import network_of_run
 
 SUMMARY = "Compare a trained network in ngspice with the surrogate, volt by volt: a run folder, or any network file."
@@ -46,6 +48,12 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--workers", type=int, default=1, metavar="N", help="ngspice processes (default 1)")
     options.add_time_limit(parser)
+    parser.add_argument(
+        "--picture",
+        type=Path,
+        metavar="FILE.png|svg|pdf",
+        help="draw every voltage in ngspice against the surrogate's, and the differences; a run folder also gets agreement.png",
+    )
     options.add_json(parser)
 
 
@@ -56,6 +64,8 @@ def run(arguments: argparse.Namespace) -> None:
 
 
 def _verify(arguments: argparse.Namespace) -> None:
+    if arguments.picture is not None:
+        require_picture(arguments.picture)
     if arguments.path.is_dir():
         finished, config = _finished(arguments.path)
         network: Network = finished.network
@@ -79,6 +89,9 @@ def _verify(arguments: argparse.Namespace) -> None:
         ["figure", "value"],
         *(simulate.agreement_rows(each, unit) for each in agreements),
     )
+    if arguments.picture is not None:
+        agreement_of_run(agreements[0], arguments.picture)
+        console.say(f"{arguments.picture}: every voltage in ngspice against the surrogate's")
     if finished is not None:
         add_agreement(finished, agreements)
         console.say(f"in {finished.folder}: metrics.json, agreement.png")

@@ -6,27 +6,49 @@ from typing import Any
 
 import numpy as np
 
-from eqprop_analog.experiments.agreement import Agreement
-from eqprop_analog.plotting.style import drawing
+from eqprop_analog.experiments.agreement import LARGEST_DIFFERENCE, Agreement
+from eqprop_analog.plotting.style import AMBER, BARS, BLUE, GREEN, PURPLE, RED, drawing
 
 
 def agreement_of_run(result: Agreement, path: Path) -> None:
-    """Every node voltage in ngspice against the surrogate's, and how large the differences are."""
+    """Every node voltage in ngspice against the surrogate's, and how large the differences are.
+
+    Voltages that are the same to the last bit have no place on a logarithmic axis; they have a bar of their own at its left.
+    """
     ours, theirs = result.pairs
-    with drawing(path, (9.6, 4.2)) as figure:
+    with drawing(path, (9.6, 4.4)) as figure:
         scatter, spread = figure.subplots(1, 2)
         limits = [min(ours.min(), theirs.min()), max(ours.max(), theirs.max())]
-        scatter.plot(limits, limits, color="0.7", linewidth=1)
-        scatter.plot(ours, theirs, ".", color="black", markersize=3)
+        scatter.plot(limits, limits, color="0.7", linewidth=1, label="equal")
+        scatter.plot(ours, theirs, ".", color=BLUE, markersize=3)
         scatter.set(xlabel="surrogate (V)", ylabel="ngspice (V)")
-        scatter.set_title(f"{result.samples} images, free, +β, -β: {ours.size} voltages")
-        floor = 1e-18
-        difference = np.maximum(np.abs(ours - theirs), floor)
-        spread.hist(difference, bins=np.logspace(-18, -8, 81).tolist(), color="0.45")
-        spread.axvline(result.largest_difference, color="black", label=f"largest {result.largest_difference:.1e} V")
-        spread.axvline(1e-9, color="black", linestyle="--", label="bound 1e-9 V")
-        spread.set(xlabel="|ngspice - surrogate| (V)", ylabel="voltages", xscale="log", title="Difference")
-        spread.legend(loc="upper right", frameon=True, framealpha=1, edgecolor="none")
+        scatter.set_title(f"{result.samples} samples, free, +β, -β: {ours.size:,} voltages", fontsize=10)
+        scatter.legend()
+        difference = np.abs(ours - theirs)
+        apart = difference[difference > 0]
+        lowest = 10.0 ** np.floor(np.log10(apart.min())) if apart.size else 1e-17
+        spread.hist(apart, bins=np.geomspace(lowest, 1e-8, 81).tolist(), color=BARS, label="differ by rounding or more")
+        same = difference.size - apart.size
+        label = f"identical to the last bit: {same:,} ({100 * same / difference.size:.0f} %)"
+        spread.bar(
+            lowest / 10, same, width=lowest / 10, color=GREEN, hatch="////", edgecolor="white", lw=0, label=label
+        )
+        eps = float(np.finfo(float).eps) * float(np.abs(theirs).max())
+        spread.axvline(eps, color="0.4", linestyle=":", label=f"rounding of the largest voltage, {eps:.1e} V")
+        if apart.size:
+            largest = f"largest difference, {result.largest_difference:.1e} V"
+            spread.axvline(result.largest_difference, color=BLUE, label=largest)
+        spread.axvline(
+            LARGEST_DIFFERENCE,
+            color=RED,
+            linestyle="--",
+            label=f"bound, {LARGEST_DIFFERENCE:g} V where no voltage exceeds 1 V",
+        )
+        spread.set(xlabel="|ngspice - surrogate| (V)", ylabel="voltages", xscale="log")
+        ticks = np.arange(np.log10(lowest), -7.5, 2)
+        spread.set_xticks([lowest / 10, *(10.0**ticks)], ["0", *(f"$10^{{{tick:.0f}}}$" for tick in ticks)])
+        spread.minorticks_off()
+        figure.legend(*spread.get_legend_handles_labels(), loc="outside lower center", ncols=3, fontsize=8.5)
 
 
 def random_circuits(circuits: list[dict[str, Any]], path: Path) -> None:
@@ -40,15 +62,20 @@ def random_circuits(circuits: list[dict[str, Any]], path: Path) -> None:
             ("relative_difference", "voltages, |ΔV| / max(1 V, |V|)", "-"),
             ("gradient_difference", "gradients, |Δ| / layer's largest", "--"),
         ):
+            shade = BLUE if style == "-" else RED
             values = np.sort([max(circuit[name], floor) for circuit in solved])
-            spread.step(values, 100 * shares, style, color="black", where="post", label=label)
-        for bound, style in ((1e-9, "-"), (1e-7, "--")):
-            spread.axvline(bound, color="0.6", linestyle=style)
-        spread.set(xlabel="largest difference of a circuit (grey: its bounds)", ylabel="circuits (%)", xscale="log")
+            spread.step(values, 100 * shares, style, color=shade, where="post", label=label)
+        for bound, style, shade in ((1e-9, "-", BLUE), (1e-7, "--", RED)):
+            spread.axvline(bound, color=shade, linestyle=style, linewidth=0.8)
+        spread.set(
+            xlabel="largest difference of a circuit (vertical: bounds; 0 is drawn at 1e-17)",
+            ylabel="circuits (%)",
+            xscale="log",
+        )
         spread.set_title(f"{len(solved)} random circuits, free, +β, -β")
         spread.legend(loc="lower right", frameon=True, framealpha=1, edgecolor="none", fontsize=9)
         laws = list(dict.fromkeys(circuit["diode"]["law"] for circuit in solved))
-        for law, marker, shade in zip(laws, "o^sxD+*", cycle(["black", "0.3", "0.55"])):
+        for law, marker, shade in zip(laws, "o^sxD+*", cycle([BLUE, RED, GREEN, PURPLE, AMBER])):
             of_law = [circuit for circuit in solved if circuit["diode"]["law"] == law]
             x = [circuit["condition"] for circuit in of_law]
             y = [max(circuit["relative_difference"], floor) for circuit in of_law]

@@ -3,19 +3,15 @@
 from pathlib import Path
 
 from eqprop_analog.errors import UserError
-from eqprop_analog.files import require_writable
 from eqprop_analog.plotting.crossbars import crossbar_maps
 from eqprop_analog.plotting.schematic import drawable, schematic
+from eqprop_analog.plotting.style import require_picture
 from eqprop_analog.spice.circuit import Circuit
-
-FORMATS = (".svg", ".png", ".pdf")
 
 
 def draw_circuit(circuit: Circuit, path: Path) -> str:
     """Draw ``circuit`` to ``path``; returns what is drawn, in words. Raises UserError for a path or circuit that cannot be."""
-    if path.suffix.lower() not in FORMATS:
-        raise UserError(f"{path}: a picture's name ends in {', '.join(FORMATS)}")
-    require_writable(path)
+    require_picture(path)
     if drawable(circuit):
         return schematic(circuit, path).caption.rpartition("\n")[2]
     count = crossbar_maps(circuit, path)

@@ -77,7 +77,7 @@ def receptive_fields(
         sheet[y : y + shape[0], x : x + shape[1]] = values[:, node].reshape(shape)
     top = float(np.quantile(np.abs(values), 0.995)) or 1.0
     ratio = sheet.shape[0] / sheet.shape[1]
-    with drawing(path, (9.6, max(1.5, 0.7 + 8.4 * ratio)), PLAIN) as figure:
+    with drawing(path, (9.6, max(1.5, 0.36 + 8.2 * ratio)), PLAIN) as figure:
         axes = figure.subplots()
         image = axes.imshow(sheet, cmap="gray", vmin=-top, vmax=top, interpolation="nearest")
         axes.axis("off")

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from eqprop_analog.plotting.style import drawing
+from eqprop_analog.plotting.style import BLUE, RED, drawing
 from eqprop_analog.text import printable
 
 Array = np.ndarray
@@ -33,10 +33,10 @@ def curve_and_law(
     least = LEAST_DECADES * float(np.abs(current).max())
     with drawing(path, (8.4, 5.6)) as figure:
         axes = figure.subplots(2, 2, height_ratios=(2, 1), sharex=True)
-        style: Any = {"marker": "o", "linestyle": "", "markersize": 3, "color": "0.45"}
+        style: Any = {"marker": "o", "linestyle": "", "markersize": 3, "color": BLUE}
         for plot, points, curve in ((axes[0, 0], current, by_law), (axes[0, 1], np.abs(current), np.abs(by_law))):
             plot.plot(voltage, points, label="measured", **style)
-            plot.plot(along, curve, color="black", label=label, linewidth=1.2)
+            plot.plot(along, curve, color=RED, label=label, linewidth=1.2)
         axes[0, 0].set(ylabel="current (A)", title=printable(title))
         axes[0, 0].legend(fontsize=9)
         axes[0, 1].set_yscale("log")
@@ -47,4 +47,4 @@ def curve_and_law(
         axes[1, 0].set(ylabel="law - measured (A)", xlabel="voltage across the device (V)")
         large = np.abs(current) > least
         axes[1, 1].plot(voltage[large], 100 * residual[large] / np.abs(current[large]), **style)
-        axes[1, 1].set(ylabel="the same (% of I)", xlabel="voltage across the device (V)")
+        axes[1, 1].set(ylabel="law - measured (% of I)", xlabel="voltage across the device (V)")

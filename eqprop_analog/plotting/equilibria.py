@@ -10,7 +10,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, MaxNLocator
 
 from eqprop_analog.core.equilibrium import Equilibrium
-from eqprop_analog.plotting.style import drawing
+from eqprop_analog.plotting.style import BARS as FILL
+from eqprop_analog.plotting.style import BLUE, GREEN, RED, drawing
 
 Array = np.ndarray
 
@@ -21,7 +22,7 @@ DOTS = 4000
 
 
 def voltages_by_layer(free: Equilibrium, path: Path | None = None, levels: Sequence[tuple[str, float]] = ()) -> Figure:
-    """A row a layer: each node's range over the samples, its middle half and median; and all of them as a histogram.
+    """One row per layer: each node's range over the samples, its middle half and median; and all of them as a histogram.
 
     ``levels``: voltages of the hidden layers to mark, (name, volts).
     """
@@ -32,8 +33,8 @@ def voltages_by_layer(free: Equilibrium, path: Path | None = None, levels: Seque
             node = np.arange(v.shape[1])
             low, first, median, third, high = np.quantile(v, (0, 0.25, 0.5, 0.75, 1), axis=0)
             for ends, shade, name in (
-                ((low, high), "0.85", "smallest to largest"),
-                ((first, third), "0.6", "middle half"),
+                ((low, high), "#d3dfeb", "smallest to largest"),
+                ((first, third), FILL, "middle half"),
             ):
                 row[0].fill_between(
                     np.append(node, node[-1] + 1) - 0.5, *map(_held, ends), step="post", color=shade, lw=0, label=name
@@ -41,14 +42,14 @@ def voltages_by_layer(free: Equilibrium, path: Path | None = None, levels: Seque
             row[0].plot(
                 node, median, "_", color="black", markersize=max(1.5, min(8.0, 400 / len(node))), label="median"
             )
-            row[1].hist(v.ravel(), BARS, orientation="horizontal", color="0.45")
+            row[1].hist(v.ravel(), BARS, orientation="horizontal", color=FILL)
             row[0].set_xlim(-0.5, node[-1] + 0.5)
             row[0].xaxis.set_major_locator(MaxNLocator(8, integer=True))
             row[0].set_ylabel(f"{_name(layer, depth)} (V)")
             if layer < depth:
                 for (name, volts), style in zip(levels, ("--", ":", "-."), strict=False):
-                    row[0].axhline(volts, color="black", linestyle=style, linewidth=1, label=name)
-                    row[1].axhline(volts, color="black", linestyle=style, linewidth=1)
+                    row[0].axhline(volts, color=RED, linestyle=style, linewidth=1.2, label=name)
+                    row[1].axhline(volts, color=RED, linestyle=style, linewidth=1.2)
         rows[-1, 0].set_xlabel("node")
         rows[-1, 1].set_xlabel("nodes x samples")
         rows[0, 0].set_title(f"Free phase, {len(free.status)} samples", loc="left", fontsize=10)
@@ -59,7 +60,7 @@ def voltages_by_layer(free: Equilibrium, path: Path | None = None, levels: Seque
 def free_against_nudged(
     free: Equilibrium, plus: Equilibrium, minus: Equilibrium, beta: str, path: Path | None = None
 ) -> Figure:
-    """A row a layer: what +β and -β each change against the free voltage, and how large the whole difference is.
+    """One row per layer: what +β and -β each change against the free voltage, and how large the whole difference is.
 
     ``beta``: its size with its unit, for the title.
     """
@@ -69,13 +70,13 @@ def free_against_nudged(
         for layer, row in enumerate(rows, start=1):
             base, up, down = (phase.voltages[layer - 1].ravel() for phase in (free, plus, minus))
             some = slice(None, None, -(-base.size // DOTS))
-            marks = (("+β", up, "o", "black"), ("-β", down, "^", "0.6"))
+            marks = (("+β", up, "o", RED), ("-β", down, "^", GREEN))
             for name, values, marker, shade in marks:
                 row[0].plot(
                     base[some], (values - base)[some], marker, color=shade, ms=2.5, mew=0.5, mfc="none", label=name
                 )
             row[0].axhline(0, color="0.5", linewidth=0.8)
-            row[0].set_ylabel(f"{_name(layer, depth)}\nchange")
+            row[0].set_ylabel(f"{_name(layer, depth)}\nchange (V)")
             row[0].yaxis.set_major_formatter(EngFormatter("V"))
             row[0].yaxis.set_major_locator(MaxNLocator(5))
             _sizes(row[1], up - down)
@@ -97,13 +98,13 @@ def _sizes(axes: Axes, difference: Array) -> None:
     some = size[size > 0]
     if some.size:
         low, high = np.log10(np.quantile(some, 0.005)), np.log10(some.max())
-        axes.hist(some, np.logspace(low, max(high, low + 0.1), BARS).tolist(), color="0.45")
-        axes.axvline(rms, color="black", linestyle="--", label=f"rms {EngFormatter('V', places=2)(rms)}")
+        axes.hist(some, np.logspace(low, max(high, low + 0.1), BARS).tolist(), color=FILL)
+        axes.axvline(rms, color=BLUE, linestyle="--", label=f"rms {EngFormatter('V', places=2)(rms)}")
         axes.set_xscale("log")
         axes.legend(fontsize=9, frameon=True, framealpha=0.8, edgecolor="none")
     still = 1 - some.size / size.size
     if still:
-        axes.set_title(f"{100 * still:.1f} % do not move at all", fontsize=9)
+        axes.set_title(f"{100 * still:.1f} % do not change at all", fontsize=9)
     axes.set_ylabel("nodes x samples")
 
 

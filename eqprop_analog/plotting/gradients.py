@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from matplotlib.ticker import MaxNLocator, ScalarFormatter
 
-from eqprop_analog.plotting.style import drawing
+from eqprop_analog.plotting.style import BLUE, drawing
 
 Array = np.ndarray
 
@@ -45,15 +45,15 @@ def gradient_agreement(
             some = _chosen(x)
             limits = [min(x.min(), y.min()), max(x.max(), y.max())]
             axes.plot(limits, limits, color="0.6", linewidth=1, label="equal")
-            axes.plot(x[some], y[some], "o", color="black", markersize=2.5, markerfacecolor="none", markeredgewidth=0.5)
+            axes.plot(x[some], y[some], "o", color=BLUE, markersize=2.5, markerfacecolor="none", markeredgewidth=0.5)
             axes.set_title(f"{each.name}: off by {100 * each.error:.2g} %", fontsize=9)
             for axis in (axes.xaxis, axes.yaxis):
                 axis.set_major_locator(MaxNLocator(4))
                 axis.set_major_formatter(_scientific())
         for axes in panels[len(found) :]:
             axes.set_visible(False)
-        figure.supxlabel("exact dC/dθ (implicit function theorem)", fontsize=10)
-        figure.supylabel("by nudges of ±β", fontsize=10)
+        figure.supxlabel("exact dC/dθ, by the implicit function theorem (V² over the parameter's unit)", fontsize=10)
+        figure.supylabel("measured by nudges of ±β", fontsize=10)
     return found
 
 

@@ -8,7 +8,8 @@ from typing import Any
 import matplotlib as mpl
 from matplotlib.figure import Figure
 
-from eqprop_analog.files import replacing
+from eqprop_analog.errors import UserError
+from eqprop_analog.files import replacing, require_writable
 
 STYLE: Any = {
     "font.size": 10,
@@ -24,6 +25,27 @@ STYLE: Any = {
 
 DPI = 150
 """Points an inch of a PNG."""
+
+BLUE, RED, GREEN, PURPLE, AMBER = "#0b62a4", "#c8501e", "#1b7f5c", "#8c4a86", "#b07900"
+"""Colours that people with any colour vision tell apart, each of another lightness in grey."""
+BARS = "#7f9dbb"
+"""Fill of a histogram."""
+NEUTRAL = "0.55"
+"""Of what is there for comparison."""
+LOOKS = ((BLUE, "-", "o"), (RED, "--", "s"), (GREEN, "-.", "^"), (PURPLE, ":", "D"), (AMBER, (0, (5, 1, 1, 1)), "v"))
+"""Colour, line and marker of one curve after the other."""
+
+
+FORMATS = (".svg", ".png", ".pdf")
+
+
+def require_picture(path: Path) -> None:
+    """Raises UserError unless ``path`` names a picture that can be written."""
+    if path.suffix.lower() not in FORMATS:
+        raise UserError(
+            f"{path}: expected a picture's name, which ends in {', '.join(FORMATS)}; got {path.suffix or 'no ending'}"
+        )
+    require_writable(path)
 
 
 @contextmanager

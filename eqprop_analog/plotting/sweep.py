@@ -5,10 +5,8 @@ from itertools import cycle
 from pathlib import Path
 from typing import Any
 
-from eqprop_analog.plotting.style import drawing
+from eqprop_analog.plotting.style import LOOKS, drawing
 
-STYLES = ("o-", "s--", "^-.", "D:", "v-", "P--")
-SHADES = ("black", "0.55", "0.3", "0.7")
 DECADE = 10
 """Values that span more than this are drawn on a logarithmic axis."""
 
@@ -26,13 +24,14 @@ def errors_by_setting(groups: Sequence[Mapping[str, Any]], names: Sequence[str],
             curves.setdefault(", ".join(f"{name} = {_text(group[name])}" for name in others), []).append(group)
     with drawing(path, (6.4, 4.2)) as figure:
         axes = figure.subplots()
-        for (label, curve), style, shade in zip(curves.items(), cycle(STYLES), cycle(SHADES), strict=False):
+        for (label, curve), (color, line, marker) in zip(curves.items(), cycle(LOOKS), strict=False):
             axes.errorbar(
                 [places[_text(group[first])] for group in curve],
                 [100 * group["error"] for group in curve],
                 [100 * (group["error_deviation"] or 0) for group in curve],
-                fmt=style,
-                color=shade,
+                color=color,
+                linestyle=line,
+                marker=marker,
                 capsize=3,
                 markersize=5,
                 label=label or None,
@@ -43,9 +42,13 @@ def errors_by_setting(groups: Sequence[Mapping[str, Any]], names: Sequence[str],
         else:
             axes.set_xticks(list(places.values()), list(places))
         axes.set(xlabel=first.replace("_", " "), ylabel=f"{held_out} error (%)")
-        axes.set_title("Last epoch; bars: standard deviation over seeds")
+        axes.set_title("Last epoch; bars: standard deviation over seeds" if _spread(groups) else "Last epoch")
         if others:
             axes.legend(fontsize=9)
+
+
+def _spread(groups: Sequence[Mapping[str, Any]]) -> bool:
+    return any(group["error_deviation"] for group in groups)
 
 
 def _numeric(values: Sequence[Any]) -> bool:

@@ -10,6 +10,7 @@ from eqprop_analog.core.nudge import Nudge
 from eqprop_analog.errors import UserError
 from eqprop_analog.experiments.config import TrainConfig
 from eqprop_analog.experiments.netlists import netlist
+from eqprop_analog.plotting.blocks import block_diagram
 from eqprop_analog.plotting.crossbars import crossbar_maps, receptive_fields
 from eqprop_analog.plotting.schematic import drawable, schematic
 from eqprop_analog.report.description import description_of
@@ -94,6 +95,12 @@ def _circuit_pictures(run: RunFolder, folder: Path) -> Iterator[Block]:
     if draw is not None:
         yield picture(folder / "network.png", draw(run.network, folder / "network.png"))
         return
+    block_diagram(description_of(run.network).blocks(run.network), folder / "blocks.png")
+    yield picture(
+        folder / "blocks.png",
+        "Block diagram of the network, from the inputs to the outputs.",
+        "The network as a block diagram. An arrow with two heads: nodes act back on the layer before.",
+    )
     count = crossbar_maps(circuit, folder / "maps.png")
     yield picture(
         folder / "maps.png",

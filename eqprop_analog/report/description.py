@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from eqprop_analog.core import Network, family_of
+from eqprop_analog.plotting.blocks import BlockOfDiagram
 from eqprop_analog.plotting.training import histograms
 from eqprop_analog.report.folder import RunFolder
 from eqprop_analog.report.page import Block, Table, Tile
@@ -23,6 +24,19 @@ def _arrays(network: Network) -> Iterator[Table]:
         for name, values in network.arrays().items()
     ]
     yield Table("Parameters", ("name", "shape", "from"), rows)
+
+
+def _blocks(network: Network) -> list[BlockOfDiagram]:
+    last = len(network.layers) - 1
+    found = [BlockOfDiagram("inputs", [f"{network.layers[0]:,}"], "nodes")]
+    for layer, (nodes, count) in enumerate(
+        zip(network.layers[1:], network.connections_by_layer, strict=False), start=1
+    ):
+        found.append(BlockOfDiagram(f"connections {layer}", [f"{count:,}"], "array"))
+        found.append(
+            BlockOfDiagram("outputs" if layer == last else f"layer {layer}", [f"{nodes:,} nodes"], "nodes", layer > 1)
+        )
+    return found
 
 
 def _histograms(network: Network, path: Path) -> str:
@@ -44,6 +58,8 @@ class Description:
     """Voltages that are marked beside those of the nodes, and their names."""
     picture: Callable[[Any, Path], str] | None = None
     """Draws the network where no schematic and no map of crossbars shows it, and returns what is seen."""
+    blocks: Callable[[Any], Sequence[BlockOfDiagram]] = _blocks
+    """What a block diagram shows of a network whose schematic would be too large."""
     energy: Callable[[RunFolder, Path], tuple[list[Tile], list[Block]]] | None = None
     """What is said of power and energy, at the head of the page and in their section; see the pictures' folder in ``built``."""
 

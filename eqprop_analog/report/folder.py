@@ -11,6 +11,7 @@ from jaxtyping import Float
 from eqprop_analog.core import Network, families
 from eqprop_analog.core.equilibrium import Equilibrium
 from eqprop_analog.core.nudge import Nudge
+from eqprop_analog.data import Dataset
 from eqprop_analog.errors import UserError
 from eqprop_analog.experiments.batches import first_test_images, require_fit
 from eqprop_analog.experiments.checkpoint import CHECKPOINT, trained_network
@@ -58,11 +59,16 @@ class RunFolder:
         return bool(self.metrics)
 
     @cached_property
-    def samples(self) -> tuple[Float[Array, "images inputs"], Float[Array, "images classes"]]:
-        """The first test images as the network takes them, and their targets, volts. Raises UserError without the data set."""
+    def dataset(self) -> Dataset:
+        """The run's own. Raises UserError where it cannot be had or does not fit."""
         dataset = self.config.load_data(self.data_dir)
         require_fit(self.config.inputs, self.config.classes, dataset)
-        return first_test_images(self.config, dataset, IMAGES)
+        return dataset
+
+    @cached_property
+    def samples(self) -> tuple[Float[Array, "images inputs"], Float[Array, "images classes"]]:
+        """The first test images as the network takes them, and their targets, volts. Raises UserError without the data set."""
+        return first_test_images(self.config, self.dataset, IMAGES)
 
     @cached_property
     def phases(self) -> tuple[Equilibrium, ...]:

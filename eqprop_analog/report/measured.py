@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from eqprop_analog.core.equilibrium import Equilibrium, statuses_in_words
+from eqprop_analog.core.readouts import predictions
 from eqprop_analog.errors import UserError
 from eqprop_analog.experiments.agreement import (
     LARGEST_DIFFERENCE,
@@ -15,10 +16,12 @@ from eqprop_analog.experiments.agreement import (
     confirmed,
     require_possible,
 )
+from eqprop_analog.experiments.batches import first_test_images
 from eqprop_analog.experiments.results import Run, add_agreement
 from eqprop_analog.files import locked
 from eqprop_analog.learning.contrast import contrast
 from eqprop_analog.learning.exact_gradient import implicit_gradient
+from eqprop_analog.plotting.answers import answers, confusion
 from eqprop_analog.plotting.equilibria import free_against_nudged, voltages_by_layer
 from eqprop_analog.plotting.gradients import gradient_agreement
 from eqprop_analog.report.description import description_of
@@ -27,6 +30,12 @@ from eqprop_analog.report.page import Block, Missing, Table, Text, picture
 
 Array = np.ndarray
 
+SHOWN = 6
+"""Test samples whose read-outs are drawn."""
+READ_OUTS = 100
+"""Of a network, above which they are not drawn."""
+MOST, SOLVED = 1000, 2_000_000_000
+"""Test samples of the confusion matrix, and connections times samples, at most."""
 SMALLER = 0.1
 """Of the run's β, to see that what is left of the gradient's error is β's."""
 
@@ -40,6 +49,7 @@ def equilibria(run: RunFolder, folder: Path) -> Iterator[Block]:
         return
     count, what = len(free.status), run.config.samples_word
     network = run.network
+    yield from _answers(run, folder)
     voltages_by_layer(free, folder / "voltages.png", list(description_of(network).levels(network)))
     yield picture(
         folder / "voltages.png",
@@ -56,6 +66,44 @@ def equilibria(run: RunFolder, folder: Path) -> Iterator[Block]:
         "A read-out that trains the circuit has to see the differences at the right.",
     )
     yield from _gradients(run, folder)
+
+
+def _answers(run: RunFolder, folder: Path) -> Iterator[Block]:
+    """Read-outs of the first samples beside their images, and the confusion matrix of more."""
+    free, targets = run.phases[0], run.samples[1]
+    network, what = run.network, run.config.samples_word
+    classes = run.dataset.test_labels.ndim == 1
+    shown = min(SHOWN, len(targets))
+    channels, height, width = run.config.image_shape
+    pixels = run.dataset.test_images[:shown].reshape(shown, -1)
+    drawable = height > 1 and width > 1 and pixels.shape[1] == channels * height * width
+    images = pixels.reshape(shown, channels, height, width).mean(axis=1) if drawable else None
+    readout = network.readout(free.outputs)
+    if readout.shape[1] <= READ_OUTS:
+        unit = "V" if network.beta_unit else ""
+        answers(images, readout[:shown], targets[:shown], unit, folder / "answers.png", classes)
+        yield picture(
+            folder / "answers.png",
+            f"The first {shown} test {what} and the read-outs of the free equilibrium, as bars, with their targets.",
+            f"The first {shown} test {what}: the read-outs at the free equilibrium as bars, the targets as dashed lines"
+            + ("; the right class is hatched." if classes else "."),
+        )
+    if not classes:
+        return
+    count = min(
+        max(len(free.status), min(MOST, SOLVED // max(1, sum(network.connections_by_layer)))),
+        len(run.dataset.test_images),
+    )
+    inputs, wanted = first_test_images(run.config, run.dataset, count)
+    found = free if count <= len(free.status) else run.config.surrogate().solve(network, inputs).require()
+    said, right = predictions(network.readout(found.outputs)), predictions(wanted[: len(found.status)])
+    confusion(said, right, max(2, run.config.classes), folder / "confusion.png")
+    yield picture(
+        folder / "confusion.png",
+        f"Confusion matrix of the first {len(said):,} test {what}: classes against predicted classes.",
+        f"The first {len(said):,} test {what}, solved by the surrogate to convergence: rows are classes, columns what the "
+        "network predicts.",
+    )
 
 
 def _beta(run: RunFolder, plus: Equilibrium) -> str:

@@ -34,6 +34,15 @@ def test_a_run_gets_its_agreement(run, run_folder, dataset):
     assert (run_folder / "agreement.png").read_bytes().startswith(b"\x89PNG")
 
 
+def test_a_picture_of_any_network_and_one_that_cannot_be(run, tmp_path):
+    ResistiveNetwork.dense([4, 3, 2], seed=0).save(tmp_path / "net.npz")
+    assert run("verify", "net.npz", "--picture", "net.svg").code == 0
+    assert b"<svg" in (tmp_path / "net.svg").read_bytes()
+    refused = run("verify", "net.npz", "--picture", "net.gif")
+    assert refused.code == 2
+    assert ".png" in refused.err
+
+
 def test_one_form_alone_and_a_bound_that_is_missed(run, run_folder, dataset, monkeypatch):
     monkeypatch.setattr("eqprop_analog.experiments.agreement.LARGEST_DIFFERENCE", -1.0)
     result = run("verify", "run", "--data-dir", dataset, "--samples", 2, "--form", "flat")

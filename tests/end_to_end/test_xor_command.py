@@ -14,7 +14,14 @@ class TestXor:
         for solver in ("surrogate", "ngspice"):
             result = run_script("train_xor.py", "--solver", solver, "--output", solver)
             assert (result.code, result.err) == (0, "")
-            files = {"xor.npz", "xor_free.cir", "xor_nudged.cir", "xor_solution.csv"}
+            files = {
+                "xor.npz",
+                "xor_free.cir",
+                "xor_nudged.cir",
+                "xor_solution.csv",
+                "xor_outputs.png",
+                "xor_circuit.svg",
+            }
             assert {path.name for path in (tmp_path / solver).iterdir()} == files
         computed, measured = (ResistiveNetwork.load(f"{solver}/xor.npz") for solver in ("surrogate", "ngspice"))
         for one, other in zip(computed.conductances, measured.conductances, strict=True):

@@ -11,7 +11,7 @@ from eqprop_analog.networks.graph.drawing import draw_network
 from eqprop_analog.networks.graph.network import GraphNetwork
 from eqprop_analog.plotting.sheet import engineering
 from eqprop_analog.plotting.style import drawing
-from eqprop_analog.plotting.training import histograms
+from eqprop_analog.plotting.training import conductances
 from eqprop_analog.report.description import Description
 from eqprop_analog.report.page import Table
 
@@ -39,7 +39,8 @@ def _tables(network: GraphNetwork) -> Iterator[Table]:
 
 
 def _histograms(network: GraphNetwork, path: Path) -> str:
-    histograms({"conductance (µS)": 1e6 * network.conductances}, path)
+    with drawing(path, (5, 3.7)) as figure:
+        conductances(figure.subplots(), network.conductances, network.conductance_window, "resistors")
     return "conductances"
 
 

@@ -9,14 +9,14 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
 from eqprop_analog.networks.hopfield.matching import Match
-from eqprop_analog.plotting.style import drawing
+from eqprop_analog.plotting.style import AMBER, BLUE, GREEN, RED, drawing
 
 Array = np.ndarray
 
 CURVES = 3
 """In each panel."""
-MARKS = (("black", "o"), ("0.35", "s"), ("0.55", "^"), ("0.7", "D"))
-"""Shade and marker of each network."""
+MARKS = ((BLUE, "o"), (RED, "s"), (GREEN, "^"), (AMBER, "D"))
+"""Colour and marker of each network."""
 
 
 def chosen(gradients: Float[Array, "steps curves"]) -> Int[Array, " chosen"]:
@@ -32,7 +32,7 @@ def curves(values: Float[Array, "steps ..."], name: str) -> Float[Array, "steps 
 
 
 def step_by_step(result: Match, title: str, path: Path) -> None:
-    """A row a layer: its states' updates (dashed) over the gradients (solid) against the step, and its weights'."""
+    """One row per layer: its states' updates (dashed) over the gradients (solid) against the step, and its weights'."""
     depth = sum(name.startswith("state") for name in result.updates)
     with drawing(path, (9.6, 1.2 + 2.1 * depth)) as figure:
         rows = figure.subplots(depth, 2, squeeze=False, sharex=True)
@@ -40,12 +40,12 @@ def step_by_step(result: Match, title: str, path: Path) -> None:
             for axes, name in zip(row, (f"state_{layer}", f"weight_{layer}"), strict=True):
                 gradients, updates = (curves(side[name], name) for side in (result.gradients, result.updates))
                 picked = chosen(gradients)
-                axes.plot(gradients[:, picked], "-", color="0.75", linewidth=4)
-                axes.plot(updates[:, picked], "--", color="black", linewidth=1.2)
+                axes.plot(gradients[:, picked], "-", color="#9ec3e6", linewidth=4)
+                axes.plot(updates[:, picked], "--", color=RED, linewidth=1.2)
                 axes.yaxis.set_major_locator(MaxNLocator(4))
             row[0].set_ylabel("output layer" if layer == depth else f"hidden layer {layer}")
-        rows[0, 0].plot([], [], "-", color="0.75", linewidth=4, label="BPTT, t steps back: -dC/du, -dC/dW")
-        rows[0, 0].plot([], [], "--", color="black", linewidth=1.2, label="EP, t steps on: Δs/β, Δ(∂Φ/∂W)/β")
+        rows[0, 0].plot([], [], "-", color="#9ec3e6", linewidth=4, label="BPTT, t steps before the end: -dC/du, -dC/dW")
+        rows[0, 0].plot([], [], "--", color=RED, linewidth=1.2, label="EP, nudged step t: Δs/β, Δ(∂Φ/∂W)/β")
         figure.legend(*rows[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
         rows[0, 0].set_title("states (first sample)", fontsize=10)
         rows[0, 1].set_title("weights into the layer (batch mean)", fontsize=10)

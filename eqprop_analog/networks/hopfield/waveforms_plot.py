@@ -7,20 +7,22 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import EngFormatter, MaxNLocator
 
 from eqprop_analog.networks.hopfield.transient import HopfieldWaveforms
-from eqprop_analog.plotting.style import drawing
+from eqprop_analog.plotting.style import AMBER, BLUE, GREEN, PURPLE, RED, drawing
 
 Array = np.ndarray
 
 NODES = 8
 """Curves of a layer: the nodes that respond most to the nudge."""
+CURVES = [(color, style) for style in ("-", "--") for color in (BLUE, RED, GREEN, PURPLE, AMBER)]
+"""Colour and line of each."""
 POINTS = 45
 """Points of a curve."""
 SHOWN = 0.35
-"""Of the duration of a phase; in the rest nothing is seen to move."""
+"""Of the duration of each phase that is drawn; nothing visible changes in the rest."""
 
 
 def relaxation(result: HopfieldWaveforms, path: Path) -> None:
-    """Node voltages u against time, a row a layer, the outputs on top: the free phase (V), and what the nudge then changes (mV).
+    """Node voltages u against time, one row per layer, the outputs on top: the free phase (V), and the nudge's change (mV).
 
     The dashed line is when the nudge begins, the dotted one when half of the layer's response is there.
     """
@@ -47,7 +49,7 @@ def relaxation(result: HopfieldWaveforms, path: Path) -> None:
         rows[-1][0].set_title("Free phase: node voltages u", fontsize=10, loc="left")
         rows[-1][1].set_title("Nudge on (dashed)", fontsize=10, loc="left")
         for axes in rows[0]:
-            axes.set_xlabel("time")
+            axes.set_xlabel("time (s)")
             axes.xaxis.set_major_locator(MaxNLocator(6))
             axes.xaxis.set_major_formatter(EngFormatter("s"))
         figure.suptitle(
@@ -61,7 +63,7 @@ def _layer(axes: Axes, time: Array, points: Array, curves: Array, span: tuple[fl
     moments = np.linspace(*span, POINTS)
     nearest = inside[np.unique(np.abs(time[inside, None] - moments).argmin(axis=0))]
     for k in range(points.shape[1]):
-        shade = str(0.75 * k / max(1, points.shape[1] - 1))
-        axes.plot(time[inside], curves[inside, k], "-", color=shade, linewidth=1)
-        axes.plot(time[nearest], points[nearest, k], "o", color=shade, markersize=2.5)
+        color, style = CURVES[k % len(CURVES)]
+        axes.plot(time[inside], curves[inside, k], linestyle=style, color=color, linewidth=1)
+        axes.plot(time[nearest], points[nearest, k], "o", color=color, markersize=2.5)
     axes.set_xlim(*span)

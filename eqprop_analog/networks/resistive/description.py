@@ -9,6 +9,7 @@ from eqprop_analog.devices import in_words
 from eqprop_analog.networks.resistive.energy_section import energy
 from eqprop_analog.networks.resistive.histograms import conductance_histograms
 from eqprop_analog.networks.resistive.network import ResistiveNetwork
+from eqprop_analog.plotting.blocks import BlockOfDiagram
 from eqprop_analog.plotting.sheet import engineering
 from eqprop_analog.report.description import Description, Fields
 from eqprop_analog.report.page import Table
@@ -95,4 +96,24 @@ def _devices(network: ResistiveNetwork) -> Table:
     )
 
 
-DESCRIPTION = Description(_tables, _histograms, _fields, _levels, energy=energy)
+def _blocks(network: ResistiveNetwork) -> list[BlockOfDiagram]:
+    sources = [f"{network.layers[0]:,} values", f"{network.crossbars[0].rows:,} source rows"]
+    found = [BlockOfDiagram("inputs", sources, "nodes")]
+    for layer, crossbar in enumerate(network.crossbars, start=1):
+        last = layer == network.depth
+        lines = [f"{crossbar.rows:,} x {crossbar.columns:,}", f"{crossbar.elements()[2].size:,} resistors"]
+        if not crossbar.is_matrix:
+            lines.insert(0, crossbar.name.replace("_", " "))
+        found.append(BlockOfDiagram(f"crossbar {layer}", lines, "array", layer > 1))
+        nodes = [f"{crossbar.columns:,} nodes"]
+        if last:
+            nodes += ["linear", "nudged while training"]
+        else:
+            nodes += [f"{len(network.diode_sides(layer)) * crossbar.columns:,} diodes"]
+            gain = network.amplifier_gain[layer - 1]
+            nodes += [f"amplifiers, gain {gain:g}"] if gain != 1 else []
+        found.append(BlockOfDiagram("outputs" if last else f"hidden layer {layer}", nodes, "nodes", both_ways=True))
+    return found
+
+
+DESCRIPTION = Description(_tables, _histograms, _fields, _levels, blocks=_blocks, energy=energy)

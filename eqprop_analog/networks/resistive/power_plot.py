@@ -1,60 +1,60 @@
-"""Where the power of each phase comes from and where it goes; readable in print and in grey."""
+"""Where the power of each phase comes from and where it goes."""
 
 from pathlib import Path
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.ticker import EngFormatter
+from matplotlib.ticker import EngFormatter, LogLocator
 
 from eqprop_analog.networks.resistive.power_report import EnergyReport
-from eqprop_analog.plotting.style import STYLE, drawing
+from eqprop_analog.plotting.style import BLUE, GREEN, RED, STYLE, drawing
 
-FILLS = [
-    ("0.35", ""),
-    ("white", "////"),
-    ("0.75", ""),
-    ("white", "...."),
-    ("0.55", "xxxx"),
-    ("0.9", ""),
-    ("0.9", "----"),
-]
-"""Shade and hatch of one part after the other."""
-NAMES = ("free", "+β", "-β")
+LOOKS = (("free", BLUE, ""), ("+β", RED, "////"), ("-β", GREEN, "...."))
+"""Name, colour and hatch of each phase."""
+THICK = 0.26
+"""Of a bar, where parts are 1 apart."""
+LEAST = 1e-12
+"""Of the largest power: what is smaller is left out."""
 
 
 def power_by_part(report: EnergyReport, path: Path) -> None:
-    """A bar a phase, mean over samples (W): left what each source delivers, right what each part dissipates."""
-    with drawing(path, (10, 5.2), {**STYLE, "hatch.linewidth": 0.6}) as figure:
-        left, right = figure.subplots(1, 2, sharey=True)
-        _stack(left, [phase.power.sources for phase in report.phases], "Delivered by")
-        _stack(right, [phase.power.sinks for phase in report.phases], "Dissipated in")
-        left.yaxis.set_major_formatter(EngFormatter("W"))
-        left.set_ylabel("power, mean over samples")
+    """A bar for each phase and part, mean over samples (W): left what sources deliver, right what parts dissipate."""
+    sides = ("Delivered by", "sources"), ("Dissipated in", "sinks")
+    found = [[getattr(phase.power, name) for phase in report.phases] for _, name in sides]
+    means = [{part: [float(np.mean(phase[part])) for phase in phases] for part in phases[0]} for phases in found]
+    top = max(abs(watts) for side in means for values in side.values() for watts in values) or 1.0
+    shown = [{part: values for part, values in side.items() if max(map(abs, values)) > LEAST * top} for side in means]
+    least = min((abs(watts) for side in shown for values in side.values() for watts in values if watts), default=top)
+    limits = max(least / 3, LEAST * top), 4 * top
+    with drawing(path, (11, 1.9 + 0.42 * max(map(len, shown))), {**STYLE, "hatch.linewidth": 0.6}) as figure:
+        for axes, (title, _), side in zip(figure.subplots(1, 2), sides, shown, strict=True):
+            _bars(axes, side, limits)
+            axes.set_title(title, fontsize=10)
         seconds, joules = EngFormatter("s", places=1), EngFormatter("J", places=1)
+        handles, labels = figure.axes[0].get_legend_handles_labels()
         labels = [
-            f"{name}\n{seconds(phase.settling_time.mean())}\n{joules(phase.energy.mean())}"
-            for name, phase in zip(NAMES, report.phases, strict=True)
+            f"{name}: settles in {seconds(phase.settling_time.mean())}, {joules(phase.energy.mean())}"
+            for name, phase in zip(labels, report.phases, strict=True)
         ]
-        for axes in (left, right):
-            axes.set_xticks(range(len(NAMES)), labels)
-            axes.grid(visible=False, axis="x")
-            axes.set_xlabel("phase, settling time, energy")
-            axes.axhline(0, color="black", linewidth=0.8)
+        figure.legend(handles, labels, loc="outside lower center", ncols=len(labels), fontsize=9)
 
 
-def _stack(axes: Axes, phases: list[dict[str, np.ndarray]], title: str) -> None:
-    """One part on top of the other, what is negative below zero; parts without power are left out."""
-    watts = {part: np.array([float(np.mean(phase[part])) for phase in phases]) for part in phases[0]}
-    total = np.sum([*watts.values()], axis=0)
-    ends = np.zeros((2, len(phases)))  # of what is positive so far, of what is negative
-    for number, (part, values) in enumerate(watts.items()):
-        if not values.any():
-            continue
-        shade, hatch = FILLS[number % len(FILLS)]
-        base = np.where(values < 0, ends[1], ends[0])
-        shares = " / ".join(f"{share:.3g}" for share in 100 * values / np.where(total != 0, total, 1))
-        label = f"{part}: {shares} %"
-        axes.bar(NAMES, values, 0.6, base, color=shade, hatch=hatch, edgecolor="black", linewidth=0.6, label=label)
-        ends += [np.maximum(values, 0), np.minimum(values, 0)]
-    axes.set_title(f"{title} (shares: {' / '.join(NAMES)})")
-    axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.22), fontsize=9)
+def _bars(axes: Axes, parts: dict[str, list[float]], limits: tuple[float, float]) -> None:
+    """Parts from the largest down; a negative power, which flows the other way, is an open bar."""
+    order = sorted(parts, key=lambda part: -max(map(abs, parts[part])))
+    for phase, (name, color, hatch) in enumerate(LOOKS):
+        at = [k + (phase - 1) * THICK for k in range(len(order))]
+        watts = [parts[part][phase] for part in order]
+        bars = axes.barh(at, np.abs(watts), THICK, color=color, hatch=hatch, edgecolor="white", linewidth=0, label=name)
+        for bar, value in zip(bars, watts, strict=True):
+            if value < 0:
+                bar.set(facecolor="white", edgecolor=color, linewidth=1)
+    backwards = any(watts < 0 for values in parts.values() for watts in values)
+    axes.set_xscale("log")
+    axes.set(yticks=range(len(order)), yticklabels=order, xlim=limits)
+    axes.set_xlabel("power, mean over samples" + (" (open bars: negative)" if backwards else ""))
+    axes.invert_yaxis()
+    axes.grid(visible=False, axis="y")
+    axes.xaxis.set_major_locator(LogLocator(numticks=8))
+    axes.xaxis.set_major_formatter(EngFormatter("W"))
+    axes.minorticks_off()

@@ -8,16 +8,16 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import EngFormatter, MaxNLocator
 
 from eqprop_analog.networks.resistive.transient import Waveforms
-from eqprop_analog.plotting.style import drawing
+from eqprop_analog.plotting.style import AMBER, BLUE, GREEN, PURPLE, RED, drawing
 
 Array = np.ndarray
 
-LINES = [(shade, style) for style in ("-", "--", "-.", ":") for shade in ("black", "0.45", "0.7")]
-"""Shade and style of up to twelve curves that are told apart in grey."""
+LINES = [(color, style) for style in ("-", "--", "-.", ":") for color in (BLUE, RED, GREEN, PURPLE, AMBER)]
+"""Colour and style of up to twenty curves."""
 
 
 def waveforms(result: Waveforms, path: Path) -> None:
-    """Every node's voltage against time, a row a layer: the free phase (V), and what the nudge then changes (mV)."""
+    """Every node's voltage against time, one row per layer: the free phase (V), and what the nudge then changes (mV)."""
     time, free, nudged, depth = result.time, result.free, result.nudged, len(result.voltages)
     seconds = EngFormatter("s", places=1)
     windows = [min(2 * phase.settling_time or np.inf, phase.end - phase.begin) for phase in (free, nudged)]
@@ -43,14 +43,14 @@ def waveforms(result: Waveforms, path: Path) -> None:
             fontsize=10,
         )
         for axes, limits in zip(rows[-1], ((0, windows[0]), (before, nudged.begin + windows[1])), strict=True):
-            axes.set(xlabel="time", xlim=limits)
+            axes.set(xlabel="time (s)", xlim=limits)
             axes.xaxis.set_major_locator(MaxNLocator(6))
             axes.xaxis.set_major_formatter(EngFormatter("s"))
 
 
 def _nodes(axes: Axes, time: Array, values: Array) -> None:
     few = values.shape[1] <= len(LINES)
-    for curve, (shade, style) in zip(values.T, cycle(LINES if few else [("0.25", "-")])):
+    for curve, (shade, style) in zip(values.T, cycle(LINES if few else [(BLUE, "-")])):
         axes.plot(time, curve, style, color=shade, linewidth=1.4 if few else 0.5)
 
 

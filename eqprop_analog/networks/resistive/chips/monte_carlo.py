@@ -2,6 +2,7 @@
 
 import json
 import logging
+import math
 import time
 from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import TimeoutError as TimeLimitExceeded
@@ -131,17 +132,15 @@ def _complete(
     if len(missing) < len(cases):
         log.info("%s holds %d of %d %s already", folder, len(cases) - len(missing), len(cases), what)
     jobs = [work.submit(task, folder, data_dir, case) for case in missing]
-    lost = 0
     with stage(what, len(cases), what.partition(" ")[0]) as progress:
         for number, (case, job) in enumerate(zip(missing, jobs, strict=True), start=len(cases) - len(missing) + 1):
             try:
                 work.result(job)
             except (TimeLimitExceeded, WorkerLostError) as error:
-                lost += 1
                 log.warning(
                     "%s on chip %d was given up (%s: %s)", case.protocol, case.chip, type(error).__name__, error
                 )
-            progress(number, lost / number)
+            progress(number, math.nan)
 
 
 def _trained(folder: Path, case: Case) -> bool:

@@ -1,6 +1,7 @@
 """``eqprop-analog chips``: train through what a fab delivers; three protocols side by side, on many chips."""
 
 import argparse
+import math
 from concurrent.futures import TimeoutError as TimeLimitExceeded
 from pathlib import Path
 from typing import Any
@@ -114,7 +115,7 @@ def _confirm(study: Study, where: tuple[Path, Path | None], arguments: argparse.
             except (UserError, TimeLimitExceeded) as error:
                 figures = {"images": arguments.images, "witness": str(error), "relative_difference": None, "met": False}
             result.append({"sweep": sweep.name, "x": point.x, "protocol": case.protocol, **figures})
-            progress(number, 0.0)
+            progress(number, math.nan)
     return result
 
 

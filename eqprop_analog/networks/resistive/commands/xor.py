@@ -18,6 +18,8 @@ from eqprop_analog.learning.update import Rates
 from eqprop_analog.networks.resistive.netlist import compile_network
 from eqprop_analog.networks.resistive.network import ResistiveNetwork
 from eqprop_analog.networks.resistive.surrogate import SurrogateSolver
+from eqprop_analog.plotting.schematic import schematic
+from eqprop_analog.plotting.training import outputs_by_epoch
 from eqprop_analog.spice.netlist import static_netlist
 
 SUMMARY = "Train XOR on a 2-4-1 network from scratch, with either solver, and write its netlists with their solution."
@@ -25,6 +27,8 @@ EXAMPLES = """\
 examples:
   in ngspice, every equilibrium of the training:   --solver ngspice
   rewrite the files of netlists/:                  --output netlists"""
+
+Array = np.ndarray
 
 PATTERNS = np.array([[-1.0, -1.0], [-1.0, 1.0], [1.0, -1.0], [1.0, 1.0]])
 TARGETS = np.array([[0.0], [1.0], [1.0], [0.0]])
@@ -46,10 +50,12 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Train until every output is within 50 mV of its target, then write network, netlists and solution."""
-    network, epochs = learn(arguments.seed, arguments.solver)
+    """Train until every output is within 50 mV of its target, then write network, netlists, solution and pictures."""
+    network, course = learn(arguments.seed, arguments.solver)
+    epochs = len(course) - 1
     agreement = compare(network, PATTERNS, TARGETS, BETA, "flat")
     write(network, agreement, arguments.output)
+    draw(network, course, arguments.output)
     outputs = agreement.phases[0].outputs[:, 0]
     console.table(
         f"XOR after {epochs} epochs of four patterns with {arguments.solver}",
@@ -57,7 +63,9 @@ def run(arguments: argparse.Namespace) -> None:
         [[f"{a:+g}, {b:+g}", f"{y:g}", f"{v:.6f}"] for (a, b), (y,), v in zip(PATTERNS, TARGETS, outputs, strict=True)],
     )
     console.table("ngspice against the surrogate", ["figure", "value"], agreement_rows(agreement))
-    console.say(f"in {arguments.output}: xor.npz, xor_free.cir, xor_nudged.cir, xor_solution.csv")
+    console.say(
+        f"in {arguments.output}: xor.npz, xor_free.cir, xor_nudged.cir, xor_solution.csv, xor_outputs.png, xor_circuit.svg"
+    )
     figures = {
         "layers": network.layers,
         "epochs": epochs,
@@ -68,20 +76,34 @@ def run(arguments: argparse.Namespace) -> None:
     require_met([agreement])
 
 
-def learn(seed: int, solver_name: str) -> tuple[ResistiveNetwork, int]:
-    """A trained 2-4-1 network and its epochs; UserError if it has not learned after 2,000."""
+def learn(seed: int, solver_name: str) -> tuple[ResistiveNetwork, list[Array]]:
+    """A trained 2-4-1 network, and its four outputs (V) before the training and after every epoch; UserError after PATIENCE."""
     network = ResistiveNetwork.dense([2, 4, 1], seed, amplifier_gain=4.0, conductance_window=(1e-8, 1e-5))
     solver: Any = SurrogateSolver() if solver_name == SURROGATE else solver_of(solver_name)
+    course = [_outputs(network)]
     try:
         with console.stage(f"XOR with {solver_name}", PATIENCE) as progress:
             for epoch in range(1, PATIENCE + 1):
                 trained = train_epoch(network, solver, RULE, [(PATTERNS, TARGETS)])
                 progress(epoch, trained.error)
-                if np.abs(SurrogateSolver().solve(network, PATTERNS).outputs - TARGETS).max() < LEARNED:
-                    return network, epoch
+                course.append(_outputs(network))
+                if np.abs(course[-1] - TARGETS[:, 0]).max() < LEARNED:
+                    return network, course
     finally:
         close(solver)
     raise UserError(f"XOR was not learned from seed {seed} in {PATIENCE} epochs: a local minimum; try another --seed")
+
+
+def _outputs(network: ResistiveNetwork) -> Array:
+    return SurrogateSolver().solve(network, PATTERNS).outputs[:, 0]
+
+
+def draw(network: ResistiveNetwork, course: list[Array], folder: Path) -> None:
+    """The outputs against the epoch, and the schematic of the trained circuit."""
+    outputs_by_epoch(
+        np.array(course), TARGETS[:, 0], [f"{a:+g}, {b:+g} V" for a, b in PATTERNS], folder / "xor_outputs.png"
+    )
+    schematic(compile_network(network, PATTERNS[1:2], form="flat"), folder / "xor_circuit.svg")
 
 
 def write(network: ResistiveNetwork, agreement: Agreement, folder: Path) -> None:
