@@ -19,6 +19,9 @@ Array = np.ndarray
 
 SERIES_RESISTANCES = (1e-6, 1e12)
 """RS, ohms."""
+PIVOTS = 0.9
+"""ngspice's ``pivrel``: at its own, 1e-3, a junction's slope becomes a pivot when the matrix is ordered, where it is 0.7 S; at
+1e-12 S, when the junction blocks, Newton's iteration then goes in circles by the rounding alone."""
 
 
 @dataclass(frozen=True)
@@ -114,8 +117,8 @@ class DiodeWithResistance:
 
     @property
     def options(self) -> dict[str, float]:
-        """The simulator's gmin (S) and temperatures (°C)."""
-        return {"gmin": self.gmin, "temp": self.celsius, "tnom": self.celsius}
+        """The simulator's gmin (S) and temperatures (°C), and which pivots it takes."""
+        return {"gmin": self.gmin, "temp": self.celsius, "tnom": self.celsius, "pivrel": PIVOTS}
 
     @classmethod
     def from_spice(

@@ -69,3 +69,20 @@ def test_networks_of_them_are_the_same_in_both_solvers(law: Law, paired: bool) -
         one.require()
         other.require()
         assert max(np.abs(a - b).max() for a, b in zip(one.voltages, other.voltages, strict=True)) < 1e-9
+
+
+@pytest.mark.parametrize("resistance", [1e-3, 1.0, 15.0])
+def test_milliamperes_through_a_series_resistance_converge_at_once(
+    resistance: float, caplog: pytest.LogCaptureFixture
+) -> None:
+    network = ResistiveNetwork.dense(
+        [16, 16, 4],
+        seed=2,
+        diode=DiodeWithResistance(2e-9, 1.8, resistance, 0.29),
+        conductance_window=(5e-6, 8e-5),
+        input_gain=30.0,
+    )
+    x = np.random.default_rng(2).uniform(0, 1, (20, 16))
+    computed, measured = SurrogateSolver().solve(network, x).require(), NgspiceSolver().solve(network, x).require()
+    assert not caplog.records
+    assert max(np.abs(a - b).max() for a, b in zip(computed.voltages, measured.voltages, strict=True)) < 1e-11
