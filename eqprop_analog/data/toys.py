@@ -12,7 +12,7 @@ import numpy as np
 
 from eqprop_analog.data.formats import DataError, parse_idx, unpacked
 from eqprop_analog.data.publications import PUBLICATIONS, find, read
-from eqprop_analog.data.samples import Samples, classes_of
+from eqprop_analog.data.samples import Samples
 from eqprop_analog.errors import UserError
 from eqprop_analog.files import UNREADABLE
 
@@ -63,12 +63,18 @@ def _images(name: str, data_dir: Path | None) -> Samples:
     files = find(publication) if data_dir is None else read(publication, data_dir)
     parts = _emnist(files, name) if name.startswith("emnist-") else _kmnist(files)
     (train, train_labels), (test, test_labels), names = parts
-    images = np.concatenate([train, test])
-    labels, values = classes_of(np.concatenate([train_labels, test_labels]), name)
-    shape = (1, images.shape[1], images.shape[2])
-    flat = images.reshape(len(images), -1)
-    split = np.arange(len(images)) >= len(train)
-    return Samples(flat, labels, None, names if len(names) == len(values) else values, (), (), shape, 255.0, split)
+    for images, labels in ((train, train_labels), (test, test_labels)):
+        if images.ndim != 3 or labels.shape != images.shape[:1]:
+            raise DataError(f"{name}: expected a label an image, got images {images.shape} and labels {labels.shape}")
+    numbers, labels = np.array(sorted(names)), np.concatenate([train_labels, test_labels])
+    strange = labels[~np.isin(labels, numbers)]
+    if len(strange):
+        raise DataError(f"{name}: expected labels {numbers[0]} to {numbers[-1]}, got {strange[0]}")
+    flat = np.concatenate([train, test]).reshape(len(labels), -1)
+    classes = tuple(names[number] for number in numbers.tolist())
+    split = np.arange(len(labels)) >= len(train_labels)
+    shape = (1, *train.shape[1:])
+    return Samples(flat, np.searchsorted(numbers, labels), None, classes, (), (), shape, 255.0, split)
 
 
 _LOADERS: dict[str, Callable[[Path | None], Samples]] = {
@@ -78,26 +84,31 @@ _LOADERS: dict[str, Callable[[Path | None], Samples]] = {
 NAMES: KeysView[str] = _LOADERS.keys()
 """All that there are, those of the user's own as soon as they are registered."""
 
-Parts = tuple[tuple[Array, Array], tuple[Array, Array], tuple[str, ...]]
+Parts = tuple[tuple[Array, Array], tuple[Array, Array], dict[int, str]]
+"""Images and labels for training, those for the test, and what a label means."""
 
 
 def _kmnist(files: Mapping[str, bytes]) -> Parts:
     """K-MNIST's ten hiragana (Clanuwat et al. 2018, arXiv 1812.01718)."""
     train, train_labels, test, test_labels = (parse_idx(unpacked(content), name) for name, content in files.items())
-    return (train, train_labels), (test, test_labels), tuple("おきすつなはまやれを")
+    return (train, train_labels), (test, test_labels), dict(enumerate("おきすつなはまやれを"))
 
 
 def _emnist(files: Mapping[str, bytes], name: str) -> Parts:
-    """One of the six parts of EMNIST (Cohen et al. 2017, arXiv 1702.05373), whose images lie on their sides in the files."""
+    """One of the six parts of EMNIST (Cohen et al. 2017, arXiv 1702.05373).
+
+    In the files rows and columns of an image are exchanged. Each row of the mapping has a label and the codes of the one or two
+    characters that it stands for; labels of letters begin with 1, all others with 0.
+    """
     (archive,) = files.values()
     try:
         with zipfile.ZipFile(io.BytesIO(archive)) as opened:
             read_one: Callable[[str, str], Array] = lambda half, kind: _member(opened, f"{name}-{half}-{kind}-ubyte.gz")  # noqa: E731
             halves = [(read_one(half, "images-idx3"), read_one(half, "labels-idx1")) for half in ("train", "test")]
-            rows = opened.read(f"gzip/{name}-mapping.txt").decode("ascii").split("\n")
+            rows = [row.split() for row in opened.read(f"gzip/{name}-mapping.txt").decode("ascii").splitlines()]
+            names = {int(row[0]): chr(int(row[1])) for row in rows if row}
     except UNREADABLE as error:
         raise DataError(f"{name}: not EMNIST's archive: {error}") from error
-    names = tuple(chr(int(row.split()[1])) for row in rows if row.strip())
     (train, train_labels), (test, test_labels) = ((images.transpose(0, 2, 1), labels) for images, labels in halves)
     return (train, train_labels), (test, test_labels), names
 
