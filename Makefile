@@ -24,7 +24,7 @@ docs: setup ## the documentation as a site, in docs/_build; a warning is an erro
 
 lock: setup ## renew requirements.lock from pyproject.toml
 	@.venv/bin/python -m pip install --quiet 'uv<1'
-	@.venv/bin/uv pip compile --quiet --upgrade --universal --python-version 3.11 --extra dev --extra docs --extra digits --extra fast --generate-hashes \
+	@.venv/bin/uv pip compile --quiet --upgrade --universal --python-version 3.11 --extra dev --extra docs --extra bench --extra digits --extra fast --generate-hashes \
 		--no-annotate --custom-compile-command 'make lock' --output-file requirements.lock pyproject.toml
 
 clean: ## remove .venv, builds and caches; runs/ stays

@@ -3,9 +3,12 @@
 import re
 import shutil
 import subprocess
+import tomllib
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 REPOSITORY = Path(__file__).parents[2]
 HOME = re.compile(r"(?<![\w.~-])/(?:work|root|home|Users|tmp/venv)/\w")
@@ -77,3 +80,19 @@ def test_only_the_six_places_and_the_usual_files_stand_at_the_top():
         pytest.skip("not a git checkout")
     code = {"circuits", "eqprop_analog", "netlists", "scripts", "tests"}
     assert {name for name in folders if not name.startswith(".")} <= code | {"docs"}
+
+
+def test_the_lock_holds_what_the_package_and_its_extras_ask_for():
+    """But for torch, whose builds differ by machine."""
+    lock = (REPOSITORY / "requirements.lock").read_text()
+    pinned = {
+        canonicalize_name(name): version for name, version in re.findall(r"^([\w.-]+)==([\w.]+)", lock, re.MULTILINE)
+    }
+    project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
+    extras = {name: each for name, each in project["optional-dependencies"].items() if name != "torch"}
+    for requirement in map(
+        Requirement, [*project["dependencies"], *(each for extra in extras.values() for each in extra)]
+    ):
+        version = pinned.get(canonicalize_name(requirement.name))
+        assert version, f"requirements.lock has no {requirement.name}: make lock"
+        assert requirement.specifier.contains(version), f"{requirement} is pinned to {version}: make lock"
