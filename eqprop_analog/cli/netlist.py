@@ -194,8 +194,8 @@ def _subcircuits(
 ) -> dict[Path, str]:
     """The testbench, and beside it the network."""
     write = family_of(network).feature("subcircuits", "--form subcircuits")
-    if arguments.picture:
-        raise UserError("--picture: is drawn of the flat or the norton form; leave out --form subcircuits")
+    if arguments.picture:  # the same devices, whose subcircuits are frames around them and nothing else
+        _drawn(arguments, network.circuit(inputs, [phase], "flat"))
     library = arguments.output.with_suffix(".lib")
     if library == arguments.output:
         raise UserError(f"--output {library}: the network will have this name; call the testbench FILE.cir")

@@ -11,7 +11,8 @@ import matplotlib.image
 import numpy as np
 import pytest
 
-from eqprop_analog import Nudge, ResistiveNetwork
+from eqprop_analog import Nudge, ResistiveNetwork, SurrogateSolver
+from eqprop_analog.data import load
 from eqprop_analog.experiments.chips.specification import Specification
 from eqprop_analog.files import packaged
 from eqprop_analog.networks.resistive.chips import monte_carlo
@@ -78,8 +79,24 @@ def test_a_study_leaves_a_row_a_chip_and_protocol_and_ngspice_confirms_what_is_n
     mean = sum(float(row["test_error"]) for row in rows if (row["x"], row["protocol"]) == ("30.0", "in-situ")) / 2
     (summary,) = [row for row in figures["summary"] if (row["x"], row["protocol"]) == (30.0, "in-situ")]
     assert summary["mean_error"] == pytest.approx(mean)
+    assert "ideal software" in result.out
+    network = ResistiveNetwork.load(next(Path("out/software").glob("*.npz")))
+    held_out = load("mnist", Path(str(study[4])))
+    read = SurrogateSolver().solve(network, held_out.test_images).outputs
+    error = float((read.argmax(axis=1) != held_out.test_labels).mean())
+    kept = [json.loads(path.read_text()) for path in Path("out/software").glob("*.json")]
+    assert {"test_error": error} in kept
+    assert f"{100 * error:.2f} %" in result.out
     for plot in ("imperfections.png", "yield.png"):
         assert matplotlib.image.imread(Path("out", plot)).std() > 0.01
+
+
+def test_one_chip_has_no_interval(study, run):
+    result = run(*study, "--chips", 1)
+    assert result.code == 0
+    table = result.out.partition("the same chips in ngspice")[0]
+    assert "interval" not in table
+    assert "±" not in table
 
 
 def test_a_study_goes_on_with_the_chips_that_are_missing(study, run):

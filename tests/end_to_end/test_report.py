@@ -271,6 +271,11 @@ def test_netlist_draws_what_it_writes(run: Any, tmp_path: Path) -> None:
     assert resistors
     assert resistors <= named
     assert run("netlist", "--layers", 2, 3, 1, "--output", "a.cir", "--picture", "a.gif").code == 2
+    assert (
+        run("netlist", "--layers", 2, 3, 1, "--form", "subcircuits", "--output", "s.cir", "--picture", "s.svg").code
+        == 0
+    )
+    assert resistors <= {str(text.text) for text in ET.parse(tmp_path / "s.svg").iterfind(".//{*}text")}
     assert run("netlist", "--layers", 40, 30, 5, "--output", "b.cir", "--picture", "b.png").code == 0
     assert np.ptp(imread(tmp_path / "b.png")) > 0.5
 

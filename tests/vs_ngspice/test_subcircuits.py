@@ -86,6 +86,7 @@ def test_changed_parameters_change_the_solution_as_the_surrogate_says(tmp_path: 
     files = hierarchical_netlist(network, INPUTS, (1e-8, np.full((1, 4), 1e-8)), "bench.lib")
     inputs, target, beta = np.array([[-0.4, 0.8, 0.1, 0.0]]), np.array([[0.5, -0.5, 0.0, 1.0]]), 3e-8
     changed = {f"x_{i}": x for i, x in enumerate(inputs[0].tolist())} | {"beta": beta, "bias_row": -0.7, "rail": 0.15}
+    changed |= {"diode_is": 3e-12, "diode_n": 1.4}
     changed |= {f"y_{k}": y for k, y in enumerate(target[0].tolist())}
     text = files.testbench
     for name, value in changed.items():
@@ -94,12 +95,35 @@ def test_changed_parameters_change_the_solution_as_the_surrogate_says(tmp_path: 
     other = ResistiveNetwork(
         network.conductances,
         network.biases,
-        NgspiceDiode(rail=0.15),
+        NgspiceDiode(3e-12, 1.4, rail=0.15),
         network.amplifier_gain,
         network.input_gain,
         bias_row=-0.7,
     )
     require_agreement(run(tmp_path, text, files.network), solved(other, inputs, Nudge(target, beta)))
+
+
+def test_a_spread_of_the_diodes_gives_each_a_saturation_current_of_its_own(tmp_path: Path) -> None:
+    """As if the currents that the header promises, diode_is exp(diode_spread z), stood there in numbers."""
+    network = made()
+    files = hierarchical_netlist(network, INPUTS, (1e-8, np.full((1, 4), 1e-8)), "bench.lib")
+    spread = 0.7
+    text, count = re.subn(
+        r"^\.param diode_spread=0.0$", f".param diode_spread={spread}", files.testbench, flags=re.MULTILINE
+    )
+    assert count == 1
+    drawn: list[float] = []
+
+    def number(found: re.Match[str]) -> str:
+        drawn.append(float(found[1]))
+        return repr(network.diode.spice[1]["is"] * float(np.exp(spread * drawn[-1])))
+
+    literal = re.sub(r"\{diode_is\*exp\((-?[\d.]+)\*diode_spread\)\}", number, files.network)
+    assert len(set(drawn)) == len(drawn) == 6 + 5
+    varied, expected = run(tmp_path, text, files.network), run(tmp_path, text, literal)
+    assert varied == pytest.approx(expected, rel=0, abs=1e-12)
+    nominal = run(tmp_path, files.testbench, files.network)
+    assert abs(varied["o_0_free"] - nominal["o_0_free"]) > 1e-5
 
 
 def test_what_has_more_pins_than_a_subcircuit_may_have_is_several(tmp_path: Path) -> None:

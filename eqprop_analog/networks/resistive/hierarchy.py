@@ -16,7 +16,7 @@ from eqprop_analog.networks.resistive.netlist import compile_network, drives, no
 from eqprop_analog.networks.resistive.network import ResistiveNetwork
 from eqprop_analog.spice.circuit import Circuit
 from eqprop_analog.spice.dialects import NGSPICE, Dialect
-from eqprop_analog.spice.elements import Crossbar, Injection
+from eqprop_analog.spice.elements import Crossbar, Diodes, Injection
 from eqprop_analog.spice.netlist import settings, subcircuits
 from eqprop_analog.text import in_one_line
 
@@ -24,6 +24,8 @@ Array = np.ndarray
 
 PINS = 1004
 """Of one subcircuit, at most: ngspice 39 refuses 1,005, because its table of 1,005 has ground in it, too."""
+JUNCTION, SPREAD = "diode_is", "diode_spread"
+"""Of the testbench: a junction's saturation current (A), and the standard deviation of its logarithm from diode to diode."""
 WIDTH = 120
 """Of a line; lists of pins go on in the next."""
 
@@ -104,8 +106,32 @@ def _parts(network: ResistiveNetwork, circuit: Circuit) -> Iterator[_Part]:
     layers = [section for section in circuit.sections if section.heading.startswith("layer ")]
     for layer, (crossbar, section) in enumerate(zip(crossbars, layers, strict=True), start=1):
         yield from _tiles(crossbar)
-        rest = [line for element in section.elements if element is not crossbar for line in element.lines()]
+        rest = [
+            line
+            for element in section.elements
+            if element is not crossbar
+            for line in (_varied(element) if isinstance(element, Diodes) else element.lines())
+        ]
         yield from _slices(network, layer, section.heading, rest)
+
+
+def _diode_parameters(network: ResistiveNetwork) -> dict[str, float]:
+    """What the testbench states of the diodes: ``diode_<parameter>`` of their subcircuit, and the spread of a junction's I_S."""
+    if network.depth == 1:
+        return {}
+    found = {f"diode_{key}": float(value) for key, value in network.diode.spice[1].items()}
+    return found | ({SPREAD: 0.0} if JUNCTION in found else {})
+
+
+def _varied(diodes: Diodes) -> Iterator[str]:
+    """The diodes, their parameters those of the testbench; a saturation current also spreads, each by a number of its own."""
+    spread = JUNCTION.removeprefix("diode_") in diodes.parameters
+    random = np.random.default_rng([0, diodes.layer, *map(ord, diodes.prefix)])
+    given = {key: f"{{diode_{key}}}" for key in diodes.parameters}
+    for name, (anode, cathode) in diodes.devices():
+        if spread:
+            given[JUNCTION.removeprefix("diode_")] = f"{{{JUNCTION}*exp({random.standard_normal():.6f}*{SPREAD})}}"
+        yield " ".join([name, anode, cathode, diodes.model, *(f"{key}={value}" for key, value in given.items())])
 
 
 def _tiles(crossbar: Crossbar) -> Iterator[_Part]:
@@ -166,6 +192,11 @@ def _testbench(
         yield "* negative as long as the circuit stays positive definite."
     else:
         yield "* the nudge is a current of i_k amperes into every output, taken at the free phase of these inputs."
+    diodes = _diode_parameters(network)
+    if diodes:
+        yield f"* Diodes: {', '.join(diodes)} are the parameters of their subcircuit, the same for all of them."
+    if SPREAD in diodes:
+        yield f"* {SPREAD} is the standard deviation of ln(is) from diode to diode (0.1: about 10 %); the same draw in every run."
     yield "* One run sweeps V(phase) over 0, the free phase, and 1, the nudged one, and measures every output in both: <net>_free"
     yield "* and <net>_nudged."
     yield from (f"* {note}" for note in dialect.note)
@@ -175,6 +206,7 @@ def _testbench(
     yield f".param volts_per_unit={network.input_gain!r}"
     yield from ([f".param bias_row={network.bias_row!r}"] if network.bias_row else [])
     yield from ([f".param rail={float(network.diode.rail)!r}"] if hidden else [])
+    yield from (f".param {name}={value!r}" for name, value in diodes.items())
     yield from (f".param x_{i}={x!r}" for i, x in enumerate(inputs[0].tolist()))
     yield from [f".param beta={pull!r}"] if pull else []
     yield from (f".param {'y' if pull else 'i'}_{k}={c / pull if pull else c!r}" for k, c in enumerate(current))

@@ -21,10 +21,11 @@ from eqprop_analog.experiments.batches import Split
 from eqprop_analog.experiments.config import TrainConfig
 from eqprop_analog.experiments.records import ChipFigures, read_record
 from eqprop_analog.files import write_text
-from eqprop_analog.learning.trainer import Progress, silent
+from eqprop_analog.learning.trainer import Progress, evaluate, silent
 from eqprop_analog.networks.resistive.chips.protocols import Recipe, in_software, judged, on_chip
 from eqprop_analog.networks.resistive.chips.study import Case, Study
 from eqprop_analog.networks.resistive.network import ResistiveNetwork
+from eqprop_analog.networks.resistive.surrogate import SurrogateSolver
 from eqprop_analog.spice.ngspice.workers import WorkerLostError, Workers
 
 Array = np.ndarray
@@ -46,6 +47,23 @@ def network_path(folder: Path, case: Case) -> Path:
 def software_path(folder: Path, case: Case) -> Path:
     """Where the network is that is written into its chip."""
     return folder / "software" / f"{case.software_key}.npz"
+
+
+def ideal_error(folder: Path, data_dir: Path | None, case: Case) -> float | None:
+    """Held-out error of the network that is written into the chip of ``case``, on the ideal circuit; None before it is trained.
+
+    Solved once, and kept beside the network. Raises UserError for a damaged file.
+    """
+    network, path = software_path(folder, case), software_path(folder, case).with_suffix(".json")
+    if not network.exists():
+        return None
+    if not path.exists():
+        with threadpool_limits(1):
+            split = Split.of(case.software, dataset(case.software, data_dir))
+            solver = SurrogateSolver(check_residual=False)
+            found = evaluate(ResistiveNetwork.load(network), solver.solve, split.held_out_images, split.held_out_labels)
+        write_text(path, json.dumps({f"{split.held_out}_error": found.error}) + "\n")
+    return _error(read_record(path, ChipFigures, "the error of a trained network", "; delete it to measure it again"))
 
 
 def train_software(folder: Path, data_dir: Path | None, case: Case) -> None:

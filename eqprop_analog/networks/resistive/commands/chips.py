@@ -84,7 +84,7 @@ def run(arguments: argparse.Namespace) -> None:
         finally:
             work.close()
         agreements = _confirm(study, where, arguments)
-        _report(study, folder, agreements, arguments)
+        _report(study, where, agreements, arguments)
 
 
 def _study(arguments: argparse.Namespace) -> tuple[str, Study]:
@@ -124,7 +124,10 @@ def _works(folder: Path, case: Case) -> bool:
     return figures is not None and "failure" not in figures
 
 
-def _report(study: Study, folder: Path, agreements: list[dict[str, Any]], arguments: argparse.Namespace) -> None:
+def _report(
+    study: Study, where: tuple[Path, Path | None], agreements: list[dict[str, Any]], arguments: argparse.Namespace
+) -> None:
+    folder = where[0]
     rows = monte_carlo.table(study, folder)
     summary = monte_carlo.summary(study, rows)
     write_csv(folder / "chips.csv", [{name: row[name] for name in row if name != "statuses"} for row in rows])
@@ -138,7 +141,7 @@ def _report(study: Study, folder: Path, agreements: list[dict[str, Any]], argume
         "chips": rows,
     }
     options.report_figures(arguments, figures, folder / "study.json")
-    _print(study, summary, agreements)
+    _print(study, summary, agreements, _ideal(study, where))
     console.say(f"in {folder}: chips.csv, summary.csv, study.json, imperfections.png, yield.png")
     for failure in sorted({row["failure"] for row in rows if "failure" in row}):
         console.say(f"a chip failed: {failure}")
@@ -152,18 +155,37 @@ def _report(study: Study, folder: Path, agreements: list[dict[str, Any]], argume
         )
 
 
-def _print(study: Study, summary: list[dict[str, Any]], agreements: list[dict[str, Any]]) -> None:
+def _ideal(study: Study, where: tuple[Path, Path | None]) -> dict[tuple[str, float], float]:
+    """By curve and point the error, on the ideal circuit, of the network that is written into its chips."""
+    found: dict[tuple[str, float], float] = {}
+    for sweep, point, case in study.cases():
+        if case.protocol != "in-situ" and (sweep.name, point.x) not in found:
+            error = monte_carlo.ideal_error(*where, case)
+            if error is not None:
+                found[sweep.name, point.x] = error
+    return found
+
+
+def _print(
+    study: Study,
+    summary: list[dict[str, Any]],
+    agreements: list[dict[str, Any]],
+    ideal: dict[tuple[str, float], float],
+) -> None:
     sections = []
+    over = "one chip" if study.chips == 1 else f"mean of {study.chips} chips ± 95 % interval"
     for sweep in study.sweeps:
         section = []
         for point in sweep.points:
             at = [row for row in summary if (row["sweep"], row["x"]) == (sweep.name, point.x)]
             cells = {row["protocol"]: _cell(row) for row in at}
-            section.append([f"{sweep.label}: {point.x:g}", *(cells.get(name, "") for name in PROTOCOLS)])
+            software = ideal.get((sweep.name, point.x))
+            first = "" if software is None else f"{100 * software:.2f} %"
+            section.append([f"{sweep.label}: {point.x:g}", first, *(cells.get(name, "") for name in PROTOCOLS)])
         sections.append(section)
     console.table(
-        f"test error, mean of {study.chips} chips ± 95 % interval (yield at {100 * study.target_error:g} %)",
-        ["", *PROTOCOLS],
+        f"test error, {over} (in parentheses: chips with at most {100 * study.target_error:g} %)",
+        ["", "ideal software", *PROTOCOLS],
         *sections,
     )
     if agreements:
