@@ -78,6 +78,16 @@ class Package(SphinxDirective):
         return self.parse_text_to_nodes(f"```{{eval-rst}}\n.. automodule:: {name}\n```\n")
 
 
+class MovedNames(SphinxDirective):
+    """``{moved-names}``: where each module of 0.1.0 is now."""
+
+    def run(self) -> list[nodes.Node]:
+        """A table of old and new names."""
+        moved = import_module("eqprop_analog.moved").MOVED
+        rows = "".join(f"| `{old}` | `{new}` |\n" for old, new in sorted(moved.items()))
+        return self.parse_text_to_nodes(f"| `eqprop_analog.` | is now `eqprop_analog.` |\n| --- | --- |\n{rows}")
+
+
 def _help(name: str, parser: ArgumentParser) -> nodes.section:
     parser.formatter_class = lambda prog: RawDescriptionHelpFormatter(prog, width=100)
     return _section(name, nodes.literal_block(text=parser.format_help(), language="text"))
@@ -122,6 +132,7 @@ def setup(app: Sphinx) -> None:
     """MathML, which browsers draw themselves, in place of MathJax from a server; and this documentation's directives."""
     app.add_html_math_renderer("mathml", (visit_math, None), (visit_math, None))
     app.add_directive("command-line", CommandLine)
+    app.add_directive("moved-names", MovedNames)
     app.add_directive("package", Package)
     app.connect("autodoc-process-docstring", plain_bars)
     app.connect("builder-inited", write_api_pages)

@@ -1,4 +1,4 @@
-"""``eqprop-analog report``: a run as one page of HTML."""
+"""``eqprop-analog report``: a run or a study as one page of HTML."""
 
 import argparse
 from pathlib import Path
@@ -6,22 +6,24 @@ from pathlib import Path
 from eqprop_analog.cli import console
 from eqprop_analog.errors import UserError
 from eqprop_analog.files import require_writable
+from eqprop_analog.report.studies import is_study, write_study_report
 from eqprop_analog.report.whole import write_report
 
-SUMMARY = (
-    "Write the report of a training run: one HTML page with its circuit, curves, confirmation, energy and netlist."
-)
+SUMMARY = "Write the report of a training run or a study: one self-contained HTML page with figures, plots and files."
 EXAMPLES = """\
 examples:
   of the demo, into its own folder:  runs/demo
   somewhere else:                    runs/mnist-100-0 --output mnist-100.html
+  of chips, a study or a sweep:      runs/imperfections-quick
 
-The page needs no network and no other file. While a run goes on, live.html in its folder shows how far it is."""
+The page of a run shows its circuit, learning curve, confirmation by ngspice, energy and netlist; that of a study its figures,
+plots and tables. It needs no network and no other file. While a run is training, live.html in its folder shows its progress."""
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Options of this command."""
-    parser.add_argument("folder", type=Path, metavar="RUN_FOLDER", help="as train left it, finished or not")
+    what = "a run, finished or not, or the folder of chips, study or sweep"
+    parser.add_argument("folder", type=Path, metavar="FOLDER", help=what)
     parser.add_argument("--output", type=Path, metavar="FILE.html", help="default: report.html in the run's folder")
     parser.add_argument(
         "--data-dir", type=Path, metavar="DIR", help="folder with the data set's files (default: cache, then download)"
@@ -36,6 +38,10 @@ def run(arguments: argparse.Namespace) -> None:
     if output.suffix not in {".html", ".htm"}:
         raise UserError(f"--output {output}: a report is HTML; name a file that ends in .html")
     require_writable(output)
+    if is_study(arguments.folder) and not (arguments.folder / "config.toml").exists():
+        write_study_report(arguments.folder, output)
+        console.say(f"{output}: {output.stat().st_size / 1e6:.1f} MB; the report of a study")
+        return
     found = write_report(arguments.folder, output, arguments.data_dir)
     state = "finished" if found.finished else f"unfinished, {len(found.history)} of {found.config.epochs} epochs"
     console.say(f"{output}: {output.stat().st_size / 1e6:.1f} MB; the run is {state}")

@@ -83,7 +83,7 @@ def _report(
     known = [group["error"] for group in groups if group["error"] is not None]
     console.table(
         f"{folder}: error of the last epoch, mean ± standard deviation over seeds (* the lowest)",
-        [", ".join(names) or "seeds", "runs", f"{held_out} (%)", "training (%)", "seconds"],
+        [", ".join(names) or "seeds", "runs", f"{held_out} (%)", "training (%)", "training (s)"],
         [
             [
                 ", ".join(in_name(group[name]) for name in names) or str(len(varied["seed"])),

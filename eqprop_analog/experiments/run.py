@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from threadpoolctl import threadpool_limits
 
+from eqprop_analog import compilation
 from eqprop_analog.core import Network, family_of
 from eqprop_analog.data import Dataset, OwnDataset
 from eqprop_analog.errors import UserError
@@ -140,14 +141,14 @@ def _epoch(config: TrainConfig, split: Split, checkpoint: Checkpoint, record: _R
     number = len(checkpoint.history) + 1
     order = checkpoint.order(len(split.images), config.passes)[: config.limit]
     with stage(f"epoch {number}/{config.epochs}", len(order)) as shown:
-        begin = time.perf_counter()
+        begin = _working_time()
 
         def after_batch(done: int, error: float) -> None:
             nonlocal begin
-            checkpoint.seconds += time.perf_counter() - begin
+            checkpoint.seconds += _working_time() - begin
             shown(done, error)
             record.write_if_due()
-            begin = time.perf_counter()
+            begin = _working_time()
 
         given = Batches(config, split, order, checkpoint.random, trained.samples)
         checkpoint.learner.run_pass(given, after_batch, trained)
@@ -170,6 +171,11 @@ def _epoch(config: TrainConfig, split: Split, checkpoint: Checkpoint, record: _R
         f"{split.held_out} error {_error(config, tested)}, " if tested.samples else "",
         entry["seconds"],
     )
+
+
+def _working_time() -> float:
+    """Seconds on a clock that stands still while something is compiled."""
+    return time.perf_counter() - compilation.total()
 
 
 def _error(config: TrainConfig, done: Pass) -> str:

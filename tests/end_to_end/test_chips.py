@@ -91,6 +91,17 @@ def test_a_study_leaves_a_row_a_chip_and_protocol_and_ngspice_confirms_what_is_n
         assert matplotlib.image.imread(Path("out", plot)).std() > 0.01
 
 
+def test_a_study_has_a_report_whose_figures_are_its_own(study, run):
+    assert run(*study, "--json", "all.json").code == 0
+    assert run("report", "out").code == 0
+    text = Path("out/report.html").read_text()
+    assert text.count("<img") == 2
+    for row in json.loads(Path("all.json").read_text())["summary"]:
+        assert f">{100 * row['mean_error']:.2f}<" in text
+    assert 'download="chips.csv"' in text
+    assert "<script" not in text
+
+
 def test_one_chip_has_no_interval(study, run):
     result = run(*study, "--chips", 1)
     assert result.code == 0

@@ -36,6 +36,10 @@ def test_every_point_is_a_run_and_the_figures_are_theirs(sweep, run, preset, dat
     assert (result.code, result.err) == (0, "")
     figures = json.loads(Path("out.json").read_text())
     assert figures == json.loads(Path("s/sweep.json").read_text())
+    assert run("report", "s").code == 0
+    page = Path("s/report.html").read_text()
+    assert all(f">{100 * group['error']:.2f}" in page for group in figures["groups"][:1])
+    assert page.count("<img") == 1
     assert figures["varied"] == {"beta": [1e-7, 2e-7], "seed": [0, 1]}
     assert figures["fixed"] == {"epochs": 1, "limit": 30}
     found = {}
