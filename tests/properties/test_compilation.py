@@ -43,7 +43,9 @@ def test_an_epochs_seconds_leave_it_out(tmp_path: Path, monkeypatch: pytest.Monk
         compilation.add(3600)
 
     monkeypatch.setattr(run.time, "perf_counter", now)
-    monkeypatch.setattr(run.Batches, "__iter__", lambda self, own=run.Batches.__iter__: (hour() or each for each in own(self)))
+    monkeypatch.setattr(
+        run.Batches, "__iter__", lambda self, own=run.Batches.__iter__: (hour() or each for each in own(self))
+    )
     random = np.random.default_rng(0)
     data = dataset_from_arrays(random.uniform(size=(30, 4)), random.integers(0, 2, 30))
     found = train(data, layers=[4, 3, 2], epochs=1, output=tmp_path / "run")
