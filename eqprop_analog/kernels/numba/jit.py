@@ -19,7 +19,7 @@ SUMS = {"reassoc", "contract", "nsz", "arcp"}
 """What may be done to sums: taken in another order, fused with products; nothing that takes NaN for impossible."""
 
 
-class _Clock(event.Listener):  # type: ignore[misc]
+class _Clock(event.Listener):
     """Counts how long numba compiles; a function that another one compiles on its way is part of that one's time."""
 
     def __init__(self) -> None:
@@ -38,7 +38,7 @@ class _Clock(event.Listener):  # type: ignore[misc]
             compilation.add(time.perf_counter() - self.begin)
 
 
-event.register("numba:compile", _Clock())
+event.register("numba:compile", _Clock())  # type: ignore[no-untyped-call]
 
 
 def compiled(function: F) -> F:
