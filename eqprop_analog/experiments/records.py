@@ -57,6 +57,9 @@ class Epoch(Strict):
     seconds: Positive
     samples: Annotated[Count, Field(ge=1)]
     statuses: Statuses
+    contrast_checks: Count | None = None
+    """How many contrasts were computed in two ways (networks.nonideal.in_situ), and their largest deviation."""
+    contrast_deviation: NotNegative | None = None
 
 
 class AgreementFigures(Figures):

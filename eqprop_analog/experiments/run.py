@@ -160,6 +160,7 @@ def _epoch(config: TrainConfig, split: Split, checkpoint: Checkpoint, record: _R
         for kind, done in (("train", trained), (split.held_out, tested)):
             if done.squares:
                 entry[f"{kind}_rms"] = done.rms
+    entry |= checkpoint.learner.figures()
     checkpoint.finish_epoch(entry)
     record.write_after(entry["seconds"], last=config.finished(checkpoint.history))
     log.info(

@@ -155,6 +155,10 @@ class Learner(Protocol):
         """What it keeps from batch to batch, by name, beside what experiments.config.Training.arrays has."""
         return {}
 
+    def figures(self) -> Mapping[str, float]:
+        """What it says of itself in the epoch's entry of metrics.json."""
+        return {}
+
     def restore(self, arrays: Mapping[str, Array]) -> None:
         """Go on with what ``arrays`` gave, to the same bits; for a learner fresh from the network as it was then."""
         for name, values in self.arrays().items():

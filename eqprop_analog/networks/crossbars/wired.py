@@ -4,7 +4,7 @@ Layout and segments as in badcrossbar (Joksas & Mehonic 2020, SoftwareX 12, 1006
 the bottom end of each column, one wire segment left of every cell on its row and one below it on its column.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, ClassVar, Self
@@ -50,6 +50,8 @@ class WiredCrossbar:
     """Rows and columns of one tile, at most."""
     cell: CellLaw | None = None
     """f of every cell's current G f(u); None is linear."""
+    compiled: bool = False
+    """Whether wires are eliminated by nested dissection, compiled once a process: for training, where G changes all the time."""
 
     def __post_init__(self) -> None:
         """Copy and check."""
@@ -100,10 +102,16 @@ class WiredCrossbar:
             coupling[:rows, rows:] = self.conductance
             coupling[rows:, :rows] = self.conductance.T
         else:
-            for some, others in self.tiles():
+            for (some, others), tile in zip(self.tiles(), self.tile_couplings, strict=True):
                 ports = np.r_[some, rows + others.start : rows + others.stop]
-                coupling[np.ix_(ports, ports)] += couplings(self.conductance[some, others], self.wire_resistance)
+                coupling[np.ix_(ports, ports)] += tile
         return np.diag(coupling.sum(axis=1)) - coupling
+
+    @cached_property
+    def tile_couplings(self) -> tuple[Float[Array, "ports ports"], ...]:
+        """Conductances that wires and cells leave between the ports of each of ``tiles``, siemens. UserError without numba."""
+        eliminated = _compiled_couplings() if self.compiled else couplings
+        return tuple(eliminated(self.conductance[some, others], self.wire_resistance) for some, others in self.tiles())
 
     def wires(
         self, ports: Float[Array, "batch ports"]
@@ -152,6 +160,14 @@ class WiredCrossbar:
         """Voltage across every cell, row wire to column wire, volts."""
         on_rows, on_columns = self.wires(ports)
         return on_rows - on_columns
+
+
+def _compiled_couplings() -> Callable[[Float[Array, "rows columns"], float], Float[Array, "ports ports"]]:
+    try:
+        from eqprop_analog.kernels.numba import dissection
+    except ImportError as error:
+        raise UserError(f"compiled: elimination of wires is compiled by numba (pip install numba): {error}") from error
+    return dissection.couplings
 
 
 @dataclass(frozen=True, eq=False)
@@ -241,16 +257,27 @@ class DrivenCrossbar(Crossbar):
             return self.wired.conductance
         if self.wired.wire_resistance == 0:
             return self.wired.conductance * self._divider[:, None]
+        if not self.resistance.any():
+            between = np.zeros(self.wired.shape)
+            for (some, others), tile in zip(self.wired.tiles(), self.wired.tile_couplings, strict=True):
+                count = some.stop - some.start
+                between[some, others] = tile[:count, count:]
+            return between
         rows = len(self.resistance)
         return -self._matrix[:rows, rows:]
 
     @cached_property
     def _column_block(self) -> Square:
         """Y_cc, siemens: no off-diagonal is positive, and where all is direct none is there."""
+        totals = self.between.sum(axis=0)
+        if self.wired.wire_resistance > 0 and not self.resistance.any():
+            among = np.zeros((self.columns, self.columns))
+            for (some, others), tile in zip(self.wired.tiles(), self.wired.tile_couplings, strict=True):
+                among[others, others] += tile[some.stop - some.start :, some.stop - some.start :]
+            return np.diag(totals + among.sum(axis=1)) - among
         if self.wired.wire_resistance > 0:
             rows = len(self.resistance)
             return self._matrix[rows:, rows:]
-        totals = self.between.sum(axis=0)
         if self.direct:
             return totals
         among = (self.between.T * self.resistance) @ self.wired.conductance

@@ -60,6 +60,8 @@ class NonidealNetwork(AmplifiedNetwork):
     """Of every crossbar's wires, ohms a cell's pitch; 0 is ideal wires."""
     tile: tuple[int, int] = TILE
     """Rows and columns of the crossbars' tiles, at most."""
+    compiled: bool = False
+    """See WiredCrossbar."""
 
     crossbars: tuple[DrivenCrossbar, ...] = field(init=False)
     """Crossbars 1..L with their wires, behind the resistances of what drives them."""
@@ -75,7 +77,10 @@ class NonidealNetwork(AmplifiedNetwork):
         for name in (*NOMINAL, "crossbars"):
             object.__setattr__(self, name, getattr(ideal, name))
         self.periphery.validate(ideal)
-        arrays = [WiredCrossbar(crossbar.matrix(), self.wire_resistance, self.tile) for crossbar in ideal.crossbars]
+        arrays = [
+            WiredCrossbar(crossbar.matrix(), self.wire_resistance, self.tile, compiled=self.compiled)
+            for crossbar in ideal.crossbars
+        ]
         behind = [self.periphery.rows(ideal), *self.by_layer(self.own("output_resistance"))]
         driven = tuple(DrivenCrossbar(*pair) for pair in zip(arrays, behind, strict=True))
         object.__setattr__(self, "crossbars", driven)

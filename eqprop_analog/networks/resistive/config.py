@@ -7,7 +7,7 @@ import numpy as np
 from pydantic import Field, field_validator, model_validator
 
 from eqprop_analog.characterization.device_file import with_device_file
-from eqprop_analog.core import Network
+from eqprop_analog.core import Network, Solver
 from eqprop_analog.core.nudge import Cost
 from eqprop_analog.devices import law_from, with_units
 from eqprop_analog.devices.law import LARGEST_VOLTAGE
@@ -25,6 +25,7 @@ from eqprop_analog.experiments.config import (
 )
 from eqprop_analog.experiments.solvers import SURROGATE, SolverName
 from eqprop_analog.networks.crossbars import Crossbar
+from eqprop_analog.networks.crossbars.wired import TILE
 from eqprop_analog.networks.resistive.connections import crossbars_from
 from eqprop_analog.networks.resistive.initial import reach
 from eqprop_analog.networks.resistive.layered import Outputs
@@ -109,6 +110,14 @@ class ResistiveConfig(TrainConfig):
     device: Literal["cpu", "cuda", "torch-cpu"] = "cpu"
     """Surrogate only: where truncated phases are computed: "cpu" by NumPy or compiled, "cuda" on a GPU by PyTorch, "torch-cpu"
     by PyTorch on the CPU."""
+    wire_resistance: Annotated[NotNegative, In("ohm")] = 0.0
+    """Of the crossbars' wires, ohms from one cell to the next; above 0 every phase, in training and testing, is solved in the
+    circuit with its wires."""
+    tile: Annotated[tuple[Count, Count], PAIR] = TILE
+    """With wires: rows and columns of one array, at most; larger crossbars are several arrays, joined at their ends."""
+    read_at: Literal["nodes", "cells"] = "nodes"
+    """With wires: where the voltages of an update are read, at the ends of rows and columns ("nodes") or across every cell by a
+    read-out of its own ("cells")."""
     workers: Count = 1
     """ngspice only: worker processes."""
     on_failure: Literal["stop", "skip"] = "stop"
@@ -150,7 +159,28 @@ class ResistiveConfig(TrainConfig):
             raise ValueError('method: "implicit" needs a fixed number of sweeps and on_failure = "stop"')
         if self.device != "cpu" and (self.sweeps is None or self.on_failure == "skip"):
             raise ValueError(f'device: "{self.device}" needs a fixed number of sweeps and on_failure = "stop"')
+        self._require_wires()
         return self
+
+    def _require_wires(self) -> None:
+        """ValueError for settings that do not go with wires, or are about wires where there are none."""
+        if self.wire_resistance == 0:
+            if self.read_at == "cells":
+                raise ValueError(
+                    'read_at: without wire_resistance nodes and cells see the same voltages; set it to "nodes"'
+                )
+            return
+        if self.solver != SURROGATE:
+            raise ValueError(
+                f'wire_resistance: training through wires is for solver = "surrogate", got "{self.solver}"'
+            )
+        if not self.sweeps == self.test_sweeps is None or self.on_failure == "skip" or self.precision == "float32":
+            raise ValueError(
+                "wire_resistance: with wires every phase converges, in float64; leave sweeps and test_sweeps out, and set "
+                'precision = "float64" and on_failure = "stop"'
+            )
+        if self.connections is not None:
+            raise ValueError("wire_resistance: dense crossbars have wires; use layers in place of connections")
 
     def _require_shape(self) -> None:
         """ValueError for layers, or settings one each, that make no network."""
@@ -242,6 +272,9 @@ class ResistiveConfig(TrainConfig):
         if overrides.get("solver", SURROGATE) != SURROGATE:
             adapted = {name: value for name, value in adapted.items() if name not in ("sweeps", "test_sweeps")}
             adapted["precision"] = "float64"
+        if overrides.get("wire_resistance"):
+            adapted = {name: value for name, value in adapted.items() if name not in ("sweeps", "test_sweeps")}
+            adapted["precision"] = "float64"
         return adapted
 
     @classmethod
@@ -259,7 +292,7 @@ class ResistiveConfig(TrainConfig):
             "conductance_rates": list(found.rates.conductances),
             "bias_rates": list(found.rates.biases),
         }
-        if described.solver == "surrogate" and described.on_failure == "stop":
+        if described.solver == "surrogate" and described.on_failure == "stop" and not described.wire_resistance:
             following["sweeps"] = found.sweeps
         return following | values
 
@@ -322,6 +355,12 @@ class ResistiveConfig(TrainConfig):
     def circuit_beta(self, network: Network) -> float:
         """The training's, if it is a conductance's, else a tenth of the safe bound."""
         return network.usual_beta() if self.kind == "current" else self.beta
+
+    def surrogate(self) -> Solver:
+        """See TrainConfig; through the wires, if there are any."""
+        from eqprop_analog.networks.resistive.training import wired_solver
+
+        return wired_solver(self) if self.wire_resistance else super().surrogate()
 
     def training(self, samples: int, held_out: int, random: np.random.Generator) -> Training:  # noqa: ARG002 - draws nothing
         """A fresh network; UserError where a negative nudge is more than it bears."""

@@ -20,6 +20,7 @@ from eqprop_analog.networks.resistive.surrogate import SurrogateSolver
 from eqprop_analog.networks.resistive.truncated import TruncatedLearner
 
 if TYPE_CHECKING:
+    from eqprop_analog.networks.nonideal.in_situ import WiredSolver
     from eqprop_analog.networks.resistive.config import ResistiveConfig
     from eqprop_analog.networks.resistive.truncated_torch import TorchLearner
 
@@ -49,11 +50,24 @@ def rule(config: "ResistiveConfig", epoch: int) -> Rule:
     return Rule(annealed, config.beta, config.nudging, config.kind, config.cost, tolerance=config.right_within)
 
 
+def wired_solver(config: "ResistiveConfig", *, training: bool = False) -> "WiredSolver":
+    """Of the circuit with the configuration's wires; for training compiled, where that pays, and less exact."""
+    from eqprop_analog.networks.nonideal.in_situ import TRAINING_TOLERANCE, WiredSolver, worth_compiling
+
+    if not training:
+        return WiredSolver(config.wire_resistance, config.tile)
+    compiled = worth_compiling(config.layers or ())
+    return WiredSolver(config.wire_resistance, config.tile, TRAINING_TOLERANCE, compiled)
+
+
 def training(config: "ResistiveConfig") -> "ResistiveTraining":
     """A fresh network in training; UserError where a negative nudge is more than it bears."""
     made = network(config).astype(config.precision)
     if (config.method, config.kind, config.nudging) == ("equilibrium-propagation", "conductance", "centred"):
         made.require_definite(-config.beta)
+    if config.wire_resistance:
+        wired = wired_solver(config)
+        return ResistiveTraining(config, made, wired, wired)
     if config.solver != SURROGATE:
         solver = solver_of(config.solver, config.workers)
         return ResistiveTraining(config, made, solver, solver)
@@ -84,6 +98,10 @@ class ResistiveTraining:
     def learner(self, epoch: int) -> Learner:
         """Truncated phases have learners of their own, which do the same in place, or on a GPU."""
         config, rule = self.config, self.config.rule(epoch)
+        if config.wire_resistance:
+            from eqprop_analog.networks.nonideal.in_situ import WiredLearner
+
+            return WiredLearner(self.network, wired_solver(config, training=True), rule, config.read_at)
         if config.device != "cpu" and config.sweeps is not None:
             learner = self._begun(rule, config.sweeps)
             learner.rule = rule

@@ -35,7 +35,13 @@ CIRCUIT = frozenset(
     }
 )
 """Settings that the network which is written into a chip must share with what learns there."""
-ONLY = {"solver": "surrogate", "method": "equilibrium-propagation", "device": "cpu", "on_failure": "stop"}
+ONLY = {
+    "solver": "surrogate",
+    "method": "equilibrium-propagation",
+    "device": "cpu",
+    "on_failure": "stop",
+    "wire_resistance": 0.0,
+}
 """Settings that have one value where a network is brought onto chips."""
 
 
@@ -192,7 +198,17 @@ class Case:
         return Chip.drawn(self.specification, self.recipe.fresh(), self.seed, self.chip)
 
 
-LATER = {"connections": None, "data_copy": "", "passes": 1, "own_data": None, "test_every": 1, "tolerance": None}
+LATER = {
+    "connections": None,
+    "data_copy": "",
+    "passes": 1,
+    "own_data": None,
+    "test_every": 1,
+    "tolerance": None,
+    "wire_resistance": 0.0,
+    "tile": [128, 128],
+    "read_at": "nodes",
+}
 """Settings that came after results were first named by all of them, and their defaults."""
 
 

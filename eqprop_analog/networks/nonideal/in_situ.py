@@ -1,0 +1,141 @@
+"""Training in place through the wires of the crossbars: every phase of every update is solved in the circuit with its wires."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib.util import find_spec
+from typing import Literal
+
+import numpy as np
+from jaxtyping import Float
+from numpy.typing import ArrayLike
+
+from eqprop_analog.core.equilibrium import Equilibrium
+from eqprop_analog.core.nudge import Nudge
+from eqprop_analog.errors import UserError
+from eqprop_analog.learning.trainer import Learner, Rule, count_statuses, required, taken
+from eqprop_analog.learning.update import check_rates, descend
+from eqprop_analog.networks.crossbars.wired import TILE
+from eqprop_analog.networks.nonideal.network import NonidealNetwork
+from eqprop_analog.networks.nonideal.newton import NonidealNewtonSolver
+from eqprop_analog.networks.resistive.network import ResistiveNetwork
+
+Array = np.ndarray
+ReadAt = Literal["nodes", "cells"]
+"""Where the voltages of the contrast are read: at the ends of rows and columns, or across every cell."""
+
+TRAINING_TOLERANCE = 1e-10
+"""Of a node's voltage over the circuit's largest, in training."""
+CHECK_EVERY = 1000
+"""Updates, after which one contrast is computed a second time."""
+WORTH_COMPILING = 2 * 128 * 128
+"""Cells."""
+LARGEST_DEVIATION = 1e-6
+"""Of that contrast, over its largest entry."""
+
+
+@dataclass
+class WiredSolver:
+    """Equilibria of a layered network whose crossbars have wires, by elimination of the wires and Newton's method."""
+
+    wire_resistance: float
+    """Of one segment, ohms."""
+    tile: tuple[int, int] = TILE
+    """Rows and columns of one array, at most."""
+    tolerance: float = 1e-13
+    """See NonidealNewtonSolver."""
+    compiled: bool = False
+    """See WiredCrossbar."""
+    _last: NonidealNetwork | None = field(default=None, init=False, repr=False)
+
+    def chip(self, network: ResistiveNetwork) -> NonidealNetwork:
+        """``network`` with its wires as its conductances are now; the one of the last call, if they are what they were."""
+        now, last = network.astype(np.float64).arrays(), self._last
+        if last is None or any(not np.array_equal(now[name], values) for name, values in last.arrays().items()):
+            last = NonidealNetwork(
+                network, wire_resistance=self.wire_resistance, tile=self.tile, compiled=self.compiled
+            )
+            self._last = last
+        return last
+
+    def solve(
+        self, network: ResistiveNetwork, inputs: ArrayLike, nudge: Nudge | None = None, start: Equilibrium | None = None
+    ) -> Equilibrium:
+        """See core.Solver."""
+        return NonidealNewtonSolver(self.tolerance).solve(self.chip(network), inputs, nudge, start)
+
+    def solve_phases(
+        self, network: ResistiveNetwork, inputs: ArrayLike, nudges: Sequence[Nudge]
+    ) -> tuple[Equilibrium, ...]:
+        """See NonidealNewtonSolver."""
+        return NonidealNewtonSolver(self.tolerance).solve_phases(self.chip(network), inputs, nudges)
+
+
+class WiredLearner(Learner):
+    """Phases of the circuit with wires, their contrast, one step of descent; an equilibrium that did not converge ends it.
+
+    The contrast is that of node voltages, which leaves out what drops along the wires, or that of each cell's own voltage.
+    After CHECK_EVERY updates, and at the first, it is computed a second time with the wires eliminated column after column and
+    phases solved to the last digit; UserError if the two differ by more than LARGEST_DEVIATION.
+    """
+
+    def __init__(self, network: ResistiveNetwork, solver: WiredSolver, rule: Rule, read_at: ReadAt = "nodes") -> None:
+        check_rates(rule.rates, network)
+        self.network, self.solver, self.rule, self.read_at = network, solver, rule, read_at
+        self._count = np.zeros(2, np.int64)
+        self._deviation = np.zeros(1)
+
+    def learn(
+        self, inputs: Float[Array, "batch inputs"], targets: Float[Array, "batch classes"], *_examples: object
+    ) -> tuple[int, Counter[str]]:
+        """See Learner."""
+        inputs, targets = taken(self.network, inputs, targets)
+        free, gradient, statuses = self._contrast(self.solver, inputs, targets)
+        if self._count[0] % CHECK_EVERY == 0:
+            self._check(inputs, targets, gradient)
+        self._count[0] += 1
+        wrong = self.judged(self.network.readout(free.outputs), targets, self.rule.tolerance)
+        self.renewed += descend(self.network, gradient, self.rule.rates)
+        return wrong, statuses
+
+    def _contrast(
+        self, solver: WiredSolver, inputs: Float[Array, "batch inputs"], targets: Float[Array, "batch classes"]
+    ) -> tuple[Equilibrium, Mapping[str, Array], Counter[str]]:
+        with np.errstate(all="ignore"):  # an equilibrium that overflows says so by its status
+            phases = solver.solve_phases(self.network, inputs, self.rule.nudges(targets))
+        statuses: Counter[str] = Counter()
+        for phase in phases:
+            count_statuses(required(phase), statuses)
+        free, plus, *minus = phases
+        other = minus[0] if minus else free
+        chip = solver.chip(self.network)
+        contrast = chip.contrast if self.read_at == "nodes" else chip.cell_contrast
+        return free, contrast(inputs, plus, other), statuses
+
+    def _check(
+        self, inputs: Float[Array, "batch inputs"], targets: Float[Array, "batch classes"], found: Mapping[str, Array]
+    ) -> None:
+        witness = WiredSolver(self.solver.wire_resistance, self.solver.tile)
+        _, again, _ = self._contrast(witness, inputs, targets)
+        worst = max(float(np.abs(found[name] - again[name]).max() / np.abs(again[name]).max()) for name in again)
+        self._count[1] += 1
+        self._deviation[0] = max(self._deviation[0], worst)
+        if not worst <= LARGEST_DEVIATION:
+            raise UserError(
+                f"wire_resistance: after {self._count[0]} updates of the epoch the contrast is off by {worst:.2g} of its "
+                f"largest entry, expected at most {LARGEST_DEVIATION:g}: the circuit is too ill-conditioned; use a smaller "
+                f"wire resistance or smaller tiles"
+            )
+
+    def arrays(self) -> Mapping[str, Array]:
+        """Updates of the epoch and how many contrasts were computed twice; the largest deviation among these."""
+        return {"wires_count": self._count, "wires_deviation": self._deviation}
+
+    def figures(self) -> Mapping[str, float]:
+        """See Learner."""
+        return {"contrast_checks": int(self._count[1]), "contrast_deviation": float(self._deviation[0])}
+
+
+def worth_compiling(layers: Sequence[int]) -> bool:
+    """Whether numba is installed and crossbar 1 has enough cells for its compilation, some ten seconds, to pay for itself."""
+    return find_spec("numba") is not None and 2 * int(np.prod(layers[:2])) >= WORTH_COMPILING

@@ -1,0 +1,63 @@
+"""Nested dissection of an array with wires against the elimination column after column, and in its limits."""
+
+import importlib.util
+
+import numpy as np
+import pytest
+
+from eqprop_analog.networks.crossbars.dissection import BASE, plan
+from eqprop_analog.networks.crossbars.wired import WiredCrossbar
+from eqprop_analog.networks.crossbars.wires import couplings
+
+pytestmark = pytest.mark.skipif(importlib.util.find_spec("numba") is None, reason="dissection is compiled by numba")
+
+
+def cells(seed, rows, columns):
+    """Half of the cells open, as in a trained crossbar."""
+    return np.random.default_rng(seed).uniform(-1e-8, 2e-8, (rows, columns)).clip(0)
+
+
+def dissected(matrix, ohms):
+    from eqprop_analog.kernels.numba.dissection import couplings as compiled
+
+    return compiled(matrix, ohms)
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (1, 20), (20, 1), (8, 8), (9, 8), (16, 24), (13, 21), (32, 100), (100, 10)])
+@pytest.mark.parametrize("ohms", [1e-3, 1e4, 1e8])
+def test_every_coupling_has_all_its_digits_whatever_the_wires(shape, ohms):
+    """r G N² is 1e-10 to 1e5: nothing is lost where cells conduct far less than wires, or far more."""
+    matrix = cells(sum(shape), *shape)
+    expected = couplings(matrix, ohms)
+    found = dissected(matrix, ohms)
+    np.testing.assert_allclose(found, expected, rtol=1e-12, atol=0)
+    np.testing.assert_array_equal(found, found.T)
+
+
+def test_thin_wires_leave_the_cells_alone_between_the_ports():
+    matrix = cells(0, 24, 17)
+    found = dissected(matrix, 1e-6)
+    np.testing.assert_allclose(found[:24, 24:], matrix, rtol=1e-10, atol=1e-20)
+
+
+def test_a_crossbar_of_several_tiles_is_the_same_compiled():
+    matrix = cells(1, 40, 24)
+    plain, compiled = (WiredCrossbar(matrix, 3e4, (16, 24), compiled=each) for each in (False, True))
+    np.testing.assert_allclose(compiled.port_matrix, plain.port_matrix, rtol=1e-12, atol=1e-24)
+
+
+def test_nothing_is_left_of_one_tile_for_the_next():
+    first, second = cells(2, 20, 12), cells(3, 20, 12)
+    alone = dissected(first, 1e4)
+    dissected(second, 1.0)
+    np.testing.assert_array_equal(dissected(first, 1e4), alone)
+
+
+@pytest.mark.parametrize(("rows", "columns"), [(128, 100), (129, 1), (7, 300)])
+def test_a_plan_eliminates_every_inner_end_once_and_keeps_the_ports(rows, columns):
+    found = plan(rows, columns)
+    height, width = found.down * BASE, found.across * BASE
+    inner = found.steps[:, 7].sum()
+    ends = 4 * BASE * found.down * found.across
+    joined = 2 * inner - BASE * (found.down + found.across)  # the ends that nothing is joined to are there once
+    assert ends - joined == height + width == found.steps[-1, 6]
