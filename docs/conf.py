@@ -70,8 +70,7 @@ class Package(SphinxDirective):
         package = import_module(self.arguments[0])
         return [
             _section(name, *self._automodule(f"{package.__name__}.{name}"))
-            for _, name, is_package in pkgutil.iter_modules(package.__path__)
-            if not is_package
+            for name in sorted((found.name for found in pkgutil.iter_modules(package.__path__) if not found.ispkg), key=_order)
         ]
 
     def _automodule(self, name: str) -> list[nodes.Node]:
@@ -86,6 +85,12 @@ class MovedNames(SphinxDirective):
         moved = import_module("eqprop_analog.moved").MOVED
         rows = "".join(f"| `{old}` | `{new}` |\n" for old, new in sorted(moved.items()))
         return self.parse_text_to_nodes(f"| `eqprop_analog.` | is now `eqprop_analog.` |\n| --- | --- |\n{rows}")
+
+
+def _order(name: str) -> tuple[int, str]:
+    """What a reader looks for first, then by name."""
+    first = ("network", "equations", "law", "circuit", "contrast", "trainer")
+    return first.index(name) if name in first else len(first), name
 
 
 def _help(name: str, parser: ArgumentParser) -> nodes.section:

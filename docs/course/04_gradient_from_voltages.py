@@ -65,8 +65,8 @@ assert abs(slopes[1] - 1) < 0.1
 
 figure = Figure(figsize=(5, 3.2), layout="constrained")
 axes = figure.subplots()
-axes.loglog(betas, one_sided, "s--", color="0.4", label="+β and free: error ∝ β")
-axes.loglog(betas, centred, "o-", color="black", label="+β and -β: error ∝ β²")
+axes.loglog(betas, one_sided, "s--", color="#c8501e", label="+β and free: error ∝ β")
+axes.loglog(betas, centred, "o-", color="#0b62a4", label="+β and -β: error ∝ β²")
 axes.set(xlabel="β (S)", ylabel="error of dC/dG, relative", title="Equilibrium propagation against the exact gradient")
 axes.legend()
 figure.savefig("04_gradient.png", dpi=120)

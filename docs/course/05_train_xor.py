@@ -35,11 +35,11 @@ network.save("xor.npz")
 
 figure = Figure(figsize=(7, 3), layout="constrained")
 left, right = figure.subplots(1, 2)
-left.semilogy(costs, color="black")
+left.semilogy(costs, color="#0b62a4")
 left.set(xlabel="epoch", ylabel="cost (V²)")
 for k, style in enumerate(("-", "--", "-.", ":")):
     label = f"({patterns[k, 0]:+.0f}, {patterns[k, 1]:+.0f}) V"
-    right.plot(np.array(voltages)[:, k], style, color="black" if targets[k, 0] else "0.55", label=label)
+    right.plot(np.array(voltages)[:, k], style, color="#0b62a4" if targets[k, 0] else "#c8501e", label=label)
 right.set(xlabel="epoch", ylabel="output (V)")
 right.legend(fontsize=8)
 figure.savefig("05_xor.png", dpi=120)

@@ -33,7 +33,7 @@ assert set(judged.statuses) == {"CONVERGED"}
 figure = Figure(figsize=(5, 3), layout="constrained")
 axes = figure.subplots()
 for values, style, label in zip(np.transpose(errors), ("s--", "o-"), ("training", "test"), strict=True):
-    axes.plot(range(1, len(errors) + 1), values, style, color="black" if label == "test" else "0.5", label=label)
+    axes.plot(range(1, len(errors) + 1), values, style, color="#0b62a4" if label == "test" else "#c8501e", label=label)
 axes.set(xlabel="epoch", ylabel="error (%)", ylim=(0, None))
 axes.legend()
 figure.savefig("06_digits.png", dpi=120)

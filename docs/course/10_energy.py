@@ -29,15 +29,14 @@ print(f"settling {1e6 * free.settling_time.max():.2f} µs at 1 pF a node")
 print(f"an inference {1e12 * report.inference.mean():.1f} pJ, a training sample {1e12 * report.training.mean():.1f} pJ")
 assert (report.training > 2 * report.inference).all()
 
-figure = Figure(figsize=(6, 2.6), layout="constrained")
+figure = Figure(figsize=(6, 2.8), layout="constrained")
 axes = figure.subplots()
-parts = {
-    **{f"from {k}": v[0] for k, v in free.power.sources.items()},
-    **{k: -v[0] for k, v in free.power.sinks.items()},
-}
-parts = {name: 1e9 * watts for name, watts in parts.items() if watts}
-axes.barh(list(parts), list(parts.values()), color=["0.35" if name.startswith("from") else "0.75" for name in parts])
+for side, color, hatch, word in (
+    (free.power.sources, "#0b62a4", "", "delivered by"),
+    (free.power.sinks, "#c8501e", "////", "dissipated in"),
+):
+    parts = {f"{word} {part}": abs(watts[0]) for part, watts in side.items() if watts[0]}
+    axes.barh(list(parts), list(parts.values()), color=color, hatch=hatch, edgecolor="white", linewidth=0)
 axes.invert_yaxis()
-axes.axvline(0, color="black", linewidth=0.8)
-axes.set(xlabel="nW delivered, and dissipated (negative)")
+axes.set(xscale="log", xlim=(1e-8, 1e-5), xlabel="power, first sample, free phase (W)")
 figure.savefig("10_power.png", dpi=120)
