@@ -70,7 +70,9 @@ class Package(SphinxDirective):
         package = import_module(self.arguments[0])
         return [
             _section(name, *self._automodule(f"{package.__name__}.{name}"))
-            for name in sorted((found.name for found in pkgutil.iter_modules(package.__path__) if not found.ispkg), key=_order)
+            for name in sorted(
+                (found.name for found in pkgutil.iter_modules(package.__path__) if not found.ispkg), key=_order
+            )
         ]
 
     def _automodule(self, name: str) -> list[nodes.Node]:
