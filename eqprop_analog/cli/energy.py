@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from eqprop_analog.cli import options, simulate
+from eqprop_analog.cli import options, samples
 from eqprop_analog.core import family_of
 from eqprop_analog.errors import UserError
 from eqprop_analog.files import require_writable
@@ -30,7 +30,7 @@ LARGEST = 100_000
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Options of this command."""
     options.add_network(parser)
-    simulate.add_samples(parser)
+    samples.add_samples(parser)
     options.add_beta(parser)
     options.add_capacitance(parser)
     parser.add_argument(
@@ -62,4 +62,4 @@ def run(arguments: argparse.Namespace) -> None:
     network = options.network(arguments)
     report = family_of(network).feature("energy", "energy report")
     require_writable(arguments.output / "energy.json")
-    report(arguments, network, *simulate.samples(arguments, network))
+    report(arguments, network, *samples.solved(arguments, network, arguments.network))

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from eqprop_analog.cli import console, options
+from eqprop_analog.cli import console, options, samples
 from eqprop_analog.core import Equations, Network, family_of
 from eqprop_analog.core.nudge import Nudge
 from eqprop_analog.devices import own_subcircuit
@@ -24,6 +24,7 @@ EXAMPLES = """\
 examples:
   every resistor of a 784x2-100-10 network:  --layers 784 100 10 --output mnist.cir
   a trained network, Norton form:            --network runs/demo/network.npz --form norton --output demo.cir
+  the same with a digit at its inputs:       --network runs/demo/network.npz --dataset mnist --sample 7 --output seven.cir
   with a nudge of 0.1 uS towards output 0:   --layers 2 4 1 --phase nudged --beta 1e-7 --output nudged.cir
   subcircuits in xor.lib, and a testbench:   --network netlists/xor.npz --form subcircuits --output xor.cir
   for LTspice (or xyce, gnucap, spectre):          --network netlists/xor.npz --dialect ltspice --output xor.cir
@@ -37,7 +38,7 @@ OF_NETLISTS = {
     "form": "flat",
     "dialect": "ngspice",
     "phase": "free",
-    **dict.fromkeys(("inputs", "targets", "beta", "specification", "picture", "devices")),
+    **dict.fromkeys(("inputs", "targets", "sample", "dataset", "beta", "specification", "picture", "devices")),
 }
 """Options, with their defaults, that say nothing about the network itself."""
 
@@ -58,15 +59,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--phase", choices=["free", "nudged"], default="free", help="without or with the nudge (default free)"
     )
-    parser.add_argument(
-        "--inputs",
-        type=Path,
-        metavar="X.npy",
-        help="the input vector, or its numbers (1,0); default: that of a netlist given as --network, else uniform from --seed",
-    )
-    parser.add_argument(
-        "--targets", type=Path, metavar="Y.npy", help="targets of the nudge, V (default: 1 V at output 0)"
-    )
+    samples.add_samples(parser, several=False)
     options.add_beta(parser)
     parser.add_argument(
         "--specification",
@@ -125,12 +118,9 @@ def _window(arguments: argparse.Namespace) -> dict[str, tuple[float, float]]:
 
 def _texts(arguments: argparse.Namespace, network: Network, read: options.Read | None) -> dict[Path, str]:
     """Every file to write; ``read`` is what --network says where it is a netlist."""
-    example = read.inputs if read else options.example_inputs(network, arguments.seed, 1)
-    given = options.array(arguments.inputs, "inputs", network.layers[0], example)
-    usual = read.nudge.target if read and read.nudge else options.example_targets(network, 1)
-    targets = options.array(arguments.targets, "targets", network.classes, usual)
-    if len(given) != 1 or len(targets) != 1:
-        raise UserError(f"a netlist holds one sample, got {len(given)} inputs and {len(targets)} targets")
+    target = read.nudge.target if read and read.nudge else options.example_targets(network, 1)
+    usual = (read.inputs if read else options.example_inputs(network, arguments.seed, 1), target)
+    given, targets = samples.solved(arguments, network, arguments.network, usual)
     inputs = network.check_inputs(given)
     network = _with_devices(arguments, network)
     if arguments.specification:
@@ -182,11 +172,16 @@ def _nudged(
     read: options.Read | None,
 ) -> tuple[Nudge | None, Equations]:
     """The nudge asked for and its phase; where none is asked for, the phase of a netlist given as --network."""
-    written = read.phase() if read and arguments.beta is None and arguments.targets is None else None
+    asked = arguments.beta is not None or _targets_given(arguments)
+    written = read.phase() if read and not asked else None
     if written is not None:
         return None, written
     nudge = Nudge(targets, _beta(arguments, network, read), network.nudge_kind)
     return nudge, phase(network, inputs, nudge)
+
+
+def _targets_given(arguments: argparse.Namespace) -> bool:
+    return arguments.targets is not None or arguments.dataset is not None
 
 
 def _subcircuits(
@@ -208,7 +203,7 @@ def _beta(arguments: argparse.Namespace, network: Network, read: options.Read | 
     if arguments.beta is None and read is not None:
         if read.nudge is not None:
             return read.nudge.beta
-        if read.phase() is not None and arguments.targets is None:
+        if read.phase() is not None and not _targets_given(arguments):
             raise UserError(
                 "--beta: the netlist's nudge is a current into its outputs; name --beta and --targets instead"
             )

@@ -6,8 +6,8 @@ from dataclasses import dataclass, replace
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
-from eqprop_analog import data
 from eqprop_analog.cli import options
+from eqprop_analog.cli.samples import known_datasets
 from eqprop_analog.experiments.meanings import meanings
 from eqprop_analog.experiments.presets import models
 from eqprop_analog.quantities import InUnits, option
@@ -119,7 +119,7 @@ def add_settings(parser: argparse.ArgumentParser) -> None:
     general.add_argument(
         "--dataset",
         metavar="NAME|FILE",
-        help=f"what to train on: {', '.join((*data.SHAPES, *data.NAMES))}; or a data set of your own, see below",
+        help=f"what to train on: {known_datasets()}",
     )
 
 

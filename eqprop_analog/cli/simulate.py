@@ -2,39 +2,34 @@
 
 import argparse
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from eqprop_analog import data
-from eqprop_analog.cli import console, options
+from eqprop_analog.cli import console, options, samples
 from eqprop_analog.core import Network
 from eqprop_analog.core.equilibrium import Equilibrium
-from eqprop_analog.errors import NotMetError, UserError
+from eqprop_analog.errors import NotMetError
 from eqprop_analog.experiments.agreement import (
     LARGEST_DIFFERENCE,
     LARGEST_GRADIENT_DIFFERENCE,
-    SAMPLES,
     Agreement,
     compare,
 )
-from eqprop_analog.experiments.batches import one_hot, require_fit
 
 SUMMARY = "Solve a network in ngspice, free and nudged by +beta and -beta, and compare with the surrogate."
 EXAMPLES = """\
 examples:
   a fresh 4-6-2 network on five example inputs:  --layers 4 6 2
   audit a trained network, every resistor:       --network runs/demo/network.npz --dataset mnist --samples 20 --form flat
+  test samples 3 and 7 of a table of your own:   --network runs/gases/network.npz --dataset gases.csv --sample 3 7
   your own inputs and targets, figures as JSON:  --network net.npz --inputs x.npy --targets y.npy --beta 1e-7 --json out.json
   a fresh Hopfield network, its states in volts: --model hopfield --layers 6 5 3"""
-EXAMPLES_SHOWN = 5
+SHOWN = 5
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Options of this command."""
     options.add_network(parser)
-    add_samples(parser)
+    samples.add_samples(parser)
     options.add_beta(parser)
     parser.add_argument(
         "--form",
@@ -46,37 +41,16 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     options.add_json(parser, "every voltage and figure")
 
 
-def add_samples(parser: argparse.ArgumentParser) -> None:
-    """What is solved: inputs and targets, for ``samples``."""
-    parser.add_argument(
-        "--inputs",
-        type=Path,
-        metavar="X.npy",
-        help="(samples, inputs), or numbers (1,0); default: five from --seed",
-    )
-    parser.add_argument(
-        "--targets",
-        type=Path,
-        metavar="Y.npy",
-        help="(samples, outputs), V, or numbers; default: 1 V at one output each",
-    )
-    parser.add_argument("--dataset", choices=list(data.SHAPES), help="take test images for inputs and targets")
-    parser.add_argument(
-        "--data-dir", type=Path, metavar="DIR", help="folder with its files (default: cache, then download)"
-    )
-    parser.add_argument("--samples", type=int, metavar="N", help=f"how many of the test images (default {SAMPLES})")
-
-
 def run(arguments: argparse.Namespace) -> None:
     """Solve with both, print outputs and agreement."""
     network = options.network(arguments)
-    inputs, targets = samples(arguments, network)
+    inputs, targets = samples.solved(arguments, network, arguments.network)
     beta = options.beta(arguments, network)
     if arguments.form is None:
         arguments.form = network.forms[0]
     result = compare(network, inputs, targets, beta, arguments.form, arguments.workers, time_limit=arguments.time_limit)
     free = result.phases[0]
-    shown = range(min(EXAMPLES_SHOWN, len(inputs)))
+    shown = range(min(SHOWN, len(inputs)))
     console.table(
         f"ngspice, free phase, the first {len(shown)} of {len(inputs)} samples",
         ["", *(f"sample {sample}" for sample in shown)],
@@ -99,41 +73,6 @@ def require_met(agreements: Sequence[Agreement]) -> None:
     """Raise NotMetError if ngspice and the surrogate are further apart than the bounds that ``agreement_rows`` names."""
     if not all(agreement.met for agreement in agreements):
         raise NotMetError("ngspice and the surrogate do not agree within the bounds in the table")
-
-
-def samples(arguments: argparse.Namespace, network: Network) -> tuple[np.ndarray, np.ndarray]:
-    """Inputs (samples, inputs) and targets (samples, outputs; volts): from files, test images, or examples."""
-    sizes = network.layers
-    if arguments.dataset is None:
-        for name in ("samples", "data_dir"):
-            if getattr(arguments, name) is not None:
-                option = f"--{name.replace('_', '-')}"
-                raise UserError(f"{option}: is of the test images of a data set; add --dataset, or leave it out")
-        inputs = options.array(
-            arguments.inputs, "inputs", sizes[0], options.example_inputs(network, arguments.seed, EXAMPLES_SHOWN)
-        )
-        targets = options.array(
-            arguments.targets, "targets", network.classes, options.example_targets(network, len(inputs))
-        )
-        if len(targets) != len(inputs):
-            raise UserError(f"--targets: expected {len(inputs)} samples as in the inputs, got {len(targets)}")
-        return inputs, targets
-    if arguments.inputs is not None or arguments.targets is not None:
-        raise UserError("--dataset gives inputs and targets; leave out --inputs and --targets")
-    count = sample_count(arguments)
-    dataset = data.load(arguments.dataset, arguments.data_dir)
-    require_fit(sizes[0], network.classes, dataset)
-    images, labels = dataset.test_images[:count], dataset.test_labels[:count]
-    return images.astype(float), one_hot(labels, network.classes)
-
-
-def sample_count(arguments: argparse.Namespace) -> int:
-    """--samples, or how many there are without; UserError for a number below 1."""
-    if arguments.samples is None:
-        arguments.samples = SAMPLES
-    if arguments.samples < 1:
-        raise UserError(f"--samples: expected at least 1, got {arguments.samples}")
-    return int(arguments.samples)
 
 
 def agreement_rows(result: Agreement, residual_unit: str = "A") -> list[list[str]]:

@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from eqprop_analog.cli import console, options
+from eqprop_analog.cli.samples import add_own_data
 from eqprop_analog.cli.settings import add_settings
-from eqprop_analog.cli.train import add_own_data, overridden
+from eqprop_analog.cli.train import overridden
 from eqprop_analog.errors import NotMetError, UserError
 from eqprop_analog.experiments.solvers import SURROGATE, takes_workers
 from eqprop_analog.experiments.sweep import grid, in_name, require_possible, row_of, summary, trained, varied_settings

@@ -6,6 +6,7 @@ from typing import Any
 
 from eqprop_analog import data
 from eqprop_analog.cli import console, options
+from eqprop_analog.cli.samples import add_own_data, own_settings
 from eqprop_analog.cli.settings import add_settings, names
 from eqprop_analog.cli.simulate import agreement_rows, require_met
 from eqprop_analog.core.equilibrium import statuses_in_words
@@ -74,40 +75,6 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     options.add_json(parser)
 
 
-def add_own_data(parser: argparse.ArgumentParser) -> None:
-    """How a data set of the user's own is read; see OWN_DATA."""
-    own = parser.add_argument_group(
-        "a data set of your own",
-        "--dataset FILE.csv, FILE.npz (inputs, targets or labels, perhaps split), or a folder: of images in one folder a class, "
-        "or of IDX files",
-    )
-    own.add_argument(
-        "--target-column",
-        nargs="+",
-        metavar="COLUMN",
-        help="of a table: what to predict, by name or by number from 1 on (-1: last)",
-    )
-    own.add_argument("--ignore-columns", nargs="+", metavar="COLUMN", help="of a table: columns that are no inputs")
-    own.add_argument("--split-column", metavar="COLUMN", help='of a table: the column that says "train" or "test"')
-    own.add_argument(
-        "--task",
-        choices=["classification", "regression"],
-        help="what targets are (default: numbers that are no few whole ones are a regression)",
-    )
-    own.add_argument(
-        "--scaling",
-        choices=["range", "common", "none"],
-        help="of inputs, before the input gain makes them volts: each from -1 to 1 (default; pixels: 0 to 1), all by one "
-        "factor, or as they are",
-    )
-    own.add_argument(
-        "--test-fraction", type=float, metavar="X", help="of the samples, where the file has no split (default 0.2)"
-    )
-    own.add_argument("--split-seed", type=int, metavar="N", help="of the test samples' draw (default 0)")
-
-
-OWN_DATA = ("target_column", "ignore_columns", "split_column", "task", "scaling", "test_fraction", "split_seed")
-"""Settings of a data set of the user's own."""
 CIRCUIT = ("layers", "diode", "conductance_window", "amplifier_gain", "input_gain")
 """Settings that say what circuit it is."""
 
@@ -132,8 +99,7 @@ def overridden(arguments: argparse.Namespace) -> dict[str, Any]:
     given = {name: value for name in names() if (value := getattr(arguments, name, None)) is not None}
     if "diode" in given:
         given["diode"] = options.diode_table(given["diode"])
-    own = {name: getattr(arguments, name) for name in OWN_DATA if getattr(arguments, name) is not None}
-    return given | {f"own_data.{name}": value for name, value in own.items()}
+    return given | {f"own_data.{name}": value for name, value in own_settings(arguments).items()}
 
 
 def _usual_folder(preset: str, overrides: dict[str, Any], data_dir: Path | None) -> Path:

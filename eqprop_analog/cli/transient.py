@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from eqprop_analog.cli import options
+from eqprop_analog.cli import options, samples
 from eqprop_analog.core import family_of
 
 SUMMARY = "Simulate a network in time with a capacitance at every node: settling time and energy, free and nudged."
@@ -11,6 +11,7 @@ EXAMPLES = """\
 examples:
   a fresh 4-6-2 network, 1 pF at every node:      --layers 4 6 2
   a trained one, 0.2 pF hidden and 5 pF outputs:  --network net.npz --inputs x.npy --targets y.npy --capacitance 2e-13 5e-12
+  test sample 7 of a data set:                    --network runs/demo/network.npz --dataset mnist --sample 7
   a Hopfield network beside its equations:        --model hopfield --buffer sigmoid --layers 6 8 8 8 4
 
 At t = 0 every node is at 0 V and the inputs switch on. Each phase lasts 20 of the slowest time constants."""
@@ -19,13 +20,7 @@ At t = 0 every node is at 0 V and the inputs switch on. Each phase lasts 20 of t
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Options of this command."""
     options.add_network(parser)
-    parser.add_argument(
-        "--inputs",
-        type=Path,
-        metavar="X.npy",
-        help="one sample, or its numbers (default: from --seed)",
-    )
-    parser.add_argument("--targets", type=Path, metavar="Y.npy", help="its targets, V (default: 1 V at output 0)")
+    samples.add_samples(parser, several=False)
     options.add_beta(parser)
     options.add_capacitance(parser, "; a Hopfield network's nodes have all the same")
     parser.add_argument(
@@ -38,8 +33,4 @@ def run(arguments: argparse.Namespace) -> None:
     """Have the network's kind simulate it, print, write plot, waveforms and netlist."""
     network = options.network(arguments)
     simulate = family_of(network).feature("transient")
-    inputs = options.array(
-        arguments.inputs, "inputs", network.layers[0], options.example_inputs(network, arguments.seed, 1)
-    )
-    targets = options.array(arguments.targets, "targets", network.classes, options.example_targets(network, 1))
-    simulate(arguments, network, inputs, targets)
+    simulate(arguments, network, *samples.solved(arguments, network, arguments.network))

@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from eqprop_analog.cli import console, options, simulate
+from eqprop_analog.cli import console, options, samples, simulate
 from eqprop_analog.core.network import Network
 from eqprop_analog.errors import UserError
 from eqprop_analog.experiments.agreement import compare, confirmed
-from eqprop_analog.experiments.batches import first_test_images, require_fit
+from eqprop_analog.experiments.batches import require_fit, test_samples
 from eqprop_analog.experiments.config import TrainConfig
 from eqprop_analog.experiments.presets import resolve
 from eqprop_analog.experiments.records import read_metrics
@@ -38,7 +38,7 @@ examples:
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Options of this command."""
     parser.add_argument("path", type=Path, metavar="RUN|FILE.npz", help="a run folder, or a network's file")
-    simulate.add_samples(parser)
+    samples.add_samples(parser)
     parser.add_argument(
         "--seed", type=int, default=0, metavar="N", help="of example inputs, where none are given (default 0)"
     )
@@ -73,7 +73,7 @@ def _verify(arguments: argparse.Namespace) -> None:
         beta = arguments.beta if arguments.beta is not None else config.circuit_beta(network)
     else:
         finished, network = None, options.load(arguments.path)
-        inputs, targets = simulate.samples(arguments, network)
+        inputs, targets = samples.solved(arguments, network, arguments.path)
         beta = options.beta(arguments, network)
     if arguments.form is None:
         agreements = confirmed(
@@ -112,11 +112,11 @@ def _finished(folder: Path) -> tuple[Run, TrainConfig]:
 
 
 def _test_images(config: TrainConfig, arguments: argparse.Namespace) -> tuple[np.ndarray, np.ndarray]:
-    """The first test images of the run's data set, as the network sees them, and their targets."""
-    given = [f"--{name}" for name in ("inputs", "targets", "dataset") if getattr(arguments, name) is not None]
+    """Test samples of the run's data set, as the network sees them, and their targets."""
+    names = ("inputs", "targets", "dataset", *samples.OWN_DATA)
+    given = [f"--{name.replace('_', '-')}" for name in names if getattr(arguments, name) is not None]
     if given:
         raise UserError(f"a run has its own data set; leave out {', '.join(given)}, or name the run's network.npz")
-    count = simulate.sample_count(arguments)
     dataset = config.load_data(arguments.data_dir)
     require_fit(config.inputs, config.classes, dataset)
-    return first_test_images(config, dataset, count)
+    return test_samples(config, dataset, samples.chosen(arguments, len(dataset.test_images)))

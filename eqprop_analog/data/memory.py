@@ -9,6 +9,7 @@ from numpy.typing import ArrayLike
 from pydantic import ValidationError
 
 from eqprop_analog.data.archives import WHITE, from_arrays
+from eqprop_analog.data.datasets import SHAPES, Dataset, load
 from eqprop_analog.data.formats import DataError
 from eqprop_analog.data.own import OwnDataset, digest, opened, prepared, read_samples
 from eqprop_analog.data.samples import Samples
@@ -82,12 +83,15 @@ def dataset_from_loader(
     )
 
 
-def load_dataset(name: str | Path, *, data_dir: str | Path | None = None, **settings: Any) -> OwnDataset:
-    r"""A data set of a file, a folder, or by name ("iris", "kmnist"): what ``train --dataset`` takes.
+def load_dataset(
+    name: str | Path, *, data_dir: str | Path | None = None, data_copy: str = "", **settings: Any
+) -> Dataset:
+    r"""A data set of a file, a folder, or by name ("iris", "mnist"): what every ``--dataset`` takes.
 
     The arguments:
         name: of a table (.csv), arrays (.npz), a folder of images in one folder a class, a folder of IDX files, or a known one.
         data_dir: where its files are, unless ``name`` says that or they are to be downloaded.
+        data_copy: what to call files of a published data set that are not the published ones; see data.load.
         settings: those of DataSettings, such as ``target_column="kind"``.
 
     Raises UserError, which names the line, for a file that is no data set.
@@ -101,12 +105,19 @@ def load_dataset(name: str | Path, *, data_dir: str | Path | None = None, **sett
     ...     ea.load_dataset(path, target_column="force (mN)")
     OwnDataset(name springs.csv, samples 8 for training, 2 for the test, inputs 1, targets 1)
     """
+    folder = None if data_dir is None else Path(data_dir)
+    if str(name) in SHAPES:
+        if settings:
+            raise DataError(f"{name} is published as it is, split and scaled; leave out {', '.join(settings)}")
+        return load(str(name), folder, data_copy)
+    return opened(str(name), OwnData(**data_settings(settings).model_dump()), folder)
+
+
+def data_settings(given: Mapping[str, Any]) -> DataSettings:
+    """Settings by their names; a column alone needs no list. Raises DataError."""
     lists = {"target_column", "ignore_columns"}
-    listed = {
-        key: [value] if key in lists and isinstance(value, str | int) else value for key, value in settings.items()
-    }
-    own = OwnData(**_settings(listed, *DataSettings.model_fields).model_dump())
-    return opened(str(name), own, None if data_dir is None else Path(data_dir))
+    listed = {key: [value] if key in lists and isinstance(value, str | int) else value for key, value in given.items()}
+    return _settings(listed, *DataSettings.model_fields)
 
 
 def save_samples(dataset: OwnDataset, path: Path) -> None:

@@ -182,12 +182,16 @@ def opened(dataset: str, own: OwnData, data_dir: Path | None = None) -> OwnDatas
 @lru_cache(maxsize=2)
 def _opened(dataset: str, stamp: int, settings: str, data_dir: Path | None) -> OwnDataset:  # noqa: ARG001 - stamp: a file that changed
     asked = DataSettings.model_validate_json(settings)
-    if Path(dataset).suffix.lower() not in TABLES:
-        strange = [name for name in TABLE_SETTINGS if getattr(asked, name) not in ([], None)]
-        if strange:
-            raise DataError(f"{dataset}: --{strange[0].replace('_', '-')} is for tables (.csv); leave it out")
+    require_suitable(dataset, asked)
     made = prepared(Path(dataset).name, read_samples(dataset, asked, data_dir), asked)
     return replace(made, source=dataset)
+
+
+def require_suitable(dataset: str, settings: DataSettings) -> None:
+    """DataError where settings are of tables and the data set is none."""
+    strange = [name for name in TABLE_SETTINGS if getattr(settings, name) not in ([], None)]
+    if strange and Path(dataset).suffix.lower() not in TABLES:
+        raise DataError(f"{dataset}: --{strange[0].replace('_', '-')} is for tables (.csv); leave it out")
 
 
 def prepared(name: str, samples: Samples, settings: DataSettings) -> OwnDataset:
@@ -195,6 +199,12 @@ def prepared(name: str, samples: Samples, settings: DataSettings) -> OwnDataset:
     count = len(samples.inputs)
     if count < LEAST:
         raise DataError(f"{name}: expected at least {LEAST} samples, got {count}")
+    if samples.labels is not None and len(samples.classes) < 2:
+        column = f", column {quoted(samples.target_names[0])}" if samples.target_names else ""
+        raise DataError(
+            f"{name}{column}: every sample is of one class, {', '.join(map(quoted, samples.classes))}; expected two classes or "
+            "more"
+        )
     random = np.random.default_rng(settings.split_seed)
     strata = _strata(samples)
     every = np.arange(count)

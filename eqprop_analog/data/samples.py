@@ -59,14 +59,9 @@ def quoted(text: object) -> str:
 def classes_of(answers: Sequence[str] | Array, where: str) -> tuple[Int[Array, " samples"], tuple[str, ...]]:
     """The number of each sample's class, and the names of the classes: numbers in their order, names in the alphabet's.
 
-    Raises DataError, which begins with ``where``, for fewer than two classes, or more than MOST_CLASSES.
+    Raises DataError, which begins with ``where``, for more than MOST_CLASSES.
     """
     values, labels = np.unique(np.asarray(answers), return_inverse=True)
-    if len(values) < 2:
-        raise DataError(
-            f"{where}: every sample is of one class, {quoted(values[0]) if len(values) else 'of none'}; "
-            "expected two classes or more"
-        )
     if len(values) > MOST_CLASSES:
         raise DataError(
             f"{where}: {len(values):,} different classes, more than {MOST_CLASSES}; is this a class? For numbers to be "

@@ -46,12 +46,19 @@ class Split:
         return cls(training, labels, "test", config.prepared(dataset.test_images), dataset.test_labels)
 
 
+def test_samples(
+    config: TrainConfig, dataset: Dataset, which: Int[Array, " some"] | slice
+) -> tuple[Float[Array, "some inputs"], Float[Array, "some classes"]]:
+    """Test samples as the network takes them, float64, and their targets, volts."""
+    images = config.prepared(dataset.test_images[which]).astype(np.float64)
+    return images, targets_of(dataset.test_labels[which], config.classes)
+
+
 def first_test_images(
     config: TrainConfig, dataset: Dataset, count: int
 ) -> tuple[Float[Array, "count inputs"], Float[Array, "count classes"]]:
-    """So many as the network takes them, float64, and their targets, volts."""
-    images = config.prepared(dataset.test_images[:count]).astype(np.float64)
-    return images, targets_of(dataset.test_labels[:count], config.classes)
+    """The first ones; see test_samples."""
+    return test_samples(config, dataset, slice(count))
 
 
 @dataclass(frozen=True)
@@ -80,8 +87,12 @@ class Batches:
 
 def require_fit(inputs: int, readouts: int, dataset: Dataset) -> None:
     """Raise UserError unless a network of so many inputs and read-outs has the data set's inputs and one read-out a class."""
-    labels = dataset.train_labels
-    pixels, classes = dataset.train_images.shape[1], labels.shape[1] if labels.ndim > 1 else int(labels.max()) + 1
+    labels, pixels = dataset.train_labels, dataset.train_images.shape[1]
+    own = getattr(dataset, "own", None)
+    if own is not None and own.found is not None:
+        classes = own.found.outputs
+    else:
+        classes = labels.shape[1] if labels.ndim > 1 else int(labels.max()) + 1
     if inputs != pixels or readouts != classes:
         raise UserError(
             f"layers: {dataset.name} needs {pixels} inputs and {classes} outputs or pairs of them, got {inputs} and {readouts}"

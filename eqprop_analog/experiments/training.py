@@ -21,7 +21,7 @@ def _file_name(name: str) -> str:
     return name if re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]*", name) and name not in TAKEN else "data"
 
 
-def train(dataset: data.OwnDataset | str | Path, output: str | Path, preset: str | None = None, **settings: Any) -> Run:
+def train(dataset: data.Dataset | str | Path, output: str | Path, preset: str | None = None, **settings: Any) -> Run:
     """Train a network on a data set and leave everything in a folder, as the command ``eqprop-analog train`` does.
 
     The arguments:
@@ -56,7 +56,8 @@ def train(dataset: data.OwnDataset | str | Path, output: str | Path, preset: str
             asked = dataset.own.model_dump(exclude={"found"}, exclude_defaults=True)
             settings |= {"dataset": named, "own_data": asked}
         else:
-            settings["dataset"] = str(dataset)
+            settings["dataset"] = dataset.name if isinstance(dataset, data.Dataset) else str(dataset)
         usual = OWN_SHAPES.get(solver, OWN_SHAPES["surrogate"])
         config = resolve(preset or usual, settings)
-        return train_run(config, config.load_data(None), folder, resume=False, stage=silent)
+        published = dataset if isinstance(dataset, data.Dataset) and not isinstance(dataset, data.OwnDataset) else None
+        return train_run(config, published or config.load_data(None), folder, resume=False, stage=silent)

@@ -9,15 +9,12 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, Int
 
-from eqprop_analog import data
-from eqprop_analog.cli import console, options
+from eqprop_analog.cli import console, options, samples
 from eqprop_analog.core.equilibrium import Equilibrium, Status
 from eqprop_analog.devices.buffer import HardSigmoid
 from eqprop_analog.errors import UserError
-from eqprop_analog.experiments.batches import require_fit
-from eqprop_analog.experiments.presets import resolve
-from eqprop_analog.learning.trainer import evaluate
-from eqprop_analog.networks.hopfield.config import HopfieldConfig
+from eqprop_analog.experiments.config import TOLERANCE
+from eqprop_analog.learning.trainer import Pass, evaluate
 from eqprop_analog.networks.hopfield.descent import HopfieldDescentSolver
 from eqprop_analog.networks.hopfield.gradient_flow import GradientFlowSolver
 from eqprop_analog.networks.hopfield.leaky_integrator import LeakyIntegratorSolver
@@ -32,6 +29,8 @@ STEP = 0.1
 """Time constants: of the flow that the others are held against."""
 LONG_STEP = 0.5
 """The same of 2017, which shows how much of a difference is the step's."""
+COUNT = 1000
+"""Test samples, if nobody says otherwise."""
 CHUNK = 200
 """Samples that are relaxed together: what a step touches stays in the cache."""
 SUMMARY = (
@@ -59,43 +58,35 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--network", type=Path, required=True, metavar="FILE.npz", help="a Hopfield network of tied weights"
     )
-    parser.add_argument(
-        "--dataset",
-        choices=list(data.SHAPES),
-        help="whose test images (default: what the run was trained on, or mnist)",
-    )
-    parser.add_argument(
-        "--data-dir", type=Path, metavar="DIR", help="folder with its files (default: cache, then download)"
-    )
-    parser.add_argument("--samples", type=int, default=1000, metavar="N", help="how many of them (default 1000)")
+    parser.add_argument("--samples", type=int, metavar="N", help=f"the first N test samples (default {COUNT:,})")
+    parser.add_argument("--sample", type=int, nargs="+", metavar="K", help="these test samples, from 0 on")
+    samples.add_dataset(parser, "whose test samples (default: what the run was trained on, or mnist)")
     options.add_json(parser, "every figure, sample by sample")
 
 
 def run(arguments: argparse.Namespace) -> None:
     """Relax every way, compare, print."""
-    if arguments.samples < 1:
-        raise UserError(f"--samples: expected at least 1, got {arguments.samples}")
     network = HopfieldNetwork.load(arguments.network)
     if network.returning:
         raise UserError(f"{arguments.network}: untied weights have no energy, and so no minima; expected tied ones")
-    config = _config(arguments.network)
-    copy = config.data_copy if config and arguments.dataset in (None, config.dataset) else ""
-    dataset = data.load(arguments.dataset or (config.dataset if config else "mnist"), arguments.data_dir, copy)
-    name = data.called(dataset.name, copy)
-    require_fit(network.layers[0], network.classes, dataset)
-    images, labels = dataset.test_images[: arguments.samples], dataset.test_labels[: arguments.samples]
-    images = (config.prepared(images) if config else images).astype(float)
-    reference, *others = (_relaxed(*way, network, images, labels) for way in _ways(network, config).items())
+    samples.sample_count(arguments)
+    found = samples.source(arguments, network, arguments.network, "mnist")
+    which = samples.chosen(arguments, len(found.dataset.test_images), COUNT)
+    images, labels = found.inputs(which), found.dataset.test_labels[which]
+    within = None if labels.ndim == 1 else (found.config and found.config.right_within) or TOLERANCE
+    reference, *others = (
+        _relaxed(*way, network, images, labels, within) for way in _ways(network, found.config).items()
+    )
     compared = [(way, compare_minima(network, images, reference.phase, way.phase)) for way in others]
     console.table(
-        f"{arguments.network}: {len(images)} test images of {name}, {reference.name}, and the others against it",
+        f"{arguments.network}: {len(images)} test samples of {found.name}, {reference.name}, and the others against it",
         ["way", "converged", "error", f"|Δs| ≤ {SAME:g} V", "largest |Δs| (V)", "ΔE < 0, > 0", "same class"],
-        [[reference.name, str(reference.converged), f"{100 * reference.error:.2f} %", "", "", "", ""]],
+        [[reference.name, str(reference.converged), reference.shown, "", "", "", ""]],
         [_row(way, minima) for way, minima in compared],
     )
     figures = {
         "network": str(arguments.network),
-        "dataset": name,
+        "dataset": found.name,
         "samples": len(images),
         "bound": SAME,
     }
@@ -111,22 +102,27 @@ class _Way:
     name: str
     phase: Equilibrium
 
-    error: float
-    """Fraction of wrong predictions."""
+    done: Pass
+    """Its errors."""
+    within: float | None
+    """Of a regression, volts: a sample counts as right whose read-outs are within it."""
+
+    @property
+    def error(self) -> float:
+        """Fraction of wrong predictions."""
+        return self.done.error
+
+    @property
+    def shown(self) -> str:
+        """The error for a person: of a regression the read-outs' root mean square."""
+        return f"{100 * self.error:.2f} %" if self.within is None else f"{1e3 * self.done.rms:.3g} mV rms"
 
     @property
     def converged(self) -> int:
         return int((self.phase.status == Status.CONVERGED).sum())
 
 
-def _config(network: Path) -> HopfieldConfig | None:
-    """What the network was trained by, if its run folder says so."""
-    path = network.parent / "config.toml"
-    config: Any = resolve(str(path), {}) if path.exists() else None
-    return config if config is not None and config.model == HopfieldNetwork.family else None
-
-
-def _ways(network: HopfieldNetwork, config: HopfieldConfig | None) -> Mapping[str, Relaxation]:
+def _ways(network: HopfieldNetwork, config: Any) -> Mapping[str, Relaxation]:
     ways: dict[str, Relaxation] = {}
     for step in (STEP, LONG_STEP):
         if isinstance(network.buffer, HardSigmoid):
@@ -146,7 +142,8 @@ def _relaxed(
     solver: Relaxation,
     network: HopfieldNetwork,
     images: Float[Array, "samples inputs"],
-    labels: Int[Array, " samples"],
+    labels: Int[Array, " samples"] | Float[Array, "samples targets"],
+    within: float | None,
 ) -> _Way:
     """Free phases from 0 V."""
     phases: list[Equilibrium] = []
@@ -156,10 +153,10 @@ def _relaxed(
         return phases[-1]
 
     with console.stage(name, len(images)) as progress:
-        error = evaluate(network, solve, images, labels, CHUNK, progress).error
+        done = evaluate(network, solve, images, labels, CHUNK, progress, tolerance=within)
     voltages = tuple(map(np.concatenate, zip(*(phase.voltages for phase in phases), strict=True)))
     residual, status = (np.concatenate([getattr(phase, each) for phase in phases]) for each in ("residual", "status"))
-    return _Way(name, Equilibrium(voltages, residual, status), error)
+    return _Way(name, Equilibrium(voltages, residual, status), done, within)
 
 
 def _row(way: _Way, minima: Minima) -> list[str]:
@@ -167,11 +164,11 @@ def _row(way: _Way, minima: Minima) -> list[str]:
     return [
         way.name,
         str(way.converged),
-        f"{100 * way.error:.2f} %",
+        way.shown,
         f"{int(minima.same.sum())} ({100 * float(minima.same.mean()):.1f} %)",
         f"{minima.distance.max():.1e}",
         f"{lower}, {higher}",
-        str(int(minima.same_prediction.sum())),
+        str(int(minima.same_prediction.sum())) if way.within is None else "",
     ]
 
 

@@ -8,18 +8,16 @@ from typing import Any
 
 import numpy as np
 
-from eqprop_analog import data
 from eqprop_analog.characterization.curve import Curve, Noise, ordered, read_curve
 from eqprop_analog.characterization.device_file import USUAL_CURRENT, fingerprint, usual_rail, write_device
 from eqprop_analog.characterization.device_sweep import COMPLIANCE, MODES, options_of, swept
 from eqprop_analog.characterization.junction_fit import UNITS, JunctionFit, fit_junction
 from eqprop_analog.characterization.spice_library import read_device
 from eqprop_analog.characterization.tabulation import TOLERANCE, Table, tabulate
-from eqprop_analog.cli import console, options
+from eqprop_analog.cli import console, options, samples
 from eqprop_analog.devices import Law, Tabulated, law_from
 from eqprop_analog.devices.law import require_celsius
 from eqprop_analog.errors import NotMetError, UserError
-from eqprop_analog.experiments.batches import require_fit
 from eqprop_analog.files import require_writable
 from eqprop_analog.networks.resistive.network import ResistiveNetwork
 from eqprop_analog.networks.resistive.own_devices import measure_on_devices
@@ -132,12 +130,10 @@ def _add_confirm(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--diode", metavar="FILE.toml", help="its devices, such as another corner's (default: the network's own)"
     )
-    group.add_argument("--dataset", choices=list(data.SHAPES), help="whose test images are shown")
-    group.add_argument(
-        "--data-dir", type=Path, metavar="DIR", help="folder with its files (default: cache, then download)"
-    )
-    group.add_argument("--samples", type=int, metavar="N", help="of them, the first N (default all)")
+    group.add_argument("--samples", type=int, metavar="N", help="the first N test samples (default all)")
+    group.add_argument("--sample", type=int, nargs="+", metavar="K", help="these test samples, from 0 on")
     group.add_argument("--workers", type=int, metavar="N", help="ngspice processes (default 1)")
+    samples.add_dataset(parser, "of confirm: whose test samples are shown (default: what the run was trained on)")
 
 
 def _refuse_others(arguments: argparse.Namespace) -> None:
@@ -359,22 +355,21 @@ def _told(law: Tabulated, name: str, mode: str) -> list[str]:
 
 def _confirm(arguments: argparse.Namespace) -> None:
     """Measure the network on its own devices; NotMetError where an equilibrium is not certified."""
-    for name in ("network", "dataset"):
-        if getattr(arguments, name) is None:
-            raise UserError(f"device confirm: --{name} is missing; expected --network FILE.npz --dataset NAME")
+    if arguments.network is None:
+        raise UserError("device confirm: --network is missing; expected --network FILE.npz --dataset NAME")
     network = ResistiveNetwork.load(arguments.network)
     if arguments.diode is not None:
         network = replace(network, diode=law_from(options.diode_table(arguments.diode)))
-    dataset = data.load(arguments.dataset, arguments.data_dir)
-    require_fit(network.layers[0], network.classes, dataset)
-    count = len(dataset.test_images) if arguments.samples is None else arguments.samples
-    if count < 1:
-        raise UserError(f"--samples: expected at least 1, got {count}")
-    images, labels = dataset.test_images[:count].astype(float), dataset.test_labels[:count]
+    shown = samples.source(arguments, network, arguments.network)
+    if shown.dataset.test_labels.ndim > 1:
+        raise UserError(f"device confirm: counts wrong predictions, and {shown.name} is a regression; expected classes")
+    count = len(shown.dataset.test_images)
+    which = samples.chosen(arguments, count, count)
+    images, labels = shown.inputs(which), shown.dataset.test_labels[which]
     with console.stage("ngspice, own devices", len(images)) as progress:
         found = measure_on_devices(network, images, labels, arguments.workers or 1, progress=progress)
     console.table(
-        f"{arguments.network}: ngspice on the devices themselves, {found.samples} test images",
+        f"{arguments.network}: ngspice on the devices themselves, {found.samples} test samples",
         ["figure", "value"],
         [
             ["test error, devices", f"{100 * found.error:.2f} %"],
@@ -421,7 +416,7 @@ RESULT = ("rail", "output")
 OPTIONS = {
     "fit": (*CURVE, *RESULT, "celsius"),
     "table": (*CURVE, *RESULT, "tolerance"),
-    "confirm": ("network", "diode", "dataset", "data_dir", "samples", "workers"),
+    "confirm": ("network", "diode", "dataset", "data_dir", *samples.OWN_DATA, "samples", "sample", "workers"),
     "from-spice": (*RESULT, "lib", "subckt", "range", "step", "compliance", "compatibility", "celsius", "tolerance"),
 }
 """What not every action has."""
