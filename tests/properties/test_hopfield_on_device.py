@@ -217,6 +217,8 @@ def test_the_control_descends_the_cost_of_the_feed_forward_network(
         (DENSE | MAP | {"phases": "half"}, "half"),
         (DENSE | MAP | {"phases": "tf32"}, "tf32"),
         (DENSE | MAP | {"frozen": True}, "frozen"),
+        (DENSE | MAP | {"fused": True}, "fused"),
+        (DENSE | MAP | {"fused": True, "device": "cpu"}, "fused"),
         (DENSE | MAP | {"over_relaxation": 1.5}, "over_relaxation"),
         (DENSE | MAP | SMOOTH | {"differences": True}, "differences"),
         (DENSE | FLOW | {"differences": True}, "differences"),

@@ -111,11 +111,12 @@ class ConvolvedCoupling:
         """W ∗ s."""
         if self._narrow(before):
             return self.by_patches(weights, before)
-        return functional.conv2d(before, weights, padding=self.convolution.padding)
+        return functional.conv2d(before, weights, padding=self.convolution.padding).contiguous(memory_format=LAST)
 
     def returned(self, weights: Tensor, spread: Tensor) -> Tensor:
         """The transposed convolution."""
-        return functional.conv_transpose2d(spread, weights, padding=self.convolution.padding)
+        force = functional.conv_transpose2d(spread, weights, padding=self.convolution.padding)
+        return force.contiguous(memory_format=LAST)
 
     def slope(self, before: Tensor, spread: Tensor) -> Tensor:
         """∂Φ/∂W, summed over the batch."""

@@ -1,4 +1,4 @@
-"""The primitives of phases in half precision, each element-by-element part of a step one Triton kernel."""
+"""The primitives of phases of networks that pool, each element-by-element part of a step one Triton kernel."""
 
 from __future__ import annotations  # they can then be read where PyTorch is not installed
 
@@ -18,33 +18,61 @@ from eqprop_analog.kernels.torch.phases import Phase, States, Values
 def possible(network: TorchNetwork, motion: Motion) -> bool:
     """Whether the kernels know this network and these steps."""
     simple = isinstance(network.buffer, HardSigmoid) and not motion.moves_voltages(network.buffer)
-    return simple and not network.untied and all(each.pool <= 2 for each in network.couplings)
+    return simple and all(each.pool <= 2 for each in network.couplings)
 
 
 class FusedValues(Values):
-    """Values by fused kernels; winners are compared as the precision stores them."""
+    """Values by fused kernels; in half precision winners are compared as it stores them."""
+
+    def tie(self, layer: int, *, back: bool = False) -> Tensor | None:
+        """By how much the first winner of a window may fall short of its largest value, by channel; None: not at all."""
+        coupling, back = self.network.couplings[layer - 1], back and self.network.untied
+        if coupling.pool == 1 or self.inputs.dtype == torch.float16:
+            return None
+        if (layer, back) not in self._ties:
+            weights = self.network.back(layer) if back else self.network.weight(layer)
+            bound = coupling.tie(weights, weights.new_ones(1, 1, 1, 1))
+            assert bound is not None
+            self._ties[layer, back] = bound.flatten().float()
+        return self._ties[layer, back]
+
+    @cached_property
+    def _ties(self) -> dict[tuple[int, bool], Tensor]:
+        return {}
+
+    def _known(self, layer: int) -> bool:
+        """Whether a tie does not depend on the sample: behind the inputs it does, by the precision of these."""
+        return layer > 1 or self.inputs.dtype == torch.float16
 
     def pooled(self, layer: int, raw: Tensor) -> Tensor:
         """The largest of each window."""
-        if self.network.couplings[layer - 1].pool == 1:
-            return raw
-        return triton_windows.pooled(raw, torch.zeros_like(self.network.values[f"bias_{layer}"]))
+        if self.network.couplings[layer - 1].pool == 1 or not self._known(layer):
+            return super().pooled(layer, raw)
+        return triton_windows.pooled(raw, self.tie(layer), torch.zeros_like(self.network.values[f"bias_{layer}"]))
 
     def spread(self, layer: int, raw: Tensor, s: Tensor) -> Tensor:
         """See Primitives."""
-        return s if self.network.couplings[layer - 1].pool == 1 else triton_windows.spread(raw, s)
+        if self.network.couplings[layer - 1].pool == 1:
+            return s
+        return triton_windows.spread(raw, self.tie(layer, back=True), s)
 
-    spread_forward = spread
+    def spread_forward(self, layer: int, raw: Tensor, s: Tensor) -> Tensor:
+        """See Values."""
+        if self.network.couplings[layer - 1].pool == 1 or not self._known(layer):
+            return super().spread_forward(layer, raw, s)
+        return triton_windows.spread(raw, self.tie(layer), s)
 
     @cached_property
     def _drive(self) -> Tensor:
-        return self.drive.to(self.inputs.dtype)
+        return triton_windows.last(self.drive.to(self.inputs.dtype))
 
     def moved(
         self, layer: int, raw: Tensor | None, returned: Tensor | None, s: Tensor, voltage: Tensor | None
     ) -> tuple[Tensor, Tensor | None, Tensor | None]:
-        """See Primitives; of free phases."""
-        assert voltage is None and self.pull is None
+        """See Primitives; the nudge's pull is no kernel's."""
+        assert voltage is None
+        if layer == self.network.depth and self.pull is not None:
+            return super().moved(layer, raw, returned, s, voltage)
         new, spread = self._step(layer, raw, returned, s, self.motion.step)
         return new, None, spread
 
@@ -56,8 +84,9 @@ class FusedValues(Values):
         self, layer: int, raw: Tensor | None, returned: Tensor | None, s: Tensor, part: float, *, excess: bool = False
     ) -> tuple[Tensor, Tensor | None]:
         return triton_moves.move_values(
-            s,
+            triton_windows.last(s),
             raw,
+            None if raw is None else self.tie(layer),
             returned,
             self.network.values[f"bias_{layer}"],
             self._drive if raw is None else None,
@@ -65,6 +94,7 @@ class FusedValues(Values):
             part,
             pool=self.network.couplings[layer - 1].pool,
             inside=self.motion.dynamics == "discrete-time",
+            spreads=not self.network.untied,
             excess=excess,
         )
 
@@ -98,7 +128,9 @@ class DifferenceFirst(Pair):
 
 
 class FusedDifferences(Differences):
-    """Differences by fused kernels."""
+    """Differences by fused kernels, from a free phase of FusedValues."""
+
+    values: FusedValues
 
     def pair(self, layer: int, s: Tensor) -> Pair:
         """See Differences."""
@@ -108,12 +140,13 @@ class FusedDifferences(Differences):
         """See Differences."""
         if not self.frozen or self.network.couplings[layer - 1].pool == 1:
             return super().spread(layer, raw, s, back=back)
-        return triton_windows.spread(self.raws[layer], s)
+        free = (self.raws_back if back else self.raws)[layer]
+        return triton_windows.spread(free, self.values.tie(layer, back=back), s)
 
     def spread_pair(self, layer: int, change: Tensor) -> Pair:
         """See Differences."""
         raw, base = self.raws[layer], self.bases[layer - 1]
-        return DifferenceFirst(triton_updates.pair_spread(raw, base, change))
+        return DifferenceFirst(triton_updates.pair_spread(raw, self.values.tie(layer), base, change))
 
     def excesses_of(self, free: Phase) -> States:
         """See Differences."""
@@ -141,7 +174,10 @@ class FusedDifferences(Differences):
     def _codes(self) -> dict[int, Tensor]:
         """The winners of the free phase."""
         pooled = [layer for layer in self.raws if self.network.couplings[layer - 1].pool > 1]
-        return {layer: triton_windows.winners(self.raws[layer], self.bases[layer - 1]) for layer in pooled}
+        return {
+            layer: triton_windows.winners(self.raws[layer], self.values.tie(layer), self.bases[layer - 1])
+            for layer in pooled
+        }
 
     @property
     def _parts(self) -> Tensor | None:
@@ -158,6 +194,7 @@ class FusedDifferences(Differences):
             self.bases[layer - 1],
             self.excesses[layer - 1],
             self.raws[layer] if pooled else None,
+            self.values.tie(layer) if pooled else None,
             self._codes[layer] if pooled and self.frozen else None,
             raw,
             self._pull(s) if last else returned,
@@ -166,5 +203,6 @@ class FusedDifferences(Differences):
             self.motion.step,
             pool=self.network.couplings[layer - 1].pool,
             inside=self.motion.dynamics == "discrete-time",
+            spreads=not self.network.untied,
         )
         return new, None, spread

@@ -94,22 +94,24 @@ class Products:
     def __init__(self, network: TorchNetwork, dtype: torch.dtype) -> None:
         self._couplings, layers = network.couplings, range(1, network.depth + 1)
         self.dtype = dtype
-        self._ahead = {layer: self._prepared(layer, network.weight(layer)) for layer in layers}
-        self._behind = self._ahead
+        self.ahead = {layer: self._prepared(layer, network.weight(layer)) for layer in layers}
+        """Weights by connection (1..L)."""
+        self.behind = self.ahead
+        """Those on the way back (2..L)."""
         if network.untied or network.feedback != 1:
             back = {layer: network.back(layer) * network.feedback for layer in layers[1:]}
-            self._behind = {layer: self._prepared(layer, weights) for layer, weights in back.items()}
+            self.behind = {layer: self._prepared(layer, weights) for layer, weights in back.items()}
 
     def _prepared(self, layer: int, weights: Tensor) -> Tensor:
         return self._couplings[layer - 1].prepared(weights.to(self.dtype))
 
     def raw(self, layer: int, before: Tensor, *, back: bool = False) -> Tensor:
         """W ∗ s of connection ``layer``, of the weights on the way back if asked for."""
-        return self._couplings[layer - 1].raw((self._behind if back else self._ahead)[layer], before)
+        return self._couplings[layer - 1].raw((self.behind if back else self.ahead)[layer], before)
 
     def returned(self, layer: int, spread: Tensor) -> Tensor:
         """The force of connection ``layer`` on the layer before it."""
-        return self._couplings[layer - 1].returned(self._behind[layer], spread)
+        return self._couplings[layer - 1].returned(self.behind[layer], spread)
 
 
 def cost_slope(name: Cost, readout: Tensor, target: Tensor) -> Tensor:

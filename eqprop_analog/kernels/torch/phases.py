@@ -144,6 +144,11 @@ class Phase:
             if layer < self.network.depth:
                 self._raw[layer + 1] = self._raw_back[layer + 1] = self._spread[layer + 1] = None
 
+    def forget(self) -> None:
+        """Nothing that the forces consist of is known: all states have moved."""
+        for kept in (self._raw, self._raw_back, self._spread):
+            kept[:] = [None] * len(kept)
+
     def _moved(self, layer: int) -> tuple[Tensor, Tensor | None, Tensor | None]:
         s, v = self.states[layer - 1], self.voltages[layer - 1]
         return self.primitives.moved(layer, *self.parts(layer), s, v)
@@ -180,7 +185,7 @@ class Phase:
 def begun(values: Values, start: Sequence[Tensor] | None = None) -> Phase:
     """A phase at ``start``, or at 0 V; see networks.hopfield.relaxation.RelaxingBatch for voltages before the buffers."""
     buffer = values.network.buffer
-    phase = Phase(values, values.zeros() if start is None else start)
+    phase = values.phase_class(values, values.zeros() if start is None else start)
     if not values.motion.moves_voltages(buffer):
         return phase
     voltages = [torch.zeros_like(s) for s in phase.states]
@@ -195,13 +200,16 @@ def begun(values: Values, start: Sequence[Tensor] | None = None) -> Phase:
             voltages[layer] = torch.where(s >= 1, u.clamp(min=ceiling), inside)
     if values.motion.dynamics == "gradient-flow":
         voltages = [v.clamp(*buffer.span) for v in voltages]
-    phase = Phase(values, [output(buffer, v) for v in voltages])
+    phase = values.phase_class(values, [output(buffer, v) for v in voltages])
     phase.voltages = list(voltages)
     return phase
 
 
 class Values:
     """The primitives of states themselves, in the precision of the tensors."""
+
+    phase_class: type[Phase] = Phase
+    """Of states on their way by these."""
 
     def __init__(
         self,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations  # they can then be read where PyTorch is not installed
 
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
@@ -13,6 +14,7 @@ import torch
 from torch import Tensor
 
 from eqprop_analog.core.nudge import Cost
+from eqprop_analog.errors import UserError
 from eqprop_analog.kernels.torch.contrast import Gradients, contrast, head_gradient, of_differences, of_phases
 from eqprop_analog.kernels.torch.couplings import LAST
 from eqprop_analog.kernels.torch.differences import Differences
@@ -45,6 +47,8 @@ class Settings:
     frozen: bool = False
     """Whether winners stay those of the free phase in them; see torch_differences."""
     precision: Precision = "float32"
+    fused: bool | None = None
+    """Whether steps are Triton's kernels; None: in half precision, where they know the network."""
     momentum: float = 0.0
     weight_decay: float = 0.0
     flip: bool = False
@@ -71,12 +75,25 @@ class Settings:
 
 
 def classes_of(settings: Settings, network: TorchNetwork) -> tuple[type[Values], type[Differences]]:
-    """The primitives of phases: fused in half precision where possible."""
-    if settings.precision == "half" and find_spec("triton") is not None:
-        from eqprop_analog.kernels.torch import fused as torch_fused
+    """The primitives of phases. Raises UserError where Triton's kernels are asked for and none knows the network."""
+    wanted = settings.precision == "half" if settings.fused is None else settings.fused
+    interpreted = os.environ.get("TRITON_INTERPRET") == "1"
+    if wanted and find_spec("triton") is not None and (interpreted or network.device.type == "cuda"):
+        from eqprop_analog.kernels.torch import dense
+        from eqprop_analog.kernels.torch import fused as pooled
 
-        if all(torch_fused.possible(network, motion) for motion, _ in (*settings.free, *settings.nudged)):
-            return torch_fused.FusedValues, torch_fused.FusedDifferences
+        motions = [motion for motion, _ in (*settings.free, *settings.nudged)]
+        plain = settings.precision == "float32" and not settings.differences and settings.cost == "squared-error"
+        if plain and all(dense.possible(network, motion) for motion in motions):
+            return dense.DenseValues, Differences
+        half = settings.precision == "half"
+        if (half or settings.precision == "float32") and all(pooled.possible(network, motion) for motion in motions):
+            return pooled.FusedValues, pooled.FusedDifferences if half else Differences
+    if settings.fused:
+        raise UserError(
+            "fused: Triton's kernels know dense networks in float32 (without a head, differences and descent), and hard "
+            "sigmoids with pools of 2 whose states move; leave fused out, and see that Triton is installed"
+        )
     return Values, Differences
 
 

@@ -11,11 +11,21 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from eqprop_analog.kernels.torch.triton_windows import BLOCK, map_like, sizes, window, winner
+from eqprop_analog.kernels.torch.triton_windows import (
+    BLOCK,
+    chosen,
+    loaded,
+    map_like,
+    sizes,
+    spread_out,
+    tied,
+    window,
+    winner,
+)
 
 
 @triton.jit
-def _move_values(raw, back, bias, drive, state, out, spread, gain, part, count,
+def _move_values(raw, tie, back, bias, drive, state, out, spread, gain, part, count,
                  C: tl.constexpr, P: tl.constexpr, Q: tl.constexpr, H: tl.constexpr, W: tl.constexpr,
                  POOL: tl.constexpr, RAW: tl.constexpr, BACK: tl.constexpr, SPREAD: tl.constexpr,
                  INSIDE: tl.constexpr, EXCESS: tl.constexpr, SIZE: tl.constexpr):  # fmt: skip
@@ -27,11 +37,8 @@ def _move_values(raw, back, bias, drive, state, out, spread, gain, part, count,
         if POOL == 2:
             sample, offset = window(i, C, P, Q, H, W)
             at = sample * (H * W * C) + offset
-            a = tl.load(raw + at, ok, 0.0).to(tl.float32)
-            b = tl.load(raw + at + C, ok, 0.0).to(tl.float32)
-            c = tl.load(raw + at + W * C, ok, 0.0).to(tl.float32)
-            d = tl.load(raw + at + W * C + C, ok, 0.0).to(tl.float32)
-            u, place = winner(a, b, c, d)
+            a, b, c, d = loaded(raw, at, ok, C, W)
+            u, place = winner(a, b, c, d, tied(tie, i, ok, C))
         else:
             u = tl.load(raw + i, ok, 0.0).to(tl.float32)
         u += tl.load(bias + i % C, ok, 0.0)
@@ -50,16 +57,13 @@ def _move_values(raw, back, bias, drive, state, out, spread, gain, part, count,
     s = tl.minimum(tl.maximum(s + part * (x - s), 0.0), 1.0).to(out.dtype.element_ty)
     tl.store(out + i, s, ok)
     if SPREAD:
-        zero = tl.zeros_like(s)
-        tl.store(spread + at, tl.where(place == 0, s, zero), ok)
-        tl.store(spread + at + C, tl.where(place == 1, s, zero), ok)
-        tl.store(spread + at + W * C, tl.where(place == 2, s, zero), ok)
-        tl.store(spread + at + W * C + C, tl.where(place == 3, s, zero), ok)
+        spread_out(spread, at, ok, s, place, C, W)
 
 
 def move_values(
     s: Tensor,
     raw: "Tensor | None",
+    tie: "Tensor | None",
     back: "Tensor | None",
     bias: Tensor,
     drive: "Tensor | None",
@@ -81,6 +85,7 @@ def move_values(
     count = s.numel()
     _move_values[(triton.cdiv(count, BLOCK),)](
         s if raw is None else raw,
+        tie,
         s if back is None else back,
         bias,
         s if drive is None else drive,
@@ -103,7 +108,7 @@ def move_values(
 
 
 @triton.jit
-def _move_differences(base_raw, codes, raw, back, base, excess, change, out, spread, parts, gain, part, count, reference,
+def _move_differences(base_raw, tie, codes, raw, back, base, excess, change, out, spread, parts, gain, part, count, reference,
                       C: tl.constexpr, P: tl.constexpr, Q: tl.constexpr, H: tl.constexpr, W: tl.constexpr,
                       POOL: tl.constexpr, RAW: tl.constexpr, BACK: tl.constexpr, SPREAD: tl.constexpr,
                       PARTS: tl.constexpr, INSIDE: tl.constexpr, FROZEN: tl.constexpr,
@@ -125,19 +130,12 @@ def _move_differences(base_raw, codes, raw, back, base, excess, change, out, spr
                 u = tl.load(raw + at + (now // 2) * (W * C) + (now % 2) * C, ok, 0.0).to(tl.float32)
             else:
                 old = (j // (P * Q * C)) * (H * W * C) + offset
-                a = tl.load(base_raw + old, ok, 0.0).to(tl.float32)
-                b = tl.load(base_raw + old + C, ok, 0.0).to(tl.float32)
-                c = tl.load(base_raw + old + W * C, ok, 0.0).to(tl.float32)
-                d = tl.load(base_raw + old + W * C + C, ok, 0.0).to(tl.float32)
-                da = tl.load(raw + at, ok, 0.0).to(tl.float32)
-                db = tl.load(raw + at + C, ok, 0.0).to(tl.float32)
-                dc = tl.load(raw + at + W * C, ok, 0.0).to(tl.float32)
-                dd = tl.load(raw + at + W * C + C, ok, 0.0).to(tl.float32)
-                best, before = winner(a, b, c, d)
-                _, now = winner(a + da, b + db, c + dc, d + dd)
-                own = tl.where(now == 0, a, tl.where(now == 1, b, tl.where(now == 2, c, d)))
-                step = tl.where(now == 0, da, tl.where(now == 1, db, tl.where(now == 2, dc, dd)))
-                u = (own - best) + step
+                near = tied(tie, i, ok, C)
+                a, b, c, d = loaded(base_raw, old, ok, C, W)
+                da, db, dc, dd = loaded(raw, at, ok, C, W)
+                best, before = winner(a, b, c, d, near)
+                _, now = winner(a + da, b + db, c + dc, d + dd, near)
+                u = (chosen(a, b, c, d, now) - best) + chosen(da, db, dc, dd, now)
         else:
             u = tl.load(raw + i, ok, 0.0).to(tl.float32)
     if BACK:
@@ -171,6 +169,7 @@ def move_differences(
     base: Tensor,
     excess: Tensor,
     base_raw: "Tensor | None",
+    tie: "Tensor | None",
     codes: "Tensor | None",
     raw: "Tensor | None",
     back: "Tensor | None",
@@ -180,17 +179,19 @@ def move_differences(
     *,
     pool: int,
     inside: bool,
+    spreads: bool = True,
 ) -> "tuple[Tensor, Tensor | None]":
-    """δ after a step and its change of the spread; see kernels.torch.differences.
+    """δ after a step and, if it ``spreads``, its change of the spread; see kernels.torch.differences.
 
     ``codes`` are frozen winners; ``parts`` gives a part for each sample instead.
     """
     out = torch.empty_like(d)
-    pooled = raw is not None and pool == 2
+    pooled = raw is not None and pool == 2 and spreads
     spread = map_like(raw, d.dtype) if pooled and raw is not None else None
     count = d.numel()
     _move_differences[(triton.cdiv(count, BLOCK),)](
         d if base_raw is None else base_raw,
+        tie,
         d if codes is None else codes,
         d if raw is None else raw,
         d if back is None else back,

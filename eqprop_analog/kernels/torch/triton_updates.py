@@ -8,7 +8,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from eqprop_analog.kernels.torch.triton_windows import BLOCK, map_like, sizes, window, winner
+from eqprop_analog.kernels.torch.triton_windows import BLOCK, loaded, map_like, sizes, tied, window, winner
 
 
 @triton.jit
@@ -34,17 +34,14 @@ def pair(base: Tensor, change: Tensor) -> Tensor:
 
 
 @triton.jit
-def _pair_spread(raw, base, change, out, count, C: tl.constexpr, P: tl.constexpr, Q: tl.constexpr, H: tl.constexpr,
+def _pair_spread(raw, tie, base, change, out, count, C: tl.constexpr, P: tl.constexpr, Q: tl.constexpr, H: tl.constexpr,
                  W: tl.constexpr, full, TWO: tl.constexpr, SIZE: tl.constexpr):  # fmt: skip
     i = tl.program_id(0) * SIZE + tl.arange(0, SIZE)
     ok = i < count
     sample, offset = window(i, C, P, Q, H, W)
     at = sample * (H * W * C) + offset
-    a = tl.load(raw + at, ok, 0.0).to(tl.float32)
-    b = tl.load(raw + at + C, ok, 0.0).to(tl.float32)
-    c = tl.load(raw + at + W * C, ok, 0.0).to(tl.float32)
-    d = tl.load(raw + at + W * C + C, ok, 0.0).to(tl.float32)
-    _, first = winner(a, b, c, d)
+    a, b, c, d = loaded(raw, at, ok, C, W)
+    _, first = winner(a, b, c, d, tied(tie, i, ok, C))
     s = tl.load(base + i, ok, 0.0).to(tl.float32)
     for place in tl.static_range(4):
         here = at + (place // 2) * W * C + (place % 2) * C
@@ -57,12 +54,12 @@ def _pair_spread(raw, base, change, out, count, C: tl.constexpr, P: tl.constexpr
         tl.store(out + full + here, mean.to(out.dtype.element_ty), ok)
 
 
-def pair_spread(raw: Tensor, base: Tensor, change: Tensor) -> Tensor:
+def pair_spread(raw: Tensor, tie: "Tensor | None", base: Tensor, change: Tensor) -> Tensor:
     """Differences of both phases at the winners and, below them, their means; ``change`` are their spreads."""
     out, count = map_like(raw, change.dtype, batch=2 * len(base)), base.numel()
     two = len(change) > len(base)
     _pair_spread[(triton.cdiv(count, BLOCK),)](
-        raw, base, change, out, count, **sizes(base, raw, 2), full=raw.numel(), TWO=two, SIZE=BLOCK
+        raw, tie, base, change, out, count, **sizes(base, raw, 2), full=raw.numel(), TWO=two, SIZE=BLOCK
     )
     return out
 

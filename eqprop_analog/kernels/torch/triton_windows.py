@@ -1,7 +1,8 @@
 """Triton kernels of max pooling: the largest value of each window, where it stands, and states put there.
 
-Maps have their channels last and windows are 2 x 2. Values are compared as they are stored, and the first of equal ones wins:
-half precision rounds exact ties to equal numbers, and the bound of networks.hopfield.connections is below its rounding.
+Maps have their channels last and windows are 2 x 2. Values are compared as they are stored, and the first of those wins that are
+the largest up to ``tie``, a number for each channel: the bound of networks.hopfield.connections. In half precision there is none:
+it rounds exact ties to equal numbers, and the bound is below its rounding.
 """
 
 # mypy: disable-error-code="no-untyped-def, no-untyped-call, untyped-decorator"
@@ -17,15 +18,44 @@ BLOCK = 1024
 
 
 @triton.jit
-def winner(a, b, c, d):
-    """(largest, its place), the first of equal ones."""
-    best, place = a, tl.zeros_like(a).to(tl.int32)
-    place = tl.where(b > best, 1, place)
-    best = tl.maximum(best, b)
-    place = tl.where(c > best, 2, place)
-    best = tl.maximum(best, c)
-    place = tl.where(d > best, 3, place)
-    return tl.maximum(best, d), place
+def loaded(values, at, ok, C: tl.constexpr, W: tl.constexpr):
+    """The four values of the window that begins ``at``, row by row, in float32."""
+    a = tl.load(values + at, ok, 0.0).to(tl.float32)
+    b = tl.load(values + at + C, ok, 0.0).to(tl.float32)
+    c = tl.load(values + at + W * C, ok, 0.0).to(tl.float32)
+    d = tl.load(values + at + W * C + C, ok, 0.0).to(tl.float32)
+    return a, b, c, d
+
+
+@triton.jit
+def chosen(a, b, c, d, place):
+    """The value of a window at ``place``."""
+    return tl.where(place == 0, a, tl.where(place == 1, b, tl.where(place == 2, c, d)))
+
+
+@triton.jit
+def tied(tie, i, ok, C: tl.constexpr):
+    """By how much the first winner of the window of element i may fall short of its largest value: 0 where nothing is given."""
+    short = 0.0
+    if tie is not None:
+        short = tl.load(tie + i % C, ok, 0.0)
+    return short
+
+
+@triton.jit
+def winner(a, b, c, d, tie):
+    """(its value, its place) of the first that is the largest of a window up to ``tie``."""
+    least = tl.maximum(tl.maximum(a, b), tl.maximum(c, d)) - tie
+    place = tl.where(a >= least, 0, tl.where(b >= least, 1, tl.where(c >= least, 2, 3)))
+    return chosen(a, b, c, d, place), place
+
+
+@triton.jit
+def spread_out(spread, at, ok, s, place, C: tl.constexpr, W: tl.constexpr):
+    """Put s at ``place`` of the window that begins ``at``, and 0 at the others."""
+    zero = tl.zeros_like(s)
+    for other in tl.static_range(4):
+        tl.store(spread + at + (other // 2) * W * C + (other % 2) * C, tl.where(place == other, s, zero), ok)
 
 
 @triton.jit
@@ -35,6 +65,11 @@ def window(i, C: tl.constexpr, P: tl.constexpr, Q: tl.constexpr, H: tl.constexpr
     column, pixel = pixel % Q, pixel // Q
     row, sample = pixel % P, pixel // P
     return sample, ((2 * row) * W + 2 * column) * C + channel
+
+
+def last(values: Tensor) -> Tensor:
+    """As the kernels take them: channels last."""
+    return values.contiguous(memory_format=torch.channels_last) if values.ndim == 4 else values.contiguous()
 
 
 def sizes(state: Tensor, raw: "Tensor | None", pool: int) -> dict[str, int]:
@@ -53,73 +88,59 @@ def map_like(raw: Tensor, dtype: torch.dtype, *, batch: int | None = None) -> Te
 
 
 @triton.jit
-def _pool(raw, bias, out, count, C: tl.constexpr, P: tl.constexpr, Q: tl.constexpr, H: tl.constexpr, W: tl.constexpr,
+def _pool(raw, tie, bias, out, count, C: tl.constexpr, P: tl.constexpr, Q: tl.constexpr, H: tl.constexpr, W: tl.constexpr,
           SIZE: tl.constexpr):  # fmt: skip
     i = tl.program_id(0) * SIZE + tl.arange(0, SIZE)
     ok = i < count
     sample, offset = window(i, C, P, Q, H, W)
     at = sample * (H * W * C) + offset
-    a = tl.load(raw + at, ok, 0.0).to(tl.float32)
-    b = tl.load(raw + at + C, ok, 0.0).to(tl.float32)
-    c = tl.load(raw + at + W * C, ok, 0.0).to(tl.float32)
-    d = tl.load(raw + at + W * C + C, ok, 0.0).to(tl.float32)
-    best, _ = winner(a, b, c, d)
+    a, b, c, d = loaded(raw, at, ok, C, W)
+    best, _ = winner(a, b, c, d, tied(tie, i, ok, C))
     tl.store(out + i, (best + tl.load(bias + i % C, ok, 0.0)).to(out.dtype.element_ty), ok)
 
 
-def pooled(raw: Tensor, bias: Tensor) -> Tensor:
-    """The largest of each 2 x 2 window, and the bias."""
+def pooled(raw: Tensor, tie: "Tensor | None", bias: Tensor) -> Tensor:
+    """The winner's value of each 2 x 2 window, and the bias."""
     shape = (len(raw), raw.shape[1], raw.shape[2] // 2, raw.shape[3] // 2)
     out = torch.empty(shape, dtype=raw.dtype, device=raw.device, memory_format=torch.channels_last)
-    _pool[(triton.cdiv(out.numel(), BLOCK),)](raw, bias, out, out.numel(), **sizes(out, raw, 2), SIZE=BLOCK)
+    _pool[(triton.cdiv(out.numel(), BLOCK),)](raw, tie, bias, out, out.numel(), **sizes(out, raw, 2), SIZE=BLOCK)
     return out
 
 
 @triton.jit
-def _winners(raw, codes, count, C: tl.constexpr, P: tl.constexpr, Q: tl.constexpr, H: tl.constexpr, W: tl.constexpr,
+def _winners(raw, tie, codes, count, C: tl.constexpr, P: tl.constexpr, Q: tl.constexpr, H: tl.constexpr, W: tl.constexpr,
              SIZE: tl.constexpr):  # fmt: skip
     i = tl.program_id(0) * SIZE + tl.arange(0, SIZE)
     ok = i < count
     sample, offset = window(i, C, P, Q, H, W)
     at = sample * (H * W * C) + offset
-    a = tl.load(raw + at, ok, 0.0).to(tl.float32)
-    b = tl.load(raw + at + C, ok, 0.0).to(tl.float32)
-    c = tl.load(raw + at + W * C, ok, 0.0).to(tl.float32)
-    d = tl.load(raw + at + W * C + C, ok, 0.0).to(tl.float32)
-    _, place = winner(a, b, c, d)
+    a, b, c, d = loaded(raw, at, ok, C, W)
+    _, place = winner(a, b, c, d, tied(tie, i, ok, C))
     tl.store(codes + i, place.to(tl.uint8), ok)
 
 
-def winners(raw: Tensor, s: Tensor) -> Tensor:
+def winners(raw: Tensor, tie: "Tensor | None", s: Tensor) -> Tensor:
     """Which of the four places of each window wins, in the layout of ``s``."""
     codes = torch.empty_like(s, dtype=torch.uint8)
-    _winners[(triton.cdiv(s.numel(), BLOCK),)](raw, codes, s.numel(), **sizes(s, raw, 2), SIZE=BLOCK)
+    _winners[(triton.cdiv(s.numel(), BLOCK),)](raw, tie, codes, s.numel(), **sizes(s, raw, 2), SIZE=BLOCK)
     return codes
 
 
 @triton.jit
-def _spread(raw, state, spread, count, reference, C: tl.constexpr, P: tl.constexpr, Q: tl.constexpr, H: tl.constexpr,
+def _spread(raw, tie, state, spread, count, reference, C: tl.constexpr, P: tl.constexpr, Q: tl.constexpr, H: tl.constexpr,
             W: tl.constexpr, SIZE: tl.constexpr):  # fmt: skip
     i = tl.program_id(0) * SIZE + tl.arange(0, SIZE)
     ok = i < count
     sample, offset = window(i, C, P, Q, H, W)
     at = sample * (H * W * C) + offset
     own = (sample % reference) * (H * W * C) + offset
-    a = tl.load(raw + own, ok, 0.0).to(tl.float32)
-    b = tl.load(raw + own + C, ok, 0.0).to(tl.float32)
-    c = tl.load(raw + own + W * C, ok, 0.0).to(tl.float32)
-    d = tl.load(raw + own + W * C + C, ok, 0.0).to(tl.float32)
-    _, place = winner(a, b, c, d)
-    s = tl.load(state + i, ok, 0.0)
-    zero = tl.zeros_like(s)
-    tl.store(spread + at, tl.where(place == 0, s, zero), ok)
-    tl.store(spread + at + C, tl.where(place == 1, s, zero), ok)
-    tl.store(spread + at + W * C, tl.where(place == 2, s, zero), ok)
-    tl.store(spread + at + W * C + C, tl.where(place == 3, s, zero), ok)
+    a, b, c, d = loaded(raw, own, ok, C, W)
+    _, place = winner(a, b, c, d, tied(tie, i, ok, C))
+    spread_out(spread, at, ok, tl.load(state + i, ok, 0.0), place, C, W)
 
 
-def spread(raw: Tensor, s: Tensor) -> Tensor:
+def spread(raw: Tensor, tie: "Tensor | None", s: Tensor) -> Tensor:
     """``s`` at the winners of 2 x 2 windows of ``raw``, 0 elsewhere; ``s`` may hold several phases, one below the other."""
-    out = map_like(raw, s.dtype, batch=len(s))
-    _spread[(triton.cdiv(s.numel(), BLOCK),)](raw, s, out, s.numel(), len(raw), **sizes(s, raw, 2), SIZE=BLOCK)
+    out, s = map_like(raw, s.dtype, batch=len(s)), last(s)
+    _spread[(triton.cdiv(s.numel(), BLOCK),)](raw, tie, s, out, s.numel(), len(raw), **sizes(s, raw, 2), SIZE=BLOCK)
     return out

@@ -91,6 +91,9 @@ class HopfieldConfig(TrainConfig):
     """On a device: compute nudged phases as differences from the free one, taken as an equilibrium, without cancellation."""
     frozen: bool | None = None
     """Of differences: keep the free phase's winners of the pooling; unless given, where phases are in half precision."""
+    fused: bool | None = None
+    """On a GPU: take steps by Triton's kernels, of dense networks one for all layers; unless given, where phases are in half
+    precision. Those of dense networks have been run by Triton's interpreter alone so far."""
     over_relaxation: Annotated[float, Field(gt=0, lt=2)] = 1.0
     """Of descent on a device: how far a layer goes, of the way to the minimum over it."""
     directed: bool = False
@@ -192,7 +195,10 @@ class HopfieldConfig(TrainConfig):
 
     def _require_device(self) -> None:
         if self.device == "cpu":
-            wanted = {name: getattr(self, name) for name in ("phases", "differences", "directed", "erase", "mirrored")}
+            wanted = {
+                name: getattr(self, name)
+                for name in ("phases", "fused", "differences", "directed", "erase", "mirrored")
+            }
             wanted |= {"over_relaxation": self.over_relaxation != 1, "feed-forward": self.method == "feed-forward"}
             found = ", ".join(name for name, value in wanted.items() if value)
             if found:
@@ -221,6 +227,8 @@ class HopfieldConfig(TrainConfig):
             raise ValueError("differences: these need hard sigmoids, and discrete-time or descent")
         if self.frozen and not self.differences:
             raise ValueError("frozen: this is a setting of differences = true")
+        if self.fused is not None and self.device != "cuda":
+            raise ValueError('fused: this is for device = "cuda"')
         for name, value in (("over_relaxation", self.over_relaxation != 1), ("directed", self.directed)):
             if value and self.dynamics != "descent":
                 raise ValueError(f'{name}: this is for dynamics = "descent"')

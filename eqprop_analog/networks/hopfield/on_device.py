@@ -102,6 +102,7 @@ class HopfieldOnDevice:
             differences=config.differences,
             frozen=config.phases == "half" if config.frozen is None else config.frozen,
             precision="float32" if config.phases == "tf32" else config.phases or config.precision,
+            fused=config.fused,
             momentum=config.momentum,
             weight_decay=config.weight_decay,
             flip=config.flip,
