@@ -18,6 +18,7 @@ BUILT_IN: Mapping[str, str] = {
     "hopfield": "eqprop_analog.networks.hopfield.family",
     "graph": "eqprop_analog.networks.graph.family",
     "nonideal": "eqprop_analog.networks.nonideal.family",
+    "whole_chip": "eqprop_analog.networks.whole_chip.family",
 }
 """Modules whose FAMILY is registered when it is first asked for."""
 USUAL = next(iter(BUILT_IN))

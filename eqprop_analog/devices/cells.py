@@ -37,6 +37,10 @@ class CellLaw(Protocol):
         """∫₀ᵘ f, volts squared: ½u² of a linear cell."""
         ...
 
+    def difference(self, one: Drops, other: Drops) -> Drops:
+        """∫f from ``other`` to ``one``, volts squared, without cancellation where they are near."""
+        ...
+
     def expression(self, siemens: float, drop: str) -> str:
         """The current of a cell of ``siemens`` as a SPICE expression of ``drop``, such as "V(a,b)"."""
         ...
@@ -65,6 +69,11 @@ class SinhCell:
     def cocontent(self, drop: Drops) -> Drops:
         """See CellLaw; V₀²(cosh(u/V₀) - 1) without its cancellation at small drops."""
         return np.asarray(2 * (self.scale * np.sinh(drop / (2 * self.scale))) ** 2)
+
+    def difference(self, one: Drops, other: Drops) -> Drops:
+        """See CellLaw; V₀²(cosh a - cosh b) as a product."""
+        half = 2 * self.scale
+        return np.asarray(2 * self.scale**2 * np.sinh((one + other) / half) * np.sinh((one - other) / half))
 
     def expression(self, siemens: float, drop: str) -> str:
         """See CellLaw."""
@@ -95,6 +104,10 @@ class CubicCell:
         """See CellLaw."""
         return np.asarray(0.5 * drop**2 * (1 + 0.5 * (drop / self.scale) ** 2))
 
+    def difference(self, one: Drops, other: Drops) -> Drops:
+        """See CellLaw."""
+        return np.asarray(0.5 * (one + other) * (one - other) * (1 + (one**2 + other**2) / (2 * self.scale**2)))
+
     def expression(self, siemens: float, drop: str) -> str:
         """See CellLaw."""
         return f"{siemens!r}*{drop}*(1+{drop}*{drop}/{self.scale**2!r})"
@@ -102,7 +115,7 @@ class CubicCell:
 
 CELLS: Registry[CellLaw] = Registry("cell law", {"sinh": SinhCell, "cubic": CubicCell})
 """Laws of cells by their names in tables."""
-PARTS = ("volts", "slope", "cocontent", "expression")
+PARTS = ("volts", "slope", "cocontent", "difference", "expression")
 
 
 def require_cell(law: object) -> None:

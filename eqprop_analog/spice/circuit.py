@@ -59,6 +59,11 @@ class Circuit:
         """Cells that wires join into a mesh: ngspice's own ordering of the matrix fills it, so that KLU's is asked for."""
         return sum(element.mesh for element in self.elements)
 
+    @property
+    def rounding(self) -> float:
+        """How far rounding may move voltages, over the largest: what no tolerance of Newton's iteration can be below."""
+        return max((element.rounding for element in self.elements), default=0.0)
+
     def graph(self) -> "nx.Graph[str]":
         """Bipartite graph: nets (``kind="net"``) and devices (``kind="device"``), an edge for every connection."""
         graph: nx.Graph[str] = nx.Graph()

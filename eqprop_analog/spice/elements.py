@@ -41,6 +41,11 @@ class Element(Protocol):
         """Cells that wires join into a mesh; 0 where nets meet in nodes alone."""
         return 0
 
+    @property
+    def rounding(self) -> float:
+        """How far rounding may move voltages where nodes' conductances are added up, over the largest; 0 is as usual."""
+        return 0.0
+
     def devices(self) -> Iterator[tuple[str, tuple[str, ...]]]:
         """(name, nets) of each device in the graph; a crossbar is one device."""
         ...

@@ -148,8 +148,14 @@ def laws_in_text(law: Law) -> dict[str, Law]:
 
 
 def settings(circuit: Circuit, options: Mapping[str, float] = MappingProxyType({})) -> dict[str, float]:
-    """The simulator's options for a circuit: what all need, what its laws need, and ``options`` over both."""
-    return {**TOLERANCES, **circuit.options, **options}
+    """The simulator's options for a circuit: what all need, what its laws need, and ``options`` over both.
+
+    Where rounding leaves more than the tolerances, Newton's iteration would go in circles: there they are what it leaves.
+    """
+    reachable: dict[str, float] = {}
+    if circuit.rounding > TOLERANCES["reltol"]:
+        reachable = {"reltol": circuit.rounding, "vntol": 1e-3 * circuit.rounding}
+    return {**TOLERANCES, **reachable, **circuit.options, **options}
 
 
 def _text(

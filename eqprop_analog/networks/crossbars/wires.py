@@ -19,8 +19,10 @@ SETTLED = 4 * np.finfo(np.float64).eps
 """Of a Newton step over the largest voltage, below which it mends rounding alone."""
 
 
-def couplings(matrix: Float[Array, "rows columns"], wire_resistance: float) -> Float[Array, "ports ports"]:
-    """Conductances between the ports of one tile, siemens.
+def couplings(
+    matrix: Float[Array, "rows columns"], wire_resistance: float, link: float = 0.0
+) -> Float[Array, "ports ports"]:
+    """Conductances between the ports of one tile, siemens; ``link`` ohms more in the segment at every port.
 
     Block elimination from the far column to the drivers: with S the conductances between the row wires of one column and T
     theirs to the column ports, a column's own wire (tridiagonal) is eliminated into S and T, and then its row nodes over the
@@ -29,35 +31,46 @@ def couplings(matrix: Float[Array, "rows columns"], wire_resistance: float) -> F
     """
     rows, columns = matrix.shape
     if rows > columns:  # the array mirrored at its antidiagonal has rows and columns exchanged, and less to eliminate
-        return couplings(matrix[::-1, ::-1].T, wire_resistance)[::-1, ::-1]
-    wire = 1 / wire_resistance
+        return couplings(matrix[::-1, ::-1].T, wire_resistance, link)[::-1, ::-1]
+    wire, end = 1 / wire_resistance, 1 / (wire_resistance + link)
     along = np.full(rows, 2 * wire)
     along[0] = wire
+    along[-1] += end - wire
     beside, unit = np.full(rows - 1, -wire), np.eye(rows)
     between = np.zeros((rows, rows))
     to_columns, of_columns = np.zeros((rows, columns)), np.zeros((columns, columns))
     for j in range(columns - 1, -1, -1):
-        cells = matrix[:, j]
+        cells, left = matrix[:, j], wire if j else end
         spread = lapack.dptsv(along + cells, beside, unit)[2] if rows > 1 else unit / (along + cells)
         between += cells[:, None] * spread * cells
-        to_columns[:, j] = wire * cells * spread[:, -1]
+        to_columns[:, j] = end * cells * spread[:, -1]
         np.fill_diagonal(between, 0)
-        grounded = np.diag(between.sum(axis=1) + to_columns.sum(axis=1) + wire) - between
+        grounded = np.diag(between.sum(axis=1) + to_columns.sum(axis=1) + left) - between
         factor, _ = lapack.dpotrf(grounded, lower=1)
         half, _ = lapack.dpotri(factor, lower=1)
         inverse = np.tril(half) + np.tril(half, -1).T
         seen = inverse @ to_columns[:, j:]
         of_columns[j:, j:] += to_columns[:, j:].T @ seen
-        to_columns[:, j:] = wire * seen
-        between = wire * inverse * wire
+        to_columns[:, j:] = left * seen
+        between = left * inverse * left
     np.fill_diagonal(between, 0)
     np.fill_diagonal(of_columns, 0)
     return np.block([[0.5 * (between + between.T), to_columns], [to_columns.T, 0.5 * (of_columns + of_columns.T)]])
 
 
-def factors(matrix: Float[Array, "rows columns"], wire_resistance: float) -> Any:
+def behind(coupling: Float[Array, "ports ports"], link: float) -> Float[Array, "ports ports"]:
+    """``coupling`` (conductances between ports, siemens) seen from behind ``link`` ohms in series with every port."""
+    if not link:
+        return coupling
+    laplacian = np.diag(coupling.sum(axis=1)) - coupling
+    seen = -np.linalg.solve(np.eye(len(coupling)) + link * laplacian, laplacian)
+    np.fill_diagonal(seen, 0)
+    return np.asarray(0.5 * (seen + seen.T))
+
+
+def factors(matrix: Float[Array, "rows columns"], wire_resistance: float, link: float = 0.0) -> Any:
     """SuperLU of one tile's conductance matrix over its wires' nodes (row wires, then column wires), ports held."""
-    wire = 1 / wire_resistance
+    wire, end = 1 / wire_resistance, 1 / (wire_resistance + link)
     on_rows, on_columns = np.arange(2 * matrix.size).reshape(2, *matrix.shape)
     joined = [
         (on_rows, on_columns, matrix),
@@ -66,8 +79,8 @@ def factors(matrix: Float[Array, "rows columns"], wire_resistance: float) -> Any
     ]
     one, other, between = (np.concatenate([np.ravel(bank[k]) for bank in joined]) for k in range(3))
     total = np.bincount(one, between, 2 * matrix.size) + np.bincount(other, between, 2 * matrix.size)
-    total[on_rows[:, 0]] += wire
-    total[on_columns[-1]] += wire
+    total[on_rows[:, 0]] += end
+    total[on_columns[-1]] += end
     nodes = np.arange(2 * matrix.size)
     entries = np.concatenate([total, -between, -between])
     places = np.concatenate([nodes, one, other]), np.concatenate([nodes, other, one])
@@ -80,6 +93,7 @@ def settled(
     cell: CellLaw,
     wire_resistance: float,
     driven: Float[Array, "2 rows columns"],
+    link: float = 0.0,
 ) -> Float[Array, "2 rows columns"]:
     """Voltages of the row wires and column wires of one tile whose cells carry G f(u), volts; ``driven``: amperes into them.
 
@@ -87,18 +101,18 @@ def settled(
     convex, so that a small enough step always lowers it. Raises UserError where voltages are too large for the law.
     """
     with np.errstate(over="ignore", invalid="ignore"):
-        volts = factors(matrix, wire_resistance).solve(driven.ravel()).reshape(driven.shape)
-        missing, slope = _missing(matrix, cell, wire_resistance, driven, volts)
+        volts = factors(matrix, wire_resistance, link).solve(driven.ravel()).reshape(driven.shape)
+        missing, slope = _missing(matrix, cell, (wire_resistance, link), driven, volts)
         for _ in range(STEPS):
             if not np.isfinite(slope).all():
                 break
-            step = factors(slope, wire_resistance).solve(missing.ravel()).reshape(driven.shape)
+            step = factors(slope, wire_resistance, link).solve(missing.ravel()).reshape(driven.shape)
             if np.abs(step).max() <= SETTLED * np.abs(volts).max():
                 return np.asarray(volts + step)
             least, length = _excess(missing, slope, wire_resistance), 1.0
             for _ in range(HALVINGS):
                 ahead = volts + length * step
-                missing, slope = _missing(matrix, cell, wire_resistance, driven, ahead)
+                missing, slope = _missing(matrix, cell, (wire_resistance, link), driven, ahead)
                 if _excess(missing, slope, wire_resistance) < least:
                     break
                 length /= 2
@@ -114,15 +128,20 @@ def settled(
 def _missing(
     matrix: Float[Array, "rows columns"],
     cell: CellLaw,
-    wire_resistance: float,
+    ohms: tuple[float, float],
     driven: Float[Array, "2 rows columns"],
     volts: Float[Array, "2 rows columns"],
 ) -> tuple[Float[Array, "2 rows columns"], Float[Array, "rows columns"]]:
-    """Net currents into the nodes of the wires, amperes, and dI/du of the cells, siemens; ports held at 0 V."""
-    drop, wire = volts[0] - volts[1], 1 / wire_resistance
+    """Net currents into the nodes of the wires, amperes, and dI/du of the cells, siemens; ports held at 0 V.
+
+    ``ohms``: of a segment, and what the one at a port has beside.
+    """
+    drop, wire, end = volts[0] - volts[1], 1 / ohms[0], 1 / sum(ohms)
     through = matrix * cell.volts(drop)
     along = wire * np.diff(volts[0], axis=1, prepend=0.0)
     down = wire * np.diff(volts[1], axis=0, append=0.0)
+    along[:, 0] *= end / wire
+    down[-1] *= end / wire
     missing = driven.copy()
     missing[0] -= through + along
     missing[0, :, :-1] += along[:, 1:]

@@ -100,4 +100,6 @@ def chip_notes(network: NonidealNetwork) -> tuple[str, ...]:
             "R<l>_<i>_<j> joins their nets w<l>r_<i>_<j> and w<l>c_<i>_<j>. Rows are driven at their left ends, columns end in",
             "their nodes at the bottom; each tile has wires of its own.",
         ]
+    if network.link_resistance:
+        found.append(f"The segment at every port of a tile has {network.link_resistance:g} ohm more.")
     return tuple(found)

@@ -17,7 +17,7 @@ from eqprop_analog.core.gradient import Gradient
 from eqprop_analog.devices import Antiparallel, Law
 from eqprop_analog.devices.junctions import Junctions, junction_of
 from eqprop_analog.errors import UserError
-from eqprop_analog.incoming import one_of
+from eqprop_analog.incoming import one_of, real_number
 from eqprop_analog.networks.crossbars.square import Square, full, plus, solved_by, times
 from eqprop_analog.networks.crossbars.wired import TILE, DrivenCrossbar, WiredCrossbar
 from eqprop_analog.networks.nonideal.amplifiers import AmplifiedNetwork
@@ -62,6 +62,8 @@ class NonidealNetwork(AmplifiedNetwork):
     """Rows and columns of the crossbars' tiles, at most."""
     compiled: bool = False
     """See WiredCrossbar."""
+    link_resistance: float = 0.0
+    """Of the wire from each port of a tile to its node, ohms; see WiredCrossbar."""
 
     crossbars: tuple[DrivenCrossbar, ...] = field(init=False)
     """Crossbars 1..L with their wires, behind the resistances of what drives them."""
@@ -77,8 +79,16 @@ class NonidealNetwork(AmplifiedNetwork):
         for name in (*NOMINAL, "crossbars"):
             object.__setattr__(self, name, getattr(ideal, name))
         self.periphery.validate(ideal)
+        if not real_number(self.link_resistance, "link_resistance", "ohms") >= 0:
+            raise UserError(f"link_resistance: expected ohms of at least 0, got {self.link_resistance}")
+        if self.link_resistance and not self.wire_resistance:
+            raise UserError(
+                f"link_resistance: {self.link_resistance} ohms between tiles with ideal wires; give wire_resistance above 0 ohms"
+            )
         arrays = [
-            WiredCrossbar(crossbar.matrix(), self.wire_resistance, self.tile, compiled=self.compiled)
+            WiredCrossbar(
+                crossbar.matrix(), self.wire_resistance, self.tile, compiled=self.compiled, link=self.link_resistance
+            )
             for crossbar in ideal.crossbars
         ]
         behind = [self.periphery.rows(ideal), *self.by_layer(self.own("output_resistance"))]

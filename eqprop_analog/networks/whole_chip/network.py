@@ -1,0 +1,154 @@
+"""A whole chip, every node of its wires an unknown: tiles of cells that need not be linear, diodes, amplifiers, sources."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+from jaxtyping import Float
+
+from eqprop_analog.core.checks import check_pair, layer_shapes
+from eqprop_analog.core.equilibrium import Equilibrium, Layers
+from eqprop_analog.core.gradient import Gradient
+from eqprop_analog.devices.cells import CellLaw, require_cell
+from eqprop_analog.errors import UserError
+from eqprop_analog.networks.nonideal.network import NonidealNetwork
+from eqprop_analog.networks.whole_chip.assembly import Assembly, assembled
+
+if TYPE_CHECKING:
+    from eqprop_analog.networks.whole_chip.equations import WholeChipEquations
+    from eqprop_analog.spice.circuit import Circuit
+
+Array = np.ndarray
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class WholeChip(NonidealNetwork):
+    """A NonidealNetwork whose cells carry G f(u), as one set of equations over its nodes, row ports and wires.
+
+    With linear cells it has the NonidealNetwork's equilibria, which that finds by eliminating the wires; here they stay. What is
+    said of nudges and definiteness is said of the cells at small drops, where they conduct least.
+    """
+
+    family: ClassVar[str] = "whole_chip"
+
+    cell: CellLaw | None = None
+    """f of every cell; None is linear."""
+    circuit_kind: str = field(init=False, default=", one whole chip")
+
+    def __post_init__(self) -> None:
+        """Copy and check."""
+        require_cell(self.cell)
+        super().__post_init__()
+        object.__setattr__(self, "crossbars", tuple(replace(each, cell=self.cell) for each in self.crossbars))
+
+    @property
+    def forms(self) -> tuple[str, ...]:
+        """See core.Network: every device."""
+        return ("flat",)
+
+    def equations(self, inputs: Float[Array, "batch inputs"]) -> "WholeChipEquations":  # type: ignore[override]
+        """Kirchhoff's current law at every node, those of the wires included."""
+        from eqprop_analog.networks.whole_chip.equations import WholeChipEquations
+
+        return WholeChipEquations.of(self, inputs)
+
+    def circuit(
+        self,
+        inputs: Float[Array, "batch inputs"],
+        phases: Sequence[Any] = (None,),
+        form: str = "flat",
+        *,
+        validate: bool = True,
+    ) -> "Circuit":
+        """See core.Network; every node is probed."""
+        return replace(super().circuit(inputs, phases, form, validate=validate), probes=self.assembly.names)
+
+    @cached_property
+    def assembly(self) -> Assembly:
+        """Its nodes and branches."""
+        layers = [tuple(self.node_name(l, j) for j in range(self.layers[l])) for l in range(1, self.depth + 1)]
+        return assembled(self.crossbars, tuple(layers), self.returns)
+
+    def spice_notes(self) -> tuple[str, ...]:
+        """See LayeredNetwork."""
+        if self.cell is None:
+            return super().spice_notes()
+        return (*super().spice_notes(), f"B<l>_<i>_<j> are the cells, of law {self.cell}, in place of R<l>_<i>_<j>.")
+
+    def contrast(self, inputs: Float[Array, "batch inputs"], plus: Equilibrium, minus: Equilibrium) -> Gradient:
+        """What is seen at the nodes: the cells' co-contents of the drops between drives, of the nominal gains, and nodes."""
+        if self.cell is None:
+            return super().contrast(inputs, plus, minus)
+        check_pair("contrast", layer_shapes(len(inputs), self.layers), plus, minus)
+        rows = self.ideal.rows(self.check_inputs(inputs))
+        drops = [
+            [a[:, :, None] - v[:, None] for a, v in zip((rows, *self.ideal.drives(volts)), volts, strict=True)]
+            for volts in (plus.voltages, minus.voltages)
+        ]
+        return self._differences(drops, plus, minus)
+
+    def cell_contrast(self, inputs: Float[Array, "batch inputs"], plus: Equilibrium, minus: Equilibrium) -> Gradient:
+        """See NonidealNetwork: of the co-contents at the cells themselves. Finds the wires of both phases again."""
+        self._require_reciprocal("cell_contrast")
+        self._require_cells("cell_contrast")
+        check_pair("cell_contrast", layer_shapes(len(inputs), self.layers), plus, minus)
+        equations = self.equations(self.check_inputs(inputs))
+        drops = [self._cell_drops(equations, volts) for volts in (plus.voltages, minus.voltages)]
+        return self._differences(drops, plus, minus)
+
+    def gradient(
+        self, inputs: Float[Array, "batch inputs"], voltages: tuple[Array, ...], response: tuple[Array, ...]
+    ) -> Gradient:
+        """See NonidealNetwork: f(u) of every cell times what its current moves."""
+        self._require_cells("gradient")
+        equations = self.equations(self.check_inputs(inputs))
+        (nodes,) = equations.unknowns(voltages)
+        moved = equations.moved_wires(nodes, response)
+        drops = self._by_cell(equations.drops(nodes))
+        cells = [
+            np.einsum("brc,brc->rc", self._volts(u), w) / len(inputs)
+            for u, w in zip(drops, self._by_cell(moved), strict=True)
+        ]
+        return Gradient(tuple(cells), tuple(-own.mean(axis=0) for own in response))
+
+    def energy(self, inputs: Float[Array, "batch inputs"], voltages: Layers) -> Float[Array, " batch"]:
+        """UserError for cells that are not linear."""
+        if self.cell is None:
+            return super().energy(inputs, voltages)
+        raise UserError(f"energy: it is computed of linear cells alone, and these have the law {self.cell}")
+
+    def _volts(self, drops: Float[Array, "..."]) -> Float[Array, "..."]:
+        return drops if self.cell is None else self.cell.volts(drops)
+
+    def _cell_drops(
+        self, equations: "WholeChipEquations", voltages: Layers
+    ) -> list[Float[Array, "batch rows columns"]]:
+        (nodes,) = equations.unknowns(voltages)
+        return self._by_cell(equations.drops(nodes))
+
+    def _by_cell(self, drops: Float[Array, "batch branches"]) -> list[Float[Array, "batch rows columns"]]:
+        """Of the branches that are cells, by crossbar; 0 V where a cell does not conduct."""
+        found = []
+        for crossbar, places in zip(self.crossbars, self.assembly.cells, strict=True):
+            each = np.zeros((len(drops), *crossbar.conductance.shape))
+            each[:, places[:, 1], places[:, 2]] = drops[:, places[:, 0]]
+            found.append(each)
+        return found
+
+    def _differences(self, drops: Sequence[Sequence[Array]], plus: Equilibrium, minus: Equilibrium) -> Gradient:
+        span = plus.beta - minus.beta
+        weights = [gamma / self.gammas[-1] / len(plus.outputs) for gamma in self.gammas]
+        one, other = drops
+        cells = [
+            weight / span * self._contents(a, b).sum(axis=0) for weight, a, b in zip(weights, one, other, strict=True)
+        ]
+        pairs = zip(weights, plus.voltages, minus.voltages, strict=True)
+        return Gradient(tuple(cells), tuple(-weight * ((a - b) / span).sum(axis=0) for weight, a, b in pairs))
+
+    def _contents(self, one: Float[Array, "..."], other: Float[Array, "..."]) -> Float[Array, "..."]:
+        """∫f from ``other`` to ``one``, volts squared, without the difference of large squares."""
+        if self.cell is None:
+            return 0.5 * (one + other) * (one - other)
+        return self.cell.difference(one, other)

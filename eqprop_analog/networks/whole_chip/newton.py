@@ -1,0 +1,154 @@
+"""Newton's method on all nodes of a whole chip, by sparse direct factorization, and the certificate of its equilibria."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Bool, Float
+from numpy.typing import ArrayLike
+
+from eqprop_analog.core.certificate import certified
+from eqprop_analog.core.checks import require_kind
+from eqprop_analog.core.equilibrium import Equilibrium
+from eqprop_analog.core.nudge import Nudge
+from eqprop_analog.incoming import require_tolerance, whole_number
+from eqprop_analog.networks.whole_chip.equations import WholeChipEquations
+from eqprop_analog.networks.whole_chip.network import WholeChip
+
+Array = np.ndarray
+All = Float[Array, "batch nodes"]
+
+ELEMENTS = 2**21
+"""Node voltages certified together: each sample's factors are kept meanwhile."""
+SHORTEST = 2.0**-20
+"""Part of a step, below which none is taken."""
+SETTLED = 1e-14
+"""Of a step over the circuit's largest voltage: what is left is rounding."""
+
+
+@dataclass(frozen=True)
+class WholeChipNewtonSolver:
+    """J(u) δ = F(u), v ← u + λ δ, from u, where every diode carries off what its node misses at v.
+
+    λ is 1, or the largest power of ½ at which the next step, with the same J, is shorter by λ/4 at least: the natural
+    monotonicity test, which no scaling of nodes or currents changes (Deuflhard 2004, Newton Methods for Nonlinear Problems, 3.3).
+    """
+
+    tolerance: float = 1e-12
+    """Largest excess of a converged node, over the circuit's largest voltage."""
+    max_iterations: int = 500
+
+    def __post_init__(self) -> None:
+        """Raise UserError for bounds that are none."""
+        require_tolerance(self.tolerance)
+        whole_number(self.max_iterations, "max_iterations")
+
+    def solve(
+        self, network: WholeChip, inputs: ArrayLike, nudge: Nudge | None = None, start: Equilibrium | None = None
+    ) -> Equilibrium:
+        """Equilibrium of each row of ``inputs`` (batch, inputs), begun at ``start`` or at 0 V.
+
+        Raises UserError for inputs, a nudge or a start that do not make a circuit with one equilibrium.
+        """
+        require_kind("network of WholeChipNewtonSolver", network, WholeChip)
+        equations = WholeChipEquations.of(network, network.check_inputs(inputs))
+        start = equations.begun(start)
+        (begin,) = equations.initial() if start is None else equations.unknowns(start.voltages)
+        if nudge is not None:
+            equations = equations.nudged([nudge], start)
+        found = self._certified(equations, self._settle(equations, begin), nudge)
+        return found.inheriting(start) if nudge is not None and nudge.taken_at_free else found
+
+    def solve_phases(self, network: WholeChip, inputs: ArrayLike, nudges: Sequence[Nudge]) -> tuple[Equilibrium, ...]:
+        """The free equilibrium, then one for each nudge, begun at the free one."""
+        require_kind("network of WholeChipNewtonSolver", network, WholeChip)
+        equations = WholeChipEquations.of(network, network.check_inputs(inputs))
+        (begin,) = equations.initial()
+        rest = self._settle(equations, begin)
+        free = self._certified(equations, rest, None)
+        if not nudges:
+            return (free,)
+        together = equations.nudged(nudges, free)
+        moved = self._certified(together, self._settle(together, np.tile(rest, (len(nudges), 1))), None)
+        pairs = zip(moved.split(nudges), nudges, strict=True)
+        return free, *(phase.inheriting(free) if nudge.taken_at_free else phase for phase, nudge in pairs)
+
+    def _settle(self, equations: WholeChipEquations, begin: All) -> All:
+        return settled(equations, begin, self.max_iterations)
+
+    def _certified(self, equations: WholeChipEquations, volts: All, nudge: Nudge | None) -> Equilibrium:
+        """Some samples at a time: the proof keeps factors of each."""
+        samples = max(1, ELEMENTS // volts.shape[1])
+        parts = [
+            certified(equations.select(some), (volts[some],), self.tolerance, None)
+            for k in range(0, len(volts), samples)
+            for some in [np.arange(k, min(k + samples, len(volts)))]
+        ]
+        layers = tuple(map(np.concatenate, zip(*(part.voltages for part in parts), strict=True)))
+        status: Array = np.concatenate([part.status for part in parts])
+        return Equilibrium(layers, np.concatenate([part.residual for part in parts]), status, nudge)
+
+
+def settled(
+    equations: WholeChipEquations, begin: All, iterations: int = 500, held: Bool[Array, " nodes"] | None = None
+) -> All:
+    """Every sample by itself, as near its equilibrium as Newton's method gets; ``held``: nodes that stay where they are."""
+    found = np.empty_like(begin)
+    for sample in range(len(begin)):
+        one = equations.select(np.array([sample]))
+        with np.errstate(over="ignore", invalid="ignore"):
+            found[sample] = _newton(one, begin[sample : sample + 1], iterations, held)[0]
+    return found
+
+
+def with_wires(equations: WholeChipEquations, layers: All) -> All:
+    """All nodes, those of the layers held at ``layers``, volts; where these are no numbers, neither are the others."""
+    volts = np.zeros((len(layers), equations.assembly.size))
+    volts[:, : equations.layered] = layers
+    held = np.arange(volts.shape[1]) < equations.layered
+    if held.all():
+        return volts
+    sound = np.isfinite(layers).all(axis=1)
+    volts[~sound] = np.nan
+    volts[sound] = settled(equations.select(sound), volts[sound], held=held)
+    return volts
+
+
+def _newton(
+    equations: WholeChipEquations, volts: All, iterations: int, held: Bool[Array, " nodes"] | None
+) -> Float[Array, "1 nodes"]:
+    assembly, scale = equations.assembly, 0.0
+    volts, missing = _relaxed(equations, volts, held)
+    for _ in range(iterations):
+        factors = equations.factors(volts, held)
+
+        def step(missing: All, factors: object = factors) -> All:
+            return assembly.solved(factors, missing[0])[None]
+
+        delta = step(missing)
+        length, part = np.abs(delta).max(), 1.0
+        scale = float(equations.scale(volts)[0])
+        while True:
+            ahead, left = _relaxed(equations, volts + part * delta, held)
+            following = np.abs(step(left)).max() if np.isfinite(left).all() else np.inf
+            if following <= (1 - part / 4) * length or length <= SETTLED * scale:
+                break
+            part /= 2
+            if part < SHORTEST:
+                return volts
+        volts, missing = ahead, left
+        if length <= SETTLED * scale or following <= SETTLED * scale:
+            break
+    return volts
+
+
+def _relaxed(equations: WholeChipEquations, volts: All, held: Bool[Array, " nodes"] | None) -> tuple[All, All]:
+    """Hidden nodes where their diodes carry off what they miss, all else as it is, and F there, 0 at nodes that are held."""
+    hidden = equations.assembly.hidden
+    if hidden and held is None:
+        rooted = volts.copy()
+        rooted[:, :hidden] = equations.roots(volts, equations.without_diodes(volts))[:, :hidden]
+        volts = rooted
+    without = equations.without_diodes(volts)
+    missing = equations.missing(volts, without)
+    return volts, missing if held is None else np.where(held, 0.0, missing)
