@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import tomli_w
 
-from eqprop_analog.devices import Law, law_from, table_of, with_units
+from eqprop_analog.devices import LAWS, Law, law_from, table_of, with_units
 from eqprop_analog.errors import UserError
 from eqprop_analog.files import read_toml, replacing
 
@@ -56,6 +56,16 @@ def read_device(path: Path) -> dict[str, Any]:
     except UserError as error:
         raise UserError(f"{path}: [diode]: {error}") from error
     return table
+
+
+def diode_table(given: str) -> dict[str, Any]:
+    """The table of the law that --diode names, a device file's or that of its usual parameters. Raises UserError."""
+    if given in LAWS:
+        return {"law": given}
+    path = Path(given)
+    if path.suffix != ".toml":
+        raise UserError(f"--diode {given}: expected a device file, FILE.toml, or one of the laws {', '.join(LAWS)}")
+    return read_device(path)
 
 
 def with_device_file(table: Mapping[str, Any], folder: Path = Path()) -> dict[str, Any]:

@@ -9,13 +9,11 @@ from typing import Any, Protocol
 import numpy as np
 from jaxtyping import Float
 
-from eqprop_analog.characterization.device_file import read_device
 from eqprop_analog.cli import console
 from eqprop_analog.core import Equations, Network, families, load_network
 from eqprop_analog.core.checks import check_seed
 from eqprop_analog.core.nudge import Nudge
 from eqprop_analog.core.registry import USUAL
-from eqprop_analog.devices import LAWS
 from eqprop_analog.errors import UserError
 from eqprop_analog.experiments.results import versions
 from eqprop_analog.experiments.solvers import SOLVERS, SURROGATE
@@ -105,22 +103,12 @@ def add_network(parser: argparse.ArgumentParser) -> None:
 
 
 def add_diode(parser: Any, whose: str) -> None:
-    """--diode; see ``diode_table``."""
+    """--diode; see ``characterization.device_file.diode_table``."""
     parser.add_argument(
         "--diode",
         metavar="FILE.toml|LAW",
         help=f"{whose}: a device file, which `eqprop-analog device` makes, or a law with its usual parameters (default ngspice)",
     )
-
-
-def diode_table(given: str) -> dict[str, Any]:
-    """The table of the law that --diode names, a device file's or that of its usual parameters. Raises UserError."""
-    if given in LAWS:
-        return {"law": given}
-    path = Path(given)
-    if path.suffix != ".toml":
-        raise UserError(f"--diode {given}: expected a device file, FILE.toml, or one of the laws {', '.join(LAWS)}")
-    return read_device(path)
 
 
 def add_beta(parser: argparse.ArgumentParser) -> None:

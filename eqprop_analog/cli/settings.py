@@ -1,7 +1,7 @@
 """An option for every setting of a training's configuration: its name, type, choices and help are those of the field."""
 
 import argparse
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
@@ -88,9 +88,9 @@ def _begun(text: str) -> str:
     return text[:1].lower() + text[1:] if text[1:2].islower() or text[1:2] == " " else text
 
 
-def settings() -> Iterator[Setting]:
-    """All that have an option, those of any network first."""
-    known = models()
+def settings(kinds: Collection[str] = ()) -> Iterator[Setting]:
+    """All that have an option, those of any network first; ``kinds``: of these networks alone."""
+    known = {kind: model for kind, model in models().items() if not kinds or kind in kinds}
     names = dict.fromkeys(name for model in known.values() for name in model.model_fields)
     for name in names:
         fields = {kind: model.model_fields[name] for kind, model in known.items() if name in model.model_fields}
@@ -103,19 +103,22 @@ def settings() -> Iterator[Setting]:
         yield Setting(name, replace(found[0], choices=tuple(choices)), texts)
 
 
-def add_settings(parser: argparse.ArgumentParser) -> None:
-    """An option for each; what is not given is None."""
-    everyone = tuple(models())
-    general = parser.add_argument_group("settings of the preset that can be overridden")
+def add_settings(
+    parser: argparse.ArgumentParser, kinds: Collection[str] = (), but_not: Collection[str] = (), note: str = ""
+) -> None:
+    """An option for each; what is not given is None. ``kinds``: of these networks alone; ``but_not``: settings without one."""
+    everyone = tuple(kinds or models())
+    general = parser.add_argument_group("settings of the preset that can be overridden", note or None)
     groups: dict[tuple[str, ...], Any] = {everyone: general}
-    for setting in settings():
-        kinds = tuple(setting.meanings)
-        if kinds not in groups:
-            groups[kinds] = parser.add_argument_group(f"the same, of {' and '.join(kinds)} networks")
-        if setting.name not in SPECIAL:
-            groups[kinds].add_argument(setting.flag, default=None, help=setting.help(), **_arguments(setting.form))
+    for setting in settings(kinds):
+        of = tuple(setting.meanings)
+        if of not in groups:
+            groups[of] = parser.add_argument_group(f"the same, of {' and '.join(of)} networks")
+        if setting.name not in (*SPECIAL, *but_not):
+            groups[of].add_argument(setting.flag, default=None, help=setting.help(), **_arguments(setting.form))
     options.add_diode(general, "of every hidden node")
-    options.add_solver(general)
+    if "solver" not in but_not:
+        options.add_solver(general)
     general.add_argument(
         "--dataset",
         metavar="NAME|FILE",

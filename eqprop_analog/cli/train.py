@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from eqprop_analog import data
+from eqprop_analog.characterization.device_file import diode_table
 from eqprop_analog.cli import console, options
 from eqprop_analog.cli.samples import add_own_data, own_settings
 from eqprop_analog.cli.settings import add_settings, names
@@ -98,7 +99,7 @@ def overridden(arguments: argparse.Namespace) -> dict[str, Any]:
     """The settings that were given as options, by name."""
     given = {name: value for name in names() if (value := getattr(arguments, name, None)) is not None}
     if "diode" in given:
-        given["diode"] = options.diode_table(given["diode"])
+        given["diode"] = diode_table(given["diode"])
     return given | {f"own_data.{name}": value for name, value in own_settings(arguments).items()}
 
 

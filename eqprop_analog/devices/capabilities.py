@@ -12,6 +12,9 @@
 - ``lowest``: the voltage below which a node cannot fall, where that is all that the law does. For training on a GPU, which
   runs any other law's own ``solve`` and ``slope`` (kernels.torch.arrays).
 - ``subcircuit_text(dialect)``: the subcircuit's text. For a law whose subcircuit is no file in ``circuits/``.
+- ``subcircuit`` and ``from_subcircuit(lines, value, rail)``, a class method that returns the law that the subcircuit is, in
+  ngspice's language: ``lines`` stand between .subckt and .ends, in lower case, ``value`` makes a word of them a number. For
+  netlists that are read back.
 - ``own_subcircuit()``: the law whose subcircuit is the device that this one was made from, or None. For solvers and netlists that
   are asked for it; its currents are then measured.
 - ``in_words()``: the parameters in a line. For a law with more of them than fit into one.
@@ -160,14 +163,25 @@ def scaled(law: Law, k: float) -> Law:
 
 
 def changes(one: Law, other: Law) -> str:
-    """Parameters that differ between two laws of a kind, with their units, in words; "" where none does."""
+    """Parameters that differ between two laws of a kind, with their units, in words; "" where none does.
+
+    Of many values the ends are named, and of text that is left out its name.
+    """
     units: Mapping[str, str] = getattr(one, "units", {})
     pairs = [(f.name, getattr(one, f.name), getattr(other, f.name)) for f in fields(one)]  # type: ignore[arg-type]
     return ", ".join(
-        f"{name} from {was:.4g} to {becomes:.4g} {units.get(name, '')}".rstrip()
+        f"without {name}"
+        if becomes == ""
+        else f"{name} from {_ends(was)} to {_ends(becomes)} {units.get(name, '')}".rstrip()
         for name, was, becomes in pairs
         if was != becomes
     )
+
+
+def _ends(value: Any) -> str:
+    if isinstance(value, tuple):
+        return f"({_ends(value[0])} ... {_ends(value[-1])})"
+    return str(value) if isinstance(value, bool | str) else f"{value:.4g}"
 
 
 def compiled_node(law: Law, dtype: np.dtype[Any]) -> CompiledNode | None:

@@ -1,6 +1,7 @@
 """A tabulated device: the piecewise-linear curve through its knots is the law, in NumPy and in SPICE."""
 
-from collections.abc import Mapping
+import re
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar, Self
@@ -27,6 +28,10 @@ FAR = 1e3
 """Volts beyond the ends, where a dialect's own function is constant outside its knots."""
 DEVICE_TOLERANCES = {"reltol": 1e-9, "vntol": 1e-11}
 """Of transistors, whose internal nodes (0.1 to 1 S beside a network's uS) round off to no less: 5e-10 V from tighter ones."""
+DEVICE = "measured_device"
+"""Name of the subcircuit around a device of the user's own."""
+SOURCE = re.compile(r"b\S*\s+anode\s+cathode\s+i\s*=\s*pwl\s*\(\s*v\s*\(\s*anode\s*,\s*cathode\s*\)\s*,([^()]*)\)\s*")
+"""What stands in subcircuit tabulated, for ngspice."""
 FUNCTIONS = {"ngspice": "pwl", "ltspice": "table", "xyce": "table"}
 """By dialect the function of a behavioural source that interpolates linearly."""
 
@@ -42,7 +47,8 @@ class Tabulated:
     whose subcircuit is that device.
     """
 
-    units: ClassVar[Mapping[str, str]] = {"rail": "V"}
+    subcircuit: ClassVar[str] = "tabulated"
+    units: ClassVar[Mapping[str, str]] = {"voltages": "V", "currents": "A", "rail": "V"}
 
     voltages: tuple[float, ...]
     """w_k across the device, ascending, volts."""
@@ -186,7 +192,7 @@ class Tabulated:
     @property
     def spice(self) -> tuple[str, dict[str, float]]:
         """Subcircuit ``tabulated``, or ``measured_device`` around the device's own; both without parameters."""
-        return "measured_device" if self.as_device else "tabulated", {}
+        return DEVICE if self.as_device else self.subcircuit, {}
 
     def subcircuit_text(self, dialect: str = "ngspice") -> str:
         """See devices.capabilities."""
@@ -203,10 +209,10 @@ class Tabulated:
                 f"* The user's own subcircuit {self.spice_name}, from the rail into a node (anode to cathode) or from a node",
                 "* into the other rail: the inhibitory half has the same device the other way round. Vmeter reads its current.",
                 self.spice_text.rstrip(),
-                ".subckt measured_device anode cathode",
+                f".subckt {DEVICE} anode cathode",
                 "Vmeter anode inside 0",
                 f"Xdevice inside cathode {self.spice_name}",
-                ".ends measured_device",
+                f".ends {DEVICE}",
             ]
         )
 
@@ -216,13 +222,7 @@ class Tabulated:
                 f"{dialect} has no behavioural sources that interpolate a table, and so no tabulated diode; take a junction ("
                 f"laws ngspice and shockley) or another --dialect"
             )
-        w, current, slopes = self._knots
-        if dialect != "ngspice":
-            reached = current[0] - FAR * slopes[0], current[-1] + FAR * slopes[-1]
-            w, current = np.r_[w[0] - FAR, w, w[-1] + FAR], np.r_[reached[0], current, reached[1]]
-        elif slopes[1] < slopes[0] or slopes[-2] < slopes[-1]:  # ngspice continues the outermost piece
-            w = np.r_[w[0] - 1, w, w[-1] + 1]
-            current = np.r_[current[0] - slopes[0], current, current[-1] + slopes[-1]]
+        w, current = self._written(dialect)
         pairs = [f"{v!r},{i!r}" for v, i in zip(w.tolist(), current.tolist(), strict=True)]
         lines = [",".join(pairs[k : k + PAIRS_A_LINE]) for k in range(0, len(pairs), PAIRS_A_LINE)]
         body = ",\n+ ".join(lines)
@@ -236,6 +236,37 @@ class Tabulated:
                 f"Bd anode cathode I={source}",
                 ".ends tabulated",
             ]
+        )
+
+    def _written(self, dialect: str) -> tuple[Float[Array, " pairs"], Float[Array, " pairs"]]:
+        """The knots (V and A), and those that continue the ends as the law does."""
+        w, current, slopes = self._knots
+        if dialect != "ngspice":
+            reached = current[0] - FAR * slopes[0], current[-1] + FAR * slopes[-1]
+            return np.r_[w[0] - FAR, w, w[-1] + FAR], np.r_[reached[0], current, reached[1]]
+        if slopes[1] >= slopes[0] and slopes[-2] >= slopes[-1]:  # ngspice continues the outermost piece
+            return w, current
+        return np.r_[w[0] - 1, w, w[-1] + 1], np.r_[current[0] - slopes[0], current, current[-1] + slopes[-1]]
+
+    @classmethod
+    def from_subcircuit(cls, lines: Sequence[str], value: Callable[[str], float], rail: float) -> Self:
+        """See devices.capabilities."""
+        found = SOURCE.fullmatch(lines[0]) if len(lines) == 1 else None
+        words = found[1].split(",") if found else []
+        if len(words) < 4 or len(words) % 2:
+            raise UserError(
+                "subcircuit tabulated: expected one source, Bd anode cathode I=pwl(V(anode,cathode), volts,amperes, ...), of two "
+                "pairs or more"
+            )
+        numbers = [value(word.strip()) for word in words]
+        pairs = np.array(numbers[::2]), np.array(numbers[1::2])
+        for inside in (slice(1, -1), slice(None)) if len(words) >= 8 else (slice(None),):
+            law = cls(tuple(pairs[0][inside].tolist()), tuple(pairs[1][inside].tolist()), rail)
+            if all(map(np.array_equal, law._written("ngspice"), pairs)):
+                return law
+        raise UserError(
+            f"subcircuit tabulated: its outermost pieces rise by less than {LEAST_SLOPE:g} S, so that ngspice continues them in "
+            f"another way than the law does; expected that slope or more"
         )
 
     @property

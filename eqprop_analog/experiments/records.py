@@ -174,6 +174,8 @@ class ChipFigures(Figures):
     statuses: Statuses = Field(default_factory=dict)
     failure: str | None = None
     seconds: NotNegative = 0.0
+    training_errors: list[Fraction] = Field(default_factory=list)
+    """Epoch by epoch, of what was learned on the chip."""
 
     @model_validator(mode="after")
     def _one_of_two(self) -> "ChipFigures":

@@ -130,6 +130,30 @@ def test_a_netlist_has_the_device_or_its_table(made: Any, run: Any) -> None:
     assert ".subckt tabulated" in Path("n.cir").read_text()
 
 
+def test_a_netlist_of_the_devices_is_read_by_the_device_file_that_they_were_made_with(made: Any, run: Any) -> None:
+    here = network(made(".option scale=1e-6\n" + MOS.replace("w=2u l=1u", "w=2 l=1"), "--celsius", "50"), pair=True)
+    here.save("n.npz")
+    assert run("netlist", "--network", "n.npz", "--output", "n.cir").code == 0
+    refused = run("netlist", "--network", "n.cir", "--output", "again.cir")
+    assert refused.code == 2
+    assert all(word in refused.err for word in ("n.cir, line", "mos", "--diode", "--devices table"))
+    assert run("netlist", "--network", "n.cir", "--diode", "mos.toml", "--output", "again.cir").code == 0
+    assert Path("again.cir").read_text() == Path("n.cir").read_text()
+    with_table = ("netlist", "--network", "n.cir", "--diode", "mos.toml", "--devices", "table", "--output", "table.cir")
+    assert run(*with_table).code == 0
+    assert run("netlist", "--network", "table.cir", "--output", "again.cir").code == 0
+    assert Path("again.cir").read_text() == Path("table.cir").read_text()
+    Path("n.cir").write_text(Path("n.cir").read_text().replace("kp=200u", "kp=201u"))
+    assert "device file" in run("netlist", "--network", "n.cir", "--diode", "mos.toml", "--output", "again.cir").err
+    Path("n.cir").write_text(
+        Path("n.cir").read_text().replace("kp=201u", "kp=200u").replace("scale=1e-06", "scale=1e-05")
+    )
+    assert "scale" in run("netlist", "--network", "n.cir", "--diode", "mos.toml", "--output", "again.cir").err
+    assert (
+        "leave out --diode" in run("netlist", "--network", "table.cir", "--diode", "clamp", "--output", "again.cir").err
+    )
+
+
 def test_a_network_that_was_not_made_from_a_device_has_none() -> None:
     with pytest.raises(UserError, match="from-spice"):
         network(NgspiceDiode()).with_own_devices()

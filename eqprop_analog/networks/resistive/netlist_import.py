@@ -16,13 +16,16 @@ from typing import Any, NoReturn
 import numpy as np
 from jaxtyping import Float
 
+from eqprop_analog.characterization.device_file import diode_table
 from eqprop_analog.core.nudge import Nudge
+from eqprop_analog.devices import Law, law_from
 from eqprop_analog.errors import UserError
 from eqprop_analog.networks.resistive.equations import NodalEquations
 from eqprop_analog.networks.resistive.network import ResistiveNetwork
 from eqprop_analog.networks.resistive.reading.diodes import DiodeReader
 from eqprop_analog.networks.resistive.reading.element_lines import constant, instance, positive_resistance, resistance
 from eqprop_analog.networks.resistive.reading.flat_devices import NO_NETWORK, FlatDevices, defaults
+from eqprop_analog.networks.resistive.reading.own_devices import require_no_other, without_device
 from eqprop_analog.spice.elements import Injection
 from eqprop_analog.spice.reading.expressions import number
 from eqprop_analog.spice.reading.statements import Source, read_source, source_of
@@ -48,6 +51,8 @@ class Given:
     """"single" or "pairs"."""
     conductance_window: tuple[float, float] | None = None
     """(G_min, G_max), siemens."""
+    diode: Law | None = None
+    """The law of the SPICE device that the netlist has for diodes."""
 
 
 NOTHING = Given()
@@ -90,6 +95,8 @@ def read_netlist(path: Path, given: Given = NOTHING) -> WrittenNetlist:
 def read(path: Path, **given: Any) -> WrittenNetlist:
     """``read_netlist``, completed by options of these names."""
     values: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in given.items()}
+    if isinstance(values.get("diode"), str):
+        values["diode"] = law_from(diode_table(values["diode"]))
     return read_netlist(path, Given(**values))
 
 
@@ -102,7 +109,10 @@ def _network_of(source: Source, given: Given) -> WrittenNetlist:
     for title, why in NO_NETWORK.items():
         if title in source.title.lower() and "eqprop-analog:" in source.title.lower():
             raise UserError(f"{source.file}: {why}")
-    devices = FlatDevices()
+    source, device = without_device(source, given.diode)
+    devices = FlatDevices(device=device)
+    if device is not None:
+        devices.subcircuits.add(device.spice[0])
     for statement in source.statements:
         if statement.text[0] == ".":
             devices.directive(statement)
@@ -133,6 +143,8 @@ class _Reader:
         volts, bias_row = self._rows()
         sizes = self._sizes(depth)
         diode, notes = DiodeReader(self.source, self.devices).law(sizes)
+        if self.given.diode is not None:
+            require_no_other(self.source.file, self.given.diode, diode)
         for (layer, _), statement in self.devices.found["amplifier"].items():
             if not 0 < int(layer) < depth:
                 statement.refuse(f"expected an amplifier of layers 1 to {depth - 1}")

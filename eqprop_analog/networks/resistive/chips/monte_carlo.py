@@ -20,7 +20,7 @@ from eqprop_analog.errors import UserError
 from eqprop_analog.experiments.batches import Split
 from eqprop_analog.experiments.config import TrainConfig
 from eqprop_analog.experiments.records import ChipFigures, read_record
-from eqprop_analog.files import write_text
+from eqprop_analog.files import replacing, write_text
 from eqprop_analog.learning.trainer import Progress, evaluate, silent
 from eqprop_analog.networks.resistive.chips.protocols import Recipe, in_software, judged, on_chip
 from eqprop_analog.networks.resistive.chips.study import Case, Study
@@ -49,29 +49,25 @@ def software_path(folder: Path, case: Case) -> Path:
     return folder / "software" / f"{case.software_key}.npz"
 
 
-def ideal_error(folder: Path, data_dir: Path | None, case: Case) -> float | None:
-    """Held-out error of the network that is written into the chip of ``case``, on the ideal circuit; None before it is trained.
-
-    Solved once, and kept beside the network. Raises UserError for a damaged file.
-    """
-    network, path = software_path(folder, case), software_path(folder, case).with_suffix(".json")
-    if not network.exists():
-        return None
-    if not path.exists():
-        with threadpool_limits(1):
-            split = Split.of(case.software, dataset(case.software, data_dir))
-            solver = SurrogateSolver(check_residual=False)
-            found = evaluate(ResistiveNetwork.load(network), solver.solve, split.held_out_images, split.held_out_labels)
-        write_text(path, json.dumps({f"{split.held_out}_error": found.error}) + "\n")
-    return _error(read_record(path, ChipFigures, "the error of a trained network", "; delete it to measure it again"))
-
-
 def train_software(folder: Path, data_dir: Path | None, case: Case) -> None:
-    """Train the network that is written into the chip of ``case``, into its file."""
+    """Train the network that is written into the chip of ``case``, into its file, and its figures beside it."""
+    begin = time.perf_counter()
     with threadpool_limits(1):
         split = Split.of(case.software, dataset(case.software, data_dir))
-        network = in_software(Recipe(case.software, case.specification.technology.window), split)
-    network.save(software_path(folder, case))
+        network, errors = in_software(Recipe(case.software, case.specification.technology.window), split)
+        network.save(software_path(folder, case))
+        _write(
+            software_path(folder, case).with_suffix(".json"),
+            _on_ideal(network, split) | {"training_errors": errors},
+            begin,
+        )
+
+
+def _on_ideal(network: ResistiveNetwork, split: Split) -> dict[str, Any]:
+    """Held-out error of a network on the ideal circuit."""
+    solver = SurrogateSolver(check_residual=False)
+    result = evaluate(network, solver.solve, split.held_out_images, split.held_out_labels)
+    return {f"{split.held_out}_error": result.error, "statuses": dict(result.statuses)}
 
 
 def measure(folder: Path, data_dir: Path | None, case: Case) -> None:
@@ -83,15 +79,20 @@ def measure(folder: Path, data_dir: Path | None, case: Case) -> None:
         chip = case.drawn()
         figures: dict[str, Any]
         try:
-            on_chip(case.protocol, chip, case.recipe, software, split)
+            errors = on_chip(case.protocol, chip, case.recipe, software, split)
             result = judged(chip, split.held_out_images, split.held_out_labels)
             figures = {f"{split.held_out}_error": result.error, "statuses": dict(result.statuses)}
+            figures["training_errors"] = errors
         except (UserError, np.linalg.LinAlgError) as error:
             figures = {"failure": str(error)}
     if case.keep and "failure" not in figures:
         chip.network.astype(np.float64).save(network_path(folder, case))
-    figures["seconds"] = time.perf_counter() - begin
-    write_text(result_path(folder, case), json.dumps(figures, indent=1) + "\n")
+    _write(result_path(folder, case), figures, begin)
+
+
+def _write(path: Path, figures: dict[str, Any], begin: float) -> None:
+    """``figures`` and the seconds since ``begin``, in one step."""
+    write_text(path, json.dumps({**figures, "seconds": time.perf_counter() - begin}, indent=1) + "\n")
 
 
 def read(folder: Path, case: Case) -> dict[str, Any] | None:
@@ -165,6 +166,23 @@ def _trained(folder: Path, case: Case) -> bool:
     return software_path(folder, case).exists()
 
 
+def read_software(folder: Path, data_dir: Path | None, case: Case) -> dict[str, Any] | None:
+    """Figures of the network that is written into the chip of ``case``, on the ideal circuit; None before it is trained.
+
+    Kept beside the network; where they are missing, its error is measured now. Raises UserError for a damaged file.
+    """
+    network = software_path(folder, case)
+    path = network.with_suffix(".json")
+    if not network.exists():
+        return None
+    if not path.exists():
+        begin = time.perf_counter()
+        with threadpool_limits(1):
+            split = Split.of(case.software, dataset(case.software, data_dir))
+            _write(path, _on_ideal(ResistiveNetwork.load(network), split), begin)
+    return read_record(path, ChipFigures, "the error of a trained network", "; delete it to measure it again")
+
+
 def _done(folder: Path, case: Case) -> bool:
     return read(folder, case) is not None
 
@@ -180,8 +198,44 @@ def table(study: Study, folder: Path) -> list[dict[str, Any]]:
     return rows
 
 
-def summary(study: Study, rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """A row a point and protocol: mean error over chips, its 95 % interval (Student's t), and yield at the target error."""
+def software_table(study: Study, folder: Path, data_dir: Path | None) -> list[dict[str, Any]]:
+    """A row a point: figures of the network that is written into its chips, on the ideal circuit; none where all is in situ."""
+    rows: dict[tuple[str, float], dict[str, Any]] = {}
+    for sweep, point, case in study.cases():
+        if case.protocol == "in-situ" or (sweep.name, point.x) in rows:
+            continue
+        figures = read_software(folder, data_dir, case)
+        if figures is not None:
+            rows[sweep.name, point.x] = {"sweep": sweep.name, "x": point.x, "file": case.software_key, **figures}
+    return list(rows.values())
+
+
+def networks_of_first(study: Study, folder: Path) -> list[str]:
+    """Copy the networks of a study's first point to names that say what they are; returns the names.
+
+    ideal.npz is written into the chips; PROTOCOL.npz has the conductances of chip 0, where these were kept.
+    """
+    named: dict[str, Path] = {}
+    for _, _, case in study.cases():
+        if case.protocol != "in-situ":
+            named.setdefault("ideal.npz", software_path(folder, case))
+        if case.keep:
+            named.setdefault(f"{case.protocol}.npz", network_path(folder, case))
+    there = {name: path for name, path in named.items() if path.exists()}
+    for name, path in there.items():
+        with replacing(folder / name) as temporary:
+            temporary.write_bytes(path.read_bytes())
+    return list(there)
+
+
+def summary(
+    study: Study, rows: Sequence[dict[str, Any]], software: Sequence[dict[str, Any]] = ()
+) -> list[dict[str, Any]]:
+    """A row a point and protocol: mean error over chips, its 95 % interval (Student's t), and yield at the target error.
+
+    ``software``: those of ``software_table``, for the error of the ideal circuit beside them.
+    """
+    ideal = {(row["sweep"], row["x"]): _error(row) for row in software}
     result = []
     for sweep in study.sweeps:
         for protocol in sweep.protocols:
@@ -203,6 +257,7 @@ def summary(study: Study, rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]
                         "mean_error": float(known.mean()) if known.size else None,
                         "interval": half,
                         "yield": float((errors <= study.target_error).mean()) if errors.size else None,
+                        "ideal_error": ideal.get((sweep.name, point.x)),
                     }
                 )
     return result

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.ticker import MaxNLocator
 
 from eqprop_analog.networks.resistive.chips.study import Curve, Study
 from eqprop_analog.plotting.style import BLUE, GREEN, RED, drawing
@@ -38,7 +39,7 @@ def errors(study: Study, summary: Sequence[dict[str, Any]], path: Path) -> None:
                     marker=marker,
                     markersize=4,
                     capsize=2,
-                    label=protocol.replace("in-situ", "in situ").replace("ex-situ", "ex situ"),
+                    label=_named(protocol),
                 )
             axes.axhline(100 * study.target_error, color="0.5", linestyle=":", linewidth=1)
             axes.set_yscale("log")
@@ -56,6 +57,66 @@ def yields(study: Study, summary: Sequence[dict[str, Any]], path: Path) -> None:
                 good = [100 * (np.nan if row["yield"] is None else row["yield"]) for row in rows]
                 axes.plot(x, good, color=shade, linestyle=line, marker=marker, markersize=4, label=protocol)
             axes.set_ylim(-4, 104)
+
+
+def one_by_one(
+    study: Study,
+    summary: Sequence[dict[str, Any]],
+    rows: Sequence[dict[str, Any]],
+    software: Sequence[dict[str, Any]],
+    path: Path,
+) -> None:
+    """Of a study of one point: test error of every chip by protocol, and the training error epoch by epoch, both in percent."""
+    with drawing(path, (2.4 * PANEL[0], 1.1 * PANEL[1])) as figure:
+        left, right = figure.subplots(1, 2)
+        for place, row in enumerate(summary):
+            shade, _, marker = LINES[row["protocol"]]
+            own = [100 * _test_error(each) for each in rows if each["protocol"] == row["protocol"]]
+            aside = np.linspace(-0.18, 0.18, len(own)) if len(own) > 1 else [0.0]
+            left.plot(
+                place + np.asarray(aside[: len(own)]), own, linestyle="", marker=marker, markersize=5, color=shade
+            )
+        names = [f"{_named(row['protocol'])}\n{_good(row)}" for row in summary]
+        left.set_xticks(range(len(names)), names)
+        left.set_xlim(-0.5, len(names) - 0.5)
+        left.axhline(100 * study.target_error, color="0.5", linestyle=":", linewidth=1, label="target")
+        if software:
+            left.axhline(100 * _test_error(software[0]), color="black", linewidth=1, label="ideal software")
+        left.set(ylabel="test error (%)", title=f"{study.chips} chips")
+        left.set_ylim(bottom=0)
+        left.legend(fontsize=9)
+        _learning(right, rows, software)
+
+
+def _learning(axes: Axes, rows: Sequence[dict[str, Any]], software: Sequence[dict[str, Any]]) -> None:
+    """Training errors in situ, chip by chip, beside those of the ideal circuit."""
+    shade, line, _ = LINES["in-situ"]
+    curves = [row["training_errors"] for row in rows if row["protocol"] == "in-situ" and row.get("training_errors")]
+    for number, errors_ in enumerate(curves):
+        label = "chips, in situ" if number == 0 else None
+        axes.plot(
+            range(1, len(errors_) + 1), 100 * np.array(errors_), color=shade, linestyle=line, linewidth=1, label=label
+        )
+    for row in software[:1]:
+        errors_ = row.get("training_errors", [])
+        axes.plot(range(1, len(errors_) + 1), 100 * np.array(errors_), color="black", label="ideal software")
+    axes.set(xlabel="epoch", ylabel="training error (%)", title="learning")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.set_ylim(bottom=0)
+    if axes.lines:
+        axes.legend(fontsize=9)
+
+
+def _test_error(row: dict[str, Any]) -> float:
+    return float(row.get("test_error", row.get("validation_error", np.nan)))
+
+
+def _named(protocol: str) -> str:
+    return protocol.replace("in-situ", "in situ").replace("ex-situ", "ex situ")
+
+
+def _good(row: dict[str, Any]) -> str:
+    return "missing" if row["yield"] is None else f"{round(row['yield'] * row['chips'])} of {row['chips']} good"
 
 
 @contextmanager

@@ -56,29 +56,31 @@ class Recipe:
         return train_pass(learner, Batches(self.config, split, order, random))
 
 
-def in_software(recipe: Recipe, split: Split) -> ResistiveNetwork:
-    """A network trained on the ideal circuit; float64. Raises UserError if training diverges."""
+def in_software(recipe: Recipe, split: Split) -> tuple[ResistiveNetwork, list[float]]:
+    """A network trained on the ideal circuit, float64, and the training error of every epoch. UserError if training diverges."""
     config, network = recipe.config, recipe.fresh()
     if (config.kind, config.nudging) == ("conductance", "centred"):
         network.require_definite(-recipe.rule(0).beta)
-    random = np.random.default_rng(config.seed)
+    random, errors = np.random.default_rng(config.seed), []
     for epoch in range(config.epochs):
         learner: Learner
         if config.sweeps is None:
             learner = PhaseLearner(network, SurrogateSolver(check_residual=False), recipe.rule(epoch))
         else:
             learner = TruncatedLearner(network, recipe.rule(epoch), config.sweeps)
-        recipe.epoch(learner, split, random)
+        errors.append(recipe.epoch(learner, split, random).error)
         require_finite(network)
-    return network.astype(np.float64)
+    return network.astype(np.float64), errors
 
 
-def on_chip(protocol: Protocol, chip: Chip, recipe: Recipe, software: ResistiveNetwork | None, split: Split) -> None:
+def on_chip(
+    protocol: Protocol, chip: Chip, recipe: Recipe, software: ResistiveNetwork | None, split: Split
+) -> list[float]:
     """Bring the network onto ``chip``: in-situ for all epochs from a fresh one, or ``software`` with no or one more epoch.
 
     ``software`` is None in situ. Images come in an order that belongs to the recipe's seed and the chip's number, whatever the
-    lot. Fine-tuning goes on at the rates of the last epoch. Then the devices drift as long as is specified. Raises UserError if
-    training diverges.
+    lot. Fine-tuning goes on at the rates of the last epoch. Then the devices drift as long as is specified. Returns the training
+    error of every epoch on the chip. Raises UserError if training diverges.
     """
     if software is None:
         chip.begin(recipe.fresh())
@@ -86,13 +88,14 @@ def on_chip(protocol: Protocol, chip: Chip, recipe: Recipe, software: ResistiveN
         chip.program(software)
     epochs = recipe.config.epochs
     first = {"in-situ": 0, "ex-situ": epochs, "fine-tuned": epochs - 1}[protocol]
-    random = np.random.default_rng([recipe.config.seed, chip.number])
+    random, errors = np.random.default_rng([recipe.config.seed, chip.number]), []
     for epoch in range(first, epochs):
         learner = InSituLearner(chip, chip.training_solver(recipe.config.sweeps), recipe.rule(epoch))
-        recipe.epoch(learner, split, random)
+        errors.append(recipe.epoch(learner, split, random).error)
         require_finite(chip.network)
     if chip.specification.retention:
         chip.age(chip.specification.retention)
+    return errors
 
 
 def judged(chip: Chip, images: Float[Array, "samples inputs"], labels: Int[Array, " samples"]) -> Pass:

@@ -4,6 +4,7 @@ import hashlib
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Annotated, Any, Self, cast
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -125,13 +126,25 @@ class Study(BaseModel):
         """One that comes with the package, by its name, or a TOML file. Raises UserError."""
         return cls.of(read_toml(packaged_or_own("studies", name, "study"), "study"))
 
+    @property
+    def varies(self) -> bool:
+        """Whether there is more than one point."""
+        return sum(len(sweep.points) for sweep in self.sweeps) > 1
+
     def cases(self) -> Iterator[tuple[Curve, Point, "Case"]]:
         """Everything to be done; the same case may stand on several curves. Raises UserError."""
+        yield from self._cases
+
+    @cached_property
+    def _cases(self) -> list[tuple[Curve, Point, "Case"]]:
+        return list(self._each())
+
+    def _each(self) -> Iterator[tuple[Curve, Point, "Case"]]:
         base = Specification.of(self.specification)
         software = _config(self.preset, self.training)
         network = software.network()
         for sweep in self.sweeps:
-            config = _config(self.preset, self.training | sweep.training)
+            config = _config(self.preset, self.training | sweep.training) if sweep.training else software
             for point in sweep.points:
                 specification = base.having(point.having)
                 require_same_window(network, specification)
@@ -153,6 +166,8 @@ def _config(preset: str, changes: dict[str, Any]) -> ResistiveConfig:
     for name, value in ONLY.items():
         if (given := getattr(config, name)) != value:
             raise UserError(f'study: preset {preset}: {name}: chips are trained with "{value}" alone, got "{given}"')
+    if config.regression:
+        raise UserError(f"study: preset {preset}: {config.dataset} is a regression; chips are judged by classes")
     return cast("ResistiveConfig", config)
 
 

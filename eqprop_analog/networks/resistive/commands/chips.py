@@ -7,14 +7,19 @@ from pathlib import Path
 from typing import Any
 
 from eqprop_analog.cli import console, options
+from eqprop_analog.cli.samples import add_own_data
+from eqprop_analog.cli.settings import add_settings
+from eqprop_analog.cli.train import overridden
 from eqprop_analog.errors import NotMetError, UserError
 from eqprop_analog.experiments.chips.specification import Specification
+from eqprop_analog.experiments.presets import OWN_SHAPES
+from eqprop_analog.experiments.solvers import SURROGATE
 from eqprop_analog.files import locked, packaged, require_writable, write_csv
 from eqprop_analog.networks.resistive.chips import monte_carlo
 from eqprop_analog.networks.resistive.chips.confirmation import LARGEST_DIFFERENCE, confirmed
-from eqprop_analog.networks.resistive.chips.plots import errors, yields
+from eqprop_analog.networks.resistive.chips.plots import errors, one_by_one, yields
 from eqprop_analog.networks.resistive.chips.protocols import PROTOCOLS
-from eqprop_analog.networks.resistive.chips.study import Case, Study
+from eqprop_analog.networks.resistive.chips.study import ONLY, Case, Study
 from eqprop_analog.spice.ngspice import library as libngspice
 from eqprop_analog.spice.ngspice.workers import Workers
 
@@ -28,6 +33,7 @@ examples:
   the study, two hours of one core:             --study imperfections --workers 2
   five chips of one technology:                 --specification pcm-joshi2020 --chips 5 --workers 2
   a specification of your own:                  --specification my-fab.toml
+  your devices, diodes and data:                --specification my-fab.toml --diode mine.toml --dataset digits --layers 64 32 10
   a study of your own:                          --study my-study.toml
 
 In situ learns on the chip from a fresh network; ex situ trains the ideal circuit and writes the result into the chip;
@@ -35,6 +41,10 @@ fine-tuned goes on for one epoch there. Every chip is a file in the output folde
 that are missing. Points that the study names are solved in ngspice too."""
 TIME_LIMIT = 7200.0
 """Seconds that one chip may take."""
+KIND = "resistive"
+"""Of the networks that chips are made of."""
+FIXED = ("seed", "workers", "tile", "read_at", *ONLY)
+"""Settings that are the lot's or the specification's, or have one value, and so no option here."""
 IMAGES = 100
 """Test images that a chip is confirmed on, if nobody says otherwise."""
 
@@ -52,6 +62,13 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         metavar="NAME|FILE",
         help=f"chips of one specification: one of {', '.join(packaged('specifications'))}, or a TOML file",
     )
+    parser.add_argument(
+        "--preset",
+        metavar="NAME",
+        help=f"of --specification: what is trained, a preset or a TOML file (default: the quick study's mnist-100; where a "
+        f"setting is given {OWN_SHAPES[SURROGATE]}, in the window of the devices, so that its diodes stay as they are)",
+    )
+    parser.add_argument("--target-error", type=float, metavar="X", help="of a good chip, as a fraction (default 0.05)")
     parser.add_argument("--chips", type=int, metavar="N", help="a point (default: the study's)")
     parser.add_argument("--seed", type=int, help="of all chips (default: the study's)")
     parser.add_argument("--workers", type=int, default=1, help="processes (default 1)")
@@ -59,6 +76,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--data-dir", type=Path, metavar="DIR", help="the data set's four IDX files")
     parser.add_argument("--output", type=Path, metavar="DIR", help="default runs/NAME")
     options.add_json(parser)
+    add_settings(parser, [KIND], FIXED, "of --specification; a study's file says it in its table [training]")
+    add_own_data(parser)
 
 
 def run(arguments: argparse.Namespace) -> None:
@@ -89,19 +108,40 @@ def run(arguments: argparse.Namespace) -> None:
 
 def _study(arguments: argparse.Namespace) -> tuple[str, Study]:
     """The study's name and itself: the one that is named, or a single point of one specification."""
-    changes = {name: value for name in ("chips", "seed") if (value := getattr(arguments, name)) is not None}
+    changes = {
+        name: value for name in ("chips", "seed", "target_error") if (value := getattr(arguments, name)) is not None
+    }
+    training = {name: value for name, value in overridden(arguments).items() if name not in FIXED}
     if arguments.specification is None:
+        given = ["preset"] * (arguments.preset is not None) + list(training)
+        if given:
+            raise UserError(
+                f"--{given[0].rpartition('.')[2].replace('_', '-')}: is of --specification alone; a study's file says it in "
+                f"preset and [training]"
+            )
         name = DEFAULT if arguments.study is None else arguments.study
         study = Study.load(name)
         return Path(name).stem, Study.of(study.model_dump() | changes)
     specification = Specification.load(arguments.specification)
     base = Study.load(DEFAULT)
     only: dict[str, Any] = {"name": "chips", "label": specification.name, "points": [{"x": 0}], "confirm": 0.0}
+    own = training or arguments.preset is not None
     if specification.wires.resistance:  # every update reduces the crossbars anew, so few of them
         (wires,) = (sweep for sweep in base.sweeps if sweep.name == "wires")
-        only |= {"confirm": None, "protocols": wires.protocols, "training": wires.training}
+        only |= {"confirm": None, "protocols": wires.protocols, "training": {} if own else wires.training}
+    if own:
+        changes |= _trained_otherwise(arguments.preset, training, specification)
     values = base.model_dump() | {"specification": specification.model_dump(), "sweeps": [only]} | changes
     return Path(arguments.specification).stem, Study.of(values)
+
+
+def _trained_otherwise(preset: str | None, training: dict[str, Any], specification: Specification) -> dict[str, Any]:
+    """The study's preset and its settings, as the command line says."""
+    if preset is not None:
+        return {"preset": preset, "training": training}
+    window = specification.technology.window
+    own = {"conductance_window": (window.lowest, window.highest), **training}
+    return {"preset": OWN_SHAPES[SURROGATE], "training": own}
 
 
 def _confirm(study: Study, where: tuple[Path, Path | None], arguments: argparse.Namespace) -> list[dict[str, Any]]:
@@ -128,21 +168,28 @@ def _report(
     study: Study, where: tuple[Path, Path | None], agreements: list[dict[str, Any]], arguments: argparse.Namespace
 ) -> None:
     folder = where[0]
-    rows = monte_carlo.table(study, folder)
-    summary = monte_carlo.summary(study, rows)
-    write_csv(folder / "chips.csv", [{name: row[name] for name in row if name != "statuses"} for row in rows])
+    rows, software = monte_carlo.table(study, folder), monte_carlo.software_table(study, *where)
+    summary = monte_carlo.summary(study, rows, software)
+    plain = [{name: row[name] for name in row if name not in ("statuses", "training_errors")} for row in rows]
+    write_csv(folder / "chips.csv", plain)
     write_csv(folder / "summary.csv", summary)
-    errors(study, summary, folder / "imperfections.png")
-    yields(study, summary, folder / "yield.png")
+    if study.varies:
+        pictures = ["imperfections.png", "yield.png"]
+        errors(study, summary, folder / pictures[0])
+        yields(study, summary, folder / pictures[1])
+    else:
+        pictures = ["chips.png", *monte_carlo.networks_of_first(study, folder)]
+        one_by_one(study, summary, rows, software, folder / pictures[0])
     figures = {
         "study": study.model_dump(mode="json"),
         "summary": summary,
         "ngspice": agreements,
+        "software": software,
         "chips": rows,
     }
     options.report_figures(arguments, figures, folder / "study.json")
-    _print(study, summary, agreements, _ideal(study, where))
-    console.say(f"in {folder}: chips.csv, summary.csv, study.json, imperfections.png, yield.png")
+    _print(study, summary, agreements)
+    console.say(f"in {folder}: {', '.join(('chips.csv', 'summary.csv', 'study.json', *pictures))}")
     for failure in sorted({row["failure"] for row in rows if "failure" in row}):
         console.say(f"a chip failed: {failure}")
     missing = sum(row["missing"] for row in summary)
@@ -155,23 +202,7 @@ def _report(
         )
 
 
-def _ideal(study: Study, where: tuple[Path, Path | None]) -> dict[tuple[str, float], float]:
-    """By curve and point the error, on the ideal circuit, of the network that is written into its chips."""
-    found: dict[tuple[str, float], float] = {}
-    for sweep, point, case in study.cases():
-        if case.protocol != "in-situ" and (sweep.name, point.x) not in found:
-            error = monte_carlo.ideal_error(*where, case)
-            if error is not None:
-                found[sweep.name, point.x] = error
-    return found
-
-
-def _print(
-    study: Study,
-    summary: list[dict[str, Any]],
-    agreements: list[dict[str, Any]],
-    ideal: dict[tuple[str, float], float],
-) -> None:
+def _print(study: Study, summary: list[dict[str, Any]], agreements: list[dict[str, Any]]) -> None:
     sections = []
     over = "one chip" if study.chips == 1 else f"mean of {study.chips} chips ± 95 % interval"
     for sweep in study.sweeps:
@@ -179,9 +210,9 @@ def _print(
         for point in sweep.points:
             at = [row for row in summary if (row["sweep"], row["x"]) == (sweep.name, point.x)]
             cells = {row["protocol"]: _cell(row) for row in at}
-            software = ideal.get((sweep.name, point.x))
-            first = "" if software is None else f"{100 * software:.2f} %"
-            section.append([f"{sweep.label}: {point.x:g}", first, *(cells.get(name, "") for name in PROTOCOLS)])
+            first = "" if at[0]["ideal_error"] is None else f"{100 * at[0]['ideal_error']:.2f} %"
+            where = f"{sweep.label}: {point.x:g}" if study.varies else sweep.label
+            section.append([where, first, *(cells.get(name, "") for name in PROTOCOLS)])
         sections.append(section)
     console.table(
         f"test error, {over} (in parentheses: chips with at most {100 * study.target_error:g} %)",
@@ -194,7 +225,7 @@ def _print(
             ["", "solved in ngspice", "|ΔV| / largest V", "predictions"],
             [
                 [
-                    f"{each['sweep']} {each['x']:g}, {each['protocol']}",
+                    f"{each['sweep']} {each['x']:g}, {each['protocol']}" if study.varies else each["protocol"],
                     each["witness"],
                     "none" if each["relative_difference"] is None else f"{each['relative_difference']:.1e}",
                     "" if "same_predictions" not in each else "the same" if each["same_predictions"] else "DIFFER",

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from eqprop_analog.characterization.curve import Curve, Noise, ordered, read_curve
-from eqprop_analog.characterization.device_file import USUAL_CURRENT, fingerprint, usual_rail, write_device
+from eqprop_analog.characterization.device_file import USUAL_CURRENT, diode_table, fingerprint, usual_rail, write_device
 from eqprop_analog.characterization.device_sweep import COMPLIANCE, MODES, options_of, swept
 from eqprop_analog.characterization.junction_fit import UNITS, JunctionFit, fit_junction
 from eqprop_analog.characterization.spice_library import read_device
@@ -359,7 +359,7 @@ def _confirm(arguments: argparse.Namespace) -> None:
         raise UserError("device confirm: --network is missing; expected --network FILE.npz --dataset NAME")
     network = ResistiveNetwork.load(arguments.network)
     if arguments.diode is not None:
-        network = replace(network, diode=law_from(options.diode_table(arguments.diode)))
+        network = replace(network, diode=law_from(diode_table(arguments.diode)))
     shown = samples.source(arguments, network, arguments.network)
     if shown.dataset.test_labels.ndim > 1:
         raise UserError(f"device confirm: counts wrong predictions, and {shown.name} is a regression; expected classes")

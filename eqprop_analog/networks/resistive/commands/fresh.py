@@ -4,6 +4,7 @@ import argparse
 from collections.abc import Sequence
 from typing import Any
 
+from eqprop_analog.characterization.device_file import diode_table
 from eqprop_analog.cli import options
 from eqprop_analog.devices import law_from
 from eqprop_analog.networks.resistive.network import ResistiveNetwork
@@ -15,11 +16,11 @@ class FreshResistive:
 
     what = "resistors and diodes"
     names = ("diode", "amplifier_gain", "input_gain", "bias_row", "outputs", "conductance_window")
-    of_netlists = ("input_gain", "outputs", "conductance_window")
+    of_netlists = ("input_gain", "outputs", "conductance_window", "diode")
 
     def add_options(self, group: "argparse._ArgumentGroup") -> None:
         """Gains, read-outs, window, bias row."""
-        options.add_diode(group, "of fresh networks")
+        options.add_diode(group, "of fresh networks, and of a netlist with a SPICE device of your own")
         group.add_argument(
             "--amplifier-gain", type=float, metavar="A", help="of fresh networks (default 1: no amplifiers)"
         )
@@ -51,7 +52,7 @@ class FreshResistive:
     def make(self, layers: Sequence[int], seed: int, **given: Any) -> ResistiveNetwork:
         """A network of random conductances."""
         if "diode" in given:
-            given["diode"] = law_from(options.diode_table(given["diode"]))
+            given["diode"] = law_from(diode_table(given["diode"]))
         return ResistiveNetwork.dense(layers, seed, **given)
 
 

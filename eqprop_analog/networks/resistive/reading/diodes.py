@@ -2,14 +2,22 @@
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from eqprop_analog.devices import Antiparallel, Law, NgspiceDiode
+from eqprop_analog.devices.tabulated import DEVICE
 from eqprop_analog.errors import UserError
 from eqprop_analog.networks.resistive.reading.element_lines import constant, instance
-from eqprop_analog.networks.resistive.reading.flat_devices import OF_DIODES, FlatDevices, defaults, readable
+from eqprop_analog.networks.resistive.reading.flat_devices import (
+    OF_DIODES,
+    SCALE,
+    FlatDevices,
+    defaults,
+    readable,
+    with_own_text,
+)
 from eqprop_analog.spice.reading.statements import Source, Statement
 
 NOTED = re.compile(r"diodes: (antiparallel pairs of )?(\w+)((?:, \w+ = \S+)*)\.$", re.IGNORECASE)
@@ -70,6 +78,8 @@ class DiodeReader:
         self, statement: Statement, model: str, given: dict[str, float], rail: float, *, paired: bool
     ) -> tuple[Law, tuple[str, ...]]:
         laws = readable()
+        if self.devices.device is not None or model in self.devices.texts:
+            return self._by_its_text(statement, model, given, rail, paired=paired), ()
         if model not in laws or not given.keys() <= defaults(model).keys():
             expected = "; ".join(f"{name} with {', '.join(sorted(laws[name].spice_parameters))}" for name in laws)
             statement.refuse(f"expected one of the diodes: {expected}")
@@ -87,10 +97,29 @@ class DiodeReader:
             statement.refuse(f"{error} (at {celsius:g} C)")
         return law, notes
 
+    def _by_its_text(
+        self, statement: Statement, model: str, given: dict[str, float], rail: float, *, paired: bool
+    ) -> Law:
+        """The law that its subcircuit is, or that of the SPICE device."""
+        device = self.devices.device
+        if given or (device is not None and model != device.spice[0]):
+            statement.refuse(f"expected subcircuit {model if device is None else device.spice[0]}, without parameters")
+        if device is not None:
+            law = replace(device, rail=rail, as_device=False)
+        else:
+            inside = self.devices.texts[model]
+            first = inside[0] if inside else statement
+            try:
+                law = with_own_text()[model].from_subcircuit([each.text for each in inside], first.value, rail)
+            except ValueError as error:
+                first.refuse(str(error))
+        return Antiparallel(law) if paired else law
+
     def _require_options(self, statement: Statement, law: Law) -> None:
-        """UserError where the law needs another gmin or temperature than the netlist has."""
-        for key in ("gmin", "temp"):
-            needed, there = law.options.get(key), self.devices.option(key)
+        """UserError where the law needs another gmin, temperature or scale than the netlist has."""
+        law = self.devices.device or law
+        for key in ("gmin", "temp", SCALE):
+            needed, there = law.options.get(key, 1.0 if key == SCALE else None), self.devices.option(key)
             if needed is not None and needed != there:
                 _, where = self.devices.options.get(key, (there, statement))
                 where.refuse(
@@ -106,6 +135,8 @@ class DiodeReader:
                 model = found[2].lower()
                 if model in readable():
                     given = {**defaults(model), **given}
+                elif model in (*with_own_text(), DEVICE):
+                    break
                 return self._law(comment, model, given, -1.0 if found[1] else 0.0, paired=bool(found[1]))[0]
         return NgspiceDiode(celsius=self.devices.option("temp"), gmin=self.devices.option("gmin"))
 

@@ -50,6 +50,8 @@ IN_ITS_PLACE = {
 """What to do about devices that a network has under other names or not at all, by their first letter."""
 OF_DIODES = ("temp", "tnom", "gmin")
 """Options that belong to the diode's law."""
+SCALE = "scale"
+"""The same of a SPICE device of the user's own."""
 HARMLESS = f"""
 {" ".join(key for key in TOLERANCES if key not in OF_DIODES)}
 itl3 itl4 itl5 itl6 pivtol pivrel chgtol trtol maxord method xmu gminsteps srcsteps ramptime klu sparse limpts lvltim cptime
@@ -77,9 +79,18 @@ def readable() -> dict[str, Any]:
     return {law.subcircuit: law for law in LAWS.values() if hasattr(law, "subcircuit") and hasattr(law, "from_spice")}
 
 
+def with_own_text() -> dict[str, Any]:
+    """The same of laws whose subcircuit says what they are, each another text; it has no parameters."""
+    return {
+        law.subcircuit: law for law in LAWS.values() if hasattr(law, "subcircuit") and hasattr(law, "from_subcircuit")
+    }
+
+
 @cache
 def defaults(model: str) -> dict[str, float]:
     """Parameters of a packaged subcircuit, and what they are where an instance does not say."""
+    if model not in (*readable(), "amplifier"):
+        return {}
     ((opening, _),) = source_of("\n" + library(model), model).blocks
     return opening.settings([word for word in opening.words if "=" in word])
 
@@ -92,6 +103,10 @@ class FlatDevices:
     options: dict[str, tuple[float, Statement]] = field(default_factory=dict)
     """Those of OF_DIODES."""
     subcircuits: set[str] = field(default_factory=set)
+    texts: dict[str, list[Statement]] = field(default_factory=dict)
+    """What stands in those of ``with_own_text``."""
+    device: Any = None
+    """The law whose subcircuit is a SPICE device of the user's own, if that is what the diodes are."""
     control: Statement | None = None
     notes: list[str] = field(default_factory=list)
     """What was taken for granted, in sentences."""
@@ -157,23 +172,27 @@ class FlatDevices:
             program = program_of_option(key)
             if program:
                 refuse_program(statement, program)
-            if key in seen or key not in (*HARMLESS.split(), *OF_DIODES):
+            if key in seen or key not in (*HARMLESS.split(), *self._of_diodes):
                 twice = "there twice" if key in seen else "not understood, or changes the circuit (as rshunt does)"
                 statement.refuse(
                     f'option "{key[:60]}" is {twice}; there are {", ".join((*OF_DIODES, *sorted(TOLERANCES)))}'
                 )
             seen.add(key)
-            if key in OF_DIODES:
+            if key in self._of_diodes:
                 if not equals:
                     statement.refuse(f"expected {key}=number")
-                number = statement.value(value) if key == "gmin" else _celsius(statement, value)
+                number = _celsius(statement, value) if key in ("temp", "tnom") else statement.value(value)
                 self.options[key] = number, statement
+
+    @property
+    def _of_diodes(self) -> tuple[str, ...]:
+        return OF_DIODES if self.device is None else (*OF_DIODES, SCALE)
 
     def option(self, key: str) -> float:
         """Of OF_DIODES: the temperature of ``.temp`` before that of ``.options``, and ngspice's own where neither is there."""
         if key == "temp" and self._temp is not None:
             return self._temp
-        return self.options[key][0] if key in self.options else float(TOLERANCES[key])
+        return self.options[key][0] if key in self.options else float({**TOLERANCES, SCALE: 1.0}[key])
 
     def values(self, kind: str, nets: Nets, read: Callable[[Statement], float]) -> dict[tuple[str, ...], float]:
         """The one number of each device of a kind, which must join ``nets(key)``. Raises UserError."""
@@ -195,10 +214,15 @@ class FlatDevices:
             self._require_harmless(inside)
             return
         name = (*opening.words, "", "")[1]
+        if name in with_own_text():
+            self.texts[name] = inside
+            self.subcircuits.add(name)
+            return
         if name not in (*readable(), "amplifier"):
+            names = ", ".join((*readable(), *with_own_text(), "amplifier"))
             opening.refuse(
-                f"expected one of the subcircuits {', '.join((*readable(), 'amplifier'))}; a law of your own is made known by "
-                "--import FILE.py"
+                f"expected one of the subcircuits {names}; a law of your own is made known by --import FILE.py, a SPICE device "
+                f"of your own by --diode FILE.toml"
             )
         ((known, body),) = source_of("\n" + library(name), name).blocks
         for ours, given in zip_longest((known, *body), (opening, *inside)):
