@@ -14,10 +14,20 @@ from eqprop_analog.files import UNREADABLE
 from eqprop_analog.report.page import Block, Missing, Page, Section, Table, Text, Tile, download, picture, write_page
 from eqprop_analog.text import printable
 
-PERCENT = ("error", "mean_error", "train_error", "interval", "yield", "error_deviation", "train_error_deviation")
+PERCENT = (
+    "error",
+    "mean_error",
+    "train_error",
+    "interval",
+    "yield",
+    "ideal_error",
+    "error_deviation",
+    "train_error_deviation",
+)
 """Columns that hold fractions, and are shown in percent."""
 PICTURES = {
     "imperfections.png": "Test error against each imperfection, one curve per protocol; bars are 95 % intervals over chips.",
+    "chips.png": "Test error of every chip by protocol; and the training error epoch by epoch, on chips and on the ideal circuit.",
     "yield.png": "Share of the chips whose test error is at most the target, against each imperfection.",
     "agreement.png": "How far ngspice and the surrogate are apart on the random circuits, and that against their condition.",
     "sweep.png": "Error of the last epoch against the settings that were varied; bars are standard deviations over seeds.",
