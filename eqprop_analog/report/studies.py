@@ -27,7 +27,7 @@ PERCENT = (
 """Columns that hold fractions, and are shown in percent."""
 PICTURES = {
     "imperfections.png": "Test error against each imperfection, one curve per protocol; bars are 95 % intervals over chips.",
-    "chips.png": "Test error of every chip by protocol; and the training error epoch by epoch, on chips and on the ideal circuit.",
+    "chips.png": "Test error of every chip by protocol; and the training error, epoch by epoch, on chips and in software.",
     "yield.png": "Share of the chips whose test error is at most the target, against each imperfection.",
     "agreement.png": "How far ngspice and the surrogate are apart on the random circuits, and that against their condition.",
     "sweep.png": "Error of the last epoch against the settings that were varied; bars are standard deviations over seeds.",
