@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
-"""Measures speed, of the surrogate, of ngspice, of lattices; trains in both solvers, and around recipes; kills runs."""
+"""Measures speed, of the surrogate, of ngspice and training in it, of lattices; trains in both solvers; kills runs."""
 
 import argparse
 import sys
 from collections.abc import Sequence
 
-from benchmarks import hopfield, lattice, recipe, reliability, spice, surrogate, training
+from benchmarks import hopfield, lattice, pace, recipe, reliability, spice, surrogate, training
 
 from eqprop_analog import cli
 
@@ -18,6 +18,8 @@ examples:
   scripts/bench.py surrogate --quick
   # ngspice, without what takes minutes
   scripts/bench.py spice --quick --json spice.json
+  # an epoch in ngspice over its operating points alone, without a long repeat
+  scripts/bench.py pace --batches 10 --repeats 1
   # small lattices
   scripts/bench.py lattice --sides 8 16
   # sweeps and gradients of the CIFAR-10 network on a GPU
@@ -33,6 +35,7 @@ examples:
 BENCHMARKS = {
     "surrogate": surrogate,
     "spice": spice,
+    "pace": pace,
     "lattice": lattice,
     "hopfield": hopfield,
     "training": training,

@@ -3,7 +3,7 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self, TypeVar
 
 import numpy as np
 from jaxtyping import Float
@@ -198,3 +198,12 @@ class Network(Shown, Protocol):
     def load(cls, path: str | Path) -> Any:
         """Read a network written by ``save``; UserError if the file is not one."""
         ...
+
+
+N = TypeVar("N", bound=Network)
+
+
+def in_double(network: N) -> N:
+    """``network`` in float64: itself where it is so already, as in a training loop."""
+    precisions = {values.dtype for values in network.arrays().values()}
+    return network if precisions == {np.dtype(np.float64)} else network.astype(np.float64)

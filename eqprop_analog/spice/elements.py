@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Protocol, Self
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from scipy.sparse import csr_array
 from scipy.sparse.csgraph import connected_components
 
@@ -87,17 +87,21 @@ class Resistive(Protocol):
         """G, siemens."""
         ...
 
+    def driven(self) -> Bool[Array, " columns"]:
+        """Which columns have a resistor."""
+        ...
+
 
 def series(values: Float[Array, " points"], counter: str = POINT) -> str:
     """A value along the sweep, as SPICE text: a number, or a piecewise-linear function of the net that counts."""
     numbers = values.tolist()
     if numbers.count(numbers[0]) == len(numbers):
         return repr(numbers[0])
-    turns = np.ones(len(numbers), bool)  # a knot between two of its own value says nothing
-    turns[1:-1] = (values[1:-1] != values[:-2]) | (values[1:-1] != values[2:])
-    points = np.flatnonzero(turns).tolist()
+    around = enumerate(zip(numbers, numbers[1:], numbers[2:], strict=False), start=1)
+    turns = (k for k, (before, here, after) in around if here != before or here != after)  # other knots say nothing
+    points = [0, *turns, len(numbers) - 1]
     knots: list[float] = [0] * (2 * len(points))
-    knots[::2], knots[1::2] = points, values[turns].tolist()
+    knots[::2], knots[1::2] = points, [numbers[k] for k in points]
     return f"pwl(V({counter}),{repr(knots)[1:-1].replace(' ', '')})"
 
 
@@ -148,7 +152,7 @@ class CurrentSources(Element):
     counter: str = POINT
 
     def _present(self) -> Iterator[tuple[int, str]]:
-        return ((k, net) for k, net in enumerate(self.nets) if self.amperes[:, k].any())
+        return ((k, self.nets[k]) for k in np.flatnonzero(self.amperes.any(axis=0)).tolist())
 
     def devices(self) -> Iterator[tuple[str, tuple[str, ...]]]:
         """One source a net."""
@@ -217,7 +221,7 @@ class Crossbar(Element):
                     f"net {self.columns[j]}: conductance R{self.number}_{i}_{j} to {self.rows[i]} {what} ({values[cell]} S)"
                 )
         _require(
-            np.isin(np.arange(len(self.columns)), self.crossbar.elements()[1]),
+            self.crossbar.driven(),
             self.columns,
             f"its column of crossbar {self.number} is all zero, so nothing drives it; give it a conductance or raise G_min",
         )

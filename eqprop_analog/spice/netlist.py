@@ -14,6 +14,7 @@ from eqprop_analog.errors import UserError
 from eqprop_analog.spice.circuit import Circuit
 from eqprop_analog.spice.dialects import NGSPICE, Dialect, pairs
 from eqprop_analog.spice.elements import POINT, SAMPLE
+from eqprop_analog.spice.inlined import Inlined
 from eqprop_analog.text import in_one_line
 
 TOLERANCES: dict[str, float] = {
@@ -64,8 +65,21 @@ def sweep_netlist(
     saves = [*(f".save v({net})" for net in circuit.probes), *(f".save i({name})" for name in circuit.meters)]
     sweep = [f"V{POINT} {POINT} 0 0", f".dc V{POINT} 0 {circuit.points - 1} 1"]
     if circuit.points > circuit.phases > 1:
-        sweep.insert(0, f"B{SAMPLE} {SAMPLE} 0 V=floor((V({POINT})+0.5)/{circuit.phases})")
-    return _text(circuit, [*_nodeset(circuit, guess), *sweep, *saves], options)
+        sweep.insert(0, f"B{SAMPLE} {SAMPLE} 0 V={_sample_counter(circuit)}")
+    return _text(circuit, [*_nodeset(circuit, guess), *sweep, *saves], options, inline=True)
+
+
+def _sample_counter(circuit: Circuit) -> str:
+    """The sample of a point: constant over its phases, then a step up to the next.
+
+    Newton's iteration follows the slope to the right of a knot, and so has the new sample's sources from its first step on.
+    """
+    phases = circuit.phases
+    knots = (
+        f"{first},{sample},{first + phases - 1},{sample}"
+        for sample, first in enumerate(range(0, circuit.points, phases))
+    )
+    return f"pwl(V({POINT}),{','.join(knots)})"
 
 
 def metered_netlist(circuit: Circuit, vectors: Sequence[str], points: int) -> str:
@@ -163,21 +177,27 @@ def _text(
     ending: list[str],
     options: Mapping[str, float] = MappingProxyType({}),
     dialect: Dialect = NGSPICE,
+    *,
+    inline: bool = False,
 ) -> str:
     solver = KLU if circuit.mesh and dialect is NGSPICE else {}
-    lines = _lines(circuit, settings(circuit, {**solver, **options}), dialect)
+    lines = _lines(circuit, settings(circuit, {**solver, **options}), dialect, inline=inline)
     return "\n".join(dialect.finished([*lines, *ending, ".end", ""]))
 
 
-def _lines(circuit: Circuit, options: Mapping[str, float], dialect: Dialect) -> Iterator[str]:
+def _lines(circuit: Circuit, options: Mapping[str, float], dialect: Dialect, *, inline: bool) -> Iterator[str]:
     yield from (f"* {in_one_line(note)}" for note in (circuit.title, *circuit.notes, *dialect.note))
     yield from dialect.options(options, circuit.models)
     if circuit.parameters and dialect is NGSPICE:
         yield f".param {pairs(circuit.parameters)}"
-    yield from subcircuits(circuit, dialect)
+    texts = [model_text(circuit, name, dialect) for name in circuit.models]
+    inlined = Inlined(texts if inline else [])
+    for text in inlined.kept if inline else texts:
+        yield from ("", text)
     for section in circuit.sections:
         yield ""
         yield f"* {in_one_line(section.heading)}"
         for element in section.elements:
-            yield from element.lines() if dialect is NGSPICE else map(dialect.element, element.lines())
+            lines = element.lines() if dialect is NGSPICE else map(dialect.element, element.lines())
+            yield from inlined.lines(lines) if inline else lines
     yield ""

@@ -183,7 +183,7 @@ class TestBench:
         assert figures["test_error"]["ngspice"] == figures["test_error"]["surrogate"]
         assert Path("c/trajectories.png").read_bytes().startswith(b"\x89PNG")
 
-    @pytest.mark.parametrize("name", ["surrogate", "spice", "lattice", "training"])
+    @pytest.mark.parametrize("name", ["surrogate", "spice", "pace", "lattice", "training"])
     def test_bad_input(self, run_script, name):
         result = run_script("bench.py", name, "--limit" if name == "training" else "--repeats", 0)
         assert result.code == 2

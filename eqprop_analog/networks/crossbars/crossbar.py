@@ -5,7 +5,7 @@ from dataclasses import fields, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from numpy.typing import DTypeLike
 
 from eqprop_analog.networks.crossbars.square import Square
@@ -70,6 +70,10 @@ class Crossbar(Protocol):
     def elements(self) -> tuple[Int[Array, " resistors"], Int[Array, " resistors"], Float[Array, " resistors"]]:
         """(row, column, siemens) of every physical resistor above 0 S, in the order of rows, then columns."""
         ...
+
+    def driven(self) -> Bool[Array, " columns"]:
+        """Which columns have a resistor above 0 S."""
+        return np.isin(np.arange(self.columns), self.elements()[1])
 
     def place(self, cell: tuple[int, ...]) -> tuple[int, int]:
         """(row, column) of the first resistor that has the parameter ``conductance[cell]``, for messages."""

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 
 from eqprop_analog.errors import UserError
 from eqprop_analog.networks.crossbars.crossbar import Columns, Crossbar, Ports, Rows
@@ -95,6 +95,10 @@ class Dense(Crossbar):
         """See Crossbar."""
         row, column = np.nonzero(self.conductance)
         return row, column, self.conductance[row, column]
+
+    def driven(self) -> Bool[Array, " columns"]:
+        """See Crossbar."""
+        return np.asarray(self.conductance.any(axis=0))
 
     def matrix(self) -> Float[Array, "rows columns"]:
         """Itself."""

@@ -8,11 +8,13 @@ amplifiers, ``Ib`` bias currents, ``C<net>`` node capacitances.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from functools import cache
 from typing import Literal
 
 import numpy as np
 from jaxtyping import Float
 
+from eqprop_analog.core.network import in_double
 from eqprop_analog.devices import Antiparallel, is_own_device
 from eqprop_analog.errors import UserError
 from eqprop_analog.networks.resistive.layered import LayeredNetwork
@@ -54,7 +56,7 @@ def compile_network(
     sources by one current and one conductance a node, which leaves every node voltage as it is. Raises UserError.
     ``validate=False`` checks values but not the graph, for loops over one topology.
     """
-    network = network.in_spice().astype(np.float64)
+    network = in_double(network.in_spice())
     circuit = layered_circuit(network, inputs, injections, form)
     circuit.validate(whole=validate)
     network.require_definite(min((float(np.min(each[0])) for each in injections if each), default=0.0))
@@ -139,14 +141,20 @@ def with_capacitances(circuit: Circuit, network: LayeredNetwork, farads: Sequenc
 
 def nodes(network: LayeredNetwork, layer: int) -> tuple[str, ...]:
     """Nets of the nodes of ``layer``."""
-    return tuple(network.node_name(layer, j) for j in range(network.layers[layer]))
+    return numbered("o" if layer == network.depth else f"h{layer}", network.layers[layer])
+
+
+@cache
+def numbered(name: str, count: int) -> tuple[str, ...]:
+    """name_0, name_1, ..."""
+    return tuple(f"{name}_{k}" for k in range(count))
 
 
 def drives(network: LayeredNetwork, layer: int) -> tuple[str, ...]:
     """Nets of the rows that ``layer`` drives: behind its amplifiers, or the nodes themselves where the gain is 1."""
     if not network.amplified(layer):
         return nodes(network, layer)
-    return tuple(f"a{layer}_{j}" for j in range(network.layers[layer]))
+    return numbered(f"a{layer}", network.layers[layer])
 
 
 def _first_crossbar(network: LayeredNetwork, rows: Float[Array, "samples rows"], form: Form, counter: str) -> Section:

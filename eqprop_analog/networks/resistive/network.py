@@ -259,7 +259,7 @@ class ResistiveNetwork(LayeredNetwork):
 
     def in_spice(self) -> Self:
         """The network that SPICE solves in place of this one (see Law.in_spice)."""
-        return replace(self, diode=self.diode.in_spice())
+        return self if self.diode.in_spice() is self.diode else replace(self, diode=self.diode.in_spice())
 
     def with_own_devices(self) -> Self:
         """The network whose diodes are, in SPICE, the devices that their tables were made from. Raises UserError if none were."""

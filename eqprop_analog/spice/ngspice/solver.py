@@ -1,6 +1,6 @@
 """ngspice: the same equilibria, measured in the circuit simulator."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Executor
 from typing import Any
 
@@ -11,11 +11,12 @@ from numpy.typing import ArrayLike
 from eqprop_analog.core.certificate import certified
 from eqprop_analog.core.equations import Equations
 from eqprop_analog.core.equilibrium import Equilibrium
-from eqprop_analog.core.network import Network
+from eqprop_analog.core.network import Network, in_double
 from eqprop_analog.core.nudge import Nudge
 from eqprop_analog.core.registry import family_of
 from eqprop_analog.devices import is_own_device
 from eqprop_analog.errors import UserError
+from eqprop_analog.spice.ngspice.order import alike
 from eqprop_analog.spice.ngspice.sweeps import (
     AT_KNEES,
     BY_SPARSE,
@@ -120,17 +121,25 @@ class NgspiceSolver(Sweeps[Network]):
         nudges: Sequence[Nudge | None],
         start: Equilibrium | None,
     ) -> tuple[Equilibrium, ...]:
-        network = network.in_spice().astype(np.float64)
+        network = in_double(network.in_spice())
         inputs = inputs.astype(np.float64)
         free = network.equations(inputs)
         start = free.begun(start)
         if not network.convex:
             return self._settled(network, inputs, nudges, start, free)
-        equations = [free if nudge is None else free.nudged([nudge], start) for nudge in nudges]
+        given = [nudge for nudge in nudges if nudge is not None]
+        groups: list[tuple[Any, Sequence[Nudge | None]]] = [(free, [None])] if len(given) < len(nudges) else []
+        if given:
+            groups.append((free.nudged(given, start), given))
         family = family_of(network)
 
         def circuit(rung: Rung, chunk: Chunk) -> Asked:
-            asked = [each.select(chunk) for each in equations for _ in range(self.repeats)]
+            asked = [
+                each.select(chunk + number * len(inputs))
+                for each, members in groups
+                for number in range(len(members))
+                for _ in range(self.repeats)
+            ]
             bench = self._circuit(network, inputs[chunk], asked, validate=False)
             if not rung.guess:
                 return bench, None
@@ -141,17 +150,18 @@ class NgspiceSolver(Sweeps[Network]):
         probes = _probes(free)
 
         def certify(measured: Measured) -> list[Equilibrium]:
-            phases = zip(equations, measured[self.repeats - 1 :: self.repeats], nudges, strict=True)
-            return [one_phase(*each) for each in phases]
+            last = iter(measured[self.repeats - 1 :: self.repeats])
+            return [phase for each, members in groups for phase in one_group(each, members, last)]
 
-        def one_phase(phase: Any, found: Float[Array, "samples vectors"], nudge: Nudge | None) -> Equilibrium:
+        def one_group(phase: Any, members: Sequence[Nudge | None], last: Iterator[Array]) -> Iterable[Equilibrium]:
+            found = np.concatenate([next(last) for _ in members])
             nodes = phase.measured(found[:, :probes])
             if meters:
                 phase = phase.metered(nodes, found[:, probes:])
-            return certified(phase, nodes, family.tolerance, nudge)
+            return certified(phase, nodes, family.tolerance, None).split(members)
 
         shape = len(nudges) * self.repeats, len(inputs), probes + meters
-        return self._climb(self._ladder(network, inputs), shape, circuit, certify)
+        return self._climb(self._ladder(network, inputs), shape, circuit, certify, alike(inputs))
 
     def _meters(self, network: Network, inputs: Float[Array, "batch inputs"]) -> int:
         """How many currents are measured beside the probes' voltages. UserError where the equations cannot take them."""

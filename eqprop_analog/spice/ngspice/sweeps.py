@@ -151,14 +151,16 @@ class Sweeps(ABC, Generic[N]):
         shape: tuple[int, int, int],
         circuit: Callable[[Rung, Chunk], Asked],
         certify: Callable[[Measured], Sequence[Equilibrium]],
+        order: Chunk | None = None,
     ) -> tuple[Equilibrium, ...]:
         """The phases that ``certify`` makes of ``shape`` voltages (points of a sample's sweep, samples, probes).
 
-        On one rung after the other the samples are asked for, by ``circuit``, that are not yet good in all phases.
+        On one rung after the other the samples are asked for, by ``circuit``, that are not yet good in all phases; on the first
+        in ``order`` (all samples).
         """
         measured = np.full(shape, np.nan)
         points, samples, probes = shape
-        todo: Array = np.arange(samples)
+        todo: Array = np.arange(samples) if order is None else order
         phases: Sequence[Equilibrium] = ()
         for rung in ladder:
             with closing(self._sweep(rung, todo, circuit)) as sweeps:

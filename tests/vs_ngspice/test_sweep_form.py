@@ -1,0 +1,185 @@
+"""What a sweep has that a netlist's file has not: subcircuits written out, samples in an order, sources without delay."""
+
+import re
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from eqprop_analog import NgspiceDiode, NgspiceSolver, Nudge, ResistiveNetwork, SurrogateSolver
+from eqprop_analog.core.network import in_double
+from eqprop_analog.networks.resistive.netlist import compile_network
+from eqprop_analog.spice import netlist as netlists
+from eqprop_analog.spice.inlined import Inlined, read_subcircuit
+from eqprop_analog.spice.netlist import sweep_netlist
+from eqprop_analog.spice.ngspice import library as libngspice
+from eqprop_analog.spice.ngspice.order import alike
+
+RunNgspice = Callable[[str], Any]
+
+
+def batch(samples: int = 12, seed: int = 0) -> tuple[ResistiveNetwork, np.ndarray, np.ndarray]:
+    """A network with diodes and amplifiers, inputs, targets."""
+    network = ResistiveNetwork.dense(
+        [6, 8, 3], seed, diode=NgspiceDiode(1e-9, rail=0.2), amplifier_gain=4.0, input_gain=5.0
+    )
+    random = np.random.default_rng(seed)
+    return network, random.uniform(-1, 1, (samples, 6)), np.eye(3)[random.integers(0, 3, samples)]
+
+
+def iterations(run_ngspice: RunNgspice, text: str) -> int:
+    """Newton's iterations of a whole sweep."""
+    told = run_ngspice(text.replace(".end\n", ".control\nrun\nrusage totiter\n.endc\n.end\n"))
+    (found,) = re.findall(r"iterations\s*=\s*(\d+)", told.text)
+    return int(found)
+
+
+def test_sources_follow_a_new_sample_from_the_first_iteration_on(run_ngspice: RunNgspice) -> None:
+    """A linear circuit takes two iterations a point, the second of which only sees that nothing moves any more."""
+    network = ResistiveNetwork.dense([6, 3], 1)
+    inputs = np.random.default_rng(1).uniform(-1, 1, (7, 6))
+    one, seven = (
+        iterations(run_ngspice, sweep_netlist(compile_network(network, x, [None, None]))) for x in (inputs[:1], inputs)
+    )
+    assert seven - one == 2 * 6 * 2
+
+
+@pytest.mark.parametrize("offset", [0.0, 0.01])
+def test_subcircuits_written_out_are_what_ngspice_makes_of_them(
+    ngspice: NgspiceSolver, monkeypatch: pytest.MonkeyPatch, offset: float
+) -> None:
+    network, inputs, targets = batch(5)
+    circuit = compile_network(network, inputs, [None, (1e-8, 1e-8 * targets)])
+    if offset:
+        sections = [
+            replace(
+                section,
+                elements=tuple(
+                    replace(each, parameters={"offset": np.linspace(-offset, offset, 8)})
+                    if hasattr(each, "gain")
+                    else each
+                    for each in section.elements
+                ),
+            )
+            for section in circuit.sections
+        ]
+        circuit = replace(circuit, sections=tuple(sections))
+    text = sweep_netlist(circuit)
+    assert "\nX" not in text
+    assert ("Vsense" in text) == bool(offset)  # an ammeter of 0 V is left out
+    lines = netlists._lines
+    monkeypatch.setattr(netlists, "_lines", lambda *given, inline: lines(*given, inline=not inline))
+    as_they_are = sweep_netlist(circuit)
+    assert as_they_are.count("\nX") == 16
+    jobs = [
+        ngspice._work.submit(libngspice.sweep_text, each, circuit.probes, circuit.points)
+        for each in (text, as_they_are)
+    ]
+    measured, expected = map(ngspice._work.result, jobs)
+    assert np.abs(measured - expected).max() <= 1e-12 * np.abs(expected).max()
+
+
+class TestInlined:
+    TEXT = """* a divider
+.subckt half top middle params: r=100 n=2
+R1 top inside {r}
+R2 inside middle {r/n}
+D1 middle 0 junction dtemp={n}
+.model junction D(IS={r*1e-12} N=1)
+.ends half"""
+
+    def test_devices_have_the_names_that_ngspice_gives_them_and_one_model_serves_all_alike(self) -> None:
+        found = list(
+            Inlined([self.TEXT]).lines(["Xa in out half r=50", "R9 in 0 5", "Xb in 0 half r=50", "Xc x y half"])
+        )
+        assert found == [
+            ".model half_junction_0 D(IS=5e-11 N=1)",
+            "R.Xa.R1 in Xa.inside 50.0",
+            "R.Xa.R2 Xa.inside out 25.0",
+            "D.Xa.D1 out 0 half_junction_0 dtemp=2.0",
+            "R9 in 0 5",
+            "R.Xb.R1 in Xb.inside 50.0",
+            "R.Xb.R2 Xb.inside 0 25.0",
+            "D.Xb.D1 0 0 half_junction_0 dtemp=2.0",
+            ".model half_junction_1 D(IS=1e-10 N=1)",
+            "R.Xc.R1 x Xc.inside 100.0",
+            "R.Xc.R2 Xc.inside y 50.0",
+            "D.Xc.D1 y 0 half_junction_1 dtemp=2.0",
+        ]
+
+    @pytest.mark.parametrize(
+        "line", ["Xin a b other", "B1 top 0 V={r}", ".param x=2", ".func f(x) {x}", "+ 3", "K1 L1 L2 1"]
+    )
+    def test_what_has_more_than_devices_is_left_to_ngspice(self, line: str) -> None:
+        text = self.TEXT.replace(".ends", f"{line}\n.ends")
+        assert read_subcircuit(text) is None
+        inlined = Inlined([text])
+        assert inlined.kept == [text]
+        assert list(inlined.lines(["Xa in out half r=50"])) == ["Xa in out half r=50"]
+
+    def test_an_ammeter_that_more_than_a_source_touches_stays(self) -> None:
+        text = ".subckt meter a b\nE1 c 0 a 0 2\nR1 c 0 1\nVs c b 0\nF1 a 0 Vs 0.5\n.ends"
+        assert "V.Xa.Vs Xa.c out 0" in list(Inlined([text]).lines(["Xa in out meter"]))
+
+
+class TestOrder:
+    def test_each_sample_follows_the_nearest_of_those_before_it_that_are_left(self) -> None:
+        points = np.array([[0.0], [5.0], [1.0], [4.5], [0.0], [2.0]])
+        assert alike(points).tolist() == [0, 4, 2, 5, 3, 1]
+
+    @pytest.mark.parametrize("samples", [0, 1, 2, 1001, 2500])
+    def test_every_sample_is_there_once(self, samples: int) -> None:
+        order = alike(np.random.default_rng(0).normal(size=(samples, 3)))
+        assert sorted(order.tolist()) == list(range(samples))
+
+    def test_a_sample_s_equilibrium_is_the_same_whatever_is_beside_it(self, ngspice: NgspiceSolver) -> None:
+        network, inputs, targets = batch(30)
+        shuffled = np.random.default_rng(1).permutation(30)
+        one = ngspice.solve_phases(network, inputs, [Nudge(targets, 1e-8), Nudge(targets, -1e-8)])
+        nudges = [Nudge(targets[shuffled], beta) for beta in (1e-8, -1e-8)]
+        other = ngspice.solve_phases(network, inputs[shuffled], nudges)
+        for phase, again in zip(one, other, strict=True):
+            assert np.abs(phase.outputs[shuffled] - again.outputs).max() <= 1e-11
+
+    def test_it_saves_iterations(self, run_ngspice: RunNgspice) -> None:
+        """Two kinds of images in turn, or one kind after the other."""
+        network, inputs, targets = batch(20)
+        inputs = inputs[np.arange(20) % 2] + np.random.default_rng(2).uniform(-0.01, 0.01, (20, 6))
+
+        def taken(order: np.ndarray) -> int:
+            asked = [None, (1e-8, 1e-8 * targets[order]), (-1e-8, -1e-8 * targets[order])]
+            return iterations(run_ngspice, sweep_netlist(compile_network(network, inputs[order], asked)))
+
+        assert taken(alike(inputs)) < 0.8 * taken(np.arange(20))
+
+
+def test_all_phases_certified_together_have_each_its_own_nudge_and_residual(ngspice: NgspiceSolver) -> None:
+    network, inputs, targets = batch(4)
+    nudges = [Nudge(targets, 1e-8), Nudge(targets, -1e-8)]
+    phases = ngspice.solve_phases(network, inputs, nudges)
+    alone = [ngspice.solve(network, inputs, nudge) for nudge in (None, *nudges)]
+    assert [phase.nudge for phase in phases] == [None, *nudges]
+    expected = SurrogateSolver().solve_phases(network, inputs, nudges)
+    for phase, single, reference in zip(phases, alone, expected, strict=True):
+        assert phase.good.all()
+        assert phase.residual.shape == (4,)
+        assert np.abs(phase.outputs - reference.outputs).max() <= 1e-10
+        assert np.abs(phase.outputs - single.outputs).max() <= 1e-11
+
+
+class TestWhatATrainingLoopAsksEveryTime:
+    def test_a_network_in_float64_is_not_copied(self) -> None:
+        network = batch()[0]
+        assert in_double(network) is network
+        assert network.in_spice() is network
+        single = network.astype(np.float32)
+        assert {values.dtype for values in in_double(single).arrays().values()} == {np.dtype(np.float64)}
+
+    def test_columns_that_a_resistor_drives(self) -> None:
+        network = batch()[0]
+        network.conductances[0][:, 3] = 0
+        crossbar = network.crossbars[0]
+        assert crossbar.driven().tolist() == [j != 3 for j in range(8)]
+        assert np.array_equal(crossbar.driven(), np.isin(np.arange(8), crossbar.elements()[1]))
