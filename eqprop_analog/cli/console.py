@@ -16,6 +16,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any, TextIO
 
 from eqprop_analog.errors import UserError
+from eqprop_analog.learning.measure import PREDICTIONS, Measure
 from eqprop_analog.text import printable, sentence
 
 if TYPE_CHECKING:
@@ -142,6 +143,7 @@ class _Lines:
     description: str
     total: int
     unit: str
+    measure: Measure
 
     def __post_init__(self) -> None:
         self.begin = self.shown = time.monotonic()
@@ -153,19 +155,21 @@ class _Lines:
             return
         self.shown = now
         left = (now - self.begin) * (self.total - done) / done
-        parts = [f"{done:,} of {self.total:,} {self.unit}", _in_words(error), f"about {left:,.0f} s left"]
+        parts = [f"{done:,} of {self.total:,} {self.unit}", _in_words(error, self.measure), f"about {left:,.0f} s left"]
         say(f"{self.description.strip()}: {', '.join(filter(None, parts))}")
 
 
-def _in_words(error: float) -> str:
-    return "" if math.isnan(error) else f"error {100 * error:.2f} %"
+def _in_words(error: float, measure: Measure) -> str:
+    return "" if math.isnan(error) else f"{measure.name} {measure.text(error)}"
 
 
 @contextmanager
-def stage(description: str, total: int, unit: str = "images") -> Iterator[Callable[[int, float], Any]]:
+def stage(
+    description: str, total: int, unit: str = "images", measure: Measure = PREDICTIONS
+) -> Iterator[Callable[[int, float], Any]]:
     """A progress bar over ``total`` of ``unit``, or a line every LINE_SECONDS outside a terminal; nothing with --quiet.
 
-    The callback takes how many are done, and the error so far as a fraction, or NaN where there is no such figure.
+    The callback takes how many are done, and the error so far as ``measure`` has it, or NaN where there is no such figure.
     """
     from rich.progress import (
         BarColumn,
@@ -187,7 +191,7 @@ def stage(description: str, total: int, unit: str = "images") -> Iterator[Callab
     )
     console = _console(_manner.aside)
     hidden = _manner.quiet or not console.is_terminal
-    lines = _Lines(description, total, unit) if hidden and not _manner.quiet else None
+    lines = _Lines(description, total, unit, measure) if hidden and not _manner.quiet else None
     with Progress(*columns, console=console, transient=True, disable=hidden) as display:
         task = display.add_task(description, total=total, rate="", error="")
         shown = 0.0
@@ -201,6 +205,6 @@ def stage(description: str, total: int, unit: str = "images") -> Iterator[Callab
             shown = time.monotonic()
             speed = display.tasks[0].speed
             rate = f"{speed:,.0f} {unit}/s" if speed else ""
-            display.update(task, completed=done, rate=rate, error=_in_words(error))
+            display.update(task, completed=done, rate=rate, error=_in_words(error, measure))
 
         yield advance

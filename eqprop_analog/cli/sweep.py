@@ -13,6 +13,7 @@ from eqprop_analog.errors import NotMetError, UserError
 from eqprop_analog.experiments.solvers import SURROGATE, takes_workers
 from eqprop_analog.experiments.sweep import grid, in_name, require_possible, row_of, summary, trained, varied_settings
 from eqprop_analog.files import locked, require_writable, write_csv
+from eqprop_analog.learning.measure import Measure
 from eqprop_analog.plotting.sweep import errors_by_setting
 
 SUMMARY = "Train a preset at every point of a grid of settings, several at once; go on where it was interrupted."
@@ -68,7 +69,10 @@ def run(arguments: argparse.Namespace) -> None:
     require_possible(points, arguments.data_dir)
     with locked(folder):
         results = trained(points, workers, arguments.data_dir, console.stage)
-        _report(arguments, folder, varied, fixed, [row_of(*each) for each in zip(points, results, strict=True)])
+        measure = points[0].config.measure
+        _report(
+            arguments, folder, varied, fixed, measure, [row_of(*each) for each in zip(points, results, strict=True)]
+        )
 
 
 def _report(
@@ -76,21 +80,29 @@ def _report(
     folder: Path,
     varied: Mapping[str, list[Any]],
     fixed: Mapping[str, Any],
+    measure: Measure,
     rows: list[dict[str, Any]],
 ) -> None:
     held_out = "validation" if arguments.validation else "test"
     names = [name for name in varied if name != "seed"]
     groups = summary(rows, names)
-    known = [group["error"] for group in groups if group["error"] is not None]
+    figure = measure.figure
+    known = [group[figure] for group in groups if group[figure] is not None]
     console.table(
-        f"{folder}: error of the last epoch, mean ± standard deviation over seeds (* the lowest)",
-        [", ".join(names) or "seeds", "runs", f"{held_out} (%)", "training (%)", "training (s)"],
+        f"{folder}: {measure.name} of the last epoch, mean ± standard deviation over seeds (* the lowest)",
+        [
+            ", ".join(names) or "seeds",
+            "runs",
+            f"{held_out} ({measure.unit})",
+            f"training ({measure.unit})",
+            "training (s)",
+        ],
         [
             [
                 ", ".join(in_name(group[name]) for name in names) or str(len(varied["seed"])),
                 f"{group['points'] - group['failures']} of {group['points']}",
-                _percent(group, "error") + (" *" if len(known) > 1 and group["error"] == min(known) else ""),
-                _percent(group, "train_error"),
+                _spread(group, figure, measure) + (" *" if len(known) > 1 and group[figure] == min(known) else ""),
+                _spread(group, f"train_{figure}", measure),
                 "" if group["seconds"] is None else f"{group['seconds']:.3g}",
             ]
             for group in groups
@@ -101,7 +113,7 @@ def _report(
     options.report_figures(arguments, figures | {"groups": groups, "points": rows}, folder / "sweep.json")
     if known:
         errors_by_setting(
-            groups if names else summary(rows, ["seed"]), names or ["seed"], held_out, folder / "sweep.png"
+            groups if names else summary(rows, ["seed"]), names or ["seed"], held_out, folder / "sweep.png", measure
         )
     console.say(f"in {folder}: sweep.csv, sweep.json{', sweep.png' if known else ''}, and a run folder a point")
     failures = [row for row in rows if row["failure"] is not None]
@@ -109,8 +121,9 @@ def _report(
         raise NotMetError(f"{len(failures)} of {len(rows)} points failed, the first by: {failures[0]['failure']}")
 
 
-def _percent(group: Mapping[str, Any], figure: str) -> str:
+def _spread(group: Mapping[str, Any], figure: str, measure: Measure) -> str:
     if group[figure] is None:
         return "failed"
     spread = group[f"{figure}_deviation"]
-    return f"{100 * group[figure]:.2f}" + ("" if spread is None else f" ± {100 * spread:.2f}")
+    shown = [f"{measure.factor * value:{measure.digits}}" for value in (group[figure], spread) if value is not None]
+    return " ± ".join(shown)

@@ -15,6 +15,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validat
 from eqprop_analog import data
 from eqprop_analog.core import Network, Solver, families
 from eqprop_analog.core.solver import close
+from eqprop_analog.learning.measure import PREDICTIONS, VOLTS, Measure
 from eqprop_analog.learning.trainer import Learner, Pass, PhaseLearner, Progress, Rule, evaluate
 from eqprop_analog.text import printable, suggestion
 
@@ -116,6 +117,9 @@ class TrainConfig(BaseModel, ABC):
     changeable: ClassVar[frozenset[str]] = frozenset({"epochs", "threads", "description"})
     """Settings that a resumed run may have otherwise. None of them enters the mathematics of what is already computed."""
 
+    devices_of_regressions: ClassVar[tuple[str, ...]] = ("cpu",)
+    """Values of ``device`` on which numbers can be learned, not classes alone."""
+
     model: str
     """The kind of network."""
     description: Text = ""
@@ -172,8 +176,11 @@ class TrainConfig(BaseModel, ABC):
         self._require_square()
         if self.regression and getattr(self, "cost", "squared-error") != "squared-error":
             raise ValueError('cost: a regression has targets in volts; set cost = "squared-error"')
-        if self.regression and getattr(self, "device", "cpu") != "cpu":
-            raise ValueError('device: a regression is trained on the CPU; set device = "cpu"')
+        if self.regression and getattr(self, "device", "cpu") not in self.devices_of_regressions:
+            raise ValueError(
+                f"device: a regression of such a network is trained on {' or '.join(self.devices_of_regressions)}, got "
+                f'"{getattr(self, "device", "cpu")}"'
+            )
         return self
 
     @property
@@ -190,6 +197,11 @@ class TrainConfig(BaseModel, ABC):
     def right_within(self) -> float | None:
         """Volts, of a regression: see Rule.tolerance."""
         return (self.tolerance or TOLERANCE) if self.regression else None
+
+    @property
+    def measure(self) -> Measure:
+        """The figure that the training is judged by."""
+        return PREDICTIONS if self.right_within is None else VOLTS
 
     @property
     def image_shape(self) -> tuple[int, int, int]:

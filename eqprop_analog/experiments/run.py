@@ -22,6 +22,7 @@ from eqprop_analog.experiments.findings import findings
 from eqprop_analog.experiments.results import Run, versions, write_metrics
 from eqprop_analog.files import locked, write_text
 from eqprop_analog.kernels.devices import described
+from eqprop_analog.learning.measure import PREDICTIONS
 from eqprop_analog.learning.trainer import Pass, Stage, require_finite
 from eqprop_analog.plotting.training import learning_curve
 from eqprop_analog.report.live import LivePage
@@ -102,7 +103,7 @@ def _finish(
         log.warning("%s", finding.text)
     metrics |= figures
     write_metrics(folder, metrics)
-    learning_curve(history, folder / "learning_curve.png")
+    learning_curve(history, folder / "learning_curve.png", config.measure)
     for name, draw in family_of(network).pictures.items():
         draw()(network, folder / name)
     return Run(folder, network, metrics)
@@ -140,13 +141,13 @@ def _epoch(config: TrainConfig, split: Split, checkpoint: Checkpoint, record: _R
     training, trained, tested = checkpoint.training, checkpoint.trained, checkpoint.tested
     number = len(checkpoint.history) + 1
     order = checkpoint.order(len(split.images), config.passes)[: config.limit]
-    with stage(f"epoch {number}/{config.epochs}", len(order)) as shown:
+    with stage(f"epoch {number}/{config.epochs}", len(order), **_how(config)) as shown:
         begin = _working_time()
 
         def after_batch(done: int, error: float) -> None:
             nonlocal begin
             checkpoint.seconds += _working_time() - begin
-            shown(done, error)
+            shown(done, config.measure.of(trained) if config.measure is not PREDICTIONS else error)
             record.write_if_due()
             begin = _working_time()
 
@@ -168,8 +169,8 @@ def _epoch(config: TrainConfig, split: Split, checkpoint: Checkpoint, record: _R
         number,
         config.epochs,
         f" ({config.data_copy})" if config.data_copy else "",
-        _error(config, trained),
-        f"{split.held_out} error {_error(config, tested)}, " if tested.samples else "",
+        config.measure.text(config.measure.of(trained)),
+        f"{split.held_out} error {config.measure.text(config.measure.of(tested))}, " if tested.samples else "",
         entry["seconds"],
     )
 
@@ -179,16 +180,19 @@ def _working_time() -> float:
     return time.perf_counter() - compilation.total()
 
 
-def _error(config: TrainConfig, done: Pass) -> str:
-    return f"{1e3 * done.rms:.3g} mV" if config.regression else f"{100 * done.error:.2f} %"
+def _how(config: TrainConfig) -> dict[str, Any]:
+    """How a stage shows samples and their error, where that is not of images and their classes."""
+    unit = {} if config.samples_word == "images" else {"unit": config.samples_word}
+    return unit if config.measure is PREDICTIONS else {**unit, "measure": config.measure}
 
 
 def _test(split: Split, checkpoint: Checkpoint, record: _Record, stage: Stage) -> None:
     """What is left of the test of the epoch under way."""
-    with stage(f"  {split.held_out} {record.config.samples_word}", len(split.held_out_images)) as shown:
+    config, tested = record.config, checkpoint.tested
+    with stage(f"  {split.held_out} {config.samples_word}", len(split.held_out_images), **_how(config)) as shown:
 
         def after_chunk(done: int, error: float) -> None:
-            shown(done, error)
+            shown(done, config.measure.of(tested) if config.measure is not PREDICTIONS else error)
             record.write_if_due()
 
         checkpoint.training.evaluate(split.held_out_images, split.held_out_labels, after_chunk, checkpoint.tested)

@@ -132,8 +132,11 @@ def _outcome(point: Point, train: Callable[[], dict[str, Any]]) -> dict[str, Any
     except UserError as failure:
         log.info("%s", f"{name}: failed: {failure}")
         return failure
-    held_out, error = held_out_error(metrics)
-    log.info("%s", f"{name}: {held_out} error {100 * error:.2f} % after {len(metrics['history'])} epochs")
+    held_out, _ = held_out_error(metrics)
+    measure = point.config.measure
+    value = measure.within(metrics["history"][-1], held_out)
+    shown = "not measured" if value is None else measure.text(value)
+    log.info("%s", f"{name}: {held_out} {measure.name} {shown} after {len(metrics['history'])} epochs")
     return metrics
 
 
@@ -163,12 +166,19 @@ def held_out_error(metrics: Mapping[str, Any]) -> tuple[str, float]:
     return kind, metrics[f"{kind}_error"]
 
 
+FIGURES = ("error", "train_error", "rms", "train_rms", "seconds")
+"""Of a point: fractions, volts, seconds of training."""
+
+
 def row_of(point: Point, result: dict[str, Any] | UserError) -> dict[str, Any]:
     """A line of sweep.csv."""
     row: dict[str, Any] = {**point.varied, "folder": str(point.folder)}
     if isinstance(result, UserError):
-        return row | {"error": None, "train_error": None, "seconds": None, "failure": str(result)}
-    row |= {"error": held_out_error(result)[1], "train_error": result["train_error"]}
+        return row | {**dict.fromkeys(FIGURES), "failure": str(result)}
+    kind, error = held_out_error(result)
+    last = result["history"][-1]
+    row |= {"error": error, "train_error": result["train_error"]}
+    row |= {"rms": last.get(f"{kind}_rms"), "train_rms": last.get("train_rms")}
     return row | {"seconds": sum(epoch["seconds"] for epoch in result["history"]), "failure": None}
 
 
@@ -182,7 +192,7 @@ def summary(rows: list[dict[str, Any]], names: list[str]) -> list[dict[str, Any]
         group: dict[str, Any] = {name: members[0][name] for name in names}
         group["points"] = len(members)
         group["failures"] = sum(row["failure"] is not None for row in members)
-        for figure in ("error", "train_error", "seconds"):
+        for figure in FIGURES:
             values = [row[figure] for row in members if row[figure] is not None]
             group[figure] = mean(values) if values else None
             group[f"{figure}_deviation"] = stdev(values) if len(values) > 1 else None

@@ -28,12 +28,12 @@ N = TypeVar("N", bound=Network)
 N_contra = TypeVar("N_contra", bound=Network, contravariant=True)
 Nudging = Literal["centred", "one-sided", "random-sign"]
 Progress = Callable[[int, float], None]
-"""Called after every batch with the samples done and the error so far, a fraction."""
+"""Called after every batch with the samples done and the error so far: a fraction or, where a stage says so, another figure."""
 Stage = Callable[..., AbstractContextManager[Progress]]
-"""Opens a progress display for a stage of so many samples."""
+"""Opens a progress display for a stage of so many samples; ``unit``: what they are called, ``measure``: what their error is."""
 
 
-def silent(*_stage: object) -> AbstractContextManager[Progress]:
+def silent(*_stage: object, **_how: object) -> AbstractContextManager[Progress]:
     """A stage that nobody looks at."""
     return nullcontext(lambda _done, _error: None)
 

@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from eqprop_analog.core.equilibrium import Equilibrium
 from eqprop_analog.core.network import Network
 from eqprop_analog.errors import UserError
+from eqprop_analog.learning.measure import PREDICTIONS, VOLTS
 from eqprop_analog.plotting.crossbars import PLAIN, SHADES, coarsened
 from eqprop_analog.plotting.equilibria import free_against_nudged, voltages_by_layer
 from eqprop_analog.plotting.style import drawing
@@ -25,7 +26,7 @@ SIGNED = "PuOr"
 
 
 def plot_learning_curve(run: Any) -> Figure:
-    """Training and test error against the epoch, percent.
+    """Training and test error against the epoch: percent, or of a regression's run mV.
 
     Arguments:
         run: what ``train`` returned, or its ``metrics["history"]``.
@@ -38,7 +39,10 @@ def plot_learning_curve(run: Any) -> Figure:
     history: Sequence[Mapping[str, Any]] = run.metrics["history"] if hasattr(run, "metrics") else run
     if not history:
         raise UserError("history: expected one epoch or more, got none")
-    return learning_curve([dict(entry) for entry in history])
+    config = run.metrics.get("config", {}) if hasattr(run, "metrics") else {}
+    found = (config.get("own_data") or {}).get("found") or {}
+    measure = VOLTS if found.get("task") == "regression" else PREDICTIONS
+    return learning_curve([dict(entry) for entry in history], measure=measure)
 
 
 def plot_voltages(free: Equilibrium) -> Figure:

@@ -5,30 +5,39 @@ from itertools import cycle
 from pathlib import Path
 from typing import Any
 
+from eqprop_analog.learning.measure import PREDICTIONS, Measure
 from eqprop_analog.plotting.style import LOOKS, drawing
 
 DECADE = 10
 """Values that span more than this are drawn on a logarithmic axis."""
 
 
-def errors_by_setting(groups: Sequence[Mapping[str, Any]], names: Sequence[str], held_out: str, path: Path) -> None:
-    """Held-out error, percent, against the first of ``names``, a curve for each of the others' values.
+def errors_by_setting(
+    groups: Sequence[Mapping[str, Any]],
+    names: Sequence[str],
+    held_out: str,
+    path: Path,
+    measure: Measure = PREDICTIONS,
+) -> None:
+    """Held-out error against the first of ``names``, a curve for each of the others' values.
 
-    ``groups``: settings by name, ``error`` (a fraction, or None for a failure) and ``error_deviation`` (its bar, or None).
+    ``groups``: settings by name, the figure of ``measure`` (None for a failure) and its deviation (a bar, or None), such as
+    ``error`` and ``error_deviation``.
     """
+    figure_name = measure.figure
     first, *others = names
     places = _places([group[first] for group in groups])
     curves: dict[str, list[Mapping[str, Any]]] = {}
     for group in groups:
-        if group["error"] is not None:
+        if group[figure_name] is not None:
             curves.setdefault(", ".join(f"{name} = {_text(group[name])}" for name in others), []).append(group)
     with drawing(path, (6.4, 4.2)) as figure:
         axes = figure.subplots()
         for (label, curve), (color, line, marker) in zip(curves.items(), cycle(LOOKS), strict=False):
             axes.errorbar(
                 [places[_text(group[first])] for group in curve],
-                [100 * group["error"] for group in curve],
-                [100 * (group["error_deviation"] or 0) for group in curve],
+                [measure.factor * group[figure_name] for group in curve],
+                [measure.factor * (group[f"{figure_name}_deviation"] or 0) for group in curve],
                 color=color,
                 linestyle=line,
                 marker=marker,
@@ -41,14 +50,16 @@ def errors_by_setting(groups: Sequence[Mapping[str, Any]], names: Sequence[str],
                 axes.set_xscale("log")
         else:
             axes.set_xticks(list(places.values()), list(places))
-        axes.set(xlabel=first.replace("_", " "), ylabel=f"{held_out} error (%)")
-        axes.set_title("Last epoch; bars: standard deviation over seeds" if _spread(groups) else "Last epoch")
+        axes.set(xlabel=first.replace("_", " "), ylabel=f"{held_out} {measure.axis}")
+        axes.set_title(
+            "Last epoch; bars: standard deviation over seeds" if _spread(groups, figure_name) else "Last epoch"
+        )
         if others:
             axes.legend(fontsize=9)
 
 
-def _spread(groups: Sequence[Mapping[str, Any]]) -> bool:
-    return any(group["error_deviation"] for group in groups)
+def _spread(groups: Sequence[Mapping[str, Any]], figure: str) -> bool:
+    return any(group[f"{figure}_deviation"] for group in groups)
 
 
 def _numeric(values: Sequence[Any]) -> bool:

@@ -10,6 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from eqprop_analog.learning.measure import PREDICTIONS, Measure
 from eqprop_analog.plotting.sheet import engineering
 from eqprop_analog.plotting.style import BARS, BLUE, LOOKS, RED, drawing
 
@@ -21,17 +22,18 @@ DECADES = 7
 """Of a logarithmic histogram, at most; smaller values are counted in its lowest bar."""
 
 
-def learning_curve(history: list[dict[str, Any]], path: Path | None = None) -> Figure:
-    """Training error (of the free phases, before each update) and test or validation error against epoch, in percent."""
+def learning_curve(history: list[dict[str, Any]], path: Path | None = None, measure: Measure = PREDICTIONS) -> Figure:
+    """Training error (of the free phases, before each update) and test or validation error against epoch."""
     with drawing(path, (6.4, 3.8)) as figure:
         axes = figure.subplots()
         held_out = "validation" if any("validation_error" in entry for entry in history) else "test"
         for name, label, style, shade in (("train", "training", "o--", RED), (held_out, held_out, "s-", BLUE)):
-            measured = [entry for entry in history if f"{name}_error" in entry]
-            epochs = [entry["epoch"] for entry in measured]
-            values = [100 * entry[f"{name}_error"] for entry in measured]
-            axes.plot(epochs, values, style, color=shade, label=f"{label}, last {values[-1]:.2f} %", markersize=4)
-        axes.set(xlabel="epoch", ylabel="error (%)", ylim=(0, None), title="Learning curve")
+            found = [(entry["epoch"], value) for entry in history if (value := measure.within(entry, name)) is not None]
+            if found:
+                epochs, values = zip(*found, strict=True)
+                shown = f"{label}, last {measure.text(values[-1])}"
+                axes.plot(epochs, measure.factor * np.array(values), style, color=shade, label=shown, markersize=4)
+        axes.set(xlabel="epoch", ylabel=measure.axis, ylim=(0, None), title="Learning curve")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.legend()
     return figure

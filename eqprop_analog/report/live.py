@@ -55,9 +55,9 @@ class LivePage:
             self._write("finished" if finished else f"stopped after {len(self.history)} epochs", running=False)
 
     @contextmanager
-    def stage(self, description: str, total: int) -> Iterator[Progress]:
+    def stage(self, description: str, total: int, **how: Any) -> Iterator[Progress]:
         """The display's own stage, followed."""
-        with self._stage(description, total) as progress:
+        with self._stage(description, total, **how) as progress:
 
             def advance(done: int, error: float) -> None:
                 progress(done, error)
@@ -92,8 +92,12 @@ class LivePage:
         in_epoch = running and training and done > 0
         chart: list[Block] = []
         if history or in_epoch:
-            chart.append(learning_chart(history, config.epochs, (part * config.epochs, error) if in_epoch else None))
-        chart.append(history_table(history, config.truncation) if history else Text("No epoch is finished yet."))
+            so_far = (part * config.epochs, error) if in_epoch else None
+            chart.append(learning_chart(history, config.epochs, so_far, config.measure))
+        if history:
+            chart.append(history_table(history, config.truncation, config.measure, config.samples_word))
+        else:
+            chart.append(Text("No epoch is finished yet."))
         now = datetime.now(UTC)
         return Page(
             title=f"{'-'.join(map(str, config.sizes))} on {config.data_name}",
@@ -112,15 +116,19 @@ class LivePage:
         )
 
     def _tiles(self, description: str, done: int, total: int, error: float, *, running: bool) -> Iterator[Tile]:
+        measure = self.config.measure
         yield Tile("epochs", "epochs finished", f"{len(self.history)} of {self.config.epochs}", str(len(self.history)))
         if running:
-            so_far = f"{100 * error:.2f} %" if done else "none yet"
-            yield Tile("now", f"{description}, error so far", so_far, repr(error), f"{done:,} of {total:,} images")
+            so_far = measure.text(error) if done else "none yet"
+            done_so_far = f"{done:,} of {total:,} {self.config.samples_word}"
+            yield Tile("now", f"{description}, {measure.name} so far", so_far, repr(error), done_so_far)
         if self.history:
             last = self.history[-1]
-            for name, label in (("test_error", "test error"), ("validation_error", "validation error")):
-                if last.get(name) is not None:
-                    yield Tile(name, f"{label}, last epoch", f"{100 * last[name]:.2f} %", repr(last[name]))
+            for kind in ("test", "validation"):
+                value = measure.within(last, kind)
+                if value is not None:
+                    label = f"{kind} {measure.name}, last epoch"
+                    yield Tile(f"{kind}_{measure.figure}", label, measure.text(value), repr(value))
             counts = last["statuses"]
             found = statuses_in_words(counts, self.config.truncation)
             yield Tile(

@@ -14,6 +14,7 @@ from matplotlib.ticker import MaxNLocator
 
 from eqprop_analog.core.equilibrium import statuses_in_words
 from eqprop_analog.files import write_text
+from eqprop_analog.learning.measure import PREDICTIONS, Measure
 from eqprop_analog.plotting.style import DPI
 
 LARGE = 200_000
@@ -112,6 +113,8 @@ class Chart:
     lines: Sequence[Line]
     x_ticks: Sequence[tuple[float, str]]
     y_ticks: Sequence[tuple[float, str]]
+    axis: str
+    """Label of the vertical one."""
 
 
 @dataclass(frozen=True)
@@ -199,50 +202,77 @@ def _held_out(history: Sequence[dict[str, Any]]) -> str:
     return "validation" if any("validation_error" in entry for entry in history) else "test"
 
 
-def learning_chart(history: Sequence[dict[str, Any]], epochs: int, running: tuple[float, float] | None = None) -> Chart:
-    """Training error and test or validation error, percent, over ``epochs``; ``running``: (epochs done, error so far)."""
+def learning_chart(
+    history: Sequence[dict[str, Any]],
+    epochs: int,
+    running: tuple[float, float] | None = None,
+    measure: Measure = PREDICTIONS,
+) -> Chart:
+    """Training error and test or validation error over ``epochs``; ``running``: (epochs done, error so far)."""
     held_out = _held_out(history)
-    train = [(float(entry["epoch"]), 100 * entry["train_error"]) for entry in history]
-    test = [(float(entry["epoch"]), 100 * entry[name]) for entry in history if (name := f"{held_out}_error") in entry]
-    top = max([y for _, y in (*train, *test)] + ([100 * running[1]] if running else []) + [0.1]) * 1.05
+    train, test = (
+        [
+            (float(entry["epoch"]), measure.factor * value)
+            for entry in history
+            if (value := measure.within(entry, kind)) is not None
+        ]
+        for kind in ("train", held_out)
+    )
+    now = measure.factor * running[1] if running else 0.0
+    top = max([y for _, y in (*train, *test)] + [now, 0.1]) * 1.05
     last = max(epochs, 1)
 
     def place(x: float, y: float) -> tuple[float, float]:
         return LEFT + (WIDTH - LEFT - RIGHT) * x / last, HEIGHT - BOTTOM - (HEIGHT - TOP - BOTTOM) * y / top
 
     lines = [
-        Line(f"{name}, last {points[-1][1]:.2f} %", [place(*point) for point in points], dashed)
+        Line(
+            f"{name}, last {points[-1][1]:{measure.digits}} {measure.unit}", [place(*point) for point in points], dashed
+        )
         for name, points, dashed in (("training", train, True), (held_out, test, False))
         if points
     ]
     if running:
-        so_far = [*train[-1:], (running[0], 100 * running[1])]
+        so_far = [*train[-1:], (running[0], now)]
         lines.append(
-            Line(f"this epoch so far, {100 * running[1]:.2f} %", [place(*point) for point in so_far], dashed=True)
+            Line(f"this epoch so far, {measure.text(running[1])}", [place(*point) for point in so_far], dashed=True)
         )
     across = [x for x in MaxNLocator(8, integer=True).tick_values(0, last) if 0 <= x <= last]
     up = [y for y in MaxNLocator(5).tick_values(0, top) if 0 <= y <= top]
     return Chart(
-        "Error against epoch, percent: training (of the free phases, before each update) dashed, held out solid.",
+        f"{measure.axis.capitalize()} against epoch: training (of the free phases, before each update) dashed, held out "
+        "solid.",
         lines,
         [(place(x, 0)[0], f"{x:g}") for x in across],
         [(place(0, y)[1], f"{y:g}") for y in up],
+        measure.axis,
     )
 
 
-def history_table(history: Sequence[dict[str, Any]], truncation: str = "") -> Table:
+def history_table(
+    history: Sequence[dict[str, Any]], truncation: str = "", measure: Measure = PREDICTIONS, samples: str = "images"
+) -> Table:
     """A row an epoch; of many epochs the first, every so many, and the last. ``truncation``: see statuses_in_words."""
     step = -(-len(history) // 30)
     rows = [entry for k, entry in enumerate(history) if k % step == 0 or k == len(history) - 1]
     held_out = _held_out(history)
     return Table(
         "Epoch by epoch" if step == 1 else f"Every {step} epochs, and the last",
-        ("epoch", "training error", f"{held_out} error", "images", "seconds of training", "equilibria by status"),
+        (
+            "epoch",
+            f"training {measure.name}",
+            f"{held_out} {measure.name}",
+            samples,
+            "seconds of training",
+            "equilibria by status",
+        ),
         [
             (
                 str(entry["epoch"]),
-                f"{100 * entry['train_error']:.2f} %",
-                f"{100 * entry[name]:.2f} %" if (name := f"{held_out}_error") in entry else "not tested",
+                *(
+                    "not tested" if value is None else measure.text(value)
+                    for value in _errors(entry, held_out, measure)
+                ),
                 f"{entry['samples']:,}",
                 f"{entry['seconds']:,.1f}",
                 statuses_in_words(entry["statuses"], truncation),
@@ -250,6 +280,10 @@ def history_table(history: Sequence[dict[str, Any]], truncation: str = "") -> Ta
             for entry in rows
         ],
     )
+
+
+def _errors(entry: dict[str, Any], held_out: str, measure: Measure) -> tuple[float | None, float | None]:
+    return measure.within(entry, "train"), measure.within(entry, held_out)
 
 
 def _bytes(count: int) -> str:

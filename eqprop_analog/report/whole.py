@@ -9,6 +9,7 @@ from tempfile import TemporaryDirectory
 from eqprop_analog.core.equilibrium import statuses_in_words
 from eqprop_analog.errors import UserError
 from eqprop_analog.experiments.results import versions
+from eqprop_analog.learning.measure import PREDICTIONS
 from eqprop_analog.plotting.sheet import engineering
 from eqprop_analog.report.built import built, netlists
 from eqprop_analog.report.description import description_of
@@ -81,15 +82,13 @@ def _energy(run: RunFolder, folder: Path) -> tuple[list[Tile], list[Block]]:
 
 def _tiles(run: RunFolder, energy: list[Tile]) -> Iterator[Tile]:
     metrics, last = run.metrics, run.history[-1] if run.history else {}
-    for name, label in (
-        ("test_error", "test error"),
-        ("validation_error", "validation error"),
-        ("train_error", "training error"),
-    ):
-        value = last.get(name)
+    measure = run.config.measure
+    for kind, label in (("test", "test"), ("validation", "validation"), ("train", "training")):
+        value = measure.within(last, kind)
         if value is not None:
-            yield Tile(name, f"{label}, last epoch", f"{100 * value:.2f} %", repr(value))
-    for name in ("test_rms", "validation_rms"):
+            shown = f"{label} {measure.name}, last epoch"
+            yield Tile(f"{kind}_{measure.figure}", shown, measure.text(value), repr(value))
+    for name in ("test_rms", "validation_rms") if measure is PREDICTIONS else ():
         if last.get(name) is not None:
             yield Tile(name, "root mean square error, last epoch", engineering(last[name], "V"), repr(last[name]))
     yield Tile("epochs", "epochs", f"{len(run.history)} of {run.config.epochs}", str(len(run.history)))
@@ -133,8 +132,9 @@ def _learned(run: RunFolder, folder: Path) -> Iterator[Block]:
     if not run.history:
         yield Missing("No epoch is finished yet, so there is no curve.")
         return
-    yield learning_chart(run.history, run.config.epochs)
-    yield history_table(run.history, run.config.truncation)
+    yield learning_chart(run.history, run.config.epochs, measure=run.config.measure)
+    config = run.config
+    yield history_table(run.history, config.truncation, config.measure, config.samples_word)
     what = description_of(run.network).histograms(run.network, folder / "histograms.png")
     yield picture(folder / "histograms.png", f"Histograms of the {what}.", f"Where it ended: the {what}.")
 

@@ -43,7 +43,7 @@ CHANCE = 2 / 3
 def small_images(monkeypatch) -> None:
     """The synthetic data set passes for MNIST; nothing is drawn."""
     monkeypatch.setitem(data.SHAPES, "mnist", (1, 4, 4))
-    monkeypatch.setattr("eqprop_analog.experiments.run.learning_curve", lambda history, path: None)
+    monkeypatch.setattr("eqprop_analog.experiments.run.learning_curve", lambda *_: None)
 
 
 @pytest.fixture

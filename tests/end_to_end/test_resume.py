@@ -69,7 +69,7 @@ sys.exit(cli.main(arguments))
 @pytest.fixture
 def without_plots(monkeypatch) -> None:
     """Most of a small run's time goes into its plots, which say nothing here."""
-    monkeypatch.setattr("eqprop_analog.experiments.run.learning_curve", lambda history, path: None)
+    monkeypatch.setattr("eqprop_analog.experiments.run.learning_curve", lambda *_: None)
     monkeypatch.setattr(
         "eqprop_analog.networks.resistive.histograms.conductance_histograms", lambda network, path: None
     )

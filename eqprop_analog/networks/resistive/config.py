@@ -63,6 +63,7 @@ class ResistiveConfig(TrainConfig):
     """How a resistive network is trained; SI units."""
 
     changeable: ClassVar[frozenset[str]] = TrainConfig.changeable | {"workers", "on_failure"}
+    devices_of_regressions: ClassVar[tuple[str, ...]] = ("cpu", "cuda", "torch-cpu")
 
     model: Literal["resistive"] = "resistive"
     layers: list[Count] | None = Field(None, min_length=2)

@@ -149,7 +149,7 @@ def _torch_learner(config: "ResistiveConfig", network: ResistiveNetwork) -> "typ
         from eqprop_analog.networks.resistive.truncated_torch import TorchLearner
     except ImportError as error:
         raise UserError(f"device: training on a GPU needs PyTorch with CUDA (pip install torch): {error}") from error
-    if config.device != "cuda" or find_spec("triton") is None:
+    if config.device != "cuda" or config.regression or find_spec("triton") is None:
         return TorchLearner
     from eqprop_analog.networks.resistive.fused_torch import FusedLearner
 

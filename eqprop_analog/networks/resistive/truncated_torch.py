@@ -231,7 +231,10 @@ class TorchLearner(Learner):
         zeros = [torch.zeros(len(x), n, dtype=x.dtype, device=x.device) for n in self.network.layers[1:]]
         free, moving = self._settle(source, totals, 0.0, torch.zeros_like(zeros[-1]), zeros)
         readout = free[-1] @ self._across
-        wrong = (readout.argmax(1) != y.argmax(1)).sum().to(x.dtype)
+        errors = (readout - y).square().mean(1)
+        within = self.rule.tolerance
+        off = readout.argmax(1) != y.argmax(1) if within is None else errors > within**2
+        wrong = off.sum().to(x.dtype)
         pull = -cost_slope(self.rule.cost, readout, y) @ self._across.T
         outputs, solved = free[-1], torch.ones((), dtype=x.dtype, device=x.device)
         if self._betas:
@@ -253,8 +256,7 @@ class TorchLearner(Learner):
         driven = torch.stack([columns.min() > 0 for columns in self._columns]).all().to(x.dtype)
         least = max([0.0, *(-b for b in self._betas)]) if self.rule.kind == "conductance" else 0.0
         definite = (0.999 * bound > least).to(x.dtype)
-        squares = (readout - y).square().mean(1).sum()
-        return torch.stack([wrong, finite, driven, definite, solved, (~moving).to(x.dtype), squares])
+        return torch.stack([wrong, finite, driven, definite, solved, (~moving).to(x.dtype), errors.sum()])
 
     def _settle(
         self,
