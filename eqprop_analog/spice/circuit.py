@@ -56,7 +56,7 @@ class Circuit:
 
     @property
     def mesh(self) -> int:
-        """Cells that wires join into a mesh: ngspice's own ordering of the matrix fills it, so that KLU's is asked for."""
+        """Cells or sites joined into a mesh: ngspice's own ordering of the matrix fills it, so that KLU's is asked for."""
         return sum(element.mesh for element in self.elements)
 
     @property

@@ -38,7 +38,7 @@ class Element(Protocol):
 
     @property
     def mesh(self) -> int:
-        """Cells that wires join into a mesh; 0 where nets meet in nodes alone."""
+        """Cells that wires join into a mesh, or sites that kernels do; 0 where nets meet in nodes alone."""
         return 0
 
     @property

@@ -31,10 +31,11 @@ TOLERANCES: dict[str, float] = {
 costs 1e-9 V."""
 KLU: dict[str, float] = {"klu": 1, "pivrel": 0.5}
 """Asks ngspice for KLU in place of SPARSE 1.3 (from version 42 on, where it is compiled in; others ignore it without a word).
-For meshes alone: 64 x 64 cells with wires, diodes and amplifiers take 0.8 s in place of 20 (44.2); in the Norton form it is half
-as fast. KLU takes a pivot from the diagonal unless it is below pivrel times its column's largest entry, and keeps it for all of
-Newton's iterations. ngspice's default for pivrel, 1e-3, lets amplifiers' branch equations and steep diodes take a thousand times
-of the digits; 3 of 101 chips then did not converge. With 0.5 (and with 0.1) all do."""
+For meshes alone: 64 x 64 cells with wires, diodes and amplifiers take 0.8 s in place of 20 (44.2), max pools of 256 sites 0.8 in
+place of 4; in the Norton form of dense networks it is half as fast. KLU takes a pivot from the diagonal unless it is below pivrel
+times its column's largest entry, and keeps it for all of Newton's iterations. ngspice's default for pivrel, 1e-3, lets
+amplifiers' branch equations and steep diodes take a thousand times of the digits; 3 of 101 chips then did not converge. With 0.5
+(and with 0.1) all do."""
 SPARSE: dict[str, float] = {"klu": 0, "pivrel": 1e-3}
 """SPARSE 1.3 again, and its own default."""
 

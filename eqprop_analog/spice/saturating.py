@@ -160,6 +160,11 @@ class Pools(Element):
         """Name of the subcircuit."""
         return f"max_pool_{len(self.sites[0])}"
 
+    @property
+    def mesh(self) -> int:
+        """Its sites: kernels join neighbouring ones to the same nodes, and winners return there."""
+        return sum(map(len, self.sites))
+
     def devices(self) -> Iterator[tuple[str, tuple[str, ...]]]:
         """(node, sites, won) of each."""
         windows = zip(self.nodes, self.sites, self.won, strict=True)

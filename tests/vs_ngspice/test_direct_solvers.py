@@ -10,6 +10,10 @@ import pytest
 
 from eqprop_analog import NgspiceSolver, ResistiveNetwork, Status
 from eqprop_analog.networks.crossbars.wired import WiredCrossbar
+from eqprop_analog.networks.hopfield.connections import Convolution
+from eqprop_analog.networks.hopfield.discrete_time import DiscreteTimeSolver
+from eqprop_analog.networks.hopfield.netlist import default_swing
+from eqprop_analog.networks.hopfield.network import HopfieldNetwork
 from eqprop_analog.networks.nonideal.netlist import compile_tile
 from eqprop_analog.networks.nonideal.network import NonidealNetwork
 from eqprop_analog.networks.nonideal.newton import NonidealNewtonSolver
@@ -78,6 +82,19 @@ def test_a_mesh_with_diodes_and_amplifiers_is_solved_by_klu_too(klu: bool, tmp_p
     printed = [float(line.split("=")[1]) for line in said.splitlines() if line.startswith("v(o_")]
     expected = NonidealNewtonSolver().solve(network, inputs).require().outputs[0]
     np.testing.assert_allclose(printed, expected, rtol=0, atol=1e-9)
+
+
+def test_a_circuit_with_pools_is_solved_by_klu_too(klu: bool, tmp_path: Path) -> None:
+    kernels = Convolution((1, 8, 8), 2, 3, pool=2), Convolution((2, 3, 3), 3, 2, pool=2)
+    network = HopfieldNetwork.build(kernels, seed=1, initial="fan-in")
+    inputs = np.random.default_rng(2).uniform(0, 1, (1, 64))
+    found = DiscreteTimeSolver().solve(network, inputs).require()
+    equations, swing = network.equations(inputs), default_swing(network)
+    guess = np.concatenate(equations.unknowns(found.voltages), axis=1)[0]
+    said = said_by_the_program(static_netlist(network.circuit(inputs, [equations]), guess), tmp_path)
+    assert ("Using KLU" in said) == klu
+    printed = [float(line.split("=")[1]) for line in said.splitlines() if line.startswith("v(op_")]
+    np.testing.assert_allclose(printed, swing * found.outputs[0], rtol=0, atol=1e-9)
 
 
 def test_what_klu_does_not_solve_is_asked_of_sparse(
