@@ -46,6 +46,10 @@ class Equations(Protocol):
         """``start`` in the network's precision; UserError unless it has a voltage for every node and sample."""
         ...
 
+    def likeness(self, inputs: Float[Array, "batch inputs"]) -> Float[Array, "batch features"]:
+        """What tells samples apart whose devices do not conduct alike; a sweep takes near ones one after the other."""
+        return inputs
+
     def initial(self) -> Nodes:
         """Where a solver begins that is not told where: everything at rest."""
         ...

@@ -11,13 +11,17 @@ from functools import lru_cache
 
 from eqprop_analog.spice.reading.expressions import Parameters
 
-NODES = {"R": 2, "C": 2, "D": 2, "V": 2, "I": 2, "E": 4, "G": 4, "F": 2, "H": 2}
+NODES = {"r": 2, "c": 2, "d": 2, "v": 2, "i": 2, "e": 4, "g": 4, "f": 2, "h": 2}
 """Devices that can be written out, by the letter that their names begin with, and how many nets each joins."""
-CONTROLLED = "FH"
+WORDS = {"v": 4, "i": 4, "e": 6, "g": 6, "f": 5, "h": 5}
+"""How many words such a device's line has; with more or fewer it says something else."""
+CONTROLLED = "fh"
 """Those whose next word is the voltage source that controls them."""
-HEAD = re.compile(r"\.subckt (\S+) ((?:[^ =]+ )*?[^ =]+)(?: params: (.*))?", re.IGNORECASE)
-MODEL = re.compile(r"\.model (\S+) (.*)", re.IGNORECASE)
+HEAD = re.compile(r"\.subckt (\S+) ((?:[^ =]+ )*?[^ =]+)(?: params: (.*))?")
+MODEL = re.compile(r"\.model (\S+) (.*)")
 BRACES = re.compile(r"\{([^{}]*)\}")
+OTHER = re.compile(r'[";$]|\bgnd\b')
+"""What nothing here is made of: file names, comments behind a line, another name of ground."""
 
 
 @dataclass(frozen=True)
@@ -33,7 +37,9 @@ class Subcircuit:
     """Text of each .model card behind its name."""
 
     def filled(self, given: Mapping[str, str]) -> "Subcircuit":
-        """With the parameters of an instance."""
+        """With the parameters of an instance. Raises ValueError for others than it has, and for values not understood."""
+        if not given.keys() <= self.defaults.keys():
+            raise ValueError(f"{self.name}: no such parameter")
         parameters = Parameters({**self.defaults, **given})
 
         def number(braces: re.Match[str]) -> str:
@@ -47,50 +53,54 @@ class Subcircuit:
 def _without_ammeters(devices: tuple[tuple[str, ...], ...], ports: Sequence[str]) -> tuple[tuple[str, ...], ...]:
     """The same circuit where a source of 0 V in series with an E element is left out: the E element's own current is read.
 
-    That is two unknowns fewer, the net between the two and a current.
+    That is two unknowns fewer, the net between the two and a current. Raises ValueError for values that are no numbers.
     """
     for source in devices:
-        if source[0][0] != "V" or float(source[3]) != 0 or source[1] in ports:
+        if source[0][0] != "v" or float(source[3]) != 0 or source[1] in ports:
             continue
         between, behind = source[1:3]
         touching = [each for each in devices if between in each[1 : 1 + NODES[each[0][0]]] and each is not source]
-        if len(touching) != 1 or touching[0][0][0] != "E" or touching[0][1:3] != (between, "0"):
+        if len(touching) != 1 or touching[0][0][0] != "e" or touching[0][1:3] != (between, "0"):
             continue
         driver = touching[0]
         merged = (driver[0], behind, *driver[2:])
 
-        def read(each: tuple[str, ...], meter: str = source[0], driver: tuple[str, ...] = driver) -> tuple[str, ...]:
+        def read(each: tuple[str, ...], meter: str = source[0], driver: str = driver[0]) -> tuple[str, ...]:
             if each[0][0] not in CONTROLLED or each[3] != meter:
                 return each
-            return (*each[:3], driver[0], repr(-float(each[4])))  # it flows into an E element where it flows out of a V
+            return (*each[:3], driver, repr(-float(each[4])))  # it flows into an E element where it flows out of a V
 
         rest = (merged if each is driver else read(each) for each in devices if each is not source)
         return _without_ammeters(tuple(rest), ports)
     return devices
 
 
+@lru_cache(maxsize=64)
 def read_subcircuit(text: str) -> Subcircuit | None:
     """The subcircuit in ``text``; None if it has anything but devices that can be written out."""
-    lines = [line.strip() for line in text.split("\n") if line.strip() and not line.startswith("*")]
+    lines = [line.strip() for line in text.lower().split("\n") if line.strip() and not line.startswith("*")]
     head = HEAD.fullmatch(lines[0]) if lines else None
-    if head is None or not lines[-1].lower().startswith(".ends"):
+    if head is None or not lines[-1].startswith(".ends"):
         return None
-    defaults = dict(word.split("=", 1) for word in (head[3] or "").split())
     devices, models = [], {}
     for line in lines[1:-1]:
         model = MODEL.fullmatch(line)
+        words = tuple(BRACES.sub(lambda braces: braces[0].replace(" ", ""), line).split())
+        if OTHER.search(line):
+            return None
         if model is not None:
             models[model[1]] = model[2]
-        elif line[0] in NODES:
-            devices.append(tuple(line.split()))
+        elif line[0] in NODES and len(words) >= 4 and len(words) == WORDS.get(line[0], len(words)):
+            devices.append(words)
         else:
             return None
-    return Subcircuit(head[1], tuple(head[2].split()), defaults, tuple(devices), models)
-
-
-@lru_cache(maxsize=64)
-def _read(text: str) -> Subcircuit | None:
-    return read_subcircuit(text)
+    try:
+        defaults = dict(word.split("=", 1) for word in (head[3] or "").split())
+        found = Subcircuit(head[1], tuple(head[2].split()), defaults, tuple(devices), models)
+        filled = found.filled({})
+    except ValueError:
+        return None
+    return None if "{" in repr((filled.devices, *filled.models.values())) else found
 
 
 @dataclass
@@ -101,42 +111,51 @@ class Inlined:
     """Of the circuit's subcircuits."""
     kept: list[str] = field(init=False)
     """Those that instances still need."""
-    _known: dict[str, Subcircuit] = field(init=False)
-    _filled: dict[tuple[str, ...], tuple[Subcircuit, dict[str, str]]] = field(init=False, default_factory=dict)
+    _known: dict[str, tuple[Subcircuit, str]] = field(init=False)
+    _forms: dict[tuple[str, ...], str] = field(init=False, default_factory=dict)
+    """What an instance of these parameters is written as: {0} its name, {1}, ... its nets."""
 
     def __post_init__(self) -> None:
         """Read the texts."""
-        read = [_read(text) for text in self.texts]
-        self._known = {each.name: each for each in read if each is not None}
+        read = [read_subcircuit(text) for text in self.texts]
+        self._known = {each.name: (each, text) for each, text in zip(read, self.texts, strict=True) if each is not None}
         self.kept = [text for text, each in zip(self.texts, read, strict=True) if each is None]
 
     def lines(self, lines: Iterable[str]) -> Iterator[str]:
-        """``lines``, with an instance's devices, and the models that these need, in its place."""
+        """``lines``, with an instance's devices in its place, before the first of its kind the models that they need."""
         for line in lines:
             if line[:1] != "X":
                 yield line
                 continue
             name, *words = line.split()
-            given = [word for word in words if "=" in word]
-            *nets, model = words[: len(words) - len(given)]
-            if model in self._known:
-                yield from self._instance(name, nets, (model, *given))
-            else:
-                yield line
+            count = sum("=" not in word for word in words)
+            key = tuple(words[count - 1 :])
+            if key not in self._forms and key[0] in self._known:
+                yield from self._begin(key)
+            yield self._forms[key].format(name, *words[: count - 1]) if key in self._forms else line
 
-    def _instance(self, name: str, nets: list[str], key: tuple[str, ...]) -> Iterator[str]:
-        if key not in self._filled:
-            filled = self._known[key[0]].filled(dict(word.split("=", 1) for word in key[1:]))
-            names = {model: f"{key[0]}_{model}_{len(self._filled)}" for model in filled.models}
-            self._filled[key] = filled, names
-            yield from (f".model {names[model]} {text}" for model, text in filled.models.items())
-        filled, names = self._filled[key]
-        at = dict(zip(filled.ports, nets, strict=True))
-        at["0"] = "0"
-        for device, *words in filled.devices:
-            count = NODES[device[0]]
-            ends = [at.get(net) or f"{name}.{net}" for net in words[:count]]
-            rest = words[count:]
-            if device[0] in CONTROLLED:
-                rest = [f"{rest[0][0]}.{name}.{rest[0]}", *rest[1:]]
-            yield " ".join([f"{device[0]}.{name}.{device}", *ends, *(names.get(word, word) for word in rest)])
+    def _begin(self, key: tuple[str, ...]) -> Iterator[str]:
+        """What instances with these words behind their nets need; how they are written is known from here on."""
+        subcircuit, text = self._known[key[0]]
+        try:
+            filled = subcircuit.filled(dict(word.lower().split("=", 1) for word in key[1:]))
+        except ValueError:  # ngspice says what is wrong, or knows better
+            del self._known[key[0]]
+            yield text
+            return
+        names = {model: f"{key[0]}_{model}_{len(self._forms)}" for model in filled.models}
+        self._forms[key] = _form(filled, names)
+        yield from (f".model {names[model]} {card}" for model, card in filled.models.items())
+
+
+def _form(filled: Subcircuit, names: Mapping[str, str]) -> str:
+    """The lines of an instance's devices, with places for its name and its nets, and ``names`` for its models."""
+    at = {port: f"{{{number}}}" for number, port in enumerate(filled.ports, start=1)} | {"0": "0"}
+    lines = []
+    for device, *words in filled.devices:
+        ends, rest = words[: NODES[device[0]]], words[NODES[device[0]] :]
+        if device[0] in CONTROLLED:
+            rest = [f"{rest[0][0]}.{{0}}.{rest[0]}", *rest[1:]]
+        ends = [at.get(net, f"{{0}}.{net}") for net in ends]
+        lines.append(" ".join([f"{device[0]}.{{0}}.{device}", *ends, *(names.get(word, word) for word in rest)]))
+    return "\n".join(lines)

@@ -67,7 +67,7 @@ def sweep_netlist(
     sweep = [f"V{POINT} {POINT} 0 0", f".dc V{POINT} 0 {circuit.points - 1} 1"]
     if circuit.points > circuit.phases > 1:
         sweep.insert(0, f"B{SAMPLE} {SAMPLE} 0 V={_sample_counter(circuit)}")
-    return _text(circuit, [*_nodeset(circuit, guess), *sweep, *saves], options, inline=True)
+    return _text(circuit, [*_nodeset(circuit, guess), *sweep, *saves], options, inline=not circuit.meters)
 
 
 def _sample_counter(circuit: Circuit) -> str:

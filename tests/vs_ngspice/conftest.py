@@ -34,6 +34,7 @@ BOTH = {
     "graph_agreement",
     "hopfield_agreement",
     "nonideal_agreement",
+    "sweep_form",
     "written_netlists",
 }
 """What CI asks of the newest ngspice, too (.ci/both_ngspices)."""

@@ -96,6 +96,10 @@ class NodalEquations(Equations):
         """Samples."""
         return len(self.drive)
 
+    def likeness(self, inputs: Float[Array, "batch inputs"]) -> Float[Array, "batch hidden"]:  # noqa: ARG002
+        """The direction in which the inputs drive each node of layer 1: it decides which diodes conduct."""
+        return np.sign(self.drive)
+
     def adjoint(self, voltages: tuple[Array, ...], pull: Float[Array, "batch outputs"]) -> tuple[Array, ...]:
         """What currents ``pull`` into the outputs (A) move, linearised, volts; by reciprocity the adjoint, too."""
         from eqprop_analog.networks.resistive.newton import newton_step

@@ -161,7 +161,7 @@ class NgspiceSolver(Sweeps[Network]):
             return certified(phase, nodes, family.tolerance, None).split(members)
 
         shape = len(nudges) * self.repeats, len(inputs), probes + meters
-        return self._climb(self._ladder(network, inputs), shape, circuit, certify, alike(inputs))
+        return self._climb(self._ladder(network, inputs), shape, circuit, certify, alike(free.likeness(inputs)))
 
     def _meters(self, network: Network, inputs: Float[Array, "batch inputs"]) -> int:
         """How many currents are measured beside the probes' voltages. UserError where the equations cannot take them."""
