@@ -41,9 +41,9 @@ PURPOSES: Mapping[str, tuple[str, ...]] = {
 """Commands, those of any network first."""
 COMMANDS = tuple(name for names in PURPOSES.values() for name in names)
 GOES_ON = {
-    "train": "the same command goes on with the run folder's checkpoint",
-    "demo": "the same command goes on with the run folder's checkpoint",
-    "sweep": "the same command goes on with what is missing",
+    "train": "run the same command again to continue from the run folder's checkpoint",
+    "demo": "run the same command again to continue from the run folder's checkpoint",
+    "sweep": "run the same command again to continue with what is missing",
     **{name: command.interrupted for name, command in _OF_FAMILIES.items()},
 }
 """What to tell a user who has interrupted it."""
@@ -62,17 +62,17 @@ class Exit(IntEnum):
 
 EXITS = """\
 exit codes:
-  0    done
+  0    success
   1    an unexpected error, which is a bug
-  2    bad input, or something that is missing; nothing is left half written
-  3    done, but a stated bound is not met (or, of doctor, something needed is not there)
-  130  interrupted, by ^C or SIGTERM
-  141  the reader of the output has gone"""
+  2    bad input, or something is missing; no file is left half written
+  3    finished, but a stated bound is not met (doctor: something required is missing)
+  130  interrupted by ^C or SIGTERM
+  141  the reader of the output has closed it"""
 OVERVIEW = """\
 begin with:
-  eqprop-analog doctor                                        # what this machine has, and what it lacks
-  eqprop-analog simulate --layers 4 6 2                       # a small circuit, in ngspice and by the surrogate
-  eqprop-analog train --preset mnist-100 --epochs 1           # an epoch of MNIST, and its proof in ngspice
+  eqprop-analog doctor                                        # what this machine has, and what is missing
+  eqprop-analog simulate --layers 4 6 2                       # a small circuit, solved in ngspice and by the surrogate
+  eqprop-analog train --preset mnist-100 --epochs 1           # one epoch on MNIST, and its verification in ngspice
   eqprop-analog COMMAND --help                                # every option, with examples"""
 
 
@@ -186,10 +186,14 @@ def add_common(parser: argparse.ArgumentParser, default: Any) -> None:
     group = parser.add_argument_group("of every command")
     loudness = group.add_mutually_exclusive_group()
     loudness.add_argument(
-        "-q", "--quiet", action="store_true", default=default, help="print results, warnings and errors alone"
+        "-q", "--quiet", action="store_true", default=default, help="print only results, warnings and errors"
     )
     loudness.add_argument(
-        "-v", "--verbose", action="store_true", default=default, help="say what is done, and where an error comes from"
+        "-v",
+        "--verbose",
+        action="store_true",
+        default=default,
+        help="print each step, and the module from which an error comes",
     )
     group.add_argument(
         "--import",
@@ -197,7 +201,7 @@ def add_common(parser: argparse.ArgumentParser, default: Any) -> None:
         action="append",
         default=default or argparse.SUPPRESS,
         metavar="FILE.py|MODULE",
-        help="import this first: a device of your own, such as a diode's law, is known then (may be repeated)",
+        help="import this module first, for example to register a diode law of your own (may be repeated)",
     )
     try:
         number = version("eqprop-analog")

@@ -14,15 +14,15 @@ from eqprop_analog.experiments.chips.specification import Specification
 from eqprop_analog.files import packaged, require_writable, write_csv
 from eqprop_analog.quantities import option
 
-SUMMARY = "Write what is to be programmed into a board, cell by cell; or serve a virtual board, which speaks SCPI."
+SUMMARY = "Write the targets and pulses that program a board, cell by cell; or serve a virtual board that speaks SCPI."
 EXAMPLES = """\
 examples:
   cells, targets and pulses of a network:  program --network net.npz --specification everything --output cells.csv
-  a board to try a bench on:               serve --network netlists/xor.npz
+  a board on which to test a bench:        serve --network netlists/xor.npz
   one with converters, noise and latency:  serve --layers 2 4 1 --adc-bits 12 --noise 50uV --latency 1ms
 
-program: pulses lead from the lower end of the devices' window (or from --start) to the level nearest to the target, without
-noise. serve: the commands are those of docs/board.md; the board lives until it is interrupted."""
+program: the pulses take each cell from the lower end of the devices' window (or from --start) to the level nearest to its
+target, ignoring noise. serve: the commands are those of docs/board.md; the board runs until it is interrupted."""
 ACTIONS = {
     "program": ("specification", "output", "start", "json"),
     "serve": ("adc_bits", "adc_range", "noise", "latency", "time_constant", "specification"),
@@ -40,16 +40,23 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         metavar="NAME|FILE",
         help=f"the technology of the cells: one of {', '.join(packaged('specifications'))}, or a TOML file",
     )
-    group.add_argument("--output", type=Path, metavar="FILE.csv", help="of program (default program.csv)")
-    group.add_argument("--start", type=Path, metavar="FILE.npz", help="of program: the network that the cells hold now")
-    group.add_argument("--adc-bits", type=int, metavar="N", help="of serve: resolution of readings (default: ideal)")
     group.add_argument(
-        "--adc-range", type=option("V"), metavar="V", help="of serve: readings end at ± this (default 1V)"
+        "--output", type=Path, metavar="FILE.csv", help="program: the file to write (default program.csv)"
     )
-    group.add_argument("--noise", type=option("V"), metavar="V", help="of serve: of one reading, rms")
-    group.add_argument("--latency", type=option("s"), metavar="S", help="of serve: of every command")
-    options.add_json(parser, "of program: the cells")
-    group.add_argument("--time-constant", type=option("s"), metavar="S", help="of serve: with which voltages settle")
+    group.add_argument("--start", type=Path, metavar="FILE.npz", help="program: the network that the cells hold now")
+    group.add_argument("--adc-bits", type=int, metavar="N", help="serve: resolution of the readings (default: ideal)")
+    group.add_argument(
+        "--adc-range",
+        type=option("V"),
+        metavar="V",
+        help="serve: the range of the readings is ± this voltage (default 1V)",
+    )
+    group.add_argument("--noise", type=option("V"), metavar="V", help="serve: rms noise of one reading")
+    group.add_argument("--latency", type=option("s"), metavar="S", help="serve: latency of every command")
+    options.add_json(parser, "the cells (program)")
+    group.add_argument(
+        "--time-constant", type=option("s"), metavar="S", help="serve: time constant with which the voltages settle"
+    )
 
 
 def run(arguments: argparse.Namespace) -> None:
@@ -85,7 +92,7 @@ def _program(arguments: argparse.Namespace, network: Any, technology: Technology
     pulses = sum(abs(int(row["pulses"])) for row in rows)
     worst = max(abs(row["expected_siemens"] - row["target_siemens"]) for row in rows)
     console.say(
-        f"{output}: {len(rows):,} cells, {pulses:,} pulses; at most {worst:.3g} S from the target, noise left out"
+        f"{output}: {len(rows):,} cells, {pulses:,} pulses; at most {worst:.3g} S from the target, without noise"
     )
     options.report_figures(arguments, {"cells": rows, "pulses": pulses, "largest_deviation_siemens": worst})
 

@@ -11,9 +11,9 @@ from eqprop_analog.report.whole import write_report
 from eqprop_analog.spice.ngspice import library as libngspice
 
 PRESET = "mnist-100"
-SUMMARY = "Compile and train the main network on MNIST, and confirm it in ngspice, volt by volt."
+SUMMARY = "Train the main network on MNIST, compile it to a circuit, and verify every node voltage in ngspice."
 EXAMPLES = """\
-It takes a few minutes on two cores. A second run finds the finished training in the folder and only verifies it again."""
+This takes a few minutes on two cores. A second run finds the finished training in the folder, and only verifies it again."""
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:

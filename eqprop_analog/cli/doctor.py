@@ -24,13 +24,16 @@ from eqprop_analog.cli import console
 from eqprop_analog.errors import NotMetError, UserError
 from eqprop_analog.isolated import command
 
-SUMMARY = "Check ngspice, libraries, data, processors and disk; say what is missing, what for, and how to get it."
+SUMMARY = (
+    "Check ngspice, libraries, data, processors and disk; report what is missing, what it is "
+    "needed for, and how to install it."
+)
 EXAMPLES = """\
 examples:
-  what this machine has, for a report of a bug:    --json doctor.json
+  what this machine has, for a bug report:         --json doctor.json
 
-ok: it is there and works. missing: it is not there. problem: it is there and does not work. What is optional says so; the exit
-code is 3 if anything is missing or does not work that is not optional. Nothing is fetched from the network."""
+ok: present and working. missing: not installed. problem: installed, but not working. Optional items are marked as such. The exit
+code is 3 if anything that is not optional is missing or does not work. Nothing is downloaded."""
 
 LIBRARIES: Mapping[str, str] = {
     "filelock": "guards files that several processes use",
@@ -53,7 +56,10 @@ LIBRARIES: Mapping[str, str] = {
 }
 """What the package depends on, and what for."""
 OPTIONAL: Mapping[str, tuple[str, str]] = {
-    "numba": ("compiles training; NumPy does the same, three times slower", "pip install 'eqprop-analog[fast]'"),
+    "numba": (
+        "compiles the training step; without it NumPy is used, which is three times slower",
+        "pip install 'eqprop-analog[fast]'",
+    ),
     "torch": ("training on a GPU", "pip install torch"),
     "scikit-learn": ("the data set digits", "pip install 'eqprop-analog[digits]'"),
     "distributed": ("ngspice on a Dask cluster", "pip install distributed"),
@@ -125,8 +131,8 @@ def run(arguments: argparse.Namespace) -> None:
     if arguments.json is not None:
         _write(arguments.json, {"command": "doctor", "met": not bad, "checks": [asdict(row) for row in rows]})
     if bad:
-        raise NotMetError(f"of what is needed, {', '.join(row.check for row in bad)} is not as it should be; see above")
-    console.say("Everything that is needed is there.")
+        raise NotMetError(f"of what is needed, {', '.join(row.check for row in bad)} missing or not working; see above")
+    console.say("Everything required is installed and works.")
 
 
 def _guarded(check: Callable[[], Row]) -> Row:
@@ -213,7 +219,7 @@ def _trouble(code: str) -> str:
     try:
         done = _child(code)
     except subprocess.TimeoutExpired:
-        return f"no end after {SECONDS:g} s"
+        return f"not finished after {SECONDS:g} s"
     if done.returncode == 0:
         return ""
     return (done.stderr.strip().splitlines() or [f"its process ended with {done.returncode}"])[-1]
@@ -238,7 +244,7 @@ def libngspice() -> Row:
     """libngspice, by what counts: the normal solver, in its worker, gives a divider's voltage."""
     name, meaning = (
         "libngspice",
-        "solves circuits: simulate, verify, --solver ngspice, and the proof at the end of training",
+        "solves circuits: simulate, verify, --solver ngspice, and the verification at the end of training",
     )
     advice = f"{NGSPICE}; elsewhere set NGSPICE_LIBRARY_PATH to the library's file"
     try:
@@ -301,9 +307,8 @@ def dataset(name: str) -> Row:
         return Row(name, "ok", f"as published, in {found['folder']}", meaning, needed=False)
     if found["there"]:
         return Row(name, "problem", found["why"], meaning, f"rm -r {found['folder']}", needed=False)
-    advice = (
-        f"nothing: it is fetched when first needed ({', '.join(found['sources'])}); or name its folder by --data-dir"
-    )
+    sources = ", ".join(found["sources"])
+    advice = f"nothing: it is downloaded when it is first needed ({sources}); or give its folder by --data-dir"
     return Row(name, "missing", f"not in {found['folder']}", meaning, advice, needed=False)
 
 
@@ -348,11 +353,13 @@ def _cache() -> Row:
 
         folder = user_cache_dir("eqprop-analog")
     advice = "export EQPROP_ANALOG_CACHE=FOLDER that can be written"
-    return _writable("cache", Path(folder), "keeps data sets, so that they are fetched once", advice)
+    return _writable("cache", Path(folder), "keeps data sets, so that they are downloaded once", advice)
 
 
 def _folder() -> Row:
-    return _writable("current folder", Path.cwd(), "run folders are written here", "cd to a folder that can be written")
+    return _writable(
+        "current folder", Path.cwd(), "run folders are written here", "change to a folder that can be written"
+    )
 
 
 def _writable(name: str, folder: Path, meaning: str, advice: str) -> Row:
@@ -369,5 +376,5 @@ def _disk() -> Row:
     free = shutil.disk_usage(Path.cwd()).free
     found, meaning = f"{free / 1e9:.1f} GB free", "data sets, runs and checkpoints"
     if free < ROOM:
-        return Row("disk", "problem", found, meaning, f"make room: {ROOM / 1e9:g} GB are enough to begin with")
+        return Row("disk", "problem", found, meaning, f"make room: {ROOM / 1e9:g} GB are enough for a start")
     return Row("disk", "ok", found, meaning)

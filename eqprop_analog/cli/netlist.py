@@ -19,7 +19,7 @@ from eqprop_analog.spice.circuit import Circuit
 from eqprop_analog.spice.programs import PROGRAMS
 from eqprop_analog.text import shell_word
 
-SUMMARY = "Write a network as a SPICE netlist, for ngspice, LTspice, Xyce or gnucap, that runs as it stands."
+SUMMARY = "Write a network as a self-contained SPICE netlist for ngspice, LTspice, Xyce, gnucap or Spectre."
 EXAMPLES = """\
 examples:
   every resistor of a 784x2-100-10 network:  --layers 784 100 10 --output mnist.cir
@@ -27,7 +27,7 @@ examples:
   the same with a digit at its inputs:       --network runs/demo/network.npz --dataset mnist --sample 7 --output seven.cir
   with a nudge of 0.1 uS towards output 0:   --layers 2 4 1 --phase nudged --beta 1e-7 --output nudged.cir
   subcircuits in xor.lib, and a testbench:   --network netlists/xor.npz --form subcircuits --output xor.cir
-  for LTspice (or xyce, gnucap, spectre):          --network netlists/xor.npz --dialect ltspice --output xor.cir
+  for LTspice (or xyce, gnucap, spectre):    --network netlists/xor.npz --dialect ltspice --output xor.cir
   a netlist edited by hand, as a network:    --network edited.cir --output edited.npz
   the same network on one imperfect chip:    --layers 4 6 2 --specification everything --chip 3 --output chip.cir
   and a picture of its circuit:              --network netlists/xor.npz --output xor.cir --picture xor.svg
@@ -50,29 +50,36 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "--form",
         choices=["flat", "norton", "subcircuits"],
         default="flat",
-        help="every resistor; crossbar 1 reduced; or every resistor in one subcircuit a crossbar, in a .lib beside the "
+        help="flat: every resistor; norton: crossbar 1 reduced; subcircuits: one for each crossbar, in a .lib beside the "
         "testbench, which runs free and nudged phase (default flat)",
     )
     parser.add_argument(
-        "--dialect", choices=list(PROGRAMS), default="ngspice", help="the program that is to run it (default ngspice)"
+        "--dialect",
+        choices=list(PROGRAMS),
+        default="ngspice",
+        help="the program that will run the netlist (default ngspice)",
     )
     parser.add_argument(
-        "--phase", choices=["free", "nudged"], default="free", help="without or with the nudge (default free)"
+        "--phase", choices=["free", "nudged"], default="free", help="without or with the nudge (default: free)"
     )
     samples.add_samples(parser, several=False)
     options.add_beta(parser)
     parser.add_argument(
         "--specification",
         metavar="NAME|FILE",
-        help=f"as one chip of it has the network: one of {', '.join(packaged('specifications'))}, or a TOML file",
+        help="write the network as a chip of this specification has it: one of "
+        f"{', '.join(packaged('specifications'))}, or a TOML file",
     )
     parser.add_argument(
-        "--chip", type=int, metavar="N", help="which chip of the lot --seed (default 0), as written, before any drift"
+        "--chip",
+        type=int,
+        metavar="N",
+        help="chip index within the lot of --seed (default 0); the chip is shown after programming, before any drift",
     )
     parser.add_argument(
         "--devices",
         choices=["own", "table"],
-        help="of diodes that `eqprop-analog device from-spice` made: the device's own subcircuit, or its table (default own, for "
+        help="for diodes made by `eqprop-analog device from-spice`: the device's own subcircuit, or its table (default own, for "
         "other programs than ngspice and for chips table)",
     )
     parser.add_argument(
@@ -82,20 +89,23 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "--picture",
         type=Path,
         metavar="FILE.svg|png|pdf",
-        help="draw what is written: the schematic of a small circuit, the crossbars of a large one as maps of conductances",
+        help="draw the circuit: a schematic if it is small, otherwise maps of the conductances of its crossbars",
     )
 
 
 def run(arguments: argparse.Namespace) -> None:
     """Compile, validate, write."""
     if arguments.chip is not None and arguments.specification is None:
-        raise UserError("--chip: is of a specification; add --specification, or leave it out")
+        raise UserError("--chip: a chip index needs a specification; add --specification, or leave --chip out")
     read = options.read(arguments)
     network = options.network(arguments, read, **_window(arguments))
     if arguments.output.suffix == ".npz":
         given = [f"--{name}" for name, usual in OF_NETLISTS.items() if getattr(arguments, name) != usual]
         if given:
-            raise UserError(f"--output {arguments.output}: the network itself has no {given[0]}; write FILE.cir")
+            raise UserError(
+                f"--output {arguments.output}: {given[0]} describes a netlist and not the network itself; "
+                "write FILE.cir, or leave it out"
+            )
         network.save(arguments.output)
         console.say(f"{arguments.output}: the network {'-'.join(map(str, network.layers))}")
         return
@@ -149,9 +159,11 @@ def _with_devices(arguments: argparse.Namespace, network: Network) -> Network:
     if arguments.devices != "own":
         return network
     if arguments.specification is not None:
-        raise UserError("--devices own: the diodes of a chip are their table; leave it out")
+        raise UserError("--devices own: the diodes of a chip are written as their table; leave it out")
     if make is None:
-        raise UserError(f"--devices own: a {network.family} network's diodes are written by their law; leave it out")
+        raise UserError(
+            f"--devices own: the diodes of a {network.family} network are written by their law; leave it out"
+        )
     return make()
 
 
@@ -193,7 +205,9 @@ def _subcircuits(
         _drawn(arguments, network.circuit(inputs, [phase], "flat"))
     library = arguments.output.with_suffix(".lib")
     if library == arguments.output:
-        raise UserError(f"--output {library}: the network will have this name; call the testbench FILE.cir")
+        raise UserError(
+            f"--output {library}: this name is taken by the network's own file; name the testbench FILE.cir"
+        )
     files = write(network, inputs, phase, library.name, PROGRAMS[arguments.dialect])
     return {library: files.network, arguments.output: files.testbench}
 
@@ -205,7 +219,7 @@ def _beta(arguments: argparse.Namespace, network: Network, read: options.Read | 
             return read.nudge.beta
         if read.phase() is not None and not _targets_given(arguments):
             raise UserError(
-                "--beta: the netlist's nudge is a current into its outputs; name --beta and --targets instead"
+                "--beta: the nudge of this netlist is a current into its outputs; give --beta and --targets as well"
             )
     return options.beta(arguments, network)
 
@@ -221,10 +235,12 @@ def _chip(
     write = family_of(network).feature("chip netlist", "--specification")
     if arguments.form == "subcircuits" or arguments.dialect != "ngspice":
         raise UserError(
-            "--specification: a chip's netlist is flat or norton, for ngspice, whose diodes can differ in temperature"
+            "--specification: the netlist of a chip is flat or norton and for ngspice, where diodes can differ in temperature"
         )
     if arguments.picture:
-        raise UserError("--picture: a chip's wires have no place in a schematic; leave out --specification")
+        raise UserError(
+            "--picture: a schematic cannot show the wires of a chip; leave out --specification or --picture"
+        )
     nudge = None
     if arguments.phase == "nudged":
         nudge = Nudge(targets, _beta(arguments, network, read), network.nudge_kind)

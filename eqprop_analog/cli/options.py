@@ -87,16 +87,20 @@ def add_network(parser: argparse.ArgumentParser) -> None:
         "--network",
         type=Path,
         metavar="FILE.npz",
-        help="a trained or saved network instead, or a flat netlist for ngspice, whatever its name ends in",
+        help="instead: a saved network, or a flat netlist for ngspice, whatever its file is called",
     )
     group.add_argument(
-        "--seed", type=int, default=0, metavar="N", help="seed of fresh conductances and of example inputs (default 0)"
+        "--seed",
+        type=int,
+        default=0,
+        metavar="N",
+        help="seed of initial conductances and of example inputs (default 0)",
     )
     kinds: dict[str, Fresh] = _with("fresh")
     group.add_argument(
         "--model",
         choices=list(kinds),
-        help=f"what --layers makes: {', or '.join(each.what for each in kinds.values())} (default {USUAL})",
+        help=f"the kind of network that --layers builds: {', or '.join(each.what for each in kinds.values())} (default {USUAL})",
     )
     for each in kinds.values():
         each.add_options(group)
@@ -107,7 +111,7 @@ def add_diode(parser: Any, whose: str) -> None:
     parser.add_argument(
         "--diode",
         metavar="FILE.toml|LAW",
-        help=f"{whose}: a device file, which `eqprop-analog device` makes, or a law with its usual parameters (default ngspice)",
+        help=f"{whose}: a device file from `eqprop-analog device`, or a law with its default parameters (default ngspice)",
     )
 
 
@@ -117,7 +121,7 @@ def add_beta(parser: argparse.ArgumentParser) -> None:
         "--beta",
         type=option("S"),
         metavar="SIEMENS",
-        help="nudge conductance, such as 100nS (default: a tenth of the safe bound; of a Hopfield network without unit, 0.5)",
+        help="nudge conductance, such as 100nS (default: a tenth of the safe bound; for a Hopfield network dimensionless, 0.5)",
     )
 
 
@@ -129,7 +133,7 @@ def add_capacitance(parser: argparse.ArgumentParser, note: str = "") -> None:
         nargs="+",
         default=[1e-12],
         metavar="FARADS",
-        help=f"to ground at every node, or one a layer (default 1e-12){note}",
+        help=f"capacitance to ground at every node, or one for each layer (default 1e-12){note}",
     )
 
 
@@ -140,7 +144,7 @@ def add_time_limit(parser: argparse.ArgumentParser) -> None:
         type=option("s"),
         default=TIME_LIMIT,
         metavar="SECONDS",
-        help=f"what one ngspice sweep may take before its samples are given up (default {TIME_LIMIT:g})",
+        help=f"time limit for one ngspice sweep, after which its samples fail (default {TIME_LIMIT:g})",
     )
 
 
@@ -154,7 +158,7 @@ def network(options: argparse.Namespace, netlist: Read | None = None, **usual: A
     given = {name: _given(options, each.names) for name, each in kinds.items()}
     if options.network is None:
         if options.layers is None:
-            raise UserError("name the network: --layers 784 100 10, or --network FILE.npz")
+            raise UserError("no network is given; add --layers 784 100 10, or --network FILE.npz")
         model = USUAL if options.model is None else options.model
         for other, settings in given.items():
             if other != model:
@@ -294,7 +298,7 @@ def add_solver(parser: Any, default: str | None = None) -> None:
         "--solver",
         choices=Suggested((SURROGATE, *SOLVERS)),
         default=default,
-        help="what finds every equilibrium: the surrogate, ngspice, or one of your own (experiments.solvers.register_solver)",
+        help="the solver of every equilibrium: surrogate, ngspice, or one of your own (experiments.solvers.register_solver)",
     )
 
 
@@ -304,7 +308,8 @@ def add_json(parser: argparse.ArgumentParser, what: str = "every figure") -> Non
         "--json",
         type=figures_file,
         metavar="FILE",
-        help=f"write {what}, all options and versions; - is standard output, all else goes to standard error then",
+        help=f"write {what}, all options and versions as JSON; with -, to standard output, and all "
+        "other output to standard error",
     )
 
 

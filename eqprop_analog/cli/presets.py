@@ -5,15 +5,15 @@ import argparse
 from eqprop_analog.cli import console, options
 from eqprop_analog.experiments.presets import presets, resolve
 
-SUMMARY = "List the presets of training, or print one with every setting, as a TOML file to change and to train from."
+SUMMARY = "List the training presets, or print one with every setting as a TOML file that you can edit and train from."
 EXAMPLES = """\
-Without a name: all of them, a line each.
+Without a name, all presets are listed, one per line.
 
 examples:
-  every setting of one, into a file:        net1 > my.toml
-  what a file of your own comes to:         my.toml
+  write every setting of one to a file:     net1 > my.toml
+  check a file of your own:                 my.toml
 
-Train from a file by `eqprop-analog train --preset my.toml`; a run's own config.toml is such a file, too."""
+To train from a file: `eqprop-analog train --preset my.toml`. The config.toml of a run is such a file, too."""
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:

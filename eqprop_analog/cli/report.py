@@ -33,10 +33,10 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> None:
     """Solve, draw, confirm, write."""
     if arguments.folder.is_file():
-        raise UserError(f"{arguments.folder}: a file; name the folder of a run, as train leaves it")
+        raise UserError(f"{arguments.folder}: expected the folder of a run, as train leaves it, got a file")
     output = arguments.output or arguments.folder / "report.html"
     if output.suffix not in {".html", ".htm"}:
-        raise UserError(f"--output {output}: a report is HTML; name a file that ends in .html")
+        raise UserError(f"--output {output}: expected a file name that ends in .html, because a report is HTML")
     require_writable(output)
     if is_study(arguments.folder) and not (arguments.folder / "config.toml").exists():
         write_study_report(arguments.folder, output)

@@ -19,13 +19,13 @@ EXAMPLES = """\
 examples:
   3 x 3 cells, 20 pulses up and 20 down each:  --rows 3 --columns 3 --pulses 20
   with 10 ohm in every line's driver:          --line-resistance 10ohm
-  into a folder of your own:                   --output reram
+  into another folder:                         --output reram
 
-`eqprop-analog technology fit reram/pulses.csv` then says what the readings are as a technology.
+Afterwards `eqprop-analog technology fit reram/pulses.csv` fits a technology to the readings.
 
-The device is that of Yakopcic et al. 2011, as a subcircuit of behavioural sources (circuits/yakopcic2011.lib). A cell is
-written by +V/2 on its row and -V/2 on its column. The output folder gets crossbar.cir, which runs in `ngspice -b`, pulses.csv
-with a reading after every pulse, and a picture."""
+The device is that of Yakopcic et al. 2011, a subcircuit of behavioural sources (circuits/yakopcic2011.lib). A cell is
+programmed by +V/2 on its row and -V/2 on its column. The output folder gets crossbar.cir (run it by `ngspice -b`), pulses.csv
+with a reading after every pulse, and a plot."""
 STATES = 0.05, 0.95
 """Ends of the window, as states of the device."""
 LARGEST_DIFFERENCE = 2e-3
@@ -34,20 +34,24 @@ LARGEST_DIFFERENCE = 2e-3
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Options of this command."""
-    parser.add_argument("--rows", type=int, default=2, metavar="N", help="of the crossbar (default 2)")
-    parser.add_argument("--columns", type=int, default=2, metavar="N", help="likewise (default 2)")
-    parser.add_argument("--pulses", type=int, default=20, metavar="N", help="up, then down, of every cell (default 20)")
-    parser.add_argument("--volts", type=option("V"), default=0.29, metavar="V", help="of a pulse (default 0.29V)")
-    parser.add_argument("--width", type=option("s"), default=2e-4, metavar="S", help="of a pulse (default 0.2ms)")
+    parser.add_argument("--rows", type=int, default=2, metavar="N", help="rows of the crossbar (default 2)")
+    parser.add_argument("--columns", type=int, default=2, metavar="N", help="columns of the crossbar (default 2)")
+    parser.add_argument(
+        "--pulses", type=int, default=20, metavar="N", help="pulses up, and then down, for every cell (default 20)"
+    )
+    parser.add_argument(
+        "--volts", type=option("V"), default=0.29, metavar="V", help="amplitude of a pulse (default 0.29V)"
+    )
+    parser.add_argument("--width", type=option("s"), default=2e-4, metavar="S", help="width of a pulse (default 0.2ms)")
     parser.add_argument(
         "--line-resistance",
         type=option("ohm"),
         default=0.0,
         metavar="R",
-        help="between a line and its driver (default 0)",
+        help="resistance between a line and its driver (default 0)",
     )
     parser.add_argument(
-        "--seed", type=int, default=0, metavar="N", help="of the states that cells begin with (default 0)"
+        "--seed", type=int, default=0, metavar="N", help="seed of the initial states of the cells (default 0)"
     )
     parser.add_argument("--output", type=Path, default=Path("reram"), metavar="DIR", help="default reram")
     options.add_json(parser)
@@ -111,17 +115,17 @@ def _report(
     met = difference <= LARGEST_DIFFERENCE
     ideal = not arguments.line_resistance
     console.table(
-        "memristors of Yakopcic et al. 2011: pulse model against ngspice",
+        "memristors of Yakopcic et al. 2011: the pulse model against ngspice",
         ["", "value"],
         [
             ["window", f"{1e6 * window[0]:.4g} to {1e6 * window[1]:.4g} uS"],
-            ["pulses from end to end, up and down", f"{pulses[0]:.1f}, {pulses[1]:.1f}"],
-            ["largest |ΔG|, of the window", f"{difference:.1e}"],
+            ["pulses from one end of the window to the other, up and down", f"{pulses[0]:.1f}, {pulses[1]:.1f}"],
+            ["largest |ΔG| over the window", f"{difference:.1e}"],
             [
                 "asked",
                 f"at most {LARGEST_DIFFERENCE:g}: {'met' if met else 'NOT MET'}"
                 if ideal
-                else "nothing: the model has no lines",
+                else "no bound: the pulse model has no line resistance",
             ],
         ],
     )

@@ -15,7 +15,7 @@ from eqprop_analog.experiments.agreement import (
     compare,
 )
 
-SUMMARY = "Solve a network in ngspice, free and nudged by +beta and -beta, and compare with the surrogate."
+SUMMARY = "Solve a network in ngspice, free and nudged by +beta and -beta, and compare the result with the surrogate."
 EXAMPLES = """\
 examples:
   a fresh 4-6-2 network on five example inputs:  --layers 4 6 2
@@ -34,7 +34,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--form",
         choices=["flat", "norton"],
-        help="every resistor, or crossbar 1 reduced (default norton, where the network has this form)",
+        help="flat: every resistor; norton: crossbar 1 reduced (default: norton, if the network has this form)",
     )
     parser.add_argument("--workers", type=int, default=1, help="ngspice processes (default 1)")
     options.add_time_limit(parser)
@@ -83,9 +83,9 @@ def agreement_rows(result: Agreement, residual_unit: str = "A") -> list[list[str
         ["largest |ΔV| (V)", f"{result.largest_difference:.1e}"],
         ["median of the largest |ΔV| (V)", f"{result.median_difference:.1e}"],
         [f"largest KCL residual ({residual_unit})", f"{result.largest_residual:.1e}"],
-        ["gradients, |Δ|/layer's largest", f"{result.gradient_difference:.1e}"],
+        ["gradients, |Δ| over the layer's largest", f"{result.gradient_difference:.1e}"],
         *(
-            [["cold starts: same, other, no state", ", ".join(map(str, result.cold_starts.values()))]]
+            [["cold starts: same, other, or no state", ", ".join(map(str, result.cold_starts.values()))]]
             if result.cold_starts
             else []
         ),
@@ -94,8 +94,8 @@ def agreement_rows(result: Agreement, residual_unit: str = "A") -> list[list[str
             f"|ΔV| <= {LARGEST_DIFFERENCE:g}, gradients <= {LARGEST_GRADIENT_DIFFERENCE:g}",
             "met" if result.met else "NOT MET",
         ],
-        ["ngspice, ms an equilibrium", f"{1e3 * result.ngspice_seconds / result.equilibria:.2f}"],
-        ["surrogate, ms an equilibrium", f"{1e3 * result.surrogate_seconds / result.equilibria:.3f}"],
+        ["ngspice, ms per equilibrium", f"{1e3 * result.ngspice_seconds / result.equilibria:.2f}"],
+        ["surrogate, ms per equilibrium", f"{1e3 * result.surrogate_seconds / result.equilibria:.3f}"],
     ]
 
 

@@ -8,16 +8,16 @@ from eqprop_analog.experiments.chips.keys import keys
 from eqprop_analog.experiments.chips.specification import Specification
 from eqprop_analog.files import packaged, packaged_or_own
 
-SUMMARY = "List the specifications of chips that come with the program, print one as a TOML file, or explain every key."
+SUMMARY = "List the chip specifications that come with the package, print one as a TOML file, or explain every key."
 EXAMPLES = """\
-Without a name: all of them, a line each.
+Without a name, all specifications are listed, one per line.
 
 examples:
-  one with its sources, into a file to change:  everything > my-fab.toml
-  whether a file of your own is understood:     my-fab.toml
+  write one to a file, with its sources:        everything > my-fab.toml
+  check a file of your own:                     my-fab.toml
   what every key means:                         --keys
 
-Use them by `eqprop-analog chips --specification my-fab.toml` and `eqprop-analog netlist --specification my-fab.toml`."""
+Use it by `eqprop-analog chips --specification my-fab.toml` and `eqprop-analog netlist --specification my-fab.toml`."""
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -25,7 +25,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "specification", nargs="?", metavar="NAME", help="a specification, or a TOML file (default: list all of them)"
     )
-    parser.add_argument("--keys", action="store_true", help="every key with its default and its meaning instead")
+    parser.add_argument("--keys", action="store_true", help="explain every key, with its default, instead")
     options.add_json(parser, "every setting")
 
 
@@ -33,7 +33,7 @@ def run(arguments: argparse.Namespace) -> None:
     """List them, print one, or explain the keys."""
     if arguments.keys:
         if arguments.specification is not None:
-            raise UserError("--keys: explains the keys of all specifications; leave the name out")
+            raise UserError("--keys: this explains the keys of all specifications; leave out the name")
         _explain(arguments)
     elif arguments.specification is not None:
         path = packaged_or_own("specifications", arguments.specification, "specification")
@@ -58,7 +58,7 @@ def _explain(arguments: argparse.Namespace) -> None:
     for key in keys():
         if key.table != table:
             table = key.table
-            console.result(f"\n[{table}]" if table else "at the head of the file")
+            console.result(f"\n[{table}]" if table else "top level of the file")
         law = f' (law "{key.law}")' if key.law else ""
         console.result(f"  {key.name:<20}{key.default:<14}{key.meaning}{law}")
     options.report_figures(arguments, {"keys": [vars(key) for key in keys()]})

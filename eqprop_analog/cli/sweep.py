@@ -16,17 +16,19 @@ from eqprop_analog.files import locked, require_writable, write_csv
 from eqprop_analog.learning.measure import Measure
 from eqprop_analog.plotting.sweep import errors_by_setting
 
-SUMMARY = "Train a preset at every point of a grid of settings, several at once; go on where it was interrupted."
+SUMMARY = (
+    "Train a preset at every point of a grid of settings, several points at once; an interrupted sweep can be resumed."
+)
 EXAMPLES = """\
-Every point is a run folder of its own, named by its settings, which train, verify and report take as any other. Settings are
-those of a preset's TOML file (`eqprop-analog presets NAME` prints them), values are written as there, and all of them are
-checked before anything is trained. What is finished is not trained again, what was begun goes on. --output gets sweep.csv,
-sweep.json and sweep.png: the error of the last epoch, mean and standard deviation over the seeds.
+Every point has its own run folder, named by its settings; train, verify and report accept it like any other. Settings are
+those of a preset's TOML file (`eqprop-analog presets NAME` prints them), and values are written as there. All of them are
+checked before the training begins. Finished points are not trained again, and unfinished points are resumed. --output gets
+sweep.csv, sweep.json and sweep.png: the error of the last epoch, mean and standard deviation over the seeds.
 
-Settings should be chosen by the validation error: add --validation. Without it, errors are those of the test set, and the
-best of them is better than the network is.
+Choose settings by the validation error (--validation). Without it the errors are those of the test set, and the lowest
+of them is too optimistic.
 
---workers N trains N points at once; with a solver that is ngspice one point at a time has N ngspice processes.
+--workers N trains N points at once. With --solver ngspice, one point at a time is trained by N ngspice processes.
 
 examples:
   two nudges, three seeds, two at once:  --preset mnist-100 --vary beta 1e-7 1e-6 --vary seed 0 1 2 --validation --workers 2
@@ -43,7 +45,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         required=True,
         metavar=("SETTING", "VALUE"),
-        help="a setting and the values it is to have; once for each setting of the grid",
+        help="a setting and its values; repeat it for each setting of the grid",
     )
     add_settings(parser)
     add_own_data(parser)
@@ -115,10 +117,12 @@ def _report(
         errors_by_setting(
             groups if names else summary(rows, ["seed"]), names or ["seed"], held_out, folder / "sweep.png", measure
         )
-    console.say(f"in {folder}: sweep.csv, sweep.json{', sweep.png' if known else ''}, and a run folder a point")
+    console.say(f"in {folder}: sweep.csv, sweep.json{', sweep.png' if known else ''}, and a run folder for each point")
     failures = [row for row in rows if row["failure"] is not None]
     if failures:
-        raise NotMetError(f"{len(failures)} of {len(rows)} points failed, the first by: {failures[0]['failure']}")
+        raise NotMetError(
+            f"{len(failures)} of {len(rows)} points failed; the first error was: {failures[0]['failure']}"
+        )
 
 
 def _spread(group: Mapping[str, Any], figure: str, measure: Measure) -> str:

@@ -17,16 +17,16 @@ from eqprop_analog.text import shell_word
 log = logging.getLogger(__name__)
 
 SUMMARY = (
-    "Fit window, nonlinearity, noise, spread and levels of programmable devices to measured pulses, as a specification."
+    "Fit a specification to measured pulses: window, nonlinearity, noise, variation and levels of programmable devices."
 )
 EXAMPLES = """\
 examples:
-  every law, the best one into pulses.toml:     fit pulses.csv
-  one law, into a file of another name:         fit pulses.csv --law exponential --output my-fab.toml
+  compare all laws, write the best one:         fit pulses.csv
+  fit one law, and name the file:               fit pulses.csv --law exponential --output my-fab.toml
 
-pulses.csv has a header and a row for every reading: pulse (its number), polarity (+1 or up, -1 or down, 0 or none),
-conductance, and if need be width (of the pulse) and device. A unit stands in the header, such as "conductance (uS)"; without
-one, numbers are in siemens and seconds. Beside the specification a picture of data and model is written."""
+pulses.csv has a header, and one row for each reading: pulse (its number), polarity (+1 or up, -1 or down, 0 or none),
+conductance, and optionally width (of the pulse) and device. Units are given in the header, such as "conductance (uS)"; without
+a unit, numbers are in siemens and seconds. A plot of data and model is written beside the specification."""
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -36,7 +36,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--law",
         choices=list(FORMS),
-        help="this pulse law alone (default: every formula, and a table where none fits)",
+        help="fit only this pulse law (default: every formula, and a table if none fits)",
     )
     parser.add_argument("--output", type=Path, metavar="FILE.toml", help="the specification (default: PULSES.toml)")
     options.add_json(parser)
@@ -83,15 +83,17 @@ def _print(fit: TechnologyFit) -> None:
     if fit.levels is not None:
         levels = fit.levels
         where = "equally spaced" if levels.equally_spaced else "as a list"
-        console.say(f"levels: {len(levels.means)}, {where}; readings of one spread by {levels.spread:.2g} S")
+        console.say(
+            f"levels: {len(levels.means)}, {where}; readings of one level have a standard deviation of {levels.spread:.2g} S"
+        )
     for word, names in zip(("on", "off"), fit.stuck, strict=True):
         if names:
             console.say(
-                f"stuck {word}, and left out of the fit: {', '.join(names[:10])}{' ...' if len(names) > 10 else ''}"
+                f"stuck {word}, and excluded from the fit: {', '.join(names[:10])}{' ...' if len(names) > 10 else ''}"
             )
     if fit.misfit > MISFIT:
         log.warning(
-            "the %s law misses the mean step in some part of the window by %.1f standard errors; look at the picture before you "
+            "in some part of the window the mean step of the %s law is %.1f standard errors off; look at the plot before you "
             "trust the numbers",
             fit.law,
             fit.misfit,

@@ -24,23 +24,24 @@ from eqprop_analog.text import shell_word
 FLAT_AFTER = 60
 """Seconds of training after which the comparison in flat form, which takes some part of a minute, is in proportion."""
 SUMMARY = (
-    "Train by equilibrium propagation, on images or a data set of your own: a resistive network, with the surrogate or in "
-    "ngspice; or a Hopfield one."
+    "Train a resistive or Hopfield network by equilibrium propagation, on images or on a data set "
+    "of your own, with the surrogate "
+    "or in ngspice."
 )
 EXAMPLES = f"""\
-presets: {", ".join(presets())} (or a .toml file: a run's own config.toml repeats it)
+presets: {", ".join(presets())} (or a .toml file; the config.toml of a run repeats that run)
 
 examples:
   the main network, with the surrogate:        --output runs/main
   the same circuit trained in ngspice:         --solver ngspice --workers 2 --limit 2000 --epochs 1
   a Hopfield circuit in ngspice, 8x8 digits:   --preset digits-hopfield-ngspice --epochs 2
-  back through time, with smaller rates:       --preset hopfield-3h --method bptt --rate-factor 0.3
+  by BPTT, with smaller rates:                 --preset hopfield-3h --method bptt --rate-factor 0.3
   a shape of your own on Fashion-MNIST:        --dataset fashion-mnist --layers 784 100 50 10 --epochs 3
-  a table of your own, its column kind a class: --dataset sensors.csv --target-column kind
-  on devices of 1 to 100 uS, amplifiers of 3:  --layers 784 50 10 --conductance-window 1e-6 1e-4 --amplifier-gain 3
-  go on after an interruption:                 --output runs/main --resume
+  your own table, classes in column kind:      --dataset sensors.csv --target-column kind
+  devices of 1 to 100 uS, amplifier gain 3:    --layers 784 50 10 --conductance-window 1e-6 1e-4 --amplifier-gain 3
+  resume after an interruption:                --output runs/main --resume
 
-The same command given again goes on, too."""
+Repeating the same command resumes the run, too."""
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -48,9 +49,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--preset",
         metavar="NAME",
-        help=f"see below; default {DEFAULT_PRESETS['surrogate']}, with --solver ngspice {DEFAULT_PRESETS['ngspice']}; where a "
+        help=f"see below; default {DEFAULT_PRESETS['surrogate']}, with --solver ngspice {DEFAULT_PRESETS['ngspice']}; if a "
         f"circuit is described ({', '.join('--' + name.replace('_', '-') for name in CIRCUIT)}) {OWN_SHAPES['surrogate']} or "
-        f"{OWN_SHAPES['ngspice']}, whose nudge and rates follow from it; with --resume the run folder's own settings",
+        f"{OWN_SHAPES['ngspice']}, whose nudge and rates follow from the circuit; with --resume the settings of the run folder",
     )
     add_settings(parser)
     add_own_data(parser)
@@ -58,15 +59,17 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "--data-dir",
         type=Path,
         metavar="DIR",
-        help=f"folder with the four IDX files, or {data.CIFAR_ARCHIVE} (default: cache, then download); or where a file of your "
-        "own is now",
+        help=f"folder with the four IDX files, or {data.CIFAR_ARCHIVE} (default: cache, then "
+        "download); or the folder to which your "
+        "own data file was moved",
     )
     parser.add_argument("--output", type=Path, metavar="DIR", help="run folder (default runs/PRESET-SEED)")
     parser.add_argument(
         "--resume",
         action="store_true",
-        help="insist on a run to go on with, and take its settings from its folder; the same command given again goes on "
-        "by itself",
+        help="resume the run in --output with the settings of its folder, and fail if there is none; "
+        "repeating the same command also "
+        "resumes it",
     )
     parser.add_argument(
         "--no-verify",
@@ -155,8 +158,8 @@ def _verified(config: TrainConfig, finished: Run, dataset: data.Dataset, flat: b
     add_agreement(finished, agreements)
     if not flat and "flat" in network.forms[1:]:
         console.say(
-            f"not solved with every resistor, since training took less than {FLAT_AFTER} s; "
-            f"eqprop-analog verify {shell_word(finished.folder)} does that too"
+            f"the flat form, with every resistor, was not solved, since the training took less than {FLAT_AFTER} s; "
+            f"eqprop-analog verify {shell_word(finished.folder)} solves it, too"
         )
     return agreements
 
@@ -172,12 +175,12 @@ def report(config: TrainConfig, finished: Run, agreements: list[Agreement]) -> N
         *([] if rms is None else _in_own_units(held_out, rms, metrics)),
         [f"{held_out} {what}, last epoch", f"{100 * metrics[f'{held_out}_error']:.2f} %"],
         [f"training {what}, last epoch", f"{100 * metrics['train_error']:.2f} %"],
-        [f"{config.samples_word} a second while training", f"{metrics['samples_per_second']:,.0f}"],
+        [f"{config.samples_word} per second in training", f"{metrics['samples_per_second']:,.0f}"],
         ["peak memory (MiB)", f"{metrics['peak_memory_bytes'] / 2**20:,.0f}"],
         ["free parameters", f"{metrics['free_parameters']:,}"],
     ]
     if "resistors" in metrics:
-        rows.append(["resistors in its circuit", f"{metrics['resistors']:,}"])
+        rows.append(["resistors in the circuit", f"{metrics['resistors']:,}"])
     if metrics["statuses"]:  # a feed-forward network has no equilibria
         rows.append(["equilibria by status", statuses_in_words(metrics["statuses"], config.truncation)])
     if "device_name" in metrics:

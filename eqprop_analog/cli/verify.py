@@ -21,12 +21,14 @@ from eqprop_analog.plotting.agreement import agreement_of_run
 from eqprop_analog.plotting.style import require_picture
 from eqprop_analog.report.folder import network_of_run
 
-SUMMARY = "Compare a trained network in ngspice with the surrogate, volt by volt: a run folder, or any network file."
+SUMMARY = (
+    "Compare every node voltage of a trained network in ngspice with the surrogate: a run folder, or any network file."
+)
 EXAMPLES = """\
-Of a run folder, test images of the run's own data set are solved, and what comes out is added to its metrics.json and drawn in
-agreement.png; of a network file, what --dataset or --inputs and --targets give, or examples. Every sample is solved free and
-nudged by ±β in Norton form, and where the network is small enough the first one in flat form, too, with every resistor. The
-exit code is 3 if a bound is not met.
+For a run folder, test images of the run's data set are solved. The result is added to its metrics.json and drawn in
+agreement.png. For a network file, give --dataset, or --inputs and --targets, or use the examples. Every sample is solved free and
+nudged by ±β in Norton form; if the network is small enough, the first sample is also solved in flat form, with every resistor.
+The exit code is 3 if a bound is not met.
 
 examples:
   a finished training, 20 test images:          runs/demo
@@ -40,11 +42,11 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("path", type=Path, metavar="RUN|FILE.npz", help="a run folder, or a network's file")
     samples.add_samples(parser)
     parser.add_argument(
-        "--seed", type=int, default=0, metavar="N", help="of example inputs, where none are given (default 0)"
+        "--seed", type=int, default=0, metavar="N", help="seed of the example inputs, if none are given (default 0)"
     )
     options.add_beta(parser)
     parser.add_argument(
-        "--form", choices=["norton", "flat"], help="this form alone (default: norton, and flat for the first sample)"
+        "--form", choices=["norton", "flat"], help="only this form (default: norton, and flat for the first sample)"
     )
     parser.add_argument("--workers", type=int, default=1, metavar="N", help="ngspice processes (default 1)")
     options.add_time_limit(parser)
@@ -105,7 +107,7 @@ def _finished(folder: Path) -> tuple[Run, TrainConfig]:
     missing = [name for name in ("config.toml", "metrics.json", "network.npz") if not (folder / name).exists()]
     if missing:
         raise UserError(
-            f"{folder}: holds no finished run ({missing[0]} is missing); train it by --resume, or name a .npz file"
+            f"{folder}: contains no finished run ({missing[0]} is missing); finish it by `train --resume`, or give a .npz file"
         )
     config = resolve(str(folder / "config.toml"), {})
     return Run(folder, network_of_run(folder / "network.npz", config), read_metrics(folder)), config

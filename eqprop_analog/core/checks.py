@@ -57,7 +57,8 @@ def solved(matrix: Float[Array, "nodes nodes"], right: Float[Array, "nodes some"
         return np.asarray(np.linalg.solve(matrix, right))
     except np.linalg.LinAlgError as error:
         raise UserError(
-            "network: some nodes are held so weakly beside the conductances between them that rounding leaves them floating; "
+            "network: some nodes are tied so weakly, compared with the conductances between them, "
+            "that they float within rounding; "
             "raise their conductances, or lower the largest"
         ) from error
 
@@ -109,7 +110,10 @@ def check_pair(what: str, shapes: Sequence[tuple[int, ...]], plus: Equilibrium, 
     """UserError unless the difference of the two phases, of voltages of ``shapes``, says what a change of β does."""
     check_phases(what, shapes, plus, minus)
     if plus.beta == minus.beta:
-        raise UserError(f"{what}: both phases have the same beta, so their difference says nothing")
+        raise UserError(
+            f"{what}: expected two phases of different beta, got the same beta for both, so that there "
+            "is no difference to learn from"
+        )
 
 
 def check_free(what: str, shapes: Sequence[tuple[int, ...]], free: Equilibrium) -> None:
@@ -165,7 +169,7 @@ def checked_labels(labels: ArrayLike, samples: int) -> Int[Array, " samples"]:
     given = real_array(labels, "labels")
     if given.shape != (samples,) or (given != np.floor(given)).any():
         raise UserError(
-            f"labels: expected the number of its class for each of {samples} samples, got shape {given.shape}; of targets "
+            f"labels: expected the index of its class for each of {samples} samples, got shape {given.shape}; of targets "
             f"take .argmax(axis=1)"
         )
     return given.astype(np.int64)
@@ -196,7 +200,7 @@ def fitted_nudges(
         _of_shape(nudge.target, nudge.lone, batch, classes)
         if nudge.kind == "current" and free is not None and free.nudge is not None:
             raise UserError(
-                "nudge: a current nudge is taken at the free equilibrium; this start is itself a nudged one"
+                "nudge: a current nudge is computed at the free equilibrium; expected a free phase as start, got a nudged one"
             )
     return [
         nudge
@@ -210,6 +214,6 @@ def _of_shape(target: Array, lone: bool, batch: int, classes: int) -> Array:
     """``target``, or UserError unless it has a row for each sample or one for all, and one given as a vector is of one sample."""
     if target.shape not in ((batch, classes), (1, classes)) or (lone and batch > 1):
         got = (target.size,) if lone else target.shape
-        labels = "; of class labels take np.eye(classes)[labels], in volts" if lone else ""
+        labels = "; for class labels use np.eye(classes)[labels], in volts" if lone else ""
         raise UserError(f"nudge: expected a target of shape ({batch}, {classes}), got {got}{labels}")
     return target

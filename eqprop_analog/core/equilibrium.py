@@ -22,22 +22,21 @@ class Status(Enum):
 
     CONVERGED = (
         "every voltage is proven to be within 1e-9 of the circuit's largest voltage (at least 1 V) of the equilibrium (1e-4 in "
-        "float32, or the asked tolerance if it is larger); a Hopfield network is at a fixed point within the tolerance"
+        "float32, or the requested tolerance if it is larger); a Hopfield network is at a fixed point within the tolerance"
     )
-    TRUNCATED = "stopped after the fixed number of sweeps or steps that was asked for, as published recipes do"
-    MEASURED = (
-        "read from a real circuit, which no equation judges: the noise estimate beside it says how far it may be off"
+    TRUNCATED = "stopped after the requested fixed number of sweeps or steps, as in published recipes"
+    MEASURED = "measured on a real circuit, where no equation can be checked; see the noise estimate for its accuracy"
+    STALLED = (
+        "a node does not satisfy its equation after the last iteration; allow more iterations, or loosen the tolerance"
     )
-    STALLED = "a node is off its equation after the last iteration; allow more, or loosen the tolerance"
     ILL_CONDITIONED = (
-        "every node is within the tolerance of its own equation, but nodes are held too weakly to prove that the voltages are "
+        "every node satisfies its own equation within the tolerance, but some nodes are tied too "
+        "weakly to prove that the voltages are "
         "within 1e-9 of the equilibrium; narrow the spread of the conductances, or use a smaller |beta|"
     )
-    UNSTABLE = (
-        "the equations hold here, but the slightest disturbance grows, so the circuit would not stay; begin elsewhere"
-    )
-    OUT_OF_BOUNDS = "a node is beyond what the sources could drive it to; look for a floating part or a reversed diode"
-    SIMULATOR_FAILED = "the simulator gave no voltages for this sample; its own message is in the solver's log"
+    UNSTABLE = "the equations hold, but the state is unstable: any disturbance grows; start from another initial guess"
+    OUT_OF_BOUNDS = "a node voltage is beyond what the sources can reach; look for a floating part or a reversed diode"
+    SIMULATOR_FAILED = "the simulator returned no voltages for this sample; its own message is in the solver's log"
 
 
 def statuses(converged: Bool[Array, " batch"]) -> Shaped[Array, " batch"]:
@@ -50,7 +49,7 @@ def statuses_in_words(counts: Mapping[str, int], truncation: str = "") -> str:
 
     ``truncation``: after what phases were stopped on purpose, such as "4 sweeps".
     """
-    stopped = f"stopped after {truncation or 'the sweeps or steps asked for'}, as configured"
+    stopped = f"stopped after {truncation or 'the requested sweeps or steps'}, as configured"
     named = ((stopped if name == Status.TRUNCATED.name else name, count) for name, count in counts.items())
     return ", ".join(f"{count:,} {name}" for name, count in named)
 

@@ -127,7 +127,7 @@ class Network(Shown, Protocol):
 
         ``validate=False`` checks values but not the graph, for loops over one topology. Raises UserError for what is no circuit.
         """
-        raise UserError(f"circuit: a {self.family} network has none")
+        raise UserError(f"circuit: a {self.family} network cannot be compiled to a circuit")
 
     def in_spice(self) -> Self:
         """The network that a circuit simulator solves in place of this one."""
@@ -165,7 +165,7 @@ class Network(Shown, Protocol):
 
         See learning.local. Raises UserError where parameters have no direction.
         """
-        raise UserError(f'signal: parameters of a {self.family} network have no direction; take the "contrast"')
+        raise UserError(f'signal: parameters of a {self.family} network have no direction; use "contrast"')
 
     def gradient(
         self, inputs: Float[Array, "batch inputs"], voltages: tuple[Array, ...], response: tuple[Array, ...]
@@ -174,7 +174,7 @@ class Network(Shown, Protocol):
 
         ``response``: Equations.adjoint's.
         """
-        raise UserError(f"gradient: a {self.family} network has no exact one")
+        raise UserError(f"gradient: the exact gradient of a {self.family} network is not available")
 
     def readout_gradient(
         self, outputs: Float[Array, "batch nodes"], slope: Float[Array, "batch classes"]

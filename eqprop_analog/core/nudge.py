@@ -77,7 +77,7 @@ class Nudge:
         one_of(self.cost, "nudge: cost", get_args(Cost))
         if self.kind in ("conductance", "output") and self.cost != "squared-error":
             raise UserError(
-                'nudge: a conductance can only nudge by the squared error; use kind="current" for others'
+                'nudge: a conductance can nudge by the squared error only; use kind="current" for other costs'
                 ' (in a Hopfield network also "feedback")'
             )
 
@@ -101,5 +101,5 @@ class Nudge:
         if self.kind == "conductance":
             return self.beta, self.beta * self.target
         if free_readout is None:
-            raise UserError("nudge: a current nudge is taken at the free equilibrium; pass it as start=free")
+            raise UserError("nudge: a current nudge is computed at the free equilibrium; pass it as start=free")
         return 0.0, -self.beta * cost_slope(self.cost, free_readout, self.target)

@@ -64,13 +64,13 @@ class Family:
         if name not in self.features:
             others = [other.name for other in families().values() if name in other.features]
             raise UserError(
-                f"{asked or name}: this is of {' and '.join(others) or 'no'} networks, and not of {self.name} ones"
+                f"{asked or name}: this is available for {' and '.join(others) or 'no'} networks, not for {self.name} networks"
             )
         return self.features[name]()
 
 
 FEATURES: Mapping[str, str] = {
-    "findings": "(config, network) -> (findings, figures): what a finished run has to say against itself beyond its error",
+    "findings": "(config, network) -> (findings, figures): warnings about a finished run, beyond its error",
     "fresh": "cli.options.Fresh: the options by which --layers makes such a network",
     "netlist reader": "(path, **given) -> cli.options.Read: a network, and the inputs and the phase of its netlist",
     "subcircuits": "(network, inputs, phase, library, dialect): the netlist as ``network``, subcircuits, and a ``testbench``",

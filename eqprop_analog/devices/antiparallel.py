@@ -33,7 +33,7 @@ class Antiparallel:
         """Raise UserError for two ideal clamps that leave nothing between them."""
         require_law(self.law, "antiparallel pair")
         if self.rail >= 0 and np.isinf(self.law.slope(np.array(self.rail))).any():
-            raise UserError(f"two antiparallel ideal clamps need a rail below 0 V, got {self.rail}")
+            raise UserError(f"rail: two antiparallel ideal clamps need a rail below 0 V, got {self.rail}")
 
     @property
     def rail(self) -> float:

@@ -90,7 +90,7 @@ def at_temperature(current: float, emission: float, options: Mapping[str, float]
     with np.errstate(all="ignore"):  # what is no current is refused by the law
         heated = float(current * heating(np.array(emission), nominal, np.array(celsius)))
     where = f"at {nominal:g} C it is {current:g} A; the circuit is at {celsius:g} C"
-    return heated, (f"the diodes' saturation current becomes {heated:.6g} A in the network ({where})",)
+    return heated, (f"the saturation current of the diodes becomes {heated:.6g} A in the network ({where})",)
 
 
 def random_junction(random: np.random.Generator) -> dict[str, float]:

@@ -103,7 +103,7 @@ def require_finite(**parameters: object) -> None:
         if not isinstance(value, np.ndarray) or not value.ndim:
             real_number(value, name)
         elif not real_array(value, name).size:
-            raise UserError(f"{name} must be a number, or one a node, got an empty array")
+            raise UserError(f"{name} must be a number, or one number for each node, got an empty array")
 
 
 def require_positive(**parameters: float) -> None:
@@ -119,7 +119,7 @@ def require_within(low: float, high: float, **parameters: float) -> None:
     require_finite(**parameters)
     for name, value in parameters.items():
         if np.any(np.less(value, low)) or np.any(np.greater(value, high)):
-            raise UserError(f"{name} must be within {low:g} and {high:g}, got {value}")
+            raise UserError(f"{name} must be between {low:g} and {high:g}, got {value}")
 
 
 def require_celsius(celsius: float) -> None:

@@ -97,7 +97,8 @@ class Registry(MutableMapping[str, type[Thing]], Generic[Thing]):
         name = self.name_of(type(thing))
         if name is None:
             raise UserError(
-                f"{type(thing).__name__} has no name in tables, so a file cannot say which {self.word} it is; there are "
+                f"{type(thing).__name__} is not registered, so it has no name by which a file could "
+                f"state the {self.word}; there are "
                 f"{', '.join(self)}. Register your own class (devices.register_law), or save the arrays alone (np.savez, "
                 f"network.arrays())"
             )

@@ -75,7 +75,8 @@ class Tabulated:
         object.__setattr__(self, "currents", currents)
         if len(voltages) != len(currents) or not 2 <= len(voltages) <= MOST_KNOTS:
             raise UserError(
-                f"voltages and currents: expected 2 to {MOST_KNOTS:,} of both, one current a voltage, got {len(voltages)} and "
+                f"voltages and currents: expected 2 to {MOST_KNOTS:,} of both, one current for each "
+                f"voltage, got {len(voltages)} and "
                 f"{len(currents)}"
             )
         for name, values, most in (("voltages", voltages, LARGEST_VOLTAGE), ("currents", currents, LARGEST_CURRENT)):
@@ -84,7 +85,7 @@ class Tabulated:
         falls = np.diff(voltages) <= 0
         if falls.any():
             k = int(np.argmax(falls))
-            raise UserError(f"voltages: expected ascending ones, got {voltages[k + 1]:g} V after {voltages[k]:g} V")
+            raise UserError(f"voltages: expected ascending values, got {voltages[k + 1]:g} V after {voltages[k]:g} V")
         falls = np.diff(currents) < 0
         if falls.any():
             k = int(np.argmax(falls))
@@ -206,8 +207,8 @@ class Tabulated:
             )
         return "\n".join(
             [
-                f"* The user's own subcircuit {self.spice_name}, from the rail into a node (anode to cathode) or from a node",
-                "* into the other rail: the inhibitory half has the same device the other way round. Vmeter reads its current.",
+                f"* The user's own subcircuit {self.spice_name}, from the rail to a node (anode to cathode), or from a node",
+                "* to the other rail: the inhibitory half has the same device reversed. Vmeter measures its current.",
                 self.spice_text.rstrip(),
                 f".subckt {DEVICE} anode cathode",
                 "Vmeter anode inside 0",

@@ -28,7 +28,7 @@ class PersistentStates:
     def start(self, examples: Int[Array, " batch"] | None) -> Equilibrium:
         """Where the free phases of ``examples`` begin. Raises UserError if a batch does not say which they are."""
         if examples is None:
-            raise UserError("persistent states: expected the examples' indices with every batch, got none")
+            raise UserError("persistent states: expected the indices of the examples with every batch, got none")
         size = len(examples)
         status = np.full(size, Status.TRUNCATED, dtype=object)
         return Equilibrium(tuple(s[examples] for s in self.states), np.full(size, np.nan), status)

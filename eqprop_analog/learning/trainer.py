@@ -74,7 +74,7 @@ class Rule:
         """Raise UserError for what is no rule."""
         if not all(callable(getattr(self.rates, name, None)) for name in ("scaled", "of")):
             raise UserError(
-                f"rates: expected Rates(conductances, biases) or, of a Hopfield network, WeightRates(weights, biases), got "
+                f"rates: expected Rates(conductances, biases) or, for a Hopfield network, WeightRates(weights, biases), got "
                 f"{self.rates!r:.80}"
             )
         object.__setattr__(self, "beta", real_number(self.beta, "beta", "siemens, or amperes for cross-entropy"))
@@ -275,8 +275,8 @@ def train_pass(
         progress(done, result.error)
     if learner.renewed > renewed:
         log.warning(
-            "%d times an update took the last conductance of a column of a crossbar; it was written anew, every cell with the "
-            "mean of a fresh crossbar's conductances. Use smaller rates (--rate-factor) or a window with G_min > 0",
+            "%d times an update removed the last conductance of a crossbar's column; the column was reset, every cell to the "
+            "mean of an untrained crossbar's conductances. Use smaller rates (--rate-factor) or a window with G_min > 0",
             learner.renewed - renewed,
         )
     return result

@@ -120,7 +120,7 @@ class WeightRates:
 def _rate(rates: tuple[float, ...], layer: int, name: str) -> float:
     if layer > len(rates):
         raise UserError(
-            f"rates: expected one for every array of the network; there are {len(rates)}, and none for {name}"
+            f"rates: expected one rate for every array of the network, got {len(rates)}, and none for {name}"
         )
     return rates[layer - 1]
 

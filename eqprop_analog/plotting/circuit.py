@@ -17,4 +17,4 @@ def draw_circuit(circuit: Circuit, path: Path) -> str:
     count = crossbar_maps(circuit, path)
     if not count:
         raise UserError(f"{path}: {circuit.title} has no crossbar to draw, and is too large for a schematic")
-    return f"{count} crossbars as maps of conductances, since the circuit is too large for a schematic"
+    return f"{count} crossbars as maps of conductances, because the circuit is too large for a schematic"

@@ -49,7 +49,7 @@ def crossbar_maps(circuit: Circuit, path: Path) -> int:
                 values, cmap=SHADES, aspect="auto", interpolation="nearest", vmin=0, vmax=top, extent=extent
             )
             figure.colorbar(image, ax=axes, label="conductance (µS)", extend="max" if values.max() > top else "neither")
-            cell = "one point a cell" if down == across == 1 else f"a point is the mean of {down} x {across} cells"
+            cell = "one point per cell" if down == across == 1 else f"a point is the mean of {down} x {across} cells"
             axes.set_title(f"{each.name}: {rows} x {columns}\n{cell}", fontsize=10)
             axes.set(xlabel="column", ylabel="row")
             _mark(axes, each.halves)

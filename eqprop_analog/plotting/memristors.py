@@ -27,4 +27,4 @@ def memristors(
         above.set_ylabel("conductance (µS)")
         above.legend(fontsize=7, title="ngspice (dots), pulse model (lines)", title_fontsize=7, ncols=2)
         below.set_ylabel("largest |ΔG| (% of range)")
-        below.set_xlabel("pulses so far, one cell each")
+        below.set_xlabel("number of pulses, each on one cell")

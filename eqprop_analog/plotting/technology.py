@@ -59,7 +59,7 @@ def _along(axes: Axes, fit: TechnologyFit) -> None:
             axes.plot(x, MICRO * model, color="black", linewidth=1.2)
             place += len(model)
         axes.plot([], [], ".", color=shade, label=f"device {readings.names[number]:.20}")
-    axes.plot([], [], color="black", label=f"model ({fit.law}), from each piece's first reading")
+    axes.plot([], [], color="black", label=f"model ({fit.law}), from the first reading of each sequence")
     for end in (candidate.lowest[0], candidate.highest[0]):
         axes.axhline(MICRO * end, color="0.6", linestyle=":", linewidth=1)
     axes.set_xlabel("reading")
@@ -97,7 +97,7 @@ def _step(axes: Axes, fit: TechnologyFit) -> None:
             alpha=0.2,
             label=f"{name}: model ± σ",
         )
-    axes.set_xlabel("place in the device's window")
+    axes.set_xlabel("position in the device's window")
     axes.set_ylabel("change by one pulse (% of the window)")
     axes.legend(fontsize=7)
 
@@ -108,7 +108,7 @@ def _left(axes: Axes, fit: TechnologyFit) -> None:
     bins: Any = np.linspace(-5, 5, 41)
     axes.hist(np.clip(z, -5, 5), bins, density=True, color="0.75", label=f"{len(z)} steps")
     axes.plot(bins, np.exp(-0.5 * bins**2) / np.sqrt(2 * np.pi), color="black", label="normal distribution")
-    axes.set_xlabel("reading less its prediction (standard deviations)")
+    axes.set_xlabel("reading minus its prediction (standard deviations)")
     axes.set_ylabel("density")
     axes.legend(fontsize=7)
 
@@ -119,7 +119,7 @@ def _apart(axes: Axes, fit: TechnologyFit) -> None:
     axes.plot(MICRO * one.lowest, one.factor, "v", color="tab:blue", label="lower end")
     axes.axhline(1, color="0.6", linestyle=":", linewidth=1)
     axes.set_xlabel("end of a device's window (µS)")
-    axes.set_ylabel("factor of its pulses")
+    axes.set_ylabel("factor on its pulses")
     axes.legend(fontsize=7)
 
 

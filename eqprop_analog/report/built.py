@@ -49,10 +49,10 @@ def netlists(run: RunFolder) -> Iterator[Block]:
     yield Text(
         f"The free phase of {of}. "
         + (
-            f"Every one of its {resistors:,} resistors is in it. "
+            f"It contains all {resistors:,} resistors. "
             if form == "flat"
-            else f"With all {resistors:,} resistors it would be too large for this page, so crossbar 1 and its sources are here "
-            "one current and one conductance a node, which leaves every voltage as it is; "
+            else f"With all {resistors:,} resistors it would be too large for this page, so crossbar 1 and its sources are reduced to "
+            "one current and one conductance for each node, which changes no voltage; "
             f"eqprop-analog netlist --network {run.folder / 'network.npz'} --output FILE.cir writes every resistor. "
         )
         + "Run it with ngspice -b."
@@ -64,7 +64,7 @@ def _compiled(run: RunFolder, image: np.ndarray, form: str, *, nudged: bool = Fa
     network = run.network
     inner = 0 if network.continuous else sum(network.connections_by_layer[1:])
     if sum(network.connections_by_layer) > UNROLLED or inner > FLAT:
-        raise UserError("there are more connections between nodes than this page makes a circuit of")
+        raise UserError("the network has too many connections between nodes to compile its circuit for this page")
     phase = None
     if nudged and network.nudge_kind == "conductance":
         phase = network.equations(image).nudged([Nudge(np.eye(1, network.classes), run.circuit_beta)], None)
@@ -87,9 +87,9 @@ def _circuit_pictures(run: RunFolder, folder: Path) -> Iterator[Block]:
         shown = schematic(circuit, folder / "schematic.svg")
         alt = f"Schematic of the circuit: {shown.caption.replace(chr(10), '; ')}"
         yield picture(
-            folder / "schematic.svg", alt, f"Drawn from the netlist of {of}, nudged towards 1 V at read-out 0."
+            folder / "schematic.svg", alt, f"Drawn from the netlist of {of}, with a nudge towards 1 V at read-out 0."
         )
-        yield download("schematic.svg", (folder / "schematic.svg").read_bytes(), "the drawing by itself")
+        yield download("schematic.svg", (folder / "schematic.svg").read_bytes(), "the drawing as a file")
         return
     draw = description_of(run.network).picture
     if draw is not None:
@@ -99,13 +99,13 @@ def _circuit_pictures(run: RunFolder, folder: Path) -> Iterator[Block]:
     yield picture(
         folder / "blocks.png",
         "Block diagram of the network, from the inputs to the outputs.",
-        "The network as a block diagram. An arrow with two heads: nodes act back on the layer before.",
+        "The network as a block diagram. Arrows with two heads: the nodes act back on the layer before.",
     )
     count = crossbar_maps(circuit, folder / "maps.png")
     yield picture(
         folder / "maps.png",
-        f"{count} maps of conductances, one a crossbar; dark cells conduct most.",
-        "The conductances of each crossbar, as the netlist has them; the largest 0.5 % of a map share its darkest shade.",
+        f"{count} maps of conductances, one for each crossbar; dark cells conduct most.",
+        "The conductances of each crossbar, as in the netlist; the largest 0.5 % of a map have its darkest shade.",
     )
 
 

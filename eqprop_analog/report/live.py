@@ -78,7 +78,7 @@ class LivePage:
             write_page(self._page(state, running=running), self.path)
         except UserError as error:
             self._broken = True
-            log.warning("%s is not kept up: %s", self.path.name, error)
+            log.warning("%s is no longer updated: %s", self.path.name, error)
         self._due = time.monotonic() + SECONDS
 
     def _page(self, state: str, *, running: bool) -> Page:
@@ -107,9 +107,9 @@ class LivePage:
             sections=[Section("How it learns" if running else "How it learned", chart)],
             foot=f"Written {now:%Y-%m-%d %H:%M:%S} UTC. "
             + (
-                f"The page loads itself again every {SECONDS} seconds."
+                f"The page reloads every {SECONDS} seconds."
                 if running
-                else f"eqprop-analog report {shell_word(self.path.parent)} makes the whole report of the run."
+                else f"eqprop-analog report {shell_word(self.path.parent)} writes the full report of the run."
             ),
             refresh=SECONDS if running else None,
             done=part if running else None,

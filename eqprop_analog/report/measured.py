@@ -62,8 +62,8 @@ def equilibria(run: RunFolder, folder: Path) -> Iterator[Block]:
         folder / "nudged.png",
         "For each layer, the change of every node's voltage under +β and -β against its free voltage, and a histogram of the "
         "difference between both.",
-        "The nudge pulls at the outputs; what it changes elsewhere is what the conductances learn from. "
-        "A read-out that trains the circuit has to see the differences at the right.",
+        "The nudge acts on the outputs; the conductances learn from the changes that it causes at all nodes. "
+        "A read-out that trains the circuit has to resolve the differences at the right.",
     )
     yield from _gradients(run, folder)
 
@@ -128,15 +128,17 @@ def _gradients(run: RunFolder, folder: Path) -> Iterator[Block]:
         return
     if getattr(run.config, "kind", "") == "output":
         yield Text(
-            "The nudge of this run acts behind the output buffers: it descends a cost of its own, so that the gradient of the "
-            "squared error is not what it measures; they agree in direction at most."
+            "The nudge of this run acts behind the output buffers, so that the run descends another cost "
+            "than the squared error. The two "
+            "gradients agree in direction at most."
         )
     yield picture(
         folder / "gradients.png",
-        "Each parameter's gradient by equilibrium propagation against the exact one, one panel a parameter array.",
-        f"dC/dθ, mean of {len(free.status)} test {run.config.samples_word}: by the run's own ±β = {_beta(run, plus)}, and "
-        "exactly. Where "
-        "β is small, what is left between them falls as β²; the table has it for a tenth of β, too.",
+        "Each parameter's gradient by equilibrium propagation against the exact one, one panel for each parameter array.",
+        f"dC/dθ, mean of {len(free.status)} test {run.config.samples_word}: measured by the run's "
+        f"own ±β = {_beta(run, plus)}, and "
+        "exact. Where "
+        "β is small, their difference falls as β²; the table also gives it for a tenth of β.",
     )
     rows = [
         (
@@ -187,8 +189,10 @@ def confirmation(run: RunFolder, why_not: str) -> Iterator[Block]:
     unit, siemens = run.network.residual_unit, run.network.beta_unit
     met = all(each["met"] for each in found)
     yield Text(
-        "Every node's voltage in the free phase and under ±β, by the surrogate that trained the network and by ngspice on the "
-        f"compiled circuit. Asked: voltages within {LARGEST_DIFFERENCE:g} of max(1 V, the circuit's largest), gradients within "
+        "Every node's voltage in the free phase and under ±β, from the surrogate that trained the "
+        "network, and from ngspice on the "
+        f"compiled circuit. Required: voltages within {LARGEST_DIFFERENCE:g} of max(1 V, the "
+        "circuit's largest), gradients within "
         f"{LARGEST_GRADIENT_DIFFERENCE:g} of the layer's largest, the same predictions. "
         + ("Met." if met else "NOT MET.")
     )
@@ -201,12 +205,12 @@ def confirmation(run: RunFolder, why_not: str) -> Iterator[Block]:
         ["largest |ΔV| (V)", *(f"{each['largest_difference']:.2g}" for each in found)],
         ["median of the largest |ΔV| (V)", *(f"{each['median_difference']:.2g}" for each in found)],
         [f"largest residual ({unit})", *(f"{each['largest_residual']:.2g}" for each in found)],
-        ["gradients, |Δ| of the layer's largest", *(f"{each['gradient_difference']:.2g}" for each in found)],
+        ["gradients, |Δ| over the layer's largest", *(f"{each['gradient_difference']:.2g}" for each in found)],
         ["same predictions", *("yes" if each["same_predictions"] else "NO" for each in found)],
         ["bounds", *("met" if each["met"] else "NOT MET" for each in found)],
         ["equilibria by status", *(statuses_in_words(each["statuses"]) for each in found)],
         [
-            "ngspice, surrogate (ms an equilibrium)",
+            "ngspice, surrogate (ms per equilibrium)",
             *(f"{_milliseconds(each, 'ngspice')}, {_milliseconds(each, 'surrogate')}" for each in found),
         ],
     ]
@@ -216,10 +220,10 @@ def confirmation(run: RunFolder, why_not: str) -> Iterator[Block]:
         yield picture(
             drawn,
             "Every node voltage in ngspice against the surrogate's, on the diagonal, and a histogram of the differences, "
-            "all below the bound, which is marked."
+            "all below the marked bound."
             if met
             else "Node voltages in ngspice against the surrogate's.",
-            "Left: every voltage, ngspice over surrogate. Right: how large the differences are; dashed, the bound.",
+            "Left: every voltage in ngspice against the surrogate's. Right: the differences; the dashed line is the bound.",
         )
 
 

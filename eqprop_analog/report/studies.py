@@ -29,7 +29,7 @@ PICTURES = {
     "imperfections.png": "Test error against each imperfection, one curve per protocol; bars are 95 % intervals over chips.",
     "chips.png": "Test error of every chip by protocol; and the training error, epoch by epoch, on chips and in software.",
     "yield.png": "Share of the chips whose test error is at most the target, against each imperfection.",
-    "agreement.png": "How far ngspice and the surrogate are apart on the random circuits, and that against their condition.",
+    "agreement.png": "Differences between ngspice and the surrogate, and the same against the condition number of the circuit.",
     "sweep.png": "Error of the last epoch against the settings that were varied; bars are standard deviations over seeds.",
 }
 TABLES = {
@@ -145,7 +145,7 @@ def _results(folder: Path, figures: Mapping[str, Any]) -> Iterator[Block]:
         yield _in_ngspice(figures["ngspice"])
     if not found:
         yield Missing(
-            "No pictures and no tables are in the folder; run the command again, which goes on with what is there."
+            "No pictures and no tables are in the folder; run the command again; it continues from what is there."
         )
 
 
@@ -201,7 +201,7 @@ def _settings(figures: Mapping[str, Any]) -> Iterator[Block]:
 
 
 def _files(folder: Path) -> Iterator[Block]:
-    yield Text("Every figure of the page is in these files.")
+    yield Text("These files contain every figure of this page.")
     for path in sorted(folder.iterdir()):
         if path.is_file() and path.suffix in (".csv", ".json", ".toml"):
             yield download(path.name, path.read_bytes(), "")

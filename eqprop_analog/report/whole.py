@@ -48,7 +48,7 @@ def write_report(folder: Path, output: Path, data_dir: Path | None = None) -> Ru
             Section("What was built", list(built(run, drawn))),
             Section("How it learned", list(_learned(run, drawn))),
             Section("What the circuit does", list(equilibria(run, drawn))),
-            Section("How well ngspice confirms it", list(confirmation(run, why_not))),
+            Section("Comparison with ngspice", list(confirmation(run, why_not))),
             Section("Energy", energy),
             Section("Netlist", list(netlists(run))),
             Section("Repeat it", list(_repeat(run))),
@@ -62,7 +62,7 @@ def write_report(folder: Path, output: Path, data_dir: Path | None = None) -> Ru
         tiles=list(_tiles(run, tiles)),
         sections=sections,
         foot=f"Written {datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC by eqprop-analog {versions()['eqprop-analog']} from "
-        f"{folder.name}. The page needs nothing but itself.",
+        f"{folder.name}. The page is self-contained.",
     )
     write_page(page, output)
     return run
@@ -72,7 +72,7 @@ def _energy(run: RunFolder, folder: Path) -> tuple[list[Tile], list[Block]]:
     """What the network's kind says of power and energy, or why there is nothing."""
     own = description_of(run.network).energy
     if own is None:
-        why = f"the energy report is not about {run.config.model} networks"
+        why = f"the energy of {run.config.model} networks is not computed"
         return [], [Missing(f"No figures of energy: {why}.")]
     try:
         return own(run, folder)
@@ -92,7 +92,7 @@ def _tiles(run: RunFolder, energy: list[Tile]) -> Iterator[Tile]:
         if last.get(name) is not None:
             yield Tile(name, "root mean square error, last epoch", engineering(last[name], "V"), repr(last[name]))
     yield Tile("epochs", "epochs", f"{len(run.history)} of {run.config.epochs}", str(len(run.history)))
-    yield Tile("seed", "seed", str(run.config.seed), str(run.config.seed), "one run; others are --seed N")
+    yield Tile("seed", "seed", str(run.config.seed), str(run.config.seed), "one run; --seed N trains others")
     agreements = metrics.get("agreement") or []
     if agreements:
         worst = max(each["largest_difference"] for each in agreements)
@@ -126,7 +126,7 @@ def _tiles(run: RunFolder, energy: list[Tile]) -> Iterator[Tile]:
 def _learned(run: RunFolder, folder: Path) -> Iterator[Block]:
     if not run.finished:
         yield Missing(
-            f"The run is not finished: {len(run.history)} of {run.config.epochs} epochs. Everything here is as of its last "
+            f"The run is not finished: {len(run.history)} of {run.config.epochs} epochs. This page shows the state of its last "
             "checkpoint."
         )
     if not run.history:
@@ -136,7 +136,7 @@ def _learned(run: RunFolder, folder: Path) -> Iterator[Block]:
     config = run.config
     yield history_table(run.history, config.truncation, config.measure, config.samples_word)
     what = description_of(run.network).histograms(run.network, folder / "histograms.png")
-    yield picture(folder / "histograms.png", f"Histograms of the {what}.", f"Where it ended: the {what}.")
+    yield picture(folder / "histograms.png", f"Histograms of the {what}.", f"After the training: the {what}.")
 
 
 def _repeat(run: RunFolder) -> Iterator[Block]:
@@ -145,8 +145,13 @@ def _repeat(run: RunFolder) -> Iterator[Block]:
     command = "eqprop-analog train --preset ./config.toml --output runs/again"
     if not run.finished:
         command = f"eqprop-analog train --resume --output {shell_word(run.folder)}\n{command}"
-    yield Code("With that file beside you:" if run.finished else "To go on with it, or to repeat it:", command)
-    yield Text("The same versions on the same kind of processor give the same bits; others, the same to rounding.")
+    yield Code(
+        "With that file in the current folder:" if run.finished else "To resume the run, or to repeat it:", command
+    )
+    yield Text(
+        "The same versions on the same kind of processor repeat the run bit by bit; on others "
+        "the results differ by rounding."
+    )
     yield Code("config.toml:", toml)
     then = run.metrics.get("versions") or {}
     rows = [(name, then.get(name, "not recorded"), now) for name, now in versions().items()]

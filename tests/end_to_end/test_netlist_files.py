@@ -152,7 +152,7 @@ def test_a_fresh_network_takes_outputs_and_window_from_the_command_line(run, tmp
         (("--layers", 2, 3, 1, "--form", "subcircuits", "--dialect", "gnucap"), "gnucap cannot measure o_0 in two phases"),
         (("--layers", 2, 3, 1, "--model", "hopfield", "--form", "subcircuits"), "is of resistive networks"),
         (("--layers", 2, 3, 1, "--model", "hopfield", "--dialect", "gnucap"), "gnucap has no behavioural sources"),
-        (("--layers", 2, 3, 1, "--specification", "everything", "--dialect", "ltspice"), "a chip's netlist is flat or norton"),
+        (("--layers", 2, 3, 1, "--specification", "everything", "--dialect", "ltspice"), "--specification"),
     ],
 )  # fmt: skip
 def test_what_cannot_be_is_refused_in_one_line(run, tmp_path: Path, arguments: tuple, words: str) -> None:
@@ -167,7 +167,7 @@ def test_what_cannot_be_is_refused_in_one_line(run, tmp_path: Path, arguments: t
 def test_a_testbench_cannot_have_the_name_of_its_network(run) -> None:
     result = run("netlist", "--layers", 2, 3, 1, "--form", "subcircuits", "--output", "a.lib")
     assert result.code == 2
-    assert "call the testbench FILE.cir" in result.err
+    assert "a.lib" in result.err and "FILE.cir" in result.err
 
 
 @pytest.mark.skipif(shutil.which("gnucap") is None, reason="gnucap is not installed (Debian: apt install gnucap)")

@@ -127,7 +127,7 @@ def test_persistent_states_begin_where_each_example_ended():
         for kept_states, states in zip(kept.states, expected.voltages, strict=True):
             np.testing.assert_allclose(kept_states[few], states, atol=1e-14)
     assert all((states[[2, 5, 6, 8]] == 0).all() for states in kept.states)
-    with pytest.raises(UserError, match="expected the examples' indices"):
+    with pytest.raises(UserError, match="expected the indices"):
         still.learn(inputs, targets)
 
 

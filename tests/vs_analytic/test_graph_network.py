@@ -324,7 +324,7 @@ class TestRefusals:
         with pytest.raises(UserError, match="pass it as start=free"):
             SOLVER.solve(network, inputs, Nudge(targets, US, "current"))
         nudged = SOLVER.solve(network, inputs, Nudge(targets, US))
-        with pytest.raises(UserError, match="itself a nudged one"):
+        with pytest.raises(UserError, match="got a nudged"):
             SOLVER.solve(network, inputs, Nudge(targets, US, "current"), nudged)
 
     def test_too_few_iterations_are_called_stalled(self):

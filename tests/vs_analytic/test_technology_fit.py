@@ -163,7 +163,7 @@ def test_levels_are_found_where_readings_gather_and_only_there(spaced: bool) -> 
 def test_readings_that_say_nothing_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "pulses.csv"
     path.write_text("pulse,polarity,conductance (uS)\n" + "".join(f"{k},{(-1) ** k},7\n" for k in range(40)))
-    with pytest.raises(UserError, match="no device's conductance changes"):
+    with pytest.raises(UserError, match="conductance of no device changes"):
         fitted(read_pulses(path))
 
 

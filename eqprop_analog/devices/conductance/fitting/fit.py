@@ -119,7 +119,9 @@ class TechnologyFit:
         value, error = self.estimate.value(function)
         least = RESOLUTION * (self.estimate.scale[1] if unit else 1)
         if value < least:
-            return Quantity(key, value, None, unit, f"not told from none: below {least:.2g}{unit and ' '}{unit}")
+            return Quantity(
+                key, value, None, unit, f"indistinguishable from zero: below {least:.2g}{unit and ' '}{unit}"
+            )
         return Quantity(key, value, error, unit)
 
     def technology(self) -> Technology:
@@ -169,7 +171,7 @@ def _fitted(readings: Readings, laws: Sequence[str]) -> TechnologyFit:
     compared = {name: (2 * one.loss + one.adjusted * count, one.adjusted) for name, (one, _) in tried.items()}
     compared = {name: figures for name, figures in compared.items() if np.isfinite(figures[0])}
     if not compared:
-        raise UserError("no law can be adjusted to these readings; look at them, and at the polarities of the pulses")
+        raise UserError("no law can be fitted to these readings; check them, and the polarities of the pulses")
     law = _chosen(compared)
     estimate, seen = tried[law]
     estimate = _widened(estimate, kept)
@@ -193,7 +195,9 @@ def _moving(readings: Readings) -> tuple[Bool[Array, " devices"], tuple[tuple[st
     ranges = np.array([np.ptp(each) if len(each) else 0.0 for each in own])
     middle = np.array([np.median(each) if len(each) else 0.0 for each in own])
     if not ranges.any():
-        raise UserError("no device's conductance changes; check that the column is the conductance after each pulse")
+        raise UserError(
+            "the conductance of no device changes; check that the column holds the conductance after each pulse"
+        )
     moving = ranges > STUCK * np.median(ranges[ranges > 0])
     half = np.median([0.5 * (each.min() + each.max()) for each, moves in zip(own, moving, strict=True) if moves])
     on = tuple(name for name, moves, g in zip(readings.names, moving, middle, strict=True) if not moves and g > half)

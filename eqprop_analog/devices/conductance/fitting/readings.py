@@ -114,7 +114,7 @@ def read_pulses(path: str | Path) -> Readings:
     readings = _packed(known, pieces, usual, _notes(found))
     for word, sign in (("up", 1), ("down", -1)):
         if not (readings.polarity * sign > 0).any():
-            raise UserError(f"{path}: there are no pulses {word}; a technology is fitted to pulses of both polarities")
+            raise UserError(f"{path}: expected pulses of both polarities to fit a technology, found none {word}")
     return readings
 
 
@@ -126,7 +126,8 @@ def _signs(found: Columns) -> Float[Array, " rows"]:
             signs[row] = 1 if word in UP else -1
         elif word not in NONE:
             raise found.refuse(
-                row, f'column "polarity": expected +1 or -1 (or up, down; 0 for a reading alone), got {text!r:.40}'
+                row,
+                f'column "polarity": expected +1 or -1 (or up, down; 0 for a reading without a pulse), got {text!r:.40}',
             )
     return signs
 
@@ -135,7 +136,7 @@ def _check(found: Columns, conductance: Array, pulse: Array) -> None:
     for wrong, what in (
         (
             conductance < -NEGATIVE * conductance.max(initial=0),
-            "a conductance must not be negative, but for noise about zero, got {:g} S",
+            "a conductance must not be negative, except for noise around zero, got {:g} S",
         ),
         (
             conductance > IMPLAUSIBLE,
@@ -185,10 +186,10 @@ def _packed(
 def _notes(found: Columns) -> tuple[str, ...]:
     notes = list(found.table.notes)
     notes += [
-        f'column "{name}" has no unit in its header: taken for {"siemens" if name == "conductance" else "seconds"}'
+        f'column "{name}" has no unit in its header: read as {"siemens" if name == "conductance" else "seconds"}'
         for name, given in found.unit_given.items()
         if not given
     ]
     if found.ignored:
-        notes.append(f"columns that are not used: {', '.join(found.ignored)}")
+        notes.append(f"unused columns: {', '.join(found.ignored)}")
     return tuple(notes)
