@@ -95,8 +95,8 @@ class Nudge:
         """
         if self.kind in ("feedback", "output"):
             raise UserError(
-                f'nudge: kind="{self.kind}" is for Hopfield networks; in a circuit of resistors kind="conductance" follows the'
-                ' outputs, and kind="current" takes any cost'
+                f'nudge: kind="{self.kind}" is for Hopfield networks; for a circuit of resistors use kind="conductance", which'
+                ' follows the outputs, or kind="current", which takes any cost'
             )
         if self.kind == "conductance":
             return self.beta, self.beta * self.target

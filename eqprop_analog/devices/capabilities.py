@@ -148,7 +148,7 @@ def scaled(law: Law, k: float) -> Law:
     scale = getattr(law, "scaled", None)
     if scale is None:
         raise UserError(
-            f"mapping: {law} cannot be scaled to other conductances, as its law states no scaled(k); use a junction or an ideal "
+            f"mapping: {law} cannot be scaled to other conductances, because its law has no scaled(k); use a junction or ideal "
             "clamp"
         )
     other: Law = scale(k)

@@ -121,7 +121,9 @@ PARTS = ("volts", "slope", "cocontent", "difference", "expression")
 def require_cell(law: object) -> None:
     """UserError unless ``law`` is None, a linear cell, or has all that CellLaw asks for."""
     if isinstance(law, str):
-        raise UserError(f'cells: expected a law, got the name "{law}"; CELLS.from_table({{"law": ..., ...}}) makes one')
+        raise UserError(
+            f'cells: expected a law, got the name "{law}"; make one by CELLS.from_table({{"law": ..., ...}})'
+        )
     missing = [part for part in PARTS if not hasattr(law, part)]
     if law is not None and (missing or isinstance(law, type)):
         kind = law.__name__ if isinstance(law, type) else type(law).__name__

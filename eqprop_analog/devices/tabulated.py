@@ -220,7 +220,7 @@ class Tabulated:
     def _table(self, dialect: str) -> str:
         if dialect not in FUNCTIONS:
             raise UserError(
-                f"{dialect} has no behavioural sources that interpolate a table, and so no tabulated diode; take a junction ("
+                f"{dialect} has no behavioural sources that interpolate a table, so no tabulated diode; use a junction ("
                 f"laws ngspice and shockley) or another --dialect"
             )
         w, current = self._written(dialect)

@@ -116,7 +116,7 @@ def confirmed(
     with stage(f"ngspice, {first} form", len(inputs)):
         agreements = [compare(network, inputs, targets, beta, first, workers, time_limit)]
     if flat and "flat" in others and sum(network.connections_by_layer) <= FLAT_LIMIT:
-        log.info("solving the first of them in the flat form, with all %d resistors", sum(network.connections_by_layer))
+        log.info("solving the first sample in the flat form, with all %d resistors", sum(network.connections_by_layer))
         with stage("ngspice, flat form", 1):
             agreements.append(compare(network, inputs[:1], targets[:1], beta, "flat", time_limit=time_limit))
     return agreements
@@ -127,7 +127,7 @@ def require_possible(network: Network) -> None:
     libngspice.library_path()
     if sum(network.connections_by_layer[1:]) > NORTON_LIMIT:
         raise UserError(
-            "more connections between nodes than ngspice solves in hours; verify --form norton does it all the same"
+            "ngspice would take hours for so many connections between nodes; to solve it anyway, use verify --form norton"
         )
 
 

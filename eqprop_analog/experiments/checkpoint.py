@@ -142,11 +142,9 @@ def _checked(path: Path, state: dict[str, Any], config: TrainConfig) -> _Saved:
     require_history(saved.history, validation=config.validation, every=config.test_every)
     done = len(saved.history)
     if done > config.epochs:
-        raise UserError(f"{path}: the run has {done} epochs already; ask for that many --epochs or more")
+        raise UserError(f"{path}: the run already has {done} epochs; give at least as many by --epochs")
     if done == config.epochs and done and saved.history[-1].test_error is saved.history[-1].validation_error is None:
-        raise UserError(
-            f"{path}: epoch {done} was not tested (test_every = {config.test_every}); ask for more --epochs"
-        )
+        raise UserError(f"{path}: epoch {done} was not tested (test_every = {config.test_every}); give more --epochs")
     return saved
 
 
@@ -156,11 +154,11 @@ def _require_within(saved: _Saved, config: TrainConfig, images: int | None, held
     for name, done, all_of_them in (("trained", saved.trained, most), ("tested", saved.tested, held_out)):
         if done.wrong > done.samples or (all_of_them is not None and done.samples > all_of_them):
             raise ValueError(
-                f"{name}: {done.wrong:,} of {done.samples:,} images wrong, of {all_of_them or 0:,} there are"
+                f"{name}: {done.wrong:,} of {done.samples:,} images wrong, expected at most {all_of_them or 0:,}"
             )
     for entry in saved.history:
         if most is not None and entry.samples > most:
-            raise ValueError(f"history: epoch {entry.epoch} has {entry.samples:,} images, and the data have {most:,}")
+            raise ValueError(f"history: epoch {entry.epoch} has {entry.samples:,} images, expected at most {most:,}")
 
 
 def trained_network(path: Path, config: TrainConfig) -> tuple[Network, list[dict[str, Any]]]:

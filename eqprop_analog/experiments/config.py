@@ -167,7 +167,9 @@ class TrainConfig(BaseModel, ABC):
     def _known_data(self) -> Self:
         if self.dataset in self.datasets:
             if self.own_data is not None:
-                raise ValueError(f"own_data: {self.dataset} is published as it is; leave it out")
+                raise ValueError(
+                    f"own_data: {self.dataset} is a published data set, which has no such settings; leave it out"
+                )
         elif self.own_data is None or self.own_data.found is None:
             raise ValueError(
                 f"dataset: expected one of {', '.join((*self.datasets, *data.NAMES))}, or a file or folder of your own (as "
@@ -230,7 +232,7 @@ class TrainConfig(BaseModel, ABC):
         moved = [name for name in ("shift", "flip") if getattr(self, name, 0)]
         _, height, width = self.image_shape if moved else (1, 2, 2)
         if height != width or height == 1:
-            raise ValueError(f"{moved[0]}: this is for square images, got samples of {height} x {width}; leave it out")
+            raise ValueError(f"{moved[0]}: this needs square images, got samples of {height} x {width}; leave it out")
 
     @classmethod
     def adapted(cls, values: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[str, Any]:  # noqa: ARG003

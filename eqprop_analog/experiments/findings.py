@@ -42,8 +42,8 @@ def findings(
         found.append(
             Finding(
                 "chance",
-                f"the network is at chance: {100 * error:.1f} % of the held-out images are wrong, by guessing "
-                f"{100 * guessing:.0f} % would be. Nothing was learned; use other rates (--rate-factor), or leave them to the "
+                f"the network is at chance: {100 * error:.1f} % of the held-out images are wrong, as are "
+                f"{100 * guessing:.0f} % by guessing. Nothing was learned; use other rates (--rate-factor), or leave them to the "
                 "recipe of the shape by giving --layers without a preset",
             )
         )

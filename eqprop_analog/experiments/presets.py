@@ -78,7 +78,10 @@ def _own_data(
     if name in kind.datasets:
         asked = overrides.get("own_data")
         if asked:
-            raise UserError(f"configuration: own_data: {name} is published as it is; leave out {', '.join(asked)}")
+            raise UserError(
+                f"configuration: own_data: {name} is a published data set, which has no such "
+                f"settings; leave out {', '.join(asked)}"
+            )
         return {} if own is None or not changed else {"own_data": None}
     if not isinstance(own, Mapping | None) or not (data.is_path(name) or name in data.NAMES):
         return {}
@@ -105,7 +108,7 @@ def _joined(values: Mapping[str, Any], overrides: Mapping[str, Any], kind: type[
         usual = kind.model_fields[table].get_default(call_default_factory=True) if table in kind.model_fields else None
         whole = joined.get(table, values.get(table, {} if usual in (None, PydanticUndefined) else usual))
         if not isinstance(whole, Mapping):
-            raise UserError(f"configuration: {name}: {table} is no table, so it has no {key}")
+            raise UserError(f"configuration: {name}: {table} is not a table, so it cannot contain {key}")
         joined[table] = {**whole, key: value}
     return joined
 

@@ -19,7 +19,9 @@ TEXT_BYTES = 2**26
 def _statuses(counts: dict[str, int]) -> dict[str, int]:
     for name in counts:
         if name not in Status.__members__:
-            raise ValueError(f"{name!r:.40} is no status of an equilibrium; there are {', '.join(Status.__members__)}")
+            raise ValueError(
+                f"{name!r:.40} is not a status of an equilibrium; the statuses are {', '.join(Status.__members__)}"
+            )
     return counts
 
 
@@ -126,7 +128,7 @@ class Metrics(Figures):
             raise ValueError("history: the last epoch has no test or validation error")
         for name in ("train_error", "test_error", "validation_error"):
             if getattr(self, name) != getattr(last, name):
-                raise ValueError(f"{name}: is not that of the last epoch in history")
+                raise ValueError(f"{name}: differs from that of the last epoch in history")
         return self
 
 
@@ -188,7 +190,7 @@ def checked_every(config: Mapping[str, Any]) -> int:
     """The ``test_every`` of a saved configuration; 1 in those of versions that had none."""
     every = config.get("test_every", 1)
     if not isinstance(every, int) or every < 1:
-        raise ValueError(f"config: test_every: expected a whole number from 1, got {every!r:.40}")
+        raise ValueError(f"config: test_every: expected a positive integer, got {every!r:.40}")
     return every
 
 

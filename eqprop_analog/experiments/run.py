@@ -83,8 +83,8 @@ def _state(config: TrainConfig, checkpoint: Checkpoint) -> str:
     """What a checkpoint is the state of."""
     done, images = len(checkpoint.history), checkpoint.trained.samples
     if config.finished(checkpoint.history):
-        return f"finished after {done} epochs; ask for more --epochs, or choose another --output to train anew"
-    return f"going on after {done} of {config.epochs} epochs" + (
+        return f"finished after {done} epochs; give more --epochs, or another --output to train from the beginning"
+    return f"resuming after {done} of {config.epochs} epochs" + (
         f" and {images:,} {config.samples_word}" if images else ""
     )
 

@@ -23,7 +23,9 @@ def register_solver(name: str) -> Callable[[type[Any]], type[Any]]:
     The class is made without arguments, or with ``workers``, the number of processes, if it takes them.
     """
     if name == SURROGATE:
-        raise UserError(f'solver "{name}" is the one of each kind of network itself; choose another name')
+        raise UserError(
+            f'solver "{name}" is reserved for the built-in solver of each kind of network; choose another name'
+        )
     return SOLVERS.register(name)
 
 

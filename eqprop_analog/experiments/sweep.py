@@ -43,10 +43,10 @@ def varied_settings(asked: list[list[str]]) -> dict[str, list[Any]]:
     for option, *texts in asked:
         name = option.replace("-", "_")
         if not texts:
-            raise UserError(f"--vary {name}: expected one value or more after the setting")
+            raise UserError(f"--vary {name}: expected at least one value after the setting")
         values = [value_of(text) for text in texts]
         if name in result or len({in_name(value) for value in values}) < len(values):
-            raise UserError(f"--vary {name}: the same is asked for twice")
+            raise UserError(f"--vary {name}: the same value is given twice")
         result[name] = values
     return result
 
@@ -63,7 +63,7 @@ def grid(preset: str, fixed: Mapping[str, Any], varied: Mapping[str, list[Any]],
     """The whole grid, every point of it checked."""
     twice = [name for name in varied if name in fixed]
     if twice:
-        raise UserError(f"--vary {twice[0]}: it is set by --{twice[0].replace('_', '-')}, too; leave out one of them")
+        raise UserError(f"--vary {twice[0]}: it is also set by --{twice[0].replace('_', '-')}; leave out one of them")
     result = []
     for values in product(*varied.values()):
         point = dict(zip(varied, values, strict=True))

@@ -51,7 +51,7 @@ def netlists(run: RunFolder) -> Iterator[Block]:
         + (
             f"It contains all {resistors:,} resistors. "
             if form == "flat"
-            else f"With all {resistors:,} resistors it would be too large for this page, so crossbar 1 and its sources are reduced to "
+            else f"With all {resistors:,} resistors it is too large for this page, so crossbar 1 and its sources are reduced to "
             "one current and one conductance for each node, which changes no voltage; "
             f"eqprop-analog netlist --network {run.folder / 'network.npz'} --output FILE.cir writes every resistor. "
         )

@@ -52,9 +52,7 @@ class TestShapesAndNumbers:
 
     @pytest.mark.parametrize("gain", [1e200, 1e300])
     def test_gain_whose_square_is_beyond_floating_point(self, refused, gain):
-        assert re.search(
-            "amplifier_gain: must be positive", refused("simulate", "--layers", 4, 6, 2, "--amplifier-gain", gain)
-        )
+        assert re.search("amplifier_gain: must be", refused("simulate", "--layers", 4, 6, 2, "--amplifier-gain", gain))
 
     @pytest.mark.parametrize("value", [0, "nan", "inf", -1])
     def test_beta_of_a_netlist(self, refused, value):

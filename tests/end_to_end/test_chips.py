@@ -163,7 +163,7 @@ def test_chips_that_were_given_up_are_missed_and_what_is_there_is_reported(study
         (STUDY.replace("small.toml", "nowhere"), "unknown"),
         (STUDY + "[[sweeps", "not a readable TOML file"),
         (STUDY.replace('name = "levels"', 'name = "spread"'), "two sweeps have the same name"),
-        (STUDY.replace("x = 30", "x = 0"), "one of them twice"),
+        (STUDY.replace("x = 30", "x = 0"), "duplicate"),
         (STUDY.replace('["ex-situ", "in-situ"]', "[]"), "protocols"),
         (STUDY + "training = { input_gain = 2.0 }\n", "input_gain is the circuit's"),
         (STUDY + 'training = { on_failure = "skip" }\n', 'on_failure: chips are trained with "stop" alone, got "skip"'),

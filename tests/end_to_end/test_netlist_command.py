@@ -70,5 +70,6 @@ class TestGenerateNetlist:
 def test_what_a_network_file_has_not_is_refused(run, tmp_path, given):
     result = run("netlist", "--layers", 2, 3, 1, "--output", "net.npz", *given)
     assert result.code == 2
-    assert given[0] in result.err and "FILE.cir" in result.err
+    assert given[0] in result.err
+    assert "FILE.cir" in result.err
     assert not list(tmp_path.iterdir())

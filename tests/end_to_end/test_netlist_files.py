@@ -167,7 +167,8 @@ def test_what_cannot_be_is_refused_in_one_line(run, tmp_path: Path, arguments: t
 def test_a_testbench_cannot_have_the_name_of_its_network(run) -> None:
     result = run("netlist", "--layers", 2, 3, 1, "--form", "subcircuits", "--output", "a.lib")
     assert result.code == 2
-    assert "a.lib" in result.err and "FILE.cir" in result.err
+    assert "a.lib" in result.err
+    assert "FILE.cir" in result.err
 
 
 @pytest.mark.skipif(shutil.which("gnucap") is None, reason="gnucap is not installed (Debian: apt install gnucap)")

@@ -116,7 +116,7 @@ def test_the_surrogate_takes_it_by_its_familys_own_solver(family: str) -> None:
     for ours, theirs in zip(one.voltages, other.voltages, strict=True):
         np.testing.assert_array_equal(ours, theirs)
     if family != "resistive":
-        with pytest.raises(UserError, match="settings are of layered resistive networks"):
+        with pytest.raises(UserError, match="settings apply to layered resistive networks"):
             SurrogateSolver(sweeps=3).solve(network, X)
 
 

@@ -320,7 +320,7 @@ def test_phases_that_do_not_fit_are_told_in_a_sentence():
     ):
         with pytest.raises(UserError, match=sentence):
             solver.solve(network, *arguments)
-    with pytest.raises(UserError, match="one kind and one cost"):
+    with pytest.raises(UserError, match="same kind and cost"):
         solver.solve_phases(network, inputs, [Nudge(targets, 0.1), Nudge(targets, 0.1, "feedback")])
 
 

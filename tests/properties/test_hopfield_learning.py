@@ -210,8 +210,8 @@ def test_spike_timing_adds_up_to_the_contrast_as_rates_and_time_steps_vanish():
     ("changes", "sentence"),
     [
         ({"rule": {"nudging": "centred"}}, 'continual updates need "one-sided" or "random-sign"'),
-        ({"solver": {"nudged_steps": None}}, "continual updates need a number of steps"),
-        ({"network": {"classes": 3}}, "networks that are read at their last layer"),
+        ({"solver": {"nudged_steps": None}}, "nudged_steps: continual updates need"),
+        ({"network": {"classes": 3}}, "read-out: continual updates need"),
     ],
 )
 def test_what_continual_updates_cannot_do_is_told_in_a_sentence(changes: dict[str, Any], sentence):

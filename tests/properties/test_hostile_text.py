@@ -109,7 +109,7 @@ def test_whatever_a_node_is_labelled_its_netlist_has_a_safe_name_for_it(label: A
     try:
         network = GraphNetwork.from_graph(edges, [("a", 1)], [label], {("b", 2): 0.0})
     except UserError as refusal:
-        assert "rename" in str(refusal) or "joins it to itself" in str(refusal)  # noqa: PT017 - of two labels alike
+        assert "rename" in str(refusal) or "connects it to itself" in str(refusal)  # noqa: PT017 - of two labels alike
         return
     text = static_netlist(compile_graph(network, np.ones((1, 1))))
     plain = static_netlist(compile_graph(replace(network, names=("p", "q", "r")), np.ones((1, 1))))

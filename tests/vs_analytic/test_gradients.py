@@ -118,7 +118,7 @@ def test_pairs_of_outputs_have_the_gradient_of_a_cost_of_their_differences(rando
 
 def test_a_pair_of_outputs_takes_no_conductance_to_a_target(random_network):
     network, inputs, targets = problem(random_network, (2, 3, 4), (1.0,), NgspiceDiode(), outputs="pairs")
-    with pytest.raises(UserError, match='pairs of outputs take kind="current"'):
+    with pytest.raises(UserError, match='pairs of outputs use kind="current"'):
         SOLVER.solve(network, inputs, Nudge(targets, 1e-8))
     free = SOLVER.solve(network, inputs)
     with pytest.raises(UserError, match=r"expected a target of shape \(3, 2\), got \(3, 4\)"):

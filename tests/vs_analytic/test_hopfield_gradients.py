@@ -243,7 +243,7 @@ def test_what_cannot_be_compared_is_told_in_a_sentence(random_network):
         contrast(network, inputs, free, free)
     with pytest.raises(UserError, match="expected voltages of shapes"):
         vector_field(network, inputs[:2], plus, free)
-    with pytest.raises(UserError, match="one of the phases must be nudged"):
+    with pytest.raises(UserError, match="must be nudged"):
         network.head_gradient(free, free)
     with pytest.raises(UserError, match='learns from the "contrast"'):
         learning_signal("vector-field", random_network(), inputs, plus, free)

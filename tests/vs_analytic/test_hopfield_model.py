@@ -276,7 +276,7 @@ def test_what_is_no_network_file_is_told_so(tmp_path):
         (lambda: HopfieldNetwork.dense([3, 2], seed=-1), "seed must be an integer"),
         (lambda: HopfieldNetwork.dense([3, 2], initial="zeros"), "initial: expected"),
         (lambda: HopfieldNetwork.dense([3, 2], feedback=0.0), "feedback: expected a number above 0"),
-        (lambda: HopfieldNetwork.dense([3, 2, 2], feedback=0.5, untied=True), "feedback: untied weights"),
+        (lambda: HopfieldNetwork.dense([3, 2, 2], feedback=0.5, untied=True), "feedback: untied"),
         (lambda: Convolution((1, 4, 4), 2, kernel=5), "do not fit"),
         (lambda: Convolution((1, 4, 4), 0, kernel=3), "channels must be an integer of at least 1"),
         (lambda: connection_from({"channels": 2, "kernel": 3}, (7,)), "needs .channels, height, width. before it"),

@@ -81,7 +81,7 @@ def test_what_makes_no_circuit_is_refused():
     with pytest.raises(UserError, match="got a nudged"):
         solver.solve(wired, x, Nudge(np.zeros((1, 2)), 1e-7, "current"), start=nudged)
     pairs = NonidealNetwork(replace(ideal, outputs="pairs"), wire_resistance=10.0)
-    with pytest.raises(UserError, match='pairs of outputs take kind="current"'):
+    with pytest.raises(UserError, match='pairs of outputs use kind="current"'):
         solver.solve(pairs, x, Nudge(np.zeros((1, 1)), 1e-7))
     empty = ideal.astype(float)
     empty.conductances[0][:, 2] = 0

@@ -66,14 +66,14 @@ def test_one_part_of_a_step_is_that_part_of_a_whole_one():
 
 
 def test_it_is_refused_where_it_is_not_meant():
-    with pytest.raises(UserError, match='kind="output" is for DiscreteTimeSolver'):
+    with pytest.raises(UserError, match=r'kind="output" .*DiscreteTimeSolver'):
         HopfieldDescentSolver().solve(NETWORK, INPUTS, Nudge(TARGETS, 0.3, kind="output"))
-    with pytest.raises(UserError, match="can only nudge by the squared error"):
+    with pytest.raises(UserError, match="squared error only"):
         Nudge(TARGETS, 0.3, kind="output", cost="cross-entropy")
     with pytest.raises(UserError, match="step: expected a number above 0"):
         DiscreteTimeSolver(step=0)
     equations = HopfieldEquations.of(NETWORK, INPUTS).nudged([Nudge(TARGETS, 0.3, kind="output")], None)
-    with pytest.raises(UserError, match="no energy that is known"):
+    with pytest.raises(UserError, match="energy: "):
         equations.energy(equations.initial())
     with pytest.raises(UserError, match="a circuit is nudged before its buffers"):
         compile_hopfield(NETWORK, INPUTS, equations)

@@ -9,7 +9,7 @@ from eqprop_analog.devices.conductance.fitting import CRITERION, TechnologyFit
 from eqprop_analog.text import in_one_line
 
 UNMEASURED = (
-    "Programming noise of a write, drift and the circuit around the devices are not in such data: they stay ideal."
+    "Programming noise, drift and the circuit around the devices cannot be fitted to such data, so they are ideal here."
 )
 
 
@@ -42,7 +42,7 @@ def _head(fit: TechnologyFit, source: Path) -> list[str]:
         f"Fitted by `eqprop-analog technology fit` to {in_one_line(source.name)}: {fit.readings.count} steps, {moving} devices.",
         f"Law: {fit.law}, by {CRITERION} ({compared}).",
         UNMEASURED,
-        "What follows a number is its standard error.",
+        "The comment after a number is its standard error.",
     ]
     if fit.readings.usual_width is not None:
         head.append(f"One pulse is {fit.readings.usual_width:g} s long.")

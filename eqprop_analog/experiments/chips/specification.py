@@ -154,7 +154,7 @@ class Specification(_Table):
             for key in path:
                 table = table.setdefault(key, {})
                 if not isinstance(table, dict):
-                    raise UserError(f"specification: {name}: {key} is no table")
+                    raise UserError(f"specification: {name}: {key} is not a table")
             table[last] = deepcopy(value)
         return self.of(values)
 

@@ -101,7 +101,7 @@ class GraphConfig(TrainConfig):
         if self.own_data is not None:
             return super().load_data(data_dir)
         if data_dir is not None:
-            raise UserError(f"--data-dir: {self.dataset} makes its data itself; leave it out")
+            raise UserError(f"--data-dir: {self.dataset} generates its own data; leave it out")
         return self.task.data
 
     def prepared(self, images: Float[Array, "samples inputs"]) -> Float[Array, "samples nodes"]:

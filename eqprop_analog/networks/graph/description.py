@@ -54,7 +54,7 @@ def _picture(network: GraphNetwork, path: Path) -> str:
     places = nx.spring_layout(graph, seed=0)
     with drawing(path, (7, 6)) as figure:
         draw_network(figure, figure.subplots(), network, np.array([places[k] for k in range(len(places))]))
-    return "The network: resistors darker and wider with conductance, diodes as arrows, inputs, rails and read-outs marked."
+    return "The network: dark and wide lines are large conductances, arrows are diodes; inputs, rails and read-outs are marked."
 
 
 DESCRIPTION = Description(_tables, _histograms, levels=_levels, picture=_picture)

@@ -284,6 +284,6 @@ def require_definite(network: GraphNetwork, beta: float) -> None:
         plus, minus = network.outputs[int(np.abs(vectors[:, -1]).argmax())]
         output = network.names[plus] + (f" - {network.names[minus]}" if minus >= 0 else "")
         raise UserError(
-            f"nudge: beta = {beta:.4g} S makes the circuit indefinite at output {output}: the outputs are held by only "
+            f"nudge: beta = {beta:.4g} S makes the circuit indefinite at output {output}: the stiffness of the outputs is only "
             f"{1 / values[-1]:.4g} S; use |beta| below that"
         )

@@ -83,12 +83,14 @@ class GraphNetwork(Network):
                 or np.abs(given).max(initial=0) > MOST
                 or (given.size and given.shape[1:] != columns)
             ):
-                raise UserError(f"{name}: expected integers, {('one', 'two')[len(columns)]} a row, got {given!r:.80}")
+                raise UserError(
+                    f"{name}: expected integers, {('one', 'two')[len(columns)]} in each row, got {given!r:.80}"
+                )
             object.__setattr__(self, name, given.astype(np.intp).reshape(-1, *columns))
         object.__setattr__(self, "conductance_window", check_window(self.conductance_window))
         check_law(self.diode)
         if trouble := unsuitable_name(listed(self.names, "names", "node")):
-            raise UserError(f"names: {trouble}; expected a name of its own for each node, such as n_3_4")
+            raise UserError(f"names: {trouble}; expected a unique name for each node, such as n_3_4")
 
     def facts(self) -> dict[str, str]:
         """What a person is shown of it."""
@@ -306,7 +308,7 @@ class GraphNetwork(Network):
             (edge,), _ = found
             tail, head = self.resistors[edge]
             raise UserError(
-                f"node {self.names[tail]}: conductance {edge} to {self.names[head]} must be within 0 and "
+                f"node {self.names[tail]}: conductance {edge} to {self.names[head]} must be between 0 and "
                 f"{LARGEST_CONDUCTANCE:g} S, got {self.conductances[edge]} S"
             )
         self._require_sources()
@@ -331,7 +333,7 @@ class GraphNetwork(Network):
             same = ends[:, 0] == ends[:, 1]
             if same.any():
                 raise UserError(
-                    f"node {self.names[ends[same][0, 0]]}: one of the {name} joins it to itself; leave it out"
+                    f"node {self.names[ends[same][0, 0]]}: one of the {name} connects it to itself; leave it out"
                 )
         if not len(self.outputs):
             raise UserError("outputs: expected at least one node or pair of nodes to read, got none")
@@ -340,7 +342,7 @@ class GraphNetwork(Network):
         twice = [node for node, count in Counter(self.held.tolist()).items() if count > 1]
         if twice:
             raise UserError(
-                f"node {self.names[twice[0]]}: two ideal voltage sources in a loop; name it once among inputs and rails"
+                f"node {self.names[twice[0]]}: two ideal voltage sources form a loop; list it only once among inputs and rails"
             )
         if len(self.diodes):
             self._require_junctions()
@@ -350,16 +352,18 @@ class GraphNetwork(Network):
         if fixed.any():
             anode, cathode = self.diodes[int(fixed.argmax())]
             raise UserError(
-                f"node {self.names[anode]}: a diode joins it to {self.names[cathode]}, and sources hold both, so it only shorts "
+                f"node {self.names[anode]}: a diode connects it to {self.names[cathode]}, and sources "
+                "hold both, so it only shorts "
                 f"them; leave it out"
             )
         if isinstance(self.diode, Antiparallel):
             raise UserError(
-                "diode: an antiparallel pair is two edges of a MultiGraph, one diode each way; name its one law"
+                "diode: for an antiparallel pair use two edges of a MultiGraph, one diode in each "
+                "direction; give the law of one diode"
             )
         if not np.isfinite(self.diode.slope(np.array([self.diode.rail - 1.0]))).all():
             raise UserError(
-                f"diode: {self.diode} has no bounded slope to tie two free nodes by; give it an on_resistance"
+                f"diode: {self.diode} has an unbounded slope, so it cannot connect two free nodes; give it an on_resistance"
             )
 
     def _require_paths(self) -> None:
@@ -372,7 +376,7 @@ class GraphNetwork(Network):
         floating = np.flatnonzero(part[:count] != part[count])
         if floating.size:
             island = [self.names[k] for k in floating if part[k] == part[floating[0]]]
-            others = f" (nor have {', '.join(island[1:])})"[:200] if len(island) > 1 else ""
+            others = f" (the same holds for {', '.join(island[1:])})"[:200] if len(island) > 1 else ""
             raise UserError(
                 f"node {island[0]}: no path of resistors to an input or a rail{others}; diodes and current sources do not "
                 f"count"

@@ -33,12 +33,12 @@ class GraphReader:
             raise UserError(f"graph: expected a networkx Graph or MultiGraph, got {type(graph).__name__}")
         if graph.is_directed():
             raise UserError(
-                "graph: expected an undirected graph; an edge attribute anode=node tells how a diode points"
+                "graph: expected an undirected graph; the edge attribute anode=node gives the direction of a diode"
             )
         for name in (*OF_EDGES, "weight", "current"):
             if name in graph.graph:
                 raise UserError(
-                    f'graph: attribute "{name}" of the whole graph says nothing; give it to every edge or node'
+                    f'graph: attribute "{name}" of the whole graph has no meaning; give it to every edge or node'
                 )
         self.graph, self.window = graph, window
         self.index: dict[Node, int] = {label: k for k, label in enumerate(graph)}
@@ -90,7 +90,7 @@ class GraphReader:
         try:
             return self.index[label]
         except (KeyError, TypeError) as error:
-            raise UserError(f"{where}: {label!r} is no node of the graph") from error
+            raise UserError(f"{where}: {label!r} is not a node of the graph") from error
 
     def readout(self, output: Any) -> tuple[int, int]:
         """The indices of (plus, minus)."""
@@ -105,11 +105,11 @@ class GraphReader:
         for name in ("conductance", "resistance"):
             if name in settings:
                 raise UserError(
-                    f"edge {one}-{other}: a diode has no {name}; put the resistor beside it in a MultiGraph"
+                    f"edge {one}-{other}: a diode has no {name}; add a parallel resistor as another edge of a MultiGraph"
                 )
         anode = settings["anode"]
         if not isinstance(anode, Hashable) or anode not in (one, other):
-            raise UserError(f"edge {one}-{other}: anode is {anode!r}; name one of the edge's two nodes")
+            raise UserError(f"edge {one}-{other}: anode is {anode!r}; expected one of the edge's two nodes")
         return (self.index[one], self.index[other]) if anode == one else (self.index[other], self.index[one])
 
     def _conductance(self, edge: str, settings: Mapping[str, Any]) -> float:
@@ -132,11 +132,11 @@ class GraphReader:
 
 
 ADVICE_EDGE = (
-    "a resistor has a conductance (siemens) or a resistance (ohms), a diode has anode=node; the law of all diodes is "
+    "a resistor has a conductance (siemens) or a resistance (ohms); a diode has anode=node, and the law of all diodes is "
     "from_graph's diode. Rename the attribute or remove it"
 )
 ADVICE_NODE = (
-    "a node may have a current (amperes into it) and a pos for drawings; voltages are held by inputs and rails. Rename the "
+    "a node may have a current (amperes into it) and a pos for drawings; voltages are given by inputs and rails. Rename the "
     "attribute or remove it"
 )
 

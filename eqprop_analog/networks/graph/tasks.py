@@ -76,7 +76,7 @@ def _graph(topology: Topology, nodes: int, seed: int) -> "nx.Graph[Any]":
     side = math.isqrt(max(nodes, 0))
     if topology in ("square", "periodic"):
         if side < 3 or side * side != nodes:
-            raise UserError(f"nodes: a square lattice has 9, 16, 25 ... nodes, got {nodes}")
+            raise UserError(f"nodes: expected a square number (9, 16, 25, ...) for a square lattice, got {nodes}")
         return square_lattice(side, side, periodic=topology == "periodic")
     if nodes < 20:
         raise UserError(f"nodes: expected at least 20, got {nodes}")

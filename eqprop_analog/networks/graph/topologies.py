@@ -93,5 +93,7 @@ def with_diodes(graph: "nx.Graph[Any]", share: float, held: Collection[Hashable]
         result.edges[one, other]["anode"] = (one, other)[int(random.integers(2))]
         drawn += 1
     if drawn != count:
-        raise UserError(f"diodes: expected a share from 0 to {drawn / graph.number_of_edges():.3g} here, got {share:g}")
+        raise UserError(
+            f"diodes: expected a fraction from 0 to {drawn / graph.number_of_edges():.3g} here, got {share:g}"
+        )
     return result

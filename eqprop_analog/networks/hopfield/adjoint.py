@@ -66,5 +66,7 @@ def _solved(
     operator = LinearOperator((size, size), left, dtype=np.float64)
     solution, failed = gmres(operator, flat(right), rtol=LEFT, atol=0, restart=200, maxiter=50)
     if failed:
-        raise UserError("implicit gradient: the linear solve failed; the free phase is no stable equilibrium")
+        raise UserError(
+            "implicit gradient: the linear solve failed, because the free phase is not a stable equilibrium"
+        )
     return tuple(layers(solution))

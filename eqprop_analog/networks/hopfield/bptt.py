@@ -256,7 +256,7 @@ def _kept(solver: Relaxation, backward_steps: int | None) -> int:
     if backward_steps is not None and (int(backward_steps) != backward_steps or backward_steps < 1):
         raise UserError(f"bptt: backward_steps must be an integer of at least 1, got {backward_steps!r}")
     if solver.free_steps is None and backward_steps is None:
-        raise UserError("bptt: a free phase that goes on until it has converged needs a number of backward_steps")
+        raise UserError("bptt: backward_steps is required if the free phase runs until it has converged")
     if solver.free_steps is None or backward_steps is None:
         return backward_steps or solver.free_steps or 0
     if backward_steps > solver.free_steps:

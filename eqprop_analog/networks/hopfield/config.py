@@ -154,7 +154,9 @@ class HopfieldConfig(TrainConfig):
             if isinstance(given, list) and len(given) != rates:
                 raise ValueError(f"{name}: {len(given)} values for {rates} connections (the head included)")
         if self.cosine_end and self.cosine is None:
-            raise ValueError("cosine_end: give cosine, the number of epochs after which the rates are there")
+            raise ValueError(
+                "cosine_end: cosine is required, too: the number of epochs after which the rates reach cosine_end"
+            )
         self._require_dynamics()
         self._require_circuit()
         self._require_device()
@@ -164,32 +166,37 @@ class HopfieldConfig(TrainConfig):
     def _require_dynamics(self) -> None:
         timed = self.dynamics in ("gradient-flow", "leaky-integrator", "energy-based")
         if timed and self.step is None:
-            raise ValueError(f"step: {self.dynamics} needs one")
+            raise ValueError(f"step: {self.dynamics} needs a step size")
         if self.dynamics == "descent" and self.step is not None:
-            raise ValueError("step: descent has none; leave it out")
+            raise ValueError("step: descent has no step size; leave it out")
         behind = self.dynamics == "discrete-time" or self.method == "bptt"
         if self.kind == "output" and not (behind and self.cost == "squared-error"):
-            raise ValueError('kind: "output" is for discrete-time or "bptt", and the squared error')
+            raise ValueError('kind: "output" needs discrete-time or "bptt", and the squared error')
         if self.update == "continual" and (self.nudging == "centred" or self.nudged_steps is None or self.head):
-            raise ValueError('update: "continual" needs nudging in one phase of so many nudged_steps, and no head')
+            raise ValueError('update: "continual" needs nudging in one phase, a number of nudged_steps, and no head')
         if self.on_failure == "skip" and (self.method == "bptt" or self.update == "continual"):
-            raise ValueError('on_failure: "skip" is for nudged phases and one update after them')
+            raise ValueError('on_failure: "skip" needs nudged phases and one update after them')
         if self.method == "bptt" and self.free_steps is None and self.backward_steps is None:
-            raise ValueError("backward_steps: needed to go back from a free phase that converges")
+            raise ValueError("backward_steps: required if the free phase runs until it has converged")
         if self.persistent and (self.shift or self.flip):
-            raise ValueError("persistent: images that move have no last equilibrium; leave out shift and flip")
+            raise ValueError(
+                "persistent: shifted or flipped images have no previous equilibrium; leave out shift and flip"
+            )
 
     def _require_circuit(self) -> None:
         if self.solver == SURROGATE:
             return
         if (self.dynamics, self.step) != ("leaky-integrator", STEP):
             raise ValueError(
-                f'dynamics: {self.solver} solves a circuit of leaky integrators; set "leaky-integrator", step = {STEP:g}'
+                f"dynamics: {self.solver} solves a circuit of leaky integrators; "
+                f'set dynamics = "leaky-integrator", step = {STEP:g}'
             )
         if self.precision == "float32":
             raise ValueError(f'precision: {self.solver} computes in float64; set precision = "float64"')
         if not self.free_steps == self.nudged_steps == self.test_steps is None or self.method == "bptt":
-            raise ValueError(f"free_steps: {self.solver} always converges; leave out steps of phases, and bptt")
+            raise ValueError(
+                f"free_steps: {self.solver} always solves to convergence; leave out the numbers of steps, and bptt"
+            )
         if self.update != "once":
             raise ValueError(f'update: "{self.update}" needs the steps of the surrogate, got solver = "{self.solver}"')
 
@@ -207,7 +214,7 @@ class HopfieldConfig(TrainConfig):
         learns = (self.update, self.signal, self.on_failure) == ("once", "contrast", "stop")
         if self.solver != SURROGATE or self.method == "bptt" or not learns:
             raise ValueError(
-                f'device: "{self.device}" takes signal = "contrast", update = "once", on_failure = "stop", '
+                f'device: "{self.device}" supports only signal = "contrast", update = "once", on_failure = "stop", '
                 'solver = "surrogate", and no bptt'
             )
         if self.method == "feed-forward":
@@ -216,24 +223,24 @@ class HopfieldConfig(TrainConfig):
                     "method: a feed-forward network has no untied weights, persistent states or differences"
                 )
         elif self.free_steps is None or self.nudged_steps is None:
-            raise ValueError(f'device: "{self.device}" takes so many free_steps and nudged_steps; give both')
+            raise ValueError(f'device: "{self.device}" needs fixed numbers of steps; give free_steps and nudged_steps')
         self._require_precision()
 
     def _require_precision(self) -> None:
         if self.phases in ("half", "tf32") and self.device != "cuda":
-            raise ValueError(f'phases: "{self.phases}" is for device = "cuda"')
+            raise ValueError(f'phases: "{self.phases}" needs device = "cuda"')
         states_move = self.dynamics in ("discrete-time", "descent") and self.buffer["law"] == "hard-sigmoid"
         if self.differences and not states_move:
-            raise ValueError("differences: these need hard sigmoids, and discrete-time or descent")
+            raise ValueError("differences: this needs hard sigmoids, and discrete-time or descent")
         if self.frozen and not self.differences:
             raise ValueError("frozen: this is a setting of differences = true")
         if self.fused is not None and self.device != "cuda":
             raise ValueError('fused: this is for device = "cuda"')
         for name, value in (("over_relaxation", self.over_relaxation != 1), ("directed", self.directed)):
             if value and self.dynamics != "descent":
-                raise ValueError(f'{name}: this is for dynamics = "descent"')
+                raise ValueError(f'{name}: this needs dynamics = "descent"')
         if self.untied and self.feedback != 1:
-            raise ValueError("feedback: untied weights have their own size on the way back; leave it at 1")
+            raise ValueError("feedback: untied backward weights have their own scale; leave it at 1")
 
     def _require_pixels(self) -> None:
         channels = self.image_shape[0]

@@ -426,5 +426,5 @@ def connection_from(table: dict[str, Any], shape: tuple[int, ...]) -> Connection
     if "outputs" in table:
         return Dense(prod(shape), **table)
     if len(shape) != 3:
-        raise UserError(f"convolution: needs (channels, height, width) before it, got a layer of {shape[0]} nodes")
+        raise UserError(f"convolution: expected (channels, height, width) before it, got a layer of {shape[0]} nodes")
     return Convolution((shape[0], shape[1], shape[2]), **table)

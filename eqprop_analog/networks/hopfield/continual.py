@@ -44,9 +44,9 @@ class ContinualLearner(Learner):
         if self.rule.nudging == "centred":
             raise UserError('nudging: continual updates need "one-sided" or "random-sign", got "centred"')
         if self.solver.nudged_steps is None:
-            raise UserError("nudged_steps: continual updates need a number of steps for the nudged phase")
+            raise UserError("nudged_steps: continual updates need a fixed number of steps for the nudged phase")
         if self.network.head is not None:
-            raise UserError("read-out: continual updates are for networks that are read at their last layer")
+            raise UserError("read-out: continual updates need a network that is read at its last layer")
 
     def learn(
         self,

@@ -47,8 +47,12 @@ def _layers(network: HopfieldNetwork) -> Table:
 
 def _back(network: HopfieldNetwork) -> str:
     if network.returning:
-        return "of their own (untied)"
-    return "equal to those forward (tied)" if network.feedback == 1 else f"{network.feedback:g} times those forward"
+        return "separate (untied)"
+    return (
+        "equal to the forward weights (tied)"
+        if network.feedback == 1
+        else f"{network.feedback:g} times the forward weights"
+    )
 
 
 def _devices(network: HopfieldNetwork) -> Table:
@@ -58,7 +62,7 @@ def _devices(network: HopfieldNetwork) -> Table:
         ("weights back", _back(network)),
     ]
     try:
-        rows.append(("swing K of the buffers' outputs", engineering(default_swing(network), "V")))
+        rows.append(("swing K of the buffer outputs", engineering(default_swing(network), "V")))
     except UserError as error:
         rows.append(("as a circuit", f"not possible: {error}"))
     return Table("Devices", ("parameter", "value"), rows)

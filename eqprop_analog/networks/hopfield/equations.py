@@ -62,7 +62,7 @@ class HopfieldEquations(Equations):
         network, batch, dtype = self.network, len(self), self.drive.dtype
         nudges = fitted_nudges(nudges, batch, network.classes, free, dtype)
         if len({(nudge.kind, nudge.cost) for nudge in nudges}) != 1:
-            raise UserError("nudge: phases that are solved together need one kind and one cost")
+            raise UserError("nudge: phases that are solved together need the same kind and cost")
         target = np.concatenate([np.broadcast_to(nudge.target, (batch, network.classes)) for nudge in nudges])
         beta = np.repeat(np.array([nudge.beta for nudge in nudges], dtype), batch)[:, None]
         pulled = replace(
@@ -77,7 +77,7 @@ class HopfieldEquations(Equations):
         if nudges[0].kind != "current":
             return pulled
         if free is None:
-            raise UserError("nudge: a current nudge is taken at the free equilibrium; pass it as start=free")
+            raise UserError("nudge: a current nudge is computed at the free equilibrium; pass it as start=free")
         outputs = np.tile(free.outputs.astype(dtype, copy=False), (len(nudges), 1))
         return replace(pulled, constant=pulled.pull(outputs), beta=None, target=None)
 
@@ -183,7 +183,7 @@ class HopfieldEquations(Equations):
     def energy(self, states: Layers) -> Float[Array, " batch"]:
         """E + βC, of tied weights, volts squared up to what does not depend on the states (a constant pull adds -c·s_L)."""
         if self.at_output:
-            raise UserError('energy: a nudge of kind "output" adds no energy that is known')
+            raise UserError('energy: the energy of a nudge of kind "output" is not known')
         network = self.network
         shares = network.shares
         total = -shares[0] * (self.drive * states[0]).sum(axis=1)

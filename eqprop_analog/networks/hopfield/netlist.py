@@ -93,7 +93,9 @@ def compile_hopfield(
     probes = tuple(net for layer in range(1, network.depth + 1) for net in nets(network, layer))
     if start is not None:
         holds = Holds(probes, np.concatenate(start, axis=1), HOLD * conductance)
-        sections.append(Section("hold: every first point of two holds the nodes at where the second begins", (holds,)))
+        sections.append(
+            Section("hold: the first of every two points holds the nodes at the start of the second", (holds,))
+        )
     circuit = Circuit(
         title=f"eqprop-analog: Hopfield network {'-'.join(map(str, network.layers))}, {form} form",
         notes=_notes(network, nudged, form, conductance, swing),
@@ -141,7 +143,7 @@ def _require_possible(form: Form, nudged: HopfieldEquations | None) -> None:
         raise UserError(f'form: expected "flat" or "norton", got "{form}"')
     if nudged is not None and nudged.at_output:
         raise UserError(
-            'nudge: a circuit is nudged before its buffers; take kind="conductance" or "feedback", not "output"'
+            'nudge: a circuit is nudged before its buffers; use kind="conductance" or "feedback" instead of "output"'
         )
 
 
@@ -156,7 +158,7 @@ def _require_leaks(network: HopfieldNetwork, swing: float) -> None:
     if not np.isfinite(swing) or swing <= _heaviest(network):
         raise UserError(
             f"swing: the weights that lead to one node sum to {_heaviest(network):.6g}, so that buffers of K = {swing:g} V leave "
-            f"it no leak; give K above that, {default_swing(network):g} V say"
+            f"no leak; use a larger K, {default_swing(network):g} V for example"
         )
 
 
@@ -181,7 +183,7 @@ def _inputs(
     bank(network, 1, unit, form).check()
     if pooled:
         forces = network.connections[0].forward(network.weights[0], inputs)[0]
-        heading = f"{count} inputs, their weights and pools, Norton form: a current a node"
+        heading = f"{count} inputs, their weights and pools, Norton form: a current for each node"
         return Section(heading, (CurrentSources("n1", here, swing * unit * forces, counter),))
     weights = network.connections[0].matrix(network.weights[0])
     currents = CurrentSources("n1", here, swing * unit * (inputs @ weights), counter)
@@ -189,7 +191,8 @@ def _inputs(
     used = np.flatnonzero(load)
     conductances = Conductances("n1", tuple(here[j] for j in used), load[used])
     return Section(
-        f"{count} inputs and their weights, Norton form: a current and a conductance a node", (currents, conductances)
+        f"{count} inputs and their weights, Norton form: a current and a conductance for each node",
+        (currents, conductances),
     )
 
 
@@ -260,34 +263,34 @@ def _notes(
 ) -> tuple[str, ...]:
     law, parameters = network.buffer.spice
     buffer = ", ".join([law, *(f"{name} = {value:g}" for name, value in parameters.items())])
-    tied = "untied: a weight and the one back differ"
+    tied = "untied: forward and backward weights differ"
     if not network.returning:
         same = "are equal" if network.feedback == 1 else f"are as 1 to {network.feedback:g}"
-        tied = f"tied: a weight and the one back {same}"
+        tied = f"tied: a forward and the backward weight {same}"
     rows = (
         "Nets: xp_i/xn_i input rows at +K*x and -K*x."
         if form == "flat"
-        else "Bn1_j or In1_j and Rn1_j stand for the inputs with their weights: a current and a conductance into node j."
+        else "Bn1_j or In1_j and Rn1_j replace the inputs and their weights: a current and a conductance into node j."
     )
     shared = any(values.ndim > 2 for values in network.weights)
     return (
         f"Layers {' - '.join(map(str, network.layers))}; weights {tied}.",
         f"Every node u holds C du/dt = g*(-u + sum(W*s) + b), s = rho(u) in [0, 1] V; g = {conductance:g} S, buffers: {buffer}.",
         f"A buffer senses its node and gives +K*s and -K*s, K = {swing:g}. A weight W is a conductance abs(W)*g/K from the first",
-        "(W > 0) or the second (W < 0) to the node it acts on, one for each direction. It loads that node, too, so the leak to",
-        "ground is g*(1 - sum(abs(W))/K): every node has conductance g in all. A bias b is a current g*b.",
+        "(W > 0) or the second (W < 0) to the node on which it acts, one for each direction. It also loads that node, so the",
+        "leak to ground is g*(1 - sum(abs(W))/K): every node has the total conductance g. A bias b is a current g*b.",
         _phase(network, nudged),
         rows,
         "Nets: h<l>_j nodes, hp<l>_j/hn<l>_j their buffers' outputs; o_k, op_k, on_k the same of the last layer.",
         "R<l>_i_j leads from node i of layer l-1 to node j of layer l, Rr<l>_i_j back from node i of layer l to node j of l-1.",
         *(
-            ("Kernels are parameters w<l>_<out>_<in>_<row>_<column>; signs and leaks are worked out for these values.",)
+            ("Kernels are parameters w<l>_<out>_<in>_<row>_<column>; signs and leaks are computed for these values.",)
             if shared
             else ()
         ),
         *(() if network.continuous else pool_notes()),
         "Rl<l>_j leaks, Ib<l>_j biases, Xb<l>_j buffers. Outputs are printed as K*s.",
-        "The circuit may have several states where it stays; a .nodeset below, if any, names the one to begin at.",
+        "The circuit may have several stable states; a .nodeset below, if present, is the initial guess.",
         "Units: volts, amperes, ohms. Indices count from 0, layers from 1.",
     )
 

@@ -76,7 +76,7 @@ class HopfieldNetwork(Network):
         if not (np.isfinite(self.feedback) and self.feedback > 0):
             raise UserError(f"feedback: expected a number above 0 (1 is the papers' network), got {self.feedback!r}")
         if self.returning and self.feedback != 1:
-            raise UserError("feedback: untied weights have their own size on the way back; leave feedback at 1")
+            raise UserError("feedback: untied backward weights have their own scale; leave feedback at 1")
 
     def facts(self) -> dict[str, str]:
         """What a person is shown of it."""
@@ -303,7 +303,7 @@ class HopfieldNetwork(Network):
             found = {"head_weight": phase.outputs.T @ slope, "head_bias": slope.sum(axis=0)}
             named = {name: named.get(name, 0) + values for name, values in found.items()}
         if not named:
-            raise UserError("contrast: a read-out learns from its targets, so one of the phases must be nudged")
+            raise UserError("contrast: a read-out learns from its targets, so one of the two phases must be nudged")
         return named
 
     def usual_beta(self) -> float:
@@ -331,7 +331,10 @@ class HopfieldNetwork(Network):
 
         one_of(form, "form", self.forms)
         if len(phases) != 1:
-            raise UserError("circuit: give a Hopfield network's phases as one batch, by equations.nudged(nudges, free)")
+            raise UserError(
+                "circuit: expected the phases of a Hopfield network as one batch, made by "
+                "equations.nudged(nudges, free)"
+            )
         return compile_hopfield(self, inputs, phases[0], form, swing=swing, start=start, validate=validate)  # type: ignore[arg-type]
 
     def gradient(

@@ -53,7 +53,7 @@ class HopfieldOnDevice:
     def __post_init__(self) -> None:
         """Raise UserError for a GPU that is not there; make convolutions repeatable."""
         if self.config.device == "cuda" and not torch.cuda.is_available():
-            raise UserError("device: PyTorch sees no GPU here; train on the CPU, or install PyTorch with CUDA")
+            raise UserError("device: PyTorch finds no GPU; train on the CPU, or install PyTorch with CUDA")
         torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark = True, False
         torch.backends.cudnn.allow_tf32 = self.config.phases == "tf32"
         torch.backends.cuda.matmul.allow_tf32 = self.config.phases == "tf32"

@@ -79,7 +79,7 @@ def _checked(
         raise UserError(f"patch: expected nodes of consecutive layers, got layers {sorted(kept)}")
     for layer, nodes in kept.items():
         if not 1 <= layer <= network.depth:
-            raise UserError(f"patch: there are layers 1 to {network.depth}, got {layer}")
+            raise UserError(f"patch: expected layers 1 to {network.depth}, got {layer}")
         if not nodes.size or nodes[0] < 0 or nodes[-1] >= network.layers[layer]:
             raise UserError(f"patch: layer {layer} has nodes 0 to {network.layers[layer] - 1}, got {nodes[[0, -1]]}")
     return kept

@@ -124,17 +124,18 @@ def _pooled(
         outputs = np.repeat(nets(network, layer, "p"), windows.shape[1])
         named = (_sites(layer, numbers, kind) for kind in ("rw" if own else "w", "p", "n"))
         elements.append(PoolReturns(str(layer), tuple(numbers.tolist()), tuple(outputs.tolist()), *named))
-    heading = f"pools before layer {layer}: {windows.size} sites, the largest of every {windows.shape[1]} to a node"
+    heading = f"pools before layer {layer}: {windows.size} sites; the largest of every {windows.shape[1]} drives a node"
     return Section(heading, tuple(elements))
 
 
 def pool_notes() -> tuple[str, ...]:
     """What the header says about pools."""
     return (
-        "Pools: m<l>_k are sites at sum(W*s) volts, mw<l>_k is at 1 V where site k is the first of its window that reaches",
-        "the largest, else at 0 V; the winner's voltage times g goes into node j of layer l by Xpool<l>_j. Xback<l>_k puts",
-        "+K*s_j and -K*s_j at mp<l>_k and mn<l>_k of the winner, 0 V at the others. Untied weights have winners of their own,",
-        "mrw<l>_k, for the way back. In the Norton form weights to and from sites are currents, G<l>_i_k and Gr<l>_k_i.",
+        "Pools: m<l>_k are sites at sum(W*s) volts. mw<l>_k is at 1 V if site k is the first of its window that reaches",
+        "the largest value, otherwise at 0 V. Xpool<l>_j injects g times the winner's voltage into node j of layer l.",
+        "Xback<l>_k sets mp<l>_k and mn<l>_k of the winner to +K*s_j and -K*s_j, and the others to 0 V.",
+        "Untied weights have separate winners, mrw<l>_k, for the backward direction. In the Norton form, weights to and from",
+        "sites are currents, G<l>_i_k and Gr<l>_k_i.",
     )
 
 

@@ -120,7 +120,7 @@ class Relaxation(ABC):
     def explicit_steps(self, network: HopfieldNetwork) -> ExplicitSteps:
         """What each step is, for backpropagation. UserError where it is not one of those that can be gone back through."""
         raise UserError(
-            "bptt: goes back through discrete time, descent, and the gradient flow of hard sigmoids; got "
+            "bptt: expected discrete time, descent, or the gradient flow of hard sigmoids, got "
             f"{type(self).__name__} with {network.buffer}"
         )
 
@@ -169,7 +169,7 @@ class Relaxation(ABC):
         """One phase of what is already valid: so many ``steps``, or until converged."""
         if equations.at_output and not self.nudges_outputs:
             raise UserError(
-                'nudge: kind="output" is for DiscreteTimeSolver; the others take "conductance" or "feedback"'
+                'nudge: kind="output" needs DiscreteTimeSolver; other solvers take "conductance" or "feedback"'
             )
         batch = self.begin(equations, None if start is None else start.voltages)
         if steps is None:

@@ -88,7 +88,7 @@ def settle_hopfield(
     network = network.astype(np.float64)
     sample = network.check_inputs(inputs)
     if len(sample) != 1:
-        raise UserError(f"inputs: a transient takes one sample, got {len(sample)}")
+        raise UserError(f"inputs: expected one sample for a transient, got {len(sample)}")
     capacitance = real_number(capacitance, "capacitance", "farads")
     if not CAPACITANCES[0] <= capacitance <= CAPACITANCES[1]:
         raise UserError(f"capacitance: expected {CAPACITANCES[0]:g} to {CAPACITANCES[1]:g} farads, got {capacitance:g}")
@@ -166,7 +166,7 @@ class Course:
         )
         if seconds is None and unrest(last, found.y[:, -1]) > REST:
             raise UserError(
-                f"the circuit does not come to rest within {last - self.end:.3g} s; give {name}, or other weights"
+                f"the circuit does not settle within {last - self.end:.3g} s; give {name}, or other weights"
             )
         self._stretches.append(found.sol)
         self.end, self._u = float(found.t[-1]), found.y[:, -1]

@@ -149,13 +149,15 @@ class ResistiveConfig(TrainConfig):
         self._require_shape()
         self._plausible()
         if self.kind == "conductance" and self.cost != "squared-error":
-            raise ValueError('cost: a conductance can only nudge by the squared error; set kind="current" for others')
+            raise ValueError(
+                'cost: a conductance can nudge by the squared error only; set kind="current" for other costs'
+            )
         if self.kind == "conductance" and self.outputs == "pairs":
             raise ValueError('kind: a conductance cannot nudge a pair of outputs; set kind = "current"')
         if self.solver != SURROGATE and self.precision == "float32":
             raise ValueError(f'precision: {self.solver} computes in float64; set precision = "float64"')
         if self.solver != SURROGATE and not self.sweeps == self.test_sweeps is None:
-            raise ValueError(f"sweeps: {self.solver} always converges; leave sweeps and test_sweeps out")
+            raise ValueError(f"sweeps: {self.solver} always solves to convergence; leave out sweeps and test_sweeps")
         if self.method == "implicit" and (self.sweeps is None or self.on_failure == "skip"):
             raise ValueError('method: "implicit" needs a fixed number of sweeps and on_failure = "stop"')
         if self.device != "cpu" and (self.sweeps is None or self.on_failure == "skip"):
@@ -204,11 +206,11 @@ class ResistiveConfig(TrainConfig):
         if high > LARGEST_CONDUCTANCE:
             raise ValueError(
                 f"conductance_window: expected at most {LARGEST_CONDUCTANCE:g} S, got G_max = {high:g} S, a resistor of "
-                f"{1 / high:.2g} ohm, which is less than its own wires have"
+                f"{1 / high:.2g} ohm, which is less than the resistance of its wires"
             )
         if high < SMALLEST_CONDUCTANCE:
             raise ValueError(
-                f"conductance_window: expected at least {SMALLEST_CONDUCTANCE:g} S, which simulators put across every "
+                f"conductance_window: expected at least {SMALLEST_CONDUCTANCE:g} S, which simulators connect across every "
                 f"junction, got G_max = {high:g} S"
             )
         made = self.crossbars()
@@ -216,14 +218,14 @@ class ResistiveConfig(TrainConfig):
         if self.cost == "squared-error" and self.beta > made[-1].rows * high * 2:
             raise ValueError(
                 f"beta: {self.beta:.3g} S is more than all cells of an output together can conduct, "
-                f"{made[-1].rows * high * 2:.3g} S; expected a fraction of what holds the outputs"
+                f"{made[-1].rows * high * 2:.3g} S; expected a fraction of the conductance at the outputs"
             )
         fresh = [reach(max(each, 1), self.conductance_window) for each in rows]
         held = fresh[-1] * rows[-1]
         least = LEAST_NUDGE * float(np.finfo(self.precision).eps) * held
         if self.cost == "squared-error" and PLACEHOLDER < self.beta < least:
             raise ValueError(
-                f"beta: {self.beta:.3g} S moves the outputs by less than {self.precision} can tell; expected more than "
+                f"beta: {self.beta:.3g} S moves the outputs by less than {self.precision} can resolve; expected more than "
                 f"{least:.2g} S, and a fraction of what holds an output, about {held / 4:.2g} S"
             )
         volts = min(self.input_gain, 1.0)
@@ -236,8 +238,8 @@ class ResistiveConfig(TrainConfig):
                 usual = (scale / volts) ** 2
                 if rows[number - 1] and rate * self.rate_factor > most * usual:
                     raise ValueError(
-                        f"{name}: {rate * self.rate_factor:.3g} {unit}^2/V^2 in layer {number} is more than any update "
-                        f"survives; expected the order of {usual:.2g} to {1000 * usual:.2g} {unit}^2/V^2"
+                        f"{name}: {rate * self.rate_factor:.3g} {unit}^2/V^2 in layer {number} is far too large for an "
+                        f"update; expected {usual:.2g} to {1000 * usual:.2g} {unit}^2/V^2"
                     )
         gains = spread(self.amplifier_gain, len(rows) - 1) if len(rows) > 1 else ()
         if not all(1 / LARGEST_GAIN <= gain <= LARGEST_GAIN for gain in gains):
@@ -333,7 +335,7 @@ class ResistiveConfig(TrainConfig):
         crossbars = len(self.crossbars())
         unit = "S" if self.cost == "squared-error" else "A"
         rates, biases = (spread(rates, crossbars) for rates in (self.conductance_rates, self.bias_rates))
-        sweeps = f"{self.sweeps} sweeps a phase" if self.sweeps else "every phase converged"
+        sweeps = f"{self.sweeps} sweeps per phase" if self.sweeps else "every phase converges"
         return (
             f"conductances {low:g} to {high:g} S, {self.input_gain:.4g} V at an input of 1, amplifier gain "
             f"{self.amplifier_gain}, beta {self.beta:.3g} {unit} ({self.kind}), batches of {self.batch_size}, {sweeps}; "

@@ -37,7 +37,7 @@ def crossbars_from(image: Sequence[int], tables: Sequence[Table], *, bias_row: b
         rows = (sides * shape[0], *shape[1:])
         if kind != "outputs" and len(shape) != 3:
             raise UserError(
-                f"connection {number}: needs an image (channels, height, width) before it, got a layer of {shape[0]} nodes"
+                f"connection {number}: expected an image (channels, height, width) before it, got a layer of {shape[0]} nodes"
             )
         made.append(_BUILD[kind](rows, dict(table), biased))
         after = made[-1]
@@ -64,7 +64,7 @@ def require_both_signs(crossbars: Sequence[Crossbar]) -> None:
         if channels % 2:
             raise UserError(
                 f"connection {number}: expected an even number of channels, half of them excitatory and half inhibitory, got "
-                f'{channels}; with arrangement = "antiparallel" diodes all nodes are alike, and any number will do'
+                f'{channels}; with arrangement = "antiparallel" diodes any number is possible'
             )
 
 
@@ -76,7 +76,7 @@ def _kind(number: int, table: Any) -> str:
     for name in table:
         if name not in KINDS[found[0]]:
             raise UserError(
-                f'connection {number}: there is no setting "{name}" beside "{found[0]}"; there are '
+                f'connection {number}: unknown setting "{name}" beside "{found[0]}"; expected '
                 f"{', '.join(KINDS[found[0]])}"
             )
     return found[0]
@@ -85,7 +85,7 @@ def _kind(number: int, table: Any) -> str:
 def _no_values(rows: int, columns: int) -> Array:
     """An array of that shape in no memory. UserError for more elements than any memory has."""
     if rows * columns > sys.maxsize // 8:
-        raise UserError(f"layers: a crossbar of {rows} x {columns} conductances does not fit into any memory")
+        raise UserError(f"layers: a crossbar of {rows} x {columns} conductances is too large for any memory")
     return np.broadcast_to(np.zeros(()), (rows, columns))
 
 
@@ -96,7 +96,7 @@ def _dense(rows: Sequence[int], table: dict[str, Any], biased: bool) -> Crossbar
 
 def _convolution(rows: Sequence[int], table: dict[str, Any], biased: bool) -> Crossbar:
     if "kernel" not in table:
-        raise UserError("connection: a convolution needs its kernel, such as kernel = 5")
+        raise UserError("connection: kernel is required for a convolution, such as kernel = 5")
     channels = whole_number(table.pop("channels"), "connection: channels", 1)
     kernel = whole_number(table["kernel"], "connection: kernel", 1)
     values = _no_values(rows[0] * kernel**2 + biased, channels)

@@ -29,7 +29,7 @@ def _fields(network: ResistiveNetwork, pixels: int) -> Fields | None:
     if not network.crossbars[0].is_matrix:
         return None
     values = 1e6 * (network.conductances[0][:pixels] - network.conductances[0][pixels : 2 * pixels])
-    return values, "its conductance from the +x row less that from the -x row", "G+ - G- (µS)"
+    return values, "its conductance from the +x row minus that from the -x row", "G+ - G- (µS)"
 
 
 def _levels(network: ResistiveNetwork) -> list[tuple[str, float]]:
@@ -57,7 +57,7 @@ def _layers(network: ResistiveNetwork) -> Table:
         last = layer == network.depth
         gain = 1.0 if last else network.amplifier_gain[layer - 1]
         above = 0 if last else int((network.polarity(layer) > 0).sum())
-        kinds = "linear" if last else f"{above} kept above a rail, {crossbar.columns - above} below one"
+        kinds = "linear" if last else f"{above} nodes kept above a rail, {crossbar.columns - above} below one"
         if not last and len(network.diode_sides(layer)) > 1:
             kinds = "antiparallel diodes"
         used = crossbar.elements()[2]
@@ -89,9 +89,9 @@ def _devices(network: ResistiveNetwork) -> Table:
             ("conductance window", f"{engineering(low, 'S')} to {engineering(high, 'S')}"),
             ("diode (SI units)", diode),
             ("diode rails", f"±{engineering(abs(network.diode.rail), 'V')}"),
-            ("volts at an input of 1", engineering(network.input_gain, "V")),
+            ("volts per unit of input", engineering(network.input_gain, "V")),
             ("bias currents", f"{engineering(biases.min(), 'A')} to {engineering(biases.max(), 'A')}"),
-            ("read-out", "a class is a pair of outputs" if network.outputs == "pairs" else "one output a class"),
+            ("read-out", "one pair of outputs per class" if network.outputs == "pairs" else "one output per class"),
         ],
     )
 

@@ -28,20 +28,20 @@ def _tiles(report: EnergyReport) -> Iterator[Tile]:
         ("training", "energy of a training sample", report.training),
     ):
         mean = float(joules.mean())
-        yield Tile(name, label, engineering(mean, "J"), repr(mean), f"{len(joules)} images, 1 pF a node")
+        yield Tile(name, label, engineering(mean, "J"), repr(mean), f"{len(joules)} images, 1 pF per node")
 
 
 def _blocks(report: EnergyReport, folder: Path) -> Iterator[Block]:
     """Power by part, settling times, joules."""
     yield Text(
-        f"Means of {len(report.stored)} test images, by the surrogate, every resistor counted, with "
+        f"Means of {len(report.stored)} test images, by the surrogate, with every resistor, and with "
         f"{engineering(CAPACITANCE, 'F')} assumed at every node. A phase lasts until {100 * report.fraction:g} % of the change "
         f"is left; delivered and dissipated power agree to {report.imbalance:.1g}. Not counted: {NOT_COUNTED}."
     )
     power_by_part(report, folder / "power.png")
     yield picture(
         folder / "power.png",
-        "Stacked bars, one a phase: what each source delivers, and what each part dissipates.",
+        "Horizontal bars on a logarithmic scale: power that each source delivers and that each part dissipates, in every phase.",
     )
     powers = [phase.power for phase in report.phases]
     rows = [

@@ -322,7 +322,7 @@ def injections(
     In siemens and amperes, along the read-outs. Raises UserError for a nudge that is not for these outputs.
     """
     if network.outputs == "pairs" and any(nudge.kind == "conductance" for nudge in nudges):
-        raise UserError('nudge: a conductance pulls one node to one voltage; pairs of outputs take kind="current"')
+        raise UserError('nudge: a conductance pulls one node to one voltage; for pairs of outputs use kind="current"')
     read = None if free is None else network.readout(free.outputs)
     found = [nudge.injection(read) for nudge in nudges]
     shape = batch, network.layers[-1]

@@ -50,7 +50,7 @@ def _attenuation(config: ResistiveConfig, network: ResistiveNetwork) -> list[Fin
     try:
         moved = swing(network, config.input_rms)
     except UserError as error:
-        return [Finding("attenuation", f"what inputs do to the outputs could not be found: {error}")]
+        return [Finding("attenuation", f"the effect of the inputs on the outputs could not be computed: {error}")]
     if moved >= WEAK * TARGET:
         return []
     return [

@@ -55,7 +55,7 @@ def hierarchical_netlist(
     """
     if in_one_line(file) != file or '"' in file:
         raise UserError(
-            f"{in_one_line(file)}: a netlist cannot include a file of this name; use letters, digits and -_."
+            f"{in_one_line(file)}: this file name cannot be included by a netlist; use letters, digits and -_."
         )
     circuit = compile_network(network, inputs, [nudge], "flat")
     network = network.in_spice().astype(np.float64)
@@ -86,7 +86,7 @@ class _Part:
 def _device(circuit: Circuit, parts: Sequence[_Part], dialect: Dialect) -> Iterator[str]:
     yield f"* {circuit.title.removesuffix(', flat form')}, as subcircuits: to be included by a testbench"
     yield from (f"* {note}" for note in circuit.notes if not note.startswith(("Free phase", "Nudged phase")))
-    yield f"* A pin has the name of the net that it is joined to; no subcircuit has more than {PINS}."
+    yield f"* A pin has the name of the net to which it is connected; no subcircuit has more than {PINS} pins."
     yield from subcircuits(circuit, dialect)
     for part in parts:
         yield ""
@@ -95,7 +95,7 @@ def _device(circuit: Circuit, parts: Sequence[_Part], dialect: Dialect) -> Itera
         yield from map(dialect.element, part.lines)
         yield f".ends {part.name}"
     yield ""
-    yield "* the network: xp_i, xn_i (and xb), rail_p and rail_n are to be driven, o_k to be read"
+    yield "* the network: drive xp_i, xn_i (and xb), rail_p and rail_n; read o_k"
     for part in parts:
         yield from _wrapped(f"X{part.name}", *part.pins, part.name)
 
@@ -186,7 +186,7 @@ def _testbench(
     pull = float(np.ravel(nudge[0])[0])
     current = np.broadcast_to(nudge[1], (1, len(circuit.outputs)))[0].tolist()
     yield f"* {circuit.title.removesuffix(', flat form')}: its testbench; the network is in {file}"
-    yield "* To be changed: the .param lines. Inputs x_i drive rows at +x_i and -x_i times volts_per_unit; rail, bias_row: volts;"
+    yield "* Edit the .param lines. Inputs x_i drive rows at +x_i and -x_i times volts_per_unit; rail and bias_row are in volts;"
     if pull:
         yield "* the nudge is a conductance of beta siemens from every output to a source at its target, y_k volts; beta may be"
         yield "* negative as long as the circuit stays positive definite."

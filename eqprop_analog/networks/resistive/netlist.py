@@ -171,7 +171,7 @@ def _first_crossbar(network: LayeredNetwork, rows: Float[Array, "samples rows"],
     if network.bias_row:
         amperes += network.bias_row * crossbar.row(-1)
     currents = CurrentSources("n1", nets, amperes, counter)
-    heading = f"inputs and crossbar 1 ({size}), Norton form: a current and a conductance a node"
+    heading = f"inputs and crossbar 1 ({size}), Norton form: a current and a conductance for each node"
     return Section(heading, (currents, Conductances("n1", nets, crossbar.column_sums())))
 
 
@@ -226,12 +226,12 @@ def _notes(network: LayeredNetwork, nudges: NudgeSources, form: Form) -> tuple[s
     gains = ", ".join(f"{gain:g}" for gain in network.amplifier_gain if gain != 1) or "none"
     flat = (
         "Nets: xp_i/xn_i rows at +x/-x, h<l>_j hidden nodes, a<l>_j amplified drives, o_k outputs, y_k targets.",
-        "R<l>_<row>_<column> joins a row of crossbar l to a column; rows 0..n-1 of crossbar 1 are xp, the next n are xn.",
+        "R<l>_<row>_<column> connects a row of crossbar l to a column; rows 0..n-1 of crossbar 1 are xp, the next n are xn.",
         *((f"Row 2n is xb, the bias row at {network.bias_row:g} V.",) if network.bias_row else ()),
     )
     norton = (
         "Nets: h<l>_j hidden nodes, a<l>_j amplified drives, o_k outputs, y_k targets.",
-        "Bn1_j or In1_j and Rn1_j stand for column j of crossbar 1 with its sources; R<l>_<row>_<column> are the others.",
+        "Bn1_j or In1_j and Rn1_j replace column j of crossbar 1 and its sources; R<l>_<row>_<column> are the other crossbars.",
     )
     count = sum(crossbar.conducting for crossbar in network.crossbars)
     return (

@@ -123,7 +123,7 @@ def _network_of(source: Source, given: Given) -> WrittenNetlist:
     lines = source.statements[-1].number if source.statements else 1
     written = _Reader(source, devices, lines, given).network()
     if source.title[:1] == "." or FlatDevices.names(source.title):
-        note = f"its first line is the title, as in ngspice, and what stands there is not read: {source.title[:60]!r}"
+        note = f"the first line is the title, as in ngspice, and is not read: {source.title[:60]!r}"
         written = replace(written, notes=(note, *written.notes))
     for note in written.notes:
         log.warning("%s: %s", source.file, note)
@@ -191,7 +191,7 @@ class _Reader:
                 self.devices.found["row"][sign, i].refuse(f"expected both Vxp_{i} and Vxn_{i}, one minus the other")
         bias = self.devices.values("bias row", lambda _: ("xb", "0"), constant).get(())
         if bias == 0:
-            self.devices.found["bias row"][()].refuse("a bias row at 0 V is none; expected another voltage")
+            self.devices.found["bias row"][()].refuse("a bias row at 0 V has no effect; expected another voltage")
         return np.array([volts["p", str(i)] for i in range(count)]), bias or 0.0
 
     def _sizes(self, depth: int) -> list[int]:
@@ -214,7 +214,7 @@ class _Reader:
         if not mine:
             return 1.0
         if _count(self, list(mine), f"amplifiers Xa{layer}_j") != size:
-            self.fail(f"expected {size} amplifiers Xa{layer}_j, one a node, or none; got {len(mine)}")
+            self.fail(f"expected {size} amplifiers Xa{layer}_j, one for each node, or none; got {len(mine)}")
         gains: list[float] = []
         for j, statement in mine.items():
             expected = [f"h{layer}_{j}", f"a{layer}_{j}"]
@@ -255,7 +255,7 @@ class _Reader:
         for key, amperes in self.devices.values("bias", node, constant).items():
             layer, j = map(int, key)
             if not 0 < layer <= len(sizes) or j >= sizes[layer - 1]:
-                self.devices.found["bias"][key].refuse("there is no such node")
+                self.devices.found["bias"][key].refuse("this node does not exist")
             biases[layer - 1][j] = amperes
         yield from biases
 
@@ -276,7 +276,7 @@ class _Reader:
         with np.errstate(over="ignore"):
             current = nearest(g * y, lambda c: c / g, y)
         if not np.isfinite(current).all():
-            self.fail("the nudge's targets are too large")
+            self.fail("the targets of the nudge are too large")
         return g, current
 
 
@@ -297,7 +297,7 @@ class _Stated:
         gain = self._one("the input gain", self.source.parameters.get("input_gain"), noted, self.given.input_gain)
         if gain is None:
             self.notes.append(
-                "it does not state the volts per unit of input; 1 V is assumed, so that inputs are the sources' volts (else "
+                "the volts per unit of input are not stated; 1 V is assumed, so that inputs are source voltages (otherwise give "
                 "--input-gain)"
             )
             return 1.0
@@ -312,7 +312,7 @@ class _Stated:
         count = self._one("the outputs", self.source.parameters.get("nodes_per_class"), 2 if noted else None, given)
         if count is None and outputs % 2 == 0:
             self.notes.append(
-                "it does not state how outputs are read; one node a class is assumed (else --outputs pairs)"
+                "the read-out is not stated; one node per class is assumed (otherwise give --outputs pairs)"
             )
         if count not in (None, *OUTPUTS):
             raise UserError(f"{self.source.file}: nodes_per_class: expected 1 or 2, got {count:g}")
@@ -327,8 +327,7 @@ class _Stated:
         if low is None or high is None:
             low, high = WINDOW[0], max(WINDOW[1], largest)
             self.notes.append(
-                f"it does not state the window of the conductances; {low:g} to {high:g} S are assumed (else "
-                f"--conductance-window)"
+                f"the conductance window is not stated; {low:g} to {high:g} S are assumed (otherwise give --conductance-window)"
             )
         return float(low), float(high)
 
@@ -337,7 +336,7 @@ class _Stated:
         given = {float(value) for value in values if value is not None}
         if len(given) > 1:
             several = " and ".join(f"{value:g}" for value in sorted(given))
-            raise UserError(f"{self.source.file}: {what} is given as {several}; leave all but one out")
+            raise UserError(f"{self.source.file}: {what} is given as {several}; keep only one")
         return given.pop() if given else None
 
 

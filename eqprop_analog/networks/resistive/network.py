@@ -266,7 +266,7 @@ class ResistiveNetwork(LayeredNetwork):
         diode = own_subcircuit(self.diode)
         if diode is None:
             raise UserError(
-                f"diode: {in_words(self.diode):.200} was not made from a SPICE device, so there is no subcircuit of its own; "
+                f"diode: {in_words(self.diode):.200} was not made from a SPICE device, so that it has no subcircuit of its own; "
                 f"`eqprop-analog device from-spice` makes such laws"
             )
         return replace(self, diode=diode)
@@ -305,7 +305,7 @@ class ResistiveNetwork(LayeredNetwork):
         if len(self.amplifier_gain) != self.depth - 1:
             raise UserError(f"amplifier_gain: expected {self.depth - 1} values, got {len(self.amplifier_gain)}")
         if not all(1e-9 <= gain <= 1e9 for gain in self.amplifier_gain):
-            raise UserError(f"amplifier_gain: must be positive, within 1e-9 and 1e9, got {list(self.amplifier_gain)}")
+            raise UserError(f"amplifier_gain: must be between 1e-9 and 1e9, got {list(self.amplifier_gain)}")
         if not 0 < self.input_gain <= LARGEST:
             raise UserError(
                 f"input_gain: must be positive volts per unit of input, at most {LARGEST:g}, got {self.input_gain}"
@@ -314,7 +314,7 @@ class ResistiveNetwork(LayeredNetwork):
             raise UserError(f"bias_row: expected volts within ±{LARGEST:g}, got {self.bias_row:g}")
         one_of(self.outputs, "outputs", get_args(Outputs))
         if self.outputs == "pairs" and self.layers[-1] % 2:
-            raise UserError(f"outputs: pairs need an even number of output nodes, two a class, got {self.layers[-1]}")
+            raise UserError(f"outputs: pairs need an even number of output nodes, two per class, got {self.layers[-1]}")
 
     def _unsound(self, layer: int, cell: tuple[int, ...], what: str) -> UserError:
         row, column = cell
@@ -405,7 +405,7 @@ class ResistiveNetwork(LayeredNetwork):
             output = int(np.abs(vectors[:, 0]).argmax())
             raise UserError(
                 f"nudge: beta = {beta:.4g} S makes the circuit indefinite at net {self.node_name(self.depth, output)}: the "
-                f"outputs are held by only {values[0]:.4g} S; use |beta| below that"
+                f"stiffness of the outputs is only {values[0]:.4g} S; use |beta| below that"
             )
 
     def save(self, path: str | Path) -> None:

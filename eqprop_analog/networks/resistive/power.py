@@ -138,7 +138,7 @@ def _diodes(
     for side in sides:
         across = side * v
         if np.isinf(law.current(across)).any():
-            raise UserError("energy: a node is beyond its ideal clamp; where SPICE found it, take network.in_spice()")
+            raise UserError("energy: a node is beyond its ideal clamp; for voltages from SPICE use network.in_spice()")
         carried = side * inflow + (law.current(-across) if len(sides) > 1 else 0)
         yield across, carried - law.mismatch(across, carried)
 

@@ -22,8 +22,8 @@ Array = np.ndarray
 
 PHASES = ("free", "plus", "minus")
 NOT_COUNTED = (
-    "a real amplifier's own bias current (its ideal supply is counted), converters, drivers of the rows, read-out, "
-    "the pulses that update conductances, and what flows on the way to the equilibrium beyond its own power"
+    "bias currents of real amplifiers (their ideal supply is counted), converters, drivers of the rows, read-out, "
+    "the pulses that update conductances, and the additional power before the equilibrium is reached"
 )
 """In words."""
 

@@ -75,7 +75,7 @@ def recipe(network: ResistiveNetwork, pixel: float, batch: int, *, given_gain: b
     if not given_gain and (moved < REACHED * SWING * TARGET or network.input_gain > LARGEST_VOLTAGE):
         raise UserError(
             f"recipe: inputs of {network.input_gain:.2g} V at 1 move the outputs by only {moved:.2g} V, expected "
-            f"{SWING * TARGET:g} V: hidden nodes are held by their diodes, or the circuit attenuates; look at the diode's rail "
+            f"{SWING * TARGET:g} V: hidden nodes are held by their diodes, or the circuit attenuates; check the diode's rail "
             "and saturation current, use --amplifier-gain or fewer layers, or give --input-gain"
         )
     conductances, biases = _kernels(network, inputs)
@@ -107,7 +107,7 @@ def _swing(network: ResistiveNetwork, inputs: Float[Array, "batch inputs"]) -> f
     read = network.readout(both.outputs)
     moved = float(np.sqrt(((read[:-1] - read[-1]) ** 2).mean()))
     if not moved > 0:
-        raise UserError("recipe: inputs do not move the outputs of this network at all; look at its diodes' rails")
+        raise UserError("recipe: the inputs do not change the outputs of this network; check the rails of its diodes")
     return moved
 
 
@@ -130,7 +130,9 @@ def _kernels(
         biases += [float((bias**2).sum()) / len(inputs) for bias in gradient.biases]
     learning = [crossbar.free_parameters > 0 for crossbar in network.crossbars]
     if not (conductances[learning] > 0).all():
-        raise UserError("recipe: a crossbar of this network has no influence on its outputs; look at its diodes' rails")
+        raise UserError(
+            "recipe: a crossbar of this network has no influence on its outputs; check the rails of its diodes"
+        )
     return conductances, biases
 
 

@@ -105,7 +105,7 @@ def settle(
     network = network.in_spice().astype(np.float64)
     sample = network.check_inputs(inputs)
     if len(sample) != 1:
-        raise UserError(f"inputs: a transient takes one sample, got {len(sample)}")
+        raise UserError(f"inputs: expected one sample for a transient, got {len(sample)}")
     given = real_array(capacitance, "capacitance (farads)", float)
     farads = tuple(np.broadcast_to(given, given.shape or (network.depth,)).tolist())
     operating = SurrogateSolver().solve_phases(network, sample, [nudge])

@@ -72,13 +72,13 @@ class TorchLearner(Learner):
     def require_possible(network: ResistiveNetwork, rule: Rule, device: str = "cuda") -> None:
         """Raise UserError for a network or a rule that is not among them, and for a GPU that is not there."""
         if not all(crossbar.is_matrix for crossbar in network.crossbars):
-            raise UserError("device: on a GPU only networks of dense crossbars train; use the CPU")
+            raise UserError("device: only networks of dense crossbars can be trained on a GPU; use the CPU")
         if rule.kind not in ("conductance", "current"):
             raise UserError(
-                f'device: PyTorch takes nudges of kind "conductance" and "current", got "{rule.kind}"; use the CPU'
+                f'device: expected a nudge of kind "conductance" or "current" for PyTorch, got "{rule.kind}"; use the CPU'
             )
         if device == "cuda" and not torch.cuda.is_available():
-            raise UserError("device: PyTorch sees no GPU here; train on the CPU, or install PyTorch with CUDA")
+            raise UserError("device: PyTorch finds no GPU; train on the CPU, or install PyTorch with CUDA")
 
     @property
     def rule(self) -> Rule:

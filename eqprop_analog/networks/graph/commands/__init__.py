@@ -3,5 +3,10 @@
 from eqprop_analog.commands import Command
 
 COMMANDS = (
-    Command("lattice", f"{__name__}.lattice", "train", "the same command goes on with the run folder's checkpoint"),
+    Command(
+        "lattice",
+        f"{__name__}.lattice",
+        "train",
+        "run the same command again to continue from the run folder's checkpoint",
+    ),
 )

@@ -26,13 +26,13 @@ from eqprop_analog.spice.ngspice.solver import NgspiceSolver
 Array = np.ndarray
 
 SUMMARY = (
-    "Train a network of resistors (and diodes) on a lattice or random graph, edge by edge, and confirm it in ngspice."
+    "Train a network of resistors (and diodes) on a lattice or random graph, and verify the trained network in ngspice."
 )
 EXAMPLES = """\
 tasks:
-  allostery   1 V between two nodes must make a drop of 0.1 V across each of five other edges; resistors alone can do it
+  allostery   1 V between two nodes must cause a drop of 0.1 V across each of five other edges; resistors alone suffice
               (Rocks et al. 2017 and 2019, PNAS; Stern et al. 2021, PRX 11, 021045)
-  regression  x from -3 to 3 V, given to one node and -x to another, must make 0.1 x² - 0.3 V between two nodes; resistors alone
+  regression  x from -3 to 3 V at one node, and -x at another, must give 0.1 x² - 0.3 V between two other nodes; resistors alone
               are linear, so some edges are diodes (after Dillavou et al. 2024, PNAS 121, e2319718121); held-out inputs judge it
 
 Every edge changes its own conductance by the difference of its squared voltage drop between two nudged phases, and by nothing
@@ -47,7 +47,7 @@ examples:
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Options of this command."""
-    parser.add_argument("--task", choices=get_args(Name), default="allostery", help="what to learn (default allostery)")
+    parser.add_argument("--task", choices=get_args(Name), default="allostery", help="the task (default allostery)")
     parser.add_argument(
         "--topology",
         choices=get_args(Topology),
@@ -55,7 +55,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "(default disordered for allostery, random for regression)",
     )
     parser.add_argument("--nodes", type=int, metavar="N", help="default 100 for allostery, 20 for regression")
-    parser.add_argument("--seed", type=int, default=0, help="of graph, sources, targets and conductances (default 0)")
+    parser.add_argument(
+        "--seed", type=int, default=0, help="seed of graph, sources, targets and conductances (default 0)"
+    )
     parser.add_argument("--output", type=Path, default=Path("runs/lattice"), metavar="DIR", help="default runs/lattice")
     options.add_json(parser)
 
@@ -111,7 +113,9 @@ def run(arguments: argparse.Namespace) -> None:
     options.report_figures(arguments, figures)
     require_met([agreement])
     if not figures.get("met", True):
-        raise NotMetError(f"{arguments.task} was not learned as well as asked; try another --seed or more --nodes")
+        raise NotMetError(
+            f"{arguments.task} was not learned within the required error; try another --seed or more --nodes"
+        )
 
 
 def rms(outputs: Float[Array, "..."], targets: Float[Array, "..."]) -> float:
@@ -123,7 +127,7 @@ def _show_allostery(config: GraphConfig, before: Array, after: Array) -> dict[st
     network, targets = config.task.network, config.task.data.train_labels
     names = network.names
     console.table(
-        f"drops across the target edges at 1 V from {names[network.inputs[0]]} to {names[network.rails[0]]}",
+        f"drops across the target edges with 1 V from {names[network.inputs[0]]} to {names[network.rails[0]]}",
         ["edge", "wanted (V)", "before (V)", "after (V)", "error (%)"],
         [
             [f"{names[one]} - {names[two]}", f"{y:+.4f}", f"{b:+.4f}", f"{a:+.4f}", f"{100 * (a - y) / abs(y):+.2f}"]
@@ -137,10 +141,10 @@ def _show_allostery(config: GraphConfig, before: Array, after: Array) -> dict[st
     }
     met = errors["root mean square"][1] <= config.enough / DROP
     console.table(
-        "error, of the wanted drop",
+        "error, relative to the target",
         ["figure", "before (%)", "after (%)"],
         [[name, *(f"{100 * error:.2f}" for error in pair)] for name, pair in errors.items()],
-        [[f"asked: at most {100 * config.enough / DROP:g} % root mean square", "", "met" if met else "NOT MET"]],
+        [[f"required: at most {100 * config.enough / DROP:g} % root mean square", "", "met" if met else "NOT MET"]],
     )
     named = {name.replace(" ", "_"): dict(zip(("before", "after"), pair, strict=True)) for name, pair in errors.items()}
     return {"relative_error": named, "met": met}
@@ -151,7 +155,11 @@ def _show_regression(config: GraphConfig, before: Array, after: Array) -> dict[s
     x = np.concatenate([found.train_images, found.test_images])[:, :1]
     line = np.polynomial.Polynomial.fit(found.train_images[:, 0], found.train_labels[:, 0], 1)(x)
     rows, figures = [], {}
-    for name, outputs in (("before", before), ("trained", after), ("best straight line, as of resistors alone", line)):
+    for name, outputs in (
+        ("before", before),
+        ("trained", after),
+        ("best straight line, the limit of resistors alone", line),
+    ):
         errors = [rms(outputs[part], parabola(x[part])) for part in (slice(TRAINED), slice(TRAINED, None))]
         rows.append([name, *(f"{1e3 * error:.1f}" for error in errors)])
         figures[name.partition(",")[0].replace(" ", "_")] = dict(zip(("training", "held_out"), errors, strict=True))

@@ -19,10 +19,11 @@ class FreshHopfield:
         group.add_argument(
             "--buffer",
             metavar="LAW",
-            help=f"of fresh Hopfield networks: {', '.join(BUFFERS)}, or one of your own (default hard-sigmoid)",
+            help=f"buffer of a Hopfield network made by --layers: {', '.join(BUFFERS)}, or one of "
+            "your own (default hard-sigmoid)",
         )
         group.add_argument(
-            "--untied", action="store_true", help="give a fresh Hopfield network's way back weights of its own"
+            "--untied", action="store_true", help="give a Hopfield network made by --layers separate backward weights"
         )
 
     def make(

@@ -25,11 +25,11 @@ from eqprop_analog.networks.hopfield.matching_toys import (
 Array = np.ndarray
 
 SUMMARY = (
-    "Show that equilibrium propagation's updates are, step by step, the gradients of backpropagation through time."
+    "Show step by step that the updates of equilibrium propagation are the gradients of backpropagation through time."
 )
 EXAMPLES = """\
-From its fixed point a network is nudged, and every change of a state or of ∂Φ/∂θ, divided by β, is held against BPTT's gradient
-as many steps back from the end of the free phase (Ernoult et al. 2019). The toy networks have random weights, inputs and
+A network is nudged from its fixed point. Every change of a state or of ∂Φ/∂θ, divided by β, is compared with the BPTT gradient
+as many steps before the end of the free phase (Ernoult et al. 2019). The toy networks have random weights, inputs and
 targets: dense, and convolutional with max pooling; in discrete time, and by Euler steps of the gradient flow; and four cases
 show where the theorem does not hold. Then the same difference, and the bias of the gradient that converged phases give,
 against β, one-sided and centred (±β).
@@ -48,7 +48,7 @@ SHOWN = 1e-3
 NAMES = {
     "dense": "dense",
     "smooth": "dense, smooth ρ",
-    "behind": "dense, smooth ρ, nudge behind it",
+    "behind": "dense, smooth ρ, nudge after it",
     "convolutional": "convolutional, max pooling",
     "untied": "dense, untied weights",
 }
@@ -57,11 +57,16 @@ DRAWN = ("dense", "convolutional")
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Options of this command."""
-    parser.add_argument("--seed", type=int, default=0, help="of weights, inputs and targets (default 0)")
-    parser.add_argument("--steps", type=int, default=30, metavar="K", help="onwards and back (default 30)")
-    parser.add_argument("--beta", type=float, default=1e-5, help="of the step-by-step comparison (default 1e-5)")
+    parser.add_argument("--seed", type=int, default=0, help="seed of weights, inputs and targets (default 0)")
     parser.add_argument(
-        "--nudging", choices=["centred", "one-sided"], default="centred", help="of the same (default centred)"
+        "--steps", type=int, default=30, metavar="K", help="number of nudged and of backward steps (default 30)"
+    )
+    parser.add_argument("--beta", type=float, default=1e-5, help="β of the step-by-step comparison (default 1e-5)")
+    parser.add_argument(
+        "--nudging",
+        choices=["centred", "one-sided"],
+        default="centred",
+        help="its nudging (default centred)",
     )
     parser.add_argument(
         "--output", type=Path, default=Path("runs/matching"), metavar="DIR", help="default runs/matching"
@@ -94,7 +99,7 @@ def run(arguments: argparse.Namespace) -> None:
     settings = {name: getattr(arguments, name) for name in ("seed", "steps", "beta", "nudging")}
     options.report_figures(arguments, settings | steps | {"against_beta": beta})
     if not steps["met"]:
-        raise NotMetError(f"updates and gradients differ by more than {BOUND:g} where the theorem is exact")
+        raise NotMetError(f"updates and gradients differ by more than {BOUND:g} where the theorem holds exactly")
 
 
 def _show_steps(cases: list[Case], matches: list[Match], arguments: argparse.Namespace) -> dict[str, Any]:
@@ -120,7 +125,7 @@ def _show_steps(cases: list[Case], matches: list[Match], arguments: argparse.Nam
         f"EP's updates against BPTT's gradients, {arguments.steps} steps, {_nudge(arguments)}: largest relative difference",
         ["network", "dynamics", "states, -dC/du", "parameters, -dC/dθ"],
         rows[True],
-        [[f"asked: at most {BOUND:g}", "", "", "met" if worst <= BOUND else "NOT MET"]],
+        [[f"required: at most {BOUND:g}", "", "", "met" if worst <= BOUND else "NOT MET"]],
         [["where the theorem does not hold:", "", "", ""], *rows[False]],
     )
     return {"largest_difference": worst, "bound": BOUND, "met": worst <= BOUND, "cases": found}

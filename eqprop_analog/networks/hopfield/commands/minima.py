@@ -34,11 +34,11 @@ COUNT = 1000
 CHUNK = 200
 """Samples that are relaxed together: what a step touches stays in the cache."""
 SUMMARY = (
-    "Count how often the fast ways to a trained Hopfield network's equilibrium end in the gradient flow's minimum."
+    "Count how often the faster dynamics of a trained Hopfield network end in the same minimum as the gradient flow."
 )
 EXAMPLES = f"""\
-The energy of a Hopfield network is not convex: it may have several minima for one image, and which of them is found depends on
-the way. Every way begins at 0 V:
+The energy of a Hopfield network is not convex. It may have several minima for one image, and the dynamics decide which of them
+is found. All dynamics begin at 0 V:
 
   gradient flow  ds/dt = -∂E/∂s, what the founding papers integrate, in Euler steps of {STEP:g} and {LONG_STEP:g} time constants
                  (of smooth buffers, whose ∂s/∂u makes it slow: Hopfield's leaky integrators, which descend the same energy)
@@ -56,7 +56,7 @@ examples:
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Options of this command."""
     parser.add_argument(
-        "--network", type=Path, required=True, metavar="FILE.npz", help="a Hopfield network of tied weights"
+        "--network", type=Path, required=True, metavar="FILE.npz", help="a Hopfield network with tied weights"
     )
     parser.add_argument("--samples", type=int, metavar="N", help=f"the first N test samples (default {COUNT:,})")
     parser.add_argument("--sample", type=int, nargs="+", metavar="K", help="these test samples, from 0 on")

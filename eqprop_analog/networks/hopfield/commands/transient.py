@@ -28,19 +28,20 @@ def run(
     """Simulate and integrate, print, write plot, waveforms and netlist."""
     if len(arguments.capacitance) != 1:
         raise UserError(
-            f"--capacitance: a Hopfield network's nodes have all the same, got {len(arguments.capacitance)}"
+            "--capacitance: expected one value, because all nodes of a Hopfield network have the same, "
+            f"got {len(arguments.capacitance)}"
         )
     nudge = Nudge(targets, options.beta(arguments, network))
     result = settle_hopfield(network, inputs, nudge, arguments.capacitance[0])
     layers = range(1, network.depth + 1)
     console.table(
-        f"{'-'.join(map(str, network.layers))} in time: {len(result.time)} steps of ngspice, nudge of {nudge.beta:.3g} on at "
+        f"{'-'.join(map(str, network.layers))} over time: {len(result.time)} steps of ngspice, nudge of {nudge.beta:.3g} from "
         f"{result.switch:.3g} s",
         ["figure", "free phase", "nudged phase"],
         [
             ["slowest time constant (s)", *(f"{seconds:.3g}" for seconds in result.time_constants)],
-            *([f"half of layer {l}'s response after (s)", "", f"{result.arrivals[l - 1]:.3g}"] for l in layers),
-            ["KCL residual at the end (V)", *(f"{phase.residual[0]:.1e}" for phase in (result.free, result.nudged))],
+            *([f"half of the response of layer {l} after (s)", "", f"{result.arrivals[l - 1]:.3g}"] for l in layers),
+            ["final KCL residual (V)", *(f"{phase.residual[0]:.1e}" for phase in (result.free, result.nudged))],
             ["status", *(phase.status[0].name for phase in (result.free, result.nudged))],
         ],
     )

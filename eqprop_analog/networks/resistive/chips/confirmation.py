@@ -69,7 +69,9 @@ def _whole(
 def _array(chip: Chip, inputs: Float[Array, "images inputs"]) -> dict[str, Any]:
     circuit: Any = chip.circuit(np.float64)
     if chip.specification.circuit_is_ideal or chip.periphery.differs(["source_resistance"]):
-        raise UserError("confirm: an array is witnessed behind ideal sources alone; leave source.resistance out")
+        raise UserError(
+            "confirm: an array can be solved in ngspice only behind ideal sources; leave source.resistance out"
+        )
     free = chip.solver().solve(circuit, inputs).require()
     drive, whole = circuit.ideal.rows(circuit.check_inputs(inputs)), circuit.crossbars[0].wired
     carried = np.abs(drive).mean(axis=0)[:, None] * whole.conductance

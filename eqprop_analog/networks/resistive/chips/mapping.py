@@ -48,7 +48,7 @@ def require_cells(network: ResistiveNetwork) -> None:
     for number, crossbar in enumerate(network.crossbars, start=1):
         if not crossbar.is_matrix:
             raise UserError(
-                f"crossbar {number}: a chip has a device of its own for every cell; a crossbar of kind {crossbar.name} has "
+                f"crossbar {number}: a chip has a separate device for every cell, but a crossbar of kind {crossbar.name} has "
                 f"{crossbar.free_parameters} parameters for {crossbar.cells} cells. Take a network of dense crossbars"
             )
 
@@ -106,7 +106,7 @@ def _law_change(law: Law, k: float) -> str:
     one, other = law, scaled(law, k)
     if isinstance(one, Antiparallel) and isinstance(other, Antiparallel):
         one, other = one.law, other.law
-    return changes(one, other) or "their law stays as it is"
+    return changes(one, other) or "their law does not change"
 
 
 def impedance_scale(network: ResistiveNetwork, window: Window) -> float:

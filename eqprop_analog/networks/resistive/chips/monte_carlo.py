@@ -157,7 +157,11 @@ def _complete(
                 work.result(job)
             except (TimeLimitExceeded, WorkerLostError) as error:
                 log.warning(
-                    "%s on chip %d was given up (%s: %s)", case.protocol, case.chip, type(error).__name__, error
+                    "%s on chip %d failed and is missing (%s: %s)",
+                    case.protocol,
+                    case.chip,
+                    type(error).__name__,
+                    error,
                 )
             progress(number, math.nan)
 

@@ -76,10 +76,10 @@ class Curve(BaseModel):
     def _once_each(self) -> Self:
         for what, values in (("x", [point.x for point in self.points]), ("protocols", self.protocols)):
             if len(set(values)) < len(values):
-                raise ValueError(f"{what}: {self.name} has one of them twice")
+                raise ValueError(f"{what}: {self.name} contains a duplicate")
         circuit = sorted(CIRCUIT & self.training.keys())
         if circuit:
-            raise ValueError(f"training: {circuit[0]} is the circuit's, the same for the whole study")
+            raise ValueError(f"training: {circuit[0]} belongs to the circuit, which is the same for the whole study")
         return self
 
     @model_validator(mode="after")

@@ -2,7 +2,7 @@
 
 from eqprop_analog.commands import Command
 
-_GOES_ON = "the same command goes on with what is missing"
+_GOES_ON = "run the same command again to continue with what is missing"
 COMMANDS = (
     Command("device", f"{__name__}.device", "build"),
     Command("xor", f"{__name__}.xor", "train"),

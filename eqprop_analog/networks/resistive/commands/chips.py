@@ -24,21 +24,22 @@ from eqprop_analog.spice.ngspice import library as libngspice
 from eqprop_analog.spice.ngspice.workers import Workers
 
 SUMMARY = (
-    "Bring a network onto imperfect chips: learn in situ, program what was learned elsewhere, or go on learning there."
+    "Bring a network onto imperfect chips: train it in situ, program a network that was trained ex "
+    "situ, or fine-tune it on the chip."
 )
 DEFAULT = "imperfections-quick"
 EXAMPLES = """\
 examples:
-  the study in short, under ten minutes:        --study imperfections-quick --workers 2
-  the study, two hours of one core:             --study imperfections --workers 2
+  the short study, under ten minutes:           --study imperfections-quick --workers 2
+  the full study, two hours of one core:        --study imperfections --workers 2
   five chips of one technology:                 --specification pcm-joshi2020 --chips 5 --workers 2
   a specification of your own:                  --specification my-fab.toml
   your devices, diodes and data:                --specification my-fab.toml --diode mine.toml --dataset digits --layers 64 32 10
   a study of your own:                          --study my-study.toml
 
-In situ learns on the chip from a fresh network; ex situ trains the ideal circuit and writes the result into the chip;
-fine-tuned goes on for one epoch there. Every chip is a file in the output folder; what was interrupted goes on with those
-that are missing. Points that the study names are solved in ngspice too."""
+In situ trains an untrained network on the chip. Ex situ trains the ideal circuit and programs the result into the chip.
+Fine-tuned continues there for one epoch. Every chip is a file in the output folder; an interrupted study continues with those
+that are missing. Points that the study lists under confirm are also solved in ngspice."""
 TIME_LIMIT = 7200.0
 """Seconds that one chip may take."""
 KIND = "resistive"
@@ -92,7 +93,7 @@ def run(arguments: argparse.Namespace) -> None:
         libngspice.library_path()
         arguments.images = IMAGES if arguments.images is None else arguments.images
     elif arguments.images is not None:
-        raise UserError(f"--images: nothing of {name} is solved in ngspice (confirm), so leave it out")
+        raise UserError(f"--images: no point of {name} is solved in ngspice (confirm); leave it out")
     for note in study.scaling_notes():
         console.say(note)
     where = folder, arguments.data_dir and arguments.data_dir.absolute()
@@ -194,11 +195,14 @@ def _report(
         console.say(f"a chip failed: {failure}")
     missing = sum(row["missing"] for row in summary)
     if missing:
-        raise UserError(f"{missing} chips are missing (they were given up); run the same again, it goes on with them")
+        raise UserError(
+            f"{missing} chips are missing, because they exceeded their time limit or lost their process; run "
+            "the same command again to continue with them"
+        )
     missed = [each for each in agreements if not each["met"]]
     if missed:
         raise NotMetError(
-            f"ngspice and the surrogate are not within {LARGEST_DIFFERENCE:g} at {missed[0]['sweep']} = {missed[0]['x']:g}"
+            f"ngspice and the surrogate differ by more than {LARGEST_DIFFERENCE:g} at {missed[0]['sweep']} = {missed[0]['x']:g}"
         )
 
 

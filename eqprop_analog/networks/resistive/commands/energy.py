@@ -50,7 +50,7 @@ def run(
     _show_energies(report)
     if not measure:
         advice = (
-            "" if arguments.ngspice is False else "; --ngspice does it all the same, --samples N takes fewer images"
+            "" if arguments.ngspice is False else "; use --ngspice to measure anyway, or --samples N for fewer images"
         )
         console.say(f"not measured in ngspice: {resistors:,} resistors x {points} operating points{advice}")
     console.say(f"not counted: {NOT_COUNTED}")
@@ -60,7 +60,9 @@ def run(
     options.report_figures(arguments, figures, folder / "energy.json")
     console.say(f"in {folder}: energy.json, power.csv, power.png")
     if not figures["met"]:
-        raise NotMetError(f"power is not balanced, or ngspice's not the surrogate's, within {BOUND:g}")
+        raise NotMetError(
+            f"delivered and dissipated power, or ngspice and the surrogate, differ by more than {BOUND:g}"
+        )
 
 
 def _show_powers(report: EnergyReport, layers: str) -> None:
@@ -72,7 +74,7 @@ def _show_powers(report: EnergyReport, layers: str) -> None:
         [["delivered", *(f"{power.delivered.mean():.4g}" for power in powers)]],
         _rows("in", [power.sinks for power in powers]),
         [["dissipated", *(f"{power.dissipated.mean():.4g}" for power in powers)]],
-        [["heat, a negative conductance taken for a supply", *(f"{power.heat.mean():.4g}" for power in powers)]],
+        [["heat, with a negative conductance counted as a supply", *(f"{power.heat.mean():.4g}" for power in powers)]],
         [["largest |delivered - dissipated|, relative", *(f"{power.imbalance.max():.1e}" for power in powers)]],
     )
 
@@ -90,7 +92,7 @@ def _show_measured(report: EnergyReport, resistors: int) -> None:
         ["", "free", "+β", "-β"],
         [[part, *(f"{each[part].max():.1e}" for each in differences)] for part in differences[0]],
         [["largest |delivered - dissipated|, relative", *(f"{each.power.imbalance.max():.1e}" for each in found)]],
-        [[f"asked: at most {BOUND:g}", "", "", "met" if worst <= BOUND else "NOT MET"]],
+        [[f"required: at most {BOUND:g}", "", "", "met" if worst <= BOUND else "NOT MET"]],
     )
 
 
@@ -103,12 +105,12 @@ def _show_energies(report: EnergyReport) -> None:
         [
             ["slowest time constant (s)", *(f"{phase.time_constant.mean():.4g}" for phase in phases)],
             ["settling time (s)", *(f"{phase.settling_time.mean():.4g}" for phase in phases)],
-            ["bound, whatever the diodes do (s)", *(f"{phase.longest:.4g}" for phase in phases)],
+            ["upper bound for any state of the diodes (s)", *(f"{phase.longest:.4g}" for phase in phases)],
             ["energy (J)", *(f"{phase.energy.mean():.4g}" for phase in phases)],
         ],
         [
-            ["an inference, the free phase (J)", f"{report.inference.mean():.4g}", "", ""],
-            ["a training sample, all three phases (J)", f"{report.training.mean():.4g}", "", ""],
+            ["inference: the free phase (J)", f"{report.inference.mean():.4g}", "", ""],
+            ["training sample: all three phases (J)", f"{report.training.mean():.4g}", "", ""],
             ["stored in the capacitances, not counted (J)", f"{report.stored.mean():.4g}", "", ""],
         ],
     )

@@ -22,31 +22,34 @@ class FreshResistive:
         """Gains, read-outs, window, bias row."""
         options.add_diode(group, "of fresh networks, and of a netlist with a SPICE device of your own")
         group.add_argument(
-            "--amplifier-gain", type=float, metavar="A", help="of fresh networks (default 1: no amplifiers)"
+            "--amplifier-gain",
+            type=float,
+            metavar="A",
+            help="gain of the amplifiers of an untrained network (default 1: no amplifiers)",
         )
         group.add_argument(
             "--input-gain",
             type=option("V"),
             metavar="VOLTS",
-            help="of fresh networks, and of a netlist that does not state it, V per unit of input (default 1)",
+            help="V per unit of input, of an untrained network or of a netlist that does not state it (default 1)",
         )
         group.add_argument(
             "--outputs",
             choices=["single", "pairs"],
-            help="of the same: one output node a class, or the difference of two (default single)",
+            help="likewise: one output node per class, or the difference of two (default single)",
         )
         group.add_argument(
             "--conductance-window",
             type=option("S"),
             nargs=2,
             metavar=("G_MIN", "G_MAX"),
-            help="of the same: what learning may reach, S (default 0 1e-4)",
+            help="likewise: limits of the conductances in training, S (default 0 1e-4)",
         )
         group.add_argument(
             "--bias-row",
             type=option("V"),
             metavar="VOLTS",
-            help="one more row of crossbar 1 of fresh networks, at this voltage",
+            help="add a row at this voltage to crossbar 1 of an untrained network",
         )
 
     def make(self, layers: Sequence[int], seed: int, **given: Any) -> ResistiveNetwork:

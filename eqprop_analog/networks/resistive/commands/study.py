@@ -17,13 +17,13 @@ from eqprop_analog.plotting.agreement import random_circuits
 from eqprop_analog.spice.ngspice import library as libngspice
 from eqprop_analog.spice.ngspice.workers import WorkerLostError, Workers
 
-SUMMARY = "Solve random circuits in ngspice and by the surrogate, free and nudged, and report how far they are apart."
+SUMMARY = "Solve random circuits in ngspice and by the surrogate, free and nudged, and report the differences."
 EXAMPLES = """\
 examples:
-  the whole study, two processes:      --workers 2
-  one of its circuits again, alone:    --circuit 123
+  the full study, two processes:       --workers 2
+  one of its circuits again:           --circuit 123
 
-Every circuit is a file in the output folder; a study that was interrupted goes on with those that are missing."""
+Every circuit is a file in the output folder; an interrupted study continues with those that are missing."""
 CIRCUITS, OUTPUT = 500, Path("runs/study")
 """Of a whole study, if nobody says otherwise."""
 TIME_LIMIT = 600.0
@@ -34,16 +34,18 @@ SHOWN = 8
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Options of this command."""
-    parser.add_argument("--circuits", type=int, metavar="N", help=f"how many (default {CIRCUITS})")
-    parser.add_argument("--seed", type=int, default=0, help="of all circuits (default 0)")
-    parser.add_argument("--circuit", type=int, metavar="N", help="this one alone; writes nothing but --json")
+    parser.add_argument("--circuits", type=int, metavar="N", help=f"number of circuits (default {CIRCUITS})")
+    parser.add_argument("--seed", type=int, default=0, help="seed of all circuits (default 0)")
+    parser.add_argument(
+        "--circuit", type=int, metavar="N", help="solve only this circuit; no file is written except --json"
+    )
     parser.add_argument(
         "--laws",
         nargs="+",
         metavar="LAW",
-        help="diodes of these alone (default: every law that can be drawn at random)",
+        help="diode laws of the random circuits (default: every law that can be drawn at random)",
     )
-    parser.add_argument("--workers", type=int, default=1, help="processes (default 1)")
+    parser.add_argument("--workers", type=int, default=1, help="parallel processes (default 1)")
     parser.add_argument("--output", type=Path, metavar="DIR", help=f"default {OUTPUT}")
     options.add_json(parser)
 
@@ -71,9 +73,7 @@ def run(arguments: argparse.Namespace) -> None:
     finally:
         work.close()
     if missed:
-        raise NotMetError(
-            f"ngspice and the surrogate are not within the bounds in circuits {missed} (--circuit N shows one)"
-        )
+        raise NotMetError(f"ngspice and the surrogate exceed the bounds in circuits {missed} (--circuit N shows one)")
 
 
 def _among(laws: list[str] | None) -> list[tuple[str, bool]]:
@@ -82,19 +82,23 @@ def _among(laws: list[str] | None) -> list[tuple[str, bool]]:
     known = dict.fromkeys(name for name, _ in kinds)
     for name in laws or ():
         if name in LAWS and name not in known:
-            raise UserError(f"--laws: law {name} states no random draw (drawn), so there are no random circuits of it")
+            raise UserError(
+                f"--laws: law {name} has no random draw (drawn), so that it cannot be used in random circuits"
+            )
         if name not in known:
             raise UserError(f'--laws: law "{name}" is unknown; {LAWS.there_are(name)}')
     return [kind for kind in kinds if not laws or kind[0] in laws]
 
 
 def _all(work: Workers, arguments: argparse.Namespace, among: list[tuple[str, bool]]) -> list[int]:
-    """Measure the circuits that have no file yet, write and print the report; the circuits beyond a bound."""
+    """Measure the circuits that have no file yet, write and print the report; the circuits that exceed a bound."""
     folder, seed, count = arguments.output, arguments.seed, arguments.circuits
     require_writable(study.path_of(folder, 0))
     found = study.read(folder, seed, count, among=among)
     if found:
-        console.say(f"{folder} holds {len(found)} of {count} circuits already (delete the folder to measure them anew)")
+        console.say(
+            f"{folder} holds {len(found)} of {count} circuits already (delete the folder to measure them again)"
+        )
     missing = [number for number in range(count) if number not in found]
     jobs = [work.submit(study.measure_into, folder.absolute(), seed, number, among) for number in missing]
     with console.stage("agreement study", count, "circuits") as progress:
@@ -123,7 +127,7 @@ def _print(figures: dict[str, Any], circuits: list[dict[str, Any]]) -> None:
     spread = {
         "|ΔV| over max(1 V, largest |V|)": figures["relative_difference"],
         "gradients, |Δ| over the layer's largest": figures["gradient_difference"],
-        "condition of the linearised circuit": figures["condition"],
+        "condition number of the linearised circuit": figures["condition"],
     }
     console.table(
         f"{figures['circuits']} random circuits, {figures['equilibria']} equilibria in each solver",
@@ -135,19 +139,22 @@ def _print(figures: dict[str, Any], circuits: list[dict[str, Any]]) -> None:
     ]
     bounds = [
         [
-            "circuits that ngspice was asked for again (solvers.ngspice.LADDER)",
+            "circuits that ngspice solved only after retries",
             str(len(figures["circuits_asked_again"])),
         ],
-        ["circuits where rounding is the bound of |ΔV|", str(figures["circuits_bound_by_rounding"])],
-        ["layers' gradients where it is theirs", f"{figures['gradients_bound_by_rounding']} of {figures['gradients']}"],
-        ["the largest difference of these, in roundings", f"{figures['gradient_roundings']:.2g}"],
-        ["circuits beyond a bound", str(len(figures["circuits_not_met"]))],
+        ["circuits where the bound on |ΔV| is due to rounding", str(figures["circuits_bound_by_rounding"])],
+        [
+            "gradients of layers bound by rounding",
+            f"{figures['gradients_bound_by_rounding']} of {figures['gradients']}",
+        ],
+        ["largest difference of these, in units of rounding", f"{figures['gradient_roundings']:.2g}"],
+        ["circuits that exceed a bound", str(len(figures["circuits_not_met"]))],
     ]
     console.table("Statuses and bounds", ["", ""], statuses, bounds)
     solved = [circuit for circuit in circuits if "relative_difference" in circuit]
     worst = sorted(solved, key=lambda circuit: circuit["relative_difference"], reverse=True)[:SHOWN]
     console.table(
-        f"The worst; `study --seed {circuits[0]['seed']} --circuit N` is one of them alone",
+        f"Largest differences; `study --seed {circuits[0]['seed']} --circuit N` repeats one of them",
         ["layers", "N", "law", "nudge", "|ΔV|", "gradients", "condition"],
         [
             [

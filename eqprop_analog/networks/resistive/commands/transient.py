@@ -30,7 +30,7 @@ def run(
     capacitance = arguments.capacitance if len(arguments.capacitance) > 1 else arguments.capacitance[0]
     result = settle(network, inputs, Nudge(targets, options.beta(arguments, network), network.nudge_kind), capacitance)
     console.table(
-        f"{'-'.join(map(str, network.layers))} in time: {len(result.time)} steps of ngspice, slowest time constant "
+        f"{'-'.join(map(str, network.layers))} over time: {len(result.time)} steps of ngspice, slowest time constant "
         f"{result.time_constant:.3g} s, nudge of {result.beta[-1]:.3g} S on within {result.rise_time:.3g} s",
         ["figure", "free phase", "nudged phase"],
         [list(row) for row in zip(*([*figures] for figures in _columns(result)), strict=True)],
@@ -65,11 +65,11 @@ def _rows(phase: Phase) -> dict[str, str]:
         "dissipated in the diodes (J)": energy.diodes,
         "dissipated in the nudge's conductances (J)": energy.nudge_conductances,
         "stored in the capacitors (J)": phase.stored,
-        "power delivered at the end (W)": phase.power.delivered.item(),
+        "final power delivered (W)": phase.power.delivered.item(),
     }
     return {label: f"{number:.4g}" for label, number in numbers.items()} | {
         "largest |ΔV| from the operating point (V)": f"{phase.deviation:.1e}",
-        "KCL residual at the end (A)": f"{phase.equilibrium.residual[0]:.1e}",
+        "final KCL residual (A)": f"{phase.equilibrium.residual[0]:.1e}",
         "status": phase.equilibrium.status[0].name,
     }
 

@@ -22,7 +22,7 @@ from eqprop_analog.plotting.schematic import schematic
 from eqprop_analog.plotting.training import outputs_by_epoch
 from eqprop_analog.spice.netlist import static_netlist
 
-SUMMARY = "Train XOR on a 2-4-1 network from scratch, with either solver, and write its netlists with their solution."
+SUMMARY = "Train XOR on a 2-4-1 network from scratch, with either solver, and write its netlists, solution and plots."
 EXAMPLES = """\
 examples:
   in ngspice, every equilibrium of the training:   --solver ngspice
@@ -44,7 +44,7 @@ PATIENCE = 2000
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Options of this command."""
     options.add_solver(parser, SURROGATE)
-    parser.add_argument("--seed", type=int, default=0, help="of the initial conductances (default 0)")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the initial conductances (default 0)")
     parser.add_argument("--output", type=Path, default=Path("runs/xor"), metavar="DIR", help="default runs/xor")
     options.add_json(parser)
 
@@ -91,7 +91,7 @@ def learn(seed: int, solver_name: str) -> tuple[ResistiveNetwork, list[Array]]:
                     return network, course
     finally:
         close(solver)
-    raise UserError(f"XOR was not learned from seed {seed} in {PATIENCE} epochs: a local minimum; try another --seed")
+    raise UserError(f"XOR was not learned from seed {seed} in {PATIENCE} epochs(a local minimum); try another --seed")
 
 
 def _outputs(network: ResistiveNetwork) -> Array:
