@@ -25,7 +25,7 @@ examples:
   every resistor of a 784x2-100-10 network:  --layers 784 100 10 --output mnist.cir
   a trained network, Norton form:            --network runs/demo/network.npz --form norton --output demo.cir
   the same with a digit at its inputs:       --network runs/demo/network.npz --dataset mnist --sample 7 --output seven.cir
-  with a nudge of 0.1 uS towards output 0:   --layers 2 4 1 --phase nudged --beta 1e-7 --output nudged.cir
+  with a nudge of 0.1 uS to 1 V at output 0:   --layers 2 4 1 --phase nudged --beta 1e-7 --output nudged.cir
   subcircuits in xor.lib, and a testbench:   --network netlists/xor.npz --form subcircuits --output xor.cir
   for LTspice (or xyce, gnucap, spectre):    --network netlists/xor.npz --dialect ltspice --output xor.cir
   a netlist edited by hand, as a network:    --network edited.cir --output edited.npz

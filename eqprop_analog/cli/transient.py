@@ -12,7 +12,7 @@ examples:
   an untrained 4-6-2 network, 1 pF at every node: --layers 4 6 2
   a trained one, 0.2 pF hidden and 5 pF outputs:  --network net.npz --inputs x.npy --targets y.npy --capacitance 2e-13 5e-12
   test sample 7 of a data set:                    --network runs/demo/network.npz --dataset mnist --sample 7
-  a Hopfield network beside its equations:        --model hopfield --buffer sigmoid --layers 6 8 8 8 4
+  a Hopfield network and its ODE:                 --model hopfield --buffer sigmoid --layers 6 8 8 8 4
 
 At t = 0 every node is at 0 V, and the inputs are switched on. Each phase lasts 20 times the slowest time constant."""
 

@@ -118,7 +118,7 @@ def _test_images(config: TrainConfig, arguments: argparse.Namespace) -> tuple[np
     names = ("inputs", "targets", "dataset", *samples.OWN_DATA)
     given = [f"--{name.replace('_', '-')}" for name in names if getattr(arguments, name) is not None]
     if given:
-        raise UserError(f"a run has its own data set; leave out {', '.join(given)}, or name the run's network.npz")
+        raise UserError(f"a run has its own data set; leave out {', '.join(given)}, or give the run's network.npz")
     dataset = config.load_data(arguments.data_dir)
     require_fit(config.inputs, config.classes, dataset)
     return test_samples(config, dataset, samples.chosen(arguments, len(dataset.test_images)))

@@ -61,14 +61,16 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--samples", type=int, metavar="N", help=f"the first N test samples (default {COUNT:,})")
     parser.add_argument("--sample", type=int, nargs="+", metavar="K", help="these test samples, from 0 on")
     samples.add_dataset(parser, "whose test samples (default: what the run was trained on, or mnist)")
-    options.add_json(parser, "every figure, sample by sample")
+    options.add_json(parser, "every figure of every sample")
 
 
 def run(arguments: argparse.Namespace) -> None:
     """Relax every way, compare, print."""
     network = HopfieldNetwork.load(arguments.network)
     if network.returning:
-        raise UserError(f"{arguments.network}: untied weights have no energy, and so no minima; expected tied ones")
+        raise UserError(
+            f"{arguments.network}: untied weights have no energy, and therefore no minima; expected tied weights"
+        )
     samples.sample_count(arguments)
     found = samples.source(arguments, network, arguments.network, "mnist")
     which = samples.chosen(arguments, len(found.dataset.test_images), COUNT)
@@ -79,7 +81,8 @@ def run(arguments: argparse.Namespace) -> None:
     )
     compared = [(way, compare_minima(network, images, reference.phase, way.phase)) for way in others]
     console.table(
-        f"{arguments.network}: {len(images)} test samples of {found.name}, {reference.name}, and the others against it",
+        f"{arguments.network}: {len(images)} test samples of {found.name}, {reference.name}, and the "
+        "other dynamics compared with it",
         ["way", "converged", "error", f"|Δs| ≤ {SAME:g} V", "largest |Δs| (V)", "ΔE < 0, > 0", "same class"],
         [[reference.name, str(reference.converged), reference.shown, "", "", "", ""]],
         [_row(way, minima) for way, minima in compared],
