@@ -253,7 +253,10 @@ def test_a_run_says_its_dynamics(run, dataset, tmp_path, dynamics, monkeypatch):
         (DENSE + DESCENT + 'kind = "output"', 'kind: "output" .*discrete-time'),
         (DENSE + DESCENT + 'update = "continual"', 'update: "continual" .*nudged_steps'),
         (DENSE + DESCENT + 'solver = "ngspice"', 'dynamics: ngspice .*"leaky-integrator", step = 0.1'),
-        (DENSE + LEAKY.replace("0.5", "0.1") + 'solver = "ngspice"', "free_steps: ngspice always converges"),
+        (
+            DENSE + LEAKY.replace("0.5", "0.1") + 'solver = "ngspice"',
+            "free_steps: ngspice always solves to convergence",
+        ),
         (DENSE + CIRCUIT + 'precision = "float32"', "precision: ngspice computes in float64"),
         (DENSE + CIRCUIT + 'method = "bptt"\nbackward_steps = 2', "free_steps: .*leave out"),
         (DENSE + DESCENT + 'method = "bptt"\non_failure = "skip"', 'on_failure: "skip"'),

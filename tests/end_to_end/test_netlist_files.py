@@ -150,7 +150,7 @@ def test_a_fresh_network_takes_outputs_and_window_from_the_command_line(run, tmp
         (("--network", NETLISTS / "xor_bench.cir"), "a testbench is not read back"),
         (("--network", FREE, "--layers", 2, 3, 1), "disagrees with"),
         (("--layers", 2, 3, 1, "--form", "subcircuits", "--dialect", "gnucap"), "gnucap cannot measure o_0 in two phases"),
-        (("--layers", 2, 3, 1, "--model", "hopfield", "--form", "subcircuits"), "is of resistive networks"),
+        (("--layers", 2, 3, 1, "--model", "hopfield", "--form", "subcircuits"), "resistive networks, not"),
         (("--layers", 2, 3, 1, "--model", "hopfield", "--dialect", "gnucap"), "gnucap has no behavioural sources"),
         (("--layers", 2, 3, 1, "--specification", "everything", "--dialect", "ltspice"), "--specification"),
     ],

@@ -356,7 +356,7 @@ def test_a_page_that_cannot_be_written_stops_no_run(
     (tmp_path / "run" / "live.html").mkdir(parents=True)
     result = run("train", "--preset", preset, "--data-dir", dataset, "--output", tmp_path / "run")
     assert result.code == 0
-    assert result.out.count("live.html is not kept up") == 1
+    assert result.out.count("live.html is no longer updated") == 1
 
 
 def test_a_small_network_is_shown_as_its_schematic(dataset: Path, tmp_path: Path) -> None:

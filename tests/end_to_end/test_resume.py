@@ -166,7 +166,7 @@ def test_run_stopped_within_an_epoch_goes_on_from_its_last_batch_to_the_same_bit
     stopped("parts", count)
     result = train("parts")
     assert result.code == 0, result.err
-    assert f"parts: going on after {place}\n" in result.out
+    assert f"parts: resuming after {place}\n" in result.out
     assert train("whole").code == 0
     assert state("parts") == state("whole")
 
@@ -240,7 +240,7 @@ class TestFolder:
         assert not Path("run/network.npz").exists()
         result = train("run")
         assert result.code == 0
-        assert "run: finished after 2 epochs; ask for more --epochs" in result.out
+        assert "run: finished after 2 epochs; give more --epochs" in result.out
         assert train("whole").code == 0
         assert state("run") == state("whole")
 

@@ -76,10 +76,10 @@ def test_what_is_finished_is_left_and_more_epochs_go_on(sweep):
     [
         (("--vary", "colour", 1, 2), "colour=1: configuration: colour"),
         (("--vary", "beta", "1e-7", "-1"), "beta=-1: configuration: beta: .*greater than 0"),
-        (("--vary", "beta", "1e-7", "1e-7"), "--vary beta: the same is asked for twice"),
-        (("--vary", "beta", "1e-7", "--vary", "beta", "1e-6"), "--vary beta: the same is asked for twice"),
-        (("--vary", "beta"), "--vary beta: expected one value or more"),
-        (("--vary", "epochs", 1, 2), "--vary epochs: it is set by --epochs, too"),
+        (("--vary", "beta", "1e-7", "1e-7"), "--vary beta: the same value is given twice"),
+        (("--vary", "beta", "1e-7", "--vary", "beta", "1e-6"), "--vary beta: the same value is given twice"),
+        (("--vary", "beta"), "--vary beta: expected at least one value"),
+        (("--vary", "epochs", 1, 2), "--vary epochs: it is also set by --epochs"),
         (("--vary", "layers", "[16, 3]", "[15, 3]"), "layers: mnist needs 16 inputs"),
         (("--vary", "seed", 0, "--workers", 0), "--workers: expected at least 1, got 0"),
     ],
@@ -106,7 +106,7 @@ def test_a_point_that_diverges_leaves_the_others(sweep, monkeypatch):
     monkeypatch.setattr("eqprop_analog.networks.resistive.config.ABSURD_BIAS_RATE", float("inf"))
     result = sweep("--vary", "bias_rates", "1e-15", "1e300")
     assert result.code == 3
-    assert "1 of 2 points failed, the first by: " in result.err
+    assert "1 of 2 points failed; the first error was: " in result.err
     good, bad = json.loads(Path("s/sweep.json").read_text())["points"]
     assert (good["failure"], bad["error"]) == (None, None)
     assert "diverged" in bad["failure"]

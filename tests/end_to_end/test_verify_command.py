@@ -68,7 +68,7 @@ def test_a_network_file_on_inputs_of_ones_own(run, tmp_path, kind):
     [
         (("run", "--dataset", "mnist"), "a run has its own data set; leave out --dataset"),
         (("run", "--samples", 0), "--samples: expected at least 1, got 0"),
-        ((".",), "holds no finished run (config.toml is missing)"),
+        ((".",), "no finished run (config.toml is missing)"),
         (("none.npz",), "none.npz: no such network file"),
     ],
 )

@@ -123,7 +123,7 @@ def test_a_law_of_ones_own_has_no_name_in_tables() -> None:
     class Mine(LinearPulses):
         pass
 
-    with pytest.raises(ValueError, match=r"Mine has no name in tables.*linear, soft-bounds, exponential"):
+    with pytest.raises(ValueError, match=r"Mine is not registered.*linear, soft-bounds, exponential"):
         Technology(pulses=Mine()).table()
 
 

@@ -279,7 +279,7 @@ def test_what_is_no_network_file_is_told_so(tmp_path):
         (lambda: HopfieldNetwork.dense([3, 2, 2], feedback=0.5, untied=True), "feedback: untied"),
         (lambda: Convolution((1, 4, 4), 2, kernel=5), "do not fit"),
         (lambda: Convolution((1, 4, 4), 0, kernel=3), "channels must be an integer of at least 1"),
-        (lambda: connection_from({"channels": 2, "kernel": 3}, (7,)), "needs .channels, height, width. before it"),
+        (lambda: connection_from({"channels": 2, "kernel": 3}, (7,)), "expected .channels, height, width. before it"),
         (lambda: network_of("dense").check_inputs(np.zeros((2, 5))), r"expected shape \(batch, 4\), got \(2, 5\)"),
         (lambda: network_of("dense").check_inputs([[0, 0, 0, np.nan]]), "every one a finite number"),
         (lambda: buffer_from({"law": "step"}), 'buffer law "step" is unknown'),

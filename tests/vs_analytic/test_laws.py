@@ -302,7 +302,7 @@ def test_a_table_names_law_and_arrangement():
             'arrangement "parallel" is unknown; there are single, antipar',
         ),
         ({"law": "shockley", "gmin": 1e-12}, "parameters of law shockley: .*gmin"),
-        ({"law": "shockley", "saturation_current": 0}, "saturation_current must be within"),
+        ({"law": "shockley", "saturation_current": 0}, "saturation_current must be between"),
         ({"law": "piecewise-linear", "off_resistance": 0.5}, "off_resistance must not be below on_resistance"),
         ({"law": "piecewise-linear", "on_resistance": "1"}, "on_resistance: expected a finite number"),
         ({"law": "clamp", "arrangement": "antiparallel"}, "parameters of law clamp: .* rail below 0 V"),

@@ -115,7 +115,7 @@ def test_settings_in_tables_are_overridden_by_dotted_names() -> None:
     config: Any = resolve("mnist-100", {"diode.rail": 0.3})
     assert config.network().diode.rail == 0.3
     assert config.network().diode.saturation_current == resolve("mnist-100", {}).network().diode.saturation_current  # type: ignore[union-attr]
-    with pytest.raises(UserError, match="layers is no table"):
+    with pytest.raises(UserError, match="layers is not a table"):
         resolve("mnist-100", {"layers.first": 3})
 
 

@@ -44,7 +44,7 @@ class TestTopologies:
             (lambda: disordered(3), "at least 4 nodes"),
             (lambda: disordered(20, 1.0), "coordination of at least 1.9"),
             (lambda: disordered(20, 7.0), "coordination must be at most"),
-            (lambda: with_diodes(nx.path_graph(5), 0.5, []), "expected a share from 0 to 0 here, got 0.5"),
+            (lambda: with_diodes(nx.path_graph(5), 0.5, []), "expected a fraction from 0 to 0 here, got 0.5"),
         ],
     )
     def test_graphs_that_cannot_be_are_refused(self, make, message):
