@@ -233,7 +233,7 @@ class HopfieldConfig(TrainConfig):
         if self.differences and not states_move:
             raise ValueError("differences: this needs hard sigmoids, and discrete-time or descent")
         if self.frozen and not self.differences:
-            raise ValueError("frozen: this is a setting of differences = true")
+            raise ValueError("frozen: this needs differences = true")
         if self.fused is not None and self.device != "cuda":
             raise ValueError('fused: this is for device = "cuda"')
         for name, value in (("over_relaxation", self.over_relaxation != 1), ("directed", self.directed)):

@@ -165,7 +165,7 @@ def _config(preset: str, changes: dict[str, Any]) -> ResistiveConfig:
     family(config.model).feature("chip netlist", f"study: preset {preset}")  # or there are no chips of such networks
     for name, value in ONLY.items():
         if (given := getattr(config, name)) != value:
-            raise UserError(f'study: preset {preset}: {name}: chips are trained with "{value}" alone, got "{given}"')
+            raise UserError(f'study: preset {preset}: {name}: chips can be trained with "{value}" only, got "{given}"')
     if config.regression:
         raise UserError(f"study: preset {preset}: {config.dataset} is a regression; chips are judged by classes")
     return cast("ResistiveConfig", config)
