@@ -113,7 +113,7 @@ class Equilibrium(Shown):
         return replace(self, status=np.where(good, self.status, source.status))
 
     def split(self, nudges: Sequence[Nudge | None]) -> tuple["Equilibrium", ...]:
-        """The phase of each nudge, where these are batches one below the other."""
+        """The phase of each of ``nudges`` (None: the free one), where these are batches one below the other."""
         size = len(self.status) // len(nudges)
         parts = [slice(k * size, (k + 1) * size) for k in range(len(nudges))]
         return tuple(

@@ -17,7 +17,9 @@ class Gradient(Shown, Mapping[str, Array]):
     """dC/dθ, batch mean: by conductance (V²/S) and by bias current (V²/A), like the network's own arrays, or by their names."""
 
     conductances: tuple[Float[Array, "rows columns"], ...]
+    """V²/S, an array a crossbar."""
     biases: tuple[Float[Array, " nodes"], ...]
+    """V²/A, an array a layer."""
 
     def facts(self) -> dict[str, str]:
         """Shape and root mean square of every array."""

@@ -123,9 +123,11 @@ class Network(Shown, Protocol):
         *,
         validate: bool = True,
     ) -> "Circuit":
-        """The circuit of every sample in every phase (None is the free one); sweep point len(phases)·sample + phase.
+        """The circuit of every sample in every phase; sweep point len(phases)·sample + phase.
 
-        ``validate=False`` checks values but not the graph, for loops over one topology. Raises UserError for what is no circuit.
+        ``inputs``: as ``check_inputs`` gives them. ``phases``: equations of each, None for the free one. ``form``: one of
+        ``forms``. ``validate=False`` checks values but not the graph, for loops over one topology. Raises UserError for what is
+        no circuit.
         """
         raise UserError(f"circuit: a {self.family} network cannot be compiled to a circuit")
 
@@ -151,7 +153,11 @@ class Network(Shown, Protocol):
     def contrast(
         self, inputs: Float[Array, "batch inputs"], plus: "Equilibrium", minus: "Equilibrium"
     ) -> Mapping[str, Array]:
-        """⟨∂E/∂θ₊ - ∂E/∂θ₋⟩/(β₊ - β₋) by the names of ``arrays``. UserError for phases that failed or do not fit."""
+        """⟨∂E/∂θ₊ - ∂E/∂θ₋⟩/(β₊ - β₋) by the names of ``arrays``.
+
+        ``inputs``: of both phases; ``plus``, ``minus``: equilibria under nudges of different β, of which one may be 0 (the free
+        phase). Raises UserError for phases that failed or do not fit.
+        """
         ...
 
     def directed_contrast(
@@ -163,7 +169,8 @@ class Network(Shown, Protocol):
     ) -> Mapping[str, Array]:
         """What a parameter with two directions learns in each, presynaptic states being the weighed sum of ``references``.
 
-        See learning.local. Raises UserError where parameters have no direction.
+        ``inputs``, ``plus``, ``minus``: as in ``contrast``. See learning.local. Raises UserError where parameters have no
+        direction.
         """
         raise UserError(f'signal: parameters of a {self.family} network have no direction; use "contrast"')
 
@@ -172,18 +179,18 @@ class Network(Shown, Protocol):
     ) -> Mapping[str, Array]:
         """d⟨C⟩/dθ at a free equilibrium by the names of ``arrays``, from the adjoint of the pull -∂C/∂(outputs).
 
-        ``response``: Equations.adjoint's.
+        ``inputs``: (batch, inputs); ``voltages``: of the free equilibrium; ``response``: Equations.adjoint's.
         """
         raise UserError(f"gradient: the exact gradient of a {self.family} network is not available")
 
     def readout_gradient(
         self, outputs: Float[Array, "batch nodes"], slope: Float[Array, "batch classes"]
     ) -> Mapping[str, Array]:
-        """What parameters of the read-out itself add to ``gradient``; ``slope`` is ∂⟨C⟩/∂(read-outs)."""
+        """What parameters of the read-out itself add to ``gradient``, given the ``outputs``; ``slope`` is ∂⟨C⟩/∂(read-outs)."""
         return {}
 
     def readout(self, outputs: Float[Array, "batch nodes"]) -> Float[Array, "batch classes"]:
-        """What is read for each class from the last array of voltages."""
+        """What is read for each class from ``outputs``, the last array of voltages."""
         return outputs
 
     def along_readout(self, pull: Float[Array, "batch classes"]) -> Float[Array, "batch nodes"]:
@@ -191,12 +198,12 @@ class Network(Shown, Protocol):
         return pull
 
     def save(self, path: str | Path) -> None:
-        """Write an uncompressed ``.npz`` (arrays and one JSON text, no pickle) in one step; UserError if it cannot."""
+        """Write ``path`` as an uncompressed ``.npz`` (arrays and one JSON text, no pickle) in one step, or UserError."""
         ...
 
     @classmethod
     def load(cls, path: str | Path) -> Any:
-        """Read a network written by ``save``; UserError if the file is not one."""
+        """Read a network that ``save`` wrote to ``path``; UserError if the file is not one."""
         ...
 
 

@@ -91,7 +91,8 @@ class Nudge:
     ) -> tuple[float, Float[Array, "batch classes"]]:
         """The nudge as (g, c): it injects the current c - g·r along a read-out of voltage r; siemens and amperes.
 
-        Raises UserError for a current nudge without the free equilibrium's read-outs, and for feedback.
+        ``free_readout``: read-outs of the free equilibrium, volts, which a current nudge needs. Raises UserError for a current
+        nudge without them, and for feedback.
         """
         if self.kind in ("feedback", "output"):
             raise UserError(

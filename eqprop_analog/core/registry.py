@@ -132,7 +132,7 @@ def family_of(network: Network | Any) -> Family:
 
 
 def load_network(path: str | Path) -> Any:
-    """A saved network of any kind. UserError if the file is none.
+    """The network of any kind that is saved in the file ``path``. Raises UserError if there is none.
 
     >>> import tempfile
     >>> import eqprop_analog as ea

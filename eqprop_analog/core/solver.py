@@ -19,7 +19,7 @@ class Solver(Protocol):
     def solve(
         self, network: Any, inputs: ArrayLike, nudge: Nudge | None = None, start: Equilibrium | None = None
     ) -> Equilibrium:
-        """Equilibrium of each row of ``inputs`` (batch, inputs), each with its status.
+        """Equilibrium of each row of ``inputs`` (batch, inputs) in ``network`` under ``nudge``, each with its status.
 
         ``start`` is where a current nudge is taken, and where dynamics begin. Raises UserError for a network, inputs, a nudge
         or a start that do not fit each other.
@@ -29,7 +29,10 @@ class Solver(Protocol):
     def solve_phases(
         self, network: Any, inputs: Float[Array, "batch inputs"], nudges: Sequence[Nudge]
     ) -> tuple[Equilibrium, ...]:
-        """The free equilibrium, then one for each nudge."""
+        """The free equilibrium of each row of ``inputs`` in ``network``, then that under each of ``nudges``.
+
+        ``start``, where a solver takes it: as in ``solve``.
+        """
         ...
 
 

@@ -37,11 +37,11 @@ class Law(Protocol):
         ...
 
     def current(self, v: Float[Array, "..."]) -> Float[Array, "..."]:
-        """i(v), amperes."""
+        """i(v), amperes, at voltages ``v``."""
         ...
 
     def slope(self, v: Float[Array, "..."]) -> Float[Array, "..."]:
-        """di/dv, siemens; monotone in v, so that the ends of an interval bound it."""
+        """di/dv at ``v``, siemens; monotone in v, so that the ends of an interval bound it."""
         ...
 
     def cocontent(self, v: Float[Array, "..."]) -> Float[Array, "..."]:

@@ -142,7 +142,8 @@ def compare(
 ) -> Agreement:
     """Solve ``inputs`` with both solvers, free and nudged towards ``targets`` (V) by ±``beta`` (S), and compare.
 
-    ``form``: of the circuit; None is the first that the network has. A network with many equilibria is let go at rest in
+    ``form``: of the circuit; None is the first that the network has. ``workers``: ngspice processes; ``time_limit``: seconds
+    that one sweep of theirs may take. A network with many equilibria is let go at rest in
     both: where it begins decides which one it finds. Raises UserError where the network, the inputs or beta make no circuit,
     or an equilibrium fails its certificate.
 

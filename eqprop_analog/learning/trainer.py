@@ -59,6 +59,7 @@ class Rule:
     """
 
     rates: LearningRates
+    """Rates (of a resistive network), WeightRates (of a Hopfield network) or UniformRates."""
     beta: float
     """Siemens for squared error, amperes for cross-entropy; of a Hopfield network dimensionless."""
     nudging: Nudging = "centred"
@@ -82,7 +83,10 @@ class Rule:
             one_of(getattr(self, name), name, get_args(known))
 
     def nudges(self, targets: Float[Array, "batch outputs"], random: np.random.Generator | None = None) -> list[Nudge]:
-        """The nudged phases of a batch; ``random`` draws signs. Raises UserError where it is needed and missing."""
+        """The nudged phases of a batch with these ``targets`` (V).
+
+        ``random`` draws signs. Raises UserError where it is needed and missing.
+        """
         betas = {"centred": (self.beta, -self.beta), "one-sided": (self.beta,)}.get(self.nudging)
         if betas is None:
             if random is None:
@@ -178,10 +182,14 @@ class PhaseLearner(Learner, Generic[N]):
     """
 
     network: N
+    """What learns, in place."""
     solver: PhaseSolver[N]
+    """What finds its equilibria."""
     rule: Rule
+    """Nudge and rates."""
     skip_failures: bool = False
     momentum: Momentum | None = None
+    """Of the updates; None: plain descent."""
     random: np.random.Generator | None = None
     """Draws the signs of random-sign nudging."""
     persistent: PersistentStates | None = None
@@ -197,7 +205,7 @@ class PhaseLearner(Learner, Generic[N]):
         targets: Float[Array, "batch outputs"],
         examples: Int[Array, " batch"] | None = None,
     ) -> tuple[int, Counter[str]]:
-        """One update from one batch; see Learner."""
+        """One update from one batch of ``inputs`` and ``targets`` (V); ``examples``: their indices. See Learner."""
         inputs, targets = taken(self.network, inputs, targets)
         with np.errstate(all="ignore"):  # an equilibrium that overflows says so by its status
             phases = self._phases(inputs, targets, examples)
@@ -333,7 +341,8 @@ def evaluate(
     """Error of the free phase's predictions over a data set; a sample without an equilibrium counts as wrong.
 
     ``labels``: every sample's class, or, with ``tolerance``, its targets, volts (see Rule). Goes on after the first images, of
-    which ``so_far`` tells, and adds to it.
+    which ``so_far`` tells, and adds to it. ``solve``: of a network and inputs, such as SurrogateSolver().solve; ``chunk``:
+    samples at a time; ``progress``: called after each of these.
 
     >>> import eqprop_analog as ea
     >>> network = ea.ResistiveNetwork.dense([2, 3, 2])

@@ -32,7 +32,7 @@ class LearningRates(Protocol):
         ...
 
     def of(self, name: str) -> float:
-        """That of the parameter of this name."""
+        """The rate of the parameter of this ``name``."""
         ...
 
 

@@ -63,6 +63,7 @@ class GraphNetwork(Network):
     rails: Int[Array, " rails"]
     """Nodes held at fixed voltages."""
     rail_volts: Float[Array, " rails"]
+    """Of each of these, volts."""
     currents: Float[Array, " nodes"]
     """Amperes that constant sources drive into each node, any sign."""
     diodes: Int[Array, "diodes 2"]
@@ -122,7 +123,8 @@ class GraphNetwork(Network):
         siemens or ``resistance`` ohms (default 1 µS). A node may have ``current``, amperes, and ``pos`` for drawings; any
         other attribute is refused. ``inputs``: nodes held at each sample's voltages, in the order of a sample's values.
         ``outputs``: a node, or a pair (plus, minus) of nodes whose voltage difference is read. ``rails``: fixed voltages by
-        node; ground is one at 0 V. Raises UserError.
+        node; ground is one at 0 V. ``diode``: the law of every diode. ``conductance_window``: (G_min, G_max) of
+        learning, siemens. Raises UserError.
 
         >>> import networkx as nx
         >>> import eqprop_analog as ea
@@ -211,7 +213,10 @@ class GraphNetwork(Network):
         return scatter, rows, np.searchsorted(columns, np.arange(len(self.free) + 1))
 
     def drops(self, voltages: Float[Array, "batch nodes"]) -> tuple[Array, Array, Array]:
-        """Voltages (V) across resistors (batch, edges), across diodes (batch, diodes), and the read-outs (batch, outputs)."""
+        """Voltages (V) across resistors (batch, edges), across diodes (batch, diodes), and the read-outs (batch, outputs).
+
+        ``voltages``: of all nodes.
+        """
         across = (self.incidence @ voltages.T).T
         edges, diodes = len(self.resistors), len(self.resistors) + len(self.diodes)
         return across[:, :edges], across[:, edges:diodes], across[:, diodes:]

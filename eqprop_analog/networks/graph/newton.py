@@ -34,6 +34,7 @@ class SparseNewtonSolver:
     tolerance: float = 1e-12
     """Largest voltage that Newton's next step would move, over the circuit's largest voltage."""
     max_iterations: int = 200
+    """Steps, after which a sample has the status ITERATION_LIMIT."""
 
     def __post_init__(self) -> None:
         """Raise UserError for bounds that are none."""

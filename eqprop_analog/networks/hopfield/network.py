@@ -53,6 +53,7 @@ class HopfieldNetwork(Network):
     beta_unit: ClassVar[str] = ""
 
     connections: tuple[Connection, ...]
+    """How each layer is joined with the one before: dense, convolutional, pooled."""
     weights: tuple[Float[Array, "..."], ...]
     """One a connection, see Connection.weight_shape."""
     biases: tuple[Float[Array, " biases"], ...]
@@ -114,8 +115,10 @@ class HopfieldNetwork(Network):
         classes: int | None = None,
         feedback: float = 1.0,
     ) -> Self:
-        """A fresh network. ``classes`` puts a read-out of so many classes outside the system. Raises UserError.
+        """A fresh network of these ``connections``, its weights drawn by ``seed``. Raises UserError.
 
+        ``buffer``: ρ of every node (default: the hard sigmoid); ``untied``: whether weights on the way back are their own;
+        ``classes``: puts a read-out of so many classes outside the system; ``feedback``: κ.
         ``initial``: "glorot" is U(-a, a) with a = √(6/(fan_in + fan_out)) and no biases (2017), "fan-in" U(-a, a) with
         a = 1/√fan_in for weights and biases alike (what PyTorch does, and 2019 and 2021 with it). Untied returning weights
         are drawn independently.
@@ -195,7 +198,7 @@ class HopfieldNetwork(Network):
         return tuple(self.feedback ** (layer - self.depth) for layer in range(1, self.depth + 1))
 
     def readout(self, outputs: Float[Array, "batch nodes"]) -> Float[Array, "batch classes"]:
-        """What is read for each class from the last layer's states, volts."""
+        """What is read for each class from ``outputs``, the last layer's states, volts."""
         return outputs if self.head is None else outputs @ self.head[0] + self.head[1]
 
     @property
@@ -222,7 +225,8 @@ class HopfieldNetwork(Network):
     def forces(self, drive: Float[Array, "batch nodes"], states: Layers) -> Layers:
         """u_l = ∂Φ/∂s_l of every layer, volts: W_l s_{l-1} + b_l, and what returns from layer l + 1.
 
-        ``drive`` is that of the inputs. A state is at a fixed point of the free phase where s = ρ(u).
+        ``drive`` is that of the inputs, ``states`` are those of all layers, volts. A state is at a fixed point of the free
+        phase where s = ρ(u).
         """
         forward = [drive]
         choices: list[Choice] = []
@@ -236,7 +240,7 @@ class HopfieldNetwork(Network):
         return tuple(forward)
 
     def energy(self, inputs: Float[Array, "batch inputs"], states: Layers) -> Float[Array, " batch"]:
-        """E of each sample, volts squared; of tied weights alone."""
+        """E of each row of ``inputs`` at ``states``, volts squared; of tied weights alone."""
         total = np.zeros(len(inputs))
         before = inputs
         layers = zip(self.shares, self.connections, self.weights, self.biases, states, strict=True)
@@ -290,7 +294,8 @@ class HopfieldNetwork(Network):
     def head_gradient(self, plus: Equilibrium, minus: Equilibrium) -> dict[str, Array]:
         """(β₊⟨∂C/∂W⟩₊ - β₋⟨∂C/∂W⟩₋)/(β₊ - β₋) of the read-out outside the system, and of its biases.
 
-        With ±β that is the mean of both phases, with β and the free phase that of the nudged one alone (Laborieux et al. 2021).
+        ``plus``, ``minus``: equilibria under nudges of different β. With ±β that is the mean of both phases, with β and the
+        free phase that of the nudged one alone (Laborieux et al. 2021).
         """
         named: dict[str, Array] = {}
         for phase, beta in ((plus, plus.beta), (minus, -minus.beta)):

@@ -21,5 +21,5 @@ class HopfieldNgspiceSolver(NgspiceSolver):
         time_limit: float = TIME_LIMIT,
         executor: Executor | None = None,
     ) -> None:
-        """See NgspiceSolver."""
+        """``workers``, ``form``, ``swing``, ``time_limit``, ``executor``: see NgspiceSolver."""
         super().__init__(workers, form, time_limit, executor, swing=swing)

@@ -111,14 +111,17 @@ class Relaxation(ABC):
 
     @abstractmethod
     def begin(self, equations: HopfieldEquations, start: Layers | None) -> RelaxingBatch:
-        """A batch at ``start``, or at rest."""
+        """A batch of the samples of ``equations`` at ``start``, or at rest."""
 
     @abstractmethod
     def advance(self, batch: RelaxingBatch) -> None:
-        """One step of all samples, in place."""
+        """One step of all samples of ``batch``, in place."""
 
     def explicit_steps(self, network: HopfieldNetwork) -> ExplicitSteps:
-        """What each step is, for backpropagation. UserError where it is not one of those that can be gone back through."""
+        """What each step is in ``network``, for backpropagation.
+
+        UserError where it is not one of those that can be gone back through.
+        """
         raise UserError(
             "bptt: expected discrete time, descent, or the gradient flow of hard sigmoids, got "
             f"{type(self).__name__} with {network.buffer}"

@@ -137,8 +137,20 @@ class ResistiveNetwork(LayeredNetwork):
         """A network of ``layers`` = (inputs, hidden ..., outputs) with fresh conductances.
 
         They are spread inside the window (see the module initial): in one from 0 to 1 µS or more, max(0, U(-a, a))·1 µS with
-        a = 1/√fan_in. ``bias`` in amperes, one for all nodes or an array a layer. ``layers`` counts nodes:
-        ``outputs="pairs"`` takes two a class. Raises UserError.
+        a = 1/√fan_in.
+
+        The arguments:
+            layers: how many nodes; ``outputs="pairs"`` takes two a class.
+            seed: of the conductances.
+            diode: law of every hidden node's diode (default: ngspice's own, on rails of ±0.2 V).
+            amplifier_gain: A of the bidirectional amplifier behind a hidden node, one for all or one a hidden layer; 1 is none.
+            input_gain: volts at a row for an input of 1.
+            conductance_window: (G_min, G_max), siemens.
+            bias: amperes into every node, one for all or an array a layer.
+            bias_row: volts of a further row of crossbar 1; 0 is none.
+            outputs: "single", or "pairs", whose difference is read.
+
+        Raises UserError.
 
         >>> import eqprop_analog as ea
         >>> network = ea.ResistiveNetwork.dense([4, 6, 2], seed=0, amplifier_gain=4, conductance_window=(1e-7, 1e-4))
@@ -165,11 +177,12 @@ class ResistiveNetwork(LayeredNetwork):
         bias_row: float = 0.0,
         outputs: Outputs = "single",
     ) -> Self:
-        """A network of an ``image`` = (channels, height, width) and one table a connection, with fresh conductances.
+        """A network of an ``image`` = (channels, height, width) and one table each in ``connections``, with fresh conductances.
 
         A table is {channels, kernel, stride, padding}, a convolution; {pool, siemens}, average pooling by fixed resistors; or
         {outputs}, every node joined with every other. Nodes of a convolution are (channel, down, across), the first half of the
-        channels excitatory. All else as in ``dense``. Raises UserError.
+        channels excitatory. ``seed``, ``diode``, ``amplifier_gain``, ``input_gain``, ``conductance_window``, ``bias``,
+        ``bias_row`` and ``outputs`` are those of ``dense``. Raises UserError.
         """
         bias_row = real_number(bias_row, "bias_row", "volts")
         kinds = crossbars_from(image_shape(image, "image"), listed(connections, "connections"), bias_row=bool(bias_row))
@@ -340,7 +353,8 @@ class ResistiveNetwork(LayeredNetwork):
     def drop_gradient(self, inputs: Float[Array, "batch inputs"], mean: Layers, slope: Layers) -> Gradient:
         """(γ_l/γ_L)⟨Δv̄ · dΔv/dβ⟩ for every conductance, from node voltages ``mean`` (V) and ``slope`` = dv/dβ (V/S or V/A).
 
-        ½(Δ₊² - Δ₋²) is the mean drop times the difference of drops: no cancellation of large squares.
+        ``inputs``: (batch, inputs), as the data gives them. ½(Δ₊² - Δ₋²) is the mean drop times the difference of drops: no
+        cancellation of large squares.
         """
         conductances, biases = [], []
         drive = inputs * inputs.dtype.type(self.input_gain)
@@ -397,7 +411,10 @@ class ResistiveNetwork(LayeredNetwork):
         return 0.1 * self.stiffness_bound()
 
     def require_definite(self, beta: float, input_conductance: Float[Array, " nodes"] | None = None) -> None:
-        """Raise UserError, naming the output, if a nudge of ``beta`` siemens makes the circuit indefinite."""
+        """Raise UserError, naming the output, if a nudge of ``beta`` siemens makes the circuit indefinite.
+
+        ``input_conductance``: of crossbar 1 at each node of layer 1, siemens, where it is known already.
+        """
         if beta >= 0 or -beta < 0.999 * self.stiffness_bound(input_conductance):
             return
         values, vectors = np.linalg.eigh(self.astype(np.float64).output_stiffness())

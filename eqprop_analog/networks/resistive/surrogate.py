@@ -60,6 +60,7 @@ class SurrogateSolver:
     """Largest KCL residual of a converged node, as the voltage that would mend it over the circuit's largest voltage
     (default 1e-13 in float64, 1e-5 in float32)."""
     max_iterations: int = 200
+    """After which a sample that has not converged says so by its status."""
     sweeps: int | None = None
     """Stop after this many sweeps of coordinate descent instead: status TRUNCATED."""
     check_residual: bool = True

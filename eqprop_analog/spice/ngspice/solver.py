@@ -64,6 +64,8 @@ class NgspiceSolver(Sweeps[Network]):
     ) -> None:
         """``form``: "norton", or "flat" with every device; None is the first that the network has. UserError without libngspice.
 
+        ``workers``: processes; ``time_limit``: seconds that one sweep may take; ``executor``: where sweeps run instead, such as a
+        Dask client's. See Sweeps.
         ``repeats``: how often in a row each point of a sweep is asked for; the last answer counts. ngspice delivers the
         iterate before its last, up to reltol away, and begins a point by extrapolation from the two before: the third answer
         is good to rounding. ``swing``: of a Hopfield network's buffers, see compile_hopfield. ``cold``: where there are many
