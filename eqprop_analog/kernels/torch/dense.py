@@ -128,6 +128,8 @@ class DenseValues(Values):
         nudged = super().under(pull, times)
         assert isinstance(nudged, DenseValues)
         nudged.weights = self.weights
+        if times == 1:
+            nudged.constant = self.constant
         return nudged
 
     def _room(self, given: list[Tensor] | None = None) -> Tensor:
@@ -145,7 +147,8 @@ class DenseValues(Values):
         """States and, where these move, voltages after so many steps."""
         rows, layout, motion, buffer = len(self.inputs), self.layout, self.motion, self.network.buffer
         moving = [v for v in voltages if v is not None]
-        before, after = self._room(states), self._room()
+        before = self._room(states)
+        after = torch.empty_like(before)
         v = self._room(moving) if moving else before
         low, high = {"leaky-integrator": (-torch.inf, torch.inf), "energy-based": (0.0, 1.0)}.get(
             motion.dynamics, buffer.span

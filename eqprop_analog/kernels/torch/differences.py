@@ -27,7 +27,7 @@ from eqprop_analog.errors import UserError
 from eqprop_analog.kernels.torch.couplings import at_winner, put, windows, zeros
 from eqprop_analog.kernels.torch.motions import Motion
 from eqprop_analog.kernels.torch.network import Products
-from eqprop_analog.kernels.torch.phases import Phase, Pull, States, Values
+from eqprop_analog.kernels.torch.phases import Phase, Pull, States, Values, stacked
 
 
 def excess(x: Tensor, s: Tensor) -> Tensor:
@@ -106,7 +106,7 @@ class Differences:
 
     def stacked(self, tensor: Tensor) -> Tensor:
         """``tensor`` of the free phase below itself, once for each nudged phase."""
-        return tensor.repeat(self.times, *([1] * (tensor.ndim - 1)))
+        return stacked(tensor, self.times)
 
     def raw(self, layer: int, before: Tensor, *, back: bool) -> Tensor:
         """W ∗ δ."""

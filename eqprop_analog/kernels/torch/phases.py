@@ -68,6 +68,11 @@ def _side(layer: int, device: torch.device) -> torch.cuda.Stream:  # noqa: ARG00
     return torch.cuda.Stream(device)
 
 
+def stacked(values: Tensor, times: int) -> Tensor:
+    """``values`` below themselves, so many times."""
+    return values if times == 1 else values.repeat(times, *([1] * (values.ndim - 1)))
+
+
 class Primitives(Protocol):
     """The operations a phase is made of; ``layer`` counts from 1, connection ``layer`` ends there."""
 
@@ -189,13 +194,12 @@ def begun(values: Values, start: Sequence[Tensor] | None = None) -> Phase:
     if not values.motion.moves_voltages(buffer):
         return phase
     voltages = [torch.zeros_like(s) for s in phase.states]
-    if start is not None:
+    if start is not None and values.motion.dynamics == "energy-based":
+        voltages = [inverse(buffer, s).clamp(0, 1) for s in phase.states]
+    elif start is not None:
         free = Phase(values.free(), start)
         floor, ceiling = (end if isfinite(end) else -end for end in buffer.span)
         for layer, (s, u) in enumerate(zip(phase.states, free.forces(), strict=True)):
-            if values.motion.dynamics == "energy-based":
-                voltages[layer] = inverse(buffer, s).clamp(0, 1)
-                continue
             inside = torch.where(s <= 0, u.clamp(max=floor), inverse(buffer, s))
             voltages[layer] = torch.where(s >= 1, u.clamp(min=ceiling), inside)
     if values.motion.dynamics == "gradient-flow":
@@ -218,21 +222,27 @@ class Values:
         inputs: Tensor,
         pull: Pull | None = None,
         products: Products | None = None,
+        first: tuple[Tensor, Tensor] | None = None,
     ) -> None:
+        """``first``: W ∗ x of the inputs and what of it reaches layer 1, where these are known."""
         self.network, self.motion, self.inputs, self.pull = network, motion, inputs, pull
         self.products = Products(network, inputs.dtype) if products is None else products
-        self.first_raw = self.products.raw(1, inputs)
-        self.drive = self.pooled(1, self.first_raw) + network.bias(1)
+        if first is None:
+            raw = self.products.raw(1, inputs)
+            first = raw, self.pooled(1, raw) + network.bias(1)
+        self.first_raw, self.drive = first
         self.damping = None if pull is None or motion.dynamics != "descent" else pull.damping(network.buffer)
 
     def under(self, pull: Pull, times: int) -> Values:
         """The same batch ``times`` below itself, under a nudge."""
-        repeats = (times, *([1] * (self.inputs.ndim - 1)))
-        return type(self)(self.network, self.motion, self.inputs.repeat(repeats), pull, self.products)
+        first = stacked(self.first_raw, times), stacked(self.drive, times)
+        return type(self)(self.network, self.motion, stacked(self.inputs, times), pull, self.products, first)
 
     def free(self) -> Values:
         """The same without the nudge."""
-        return self if self.pull is None else type(self)(self.network, self.motion, self.inputs, None, self.products)
+        if self.pull is None:
+            return self
+        return type(self)(self.network, self.motion, self.inputs, None, self.products, (self.first_raw, self.drive))
 
     def zeros(self) -> States:
         """All states at 0."""

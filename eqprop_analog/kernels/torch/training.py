@@ -20,7 +20,7 @@ from eqprop_analog.kernels.torch.couplings import LAST
 from eqprop_analog.kernels.torch.differences import Differences
 from eqprop_analog.kernels.torch.motions import Motion
 from eqprop_analog.kernels.torch.network import Products, TorchNetwork
-from eqprop_analog.kernels.torch.phases import Phase, Pull, Values, begun
+from eqprop_analog.kernels.torch.phases import Phase, Pull, Values, begun, stacked
 
 Array = np.ndarray
 Precision = Literal["half", "float32", "float64"]
@@ -251,8 +251,7 @@ class HopfieldTrainer:
             gradients = contrast(network, of_differences(nudged), gap, torch.bfloat16 if half else None)
             outputs = differences.outputs(nudged.states[-1])
         else:
-            stacked = [s.repeat(times, *([1] * (s.ndim - 1))) for s in free.states]
-            nudged = begun(values.under(pull, times), stacked)
+            nudged = begun(values.under(pull, times), [stacked(s, times) for s in free.states])
             run(nudged, settings.nudged)
             outputs = nudged.states[-1]
             halves = [[s[k * size : (k + 1) * size] for s in nudged.states] for k in range(times)]
