@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 from jaxtyping import Int
+from pydantic_core import to_jsonable_python
 
 from eqprop_analog.core.network import Network
 from eqprop_analog.core.registry import USUAL
@@ -195,7 +196,8 @@ def _dotted(settings: dict[str, Any], table: str) -> dict[str, Any]:
 def _require_same(path: Path, saved: dict[str, Any], config: TrainConfig) -> None:
     asked = config.model_dump(mode="json")
     if saved.get("model", USUAL) == asked["model"]:
-        defaults = {name: field.default for name, field in type(config).model_fields.items()}
+        fields = type(config).model_fields
+        defaults = {name: to_jsonable_python(each.default) for name, each in fields.items() if not each.is_required()}
         saved = {**defaults, **saved}  # a setting that came later was at its default
     else:  # whose settings are others altogether
         saved, asked = {"model": saved.get("model", USUAL)}, {"model": asked["model"]}
