@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from eqprop_analog.networks.hopfield.network import HopfieldNetwork
     from eqprop_analog.networks.hopfield.ngspice import HopfieldNgspiceSolver
     from eqprop_analog.networks.resistive.network import ResistiveNetwork
+    from eqprop_analog.networks.resistive.relu import translate_relu
     from eqprop_analog.networks.resistive.surrogate import SurrogateSolver
     from eqprop_analog.plotting.figures import plot_learning_curve, plot_parameters, plot_phases, plot_voltages
     from eqprop_analog.spice.ngspice.solver import GraphNgspiceSolver, NgspiceSolver
@@ -74,6 +75,7 @@ __all__ = [
     "plot_voltages",
     "train",
     "train_epoch",
+    "translate_relu",
 ]
 
 moved.install()
@@ -100,6 +102,7 @@ _HOMES = (
     ("networks.hopfield.network", "HopfieldNetwork"),
     ("networks.hopfield.ngspice", "HopfieldNgspiceSolver"),
     ("networks.resistive.network", "ResistiveNetwork"),
+    ("networks.resistive.relu", "translate_relu"),
     ("networks.resistive.surrogate", "SurrogateSolver"),
     ("plotting.figures", "plot_learning_curve plot_parameters plot_phases plot_voltages"),
     ("spice.ngspice.solver", "GraphNgspiceSolver NgspiceSolver"),

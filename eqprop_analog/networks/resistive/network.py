@@ -191,6 +191,16 @@ class ResistiveNetwork(LayeredNetwork):
         return cls._fresh(kinds, seed, diode, amplifier_gain, input_gain, conductance_window, bias, bias_row, outputs)
 
     @classmethod
+    def from_relu(cls, model: Any, **settings: Any) -> "ResistiveNetwork":
+        """The network of a trained ReLU network, whose outputs it has but for O(1/gain); see relu.translate_relu.
+
+        ``model``: a ``torch.nn.Sequential`` or pairs of arrays; ``settings``: amplifier_gain, input_gain, conductance_window.
+        """
+        from eqprop_analog.networks.resistive.relu import translate_relu
+
+        return translate_relu(model, **settings).network
+
+    @classmethod
     def _fresh(  # noqa: PLR0913, PLR0917 - every setting of a network
         cls,
         kinds: Sequence[Crossbar],
