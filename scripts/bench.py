@@ -5,7 +5,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from benchmarks import hopfield, lattice, pace, recipe, reliability, spice, surrogate, training
+from benchmarks import hopfield, lattice, pace, recipe, reliability, spice, surrogate, training, wires
 
 from eqprop_analog import cli
 
@@ -28,6 +28,8 @@ examples:
   scripts/bench.py training --limit 2000
   # the recipe of your own shapes against a grid around it, one of nine cases
   scripts/bench.py recipe --only 3
+  # training through wires, and arrays up to 256 x 256
+  scripts/bench.py wires --batches 50 --ohms 3e4 --arrays 64 256
   # killed runs, without the long ones
   scripts/bench.py reliability --kills 8 --epochs 0
 
@@ -39,6 +41,7 @@ BENCHMARKS = {
     "lattice": lattice,
     "hopfield": hopfield,
     "training": training,
+    "wires": wires,
     "recipe": recipe,
     "reliability": reliability,
 }

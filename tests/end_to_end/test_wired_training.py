@@ -8,6 +8,7 @@ import pytest
 
 from eqprop_analog import ResistiveNetwork
 from eqprop_analog.experiments.presets import resolve
+from eqprop_analog.networks.resistive.wire_map import Errors
 
 pytestmark = pytest.mark.usefixtures("without_ngspice")
 
@@ -57,3 +58,56 @@ def test_settings_that_do_not_go_with_wires_are_refused(refused_training, option
 def test_a_preset_of_truncated_phases_converges_through_wires():
     config = resolve("mnist-100", {"wire_resistance": 1e4})
     assert (config.sweeps, config.precision) == (None, "float64")
+
+
+def test_the_map_compares_learning_through_wires_with_what_is_transferred(run, preset, dataset):
+    words = ["wires", "--preset", preset, "--data-dir", dataset, "--resistances", "1ohm", "300kohm", "--sizes", 4, 8]
+    result = run(*words, "--epochs", 1, "--output", "map", "--margin", 0.5)
+    assert result.code == 0, result.err
+    figures = json.loads(Path("map/wires.json").read_text())
+    points = {(row["size"], row["wire_resistance"]): row for row in figures["points"]}
+    assert set(points) == {(size, ohms) for size in (4, 8) for ohms in (1.0, 3e5)}
+    for (size, ohms), row in points.items():
+        assert row["product"] == pytest.approx(ohms * figures["mean_conductance"] * size**2)
+        metrics = json.loads(Path(f"map/{size}x{size},{ohms:g}ohm/metrics.json").read_text())
+        assert metrics["test_error"] == row["error"]
+    assert points[4, 1.0]["transferred_error"] == figures["ideal_error"]
+    assert [row["size"] for row in figures["limits"]] == [4, 8]
+    assert Path("map/wires.png").read_bytes().startswith(b"\x89PNG")
+    again = run(*words, "--epochs", 1, "--output", "map", "--margin", 0.5)
+    assert again.code == 0
+    assert "5 of 5 points are finished" in again.err + again.out
+
+
+@pytest.mark.parametrize(
+    ("options", "named"),
+    [
+        (["--resistances", "0"], "--resistances"),
+        (["--resistances", "1kohm", "1000"], "--resistances"),
+        (["--sizes", "0"], "--sizes"),
+        (["--margin", "2"], "--margin"),
+        (["--wire-resistance", "1kohm"], "--resistances"),
+        (["--preset", "net1"], "net1"),
+    ],
+)
+def test_a_map_that_is_none_is_refused(run, options, named):
+    result = run("wires", *options, "--output", "map")
+    assert result.code == 2
+    assert named in result.err
+    assert not Path("map").exists()
+
+
+def test_limits_end_at_the_first_resistance_that_is_too_large():
+    rows = [
+        {"size": 8, "wire_resistance": ohms, "error": error, "transferred_error": moved}
+        for ohms, error, moved in ((1.0, 0.1, 0.1), (3.0, 0.11, 0.3), (10.0, 0.4, 0.5), (30.0, 0.1, 0.1))
+    ]
+    found = Errors("test", 0.1, 1e-3, rows).limits(0.02)
+    assert found == [
+        {
+            "size": 8,
+            "wire_resistance": 3.0,
+            "transferred_wire_resistance": 1.0,
+            "cell_over_wire": pytest.approx(1e3 / 3),
+        }
+    ]

@@ -28,7 +28,7 @@ TRAINING_TOLERANCE = 1e-10
 """Of a node's voltage over the circuit's largest, in training."""
 CHECK_EVERY = 1000
 """Updates, after which one contrast is computed a second time."""
-WORTH_COMPILING = 2 * 128 * 128
+WORTH_COMPILING = 8192
 """Cells."""
 LARGEST_DEVIATION = 1e-6
 """Of that contrast, over its largest entry."""

@@ -7,5 +7,6 @@ COMMANDS = (
     Command("device", f"{__name__}.device", "build"),
     Command("xor", f"{__name__}.xor", "train"),
     Command("chips", f"{__name__}.chips", "train", _GOES_ON),
+    Command("wires", f"{__name__}.wires", "train", _GOES_ON),
     Command("study", f"{__name__}.study", "judge", _GOES_ON),
 )
