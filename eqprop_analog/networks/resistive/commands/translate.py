@@ -1,0 +1,185 @@
+"""``eqprop-analog translate``: a trained ReLU network as a resistive network, with its error before and after."""
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+
+from eqprop_analog.cli import console, options, samples
+from eqprop_analog.errors import UserError
+from eqprop_analog.experiments.batches import targets_of
+from eqprop_analog.files import UNREADABLE, Arrays, require_writable
+from eqprop_analog.learning.trainer import Rule, train_epoch
+from eqprop_analog.learning.update import Rates
+from eqprop_analog.networks.resistive.recipe import recipe
+from eqprop_analog.networks.resistive.relu import Layer, Translation, layers_of, relu_outputs, translate_relu
+from eqprop_analog.networks.resistive.surrogate import SurrogateSolver
+from eqprop_analog.quantities import option
+from eqprop_analog.spice.ngspice.solver import NgspiceSolver
+
+Array = np.ndarray
+
+SUMMARY = "Translate a trained ReLU network into a resistive network, and say what its outputs lose; train it on."
+EXAMPLES = """\
+The file holds weights_1 (inputs, units), biases_1, weights_2, ..., or what PyTorch calls them, as
+np.savez("relu.npz", **{name: value.numpy() for name, value in model.state_dict().items()}) writes them. It was
+trained on inputs and targets as `train --dataset` scales them.
+
+examples:
+  the circuit, at twice the least gain:        relu.npz
+  its error on test samples, ten in ngspice:   relu.npz --dataset digits --samples 10
+  five epochs of equilibrium propagation:      relu.npz --dataset digits --epochs 5 --output tuned.npz"""
+
+SHOWN = 3
+"""Test samples that ngspice solves, if nobody says otherwise."""
+SHARE = 0.1
+"""Of the rates for a fresh network, with which a trained one goes on learning."""
+BATCH = 4
+MOST_BYTES = 2**32
+"""Of a file, unpacked."""
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Options of this command."""
+    parser.add_argument("model", type=Path, metavar="RELU.npz", help="weights and biases of the trained network")
+    parser.add_argument(
+        "--amplifier-gain", type=float, metavar="A", help="of every hidden layer (default: twice the least one)"
+    )
+    parser.add_argument(
+        "--input-gain", type=option("V"), default=1.0, metavar="VOLTS", help="for an input of 1 (default 1)"
+    )
+    parser.add_argument(
+        "--conductance-window",
+        type=option("S"),
+        nargs=2,
+        default=(0.0, 1e-4),
+        metavar=("LOW", "HIGH"),
+        help="(default 0 100uS)",
+    )
+    parser.add_argument("--samples", type=int, metavar="N", help=f"test samples solved in ngspice (default {SHOWN})")
+    parser.add_argument("--epochs", type=int, default=0, metavar="N", help="of training it on the data set (default 0)")
+    parser.add_argument("--seed", type=int, default=0, metavar="N", help="of the order of samples (default 0)")
+    parser.add_argument("--output", type=Path, metavar="FILE.npz", help="default: the file's name with -circuit")
+    samples.add_dataset(parser, "judge both networks by its test samples")
+    options.add_json(parser)
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Translate, judge, train on, save."""
+    output = arguments.output or arguments.model.with_name(f"{arguments.model.stem}-circuit.npz")
+    require_writable(output)
+    if arguments.epochs < 0:
+        raise UserError(f"--epochs: expected at least 0, got {arguments.epochs}")
+    model = read_model(arguments.model)
+    low, high = arguments.conductance_window
+    made = translate_relu(
+        model,
+        amplifier_gain=arguments.amplifier_gain,
+        input_gain=float(arguments.input_gain),
+        conductance_window=(float(low), float(high)),
+    )
+    network = made.network
+    rows = [
+        ["layers", "-".join(map(str, network.layers))],
+        ["amplifier gain", f"{network.amplifier_gain[0]:.4g}, at least {made.least_gain:.4g}"],
+        ["volts at an output for a 1", f"{made.output_volts:.4g}"],
+    ]
+    figures: dict[str, Any] = {
+        "layers": network.layers,
+        "amplifier_gain": network.amplifier_gain[0],
+        "least_gain": made.least_gain,
+        "output_volts": made.output_volts,
+    }
+    sections = [rows]
+    if arguments.dataset is None:
+        for name in ("samples", "epochs"):
+            if getattr(arguments, name):
+                raise UserError(f"--{name}: needs samples; add --dataset, or leave it out")
+    else:
+        judged, found = _judged(arguments, model, made)
+        sections.append(judged)
+        figures |= found
+    network.save(output)
+    console.table(f"{arguments.model}: as a resistive network", ["figure", "value"], *sections)
+    options.report_figures(arguments, figures)
+    console.say(f"{output}: the network, {network!r}")
+
+
+def read_model(path: Path) -> list[Layer]:
+    """Weights and biases of every layer. Raises UserError."""
+    try:
+        with path.open("rb") as raw:
+            file = Arrays(raw, MOST_BYTES)
+            arrays = {name: file[name] for name in file.files}
+    except UNREADABLE as error:
+        why = getattr(error, "strerror", None) or error
+        raise UserError(f"{path}: cannot be read as an .npz file of weights and biases: {why}") from error
+    torch = sorted({int(name.partition(".")[0]) for name in arrays if name.partition(".")[0].isdigit()})
+    if torch:
+        return layers_of([(arrays[f"{k}.weight"].T, arrays.get(f"{k}.bias")) for k in torch if f"{k}.weight" in arrays])
+    count = sum(name.startswith("weights_") for name in arrays)
+    missing = [name for k in range(1, count + 1) if (name := f"weights_{k}") not in arrays]
+    if missing or not count:
+        raise UserError(
+            f"{path}: expected weights_1, biases_1, weights_2, ..., got {', '.join(sorted(arrays)) or 'nothing'}"
+        )
+    return layers_of([(arrays[f"weights_{k}"], arrays.get(f"biases_{k}")) for k in range(1, count + 1)])
+
+
+def _judged(
+    arguments: argparse.Namespace, model: list[Layer], made: Translation
+) -> tuple[list[list[str]], dict[str, Any]]:
+    """Rows and figures of both networks on the test samples, and of the circuit after training."""
+    source, network = samples.source(arguments, made.network, None), made.network
+    count = min(samples.sample_count(arguments, SHOWN), len(source.dataset.test_images))
+    inputs = source.inputs(np.arange(len(source.dataset.test_images)))
+    labels = source.dataset.test_labels
+    targets = targets_of(labels, network.classes)
+    wanted = relu_outputs(model, inputs)
+
+    def outputs() -> Float[Array, "samples outputs"]:
+        return SurrogateSolver().solve(network, inputs).require().outputs / made.output_volts
+
+    circuit, solver = outputs(), NgspiceSolver()
+    try:
+        measured = solver.solve(network, inputs[:count]).require().outputs / made.output_volts
+    finally:
+        solver.close()
+    named = {"ReLU network": wanted, "circuit": circuit}
+    if arguments.epochs:
+        _train_on(arguments, source, made)
+        named[f"after {arguments.epochs} epochs"] = outputs()
+    errors = {name: _error(values, labels, targets) for name, values in named.items()}
+    away = {"circuit": circuit - wanted, f"{count} of them in ngspice": measured - wanted[:count]}
+    rms = {name: float(np.sqrt((values**2).mean())) for name, values in away.items()}
+    classes = labels.ndim == 1
+    rows = [
+        [f"test error, {name}", f"{100 * value:.2f} %" if classes else f"{value:.4g}"] for name, value in errors.items()
+    ]
+    rows += [[f"outputs, {name}: difference from the ReLU network, rms", f"{value:.2e}"] for name, value in rms.items()]
+    return rows, {"errors": errors, "differences": rms, "dataset": source.name, "samples": len(inputs)}
+
+
+def _error(outputs: Array, labels: Array, targets: Array) -> float:
+    """Fraction of wrong predictions, or of a regression root mean square."""
+    if labels.ndim == 1:
+        return float((outputs.argmax(axis=1) != labels).mean())
+    return float(np.sqrt(((outputs - targets) ** 2).mean()))
+
+
+def _train_on(arguments: argparse.Namespace, source: samples.Source, made: Translation) -> None:
+    """Epochs of equilibrium propagation towards targets of 0 and 1 at the outputs, or a regression's, in place."""
+    dataset, network = source.dataset, made.network
+    inputs = dataset.train_images.astype(float)
+    targets = made.output_volts * targets_of(dataset.train_labels, network.classes)
+    found = recipe(network, float(np.sqrt((inputs**2).mean())), BATCH, given_gain=True)
+    rates = [tuple(SHARE * rate for rate in each) for each in (found.rates.conductances, found.rates.biases)]
+    rule = Rule(Rates(*rates), found.beta, kind="current")
+    random = np.random.default_rng(arguments.seed)
+    for epoch in range(1, arguments.epochs + 1):
+        order = random.permutation(len(inputs))
+        batches = [(inputs[k], targets[k]) for k in np.array_split(order, max(1, len(order) // BATCH))]
+        done = train_epoch(network, SurrogateSolver(), rule, batches)
+        console.say(f"epoch {epoch}/{arguments.epochs}: training error, rms, {done.rms / made.output_volts:.4g} of a 1")
