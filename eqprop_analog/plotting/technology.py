@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 
 from eqprop_analog.devices.conductance.fitting import Readings, TechnologyFit
 from eqprop_analog.devices.conductance.fitting.likelihood import Candidate, filtered
-from eqprop_analog.plotting.style import drawing
+from eqprop_analog.plotting.style import BARS, BLUE, LOOKS, NEUTRAL, RED, drawing
 
 Array = np.ndarray
 
@@ -48,23 +48,24 @@ def _simulated(candidate: Candidate, readings: Readings, piece: int) -> Float[Ar
 
 def _along(axes: Axes, fit: TechnologyFit) -> None:
     readings, candidate = fit.readings, _quiet(fit)
-    for number, shade in zip(
-        range(min(SHOWN, len(readings.names))), ("tab:blue", "tab:orange", "tab:green"), strict=False
-    ):
+    for number, (shade, *_) in zip(range(min(SHOWN, len(readings.names))), LOOKS, strict=False):
         place = 0
         for piece in np.flatnonzero(readings.device == number)[:PIECES]:
             model = _simulated(candidate, readings, int(piece))
             x = place + np.arange(len(model))
             axes.plot(x, MICRO * readings.conductance[piece, : len(model)], ".", color=shade, markersize=3, alpha=0.6)
-            axes.plot(x, MICRO * model, color="black", linewidth=1.2)
+            axes.plot(x, MICRO * model, color=shade, linewidth=1.2)
             place += len(model)
         axes.plot([], [], ".", color=shade, label=f"device {readings.names[number]:.20}")
-    axes.plot([], [], color="black", label=f"model ({fit.law}), from the first reading of each sequence")
+    axes.plot([], [], color=NEUTRAL, linewidth=1.2, label="model, from the first reading of each sequence")
     for end in (candidate.lowest[0], candidate.highest[0]):
         axes.axhline(MICRO * end, color="0.6", linestyle=":", linewidth=1)
     axes.set_xlabel("reading")
     axes.set_ylabel("conductance (µS)")
-    axes.legend(fontsize=7, loc="upper left", bbox_to_anchor=(0, 1.22), ncols=2)
+    axes.set_ylim(top=1.45 * MICRO * float(readings.conductance.max()))
+    of = f", {min(SHOWN, len(readings.names))} of {len(readings.names)} devices" if len(readings.names) > SHOWN else ""
+    axes.set_title(f"law {fit.law}{of}")
+    axes.legend(fontsize=8, loc="upper right", ncols=2)
 
 
 def _quiet(fit: TechnologyFit) -> Candidate:
@@ -83,7 +84,7 @@ def _step(axes: Axes, fit: TechnologyFit) -> None:
     change = (np.diff(readings.conductance, axis=1) / (high - low))[there] / np.abs(pulses[there])
     up = readings.polarity[there] > 0
     line = np.linspace(0, 1, 101)
-    for chosen, sign, shade, name in ((up, 1, "tab:red", "up"), (~up, -1, "tab:blue", "down")):
+    for chosen, sign, shade, name in ((up, 1, RED, "up"), (~up, -1, BLUE, "down")):
         axes.plot(place[chosen], 100 * change[chosen], ".", color=shade, markersize=2.5, alpha=0.35)
         moved = line.copy()
         one.law.move(moved, np.full(101, float(sign)), np.zeros(()), np.ones(()))
@@ -98,29 +99,29 @@ def _step(axes: Axes, fit: TechnologyFit) -> None:
             label=f"{name}: model ± σ",
         )
     axes.set_xlabel("position in the device's window")
-    axes.set_ylabel("change by one pulse (% of the window)")
-    axes.legend(fontsize=7)
+    axes.set_ylabel("step of one pulse (% of the window)")
+    axes.legend(fontsize=8)
 
 
 def _left(axes: Axes, fit: TechnologyFit) -> None:
     found = filtered(fit.estimate.candidate(), fit.readings)
     z = (found.missed / np.sqrt(found.variance))[fit.readings.there]
     bins: Any = np.linspace(-5, 5, 41)
-    axes.hist(np.clip(z, -5, 5), bins, density=True, color="0.75", label=f"{len(z)} steps")
+    axes.hist(np.clip(z, -5, 5), bins, density=True, color=BARS, label=f"{len(z)} steps")
     axes.plot(bins, np.exp(-0.5 * bins**2) / np.sqrt(2 * np.pi), color="black", label="normal distribution")
     axes.set_xlabel("reading minus its prediction (standard deviations)")
     axes.set_ylabel("density")
-    axes.legend(fontsize=7)
+    axes.legend(fontsize=8)
 
 
 def _apart(axes: Axes, fit: TechnologyFit) -> None:
     one = fit.estimate.candidate()
-    axes.plot(MICRO * one.highest, one.factor, "^", color="tab:red", label="upper end of its window")
-    axes.plot(MICRO * one.lowest, one.factor, "v", color="tab:blue", label="lower end")
+    axes.plot(MICRO * one.highest, one.factor, "^", color=RED, label="upper end of its window")
+    axes.plot(MICRO * one.lowest, one.factor, "v", color=BLUE, label="lower end")
     axes.axhline(1, color="0.6", linestyle=":", linewidth=1)
     axes.set_xlabel("end of a device's window (µS)")
     axes.set_ylabel("factor on its pulses")
-    axes.legend(fontsize=7)
+    axes.legend(fontsize=8)
 
 
 def _compared(axes: Axes, fit: TechnologyFit) -> None:
