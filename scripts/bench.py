@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
-"""Measures speed, of the surrogate, of ngspice and training in it, of lattices; trains in both solvers; kills runs."""
+"""Measures speed, of the surrogate, of ngspice and training in it, of lattices and meshes; trains in both solvers; kills runs."""
 
 import argparse
 import sys
 from collections.abc import Sequence
 
-from benchmarks import hopfield, lattice, pace, recipe, reliability, spice, surrogate, training, wires
+from benchmarks import hopfield, lattice, mesh, pace, recipe, reliability, spice, surrogate, training, wires
 
 from eqprop_analog import cli
 
@@ -22,6 +22,8 @@ examples:
   scripts/bench.py pace --batches 10 --repeats 1
   # small lattices
   scripts/bench.py lattice --sides 8 16
+  # arrays with wires by ngspice's two direct solvers, without what takes minutes
+  scripts/bench.py mesh --sizes 16 32 64
   # sweeps and gradients of the CIFAR-10 network on a GPU
   scripts/bench.py hopfield --json hopfield.json
   # trajectories of weights, 2,000 images
@@ -39,6 +41,7 @@ BENCHMARKS = {
     "spice": spice,
     "pace": pace,
     "lattice": lattice,
+    "mesh": mesh,
     "hopfield": hopfield,
     "training": training,
     "wires": wires,

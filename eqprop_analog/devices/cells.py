@@ -11,7 +11,7 @@ from typing import ClassVar, Protocol
 import numpy as np
 from jaxtyping import Float
 
-from eqprop_analog.devices.law import require_within
+from eqprop_analog.devices.law import in_double_precision, require_within
 from eqprop_analog.devices.registry import Registry
 from eqprop_analog.errors import UserError
 
@@ -56,6 +56,7 @@ class SinhCell:
 
     def __post_init__(self) -> None:
         """Raise UserError for a scale that is none."""
+        in_double_precision(self)
         require_within(*SCALES, scale=self.scale)
 
     def volts(self, drop: Drops) -> Drops:
@@ -77,7 +78,7 @@ class SinhCell:
 
     def expression(self, siemens: float, drop: str) -> str:
         """See CellLaw."""
-        return f"{siemens * self.scale!r}*sinh({drop}/{self.scale!r})"
+        return f"{float(siemens) * self.scale!r}*sinh({drop}/{self.scale!r})"
 
 
 @dataclass(frozen=True)
@@ -90,6 +91,7 @@ class CubicCell:
 
     def __post_init__(self) -> None:
         """Raise UserError for a scale that is none."""
+        in_double_precision(self)
         require_within(*SCALES, scale=self.scale)
 
     def volts(self, drop: Drops) -> Drops:
@@ -110,7 +112,7 @@ class CubicCell:
 
     def expression(self, siemens: float, drop: str) -> str:
         """See CellLaw."""
-        return f"{siemens!r}*{drop}*(1+{drop}*{drop}/{self.scale**2!r})"
+        return f"{float(siemens)!r}*{drop}*(1+{drop}*{drop}/{self.scale**2!r})"
 
 
 CELLS: Registry[CellLaw] = Registry("cell law", {"sinh": SinhCell, "cubic": CubicCell})

@@ -165,12 +165,13 @@ def laws_in_text(law: Law) -> dict[str, Law]:
 def settings(circuit: Circuit, options: Mapping[str, float] = MappingProxyType({})) -> dict[str, float]:
     """The simulator's options for a circuit: what all need, what its laws need, and ``options`` over both.
 
-    Where rounding leaves more than the tolerances, Newton's iteration would go in circles: there they are what it leaves.
+    Where rounding leaves more than the tolerances, Newton's iteration would go in circles: there they are what it leaves, of
+    voltages in relation to 0.1 V at least, of currents of what conducts up to 10 mS.
     """
-    reachable: dict[str, float] = {}
-    if circuit.rounding > TOLERANCES["reltol"]:
-        reachable = {"reltol": circuit.rounding, "vntol": 1e-3 * circuit.rounding}
-    return {**TOLERANCES, **reachable, **circuit.options, **options}
+    own = {**TOLERANCES, **circuit.options}
+    left = {"reltol": circuit.rounding, "vntol": 0.1 * circuit.rounding, "abstol": 0.01 * circuit.rounding}
+    reachable = {key: max(own[key], value) for key, value in left.items()} if left["reltol"] > own["reltol"] else {}
+    return {**own, **reachable, **options}
 
 
 def _text(

@@ -168,6 +168,21 @@ class TestBench:
         assert [case["side"] for case in figures["cases"]] == [3, 3]
         assert all(case["ngspice largest difference"] <= 1e-9 for case in figures["cases"])
 
+    def test_meshes_are_solved_by_both_direct_solvers_where_there_are_both(self, run_script):
+        result = run_script("bench.py", "mesh", "--sizes", 4, 6, "--ohms", 20, "--json", "-")
+        figures = json.loads(result.out)
+        ways = ["SPARSE", "KLU"] if figures["klu"] else ["SPARSE"]
+        assert (result.code, [row["nodes"] for row in figures["arrays"]]) == (0, [2 * (16 + 4), 2 * (36 + 6)])
+        assert all(row[name]["finished"] for row in figures["arrays"] for name in ways)
+        assert all(0 < row["largest_difference"] <= 1e-9 for row in figures["arrays"])
+
+    @pytest.mark.parametrize(
+        ("option", "value"), [("--sizes", "1"), ("--ohms", "0"), ("--ohms", "nan"), ("--time-limit", "-1")]
+    )
+    def test_meshes_that_are_none_are_refused_by_the_option(self, run_script, option, value):
+        result = run_script("bench.py", "mesh", option, value)
+        assert (result.code, f"{option}: expected" in result.err) == (2, True)
+
     def test_ways_that_differ_are_no_benchmark(self, run_script, monkeypatch):
         monkeypatch.setattr(bench.lattice, "AGREEMENT", -1.0)
         result = run_script("bench.py", "lattice", "--sides", 3, "--samples", 2, "--repeats", 1)

@@ -74,6 +74,13 @@ def test_without_wires_every_cell_has_the_voltage_between_its_ports():
     np.testing.assert_array_equal(array.drops(ports)[0], [[1.0, 0.8, 0.6], [-1.0, -1.2, -1.4]])
 
 
+@pytest.mark.parametrize("kind", [SinhCell, CubicCell])
+def test_numbers_of_numpy_are_written_as_spice_reads_them(kind):
+    assert kind(np.float64(0.3)) == kind(0.3)
+    assert kind(np.float64(0.3)).expression(np.float64(1e-6), "V(a,b)") == kind(0.3).expression(1e-6, "V(a,b)")
+    assert "float" not in kind(np.float64(0.3)).expression(np.float64(1e-6), "V(a,b)")
+
+
 @pytest.mark.parametrize("scale", [0.0, -1.0, np.nan, np.inf, 1e-9])
 def test_a_scale_that_is_none_is_refused_by_its_name(scale):
     with pytest.raises(UserError, match="scale"):

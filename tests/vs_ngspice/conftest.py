@@ -35,6 +35,7 @@ BOTH = {
     "hopfield_agreement",
     "nonideal_agreement",
     "sweep_form",
+    "whole_chip",
     "written_netlists",
 }
 """What CI asks of the newest ngspice, too (.ci/both_ngspices)."""

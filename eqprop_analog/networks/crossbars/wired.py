@@ -29,6 +29,8 @@ Array = np.ndarray
 
 TILE = (128, 128)
 """Rows and columns of the arrays that chips are made of."""
+BENT = 1e-10
+"""What ngspice's iteration reaches, relative, beside cells with a law."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -204,13 +206,15 @@ class WiredArray(Element):
     def rounding(self) -> float:
         """See Element: a wire's node has two segments and a cell, whose digits below the segments' rounding are lost.
 
-        A tenth of a rounding of the segment over the cell: with cells of 5.5 nS and 1 ohm, 10 V at the rows, ngspice is 4e-9 V
-        off and does not come nearer; with ten times the conductance ten times less.
+        One rounding of the segment over the cell: with cells of 5.5 nS, 1 ohm and 10 V at the rows ngspice is 4e-9 V off and does
+        not come nearer, with ten times the conductance ten times less; amplifiers make more of it. The current of a cell with a
+        law, which it compares too, has the rounding of the voltages times a slope.
         """
         cells = self.crossbar.conductance[self.crossbar.conductance > 0]
         if not self.mesh or not cells.size:
             return 0.0
-        return 0.1 * float(np.finfo(np.float64).eps / (self.crossbar.wire_resistance * np.median(cells)))
+        lost = float(np.finfo(np.float64).eps / (self.crossbar.wire_resistance * np.median(cells)))
+        return lost if self.crossbar.cell is None else max(lost, BENT)
 
     def dc_paths(self) -> Iterable[Pair]:
         """Through every one."""

@@ -19,12 +19,14 @@ from threadpoolctl import threadpool_limits
 from eqprop_analog.core.equilibrium import Equilibrium, Layers, Status
 from eqprop_analog.core.gradient import Gradient
 from eqprop_analog.core.nudge import Nudge
+from eqprop_analog.core.solver import Solver
 from eqprop_analog.devices import LAWS, Antiparallel, Law, table_of
 from eqprop_analog.errors import UserError
 from eqprop_analog.experiments.records import Circuit, read_record
 from eqprop_analog.files import write_text
 from eqprop_analog.learning.contrast import contrast
 from eqprop_analog.networks.resistive.equations import NodalEquations
+from eqprop_analog.networks.resistive.layered import LayeredNetwork
 from eqprop_analog.networks.resistive.network import ResistiveNetwork
 from eqprop_analog.networks.resistive.surrogate import SurrogateSolver
 from eqprop_analog.spice.ngspice.solver import NgspiceSolver
@@ -62,10 +64,39 @@ class Case:
 
     seed: int
     number: int
-    network: ResistiveNetwork
+    network: LayeredNetwork
     inputs: Float[Array, "samples inputs"]
     nudges: tuple[Nudge, Nudge]
     """+β and -β."""
+
+    @property
+    def surrogate(self) -> Solver:
+        """What is compared with ngspice."""
+        return SurrogateSolver()
+
+    def two_orders(self, equations: Any, voltages: Layers) -> tuple[Layers, Layers, float]:
+        """The linearised circuit solved in two orders of elimination, and its condition; see ``_two_orders``."""
+        return _two_orders(equations, voltages)
+
+    def description(self) -> dict[str, Any]:
+        """What it is, as JSON has it."""
+        network, nudge = self.network, self.nudges[0]
+        return {
+            "seed": self.seed,
+            "number": self.number,
+            "layers": list(network.layers),
+            "diode": table_of(network.diode),
+            "amplifier_gain": list(network.amplifier_gain),
+            "input_gain": network.input_gain,
+            "bias_row": network.bias_row,
+            "outputs": network.outputs,
+            "nudge": nudge.kind,
+            "cost": nudge.cost,
+            "beta": nudge.beta,
+        }
+
+
+Draw = Callable[[int, int, Sequence[tuple[str, bool]]], Case]
 
 
 def draw(seed: int, number: int, among: Sequence[tuple[str, bool]] = ()) -> Case:
@@ -76,7 +107,7 @@ def draw(seed: int, number: int, among: Sequence[tuple[str, bool]] = ()) -> Case
     row in one of two; inputs to ±10 V.
     """
     random = np.random.default_rng([seed, number])
-    law = _law(random, *(among or kinds())[number % len(among or kinds())])
+    law = random_law(random, *(among or kinds())[number % len(among or kinds())])
     hidden = int(random.integers(1, 5))
     layers = [0] + [WIDEST] * (hidden + 1)
     while np.dot(layers[1:-1], layers[2:]) > CONDUCTANCES:
@@ -100,18 +131,18 @@ def draw(seed: int, number: int, among: Sequence[tuple[str, bool]] = ()) -> Case
         kept[random.integers(rows, size=columns), np.arange(columns)] = True
         matrix[...] = kept * 10 ** random.uniform(-8, -4, matrix.shape)
     inputs = random.uniform(-1, 1, (SAMPLES, layers[0]))
-    return Case(seed, number, network, inputs, _nudges(network, random))
+    beta = SHARE * float(np.linalg.eigvalsh(network.output_stiffness())[0])
+    return Case(seed, number, network, inputs, nudges(network, beta, random))
 
 
-def _law(random: np.random.Generator, name: str, pair: bool) -> Law:
+def random_law(random: np.random.Generator, name: str, pair: bool) -> Law:
     """A random one of a registered law."""
     law: Law = LAWS[name].drawn(random, pair)  # type: ignore[attr-defined]
     return Antiparallel(law) if pair else law
 
 
-def _nudges(network: ResistiveNetwork, random: np.random.Generator) -> tuple[Nudge, Nudge]:
+def nudges(network: LayeredNetwork, beta: float, random: np.random.Generator) -> tuple[Nudge, Nudge]:
     """By a conductance, by a squared error's current or by a cross-entropy's; pairs of outputs and one class decide for it."""
-    beta = SHARE * float(np.linalg.eigvalsh(network.output_stiffness())[0])
     targets = random.uniform(-1, 1, (SAMPLES, network.classes))
     kind = random.choice(["conductance", "current", "cross-entropy"])
     if kind == "cross-entropy" and network.classes > 1:
@@ -131,16 +162,21 @@ class _Here(Executor):
         return future
 
 
-def measure(seed: int, number: int, among: Sequence[tuple[str, bool]] = ()) -> dict[str, Any]:
-    """Every figure of one circuit, as JSON has it. Loads libngspice into this process: for workers only."""
-    case = draw(seed, number, among)
+def measure(
+    seed: int, number: int, among: Sequence[tuple[str, bool]] = (), drawn: Draw | None = None
+) -> dict[str, Any]:
+    """Every figure of one circuit, as JSON has it, ``drawn`` by ``draw`` if nobody says otherwise.
+
+    Loads libngspice into this process: for workers only.
+    """
+    case = (drawn or draw)(seed, number, among)
     with threadpool_limits(1), _messages() as messages:
         begin = time.perf_counter()
         measured = NgspiceSolver(executor=_Here(), repeats=REPEATS).solve_phases(case.network, case.inputs, case.nudges)
         middle = time.perf_counter()
-        computed = SurrogateSolver().solve_phases(case.network.in_spice(), case.inputs, case.nudges)
+        computed = case.surrogate.solve_phases(case.network.in_spice(), case.inputs, case.nudges)
         seconds = {"ngspice": middle - begin, "surrogate": time.perf_counter() - middle}
-        figures = _description(case) | {
+        figures = case.description() | {
             "statuses": {"ngspice": _statuses(measured), "surrogate": _statuses(computed)},
             "seconds": seconds,
             "messages": [record.getMessage() for record in messages],
@@ -161,14 +197,23 @@ def _messages() -> Iterator[list[logging.LogRecord]]:
         logger.removeHandler(handler)
 
 
-def measure_into(folder: Path, seed: int, number: int, among: Sequence[tuple[str, bool]] = ()) -> None:
+def measure_into(
+    folder: Path, seed: int, number: int, among: Sequence[tuple[str, bool]] = (), drawn: Draw | None = None
+) -> None:
     """``measure`` into a file of its own."""
-    write_text(path_of(folder, number), json.dumps(measure(seed, number, among)) + "\n")
+    write_text(path_of(folder, number), json.dumps(measure(seed, number, among, drawn)) + "\n")
 
 
-def give_up(folder: Path, seed: int, number: int, reason: str, among: Sequence[tuple[str, bool]] = ()) -> None:
+def give_up(
+    folder: Path,
+    seed: int,
+    number: int,
+    reason: str,
+    among: Sequence[tuple[str, bool]] = (),
+    drawn: Draw | None = None,
+) -> None:
     """The file of a circuit whose workers died or ran out of time."""
-    figures = _description(draw(seed, number, among)) | {"failure": reason, "met": False}
+    figures = (drawn or draw)(seed, number, among).description() | {"failure": reason, "met": False}
     figures["statuses"] = {"ngspice": {Status.SIMULATOR_FAILED.name: 3 * SAMPLES}, "surrogate": {}}
     write_text(path_of(folder, number), json.dumps(figures) + "\n")
 
@@ -209,8 +254,8 @@ def path_of(folder: Path, number: int) -> Path:
     return folder / "circuits" / f"{number:05d}.json"
 
 
-def summary(circuits: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """Distributions, counts and whether every bound is met."""
+def summary(circuits: Sequence[dict[str, Any]], median_difference: float = MEDIAN_DIFFERENCE) -> dict[str, Any]:
+    """Distributions, counts and whether every bound is met; ``median_difference``: that of the circuits' largest ones."""
     solved = [circuit for circuit in circuits if "relative_difference" in circuit]
     differences = np.array([circuit["relative_difference"] for circuit in solved])
     gradients = np.array([circuit["gradient_difference"] for circuit in solved])
@@ -232,7 +277,7 @@ def summary(circuits: Sequence[dict[str, Any]]) -> dict[str, Any]:
         "gradients_bound_by_rounding": sum(circuit["gradients_bound_by_rounding"] for circuit in solved),
         "gradient_roundings": max((circuit["gradient_roundings"] for circuit in solved), default=0.0),
         "circuits_not_met": [circuit["number"] for circuit in circuits if not circuit["met"]],
-        "met": all(circuit["met"] for circuit in circuits) and median <= MEDIAN_DIFFERENCE,
+        "met": all(circuit["met"] for circuit in circuits) and median <= median_difference,
     }
 
 
@@ -243,35 +288,18 @@ def _quantiles(values: Float[Array, " circuits"]) -> dict[str, float]:
     return {name: float(np.quantile(values, share)) for name, share in names.items()}
 
 
-def _description(case: Case) -> dict[str, Any]:
-    network, nudge = case.network, case.nudges[0]
-    return {
-        "seed": case.seed,
-        "number": case.number,
-        "layers": list(network.layers),
-        "diode": table_of(network.diode),
-        "amplifier_gain": list(network.amplifier_gain),
-        "input_gain": network.input_gain,
-        "bias_row": network.bias_row,
-        "outputs": network.outputs,
-        "nudge": nudge.kind,
-        "cost": nudge.cost,
-        "beta": nudge.beta,
-    }
-
-
 def _statuses(phases: Sequence[Equilibrium]) -> dict[str, int]:
     return dict(Counter(status.name for phase in phases for status in phase.status.tolist()))
 
 
 def _agreement(case: Case, measured: Sequence[Equilibrium], computed: Sequence[Equilibrium]) -> dict[str, Any]:
     """Differences of voltages and gradients, and of what two float64 orders of elimination make of the same circuit."""
-    free = NodalEquations.of(case.network.in_spice(), case.inputs)
+    free: Any = case.network.in_spice().equations(case.inputs)
     orders: list[tuple[Equilibrium, Equilibrium]] = []
     conditions = []
     for phase in computed:
         equations = free if phase.nudge is None else free.nudged([phase.nudge], computed[0])
-        forward, backward, condition = _two_orders(equations, phase.voltages)
+        forward, backward, condition = case.two_orders(equations, phase.voltages)
         orders.append((replace(phase, voltages=forward), replace(phase, voltages=backward)))
         conditions.append(condition)
     difference, relative = _difference(measured, computed)
@@ -343,7 +371,7 @@ def _apart(ones: Sequence[Array], others: Sequence[Array]) -> Float[Array, " arr
     return np.array([np.abs(one - other).max() / size if size > 0 else 0.0 for one, other, size in pairs])
 
 
-def _rounded(network: ResistiveNetwork, phase: Equilibrium) -> Equilibrium:
+def _rounded(network: LayeredNetwork, phase: Equilibrium) -> Equilibrium:
     """Every voltage one rounding of itself or of its diode's voltage away, neighbouring layers and ±β opposite ways."""
     sign = 1 if phase.nudge is not None and phase.nudge.beta > 0 else -1
     rails = [abs(network.diode.rail)] * (network.depth - 1) + [0.0]

@@ -13,6 +13,7 @@ from eqprop_analog.core.equations import Equations
 from eqprop_analog.core.equilibrium import Equilibrium
 from eqprop_analog.core.network import Network, in_double
 from eqprop_analog.core.nudge import Nudge
+from eqprop_analog.core.proof import ERROR
 from eqprop_analog.core.registry import family_of
 from eqprop_analog.devices import is_own_device
 from eqprop_analog.errors import UserError
@@ -32,6 +33,9 @@ from eqprop_analog.spice.ngspice.sweeps import (
 )
 
 Array = np.ndarray
+
+ROUNDINGS = 10
+"""Of a circuit (Circuit.rounding), that a node may be off; no voltage of what is CONVERGED is farther off than ERROR all the same."""
 
 
 class NgspiceSolver(Sweeps[Network]):
@@ -133,9 +137,10 @@ class NgspiceSolver(Sweeps[Network]):
         groups: list[tuple[Any, Sequence[Nudge | None]]] = [(free, [None])] if len(given) < len(nudges) else []
         if given:
             groups.append((free.nudged(given, start), given))
-        family = family_of(network)
+        family, tolerance = family_of(network), family_of(network).tolerance
 
         def circuit(rung: Rung, chunk: Chunk) -> Asked:
+            nonlocal tolerance
             asked = [
                 each.select(chunk + number * len(inputs))
                 for each, members in groups
@@ -143,6 +148,7 @@ class NgspiceSolver(Sweeps[Network]):
                 for _ in range(self.repeats)
             ]
             bench = self._circuit(network, inputs[chunk], asked, validate=False)
+            tolerance = max(tolerance, min(ROUNDINGS * bench.rounding, ERROR[np.dtype(np.float64)]))
             if not rung.guess:
                 return bench, None
             begin = family.surrogate().solve(network, inputs[chunk[:1]])
@@ -160,7 +166,7 @@ class NgspiceSolver(Sweeps[Network]):
             nodes = phase.measured(found[:, :probes])
             if meters:
                 phase = phase.metered(nodes, found[:, probes:])
-            return certified(phase, nodes, family.tolerance, None).split(members)
+            return certified(phase, nodes, tolerance, None).split(members)
 
         shape = len(nudges) * self.repeats, len(inputs), probes + meters
         return self._climb(self._ladder(network, inputs), shape, circuit, certify, alike(free.likeness(inputs)))

@@ -22,9 +22,10 @@ EXAMPLES = """\
 examples:
   the full study, two processes:       --workers 2
   one of its circuits again:           --circuit 123
+  complete chips, wires included:      --chips --circuits 300 --workers 2
 
 Every circuit is a file in the output folder; an interrupted study continues with those that are missing."""
-CIRCUITS, OUTPUT = 500, Path("runs/study")
+CIRCUITS, OUTPUT, CHIPS_OUTPUT = 500, Path("runs/study"), Path("runs/study-chips")
 """Of a whole study, if nobody says otherwise."""
 TIME_LIMIT = 600.0
 """Seconds that one circuit may take."""
@@ -34,6 +35,12 @@ SHOWN = 8
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Options of this command."""
+    parser.add_argument(
+        "--chips",
+        action="store_true",
+        help="complete chips: crossbars with wires of 0.1 to 100 ohms in tiles, linear and nonlinear cells, imperfect diodes, "
+        "amplifiers and sources",
+    )
     parser.add_argument("--circuits", type=int, metavar="N", help=f"number of circuits (default {CIRCUITS})")
     parser.add_argument("--seed", type=int, default=0, help="seed of all circuits (default 0)")
     parser.add_argument(
@@ -46,7 +53,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         help="diode laws of the random circuits (default: every law that can be drawn at random)",
     )
     parser.add_argument("--workers", type=int, default=1, help="parallel processes (default 1)")
-    parser.add_argument("--output", type=Path, metavar="DIR", help=f"default {OUTPUT}")
+    parser.add_argument("--output", type=Path, metavar="DIR", help=f"default {OUTPUT}, with --chips {CHIPS_OUTPUT}")
     options.add_json(parser)
 
 
@@ -55,7 +62,7 @@ def run(arguments: argparse.Namespace) -> None:
     for name, least in (("circuits", 1), ("seed", 0), ("circuit", 0), ("workers", 1)):
         if (value := getattr(arguments, name)) is not None and value < least:
             raise UserError(f"--{name}: expected at least {least}, got {value}")
-    for name, usual in (("circuits", CIRCUITS), ("output", OUTPUT)):
+    for name, usual in (("circuits", CIRCUITS), ("output", CHIPS_OUTPUT if arguments.chips else OUTPUT)):
         if getattr(arguments, name) is None:
             setattr(arguments, name, usual)
     libngspice.library_path()
@@ -63,7 +70,9 @@ def run(arguments: argparse.Namespace) -> None:
     work = Workers(arguments.workers, TIME_LIMIT)
     try:
         if arguments.circuit is not None:
-            figures = work.result(work.submit(study.measure, arguments.seed, arguments.circuit, among))
+            figures = work.result(
+                work.submit(study.measure, arguments.seed, arguments.circuit, among, _drawn(arguments)[0])
+            )
             options.report_figures(arguments, figures)
             console.result(json.dumps(figures, indent=2))
             missed = [] if figures["met"] else [arguments.circuit]
@@ -74,6 +83,15 @@ def run(arguments: argparse.Namespace) -> None:
         work.close()
     if missed:
         raise NotMetError(f"ngspice and the surrogate exceed the bounds in circuits {missed} (--circuit N shows one)")
+
+
+def _drawn(arguments: argparse.Namespace) -> tuple[study.Draw, float]:
+    """What draws its circuits, and how far half of them may be apart."""
+    if not arguments.chips:
+        return study.draw, study.MEDIAN_DIFFERENCE
+    from eqprop_analog.networks.whole_chip.random_chips import MEDIAN_DIFFERENCE, draw
+
+    return draw, MEDIAN_DIFFERENCE
 
 
 def _among(laws: list[str] | None) -> list[tuple[str, bool]]:
@@ -93,6 +111,7 @@ def _among(laws: list[str] | None) -> list[tuple[str, bool]]:
 def _all(work: Workers, arguments: argparse.Namespace, among: list[tuple[str, bool]]) -> list[int]:
     """Measure the circuits that have no file yet, write and print the report; the circuits that exceed a bound."""
     folder, seed, count = arguments.output, arguments.seed, arguments.circuits
+    drawn, median = _drawn(arguments)
     require_writable(study.path_of(folder, 0))
     found = study.read(folder, seed, count, among=among)
     if found:
@@ -100,37 +119,37 @@ def _all(work: Workers, arguments: argparse.Namespace, among: list[tuple[str, bo
             f"{folder} holds {len(found)} of {count} circuits already (delete the folder to measure them again)"
         )
     missing = [number for number in range(count) if number not in found]
-    jobs = [work.submit(study.measure_into, folder.absolute(), seed, number, among) for number in missing]
+    jobs = [work.submit(study.measure_into, folder.absolute(), seed, number, among, drawn) for number in missing]
     with console.stage("agreement study", count, "circuits") as progress:
         for number, job in zip(missing, jobs, strict=True):
             try:
                 work.result(job)
             except (TimeLimitExceeded, WorkerLostError) as error:
-                study.give_up(folder, seed, number, f"{type(error).__name__}: {error}", among)
+                study.give_up(folder, seed, number, f"{type(error).__name__}: {error}", among, drawn)
             found |= study.read(folder, seed, count, [number], among)
             progress(len(found), math.nan)
     circuits = [found[number] for number in range(count)]
-    figures = study.summary(circuits)
+    figures = study.summary(circuits, median)
     options.write_json(folder / "study.json", {"seed": seed, **figures, "versions": versions()})
     options.report_figures(arguments, figures | {"seed": seed, "circuit": circuits})
     write_csv(folder / "study.csv", circuits)
     random_circuits(circuits, folder / "agreement.png")
-    _print(figures, circuits)
+    _print(figures, circuits, chips=arguments.chips)
     console.say(f"in {folder}: study.json, study.csv, agreement.png, circuits/")
     missed = list(figures["circuits_not_met"])
     if not missed and not figures["met"]:
-        raise NotMetError(f"the median difference is above {study.MEDIAN_DIFFERENCE:g}")
+        raise NotMetError(f"the median difference is above {median:g}")
     return missed
 
 
-def _print(figures: dict[str, Any], circuits: list[dict[str, Any]]) -> None:
+def _print(figures: dict[str, Any], circuits: list[dict[str, Any]], *, chips: bool) -> None:
     spread = {
         "|ΔV| over max(1 V, largest |V|)": figures["relative_difference"],
         "gradients, |Δ| over the layer's largest": figures["gradient_difference"],
         "condition number of the linearised circuit": figures["condition"],
     }
     console.table(
-        f"{figures['circuits']} random circuits, {figures['equilibria']} equilibria in each solver",
+        f"{figures['circuits']} random {'chips' if chips else 'circuits'}, {figures['equilibria']} equilibria in each solver",
         ["", "median", "90 %", "99 %", "largest"],
         [[name, *(f"{value:.1e}" for value in values.values())] for name, values in spread.items()],
     )

@@ -1,0 +1,166 @@
+"""How long ngspice takes for an array with wires by each of its direct solvers, and the surrogate for the same, in one run.
+
+One operating point of an N x N array of cells of 1 to 100 µS with wires, a diode at every column, the voltages of all columns
+read; netlist text and loading are in the time, starting the process is not. Processor seconds, which other programs on the
+machine do not change, stand beside seconds. ngspice's voltages are compared with the surrogate's, which eliminates the wires
+once (reduction) and then solves.
+"""
+
+import argparse
+import logging
+import resource
+import time
+from concurrent.futures import TimeoutError as TimeLimitExceeded
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from eqprop_analog import ResistiveNetwork
+from eqprop_analog.cli import console, options
+from eqprop_analog.errors import NotMetError, UserError
+from eqprop_analog.networks.nonideal.network import NonidealNetwork
+from eqprop_analog.networks.nonideal.newton import NonidealNewtonSolver
+from eqprop_analog.spice.netlist import KLU, SPARSE
+from eqprop_analog.spice.ngspice import library as libngspice
+from eqprop_analog.spice.ngspice.workers import Workers
+
+log = logging.getLogger(__name__)
+
+AGREEMENT = 1e-9
+"""Of the largest voltage, at least 1 V."""
+SIZES, OHMS, TIME_LIMIT = (64, 128, 256), 1.0, 300.0
+WAYS = {"SPARSE": SPARSE, "KLU": KLU}
+
+
+def array(size: int, ohms: float) -> tuple[NonidealNetwork, np.ndarray]:
+    """N rows, of N/2 inputs, to N hidden nodes with a diode each, and one output; an input to each row pair, volts."""
+    random = np.random.default_rng(size)
+    network = ResistiveNetwork.dense([size // 2, size, 1], seed=size)
+    for matrix in network.conductances:
+        matrix[...] = 10 ** random.uniform(-6, -4, matrix.shape)
+    return NonidealNetwork(network, wire_resistance=ohms, tile=(size, size)), random.uniform(-1, 1, (1, size // 2))
+
+
+def in_ngspice(circuit: Any, settings: dict[str, float], limit: float) -> tuple[float, float, np.ndarray | None]:
+    """Seconds, processor seconds, and the voltages, None if it took longer than ``limit`` seconds."""
+    started = _spent(lambda work: work.result(work.submit(libngspice.load)), limit)[1]
+    seconds, spent, found = _spent(partial(_swept, circuit, settings), limit)
+    return seconds, max(spent - started, 0.0), found
+
+
+def _swept(circuit: Any, settings: dict[str, float], work: Workers) -> np.ndarray | None:
+    try:
+        return np.asarray(work.result(work.submit(libngspice.sweep, circuit, settings)))[0]
+    except TimeLimitExceeded:
+        return None
+
+
+def _spent(task: Any, limit: float) -> tuple[float, float, Any]:
+    """Seconds of ``task`` in a new worker that has started, processor seconds of that process, and what the task returns."""
+    work, before = Workers(1, limit), resource.getrusage(resource.RUSAGE_CHILDREN)
+    try:
+        work.result(work.submit(libngspice.load))
+        begin = time.perf_counter()
+        found = task(work)
+        seconds = time.perf_counter() - begin
+    finally:
+        work.close()
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return seconds, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime, found
+
+
+def by_surrogate(chip: NonidealNetwork, inputs: np.ndarray) -> tuple[float, float, np.ndarray]:
+    """Seconds of the reduction and of one certified equilibrium after it, and the voltages."""
+    begin = time.perf_counter()
+    chip.equations(inputs)
+    _ = chip.output_stiffness
+    reduced = time.perf_counter()
+    NonidealNewtonSolver().solve(chip, inputs).require()
+    middle = time.perf_counter()
+    found = NonidealNewtonSolver().solve(chip, inputs).require()
+    return reduced - begin, time.perf_counter() - middle, np.concatenate(found.voltages, axis=1)[0]
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Options of this benchmark."""
+    parser.add_argument(
+        "--sizes", type=int, nargs="+", default=list(SIZES), metavar="N", help="rows (default 64 128 256)"
+    )
+    parser.add_argument("--ohms", type=float, default=OHMS, help="of one segment of a wire (default 1)")
+    parser.add_argument(
+        "--solvers", nargs="+", choices=list(WAYS), default=list(WAYS), help="of ngspice (default both)"
+    )
+    parser.add_argument(
+        "--time-limit",
+        type=float,
+        default=TIME_LIMIT,
+        metavar="SECONDS",
+        help=f"for one array (default {TIME_LIMIT:g})",
+    )
+    options.add_json(parser)
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Measure, print, write."""
+    if min(arguments.sizes) < 2:
+        raise UserError(f"--sizes: expected at least 2, got {min(arguments.sizes)}")
+    if not (np.isfinite(arguments.ohms) and arguments.ohms > 0):
+        raise UserError(f"--ohms: expected a resistance above 0 ohms, got {arguments.ohms}")
+    if not (np.isfinite(arguments.time_limit) and arguments.time_limit > 0):
+        raise UserError(f"--time-limit: expected seconds above 0, got {arguments.time_limit}")
+    work = Workers(1, 60)
+    try:
+        version = work.result(work.submit(libngspice.load))
+        klu = work.result(work.submit(libngspice.has_klu))
+    finally:
+        work.close()
+    ways = [name for name in arguments.solvers if klu or name != "KLU"]
+    if len(ways) < len(arguments.solvers):
+        log.info("this libngspice (version %s) was not compiled with KLU, which is left out", version)
+    found = [_measured(size, ways, arguments) for size in arguments.sizes]
+    console.table(
+        f"one operating point of an array with {arguments.ohms:g} ohm a segment, ngspice {version}",
+        ["array", "nodes", *ways, "largest |ΔV| (V)", "surrogate: reduction", "then"],
+        [
+            [
+                f"{row['size']} x {row['size']}",
+                f"{row['nodes']:,}",
+                *(_shown(row[name], arguments.time_limit) for name in ways),
+                f"{row['largest_difference']:.1e}" if row["largest_difference"] is not None else "",
+                f"{row['reduction_seconds']:.2g} s",
+                f"{1e3 * row['surrogate_seconds']:.2g} ms",
+            ]
+            for row in found
+        ],
+    )
+    options.report_figures(arguments, {"ngspice": version, "klu": klu, "ohms": arguments.ohms, "arrays": found})
+
+
+def _measured(size: int, ways: list[str], arguments: argparse.Namespace) -> dict[str, Any]:
+    chip, inputs = array(size, arguments.ohms)
+    reduction, seconds, expected = by_surrogate(chip, inputs)
+    circuit = chip.circuit(inputs, validate=False)
+    row: dict[str, Any] = {
+        "size": size,
+        "nodes": 2 * circuit.mesh,
+        "reduction_seconds": reduction,
+        "surrogate_seconds": seconds,
+        "largest_difference": None,
+    }
+    for name in ways:
+        took, spent, measured = in_ngspice(circuit, WAYS[name], arguments.time_limit)
+        row[name] = {"seconds": took, "processor_seconds": spent, "finished": measured is not None}
+        if measured is None:
+            continue
+        difference = float(np.abs(measured - expected).max())
+        row["largest_difference"] = max(difference, row["largest_difference"] or 0.0)
+        if not difference <= AGREEMENT * max(1.0, float(np.abs(expected).max())):
+            raise NotMetError(f"{name}, {size} x {size}: voltages differ from the surrogate's by {difference:.1e} V")
+    return row
+
+
+def _shown(figures: dict[str, Any], limit: float) -> str:
+    if not figures["finished"]:
+        return f"> {limit:g} s"
+    return f"{figures['seconds']:.2g} s ({figures['processor_seconds']:.2g} s of processor)"
