@@ -35,7 +35,7 @@ from eqprop_analog.spice.ngspice.sweeps import (
 Array = np.ndarray
 
 ROUNDINGS = 10
-"""Of a circuit (Circuit.rounding), that a node may be off; no voltage of what is CONVERGED is farther off than ERROR all the same."""
+"""Of a circuit (Circuit.rounding), that a node may be off; what is CONVERGED is proven to be within ERROR all the same."""
 
 
 class NgspiceSolver(Sweeps[Network]):
