@@ -20,7 +20,9 @@ All = Float[Array, "batch nodes"]
 
 ELEMENTS = 2**21
 """Node voltages certified together: each sample's factors are kept meanwhile."""
-SHORTEST = 2.0**-20
+CROSSINGS = 100
+"""Steps that may be taken across kinks of piecewise laws."""
+SHORTEST = 2.0**-10
 """Part of a step, below which none is taken."""
 SETTLED = 1e-14
 """Of a step over the circuit's largest voltage: what is left is rounding."""
@@ -117,7 +119,7 @@ def with_wires(equations: WholeChipEquations, layers: All) -> All:
 def _newton(
     equations: WholeChipEquations, volts: All, iterations: int, held: Bool[Array, " nodes"] | None
 ) -> Float[Array, "1 nodes"]:
-    assembly, scale = equations.assembly, 0.0
+    assembly, across = equations.assembly, 0
     volts, missing = _relaxed(equations, volts, held)
     for _ in range(iterations):
         factors = equations.factors(volts, held)
@@ -127,17 +129,24 @@ def _newton(
 
         delta = step(missing)
         length, part = np.abs(delta).max(), 1.0
-        scale = float(equations.scale(volts)[0])
-        while True:
+        settled_below = SETTLED * float(equations.scale(volts)[0])
+        best = np.inf, volts, missing
+        while part >= SHORTEST:
             ahead, left = _relaxed(equations, volts + part * delta, held)
             following = np.abs(step(left)).max() if np.isfinite(left).all() else np.inf
-            if following <= (1 - part / 4) * length or length <= SETTLED * scale:
+            if following <= (1 - part / 4) * length or length <= settled_below:
                 break
+            if following < best[0]:
+                best = following, ahead, left
             part /= 2
-            if part < SHORTEST:
+        else:
+            # At a kink the slope on one side says nothing of the other: the best of the steps is taken across it.
+            following, ahead, left = best
+            across += 1
+            if not np.isfinite(following) or across > CROSSINGS:
                 return volts
         volts, missing = ahead, left
-        if length <= SETTLED * scale or following <= SETTLED * scale:
+        if min(length, following) <= settled_below:
             break
     return volts
 

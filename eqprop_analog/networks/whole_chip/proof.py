@@ -9,8 +9,8 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 from scipy.sparse import csc_array
 
-from eqprop_analog.core.proof import DOUBLE
-from eqprop_analog.networks.node_proof import MORE, UNIT, NodeLinearisation, box, law_currents
+from eqprop_analog.core.proof import DOUBLE, LONG
+from eqprop_analog.networks.node_proof import MORE, NodeLinearisation, box, law_currents
 from eqprop_analog.networks.whole_chip.equations import HELD, WholeChipEquations
 
 Array = np.ndarray
@@ -24,7 +24,7 @@ class WholeChipProof:
 
     equations: WholeChipEquations
     given: Nodes
-    precisions: ClassVar[Sequence[np.dtype[Any]]] = (DOUBLE,)
+    precisions: ClassVar[Sequence[np.dtype[Any]]] = (DOUBLE, LONG)
 
     def select(self, samples: Bool[Array, " batch"] | Int[Array, " some"]) -> Self:
         """See Provable."""
@@ -43,31 +43,33 @@ class WholeChipProof:
         """None: weakly held groups of wires' nodes would take a solution of each sample."""
         return np.full(len(self.given), np.inf)
 
-    def currents(self, voltages: Nodes, precision: np.dtype[Any]) -> tuple[Nodes, Nodes]:  # noqa: ARG002 - float64 alone
+    def currents(self, voltages: Nodes, precision: np.dtype[Any]) -> tuple[Nodes, Nodes]:
         """See Provable."""
+        voltages = voltages.astype(precision)
         current, rounding = self.without_diodes(voltages)
         hidden = self.equations.assembly.hidden
         if hidden:
             drawn, lost = law_currents(self.equations.network.law(), self.equations.polarity, voltages[:, :hidden])
             current[:, :hidden] -= drawn
             rounding[:, :hidden] += lost
-        return current, rounding
+        return current, rounding.astype(np.float64)
 
     def without_diodes(self, voltages: Nodes) -> tuple[Nodes, Nodes]:
-        """Net currents with the diodes removed, and what rounding may hide of them, amperes."""
+        """Net currents with the diodes removed, and what rounding in the voltages' precision may hide of them, amperes."""
+        unit = np.finfo(voltages.dtype).eps / 2
         equations, assembly = self.equations, self.equations.assembly
         ends = equations.ends(voltages)
         drops = np.asarray((assembly.incidence @ ends.T).T)
         # A node's voltage is exact; a drive or row is rounded a few times where it is computed, and a drop once.
         inexact = np.abs(ends)
         inexact[:, : assembly.size] = 0
-        error = MORE * UNIT * np.asarray((abs(assembly.incidence) @ inexact.T).T) + UNIT * np.abs(drops)
+        error = MORE * unit * np.asarray((abs(assembly.incidence) @ inexact.T).T) + unit * np.abs(drops)
         flows = np.abs(equations.flows(drops))
-        lost = equations.slopes(np.abs(drops) + error) * error + MORE * UNIT * flows
+        lost = equations.slopes(np.abs(drops) + error) * error + MORE * unit * flows
         summed = assembly.collected(np.asarray((assembly.touching @ flows.T).T))
         loaded = np.abs(equations.sources) + np.abs(equations.loads * voltages)
         rounding = assembly.collected(np.asarray((assembly.touching @ lost.T).T))
-        rounding += (assembly.degree + MORE) * UNIT * (summed + loaded)
+        rounding += (assembly.degree + MORE) * unit * (summed + loaded)
         return equations.without_diodes(voltages), rounding
 
     def linearised(self, voltages: Nodes, radius: Float[Array, " batch"]) -> "_Linearised":
