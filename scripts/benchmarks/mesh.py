@@ -2,8 +2,8 @@
 
 One operating point of an N x N array of cells of 1 to 100 µS with wires, a diode at every column, the voltages of all columns
 read; netlist text and loading are in the time, starting the process is not. Processor seconds, which other programs on the
-machine do not change, stand beside seconds. ngspice's voltages are compared with the surrogate's, which eliminates the wires
-once (reduction) and then solves.
+machine hardly change, stand beside seconds; starting the process, about one, is in them. ngspice's voltages are compared with
+the surrogate's, which eliminates the wires once (reduction) and then solves.
 """
 
 import argparse
@@ -11,7 +11,6 @@ import logging
 import resource
 import time
 from concurrent.futures import TimeoutError as TimeLimitExceeded
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -44,30 +43,24 @@ def array(size: int, ohms: float) -> tuple[NonidealNetwork, np.ndarray]:
 
 def in_ngspice(circuit: Any, settings: dict[str, float], limit: float) -> tuple[float, float, np.ndarray | None]:
     """Seconds, processor seconds, and the voltages, None if it took longer than ``limit`` seconds."""
-    started = _spent(lambda work: work.result(work.submit(libngspice.load)), limit)[1]
-    seconds, spent, found = _spent(partial(_swept, circuit, settings), limit)
-    return seconds, max(spent - started, 0.0), found
-
-
-def _swept(circuit: Any, settings: dict[str, float], work: Workers) -> np.ndarray | None:
-    try:
-        return np.asarray(work.result(work.submit(libngspice.sweep, circuit, settings)))[0]
-    except TimeLimitExceeded:
-        return None
-
-
-def _spent(task: Any, limit: float) -> tuple[float, float, Any]:
-    """Seconds of ``task`` in a new worker that has started, processor seconds of that process, and what the task returns."""
-    work, before = Workers(1, limit), resource.getrusage(resource.RUSAGE_CHILDREN)
+    work, before = Workers(1, limit), _processor_seconds()
     try:
         work.result(work.submit(libngspice.load))
         begin = time.perf_counter()
-        found = task(work)
+        try:
+            found = np.asarray(work.result(work.submit(libngspice.sweep, circuit, settings)))[0]
+        except TimeLimitExceeded:
+            found = None
         seconds = time.perf_counter() - begin
     finally:
         work.close()
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return seconds, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime, found
+    return seconds, _processor_seconds() - before, found
+
+
+def _processor_seconds() -> float:
+    """Of all processes that have been waited for."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def by_surrogate(chip: NonidealNetwork, inputs: np.ndarray) -> tuple[float, float, np.ndarray]:

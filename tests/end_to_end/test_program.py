@@ -169,10 +169,10 @@ class TestBench:
         assert all(case["ngspice largest difference"] <= 1e-9 for case in figures["cases"])
 
     def test_meshes_are_solved_by_both_direct_solvers_where_there_are_both(self, run_script):
-        result = run_script("bench.py", "mesh", "--sizes", 4, 6, "--ohms", 20, "--json", "-")
+        result = run_script("bench.py", "mesh", "--sizes", 4, "--ohms", 20, "--json", "-")
         figures = json.loads(result.out)
         ways = ["SPARSE", "KLU"] if figures["klu"] else ["SPARSE"]
-        assert (result.code, [row["nodes"] for row in figures["arrays"]]) == (0, [2 * (16 + 4), 2 * (36 + 6)])
+        assert (result.code, [row["nodes"] for row in figures["arrays"]]) == (0, [2 * (16 + 4)])
         assert all(row[name]["finished"] for row in figures["arrays"] for name in ways)
         assert all(0 < row["largest_difference"] <= 1e-9 for row in figures["arrays"])
 
