@@ -120,6 +120,8 @@ class Inlined:
         read = [read_subcircuit(text) for text in self.texts]
         self._known = {each.name: (each, text) for each, text in zip(read, self.texts, strict=True) if each is not None}
         self.kept = [text for text, each in zip(self.texts, read, strict=True) if each is None]
+        if any(re.search(r"^\s*x", text, re.IGNORECASE | re.MULTILINE) for text in self.kept):
+            self.kept = list(self.texts)  # one may be made of others
 
     def lines(self, lines: Iterable[str]) -> Iterator[str]:
         """``lines``, with an instance's devices in its place, before the first of its kind the models that they need."""
@@ -129,7 +131,7 @@ class Inlined:
                 continue
             name, *words = line.split()
             count = sum("=" not in word for word in words)
-            key = tuple(words[count - 1 :])
+            key = words[count - 1].lower(), *words[count:]
             if key not in self._forms and key[0] in self._known:
                 yield from self._begin(key)
             yield self._forms[key].format(name, *words[: count - 1]) if key in self._forms else line

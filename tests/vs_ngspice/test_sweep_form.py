@@ -132,6 +132,16 @@ D1 middle 0 junction dtemp={n}
         assert inlined.kept == [text]
         assert list(inlined.lines(["Xa in out half r=50"])) == ["Xa in out half r=50"]
 
+    def test_a_subcircuit_is_found_whatever_its_case(self) -> None:
+        (model, device) = Inlined([".subckt Plain A b\nR1 a B 5\n.ends\n", self.TEXT]).lines(
+            ["R1 a b 1", "Xq in out PLAIN"]
+        )
+        assert (model, device) == ("R1 a b 1", "r.Xq.r1 in out 5")
+
+    def test_what_another_subcircuit_is_made_of_stays_beside_it(self) -> None:
+        outer = ".subckt pair a b\nXone a c half\nXtwo c b half\n.ends"
+        assert Inlined([outer, self.TEXT]).kept == [outer, self.TEXT]
+
     @pytest.mark.parametrize("parameter", ["m=2", "n=0", "r=word"])
     def test_parameters_that_are_not_understood_are_ngspice_s_business(self, parameter: str) -> None:
         line = f"Xa in out half {parameter}"
