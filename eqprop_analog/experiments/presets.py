@@ -63,8 +63,10 @@ def resolve(preset: str, overrides: Mapping[str, Any], data_dir: Path | None = N
             f"configuration: {strange[0]}: {path.stem} trains a {model} network, which has no such setting"
             f"{suggestion(strange[0], kind.model_fields)}"
         )
+    # A preset's epochs are for its own data set, those of a user's file for what it is about.
+    written = {} if preset in presets() else {name: values[name] for name in ("epochs",) if name in values}
     try:
-        return kind.model_validate(kind.completed({**kind.adapted(values, overrides), **overrides}))
+        return kind.model_validate(kind.completed({**kind.adapted(values, {**written, **overrides}), **overrides}))
     except ValidationError as error:
         raise UserError(refused("configuration", error, kind)) from error
 

@@ -409,6 +409,7 @@ class TestCommands:
             'dataset = "springs.csv"\nlayers = [2, 4, 1]\nepochs = 1\nown_data = {target_column = "force (mN)"}\n'
         )
         (tmp_path / "mine.toml").write_text(settings)
+        assert resolve("mine.toml", {}).epochs == 1, "the file's own"
         done = run("sweep", "--preset", "mine.toml", "--vary", "seed", 0, 1, "--output", "runs")
         assert done.code == 0, done.err
         given = ("--dataset", "springs.csv", "--target-column", "force (mN)", "--layers", 2, 4, 1, "--epochs", 1)

@@ -120,10 +120,11 @@ def translate_relu(
 ) -> Translation:
     """The resistive network of a trained ReLU network; see the module.
 
+    Its outputs differ by O(1/A). The higher the gain, the smaller a part of the conductances the weights are.
+
     The arguments:
         model: a ``torch.nn.Sequential`` of Linear and ReLU, or a list of (weights (inputs, units), biases (units,)).
-        amplifier_gain: A of every hidden layer. The outputs differ by O(1/A), while weights are an ever smaller part of
-            the conductances; by default twice the least one.
+        amplifier_gain: A of every hidden layer; twice the least one unless given.
         input_gain: volts for an input, and behind the amplifiers for an activation, of 1.
         conductance_window: (G_min, G_max), siemens.
 
