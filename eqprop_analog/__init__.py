@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from eqprop_analog.networks.resistive.relu import translate_relu
     from eqprop_analog.networks.resistive.surrogate import SurrogateSolver
     from eqprop_analog.plotting.figures import plot_learning_curve, plot_parameters, plot_phases, plot_voltages
+    from eqprop_analog.spice.ngspice.cluster import on_cluster
     from eqprop_analog.spice.ngspice.solver import GraphNgspiceSolver, NgspiceSolver
 
 __all__ = [
@@ -69,6 +70,7 @@ __all__ = [
     "evaluate",
     "load_dataset",
     "load_network",
+    "on_cluster",
     "plot_learning_curve",
     "plot_parameters",
     "plot_phases",
@@ -105,6 +107,7 @@ _HOMES = (
     ("networks.resistive.relu", "translate_relu"),
     ("networks.resistive.surrogate", "SurrogateSolver"),
     ("plotting.figures", "plot_learning_curve plot_parameters plot_phases plot_voltages"),
+    ("spice.ngspice.cluster", "on_cluster"),
     ("spice.ngspice.solver", "GraphNgspiceSolver NgspiceSolver"),
 )
 _HOME = {name: module for module, names in _HOMES for name in names.split()}

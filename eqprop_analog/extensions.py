@@ -8,13 +8,22 @@ import importlib
 import importlib.util
 import logging
 import sys
+import sysconfig
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 
+from eqprop_analog.devices.registry import modules_outside
 from eqprop_analog.errors import UserError
 from eqprop_analog.text import in_one_line
 
 log = logging.getLogger(__name__)
+
+SUBCIRCUIT = 100_000
+"""Bytes that the file of a subcircuit may have."""
+_loaded: set[str] = set()
+"""Names of what ``load`` has imported."""
 
 
 def load(named: str) -> ModuleType:
@@ -25,17 +34,52 @@ def load(named: str) -> ModuleType:
     """
     name = _of_file(Path(named)) if named.endswith(".py") else named
     try:
-        return importlib.import_module(name)
+        module = importlib.import_module(name)
     except UserError as error:
         raise UserError(f"--import {named}: {error}") from error
     except Exception as error:
         raise UserError(
             f"--import {named}: it cannot be imported ({type(error).__name__}: {in_one_line(error)})"
         ) from error
+    _loaded.add(name)
+    return module
 
 
-def load_in_worker(names: list[str]) -> None:
+@dataclass(frozen=True)
+class Brought:
+    """Modules of one's own that another process imports, too."""
+
+    names: tuple[str, ...]
+    folder: str = ""
+    """Where they are looked for last, beside the places of that process; empty: nowhere."""
+
+
+def brought_along() -> Brought:
+    """Those that have registered something in this process."""
+    return Brought(tuple(modules_outside()))
+
+
+def sources() -> dict[str, bytes]:
+    """The files, by name, from which another machine imports the same modules, and subcircuits beside them.
+
+    A module that is a package, or an installed one, has to be installed there.
+    """
+    installed = {Path(sysconfig.get_path(name)).resolve() for name in ("purelib", "platlib", "stdlib")}
+    files = {name: Path(file).resolve() for name, module in list(sys.modules.items()) if (file := _file_of(module))}
+    folders = {files[name].parent for name in {*modules_outside(), *_loaded} & files.keys()} - installed
+    beside = [file for name, file in files.items() if file.parent in folders and file.name == f"{name}.py"]
+    texts = [file for folder in folders for file in folder.glob("*.lib") if file.stat().st_size <= SUBCIRCUIT]
+    return {file.name: file.read_bytes() for file in sorted([*beside, *texts])}
+
+
+def _file_of(module: ModuleType) -> str | None:
+    return getattr(module, "__file__", None)
+
+
+def load_in_worker(names: Sequence[str], folder: str = "") -> None:
     """What the parent process has imported, too. What cannot be is said; whoever needs it then says that it is unknown."""
+    if folder:
+        sys.path.append(folder)
     for name in names:
         try:
             importlib.import_module(name)

@@ -320,6 +320,12 @@ def write_text(path: Path, text: str) -> None:
         temporary.write_text(text, encoding="utf-8")
 
 
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write ``content`` to ``path`` in one step."""
+    with replacing(path) as temporary:
+        temporary.write_bytes(content)
+
+
 def write_csv(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
     """Write a table in one step, a line a row; a row may lack columns, and what is a list or a table in it stays JSON."""
     with replacing(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:

@@ -5,7 +5,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from benchmarks import hopfield, lattice, mesh, pace, recipe, reliability, spice, surrogate, training, wires
+from benchmarks import cluster, hopfield, lattice, mesh, pace, recipe, reliability, spice, surrogate, training, wires
 
 from eqprop_analog import cli
 
@@ -34,6 +34,8 @@ examples:
   scripts/bench.py wires --batches 50 --ohms 3e4 --arrays 64 256
   # killed runs, without the long ones
   scripts/bench.py reliability --kills 8 --epochs 0
+  # a cluster of two processes beside two processes
+  scripts/bench.py cluster --repeats 5
 
 {cli.EXITS}"""
 BENCHMARKS = {
@@ -47,6 +49,7 @@ BENCHMARKS = {
     "wires": wires,
     "recipe": recipe,
     "reliability": reliability,
+    "cluster": cluster,
 }
 
 

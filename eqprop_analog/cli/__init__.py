@@ -11,6 +11,7 @@ import re
 import sys
 import traceback
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from enum import IntEnum
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
@@ -265,13 +266,24 @@ def _done(
         console.configure(quiet=options.quiet, verbose=options.verbose, aside=aside)
         for named in getattr(options, "extensions", ()):
             extensions.load(named)
-        options.run(options)
+        with _place(options):
+            options.run(options)
         with console.written(sys.stdout):
             pass
     except BrokenPipeError:
         console.silence(sys.stdout)
         return Exit.BROKEN_PIPE
     return Exit.DONE
+
+
+def _place(options: argparse.Namespace) -> AbstractContextManager[Any]:
+    """The cluster of --cluster; where none is named, nothing is imported for it."""
+    address = getattr(options, "cluster", None)
+    if address is None:
+        return nullcontext()
+    from eqprop_analog.spice.ngspice.cluster import on_cluster
+
+    return on_cluster(address)
 
 
 def _parsed(words: Sequence[str]) -> argparse.Namespace:

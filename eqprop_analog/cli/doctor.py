@@ -62,7 +62,7 @@ OPTIONAL: Mapping[str, tuple[str, str]] = {
     ),
     "torch": ("training on a GPU", "pip install torch"),
     "scikit-learn": ("the data set digits", "pip install 'eqprop-analog[digits]'"),
-    "distributed": ("ngspice on a Dask cluster", "pip install distributed"),
+    "distributed": ("--cluster: work on several machines", "pip install 'eqprop-analog[cluster]'"),
 }
 MODULES = {"pillow": "PIL", "scikit-learn": "sklearn", "tomli-w": "tomli_w"}
 """Distributions whose module has another name."""

@@ -20,6 +20,7 @@ from eqprop_analog.experiments.solvers import SOLVERS, SURROGATE
 from eqprop_analog.files import read_array, require_writable, write_text
 from eqprop_analog.incoming import real_array
 from eqprop_analog.quantities import NUMBER, Quantity, option
+from eqprop_analog.spice.ngspice.cluster import current_cluster
 from eqprop_analog.spice.ngspice.sweeps import TIME_LIMIT
 
 Array = np.ndarray
@@ -290,6 +291,33 @@ class Suggested(tuple[str, ...]):
     def __contains__(self, value: object) -> bool:
         """Whether argparse lets it pass; what it means is found out later."""
         return isinstance(value, str)
+
+
+def add_workers(parser: argparse.ArgumentParser, what: str = "parallel processes") -> None:
+    """--workers and --cluster; see ``count_workers``."""
+    parser.add_argument(
+        "--workers", type=int, metavar="N", help=f"{what} (default 1, or as many as the cluster has threads)"
+    )
+    add_cluster(parser)
+
+
+def add_cluster(parser: Any) -> None:
+    """--cluster, which ``cli.main`` connects to (spice.ngspice.cluster.on_cluster)."""
+    parser.add_argument(
+        "--cluster",
+        metavar="ADDRESS",
+        help="work on a Dask cluster that is running, by its scheduler's address, such as tcp://10.0.0.1:8786, in a "
+        "network that you trust (docs/cluster.md)",
+    )
+
+
+def count_workers(arguments: argparse.Namespace) -> None:
+    """Put the usual number of workers where none is given. Raises UserError for less than 1."""
+    if arguments.workers is None:
+        cluster = current_cluster()
+        arguments.workers = 1 if cluster is None else cluster.threads
+    if arguments.workers < 1:
+        raise UserError(f"--workers: expected at least 1, got {arguments.workers}")
 
 
 def add_solver(parser: Any, default: str | None = None) -> None:

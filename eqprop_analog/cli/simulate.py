@@ -36,13 +36,14 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         choices=["flat", "norton"],
         help="flat: every resistor; norton: crossbar 1 reduced (default: norton, if the network has this form)",
     )
-    parser.add_argument("--workers", type=int, default=1, help="ngspice processes (default 1)")
+    options.add_workers(parser, "ngspice processes")
     options.add_time_limit(parser)
     options.add_json(parser, "every voltage and figure")
 
 
 def run(arguments: argparse.Namespace) -> None:
     """Solve with both, print outputs and agreement."""
+    options.count_workers(arguments)
     network = options.network(arguments)
     inputs, targets = samples.solved(arguments, network, arguments.network)
     beta = options.beta(arguments, network)

@@ -29,10 +29,12 @@ Choose settings by the validation error (--validation). Without it the errors ar
 of them is too optimistic.
 
 --workers N trains N points at once. With --solver ngspice, one point at a time is trained by N ngspice processes.
+--cluster trains as many points at once as the cluster has threads, each, with --solver ngspice, by N ngspice processes.
 
 examples:
   two nudges, three seeds, two at once:  --preset mnist-100 --vary beta 1e-7 1e-6 --vary seed 0 1 2 --validation --workers 2
   layers; one list is one value:         --preset mnist-100 --vary layers "[784, 50, 10]" "[784, 200, 10]" --epochs 3 --validation
+  the same on a cluster:                 --preset mnist-100 --vary beta 1e-7 1e-6 --vary seed 0 1 2 --cluster tcp://10.0.0.1:8786
   rates and batch sizes, 5,000 images:   --preset net1 --vary rate_factor 0.5 1 --vary batch_size 10 20 --epochs 2 --limit 5000"""
 
 
@@ -53,6 +55,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "--data-dir", type=Path, metavar="DIR", help="the data set's files (default: cache, then download)"
     )
     parser.add_argument("--output", type=Path, metavar="DIR", help="folder of the sweep (default runs/sweep-PRESET)")
+    options.add_cluster(parser)
     options.add_json(parser)
 
 
@@ -65,7 +68,9 @@ def run(arguments: argparse.Namespace) -> None:
     if workers < 1:
         raise UserError(f"--workers: expected at least 1, got {workers}")
     points = grid(arguments.preset, fixed, varied, folder)
-    if takes_workers(getattr(points[0].config, "solver", SURROGATE)):
+    if takes_workers(
+        getattr(points[0].config, "solver", SURROGATE)
+    ):  # on a cluster the processes are where the point is
         points, workers = grid(arguments.preset, {**fixed, "workers": workers}, varied, folder), 1
     require_writable(folder / "sweep.json")
     require_possible(points, arguments.data_dir)

@@ -18,7 +18,9 @@ from eqprop_analog.experiments.config import TrainConfig
 from eqprop_analog.experiments.presets import DEFAULT_PRESETS, OWN_SHAPES, presets, resolve, usual_preset
 from eqprop_analog.experiments.results import Run, add_agreement
 from eqprop_analog.experiments.run import train
+from eqprop_analog.experiments.solvers import SURROGATE, takes_workers
 from eqprop_analog.files import locked
+from eqprop_analog.spice.ngspice.cluster import current_cluster
 from eqprop_analog.text import shell_word
 
 FLAT_AFTER = 60
@@ -76,6 +78,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="do not compare the trained network with ngspice; `eqprop-analog verify RUN` does it later",
     )
+    options.add_cluster(parser)
     options.add_json(parser)
 
 
@@ -86,11 +89,20 @@ CIRCUIT = ("layers", "diode", "conductance_window", "amplifier_gain", "input_gai
 def run(arguments: argparse.Namespace) -> None:
     """Train, verify, report."""
     overrides = overridden(arguments)
+    cluster = current_cluster()
+    if cluster is not None:
+        overrides.setdefault("workers", cluster.threads)
     own = overrides.get("dataset", "mnist") not in data.SHAPES
     usual = OWN_SHAPES if own or any(name in overrides for name in CIRCUIT) else DEFAULT_PRESETS
     preset = usual_preset(usual, overrides.get("solver")) if arguments.preset is None else arguments.preset
     folder = _usual_folder(preset, overrides, arguments.data_dir) if arguments.output is None else arguments.output
     config = resolve(_resumed_settings(arguments, folder) or preset, overrides, arguments.data_dir)
+    solver = getattr(config, "solver", SURROGATE)
+    if cluster is not None and not takes_workers(solver):
+        raise UserError(
+            f"--cluster: solver {solver} trains in this process alone; choose --solver ngspice, or train many networks "
+            "at once by sweep --cluster"
+        )
     verify = not arguments.no_verify
     finished, agreements = train_and_verify(config, folder, arguments.data_dir, arguments.resume, verify=verify)
     report(config, finished, agreements)

@@ -33,6 +33,7 @@ The exit code is 3 if a bound is not met.
 examples:
   a finished training, 20 test images:          runs/demo
   200 of them on two cores, figures as JSON:    runs/demo --samples 200 --workers 2 --json agreement.json
+  1000 of them on a cluster:                    runs/demo --samples 1000 --cluster tcp://10.0.0.1:8786
   every resistor, for two images:               runs/demo --samples 2 --form flat
   a network file on your own inputs:            net.npz --inputs x.npy --targets y.npy --beta 1e-7"""
 
@@ -48,7 +49,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--form", choices=["norton", "flat"], help="only this form (default: norton, and flat for the first sample)"
     )
-    parser.add_argument("--workers", type=int, default=1, metavar="N", help="ngspice processes (default 1)")
+    options.add_workers(parser, "ngspice processes")
     options.add_time_limit(parser)
     parser.add_argument(
         "--picture",
@@ -61,6 +62,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Solve with both, print the agreement, add it to the run, which nobody else may train meanwhile."""
+    options.count_workers(arguments)
     with locked(arguments.path) if arguments.path.is_dir() else nullcontext():
         _verify(arguments)
 

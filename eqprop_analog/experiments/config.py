@@ -303,6 +303,11 @@ class TrainConfig(BaseModel, ABC):
             return data.opened(self.dataset, self.own_data, data_dir)
         return data.load(self.dataset, data_dir, self.data_copy)
 
+    @property
+    def data_key(self) -> str:
+        """The same for configurations that are about the same data."""
+        return repr((self.dataset, self.data_copy, self.own_data))
+
     @abstractmethod
     def network(self) -> Network:
         """A fresh network of this configuration and seed, float64."""

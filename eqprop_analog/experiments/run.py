@@ -1,6 +1,7 @@
 """A training run: from a configuration and a data set to a folder with the network, its metrics and plots."""
 
 import logging
+import math
 import resource
 import sys
 import time
@@ -44,13 +45,16 @@ def train(
     resume: bool,
     stage: Stage,
     checkpoint_seconds: float | None = None,
+    piece: float = math.inf,
 ) -> Run:
     """Train to ``config.epochs`` epochs, writing checkpoints on the way, and leave everything in ``folder``.
 
     A run that the folder holds goes on from its checkpoint, to the same bits as if it had never stopped; ``resume`` asks for
-    one. ``checkpoint_seconds``: between two checkpoints within an epoch, CHECKPOINT_SECONDS if not given. Raises UserError
-    for a run of other settings, for a folder that another process trains into or that cannot be written, and for data that
-    do not fit the layers.
+    one. ``checkpoint_seconds``: between two checkpoints within an epoch, CHECKPOINT_SECONDS if not given. ``piece``: seconds
+    after which the next checkpoint ends the call by StoppedError, to be given again.
+
+    Raises UserError for a run of other settings, for a folder that another process trains into or that cannot be written, and
+    for data that do not fit the layers.
     """
     require_fit(config.inputs, config.classes, dataset)
     path = folder / CHECKPOINT
@@ -66,7 +70,11 @@ def train(
                 checkpoint.restore(path, config, len(split.images), len(split.held_out_images))
                 log.info("%s: %s", folder, _state(config, checkpoint))
             record = _Record(
-                folder, config, checkpoint, CHECKPOINT_SECONDS if checkpoint_seconds is None else checkpoint_seconds
+                folder,
+                config,
+                checkpoint,
+                CHECKPOINT_SECONDS if checkpoint_seconds is None else checkpoint_seconds,
+                piece,
             )
             if not path.exists():
                 record.write()
@@ -109,12 +117,16 @@ def _finish(
     return Run(folder, network, metrics)
 
 
+class StoppedError(Exception):
+    """A piece of a run is done, and its checkpoint written."""
+
+
 class _Record:
     """What a run leaves on its way: written at its beginning, after every epoch, and within one whenever it is due."""
 
-    def __init__(self, folder: Path, config: TrainConfig, checkpoint: Checkpoint, seconds: float) -> None:
-        self.folder, self.config, self.checkpoint, self._seconds = folder, config, checkpoint, seconds
-        self._due, self._took = time.monotonic() + seconds, 0.0
+    def __init__(self, folder: Path, config: TrainConfig, checkpoint: Checkpoint, seconds: float, piece: float) -> None:
+        self.folder, self.config, self.checkpoint, self._seconds = folder, config, checkpoint, min(seconds, piece)
+        self._due, self._took, self._end = time.monotonic() + self._seconds, 0.0, time.monotonic() + piece
 
     def write(self) -> None:
         """The checkpoint, in place of the last one. Raises UserError, and leaves that, if training has diverged."""
@@ -129,11 +141,18 @@ class _Record:
         """Between two batches."""
         if time.monotonic() >= self._due:
             self.write()
+            self._stop_if_long()
 
     def write_after(self, seconds: float, *, last: bool) -> None:
         """After an epoch of so many seconds: always after the last one, and after others unless it takes long beside them."""
         if last or self._took <= SHARE * seconds or time.monotonic() >= self._due:
             self.write()
+            if not last:
+                self._stop_if_long()
+
+    def _stop_if_long(self) -> None:
+        if time.monotonic() >= self._end:
+            raise StoppedError
 
 
 def _epoch(config: TrainConfig, split: Split, checkpoint: Checkpoint, record: _Record, stage: Stage) -> None:

@@ -21,7 +21,8 @@ from eqprop_analog.experiments.config import TrainConfig
 from eqprop_analog.experiments.presets import resolve
 from eqprop_analog.experiments.records import read_metrics
 from eqprop_analog.learning.trainer import Stage, silent
-from eqprop_analog.spice.ngspice.workers import Workers
+from eqprop_analog.spice.ngspice.cluster import current_cluster, workers_for
+from eqprop_analog.spice.ngspice.tasks import PAUSED, WHOLE, ClusterError, Paused, Shared
 
 log = logging.getLogger(__name__)
 TIME_LIMIT = 30 * 86_400.0
@@ -92,10 +93,9 @@ def require_possible(points: list[Point], data_dir: Path | None) -> None:
     fetched: dict[str, data.Dataset] = {}  # once, not by every worker
     for point in points:
         config = point.config
-        key = repr((config.dataset, config.data_copy, config.own_data))
-        if key not in fetched:
-            fetched[key] = config.load_data(data_dir)
-        require_fit(config.inputs, config.classes, fetched[key])
+        if config.data_key not in fetched:
+            fetched[config.data_key] = config.load_data(data_dir)
+        require_fit(config.inputs, config.classes, fetched[config.data_key])
 
 
 def trained(
@@ -108,13 +108,17 @@ def trained(
         log.info("%s", f"{len(points) - len(missing)} of {len(points)} points are finished already")
     results: list[dict[str, Any] | UserError] = [metrics or UserError("not trained") for metrics in found]
     where = data_dir and data_dir.absolute()
-    if workers == 1 or len(missing) < 2:
+    if current_cluster() is None and (workers == 1 or len(missing) < 2):
         for k in missing:
-            results[k] = _outcome(points[k], partial(train_point, points[k], where, stage))
+            results[k] = _outcome(points[k], partial(_trained_here, points[k], where, stage))
         return results
-    work = Workers(workers, TIME_LIMIT)
+    sets = {points[k].config.data_key: Shared(points[k].config.load_data, (where,)) for k in missing}
+    work = workers_for(workers, TIME_LIMIT)
     try:
-        jobs = [work.submit(train_point, points[k], where) for k in missing]
+        jobs = [
+            work.submit_in(folder, [CHECKPOINT], train_point, config, sets[config.data_key], work.piece)
+            for config, folder in ((points[k].config, points[k].folder) for k in missing)
+        ]
         with stage("sweep", len(missing), "points") as progress:
             for done, (k, job) in enumerate(zip(missing, jobs, strict=True), start=1):
                 results[k] = result = _outcome(points[k], partial(work.result, job))
@@ -129,6 +133,8 @@ def _outcome(point: Point, train: Callable[[], dict[str, Any]]) -> dict[str, Any
     name = point.folder.name
     try:
         metrics = train()
+    except ClusterError:
+        raise
     except UserError as failure:
         log.info("%s", f"{name}: failed: {failure}")
         return failure
@@ -154,10 +160,18 @@ def finished(point: Point) -> dict[str, Any] | None:
     return metrics if same and len(metrics["history"]) == point.config.epochs else None
 
 
-def train_point(point: Point, data_dir: Path | None, stage: Stage = silent) -> dict[str, Any]:
-    """Train one point, or go on with what its folder holds of it; its metrics."""
-    dataset = point.config.load_data(data_dir)
-    return training.train(point.config, dataset, point.folder, resume=False, stage=stage).metrics
+def train_point(
+    folder: Path, config: TrainConfig, dataset: data.Dataset, piece: float = WHOLE, stage: Stage = silent
+) -> dict[str, Any] | Paused:
+    """Train one point, or go on with what its folder holds of it; its metrics, or PAUSED after ``piece`` seconds."""
+    try:
+        return training.train(config, dataset, folder, resume=False, stage=stage, piece=piece).metrics
+    except training.StoppedError:
+        return PAUSED
+
+
+def _trained_here(point: Point, data_dir: Path | None, stage: Stage) -> Any:
+    return train_point(point.folder, point.config, point.config.load_data(data_dir), stage=stage)
 
 
 def held_out_error(metrics: Mapping[str, Any]) -> tuple[str, float]:

@@ -123,7 +123,7 @@ def library(name: str, dialect: str = NGSPICE.name) -> str:
     Subcircuits of laws from outside this package are beside the modules that registered them (devices.register_law). Raises
     UserError where there is none.
     """
-    folders = [_packaged(), *dict.fromkeys(LAWS.folders().values())]
+    folders = [packaged_circuits(), *dict.fromkeys(LAWS.folders().values())]
     found = [folder for folder in folders if (folder / f"{name}.lib").is_file()]
     if not found:
         there = ", ".join(sorted(each.stem for each in folders[0].glob("*.lib")))
@@ -136,7 +136,8 @@ def library(name: str, dialect: str = NGSPICE.name) -> str:
     return (own if own.is_file() else found[0] / f"{name}.lib").read_text(encoding="utf-8")
 
 
-def _packaged() -> Path:
+def packaged_circuits() -> Path:
+    """The folder of the package's own subcircuits."""
     packaged = Path(str(files("eqprop_analog"))) / "circuits"
     return packaged if packaged.is_dir() else packaged.parent.parent / "circuits"
 

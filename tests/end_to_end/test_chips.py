@@ -59,7 +59,7 @@ class InThisProcess(Executor):
 @pytest.fixture
 def study(dataset, preset, monkeypatch) -> tuple[object, ...]:
     """A command line, for an empty folder."""
-    monkeypatch.setattr(chips, "Workers", lambda count, limit: Workers(count, limit, InThisProcess()))
+    monkeypatch.setattr(chips, "workers_for", lambda count, limit: Workers(count, limit, InThisProcess()))
     Path(preset.parent / "study.toml").write_text(STUDY)
     return ("chips", "--study", "study.toml", "--data-dir", dataset, "--images", 10, "--output", "out")
 

@@ -292,7 +292,7 @@ class InThisProcess(Executor):
 def test_chips_are_made_of_it_and_confirmed(
     run: Any, preset: Path, dataset: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(chips, "Workers", lambda count, limit: Workers(count, limit, InThisProcess()))
+    monkeypatch.setattr(chips, "workers_for", lambda count, limit: Workers(count, limit, InThisProcess()))
     preset.write_text(preset.read_text() + SETTINGS)
     Path("study.toml").write_text(STUDY)
     result = run(

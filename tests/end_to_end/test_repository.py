@@ -28,9 +28,11 @@ HOSTS = {
     "biometrics.nist.gov",
     # references
     "arxiv.org",
+    "distributed.dask.org",
     "doi.org",
     "fsf.org",
     "github.com",
+    "jobqueue.dask.org",
     "www.gnu.org",
     # nobody: this machine, and the name of SVG
     "127.0.0.1",

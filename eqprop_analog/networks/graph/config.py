@@ -104,6 +104,12 @@ class GraphConfig(TrainConfig):
             raise UserError(f"--data-dir: {self.dataset} generates its own data; leave it out")
         return self.task.data
 
+    @property
+    def data_key(self) -> str:
+        """A task's data come with its network."""
+        task = (self.topology, self.nodes, self.seed) if self.own_data is None else ()
+        return repr((super().data_key, task))
+
     def prepared(self, images: Float[Array, "samples inputs"]) -> Float[Array, "samples nodes"]:
         """Volts at the nodes: of the user's own data every input times the gain, and then each of them mirrored."""
         if self.own_data is None:

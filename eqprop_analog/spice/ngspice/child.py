@@ -10,7 +10,7 @@ from concurrent.futures import TimeoutError as TimeLimitExceeded
 from contextlib import contextmanager, suppress
 from multiprocessing.connection import Connection
 
-from eqprop_analog.devices.registry import modules_outside
+from eqprop_analog.extensions import Brought, brought_along
 from eqprop_analog.isolated import command
 
 START_SECONDS = 120.0
@@ -27,12 +27,16 @@ class ChildLostError(Exception):
 class Child:
     """A running worker process. Any thread may kill it; one at a time may ask."""
 
-    def __init__(self) -> None:
-        """Start it. OSError for what the operating system refuses, ChildLostError for a process that ends at once."""
+    def __init__(self, brought: Brought | None = None) -> None:
+        """Start it, with these modules or those of this process.
+
+        OSError for what the operating system refuses, ChildLostError for a process that ends at once.
+        """
         ours, theirs = _channel()
         try:
             with deferred_signals():
-                arguments = f"{theirs.fileno()}, {os.getpid()}, {modules_outside()}"
+                brought = brought_along() if brought is None else brought
+                arguments = f"{theirs.fileno()}, {os.getpid()}, {list(brought.names)}, {brought.folder!r}"
                 code = f"from eqprop_analog.spice.ngspice.worker import main; main({arguments})"
                 self.process = subprocess.Popen(command(code), pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL)
                 self.channel = ours

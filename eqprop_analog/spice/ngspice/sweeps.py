@@ -21,7 +21,8 @@ from eqprop_analog.incoming import seconds_of, whole_number
 from eqprop_analog.spice.circuit import Circuit
 from eqprop_analog.spice.netlist import SPARSE
 from eqprop_analog.spice.ngspice import library as libngspice
-from eqprop_analog.spice.ngspice.workers import Job, WorkerLostError, Workers
+from eqprop_analog.spice.ngspice.cluster import workers_for
+from eqprop_analog.spice.ngspice.workers import WorkerLostError, Workers
 
 Array = np.ndarray
 N = TypeVar("N", bound=Network)
@@ -72,8 +73,9 @@ SPARSE_CELLS = 64 * 64
 class Sweeps(ABC, Generic[N]):
     """libngspice in ``workers`` processes of its own, started at the first solve and stopped with the solver.
 
-    Or on any ``executor`` the caller has (a Dask client's, say; a circuit that makes libngspice end takes that worker down). A
-    worker that dies costs the same question once more; one that exceeds ``time_limit`` seconds costs its samples their rung.
+    Within ``on_cluster`` on the workers of that cluster; or on any ``executor`` the caller has, where a circuit that makes
+    libngspice end takes that worker down. A worker that dies costs the same question once more; one that exceeds
+    ``time_limit`` seconds costs its samples their rung.
 
     A solver works in daemons and pools of others and after a fork, each process with workers of its own, and for several threads
     at once. A solve that is interrupted leaves nothing to be done before the next. ngspice runs with its own defaults: no
@@ -88,7 +90,7 @@ class Sweeps(ABC, Generic[N]):
             libngspice.library_path()
         self.workers = workers
         self.time_limit = time_limit
-        self._work = Workers(workers, time_limit, executor)
+        self._work = workers_for(workers, time_limit) if executor is None else Workers(workers, time_limit, executor)
 
     def start(self) -> int:
         """Start the workers now, wait until one has libngspice loaded, and return its major version."""
@@ -182,7 +184,7 @@ class Sweeps(ABC, Generic[N]):
         """The voltages of every chunk of ``samples`` that ngspice delivers."""
         pieces = max(min(self.workers, samples.size), -(-samples.size // rung.samples))
         log.debug("ngspice: %d samples in %d sweeps, %d workers", samples.size, pieces, self.workers)
-        jobs: list[tuple[Chunk, Job]] = []
+        jobs: list[tuple[Chunk, Any]] = []
         try:
             for chunk in np.array_split(samples, pieces):
                 asked = circuit(rung, chunk)

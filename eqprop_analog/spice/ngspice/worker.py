@@ -12,12 +12,13 @@ from typing import Any
 
 from eqprop_analog.errors import UserError
 from eqprop_analog.extensions import load_in_worker
+from eqprop_analog.spice.ngspice.tasks import called
 
 READY = b"ready"
 
 
-def main(handle: int, parent: int, modules: list[str]) -> None:
-    """Work for process ``parent`` over the socket ``handle``; ``modules`` of devices are imported first."""
+def main(handle: int, parent: int, modules: list[str], folder: str) -> None:
+    """Work for process ``parent`` over the socket ``handle``; ``modules`` are imported first, ``folder`` is searched last."""
     for number in (signal.SIGINT, signal.SIGTERM):  # are the parent's to understand, who ends this process
         signal.signal(number, signal.SIG_IGN)
     signal.pthread_sigmask(signal.SIG_SETMASK, ())  # as the parent blocked them while it started this process
@@ -28,7 +29,7 @@ def main(handle: int, parent: int, modules: list[str]) -> None:
             os.open(os.devnull, os.O_WRONLY)
     os.dup2(2, 1)  # standard output is for the parent's results
     threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
-    load_in_worker(modules)
+    load_in_worker(modules, folder)
     channel = Connection(handle)
     with contextlib.suppress(EOFError, OSError):  # the parent has gone, or wants no more
         channel.send_bytes(READY)
@@ -47,7 +48,7 @@ def _answer(content: bytes) -> bytes:
     """(None, what the task returns) or (what it raises, None), pickled."""
     try:
         function, *arguments = _understood(content)
-        reply: tuple[Exception | None, Any] = None, function(*arguments)
+        reply: tuple[Exception | None, Any] = None, called(function, arguments)
     except Exception as error:  # noqa: BLE001 - it is raised again in the parent
         error.add_note("in a worker process:\n" + traceback.format_exc())
         reply = error, None

@@ -12,15 +12,18 @@ import threading
 import time
 import weakref
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import CancelledError, Executor, Future, InvalidStateError
 from concurrent.futures import TimeoutError as TimeLimitExceeded
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from eqprop_analog.errors import UserError
+from eqprop_analog.extensions import Brought
 from eqprop_analog.incoming import seconds_of
 from eqprop_analog.spice.ngspice.child import POLLED, Child, ChildLostError
+from eqprop_analog.spice.ngspice.tasks import WHOLE, called
 
 log = logging.getLogger(__name__)
 
@@ -35,7 +38,7 @@ PATIENCE = 10.0
 def guarded(function: Callable[..., Any], *arguments: Any) -> tuple[Exception | None, Any]:
     """(None, what the function returns) or (what it raises, None): what an executor raises is then a worker's death."""
     try:
-        return None, function(*arguments)
+        return None, called(function, arguments)
     except Exception as error:  # noqa: BLE001 - it is raised again where the result is wanted
         return error, None
 
@@ -69,12 +72,20 @@ class Workers:
     Any number of threads may use it.
     """
 
-    def __init__(self, count: int, time_limit: float, executor: Executor | None = None) -> None:
-        """Up to ``count`` processes, no more than processors, started at the first task; ``time_limit`` in seconds."""
+    piece = WHOLE
+
+    def __init__(
+        self, count: int, time_limit: float, executor: Executor | None = None, brought: Brought | None = None
+    ) -> None:
+        """Up to ``count`` processes, no more than processors, started at the first task; ``time_limit`` in seconds.
+
+        ``brought``: modules that the processes import first; those that this process has imported, if not given.
+        """
         time_limit = seconds_of(time_limit, "time limit")
         self._count = min(count, os.cpu_count() or 1)
         self._time_limit = min(time_limit, POLLED)
         self._executor = executor
+        self._brought = brought
         self._lock = threading.RLock()
         self._pool: _Pool | None = None
         self._at_exit: weakref.finalize[Any, Any] | None = None
@@ -96,17 +107,23 @@ class Workers:
             )
         return type(self), (self._count, self._time_limit)
 
-    def submit(self, *task: Any) -> Job:
+    def submit(self, function: Callable[..., Any], *arguments: Any) -> Job:
         """Give out a function with its arguments."""
+        task = (function, *arguments)
         if self._executor is not None:
             return Job(task, self._executor.submit(guarded, *task), ours=False)
         job = Job(task)
         with self._lock:
             if self._pool is None:
-                self._pool = _Pool(self._count, self._time_limit)
+                self._pool = _Pool(self._count, self._time_limit, self._brought)
                 self._at_exit = weakref.finalize(self, self._pool.stop)
             self._pool.put(job)
         return job
+
+    def submit_in(self, folder: Path, names: Sequence[str], function: Callable[..., Any], *arguments: Any) -> Job:
+        """See tasks.Work; here the task is done where the folder is."""
+        del names
+        return self.submit(function, folder, *arguments)
 
     def result(self, job: Job) -> Any:
         """What the task returned, or raised. Raises TimeoutError, WorkerLostError after TRIES workers, WorkerStartError."""
@@ -165,9 +182,10 @@ os.register_at_fork(after_in_child=_forked)
 class _Pool:
     """Jobs that wait, and threads that have one process each to do them."""
 
-    def __init__(self, count: int, time_limit: float) -> None:
+    def __init__(self, count: int, time_limit: float, brought: Brought | None) -> None:
         self._count = count
         self._time_limit = time_limit
+        self._brought = brought
         self._change = threading.Condition(threading.RLock())  # a finalizer may stop the pool wherever a thread is
         self._waiting: deque[Job] = deque()
         self._threads: set[threading.Thread] = set()
@@ -314,7 +332,7 @@ class _Pool:
         for pause in START_PAUSES:
             time.sleep(pause)
             try:
-                child = Child()
+                child = Child(self._brought)
             except (OSError, ChildLostError) as error:
                 log.debug("a worker process was not started (%s)", error)
                 reason = error

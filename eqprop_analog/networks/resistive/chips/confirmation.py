@@ -15,7 +15,7 @@ from eqprop_analog.networks.resistive.chips.monte_carlo import dataset, network_
 from eqprop_analog.networks.resistive.chips.study import Case
 from eqprop_analog.networks.resistive.network import ResistiveNetwork
 from eqprop_analog.spice.ngspice import library as libngspice
-from eqprop_analog.spice.ngspice.workers import Workers
+from eqprop_analog.spice.ngspice.cluster import workers_for
 
 Array = np.ndarray
 
@@ -79,7 +79,7 @@ def _array(chip: Chip, inputs: Float[Array, "images inputs"]) -> dict[str, Any]:
     array = WiredCrossbar(whole.conductance[rows, columns], whole.wire_resistance, whole.tile)
     held, ours = drive[:, rows], free.voltages[0][:, columns]
     into = np.concatenate([held, ours], axis=1) @ array.port_matrix[:, held.shape[1] :]
-    work = Workers(1, TIME_LIMIT)
+    work = workers_for(1, TIME_LIMIT)
     try:
         theirs = work.result(work.submit(libngspice.sweep, compile_tile(array, held, into)))
     finally:

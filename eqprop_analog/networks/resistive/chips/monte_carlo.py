@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import TimeoutError as TimeLimitExceeded
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -26,7 +27,8 @@ from eqprop_analog.networks.resistive.chips.protocols import Recipe, in_software
 from eqprop_analog.networks.resistive.chips.study import Case, Study
 from eqprop_analog.networks.resistive.network import ResistiveNetwork
 from eqprop_analog.networks.resistive.surrogate import SurrogateSolver
-from eqprop_analog.spice.ngspice.workers import WorkerLostError, Workers
+from eqprop_analog.spice.ngspice.tasks import Shared, Work
+from eqprop_analog.spice.ngspice.workers import WorkerLostError
 
 Array = np.ndarray
 Stage = Callable[[str, int, str], AbstractContextManager[Progress]]
@@ -49,11 +51,11 @@ def software_path(folder: Path, case: Case) -> Path:
     return folder / "software" / f"{case.software_key}.npz"
 
 
-def train_software(folder: Path, data_dir: Path | None, case: Case) -> None:
+def train_software(folder: Path, given: data.Dataset, case: Case) -> None:
     """Train the network that is written into the chip of ``case``, into its file, and its figures beside it."""
     begin = time.perf_counter()
     with threadpool_limits(1):
-        split = Split.of(case.software, dataset(case.software, data_dir))
+        split = Split.of(case.software, given)
         network, errors = in_software(Recipe(case.software, case.specification.technology.window), split)
         network.save(software_path(folder, case))
         _write(
@@ -70,11 +72,11 @@ def _on_ideal(network: ResistiveNetwork, split: Split) -> dict[str, Any]:
     return {f"{split.held_out}_error": result.error, "statuses": dict(result.statuses)}
 
 
-def measure(folder: Path, data_dir: Path | None, case: Case) -> None:
+def measure(folder: Path, given: data.Dataset, case: Case) -> None:
     """Do one case and write its figures; a chip that cannot be brought to work is a result too. Raises UserError for files."""
     begin = time.perf_counter()
     with threadpool_limits(1):
-        split = Split.of(case.config, dataset(case.config, data_dir))
+        split = Split.of(case.config, given)
         software = None if case.protocol == "in-situ" else ResistiveNetwork.load(software_path(folder, case))
         chip = case.drawn()
         figures: dict[str, Any]
@@ -106,26 +108,16 @@ def read(folder: Path, case: Case) -> dict[str, Any] | None:
     return figures
 
 
-def complete(study: Study, folder: Path, data_dir: Path | None, work: Workers, stage: Stage = silent) -> None:
+def complete(study: Study, folder: Path, data_dir: Path | None, work: Work, stage: Stage = silent) -> None:
     """Do all cases of ``study`` that have no result in ``folder`` yet, first the networks that are written into chips.
 
-    ``work``: processes of our own, or any executor (``Workers(1, seconds, executor=client.get_executor())`` on a Dask cluster
-    that sees ``folder``). What is given up, by its time limit or with its worker, is logged and left out.
+    What ``work`` gives up, by its time limit or with its workers, is logged and left out.
     """
     cases = distinct(study)
     software = {case.software_key: case for case in cases if case.protocol != "in-situ"}
-    _complete(
-        "networks trained on the ideal circuit",
-        software.values(),
-        train_software,
-        _trained,
-        folder,
-        data_dir,
-        work,
-        stage,
-    )
+    _complete(_TRAINING, software.values(), folder, data_dir, work, stage)
     ready = [case for case in cases if case.protocol == "in-situ" or _trained(folder, case)]
-    _complete("chips", ready, measure, _done, folder, data_dir, work, stage)
+    _complete(_MEASURING, ready, folder, data_dir, work, stage)
 
 
 def distinct(study: Study) -> list[Case]:
@@ -137,21 +129,30 @@ def distinct(study: Study) -> list[Case]:
     return list(cases.values())
 
 
+@dataclass(frozen=True)
+class _Step:
+    """What is done of every case."""
+
+    what: str
+    task: Callable[[Path, data.Dataset, Case], None]
+    done: Callable[[Path, Case], bool]
+    config: Callable[[Case], TrainConfig]
+    """Of the data that the task takes."""
+
+
 def _complete(
-    what: str,
-    cases: Collection[Case],
-    task: Callable[[Path, Path | None, Case], None],
-    done: Callable[[Path, Case], bool],
-    folder: Path,
-    data_dir: Path | None,
-    work: Workers,
-    stage: Stage,
+    step: _Step, cases: Collection[Case], folder: Path, data_dir: Path | None, work: Work, stage: Stage
 ) -> None:
-    missing = [case for case in cases if not done(folder, case)]
+    missing = [case for case in cases if not step.done(folder, case)]
     if len(missing) < len(cases):
-        log.info("%s holds %d of %d %s already", folder, len(cases) - len(missing), len(cases), what)
-    jobs = [work.submit(task, folder, data_dir, case) for case in missing]
-    with stage(what, len(cases), what.partition(" ")[0]) as progress:
+        log.info("%s holds %d of %d %s already", folder, len(cases) - len(missing), len(cases), step.what)
+    configs = [step.config(case) for case in missing]
+    sets = {config.data_key: Shared(dataset, (config, data_dir)) for config in configs}
+    jobs = [
+        work.submit_in(folder, [str(software_path(Path(), case))], step.task, sets[config.data_key], case)
+        for case, config in zip(missing, configs, strict=True)
+    ]
+    with stage(step.what, len(cases), step.what.partition(" ")[0]) as progress:
         for number, (case, job) in enumerate(zip(missing, jobs, strict=True), start=len(cases) - len(missing) + 1):
             try:
                 work.result(job)
@@ -189,6 +190,10 @@ def read_software(folder: Path, data_dir: Path | None, case: Case) -> dict[str, 
 
 def _done(folder: Path, case: Case) -> bool:
     return read(folder, case) is not None
+
+
+_TRAINING = _Step("networks trained on the ideal circuit", train_software, _trained, lambda case: case.software)
+_MEASURING = _Step("chips", measure, _done, lambda case: case.config)
 
 
 def table(study: Study, folder: Path) -> list[dict[str, Any]]:

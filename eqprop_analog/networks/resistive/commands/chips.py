@@ -21,7 +21,8 @@ from eqprop_analog.networks.resistive.chips.plots import errors, one_by_one, yie
 from eqprop_analog.networks.resistive.chips.protocols import PROTOCOLS
 from eqprop_analog.networks.resistive.chips.study import ONLY, Case, Study
 from eqprop_analog.spice.ngspice import library as libngspice
-from eqprop_analog.spice.ngspice.workers import Workers
+from eqprop_analog.spice.ngspice.cluster import workers_for
+from eqprop_analog.spice.ngspice.tasks import ClusterError
 
 SUMMARY = (
     "Bring a network onto imperfect chips: train it in situ, program a network that was trained ex "
@@ -72,7 +73,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--target-error", type=float, metavar="X", help="of a good chip, as a fraction (default 0.05)")
     parser.add_argument("--chips", type=int, metavar="N", help="chips for each point (default: that of the study)")
     parser.add_argument("--seed", type=int, help="seed of all chips (default: that of the study)")
-    parser.add_argument("--workers", type=int, default=1, help="parallel processes (default 1)")
+    options.add_workers(parser)
     parser.add_argument("--images", type=int, metavar="N", help=f"test images solved in ngspice (default {IMAGES})")
     parser.add_argument("--data-dir", type=Path, metavar="DIR", help="folder with the four IDX files of the data set")
     parser.add_argument("--output", type=Path, metavar="DIR", help="default runs/NAME")
@@ -83,9 +84,10 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Measure what is missing, confirm what is to be confirmed, report on all."""
-    for name, least in (("chips", 1), ("seed", 0), ("workers", 1), ("images", 1)):
+    for name, least in (("chips", 1), ("seed", 0), ("images", 1)):
         if (value := getattr(arguments, name)) is not None and value < least:
             raise UserError(f"--{name}: expected at least {least}, got {value}")
+    options.count_workers(arguments)
     name, study = _study(arguments)
     folder = (arguments.output or Path("runs") / name).absolute()
     require_writable(folder / "chips.csv")
@@ -98,7 +100,7 @@ def run(arguments: argparse.Namespace) -> None:
         console.say(note)
     where = folder, arguments.data_dir and arguments.data_dir.absolute()
     with locked(folder):
-        work = Workers(arguments.workers, TIME_LIMIT)
+        work = workers_for(arguments.workers, TIME_LIMIT)
         try:
             monte_carlo.complete(study, *where, work, console.stage)
         finally:
@@ -153,6 +155,8 @@ def _confirm(study: Study, where: tuple[Path, Path | None], arguments: argparse.
         for number, (sweep, point, case) in enumerate(rows, start=1):
             try:
                 figures = confirmed(*where, case, arguments.images, arguments.workers)
+            except ClusterError:
+                raise
             except (UserError, TimeLimitExceeded) as error:
                 figures = {"images": arguments.images, "witness": str(error), "relative_difference": None, "met": False}
             result.append({"sweep": sweep.name, "x": point.x, "protocol": case.protocol, **figures})

@@ -15,7 +15,9 @@ from eqprop_analog.files import locked, require_writable, write_csv
 from eqprop_analog.networks.resistive import random_circuits as study
 from eqprop_analog.plotting.agreement import random_circuits
 from eqprop_analog.spice.ngspice import library as libngspice
-from eqprop_analog.spice.ngspice.workers import WorkerLostError, Workers
+from eqprop_analog.spice.ngspice.cluster import workers_for
+from eqprop_analog.spice.ngspice.tasks import Work
+from eqprop_analog.spice.ngspice.workers import WorkerLostError
 
 SUMMARY = "Solve random circuits in ngspice and by the surrogate, free and nudged, and report the differences."
 EXAMPLES = """\
@@ -52,22 +54,23 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         metavar="LAW",
         help="diode laws of the random circuits (default: every law that can be drawn at random)",
     )
-    parser.add_argument("--workers", type=int, default=1, help="parallel processes (default 1)")
+    options.add_workers(parser)
     parser.add_argument("--output", type=Path, metavar="DIR", help=f"default {OUTPUT}, with --chips {CHIPS_OUTPUT}")
     options.add_json(parser)
 
 
 def run(arguments: argparse.Namespace) -> None:
     """Measure what is missing, report on all."""
-    for name, least in (("circuits", 1), ("seed", 0), ("circuit", 0), ("workers", 1)):
+    for name, least in (("circuits", 1), ("seed", 0), ("circuit", 0)):
         if (value := getattr(arguments, name)) is not None and value < least:
             raise UserError(f"--{name}: expected at least {least}, got {value}")
     for name, usual in (("circuits", CIRCUITS), ("output", CHIPS_OUTPUT if arguments.chips else OUTPUT)):
         if getattr(arguments, name) is None:
             setattr(arguments, name, usual)
+    options.count_workers(arguments)
     libngspice.library_path()
     among = _among(arguments.laws)
-    work = Workers(arguments.workers, TIME_LIMIT)
+    work = workers_for(arguments.workers, TIME_LIMIT)
     try:
         if arguments.circuit is not None:
             figures = work.result(
@@ -108,7 +111,7 @@ def _among(laws: list[str] | None) -> list[tuple[str, bool]]:
     return [kind for kind in kinds if not laws or kind[0] in laws]
 
 
-def _all(work: Workers, arguments: argparse.Namespace, among: list[tuple[str, bool]]) -> list[int]:
+def _all(work: Work, arguments: argparse.Namespace, among: list[tuple[str, bool]]) -> list[int]:
     """Measure the circuits that have no file yet, write and print the report; the circuits that exceed a bound."""
     folder, seed, count = arguments.output, arguments.seed, arguments.circuits
     drawn, median = _drawn(arguments)
@@ -119,7 +122,7 @@ def _all(work: Workers, arguments: argparse.Namespace, among: list[tuple[str, bo
             f"{folder} holds {len(found)} of {count} circuits already (delete the folder to measure them again)"
         )
     missing = [number for number in range(count) if number not in found]
-    jobs = [work.submit(study.measure_into, folder.absolute(), seed, number, among, drawn) for number in missing]
+    jobs = [work.submit_in(folder.absolute(), [], study.measure_into, seed, number, among, drawn) for number in missing]
     with console.stage("agreement study", count, "circuits") as progress:
         for number, job in zip(missing, jobs, strict=True):
             try:
