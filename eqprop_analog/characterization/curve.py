@@ -19,6 +19,8 @@ FEWEST = 5
 LARGEST_MAGNITUDE = {"V": 1e6, "A": 1e6}
 """That a measured value may have."""
 QUANTITIES = {"V": "voltage", "A": "current"}
+NAMES = {"V": ("v", "u", "voltage", "bias"), "A": ("i", "current", "id", "i_d")}
+"""Of columns that can be nothing else."""
 MOST_LISTED = 12
 """Columns that a message names."""
 
@@ -104,7 +106,13 @@ def _column(table: Table, kind: str, wanted: str) -> tuple[int, str]:
         raise table.refuse(
             f"expected a header with the {what} in {UNITS[kind][0]} and its unit, such as {example}, got {listed}"
         )
-    return places[0], parts[places[0]][1]
+    name, unit = parts[places[0]]
+    other = "A" if kind == "V" else "V"
+    if name.lower() in NAMES[other]:
+        raise table.refuse(
+            f'column "{name}" is called a {QUANTITIES[other]}, and its unit {unit} is of {UNITS[kind][0]}; correct the header'
+        )
+    return places[0], unit
 
 
 def _values(table: Table, kind: str, column: int, unit: str) -> Float[Array, " points"]:

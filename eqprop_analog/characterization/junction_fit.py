@@ -19,6 +19,8 @@ FEWEST = 5
 """Forward points."""
 LEAST_RELATIVE = 1e-3
 """Of a current, at least, that a measurement may be wrong by: what weights the points where no noise is stated."""
+USELESS = 0.5
+"""Median relative residual of what is refused."""
 LARGE = 0.1
 """Median relative residual above which the curve is no junction's."""
 CONFIDENCE = 0.95
@@ -83,6 +85,12 @@ def fit_junction(curve: Curve, noise: Noise, celsius: float) -> JunctionFit:
     law = _law(found, v.max() / i.max(), celsius)
     model = -law.current(-curve.voltage)
     residual, relative = np.abs(model[used] - i), np.abs(model[used] / i - 1)
+    if np.median(relative) > USELESS:
+        raise UserError(
+            f"{curve.source}: this is not a junction's curve: the best fit is off by {100 * np.median(relative):.0f} % (median "
+            f"over {len(v)} forward points); expected I = I_S (exp(V/nV_T) - 1) behind a resistance. `eqprop-analog device "
+            f"table` makes a law of any monotone curve"
+        )
     if np.median(relative) > LARGE:
         notes.append(
             f"the median relative residual is {100 * np.median(relative):.0f} %: this is not a junction's curve; `eqprop-analog "

@@ -57,6 +57,11 @@ def tabulate(points: Ordered, tolerance: float = TOLERANCE, floor: float = 0.0) 
     if not 1e-6 <= tolerance <= 0.5:
         raise UserError(f"tolerance: expected 1e-6 to 0.5, relative, got {tolerance:g}")
     v, i = points.voltage, points.current
+    if i[0] == i[-1]:
+        raise UserError(
+            f"the current is {i[0]:g} A at every voltage from {v[0]:g} to {v[-1]:g} V; expected one that rises: is it the right "
+            f"column?"
+        )
     scale = max(LEAST_SCALE, floor, DECADES * float(np.abs(i).max()))
     fine, along = _curve(v, i, scale)
     knots = _fewest(fine, along, tolerance * np.maximum(np.abs(along), scale))

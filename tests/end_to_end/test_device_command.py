@@ -57,6 +57,29 @@ def test_fit_says_how_well_and_its_confidence_holds_the_truth(run: Any) -> None:
     assert document["source"]["file"] == "iv.csv"
 
 
+@pytest.mark.parametrize(
+    ("action", "text", "words"),
+    [
+        ("table", "V (V),I (A)\n" + "".join(f"{k},0\n" for k in range(9)), ["0 A at every voltage", "column"]),
+        ("table", "V (V),I (A)\n" + "".join(f"{k},1e-3\n" for k in range(9)), ["0.001 A at every voltage"]),
+        (
+            "fit",
+            "V (V),I (A)\n" + "".join(f"{k},{1e-9 * 10 ** (k % 3 * 3)}\n" for k in range(1, 20)),
+            ["junction", "device table"],
+        ),
+        ("table", "V (uA),I (mV)\n" + "".join(f"{k},{k}\n" for k in range(9)), ["iv.csv, line 1", "called a", "unit"]),
+    ],
+)
+def test_a_curve_that_makes_no_law_is_refused_and_nothing_is_written(
+    action: str, text: str, words: list[str], run: Any
+) -> None:
+    Path("iv.csv").write_text(text)
+    result = run("device", action, "iv.csv")
+    assert (result.code, result.out) == (2, "")
+    assert all(word in result.err for word in words), result.err
+    assert [path.name for path in Path().iterdir()] == ["iv.csv"]
+
+
 def test_a_resistance_that_cannot_be_told_from_zero_is_left_out(run: Any) -> None:
     write_curve(Path("iv.csv"), NgspiceDiode(1e-12, 1.1, 0.0), relative=0.01, top=0.4)
     result = run("device", "fit", "iv.csv")

@@ -79,7 +79,7 @@ def test_a_bad_file_gets_a_sentence_with_the_line(
     [
         ("", "empty"),
         (HEADER + "\n", "no row"),
-        (HEADER + "\n" + "".join(f"{k},1,{10 + k},5,a\n" for k in range(30)), "no pulses down"),
+        (HEADER + "\n" + "".join(f"{k},1,{10 + k},5,a\n" for k in range(30)), "none down"),
         (HEADER + "\n0,0,1,5,a\n1,1,2,5,a\n", "at least 10"),
         (HEADER + "\n" + "".join(f"{k},{-1 if k < 20 else 1},{20 - abs(20 - k)},5,a\n" for k in range(40)), "exchange"),
         (HEADER.replace(",", ";") + "\n" + "1;1;2,5;5;a\n2;1;2.5;5;a\n", "decimal point"),
@@ -90,3 +90,11 @@ def test_a_file_with_too_little_in_it_is_refused(run, tmp_path: Path, text: str,
     done = run("technology", "fit", "pulses.csv")
     assert done.code == 2
     assert words in done.err
+
+
+def test_more_pulses_between_two_readings_than_tell_anything_are_refused_with_their_line(run):
+    rows = [f"{k},{'positive' if k <= 12 else 'negative'},{10 + min(k, 24 - k)}" for k in range(24)]
+    Path("p.csv").write_text("pulse,polarity,conductance (uS)\n" + "\n".join([*rows, "2000000000,negative,9"]) + "\n")
+    result = run("technology", "fit", "p.csv")
+    assert result.code == 2
+    assert all(word in result.err for word in ("p.csv, line 26", "pulse", "2e+09")), result.err

@@ -14,12 +14,14 @@ Array = np.ndarray
 
 COLUMNS = {"pulse": "", "polarity": None, "conductance": "S", "width": "s", "device": None}
 OPTIONAL = ("width", "device")
-UP = ("+1", "1", "+", "up", "set", "potentiation", "pot", "p", "ltp", "1.0", "+1.0")
-DOWN = ("-1", "-", "−1", "−", "down", "reset", "depression", "dep", "d", "ltd", "-1.0")
+UP = ("+1", "1", "+", "up", "set", "potentiation", "pot", "p", "ltp", "1.0", "+1.0", "positive", "pos", "plus")
+DOWN = ("-1", "-", "−1", "−", "down", "reset", "depression", "dep", "d", "ltd", "-1.0", "negative", "neg", "minus")
 NONE = ("0", "", "none", "read", "0.0")
 """Spellings of a polarity, in lower case: a pulse that raises the conductance, one that lowers it, a reading without a pulse."""
 LONGEST = 32
 """Steps from reading to reading that are followed in one piece; a longer run is cut, which loses one step in as many."""
+MOST_PULSES = 1e5
+"""Between two readings."""
 FEWEST = 10
 """Steps without which there is nothing to fit."""
 NEGATIVE = 0.02
@@ -107,6 +109,13 @@ def read_pulses(path: str | Path) -> Readings:
             for begin in range(0, max(len(run) - 1, 0), LONGEST + 1):
                 piece = slice(begin, begin + LONGEST + 1)
                 part, taken = rows[run[piece]], counts[piece][1:]
+                if (taken > MOST_PULSES).any():
+                    late = int(np.argmax(taken > MOST_PULSES))
+                    raise found.refuse(
+                        int(part[1:][late]),
+                        f'column "pulse": {taken[late]:g} pulses lie between this reading and the one before; expected at most '
+                        f"{MOST_PULSES:g}, since what one pulse does cannot be told from that",
+                    )
                 if len(part) > 1:
                     pieces.append((number, conductance[part], taken * signs[part[1:]], relative[part[1:]]))
     if sum(len(polarity) for _, _, polarity, _ in pieces) < FEWEST:
