@@ -147,5 +147,5 @@ def test_a_run_that_was_stopped_goes_on_to_the_same_bits_and_has_a_report(run, m
     assert [each["met"] for each in metrics["agreement"]] == [True]
     assert run("report", "stopped").code == 0
     page = (tmp_path / "stopped" / "report.html").read_text()
-    assert "root mean square error" in page
+    assert f'id="test_rms" value="{metrics["history"][-1]["test_rms"]!r}"' in page
     assert "Gradients" in page

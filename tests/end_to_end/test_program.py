@@ -83,7 +83,7 @@ class TestExitCodes:
             process.send_signal(signal.SIGTERM)
             _, err = process.communicate(timeout=60)
         assert process.returncode == 130, err
-        assert re.fullmatch(r"error: interrupted; the same command goes on .*\n", err)
+        assert re.fullmatch(r"error: interrupted; run the same command again .*\n", err)
 
     @pytest.mark.parametrize("words", ["--help", "presets"])
     def test_a_reader_that_goes_away_is_no_error(self, words):
@@ -105,7 +105,7 @@ class TestLoudness:
         assert "in x: xor.npz" in loud.out
         assert "in x: xor.npz" not in quiet.out
         figures = [
-            [line for line in result.out.splitlines() if "in x:" not in line and "ms an equilibrium" not in line]
+            [line for line in result.out.splitlines() if "in x:" not in line and "ms per equilibrium" not in line]
             for result in (loud, quiet)
         ]
         assert figures[0] == figures[1]

@@ -314,7 +314,7 @@ def test_interrupted_run_says_how_to_go_on_and_does(train, monkeypatch):
         result = train("parts", "--epochs", 3)
     assert result.code == 130
     assert result.err.startswith("error: interrupted")
-    assert "the same command goes on" in result.err
+    assert "the same command again" in result.err
     assert len(result.err.splitlines()) == 1
     assert train("parts", "--epochs", 3).code == 0
     assert train("whole", "--epochs", 3).code == 0

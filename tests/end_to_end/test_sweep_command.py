@@ -138,5 +138,5 @@ def test_interrupted_workers_end_and_the_command_says_how_to_go_on(tmp_path):
             with suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
     assert (process.returncode, "Traceback" in out + err) == (130, False), err
-    assert re.fullmatch(r"error: interrupted; the same command goes on .*\n", err)
+    assert re.fullmatch(r"error: interrupted; run the same command again .*\n", err)
     assert not (tmp_path / "s" / "sweep.json").exists()

@@ -117,7 +117,7 @@ def test_the_exact_gradient_trains_as_weak_nudges_do(train):
     [
         ({"method": "implicit"}, "method: .implicit. needs a fixed number of sweeps"),
         ({"method": "implicit", "sweeps": 3, "on_failure": "skip"}, "on_failure = .stop."),
-        ({"test_sweeps": 3, "solver": "ngspice"}, "ngspice always converges; leave sweeps and test_sweeps out"),
+        ({"test_sweeps": 3, "solver": "ngspice"}, "sweeps: ngspice .*leave out sweeps and test_sweeps"),
         ({"device": "cuda"}, 'device: "cuda" needs a fixed number of sweeps'),
         ({"shift": -1}, "shift: .*greater than or equal to 0, got -1"),
         ({"rate_factor": -1.0}, "rate_factor: .*greater than 0, got -1"),
