@@ -67,7 +67,7 @@ def make_law(run: Any, action: str) -> None:
 def test_chips_with_a_measured_diode_learn_are_confirmed_and_written(
     action: str, run: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(chips, "Workers", lambda count, limit: Workers(count, limit, InThisProcess()))
+    monkeypatch.setattr(chips, "workers_for", lambda count, limit: Workers(count, limit, InThisProcess()))
     make_law(run, action)
     Path("pulses.toml").write_text(PULSES)
     Path("converged.toml").write_text(CONVERGED)
