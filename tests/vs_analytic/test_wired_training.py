@@ -103,3 +103,9 @@ def test_a_phase_that_does_not_converge_is_no_update(monkeypatch):
     with pytest.raises(PhaseError):
         WiredLearner(made, WiredSolver(OHMS, tolerance=1e-15), RULE).learn(*batch())
     np.testing.assert_array_equal(made.conductances[0], network().conductances[0])
+
+
+def test_a_contrast_that_is_zero_deviates_by_nothing():
+    learner = WiredLearner(network(), WiredSolver(OHMS), RULE)
+    learner.learn(np.zeros((2, 12)), np.zeros((2, 3)))
+    assert learner.figures() == {"contrast_checks": 1, "contrast_deviation": 0.0}

@@ -7,6 +7,7 @@ positive numbers are added (Grassmann, Taksar & Heyman 1985, Oper. Res. 33, 1107
 
 import ctypes
 from functools import lru_cache
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -295,8 +296,10 @@ class _Room:
 
 
 _room = lru_cache(maxsize=8)(_Room)
+_one_at_a_time = Lock()
 
 
 def couplings(matrix: Float[Array, "rows columns"], wire_resistance: float) -> Float[Array, "ports ports"]:
     """Conductances between the ports of one tile, siemens: what networks.crossbars.wires.couplings gives, to rounding."""
-    return _room(*matrix.shape).couplings(matrix, wire_resistance)
+    with _one_at_a_time:
+        return _room(*matrix.shape).couplings(matrix, wire_resistance)

@@ -30,6 +30,7 @@ CHECK_EVERY = 1000
 """Updates, after which one contrast is computed a second time."""
 WORTH_COMPILING = 8192
 """Cells."""
+TINY = float(np.finfo(np.float64).tiny)
 LARGEST_DEVIATION = 1e-6
 """Of that contrast, over its largest entry."""
 
@@ -117,7 +118,11 @@ class WiredLearner(Learner):
     ) -> None:
         witness = WiredSolver(self.solver.wire_resistance, self.solver.tile)
         _, again, _ = self._contrast(witness, inputs, targets)
-        worst = max(float(np.abs(found[name] - again[name]).max() / np.abs(again[name]).max()) for name in again)
+        off = [
+            float(np.abs(found[name] - values).max()) / max(float(np.abs(values).max()), TINY)
+            for name, values in again.items()
+        ]
+        worst = max(off)
         self._count[1] += 1
         self._deviation[0] = max(self._deviation[0], worst)
         if not worst <= LARGEST_DEVIATION:

@@ -18,7 +18,7 @@ SUMMARY = (
 )
 EXAMPLES = """\
 For every wire resistance and array size one network learns in place through the wires, and one that learned with ideal wires is
-transferred to the same arrays. The default is a small network on 1,509 images of 8 x 8 pixels. What counts is r G N², the
+transferred to the same arrays. The default is a small network on 1,438 images of 8 x 8 pixels. What counts is r G N², the
 resistance of a segment times the mean conductance of a cell times the square of the array's size, so that the map also holds for
 cells of other resistances. --output gets wires.csv, wires.json and wires.png; every point is a run folder that train, verify and
 report take; what is finished is not trained again.
