@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 
-from eqprop_analog.devices.registry import modules_outside
 from eqprop_analog.errors import UserError
 from eqprop_analog.text import in_one_line
 
@@ -56,6 +55,8 @@ class Brought:
 
 def brought_along() -> Brought:
     """Those that have registered something in this process."""
+    from eqprop_analog.devices.registry import modules_outside  # its package needs NumPy, which may be broken
+
     return Brought(tuple(modules_outside()))
 
 
@@ -64,6 +65,8 @@ def sources() -> dict[str, bytes]:
 
     A module that is a package, or an installed one, has to be installed there.
     """
+    from eqprop_analog.devices.registry import modules_outside
+
     installed = {Path(sysconfig.get_path(name)).resolve() for name in ("purelib", "platlib", "stdlib")}
     files = {name: Path(file).resolve() for name, module in list(sys.modules.items()) if (file := _file_of(module))}
     folders = {files[name].parent for name in {*modules_outside(), *_loaded} & files.keys()} - installed

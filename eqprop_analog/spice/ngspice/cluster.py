@@ -79,7 +79,7 @@ class Cluster:
             logging.getLogger(name).setLevel(logging.CRITICAL)
         try:
             self.client = Client(address, timeout=CONNECT, set_as_default=False)
-        except (OSError, ValueError, TypeError, ImportError, RuntimeError) as error:
+        except Exception as error:  # of an address that is none, whatever Dask's parts make of it
             raise ClusterError(
                 f"--cluster {address}: no Dask scheduler answers there within {CONNECT:g} s ({error}); start one by "
                 "`dask scheduler` and name the address that it prints, such as tcp://10.0.0.1:8786"
