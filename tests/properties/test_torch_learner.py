@@ -7,7 +7,7 @@ import pytest
 from truncated_cases import CASES, SWEEPS, Case, distance
 
 from eqprop_analog import Clamp, NgspiceDiode, ResistiveNetwork, UserError
-from eqprop_analog.devices import Antiparallel, Law, PiecewiseLinear, Shockley
+from eqprop_analog.devices import Antiparallel, DiodeWithResistance, Law, PiecewiseLinear, Shockley, Tabulated
 from eqprop_analog.devices.capabilities import root
 from eqprop_analog.kernels.numpy import PlainKernels
 from eqprop_analog.learning.trainer import Rule, evaluate
@@ -167,3 +167,12 @@ def test_a_missing_gpu_is_said() -> None:
     if not torch.cuda.is_available():
         with pytest.raises(UserError, match="sees no GPU"):
             TorchLearner(network([8], 0), rule(2), 4, device="cuda")
+
+
+@pytest.mark.parametrize(
+    "law", [Tabulated((-1.0, 0.0, 1.0), (-1e-9, 0.0, 1e-3)), DiodeWithResistance()], ids=lambda law: type(law).__name__
+)
+def test_a_law_that_takes_numbers_out_of_pytorch_is_refused(law) -> None:
+    ones = torch.ones((2, 3), dtype=torch.float64)
+    with pytest.raises(UserError, match="train on the CPU"):
+        node_roots(law, 1e-6 * ones, 1e-7 * ones)
