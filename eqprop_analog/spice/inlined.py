@@ -36,6 +36,12 @@ class Subcircuit:
     models: Mapping[str, str]
     """Text of each .model card behind its name."""
 
+    def joined(self, nets: int, given: Mapping[str, str]) -> "Subcircuit":
+        """An instance on so many nets, ``filled``. Raises ValueError for another number of nets than it has ports, too."""
+        if nets != len(self.ports):
+            raise ValueError(f"{self.name}: {len(self.ports)} ports, got {nets} nets")
+        return self.filled(given)
+
     def filled(self, given: Mapping[str, str]) -> "Subcircuit":
         """With the parameters of an instance. Raises ValueError for others than it has, and for values not understood."""
         if not given.keys() <= self.defaults.keys():
@@ -113,7 +119,7 @@ class Inlined:
     """Those that instances still need."""
     _known: dict[str, tuple[Subcircuit, str]] = field(init=False)
     _forms: dict[tuple[str, ...], str] = field(init=False, default_factory=dict)
-    """What an instance of these parameters is written as: {0} its name, {1}, ... its nets."""
+    """What an instance of this name, number of nets and parameters is written as: {0} its name, {1}, ... its nets."""
 
     def __post_init__(self) -> None:
         """Read the texts."""
@@ -131,7 +137,7 @@ class Inlined:
                 continue
             name, *words = line.split()
             count = sum("=" not in word for word in words)
-            key = words[count - 1].lower(), *words[count:]
+            key = words[count - 1].lower(), str(count - 1), *words[count:]
             if key not in self._forms and key[0] in self._known:
                 yield from self._begin(key)
             yield self._forms[key].format(name, *words[: count - 1]) if key in self._forms else line
@@ -140,7 +146,7 @@ class Inlined:
         """What instances with these words behind their nets need; how they are written is known from here on."""
         subcircuit, text = self._known[key[0]]
         try:
-            filled = subcircuit.filled(dict(word.lower().split("=", 1) for word in key[1:]))
+            filled = subcircuit.joined(int(key[1]), dict(word.lower().split("=", 1) for word in key[2:]))
         except ValueError:  # ngspice says what is wrong, or knows better
             del self._known[key[0]]
             yield text

@@ -5,6 +5,7 @@ import json
 import re
 import subprocess
 from concurrent.futures import Executor, Future
+from dataclasses import replace
 from pathlib import Path
 
 import matplotlib.image
@@ -146,7 +147,7 @@ def test_chips_that_were_given_up_are_missed_and_what_is_there_is_reported(study
     def lost(*_task: object) -> None:
         raise WorkerLostError("gone")
 
-    monkeypatch.setattr(monte_carlo, "measure", lost)
+    monkeypatch.setattr(monte_carlo, "_MEASURING", replace(monte_carlo._MEASURING, task=lost))
     result = run(*study)
     assert result.code == 2
     assert "16 chips are missing" in result.err

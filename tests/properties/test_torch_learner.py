@@ -165,7 +165,7 @@ def test_a_law_of_functions_that_pytorch_lacks_is_refused_by_their_name() -> Non
 
 def test_a_missing_gpu_is_said() -> None:
     if not torch.cuda.is_available():
-        with pytest.raises(UserError, match="sees no GPU"):
+        with pytest.raises(UserError, match="no GPU"):
             TorchLearner(network([8], 0), rule(2), 4, device="cuda")
 
 

@@ -218,9 +218,7 @@ class TestDefiniteness:
         network, limit = self.chain(), 1 / 1.1e6
         SOLVER.solve(network, [[1.0]], Nudge([[0.5]], -0.999 * limit)).require()
         for beta in (-1.001 * limit, -8 * US):
-            with pytest.raises(
-                UserError, match=r"indefinite at output n_out: the outputs are held by only 9\.091e-07 S"
-            ):
+            with pytest.raises(UserError, match=r"indefinite at output n_out: .* only 9\.091e-07 S"):
                 SOLVER.solve(network, [[1.0]], Nudge([[0.5]], beta))
 
     @pytest.mark.parametrize("seed", range(3))

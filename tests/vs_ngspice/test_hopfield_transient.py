@@ -172,5 +172,5 @@ def test_a_circuit_that_oscillates_is_refused(monkeypatch: pytest.MonkeyPatch):
         biases=(np.array([-0.75, 1.75]), np.array([-0.75, -0.75])),
         returning=(2.5 * np.array([[0.0, 1.0], [-1.0, 0.0]]),),
     )
-    with pytest.raises(UserError, match="does not come to rest"):
+    with pytest.raises(UserError, match="free_time"):
         settle_hopfield(net, np.zeros(1), Nudge(np.zeros((1, 2)), 0.1))
