@@ -205,9 +205,7 @@ def _merged(curve: Curve, noise: Noise) -> tuple[Curve, tuple[str, ...]]:
 def _contradiction(curve: Curve, noise: Noise, one: int, other: int) -> str:
     """Two points of one voltage with different currents: hysteresis where the file is a sweep up and down."""
     one, other = sorted((one, other))
-    turns = _turns(curve.voltage)
-    between = any(one <= turn <= other for turn in turns)
-    swept = 0 < len(turns) <= max(3, len(curve.voltage) // 4) and between
+    swept = not any({one, other} <= set(branch.tolist()) for branch in branches(curve.voltage))
     what = "hysteresis: on the way up and on the way down" if swept else "duplicate: at the same voltage"
     advice = "keep one branch of the sweep, measure more slowly" if swept else "leave one of the two out"
     return (
@@ -217,11 +215,13 @@ def _contradiction(curve: Curve, noise: Noise, one: int, other: int) -> str:
     )
 
 
-def _turns(voltage: Float[Array, " points"]) -> list[int]:
-    """Points at which a sweep turns round."""
+def branches(voltage: Float[Array, " points"]) -> list[Int[Array, " some"]]:
+    """The points of a sweep, cut where it turns round; in one piece where it turns so often that it is no sweep."""
     steps = np.sign(np.diff(voltage))
     places = np.flatnonzero(steps)
-    return [int(k) for k, j in zip(places[1:], places[:-1], strict=True) if steps[k] != steps[j]]
+    turns = [k + 1 for k, j in zip(places[1:], places[:-1], strict=True) if steps[k] != steps[j]]
+    swept = len(turns) <= max(3, len(voltage) // 4)
+    return np.split(np.arange(len(voltage)), turns if swept else [])
 
 
 def figures(values: Array) -> list[Any]:

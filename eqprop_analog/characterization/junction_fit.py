@@ -4,9 +4,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 
-from eqprop_analog.characterization.curve import Curve, Noise
+from eqprop_analog.characterization.curve import Curve, Noise, branches
 from eqprop_analog.devices import DiodeWithResistance, Law, NgspiceDiode
 from eqprop_analog.devices.diode_rs import SERIES_RESISTANCES
 from eqprop_analog.devices.exponential import thermal_voltage
@@ -23,6 +23,10 @@ USELESS = 0.5
 """Median relative residual of what is refused."""
 LARGE = 0.1
 """Median relative residual above which the curve is no junction's."""
+NEIGHBOURS = 5
+"""Points over which the difference of two branches is smoothed, by their median."""
+SCATTERED = 3.0
+"""Times the scatter of that difference: what is more is hysteresis, and no noise."""
 CONFIDENCE = 0.95
 NAMES = ("saturation_current", "emission", "series_resistance")
 UNITS = {"saturation_current": "A", "emission": "", "series_resistance": "ohm"}
@@ -63,7 +67,8 @@ def fit_junction(curve: Curve, noise: Noise, celsius: float) -> JunctionFit:
     """I(V) of devices.diode_rs, or of devices.diode where R_S cannot be told from 0, by least squares of the forward points.
 
     Each point weighs by the stated noise, or by 0.1 % of its current where that is more: relative residuals count. Raises
-    UserError where there are too few forward points or the fit does not settle.
+    UserError where there are too few forward points, the fit does not settle, or the branches of a sweep up and down differ by
+    more than the stated noise; where none is stated, a note says that they differ.
     """
     used = (curve.voltage > 0) & (curve.current > 3 * noise.absolute)
     if used.sum() < FEWEST:
@@ -85,11 +90,19 @@ def fit_junction(curve: Curve, noise: Noise, celsius: float) -> JunctionFit:
     law = _law(found, v.max() / i.max(), celsius)
     model = -law.current(-curve.voltage)
     residual, relative = np.abs(model[used] - i), np.abs(model[used] / i - 1)
+    different = _hysteresis(curve, np.flatnonzero(used), model, noise)
+    if different and (noise.absolute or noise.relative):
+        raise UserError(
+            f"{curve.source}: {different}, which is more than the stated noise ({noise}); keep one branch of the sweep, "
+            f"measure more slowly, or state the noise by --noise and --relative-noise"
+        )
+    if different:
+        notes.append(f"{different}; the law is between the two. Keep one branch of the sweep, or measure more slowly")
     if np.median(relative) > USELESS:
         raise UserError(
-            f"{curve.source}: this is not a junction's curve: the best fit is off by {100 * np.median(relative):.0f} % (median "
-            f"over {len(v)} forward points); expected I = I_S (exp(V/nV_T) - 1) behind a resistance. `eqprop-analog device "
-            f"table` makes a law of any monotone curve"
+            f"{curve.source}: {different + '; ' if different else ''}this is not a junction's curve: the best fit is off by "
+            f"{100 * np.median(relative):.0f} % (median over {len(v)} forward points); expected I = I_S (exp(V/nV_T) - 1) behind "
+            f"a resistance. `eqprop-analog device table` makes a law of any monotone curve"
         )
     if np.median(relative) > LARGE:
         notes.append(
@@ -106,6 +119,37 @@ def fit_junction(curve: Curve, noise: Noise, celsius: float) -> JunctionFit:
         float(relative.max()),
         tuple(notes),
     )
+
+
+def _hysteresis(curve: Curve, used: Int[Array, " some"], model: Float[Array, " points"], noise: Noise) -> str:
+    """Where the first branch of a sweep and another one differ most, if by more than noise; else empty.
+
+    What the law leaves of the points is compared, since that can be interpolated.
+    """
+    off = np.zeros(len(model))
+    off[used] = np.log(curve.current[used] / model[used])
+    parts = [part for piece in branches(curve.voltage[used]) if len(part := used[piece]) >= NEIGHBOURS]
+    worst, found = 0.0, ""
+    for part in parts[1:]:
+        first, at = np.unique(curve.voltage[parts[0]], return_index=True)
+        inside = part[(curve.voltage[part] >= first[0]) & (curve.voltage[part] <= first[-1])]
+        if len(inside) < NEIGHBOURS:
+            continue
+        apart = off[inside] - np.interp(curve.voltage[inside], first, off[parts[0][at]])
+        near = np.lib.stride_tricks.sliding_window_view(apart, NEIGHBOURS)
+        points, middle = inside[NEIGHBOURS // 2 :][: len(near)], np.median(near, axis=1)
+        scatter = np.maximum(np.median(np.abs(near - middle[:, None]), axis=1), np.median(np.abs(np.diff(apart))))
+        allowed = 2 * np.maximum(noise.of(curve.current[points]) / curve.current[points], LEAST_RELATIVE)
+        beyond = np.abs(middle) - np.maximum(allowed, SCATTERED * scatter)
+        k = int(np.argmax(beyond))
+        if beyond[k] > worst:
+            worst, percent = float(beyond[k]), 100 * float(np.expm1(middle[k]))
+            one, other = (f"lines {curve.lines[each[0]]} to {curve.lines[each[-1]]}" for each in (parts[0], part))
+            found = (
+                f"hysteresis: at {curve.voltage[points[k]]:.3g} V the current is {abs(percent):.2g} % "
+                f"{'larger' if percent > 0 else 'smaller'} in {other} than in {one}"
+            )
+    return found
 
 
 def _start(v: Array, i: Array, celsius: float) -> Array:

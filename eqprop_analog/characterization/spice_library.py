@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from eqprop_analog.devices.spice_text import BEGINS, CODE_MODELS, ENDS, NAME, OUR_SUBCIRCUITS, SCALES, SETTING, unfit
 from eqprop_analog.errors import UserError
 from eqprop_analog.text import in_one_line, suggestion
 
@@ -13,25 +14,8 @@ LARGEST_FILE = 2**27
 DEEPEST = 20
 """Files that include each other."""
 INCLUDES = (".include", ".inc", ".incl")
-BEGINS = (".subckt", ".macro")
-ENDS = (".ends", ".eom")
-KEPT = (".param", ".params", ".parameter", ".func", ".if", ".elseif", ".else", ".endif")
-"""Statements beside subcircuits and models that stay as they are."""
 OPTIONS = (".option", ".options", ".opt")
-OUR_SUBCIRCUITS = (
-    "amplifier",
-    "tabulated",
-    "measured_device",
-    "clamp",
-    "diode",
-    "diode_rs",
-    "shockley",
-    "piecewise_linear",
-)
-OUR_PARAMETERS = ("input_gain", "nodes_per_class", "g_min", "g_max", "rail", "beta", "gain")
-"""Names that netlists have already."""
 WORD = re.compile(r"[\w.$#]+")
-SETTING = re.compile(r"(\w+)\s*=\s*('[^']*'|\{[^}]*\}|\S+)")
 NUMBER = re.compile(r"([+-]?(?:\d+\.?\d*|\.\d+)(?:e[+-]?\d+)?)(t|g|meg|k|mil|m|u|n|p|f|a)?[a-z]*$", re.IGNORECASE)
 SUFFIXES = dict(t=1e12, g=1e9, meg=1e6, k=1e3, mil=25.4e-6, m=1e-3, u=1e-6, n=1e-9, p=1e-12, f=1e-15, a=1e-18)  # noqa: C408
 BIN = re.compile(r"^(.+)\.\d+$")
@@ -86,7 +70,7 @@ def read_device(libraries: Sequence[tuple[Path, str]], name: str) -> tuple[Devic
     """
     lines = [line for path, section in libraries for line in _statements(path, section)]
     blocks, others, scale = _sorted(lines)
-    if not re.fullmatch(r"[A-Za-z_]\w*", name):
+    if not NAME.fullmatch(name):
         raise UserError(f"--subckt {in_one_line(name):.60}: expected the name of a subcircuit, letters, digits and _")
     subcircuits = {block.name: block for block in blocks if block.lines[0].words[0] in BEGINS}
     wanted = subcircuits.get(name.lower())
@@ -111,6 +95,8 @@ def read_device(libraries: Sequence[tuple[Path, str]], name: str) -> tuple[Devic
                 .refuse(f"netlists have a subcircuit {taken} of their own; give this one another name")
             )
     used = _reachable(wanted, blocks)
+    for line in (line for block in used for line in block.lines):
+        _fit(line, inside=True)
     small = _fitting_bins(used, scale)
     parameters = "\n".join(line.text for line in others)
     made = [
@@ -201,7 +187,7 @@ def _sorted(lines: Sequence[Line]) -> tuple[list[Block], list[Line], float]:
         if depth < 0:
             raise line.refuse(f"{word} without a .subckt before it")
         if depth or word in ENDS:
-            opened.append(_of_subcircuit(line))
+            opened.append(line if word[0] == CODE_MODELS else _fit(line, inside=True))  # that may be another device's
             if not depth:
                 blocks.append(Block(_name(opened[0]), tuple(opened)))
                 opened = []
@@ -210,7 +196,7 @@ def _sorted(lines: Sequence[Line]) -> tuple[list[Block], list[Line], float]:
         elif word in OPTIONS:
             scale = _scale(line)
         else:
-            others.append(_of_all(line))
+            others.append(_fit(line, inside=False))
     if depth:
         raise opened[0].refuse(f"subcircuit {_name(opened[0])} has no .ends")
     return blocks, others, scale
@@ -223,23 +209,10 @@ def _name(line: Line) -> str:
     return line.words[1]
 
 
-def _of_subcircuit(line: Line) -> Line:
-    """The line, if a subcircuit may hold it."""
-    word = line.words[0]
-    if word[0] == "." and word not in (*BEGINS, *ENDS, *KEPT, ".model"):
-        raise line.refuse(f"{word} inside a subcircuit; a library has models, subcircuits and parameters alone")
-    return line
-
-
-def _of_all(line: Line) -> Line:
-    """The line, if it may stand beside subcircuits."""
-    if line.words[0] not in KEPT:
-        raise line.refuse(
-            f"{line.text.split()[0]:.30}: a library has models, subcircuits and parameters alone; take this line out of the file"
-        )
-    taken = {name.lower() for name, _ in SETTING.findall(line.text)} & set(OUR_PARAMETERS)
-    if taken:
-        raise line.refuse(f"netlists have a parameter {min(taken)} of their own; give this one another name")
+def _fit(line: Line, *, inside: bool) -> Line:
+    """The line, if it may stand there."""
+    if why := unfit(line.text.replace("\n+", " "), inside=inside):
+        raise line.refuse(why)
     return line
 
 
@@ -252,7 +225,7 @@ def _scale(line: Line) -> float:
             f"option {strange[0]} would change the whole circuit; take it out (the temperature is --celsius, scale may stay)"
         )
     scale = number(given.get("scale", ""))
-    if scale is None or not 1e-9 <= scale <= 1:
+    if scale is None or not SCALES[0] <= scale <= SCALES[1]:
         raise line.refuse(f"option scale: expected metres between 1e-9 and 1, got {given.get('scale', 'nothing')}")
     return scale
 

@@ -9,9 +9,17 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 import numpy as np
 from jaxtyping import Float, Int
 
-from eqprop_analog.devices.law import LARGEST_VOLTAGE, beyond_rounding, in_double_precision, require_rail
+from eqprop_analog.devices.law import (
+    LARGEST_VOLTAGE,
+    beyond_rounding,
+    in_double_precision,
+    require_celsius,
+    require_rail,
+    require_within,
+)
+from eqprop_analog.devices.spice_text import SCALES, require_definitions
 from eqprop_analog.errors import UserError
-from eqprop_analog.incoming import numbers, real_number
+from eqprop_analog.incoming import numbers
 
 if TYPE_CHECKING:
     from eqprop_analog.devices.capabilities import CompiledNode
@@ -94,9 +102,21 @@ class Tabulated:
                 f"{currents[k]:g} A"
             )
         require_rail(self.rail)
-        real_number(self.celsius, "celsius")
+        require_celsius(self.celsius)
+        self._require_device()
         if self.as_device and not (self.spice_text and self.spice_name):
             raise UserError("as_device: the table was not made from a SPICE device; leave it out")
+
+    def _require_device(self) -> None:
+        """UserError for a device's text that is more than definitions, and for a name or a scale that is none."""
+        for name in ("spice_text", "spice_name"):
+            if not isinstance(getattr(self, name), str):
+                raise UserError(f"{name}: expected text, got {type(getattr(self, name)).__name__}")
+        if not isinstance(self.as_device, bool):
+            raise UserError(f"as_device: expected true or false, got {self.as_device!r:.40}")
+        require_within(*SCALES, spice_scale=self.spice_scale)
+        if self.spice_text or self.spice_name:
+            require_definitions(self.spice_text, self.spice_name)
 
     @cached_property
     def _knots(self) -> tuple[Float[Array, " knots"], Float[Array, " knots"], Float[Array, " pieces"]]:

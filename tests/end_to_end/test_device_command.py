@@ -96,6 +96,52 @@ def test_what_is_no_junction_is_said(run: Any) -> None:
     assert "device table" in result.out
 
 
+def up_and_down(path: Path, factor: float, relative: float, shift: float = 0.0) -> None:
+    """A sweep up and, at voltages lower by ``shift``, down, where the current is ``factor`` times the law's."""
+    random, up = np.random.default_rng(1), np.arange(-0.3, 0.81, 0.02)
+    v = np.concatenate([up, up[-2::-1] - shift])
+    i = (
+        -TRUE.current(-v)
+        * np.repeat([1, factor], [len(up), len(up) - 1])
+        * (1 + relative * random.standard_normal(len(v)))
+    )
+    path.write_text("V (V),I (A)\n" + "".join(f"{a!r},{b!r}\n" for a, b in zip(v.tolist(), i.tolist(), strict=True)))
+
+
+@pytest.mark.parametrize("shift", [0.0, 0.01])
+def test_hysteresis_is_said_by_a_fit_and_refused_beyond_the_noise_that_is_stated(run: Any, shift: float) -> None:
+    up_and_down(Path("iv.csv"), 1.3, 0.01, shift)
+    result = run("device", "fit", "iv.csv")
+    assert result.code == 0, result.err
+    assert all(word in result.out for word in ("hysteresis", "% larger", "lines 58 to", "lines 17 to 57")), result.out
+    assert "hysteresis" in " ".join(tomllib.loads(Path("iv.toml").read_text())["notes"])
+    refused = run("device", "fit", "iv.csv", "--relative-noise", 0.02, "--output", "no.toml")
+    assert (refused.code, Path("no.toml").exists()) == (2, False)
+    assert all(word in refused.err for word in ("iv.csv", "hysteresis", "2 %", "--relative-noise")), refused.err
+    assert run("device", "fit", "iv.csv", "--relative-noise", 0.2).code == 0
+
+
+def test_branches_that_differ_by_noise_alone_have_no_hysteresis(run: Any) -> None:
+    for shift in (0.0, 0.01):
+        up_and_down(Path("iv.csv"), 1.0, 0.02, shift)
+        result = run("device", "fit", "iv.csv", "--relative-noise", 0.02)
+        assert result.code == 0, result.err
+        assert "hysteresis" not in result.out
+
+
+def test_a_law_that_pytorch_cannot_run_is_refused_before_a_folder_is_made(
+    run: Any, preset: Path, dataset: Path
+) -> None:
+    pytest.importorskip("torch")
+    write_curve(Path("iv.csv"), TRUE)
+    assert run("device", "table", "iv.csv", "--output", "table.toml").code == 0
+    common = ("--preset", preset, "--data-dir", dataset, "--diode", "table.toml", "--device", "torch-cpu")
+    result = run("train", *common, "--sweeps", 4, "--output", "out")
+    assert result.code == 2
+    assert "--device cpu" in result.err
+    assert not Path("out").exists()
+
+
 def test_a_table_is_the_law_in_both_solvers_and_is_saved_with_networks(run: Any) -> None:
     write_curve(Path("iv.csv"), TRUE, relative=0.002)
     result = run("device", "table", "iv.csv", "--relative-noise", 0.02, "--output", "t.toml", "--json", "f.json")

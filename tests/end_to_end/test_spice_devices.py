@@ -201,12 +201,17 @@ def test_a_compatibility_mode_is_the_sweeps_alone(made: Any, monkeypatch: pytest
         (".lib tt\n" + MOS + ".endl tt\n", ["sections", "tt"]),
         (MOS.replace("mine w", "absent w"), ["ngspice did not sweep"]),
         (MOS.replace(".param vt", ".param g_min=1 vt"), ["line 2", "g_min"]),
+        (MOS.replace("M1 anode", "A1 anode run\nM1 anode"), ["line 6", "code model"]),
         (MOS + ".subckt amplifier a b\nR1 a b 1k\n.ends\n", ["line 8", "amplifier"]),
     ],
 )
 def test_what_cannot_be_used_is_refused_with_its_line(made: Any, text: str, words: list[str]) -> None:
     said = made(text, code=2)
     assert all(word in said for word in words), said
+
+
+def test_what_other_devices_of_a_library_hold_does_not_matter(made: Any) -> None:
+    assert made(MOS + ".subckt other a b\nA1 a b run\n.ends\n").spice_text.count(".subckt") == 1
 
 
 def test_sections_includes_and_bins_are_read_as_ngspice_reads_them(made: Any, run: Any) -> None:

@@ -1,5 +1,6 @@
 """``eqprop-analog technology fit``: from a file of pulses to a specification that chips, netlists and training take."""
 
+import codecs
 import json
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import numpy as np
 import pytest
 
 from eqprop_analog import ResistiveNetwork
+from eqprop_analog.devices.conductance.fitting import read_pulses
 from eqprop_analog.experiments.chips.specification import Specification
 from eqprop_analog.networks.resistive.chips.chip import Chip
 
@@ -44,6 +46,50 @@ def test_the_specification_makes_chips_and_netlists(run, tmp_path: Path):
     assert run("netlist", "--layers", 3, 4, 2, "--specification", "pulses.toml", "--output", "chip.cir").code == 0
 
 
+def changed(rows: list[str], polarities: tuple[str, str, str]) -> list[str]:
+    """With other words for a pulse up, a pulse down and none."""
+    words = dict(zip(("1", "-1", "0"), polarities, strict=True))
+    cells = [row.split(",") for row in rows]
+    return [",".join([pulse, words.get(sign, sign), *more]) for pulse, sign, *more in cells]
+
+
+VARIANTS = {
+    "set and reset": lambda rows: "\n".join(changed(rows, ("SET", "Reset", "read"))).encode(),
+    "long-term": lambda rows: "\n".join(changed(rows, ("LTP", "LTD", "none"))).encode(),
+    "empty where there is no pulse": lambda rows: "\n".join(changed(rows, ("+", "−", ""))).encode(),
+    "byte order mark": lambda rows: codecs.BOM_UTF8 + "\n".join(rows).encode(),
+    "CRLF": lambda rows: "\r\n".join(rows).encode(),
+    "Latin-1": lambda rows: "\n".join(rows).replace("(u", "(µ").encode("latin-1"),
+    "UTF-16": lambda rows: "\n".join(rows).encode("utf-16"),
+    "semicolons and decimal commas": lambda rows: "\n".join(rows).replace(",", ";").replace(".", ",").encode(),
+    "capitals": lambda rows: "\n".join(
+        [rows[0].title().replace("(Us)", "(uS)", 1).replace("(Us)", "(us)"), *rows[1:]]
+    ).encode(),
+    "width without a unit": lambda rows: (
+        "\n".join(rows).replace("width (us)", "width").replace(",5,a", ",5e-6,a").encode()
+    ),
+    "width 0 of a reading without a pulse": lambda rows: "\n".join(rows).replace("0,0,10,5,a", "0,0,10,0,a").encode(),
+}
+
+
+@pytest.mark.parametrize("name", VARIANTS)
+def test_the_same_readings_are_read_from_files_of_other_programs(tmp_path: Path, name: str) -> None:
+    write(tmp_path / "pulses.csv")
+    expected = read_pulses(tmp_path / "pulses.csv")
+    rows = (tmp_path / "pulses.csv").read_text().splitlines()
+    (tmp_path / "other.csv").write_bytes(VARIANTS[name](rows))
+    found = read_pulses(tmp_path / "other.csv")
+    for figure in ("conductance", "polarity", "there", "width"):
+        np.testing.assert_array_equal(getattr(found, figure), getattr(expected, figure))
+    assert (found.names, found.usual_width) == (expected.names, pytest.approx(5e-6))
+
+
+def test_what_was_taken_for_granted_is_said(tmp_path: Path) -> None:
+    write(tmp_path / "pulses.csv", HEADER.replace(" (us)", ""), line11="9,,50,5,a")
+    notes = " ".join(read_pulses(tmp_path / "pulses.csv").notes)
+    assert all(word in notes for word in ("seconds", "polarity", "1 line", "line 11"))
+
+
 @pytest.mark.parametrize(
     ("header", "lines", "words"),
     [
@@ -57,6 +103,7 @@ def test_the_specification_makes_chips_and_netlists(run, tmp_path: Path):
         (HEADER, {"line9": "7,1,40,5"}, ("line 9", "5 columns", "4")),
         (HEADER, {"line9": "7,1,-40,5,a"}, ("line 9", "negative")),
         (HEADER, {"line9": "7,1,40,0,a"}, ("line 9", "width")),
+        (HEADER, {"line9": "7,1,40,5,"}, ("line 9", "device", "empty")),
         (HEADER, {"line9": "7.5,1,40,5,a"}, ("line 9", "pulse", "whole")),
         (HEADER, {"line9": "seven,1,40,5,a"}, ("line 9", "pulse", "seven")),
         (HEADER + ",device", {}, ("line 1", "two columns", "device")),

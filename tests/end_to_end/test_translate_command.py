@@ -75,6 +75,8 @@ def test_it_goes_on_learning(run, model, tmp_path) -> None:
         (("t.csv",), "t.csv"),
         (("empty.npz",), "weights_1"),
         (("relu.npz", "--epochs", 2), "--dataset"),
+        (("relu.npz", "--target-column", "kind"), "--dataset"),
+        (("relu.npz", "--amplifier-gain", 0), "at least"),
         (("relu.npz", "--amplifier-gain", 1), "at least"),
         (("relu.npz", "--dataset", "t.csv"), "--target-column"),
         (

@@ -25,6 +25,7 @@ from eqprop_analog import (
     UserError,
 )
 from eqprop_analog.cli import main
+from eqprop_analog.devices import Tabulated
 from eqprop_analog.errors import NotMetError
 from eqprop_analog.experiments.chips.specification import Specification
 from eqprop_analog.experiments.presets import resolve
@@ -46,9 +47,12 @@ def graph() -> GraphNetwork:
     return GraphNetwork.from_graph(edges, [0], [2], {3: 0.0})
 
 
+DEVICE = ".param x=1\n.model m d\n.subckt mine a c\n+ \nD1 a c m\n.ends mine"
+MEASURED = Tabulated((-1.0, 0.0, 1.0), (-1e-9, 0.0, 2e-6), spice_text=DEVICE, spice_name="mine", spice_scale=1e-6)
 NETWORKS = [
     ResistiveNetwork.dense([2, 3, 1], seed=0, diode=NgspiceDiode(), amplifier_gain=2.0, bias_row=1.0),
     ResistiveNetwork.dense([2, 3, 2], seed=0, diode=Antiparallel(Shockley(rail=-0.1)), outputs="pairs"),
+    ResistiveNetwork.dense([2, 3, 1], seed=0, diode=MEASURED),
     graph(),
     HopfieldNetwork.dense([2, 3, 2], seed=0),
 ]
@@ -70,7 +74,7 @@ def arrays_of(path: Path) -> dict[str, Any]:
         return dict(file)
 
 
-@pytest.mark.parametrize("network", NETWORKS, ids=["resistive", "pairs", "graph", "hopfield"])
+@pytest.mark.parametrize("network", NETWORKS, ids=["resistive", "pairs", "measured", "graph", "hopfield"])
 def test_spice_text_in_any_place_of_a_network_file_is_refused(network: Any, tmp_path: Path) -> None:
     network.save(tmp_path / "net.npz")
     arrays = arrays_of(tmp_path / "net.npz")
@@ -86,6 +90,63 @@ def test_spice_text_in_any_place_of_a_network_file_is_refused(network: Any, tmp_
         with pytest.raises(UserError) as refusal:
             type(network).load(tmp_path / "bad.npz")
         assert "\x1b" not in str(refusal.value), path
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        ".control",
+        "\t .CONTROL",
+        ".controls",
+        "*# shell touch ran",
+        "* a comment",
+        "",
+        '.include "/etc/passwd"',
+        ".lib x.lib tt",
+        ".option gmin=1",
+        ".tran 1n 1u",
+        ".end",
+        ".ends",
+        "R1 a b 1k",
+        "+ .control",
+        ".subckt amplifier in out",
+        ".param rail=1",
+        "R1 a b 1\r.control",
+    ],
+)
+@pytest.mark.parametrize("place", [0, 3, 5])
+def test_the_text_of_a_measured_device_is_definitions_alone(line: str, place: int, tmp_path: Path) -> None:
+    lines = [".param x=1", ".model m d", ".subckt mine a c", "D1 a c m", ".ends mine"]
+    text = "\n".join([*lines[:place], line, *lines[place:]])
+    if (line, place) in {("R1 a b 1k", 3), (".param rail=1", 3), ("+ .control", 3), ("+ .control", 5)}:
+        replace(MEASURED, spice_text=text)  # inside the subcircuit, or a part of another statement
+        return
+    with pytest.raises(UserError, match="spice_text"):
+        replace(MEASURED, spice_text=text)
+    network = ResistiveNetwork.dense([2, 3, 1], seed=0, diode=MEASURED)
+    network.save(tmp_path / "net.npz")
+    arrays = arrays_of(tmp_path / "net.npz")
+    description = str(arrays["description"]).replace(json.dumps(DEVICE), json.dumps(text))
+    np.savez(tmp_path / "bad.npz", **(arrays | {"description": np.array(description)}))
+    with pytest.raises(UserError, match="spice_text"):
+        ResistiveNetwork.load(tmp_path / "bad.npz")
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"spice_name": "mine\n.control"}, "spice_name"),
+        ({"spice_name": "other"}, "subcircuit other"),
+        ({"spice_scale": "1\n.control"}, "spice_scale"),
+        ({"spice_scale": 0.0}, "spice_scale"),
+        ({"spice_text": ".subckt mine a c\nA1 a c run\n.ends"}, "code model"),
+        ({"spice_text": ".subckt mine a c\nD1 a c m"}, ".ends"),
+        ({"as_device": "yes"}, "as_device"),
+    ],
+)
+def test_nothing_else_of_a_measured_device_reaches_a_netlist_unchecked(changes: dict[str, Any], words: str) -> None:
+    with pytest.raises(UserError, match=words):
+        replace(MEASURED, **changes)
 
 
 @pytest.mark.parametrize("name", ["N_1", "n 1", "n1\n", "", "0", "gnd", "n_é", "n-1", 3, None])

@@ -113,8 +113,10 @@ def _arrays(model) -> list[tuple[np.ndarray, np.ndarray]]:
         ([(np.full((3, 4), np.nan), np.ones(4)), *layers(4, 2)], {}, "weights of layer 1"),
         ([(np.zeros((3, 4)), np.ones(4)), *layers(4, 2)], {}, "all 0"),
         ([np.ones((3, 4)), np.ones((4, 2))], {}, "weights, biases"),
-        (layers(3, 4, 2), {"amplifier_gain": 1.0}, "at least"),
-        (layers(3, 4, 2), {"input_gain": 0.0}, "input_gain"),
+        (5, {}, "Sequential.*int"),
+        *((layers(3, 4, 2), {"amplifier_gain": gain}, "at least") for gain in (1.0, 0.5, 0.0, -3.0)),
+        (layers(3, 4, 2), {"amplifier_gain": 1e300}, "at most"),
+        *((layers(3, 4, 2), {"input_gain": gain}, "input_gain") for gain in (0.0, 1e300)),
         (layers(3, 4, 2), {"conductance_window": (9e-5, 1e-4)}, "window"),
     ],
 )

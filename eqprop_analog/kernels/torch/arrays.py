@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from eqprop_analog.errors import UserError
+from eqprop_analog.text import in_one_line
 
 STEPS = 12
 """Of each of a law's loops inside a graph, which cannot end where its data would have it. Six do in
@@ -96,14 +97,14 @@ class TensorArray(np.lib.mixins.NDArrayOperatorsMixin):
         self, *_arguments: Any, **_named: Any
     ) -> Any:  # a law that makes an array of its arguments, as tables do
         """Raise UserError: a tensor of a graph has no numbers yet."""
-        raise UserError("device: the diode's law takes its numbers out of PyTorch (numpy.asarray); train on the CPU")
+        raise UserError("device: the diode's law takes its numbers out of PyTorch (numpy.asarray); use --device cpu")
 
     def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **settings: Any) -> Any:
         """NumPy's elementwise functions, also in place."""
         function = ELEMENTWISE.get(ufunc.__name__)
         dtype, out = settings.pop("dtype", None), settings.pop("out", None)
         if function is None or method != "__call__" or settings:
-            raise UserError(f"device: the law's numpy.{ufunc.__name__} is not known to PyTorch here; train on the CPU")
+            raise UserError(f"device: the law's numpy.{ufunc.__name__} is not known to PyTorch here; use --device cpu")
         given = [self._tensor(value) for value in inputs]
         floating = [value for value in given if isinstance(value, Tensor) and value.is_floating_point()]
         kind = self.tensor.dtype if not floating else floating[0].dtype
@@ -128,7 +129,7 @@ class TensorArray(np.lib.mixins.NDArrayOperatorsMixin):
         name = function.__name__
         known = FUNCTIONS.get(name)
         if known is None:
-            raise UserError(f"device: the law's numpy.{name} is not known to PyTorch here; train on the CPU")
+            raise UserError(f"device: the law's numpy.{name} is not known to PyTorch here; use --device cpu")
         return known(self, *arguments, **settings)
 
 
@@ -200,3 +201,18 @@ def slopes(law: Any, v: Tensor) -> Tensor:
     """``law.slope`` of tensors, siemens."""
     found: Tensor = law.slope(TensorArray(v, Patience(v.device))).tensor
     return found
+
+
+def require_law(law: Any, *, slope: bool) -> None:
+    """Raise UserError for a law that cannot be run on tensors: its node solve, and if asked for its ``slope``, are tried."""
+    one = torch.ones((1, 1), dtype=torch.float64)
+    try:
+        v, _ = node_roots(law, 1e-6 * one, 1e-7 * one, STEPS)
+        if slope:
+            slopes(law, v)
+    except UserError:
+        raise
+    except Exception as error:
+        raise UserError(
+            f"device: PyTorch cannot run the diode's law ({type(error).__name__}: {in_one_line(error)}); use --device cpu"
+        ) from error

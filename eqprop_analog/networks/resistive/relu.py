@@ -26,7 +26,7 @@ from jaxtyping import Float
 from eqprop_analog.core.checks import check_window
 from eqprop_analog.devices import Clamp
 from eqprop_analog.errors import UserError
-from eqprop_analog.incoming import real_array, real_number
+from eqprop_analog.incoming import LARGEST, real_array, real_number
 from eqprop_analog.networks.resistive.network import ResistiveNetwork
 
 Array = np.ndarray
@@ -61,7 +61,13 @@ def layers_of(model: Any) -> list[Layer]:
 
     Raises UserError for other modules, for layers that are not joined by one ReLU each, and for arrays that do not fit.
     """
-    given = _from_modules(list(model)) if hasattr(model, "named_parameters") else list(model)
+    try:
+        parts = list(model)
+    except TypeError as error:
+        raise UserError(
+            f"expected a torch.nn.Sequential of Linear and ReLU, or a list of (weights, biases), got {type(model).__name__}"
+        ) from error
+    given = _from_modules(parts) if hasattr(model, "named_parameters") else parts
     found: list[Layer] = []
     for number, pair in enumerate(given, start=1):
         if not isinstance(pair, tuple | list) or len(pair) != 2:
@@ -140,13 +146,15 @@ def translate_relu(
     """
     layers, window = layers_of(model), check_window(conductance_window)
     volts = real_number(input_gain, "input_gain", "volts per unit of input")
-    if not volts > 0:
-        raise UserError(f"input_gain: expected more than 0 V, got {volts:g}")
+    if not 0 < volts <= LARGEST:
+        raise UserError(f"input_gain: expected more than 0 V, and at most {LARGEST:g} V, got {volts:g}")
     if not all(weights.any() for weights, _ in layers):
         raise UserError("weights: those of a layer are all 0, so nothing goes through it")
     least = _least_gain(layers, volts, window)
     gain = USUAL_GAIN * least if amplifier_gain is None else real_number(amplifier_gain, "amplifier_gain")
-    made = _made(layers, volts, gain, window)
+    if gain > LARGEST_GAIN:
+        raise UserError(f"amplifier_gain: expected at most {LARGEST_GAIN:g}, got {gain:g}")
+    made = _made(layers, volts, gain, window) if gain >= 1 else None
     if made is None:
         raise UserError(
             f"amplifier_gain: expected at least {least:.4g} for these weights and this window, got {gain:g}"

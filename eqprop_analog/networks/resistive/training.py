@@ -72,7 +72,7 @@ def training(config: "ResistiveConfig") -> "ResistiveTraining":
         solver = solver_of(config.solver, config.workers)
         return ResistiveTraining(config, made, solver, solver)
     if config.device != "cpu":
-        _torch_learner(config, made).require_possible(made, rule(config, 0), config.torch_device)
+        _torch_learner(config, made).require_possible(made, rule(config, 0), config.torch_device, config.method)
     steps = SurrogateSolver(sweeps=config.sweeps, check_residual=False)
     return ResistiveTraining(config, made, steps, SurrogateSolver(sweeps=config.test_sweeps))
 

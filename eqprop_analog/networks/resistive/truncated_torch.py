@@ -13,7 +13,7 @@ from torch import Tensor
 
 from eqprop_analog.core.equilibrium import Status
 from eqprop_analog.errors import UserError
-from eqprop_analog.kernels.torch.arrays import STEPS, node_roots, slopes
+from eqprop_analog.kernels.torch.arrays import STEPS, node_roots, require_law, slopes
 from eqprop_analog.kernels.torch.network import cost_slope
 from eqprop_analog.learning.trainer import Learner, Pass, PhaseError, Progress, Rule
 from eqprop_analog.networks.resistive.network import ResistiveNetwork
@@ -45,7 +45,7 @@ class TorchLearner(Learner):
         method: Method = "equilibrium-propagation",
         device: str = "cuda",
     ) -> None:
-        self.require_possible(network, rule, device)
+        self.require_possible(network, rule, device, method)
         self.network, self.sweeps = network, sweeps
         self.device = torch.device(device)
         self._rates = torch.zeros(2, network.depth, dtype=torch.from_numpy(network.biases[0]).dtype, device=self.device)
@@ -69,8 +69,10 @@ class TorchLearner(Learner):
         self._steps: dict[int, tuple[Tensor, Tensor, Callable[[], Tensor]]] = {}
 
     @staticmethod
-    def require_possible(network: ResistiveNetwork, rule: Rule, device: str = "cuda") -> None:
-        """Raise UserError for a network or a rule that is not among them, and for a GPU that is not there."""
+    def require_possible(
+        network: ResistiveNetwork, rule: Rule, device: str = "cuda", method: Method = "equilibrium-propagation"
+    ) -> None:
+        """Raise UserError for a network, a law or a rule that is not among them, and for a GPU that is not there."""
         if not all(crossbar.is_matrix for crossbar in network.crossbars):
             raise UserError("device: only networks of dense crossbars can be trained on a GPU; use the CPU")
         if rule.kind not in ("conductance", "current"):
@@ -79,6 +81,8 @@ class TorchLearner(Learner):
             )
         if device == "cuda" and not torch.cuda.is_available():
             raise UserError("device: PyTorch finds no GPU; train on the CPU, or install PyTorch with CUDA")
+        if getattr(network.diode, "lowest", None) is None:
+            require_law(network.diode, slope=method == "implicit")
 
     @property
     def rule(self) -> Rule:

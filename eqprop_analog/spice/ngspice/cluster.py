@@ -27,6 +27,7 @@ from eqprop_analog.incoming import seconds_of
 from eqprop_analog.spice.ngspice import remote
 from eqprop_analog.spice.ngspice.tasks import PAUSED, ClusterError, Shared, Work
 from eqprop_analog.spice.ngspice.workers import TRIES, WorkerLostError, Workers
+from eqprop_analog.text import in_one_line
 
 log = logging.getLogger(__name__)
 
@@ -81,7 +82,7 @@ class Cluster:
             self.client = Client(address, timeout=CONNECT, set_as_default=False)
         except Exception as error:  # of an address that is none, whatever Dask's parts make of it
             raise ClusterError(
-                f"--cluster {address}: no Dask scheduler answers there within {CONNECT:g} s ({error}); start one by "
+                f"--cluster {address}: no Dask scheduler answers there within {CONNECT:g} s ({in_one_line(error)}); start one by "
                 "`dask scheduler` and name the address that it prints, such as tcp://10.0.0.1:8786"
             ) from error
         try:
@@ -114,8 +115,8 @@ class Cluster:
             found: dict[str, remote.Installed] = self.client.run(remote.installed)
         except Exception as error:
             raise ClusterError(
-                f"--cluster {self.address}: its workers cannot run eqprop-analog ({type(error).__name__}: {error}); install on "
-                "every machine of the cluster the version that this machine has"
+                f"--cluster {self.address}: its workers cannot run eqprop-analog ({type(error).__name__}: {in_one_line(error)}); "
+                "install on every machine of the cluster the version that this machine has"
             ) from error
         here = remote.installed()
         for address, there in found.items():
@@ -230,6 +231,8 @@ class ClusterWorkers:
         if len(content) > LARGE:
             content = client.scatter(content, hash=False)
         with self._lock:
+            if job.future.cancelled():  # meanwhile; a task that nobody waits for is not given out again
+                return job
             self._jobs.add(job)
             job.asked = client.submit(
                 remote.do,
@@ -299,7 +302,7 @@ def _failure(error: BaseException) -> Exception:
     """What Dask says of a task that it did not get done."""
     if type(error).__name__ == "KilledWorker":
         return WorkerLostError(f"several workers of the cluster were lost over one task ({error})")
-    return ClusterError(f"the cluster did not do a task ({type(error).__name__}: {error})")
+    return ClusterError(f"the cluster did not do a task ({type(error).__name__}: {in_one_line(error)})")
 
 
 def _finish(job: ClusterJob, raised: Exception | None, value: Any = None) -> None:

@@ -95,13 +95,13 @@ def read_pulses(path: str | Path) -> Readings:
     found = read_columns(path, COLUMNS, OPTIONAL)
     signs = _signs(found)
     conductance, pulse = found.numbers["conductance"], found.numbers["pulse"]
-    _check(found, conductance, pulse)
+    _check(found, conductance, pulse, signs)
     names = found.texts.get("device", ["1"] * len(pulse))
     known = tuple(dict.fromkeys(names))
     order = np.array([known.index(name) for name in names])
     widths = found.numbers.get("width")
-    usual = None if widths is None else float(np.median(widths[signs != 0]))
-    relative = np.ones(len(pulse)) if widths is None else widths / usual
+    usual = None if widths is None or not signs.any() else float(np.median(widths[signs != 0]))
+    relative = np.ones(len(pulse)) if widths is None or usual is None else widths / usual
     pieces: list[tuple[int, Array, Array, Array]] = []
     for number in range(len(known)):
         rows = np.flatnonzero(order == number)
@@ -141,7 +141,7 @@ def _signs(found: Columns) -> Float[Array, " rows"]:
     return signs
 
 
-def _check(found: Columns, conductance: Array, pulse: Array) -> None:
+def _check(found: Columns, conductance: Array, pulse: Array, signs: Array) -> None:
     for wrong, what in (
         (
             conductance < -NEGATIVE * conductance.max(initial=0),
@@ -151,7 +151,14 @@ def _check(found: Columns, conductance: Array, pulse: Array) -> None:
             conductance > IMPLAUSIBLE,
             "{:g} S is beyond any device; write the unit into the header: conductance (uS)",
         ),
-        (found.numbers.get("width", np.ones(1)) <= 0, "a width must be positive"),
+        (
+            (found.numbers.get("width", np.ones(len(pulse))) <= 0) & (signs != 0),
+            "a width must be positive, except of a reading without a pulse (polarity 0)",
+        ),
+        (
+            np.array([not name for name in found.texts.get("device", ["1"] * len(pulse))]),
+            'column "device": the name is missing (the cell is empty); fill it in',
+        ),
     ):
         if wrong.any():
             row = int(np.argmax(wrong))
@@ -194,6 +201,12 @@ def _packed(
 
 def _notes(found: Columns) -> tuple[str, ...]:
     notes = list(found.table.notes)
+    empty = [int(line) for line, text in zip(found.lines, found.texts["polarity"], strict=True) if not text]
+    if empty:
+        notes.append(
+            f'column "polarity" is empty in {len(empty)} line{"s" if len(empty) > 1 else ""}, first in line {empty[0]}: read as '
+            "0, a reading without a pulse"
+        )
     notes += [
         f'column "{name}" has no unit in its header: read as {"siemens" if name == "conductance" else "seconds"}'
         for name, given in found.unit_given.items()

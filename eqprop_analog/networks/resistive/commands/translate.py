@@ -94,9 +94,9 @@ def run(arguments: argparse.Namespace) -> None:
     }
     sections = [rows]
     if arguments.dataset is None:
-        for name in ("samples", "epochs"):
+        for name in ("samples", "epochs", "data_dir", *samples.OWN_DATA):
             if getattr(arguments, name):
-                raise UserError(f"--{name}: needs samples; add --dataset, or leave it out")
+                raise UserError(f"--{name.replace('_', '-')}: needs samples; add --dataset, or leave it out")
     else:
         judged, found = _judged(arguments, model, made)
         sections.append(judged)
@@ -116,7 +116,7 @@ def read_model(path: Path) -> list[Layer]:
     except UNREADABLE as error:
         why = getattr(error, "strerror", None) or error
         raise UserError(f"{path}: cannot be read as an .npz file of weights and biases: {why}") from error
-    torch = sorted({int(name.partition(".")[0]) for name in arrays if name.partition(".")[0].isdigit()})
+    torch = sorted({int(name.partition(".")[0]) for name in arrays if name.partition(".")[0].isdecimal()})
     if torch:
         return layers_of([(arrays[f"{k}.weight"].T, arrays.get(f"{k}.bias")) for k in torch if f"{k}.weight" in arrays])
     count = sum(name.startswith("weights_") for name in arrays)
