@@ -16,7 +16,7 @@ ENDS = (".ends", ".eom")
 KEPT = (".param", ".params", ".parameter", ".func", ".if", ".elseif", ".else", ".endif")
 """Statements beside subcircuits and models that stay as they are."""
 COMMENTS = "*$;#"
-"""With which comments begin; ngspice executes those that begin with "*#"."""
+"""With which comments begin; ngspice executes those that begin with an asterisk and a number sign."""
 CODE_MODELS = "a"
 """The letter of devices that are programs: among ngspice's are some that start processes and read files."""
 SCALES = (1e-9, 1.0)

@@ -150,7 +150,7 @@ def _judged(
     named = {"ReLU network": wanted, "circuit": circuit}
     if arguments.epochs:
         _train_on(arguments, source, made)
-        named[f"after {arguments.epochs} epochs"] = outputs()
+        named[f"after {arguments.epochs} epoch{'s' * (arguments.epochs > 1)}"] = outputs()
     errors = {name: _error(values, labels, targets) for name, values in named.items()}
     away = {"circuit": circuit - wanted, f"{count} of them in ngspice": measured - wanted[:count]}
     rms = {name: float(np.sqrt((values**2).mean())) for name, values in away.items()}
