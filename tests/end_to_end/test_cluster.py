@@ -317,7 +317,7 @@ def test_nothing_is_left_of_a_connection_that_failed(monkeypatch):
     """Collected while the next one starts, a client of Dask's would wait for itself."""
 
     def clients() -> int:
-        return sum(isinstance(each, distributed.Client) for each in gc.get_objects())
+        return sum(type(each) is distributed.Client for each in gc.get_objects())
 
     monkeypatch.setattr(cluster_module, "CONNECT", 0.5)
     before = clients()
