@@ -182,11 +182,16 @@ def report(config: TrainConfig, finished: Run, agreements: list[Agreement]) -> N
     held_out = "test" if metrics["test_error"] is not None else "validation"
     rms, within = metrics["history"][-1].get(f"{held_out}_rms"), config.right_within
     what = "error" if within is None else f"samples off by more than {within:g} V"
-    rows = [
-        *([] if rms is None else [[f"{held_out} error, root mean square (mV)", f"{1e3 * rms:.3g}"]]),
-        *([] if rms is None else _in_own_units(held_out, rms, metrics)),
+    wrong = [
         [f"{held_out} {what}, last epoch", f"{100 * metrics[f'{held_out}_error']:.2f} %"],
         [f"training {what}, last epoch", f"{100 * metrics['train_error']:.2f} %"],
+    ]
+    off = [
+        *([] if rms is None else [[f"{held_out} error of the outputs, root mean square (mV)", f"{1e3 * rms:.3g}"]]),
+        *([] if rms is None else _in_own_units(held_out, rms, metrics)),
+    ]
+    rows = [
+        *(off + wrong if config.regression else wrong + off),
         [f"{config.samples_word} per second in training", f"{metrics['samples_per_second']:,.0f}"],
         ["peak memory (MiB)", f"{metrics['peak_memory_bytes'] / 2**20:,.0f}"],
         ["free parameters", f"{metrics['free_parameters']:,}"],

@@ -91,5 +91,5 @@ def conductances(axes: Axes, values: Float[Array, "..."], window: tuple[float, f
     axes.set_xticks(*zip(*([] if low else [(place, "0")]), *marks, strict=True))
     axes.minorticks_off()
     fewer = int((above < smallest).sum())
-    axes.set_xlabel("conductance (S)" + (f"; lowest bar: {fewer:,} below" if fewer else ""))
+    axes.set_xlabel("conductance (S)" + (f"; the lowest bar includes {fewer:,} {what} below it" if fewer else ""))
     axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=2, fontsize=9)
