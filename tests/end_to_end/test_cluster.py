@@ -29,6 +29,7 @@ from eqprop_analog.spice.ngspice.tasks import ClusterError, called
 from eqprop_analog.spice.ngspice.workers import WorkerLostError
 
 distributed = pytest.importorskip("distributed")
+CommClosedError = distributed.comm.CommClosedError
 pytestmark = pytest.mark.usefixtures("dataset")
 
 STUDY = """
@@ -190,13 +191,17 @@ class InThisProcess:
         pass
 
 
-def test_points_of_a_sweep_travel_in_pieces_and_go_on_from_what_came_back(run, there, preset, dataset, monkeypatch):
+def test_points_of_a_sweep_travel_in_pieces_and_go_on_from_what_came_back(
+    run, dask, there, preset, dataset, monkeypatch
+):
     sweep = ("sweep", "--preset", preset, "--data-dir", dataset, "--vary", "seed", 0, 1, "--epochs", 2, "--limit", 10)
     assert run(*sweep, "--output", "here").code == 0
     monkeypatch.setattr(cluster_module, "PIECE", 0.0)  # of one batch each
     monkeypatch.setattr(cluster_module, "LARGE", 1000)
+    killer = killed_once(dask, lambda: Path("there/seed=0/checkpoint.npz").exists())
     result = run(*sweep, *there, "--output", "there")
     assert result.code == 0, result.err
+    killer.join()
     for seed in (0, 1):
         assert same_network(f"here/seed={seed}", f"there/seed={seed}")
         names = [{path.name for path in Path(folder, f"seed={seed}").iterdir()} for folder in ("here", "there")]
@@ -204,6 +209,42 @@ def test_points_of_a_sweep_travel_in_pieces_and_go_on_from_what_came_back(run, t
     more = run(*sweep[:-5], "--epochs", 3, "--limit", 10, *there, "--output", "there")  # of one point
     assert more.code == 0
     assert "after 3 epochs" in more.out
+
+
+def test_bytes_go_to_another_worker_where_one_is_lost_that_was_to_take_them(dask, monkeypatch):
+    """Until the scheduler has noticed the loss, it ends the connection of a client that gives it bytes for that worker."""
+    scatter, failures = distributed.Client.scatter, []
+
+    def fails(client: Any, *given: Any, **options: Any) -> Any:
+        if len(failures) < most:
+            failures.append(given)
+            raise CommClosedError("Stream is closed")
+        return scatter(client, *given, **options)
+
+    monkeypatch.setattr(distributed.Client, "scatter", fails)
+    monkeypatch.setattr(cluster_module, "LOOK", 0.01)
+    monkeypatch.setattr(cluster_module, "LARGE", 0)
+    with on_cluster(dask.scheduler_address):
+        work = workers_for(1, 600.0)
+        most = 4
+        assert work.result(work.submit(divmod, 7, 2)) == (3, 1)
+        assert len(failures) == most
+        most = 100
+        with pytest.raises(ClusterError, match=r"5 attempts .*Stream is closed"):
+            work.submit(divmod, 7, 2)
+
+
+def test_a_point_that_diverges_leaves_the_files_that_it_leaves_here(run, there, preset, dataset, monkeypatch):
+    monkeypatch.setattr("eqprop_analog.networks.resistive.config.ABSURD_BIAS_RATE", float("inf"))
+    sweep = ("sweep", "--preset", preset, "--data-dir", dataset, "--vary", "bias_rates", "1e300", "--limit", 10)
+    names = []
+    for folder, where in (("here", ()), ("there", there)):
+        result = run(*sweep, *where, "--output", folder)
+        assert result.code == 3, result.err
+        assert "diverged" in result.err
+        names.append({path.name for path in Path(folder, "bias_rates=1e+300").iterdir()})
+    assert "checkpoint.npz" in names[0]
+    assert names[1] == names[0] - remote.LEFT_THERE
 
 
 LAW = '''
@@ -250,14 +291,21 @@ Bd anode cathode I={V(anode,cathode) > 0 ? k/2*V(anode,cathode)*V(anode,cathode)
 """
 
 
-def test_a_law_of_ones_own_travels_to_the_workers(run, there, tmp_path):
+def test_a_law_of_ones_own_travels_to_the_workers_once(run, there, tmp_path, monkeypatch):
+    sent = []
+    for name in ("scatter", "submit"):
+        given = getattr(distributed.Client, name)
+        monkeypatch.setattr(
+            distributed.Client, name, lambda *a, given=given, **options: sent.extend(a) or given(*a, **options)
+        )
     (tmp_path / "square_law.py").write_text(LAW)
     (tmp_path / "square_law.lib").write_text(SUBCIRCUIT)
     (tmp_path / "helper.py").write_text("HALF = 0.5\n")  # which the law imports
-    study = ("study", "--import", "square_law.py", "--laws", "square-law", "--circuits", 1, "--output", "out")
+    study = ("study", "--import", "square_law.py", "--laws", "square-law", "--circuits", 2, "--output", "out")
     result = run(*study, *there)
     assert result.code == 0, result.err
     assert json.loads(Path("out/study.json").read_text())["met"]
+    assert sum("class SquareLaw" in repr(each) for each in sent) == 1
 
 
 def test_what_is_cancelled_is_stopped_on_its_worker(dask, tmp_path):

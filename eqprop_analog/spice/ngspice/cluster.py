@@ -141,6 +141,28 @@ class Cluster:
                     here.libraries,
                 )
 
+    def scattered(self, content: bytes) -> Any:
+        """Dask's future of ``content``, put on a worker. Where that worker is lost meanwhile, another one gets it.
+
+        Raises ClusterError where the scheduler is lost, where no worker has been there for DESERTED seconds, and after TRIES
+        failures while there are some.
+        """
+        failures = 0
+        while True:
+            try:
+                return self.client.scatter(content, hash=False)
+            except Exception as error:
+                # CommClosedError, KeyError, ...: the scheduler has not yet noticed the loss; TimeoutError: there are no workers
+                log.debug("%s: bytes were not taken (%s: %s)", self.address, type(error).__name__, in_one_line(error))
+                self.require_there()
+                failures += self.require_workers()
+                if failures == TRIES:
+                    raise ClusterError(
+                        f"--cluster {self.address}: its workers did not take what a task needs in {TRIES} attempts "
+                        f"({type(error).__name__}: {in_one_line(error)})"
+                    ) from error
+            time.sleep(LOOK)
+
     def require_there(self) -> None:
         """Raise ClusterError if the connection is lost."""
         if self.client.status != "running":
@@ -149,12 +171,17 @@ class Cluster:
                 "command, which goes on with what is there already"
             )
 
-    def require_workers(self) -> None:
-        """Raise ClusterError if it has been without any for DESERTED seconds."""
+    def require_workers(self) -> bool:
+        """Whether there are any. Raises ClusterError if there have been none for DESERTED seconds."""
         now = time.monotonic()
-        if self.threads:
+        try:
+            threads = self.threads
+        except OSError:  # the scheduler does not answer, which require_there says as soon as it is certain
+            return False
+        if threads:
             self._deserted = None
-        elif self._deserted is None:
+            return True
+        if self._deserted is None:
             self._deserted = now
             log.warning("%s has no workers any more; waiting for some", self.address)
         elif now - self._deserted >= DESERTED:
@@ -162,6 +189,7 @@ class Cluster:
                 f"--cluster {self.address}: no worker has been there for {DESERTED:g} s; start some by `dask worker "
                 f"{self.address}`, and then the same command, which goes on with what is there already"
             )
+        return False
 
 
 class ClusterWorkers:
@@ -170,11 +198,13 @@ class ClusterWorkers:
     def __init__(self, cluster: Cluster, time_limit: float) -> None:
         """``time_limit``: seconds that a worker may work on one task."""
         self._cluster, self._time_limit = cluster, seconds_of(time_limit, "time limit")
-        self._sources, self._names = extensions.sources(), tuple(modules_outside())
+        sources, self._names = extensions.sources(), tuple(modules_outside())
+        self._sources = Shared(dict, (sources,)) if sources else None
         self._sent: dict[Shared, tuple[str, Any]] = {}
         self._process = os.getpid()
         self._jobs: weakref.WeakSet[ClusterJob] = weakref.WeakSet()
         self._lock = threading.RLock()
+        self._sharing = threading.Lock()
         self.piece = PIECE
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -232,20 +262,20 @@ class ClusterWorkers:
             None if job.folder is None else job.folder.name,
             {name: path.read_bytes() for name in job.names if job.folder and (path := job.folder / name).is_file()},
         )
+        sources = None if self._sources is None else self._shared(self._sources)[1]
         content: Any = pickle.dumps(parcel, protocol=5)
-        client = self._cluster.client
         self._cluster.require_there()
         self._cluster.sent += len(content)
         if len(content) > LARGE:
-            content = client.scatter(content, hash=False)
+            content = self._cluster.scattered(content)
         with self._lock:
             if job.future.cancelled():  # meanwhile; a task that nobody waits for is not given out again
                 return job
             self._jobs.add(job)
-            job.asked = client.submit(
+            job.asked = self._cluster.client.submit(
                 remote.do,
                 content,
-                self._sources,
+                sources,
                 self._names,
                 self._time_limit,
                 remote.installed(),
@@ -257,13 +287,13 @@ class ClusterWorkers:
         return job
 
     def _shared(self, value: Shared) -> tuple[str, Any]:
-        """Digest, and Dask's future of the content, which every worker holds, so that all may be lost but one."""
-        with self._lock:
+        """Digest, and Dask's future of the content, which workers get from each other; sent again if all of them are lost."""
+        with self._sharing:
             digest, future = self._sent.get(value, ("", None))
             if future is None or future.status in ("cancelled", "lost", "error"):
                 content = pickle.dumps(value.value(), protocol=5)
                 digest = sha256(content).hexdigest()
-                future = self._cluster.client.scatter(content, broadcast=True, hash=False)
+                future = self._cluster.scattered(content)
                 self._cluster.sent += len(content)
                 self._sent[value] = digest, future
             return digest, future
@@ -301,6 +331,7 @@ class ClusterWorkers:
             if job.folder is not None:
                 write_bytes(job.folder / name, content)
         if reply.value is PAUSED and not job.future.cancelled():
+            job.lost = 0  # what was lost before has been made up for
             self._given_out(job)
         else:
             _finish(job, reply.raised, reply.value)

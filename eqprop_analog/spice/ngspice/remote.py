@@ -16,7 +16,7 @@ import traceback
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import TimeoutError as TimeLimitExceeded
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache, lru_cache
 from importlib.metadata import version
 from importlib.resources import files as resources
@@ -30,8 +30,8 @@ from eqprop_analog.files import write_bytes
 from eqprop_analog.incoming import LONGEST
 from eqprop_analog.spice.netlist import packaged_circuits
 from eqprop_analog.spice.ngspice import library as libngspice
-from eqprop_analog.spice.ngspice.tasks import ClusterError, called
-from eqprop_analog.spice.ngspice.workers import Workers
+from eqprop_analog.spice.ngspice.tasks import ClusterError
+from eqprop_analog.spice.ngspice.workers import Workers, guarded
 
 MESSAGES = 1000
 """Warnings of one task that are told, at most."""
@@ -76,7 +76,8 @@ class Reply:
         try:
             return pickle.dumps(self, protocol=5)
         except Exception as error:  # noqa: BLE001 - of what cannot be sent its text can be
-            return pickle.dumps(Reply(RuntimeError(f"{error} (of {self!r:.200})")))
+            raised = RuntimeError(f"{error} (of {self.raised or self.value!r:.200})")
+            return pickle.dumps(replace(self, raised=raised, value=None), protocol=5)
 
 
 @dataclass(frozen=True)
@@ -119,7 +120,7 @@ def _package() -> str:
 
 def do(
     content: bytes,
-    sources: Mapping[str, bytes],
+    sources: bytes | None,
     names: tuple[str, ...],
     time_limit: float,
     here: Installed,
@@ -128,8 +129,8 @@ def do(
 ) -> bytes:
     """On a worker: the Reply, packed, to a Parcel, packed, which its child works on for ``time_limit`` seconds at most.
 
-    ``sources`` and ``names``: of the user's modules. ``here``: on the user's machine. ``values``: shared arguments, pickled,
-    with their ``digests``.
+    ``sources``: files of the user's modules (extensions.sources), pickled. ``names``: of these modules. ``here``: on the user's
+    machine. ``values``: shared arguments, pickled, with their ``digests``.
     """
     from distributed import get_worker
 
@@ -166,12 +167,12 @@ def _wanted(worker: Any, key: Any) -> bool:
     return state is not None and state.state != "cancelled"
 
 
-def _unpacked(folder: Path, sources: Mapping[str, bytes], names: tuple[str, ...]) -> Brought:
+def _unpacked(folder: Path, sources: bytes | None, names: tuple[str, ...]) -> Brought:
     """The user's modules, in a folder of their own."""
-    if not sources:
+    if sources is None:
         return Brought(names)
-    place = folder / hashlib.sha256(repr(sorted(sources.items())).encode()).hexdigest()
-    for name, text in sources.items():
+    place = folder / hashlib.sha256(sources).hexdigest()
+    for name, text in pickle.loads(sources).items():  # noqa: S301 - a cluster trusts its users, see docs/cluster.md
         if not (place / name).exists():
             write_bytes(place / name, text)
     return Brought(names, str(place))
@@ -203,20 +204,20 @@ def end_children() -> None:
 def carried_out(content: bytes, place: Path) -> bytes:
     """In a child: work on a Parcel; the Reply to it. ``place``: where shared arguments are, and folders are made."""
     with _warnings() as records:
-        try:
-            parcel = _understood(content)
-            arguments = [
-                _value(place / each.digest) if isinstance(each, Received) else each for each in parcel.arguments
-            ]
-            if parcel.folder is None:
-                reply = Reply(None, called(parcel.function, arguments))
-            else:
-                reply = _in_folder(parcel, arguments, place)
-        except Exception as error:  # noqa: BLE001 - it is raised again where the result is wanted
-            error.add_note(f"on {platform.node()}, process {os.getpid()}:\n{traceback.format_exc()}")
-            reply = Reply(error)
+        failure, reply = guarded(_reply, content, place)
+        reply = reply or Reply(failure)
+    if (raised := reply.raised) is not None:
+        raised.add_note(f"on {platform.node()}, process {os.getpid()}:\n{''.join(traceback.format_exception(raised))}")
     messages = [(record.levelno, record.getMessage()) for record in records[:MESSAGES]]
-    return Reply(reply.raised, reply.value, reply.files, messages).packed()
+    return replace(reply, messages=messages).packed()
+
+
+def _reply(content: bytes, place: Path) -> Reply:
+    parcel = _understood(content)
+    arguments = [_value(place / each.digest) if isinstance(each, Received) else each for each in parcel.arguments]
+    if parcel.folder is None:
+        return Reply(*guarded(parcel.function, *arguments))
+    return _in_folder(parcel, arguments, place)
 
 
 def _understood(content: bytes) -> Parcel:
@@ -236,16 +237,16 @@ def _value(path: Path) -> Any:
 
 
 def _in_folder(parcel: Parcel, arguments: Sequence[Any], place: Path) -> Reply:
-    """A task that reads and writes files, in a folder of its own, which is gone afterwards."""
+    """A task that reads and writes files, in a folder of its own, which is gone afterwards; its files come back if it fails."""
     with tempfile.TemporaryDirectory(dir=place) as made:
         folder = Path(made) / str(parcel.folder)
         for name, text in parcel.files.items():
             write_bytes(folder / name, text)
         folder.mkdir(exist_ok=True)
-        value = called(parcel.function, [folder, *arguments])
+        raised, value = guarded(parcel.function, folder, *arguments)
         found = {str(path.relative_to(folder)): path for path in folder.rglob("*") if path.is_file()}
         texts = {name: path.read_bytes() for name, path in found.items() if path.name not in LEFT_THERE}
-        return Reply(None, value, {name: text for name, text in texts.items() if text != parcel.files.get(name)})
+        return Reply(raised, value, {name: text for name, text in texts.items() if text != parcel.files.get(name)})
 
 
 @contextmanager
