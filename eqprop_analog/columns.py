@@ -75,15 +75,23 @@ class Table:
 
     def is_number(self, cell: str) -> bool:
         """Whether a cell holds a number alone."""
+        cell = cell.replace("−", "-")
         return bool(NUMBER.fullmatch(cell) or (self.delimiter != "," and COMMA_NUMBER.fullmatch(cell)))
 
     def numbers(
-        self, column: int, kind: str = "", unit: str = "", advice: str = "fill it in, or leave the line out"
+        self,
+        column: int,
+        kind: str = "",
+        unit: str = "",
+        advice: str = "fill it in, or leave the line out",
+        *,
+        blank: bool = False,
     ) -> tuple[Float[Array, " rows"], bool]:
         """A column's numbers in SI units, and whether their unit is written in the header or in every cell.
 
         ``kind``: the unit (a key of quantities.UNITS) that its cells may have; ``unit``: what its header says. ``advice`` ends
-        the message about a cell that is no number. Raises UserError, with the line, for what is no finite number.
+        the message about a cell that is no number. With ``blank``, cells may be empty, and are NaN. Raises UserError, with the
+        line, for what is no finite number.
         """
         cells = self.texts(column)
         joined = "\n".join(cells)
@@ -94,17 +102,21 @@ class Table:
                 values = np.full(len(cells), math.inf)
             if np.isfinite(values).all():
                 return values, False
-        found = [self._value(row, column, cell, kind, unit, advice) for row, cell in enumerate(cells)]
-        given = [with_unit for _, with_unit in found]
-        if any(given) and not all(given):
-            row = given.index(False)
+        values = np.full(len(cells), math.nan)
+        with_unit: dict[bool, int] = {}  # the first row with a unit in its cell, and the first one without
+        for row, cell in enumerate(cells):
+            if cell or not blank:
+                values[row], own = self._value(row, column, cell, kind, unit, advice)
+                with_unit.setdefault(own, row)
+        if len(with_unit) > 1:
+            row = with_unit[False]
             raise self.refuse(
-                f"a number without a unit, {quoted(cells[row])}, while line {self.lines[given.index(True)]} has one; write "
+                f"a number without a unit, {quoted(cells[row])}, while line {self.lines[with_unit[True]]} has one; write "
                 "the unit into the column's name in the header",
                 row,
                 column,
             )
-        return np.array([value for value, _ in found], float), bool(unit) or all(given)
+        return values, bool(unit) or False not in with_unit
 
     def _plain(self, joined: str, column: int) -> bool:
         """Whether cells hold nothing but the characters of numbers with decimal points, so that NumPy reads them alike."""
@@ -208,6 +220,11 @@ def _name(table: Table, found: Cells, expected: str, row: str, nameless: bool) -
     elif not all(map(table.is_number, filter(None, first))):
         table.header, cells = table.lines[0], first
         table.lines, table.rows = table.lines[1:], table.rows[1:]
+        if number := next(filter(table.is_number, first), None):
+            table.notes.append(
+                f"line {table.header} is taken for the names of the columns, although it has the number {quoted(number)}; if it "
+                "is a row of values, write a line of names above it"
+            )
     elif nameless:
         cells = [str(k) for k in range(1, len(first) + 1)]
     else:
@@ -281,12 +298,14 @@ class Columns:
         return self.table.refuse(what, row)
 
 
-def read_columns(path: Path, wanted: Mapping[str, str | None], optional: Sequence[str] = ()) -> Columns:
+def read_columns(
+    path: Path, wanted: Mapping[str, str | None], optional: Sequence[str] = (), blank: Sequence[str] = ()
+) -> Columns:
     """The columns ``wanted`` of a CSV file with a header; see read_table.
 
     ``wanted``: by name the unit (a key of quantities.UNITS), "" for numbers without unit, None for text. Those in
-    ``optional`` may be missing. Raises UserError, with the line, for missing and repeated columns, units of another kind, and
-    what is no finite number.
+    ``optional`` may be missing, and numbers in those of ``blank`` may be left out, which is NaN. Raises UserError, with the line,
+    for missing and repeated columns, units of another kind, and what is no finite number.
     """
     table = read_table(path, f"a header with the columns {', '.join(wanted)}")
     places: dict[str, int] = {}
@@ -310,7 +329,7 @@ def read_columns(path: Path, wanted: Mapping[str, str | None], optional: Sequenc
             f"{', '.join(map(in_one_line, table.names)):.200}{suggestion(missing[0], ignored)}"
         )
     found = {
-        name: table.numbers(column, kind, units[name])
+        name: table.numbers(column, kind, units[name], blank=name in blank)
         for name, column in places.items()
         if (kind := wanted[name]) is not None
     }

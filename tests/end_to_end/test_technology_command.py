@@ -69,6 +69,7 @@ VARIANTS = {
         "\n".join(rows).replace("width (us)", "width").replace(",5,a", ",5e-6,a").encode()
     ),
     "width 0 of a reading without a pulse": lambda rows: "\n".join(rows).replace("0,0,10,5,a", "0,0,10,0,a").encode(),
+    "no width of a reading without a pulse": lambda rows: "\n".join(rows).replace("0,0,10,5,a", "0,0,10,,a").encode(),
 }
 
 
@@ -103,6 +104,7 @@ def test_what_was_taken_for_granted_is_said(tmp_path: Path) -> None:
         (HEADER, {"line9": "7,1,40,5"}, ("line 9", "5 columns", "4")),
         (HEADER, {"line9": "7,1,-40,5,a"}, ("line 9", "negative")),
         (HEADER, {"line9": "7,1,40,0,a"}, ("line 9", "width")),
+        (HEADER, {"line9": "7,1,40,,a"}, ("line 9", "width", "polarity 0")),
         (HEADER, {"line9": "7,1,40,5,"}, ("line 9", "device", "empty")),
         (HEADER, {"line9": "7.5,1,40,5,a"}, ("line 9", "pulse", "whole")),
         (HEADER, {"line9": "seven,1,40,5,a"}, ("line 9", "pulse", "seven")),

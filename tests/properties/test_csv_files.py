@@ -154,6 +154,21 @@ def test_a_header_in_latin_1_is_read_and_that_is_said(tmp_path: Path) -> None:
     assert ["Latin-1" in note for note in found.table.notes] == [True]
 
 
+def test_numbers_with_a_true_minus_sign_are_rows_and_no_names(tmp_path: Path) -> None:
+    path = written(tmp_path / "t.csv", "−1,0\n2,1\n−3,0.5\n")
+    assert read_table(path, "numbers", nameless=True).header == 0
+    found = read_samples(path, DataSettings(target_column=["1"]))
+    assert found.targets.ravel().tolist() == [-1, 2, -3]
+
+
+def test_a_first_row_with_numbers_that_is_taken_for_names_is_said(tmp_path: Path) -> None:
+    found = read_samples(
+        written(tmp_path / "t.csv", "5.1,3.5,setosa\n4.9,3,setosa\n6,2,other\n"), DataSettings(target_column=["-1"])
+    )
+    assert found.input_names == ("5.1", "3.5")
+    assert any("line 1" in note and '"5.1"' in note for note in found.notes), found.notes
+
+
 def test_names_with_commas_do_not_separate_columns(tmp_path: Path) -> None:
     table = read_table(written(tmp_path / "t.csv", "V, mean (V);I, mean (mA)\n0,5;1,5\n"), "numbers")
     assert table.names == ("V, mean (V)", "I, mean (mA)")

@@ -92,7 +92,7 @@ def read_pulses(path: str | Path) -> Readings:
     what happened between. Raises UserError, with the line, for what is no such table.
     """
     path = Path(path)
-    found = read_columns(path, COLUMNS, OPTIONAL)
+    found = read_columns(path, COLUMNS, OPTIONAL, blank=["width"])
     signs = _signs(found)
     conductance, pulse = found.numbers["conductance"], found.numbers["pulse"]
     _check(found, conductance, pulse, signs)
@@ -101,7 +101,7 @@ def read_pulses(path: str | Path) -> Readings:
     order = np.array([known.index(name) for name in names])
     widths = found.numbers.get("width")
     usual = None if widths is None or not signs.any() else float(np.median(widths[signs != 0]))
-    relative = np.ones(len(pulse)) if widths is None or usual is None else widths / usual
+    relative = np.ones(len(pulse)) if widths is None or usual is None else np.where(signs == 0, 1.0, widths / usual)
     pieces: list[tuple[int, Array, Array, Array]] = []
     for number in range(len(known)):
         rows = np.flatnonzero(order == number)
@@ -152,8 +152,8 @@ def _check(found: Columns, conductance: Array, pulse: Array, signs: Array) -> No
             "{:g} S is beyond any device; write the unit into the header: conductance (uS)",
         ),
         (
-            (found.numbers.get("width", np.ones(len(pulse))) <= 0) & (signs != 0),
-            "a width must be positive, except of a reading without a pulse (polarity 0)",
+            ~(found.numbers.get("width", np.ones(len(pulse))) > 0) & (signs != 0),
+            'column "width": expected a positive number for every pulse; it may be left out without a pulse (polarity 0)',
         ),
         (
             np.array([not name for name in found.texts.get("device", ["1"] * len(pulse))]),
