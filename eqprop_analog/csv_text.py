@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from eqprop_analog.errors import UserError
+from eqprop_analog.files import read_bytes
 from eqprop_analog.text import in_one_line
 
 LARGEST_FILE = 2**28
@@ -86,13 +87,7 @@ def cells_of(line: str, delimiter: str) -> list[str]:
 
 def _text(path: Path) -> str:
     """The file's characters, lines ending in a line feed; bytes that are not UTF-8 are kept as NOT_UTF8 has them."""
-    try:
-        with path.open("rb") as file:
-            content = file.read(LARGEST_FILE + 1)
-    except FileNotFoundError as error:
-        raise UserError(f"{path}: no such file") from error
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror or error})") from error
+    content = read_bytes(path, "file", LARGEST_FILE + 1)
     if len(content) > LARGEST_FILE:
         raise UserError(
             f"{path}: more than {LARGEST_FILE:,} bytes; leave out rows, or save arrays as .npz where these are taken"

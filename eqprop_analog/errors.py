@@ -14,9 +14,5 @@ class UserError(_SentenceError, ValueError):
     """Something the user can put right; the command line prints its text and exits with 2."""
 
 
-class UnknownKindError(UserError):
-    """A file or table names a kind of device that is not registered; nothing is wrong with the file."""
-
-
 class NotMetError(_SentenceError):
     """What was asked for is done, but does not keep a stated bound; the command line prints its text and exits with 3."""

@@ -21,7 +21,7 @@ from typing import IO, Any, BinaryIO
 import filelock
 import numpy as np
 
-from eqprop_analog.errors import UnknownKindError, UserError
+from eqprop_analog.errors import UserError
 from eqprop_analog.incoming import real_array
 from eqprop_analog.text import in_one_line, suggestion
 
@@ -119,6 +119,17 @@ def _form(file: IO[bytes], size: int) -> tuple[tuple[int, ...], np.dtype]:
     return shape, dtype
 
 
+def read_bytes(path: Path, what: str, most: int) -> bytes:
+    """The first ``most`` bytes of a file; UserError if there is none, naming ``what`` it was to be, or it cannot be read."""
+    try:
+        with path.open("rb") as file:
+            return file.read(most)
+    except FileNotFoundError as error:
+        raise UserError(f"{path}: no such {what}") from error
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror or error})") from error
+
+
 def read_array(path: Path, name: str) -> np.ndarray:
     """The numbers in a ``.npy`` file, as float64; UserError, which begins with ``name``, for anything else."""
     try:
@@ -157,12 +168,10 @@ def loaded_arrays(
             yield description, file
     except FileNotFoundError as error:
         raise UserError(f"{path}: no such {name}") from error
-    except UnknownKindError as error:
-        raise UserError(f"{name} {path}: {error}") from error
     except UserError as error:
         if str(path) in str(error):
             raise
-        raise UserError(f"{path}: not a {name}, or a damaged one ({in_one_line(error)})") from error
+        raise UserError(f"{name} {path}: {error}") from error
     except UNREADABLE as error:
         raise UserError(f"{path}: not a {name}, or a damaged one ({in_one_line(error)})") from error
 
@@ -191,6 +200,12 @@ def packaged(folder: str) -> dict[str, Path]:
     """The TOML files in one of the package's own folders, by name."""
     here = Path(str(files("eqprop_analog"))) / folder
     return {path.stem: path for path in sorted(here.glob("*.toml"))}
+
+
+def packaged_circuits() -> Path:
+    """The folder of the package's own subcircuits."""
+    folder = Path(str(files("eqprop_analog"))) / "circuits"
+    return folder if folder.is_dir() else folder.parent.parent / "circuits"
 
 
 def packaged_or_own(folder: str, name: str, what: str) -> Path:

@@ -5,8 +5,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from eqprop_analog.devices.spice_text import BEGINS, CODE_MODELS, ENDS, NAME, OUR_SUBCIRCUITS, SCALES, SETTING, unfit
+from eqprop_analog.devices.spice_text import BEGINS, CODE_MODELS, ENDS, NAME, SCALES, SETTING, our_subcircuits, unfit
 from eqprop_analog.errors import UserError
+from eqprop_analog.files import read_bytes
 from eqprop_analog.text import in_one_line, suggestion
 
 LARGEST_FILE = 2**27
@@ -87,13 +88,9 @@ def read_device(libraries: Sequence[tuple[Path, str]], name: str) -> tuple[Devic
             f"subcircuit {name} has {len(pins)} pins ({' '.join(pins)}); expected 2, anode and cathode: write a subcircuit "
             f"around it that joins the others to these two"
         )
-    for taken in OUR_SUBCIRCUITS:
-        if taken in subcircuits:
-            raise (
-                subcircuits[taken]
-                .lines[0]
-                .refuse(f"netlists have a subcircuit {taken} of their own; give this one another name")
-            )
+    for taken in sorted(our_subcircuits() & subcircuits.keys()):
+        where = subcircuits[taken].lines[0]
+        raise where.refuse(f"netlists have a subcircuit {taken} of their own; give this one another name")
     used = _reachable(wanted, blocks)
     for line in (line for block in used for line in block.lines):
         _fit(line, inside=True)
@@ -151,13 +148,7 @@ def _included(line: Line, depth: int) -> Iterator[Line]:
 
 def _lines(path: Path) -> Iterator[Line]:
     """Logical lines without comments."""
-    try:
-        with path.open("rb") as file:
-            content = file.read(LARGEST_FILE + 1)
-    except FileNotFoundError as error:
-        raise UserError(f"{path}: no such SPICE library") from error
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror or error})") from error
+    content = read_bytes(path, "SPICE library", LARGEST_FILE + 1)
     if len(content) > LARGEST_FILE or b"\0" in content:
         raise UserError(f"{path}: not a SPICE library (it is larger than 128 MiB, or encrypted or binary)")
     begun: list[str] = []

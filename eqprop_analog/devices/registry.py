@@ -9,7 +9,7 @@ from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
-from eqprop_analog.errors import UnknownKindError, UserError
+from eqprop_analog.errors import UserError
 from eqprop_analog.text import in_one_line, suggestion
 
 log = logging.getLogger(__name__)
@@ -79,7 +79,7 @@ class Registry(MutableMapping[str, type[Thing]], Generic[Thing]):
         require_table(table, self.word)
         name = table.get("law")
         if not isinstance(name, str) or name not in self:
-            raise UnknownKindError(f'{self.word} "{name}" is unknown; {self.there_are(name)}')
+            raise UserError(f'{self.word} "{name}" is unknown; {self.there_are(name)}')
         try:
             return made(self[name], {key: value for key, value in table.items() if key != "law"})
         except ValueError as error:

@@ -4,9 +4,11 @@ A saved network or a device file may come from anybody, and ngspice runs command
 """
 
 import re
-from functools import lru_cache
+from functools import cache, lru_cache
 
+from eqprop_analog.devices.registry import REGISTRIES
 from eqprop_analog.errors import UserError
+from eqprop_analog.files import packaged_circuits
 from eqprop_analog.text import in_one_line, printable
 
 NAME = re.compile(r"[A-Za-z_]\w*", re.ASCII)
@@ -21,16 +23,8 @@ CODE_MODELS = "a"
 """The letter of devices that are programs: among ngspice's are some that start processes and read files."""
 SCALES = (1e-9, 1.0)
 """Metres of a unit of length."""
-OUR_SUBCIRCUITS = (
-    "amplifier",
-    "tabulated",
-    "measured_device",
-    "clamp",
-    "diode",
-    "diode_rs",
-    "shockley",
-    "piecewise_linear",
-)
+DEVICE = "measured_device"
+"""Name of the subcircuit around a device of the user's own."""
 OUR_PARAMETERS = ("input_gain", "nodes_per_class", "g_min", "g_max", "rail", "beta", "gain")
 """Names that netlists have already."""
 SETTING = re.compile(r"(\w+)\s*=\s*('[^']*'|\{[^}]*\}|\S+)")
@@ -52,13 +46,35 @@ def unfit(statement: str, *, inside: bool) -> str:
     return f"netlists have a parameter {min(taken)} of their own; give this one another name" if taken else ""
 
 
-@lru_cache(maxsize=8)
+def our_subcircuits() -> set[str]:
+    """Names that subcircuits of netlists have already: the package's own, and those of registered laws."""
+    laws = {getattr(law, "subcircuit", "") for registry in REGISTRIES for law in registry.values()}
+    return {DEVICE, *_packaged_subcircuits(), *laws} - {""}
+
+
+@cache
+def _packaged_subcircuits() -> frozenset[str]:
+    return frozenset(path.stem for path in packaged_circuits().glob("*.lib"))
+
+
 def require_definitions(text: str, name: str) -> None:
     """Raise UserError unless ``text`` is what ``device from-spice`` keeps of a library, with subcircuit ``name`` in it."""
     if not NAME.fullmatch(name):
         raise UserError(
             f"spice_name: expected the name of a subcircuit, letters, digits and _, got {in_one_line(name):.60}"
         )
+    names = _subcircuits(text)
+    taken = sorted(names & our_subcircuits())
+    if taken or name.lower() not in names:
+        what = ", ".join(taken or sorted(names)) or "none"
+        raise UserError(
+            f"spice_text: expected subcircuit {name}, and none of a netlist's own names; there is {in_one_line(what):.200}"
+        )
+
+
+@lru_cache(maxsize=8)
+def _subcircuits(text: str) -> frozenset[str]:
+    """Names of the subcircuits in ``text``. Raises UserError where there is anything but definitions."""
     names, depth = set(), 0
     for statement in _statements(text):
         words = statement.lower().split()
@@ -68,12 +84,9 @@ def require_definitions(text: str, name: str) -> None:
         why = unfit(statement, inside=bool(depth) or words[0] in ENDS)
         if why or depth < 0:
             raise _refused(why or f"{in_one_line(statement):.60}: it ends no subcircuit")
-    taken = sorted(names & set(OUR_SUBCIRCUITS))
-    if depth or taken or name.lower() not in names:
-        what = "a subcircuit has no .ends" if depth else f"there is {', '.join(sorted(names)) or 'none'}"
-        raise UserError(
-            f"spice_text: expected subcircuit {name}, and none of a netlist's own names; {in_one_line(what):.200}"
-        )
+    if depth:
+        raise _refused("a subcircuit has no .ends")
+    return frozenset(names)
 
 
 def _statements(text: str) -> list[str]:

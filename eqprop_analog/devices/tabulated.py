@@ -17,7 +17,7 @@ from eqprop_analog.devices.law import (
     require_rail,
     require_within,
 )
-from eqprop_analog.devices.spice_text import SCALES, require_definitions
+from eqprop_analog.devices.spice_text import DEVICE, SCALES, require_definitions
 from eqprop_analog.errors import UserError
 from eqprop_analog.incoming import numbers
 
@@ -36,8 +36,6 @@ FAR = 1e3
 """Volts beyond the ends, where a dialect's own function is constant outside its knots."""
 DEVICE_TOLERANCES = {"reltol": 1e-9, "vntol": 1e-11}
 """Of transistors, whose internal nodes (0.1 to 1 S beside a network's uS) round off to no less: 5e-10 V from tighter ones."""
-DEVICE = "measured_device"
-"""Name of the subcircuit around a device of the user's own."""
 SOURCE = re.compile(r"b\S*\s+anode\s+cathode\s+i\s*=\s*pwl\s*\(\s*v\s*\(\s*anode\s*,\s*cathode\s*\)\s*,([^()]*)\)\s*")
 """What stands in subcircuit tabulated, for ngspice."""
 FUNCTIONS = {"ngspice": "pwl", "ltspice": "table", "xyce": "table"}

@@ -1,8 +1,6 @@
 """SPICE text of a circuit: a file that runs as it stands, or the sweep bench that the ngspice solver loads."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from importlib.resources import files
-from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
@@ -11,6 +9,7 @@ from jaxtyping import Float
 
 from eqprop_analog.devices import LAWS, Law
 from eqprop_analog.errors import UserError
+from eqprop_analog.files import packaged_circuits
 from eqprop_analog.spice.circuit import Circuit
 from eqprop_analog.spice.dialects import NGSPICE, Dialect, pairs
 from eqprop_analog.spice.elements import POINT, SAMPLE
@@ -134,12 +133,6 @@ def library(name: str, dialect: str = NGSPICE.name) -> str:
         )
     own = found[0] / dialect / f"{name}.lib"
     return (own if own.is_file() else found[0] / f"{name}.lib").read_text(encoding="utf-8")
-
-
-def packaged_circuits() -> Path:
-    """The folder of the package's own subcircuits."""
-    packaged = Path(str(files("eqprop_analog"))) / "circuits"
-    return packaged if packaged.is_dir() else packaged.parent.parent / "circuits"
 
 
 def subcircuits(circuit: Circuit, dialect: Dialect) -> Iterator[str]:

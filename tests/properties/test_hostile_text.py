@@ -25,10 +25,11 @@ from eqprop_analog import (
     UserError,
 )
 from eqprop_analog.cli import main
-from eqprop_analog.devices import Tabulated
+from eqprop_analog.devices import LAWS, Tabulated
 from eqprop_analog.errors import NotMetError
 from eqprop_analog.experiments.chips.specification import Specification
 from eqprop_analog.experiments.presets import resolve
+from eqprop_analog.files import packaged_circuits
 from eqprop_analog.networks.graph.netlist import compile_graph
 from eqprop_analog.networks.resistive.hierarchy import hierarchical_netlist
 from eqprop_analog.plotting.style import drawing
@@ -147,6 +148,31 @@ def test_the_text_of_a_measured_device_is_definitions_alone(line: str, place: in
 def test_nothing_else_of_a_measured_device_reaches_a_netlist_unchecked(changes: dict[str, Any], words: str) -> None:
     with pytest.raises(UserError, match=words):
         replace(MEASURED, **changes)
+
+
+class TrivialLaw:
+    subcircuit = "trivial_law"
+
+
+def test_no_subcircuit_of_a_measured_device_has_the_name_of_another_one_in_netlists(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(LAWS._kinds, "trivial", TrivialLaw)
+    packaged = {path.stem for path in packaged_circuits().glob("*.lib")}
+    assert {"amplifier", "saturating_amplifier", "diode_rs"} <= packaged
+    for name in (*packaged, "measured_device", "tabulated", "trivial_law"):
+        with pytest.raises(UserError, match=f"there is {name}$"):
+            replace(MEASURED, spice_text=f"{DEVICE}\n.subckt {name.upper()} a c\nR1 a c 1\n.ends")
+
+
+def test_a_network_file_with_refused_text_is_not_called_damaged(tmp_path: Path) -> None:
+    ResistiveNetwork.dense([2, 3, 1], seed=0, diode=MEASURED).save(tmp_path / "net.npz")
+    arrays = arrays_of(tmp_path / "net.npz")
+    description = str(arrays["description"]).replace("D1 a c m", "A1 a c run")
+    np.savez(tmp_path / "bad.npz", **(arrays | {"description": np.array(description)}))
+    with pytest.raises(UserError, match=r"network file .*bad\.npz: .*code model") as refusal:
+        ResistiveNetwork.load(tmp_path / "bad.npz")
+    assert "damaged" not in str(refusal.value)
 
 
 @pytest.mark.parametrize("name", ["N_1", "n 1", "n1\n", "", "0", "gnd", "n_é", "n-1", 3, None])

@@ -26,9 +26,8 @@ from typing import Any
 
 from eqprop_analog.errors import UserError
 from eqprop_analog.extensions import Brought
-from eqprop_analog.files import write_bytes
+from eqprop_analog.files import packaged_circuits, write_bytes
 from eqprop_analog.incoming import LONGEST
-from eqprop_analog.spice.netlist import packaged_circuits
 from eqprop_analog.spice.ngspice import library as libngspice
 from eqprop_analog.spice.ngspice.tasks import ClusterError
 from eqprop_analog.spice.ngspice.workers import Workers, guarded

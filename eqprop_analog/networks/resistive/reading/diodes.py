@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from eqprop_analog.devices import Antiparallel, Law, NgspiceDiode
-from eqprop_analog.devices.tabulated import DEVICE
+from eqprop_analog.devices.spice_text import DEVICE
 from eqprop_analog.errors import UserError
 from eqprop_analog.networks.resistive.reading.element_lines import constant, instance
 from eqprop_analog.networks.resistive.reading.flat_devices import (

@@ -4,7 +4,7 @@ from dataclasses import replace
 from typing import Any
 
 from eqprop_analog.devices import Law, own_subcircuit
-from eqprop_analog.devices.tabulated import DEVICE
+from eqprop_analog.devices.spice_text import DEVICE
 from eqprop_analog.errors import UserError
 from eqprop_analog.spice.reading.statements import Source, Statement, source_of
 
