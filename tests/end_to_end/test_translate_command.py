@@ -53,6 +53,16 @@ def test_errors_before_and_after_are_those_of_both_networks(run, model, tmp_path
     assert network.amplifier_gain[0] == pytest.approx(2 * figures["least_gain"])
 
 
+def test_without_samples_for_ngspice_none_is_needed(run, model, tmp_path, monkeypatch) -> None:
+    monkeypatch.setenv("NGSPICE_LIBRARY_PATH", "/nonexistent/libngspice")
+    data = ("--dataset", "t.csv", "--target-column", "kind")
+    done = run("translate", "relu.npz", *data, "--samples", 0, "--json", "out.json")
+    assert done.code == 0, done.err
+    figures = json.loads((tmp_path / "out.json").read_text())
+    assert figures["errors"].keys() == {"ReLU network", "circuit"}
+    assert figures["differences"].keys() == {"circuit"}
+
+
 def test_it_goes_on_learning(run, model, tmp_path) -> None:
     _, dataset = model
     data = ("--dataset", "t.csv", "--target-column", "kind")
@@ -74,7 +84,11 @@ def test_it_goes_on_learning(run, model, tmp_path) -> None:
         (("none.npz",), "none.npz"),
         (("t.csv",), "t.csv"),
         (("empty.npz",), "weights_1"),
+        (("misspelt.npz",), "bias_2"),
+        (("normalised.npz",), "1.running_mean"),
         (("relu.npz", "--epochs", 2), "--dataset"),
+        (("relu.npz", "--samples", 0), "--dataset"),
+        (("relu.npz", "--split-seed", 0), "--dataset"),
         (("relu.npz", "--target-column", "kind"), "--dataset"),
         (("relu.npz", "--amplifier-gain", 0), "at least"),
         (("relu.npz", "--amplifier-gain", 1), "at least"),
@@ -97,6 +111,9 @@ def test_it_goes_on_learning(run, model, tmp_path) -> None:
 )
 def test_what_does_not_fit_is_refused_in_a_line(run, model, tmp_path, words, said) -> None:
     np.savez(tmp_path / "empty.npz", other=np.ones(2))
+    with np.load(tmp_path / "ours.npz") as ours, np.load(tmp_path / "relu.npz") as torch:
+        np.savez(tmp_path / "misspelt.npz", **{name.replace("biases_2", "bias_2"): ours[name] for name in ours.files})
+        np.savez(tmp_path / "normalised.npz", **torch, **{"1.running_mean": np.zeros(30)})
     done = run("translate", *words)
     assert (done.code, done.err.count("\n")) == (2, 1)
     assert said in done.err

@@ -1,6 +1,7 @@
 """``eqprop-analog translate``: a trained ReLU network as a resistive network, with its error before and after."""
 
 import argparse
+import re
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from eqprop_analog.networks.resistive.relu import Layer, Translation, layers_of,
 from eqprop_analog.networks.resistive.surrogate import SurrogateSolver
 from eqprop_analog.quantities import option
 from eqprop_analog.spice.ngspice.solver import NgspiceSolver
+from eqprop_analog.text import in_one_line
 
 Array = np.ndarray
 
@@ -58,7 +60,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         metavar=("LOW", "HIGH"),
         help="(default 0 100uS)",
     )
-    parser.add_argument("--samples", type=int, metavar="N", help=f"test samples solved in ngspice (default {SHOWN})")
+    parser.add_argument(
+        "--samples", type=int, metavar="N", help=f"test samples solved in ngspice, 0: none (default {SHOWN})"
+    )
     parser.add_argument("--epochs", type=int, default=0, metavar="N", help="of training it on the data set (default 0)")
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="of the order of samples (default 0)")
     parser.add_argument("--output", type=Path, metavar="FILE.npz", help="default: the file's name with -circuit")
@@ -94,8 +98,11 @@ def run(arguments: argparse.Namespace) -> None:
     }
     sections = [rows]
     if arguments.dataset is None:
-        for name in ("samples", "epochs", "data_dir", *samples.OWN_DATA):
-            if getattr(arguments, name):
+        given = {"epochs": arguments.epochs or None} | {
+            name: getattr(arguments, name) for name in ("samples", "data_dir", *samples.OWN_DATA)
+        }
+        for name, value in given.items():
+            if value is not None:
                 raise UserError(f"--{name.replace('_', '-')}: needs samples; add --dataset, or leave it out")
     else:
         judged, found = _judged(arguments, model, made)
@@ -116,16 +123,16 @@ def read_model(path: Path) -> list[Layer]:
     except UNREADABLE as error:
         why = getattr(error, "strerror", None) or error
         raise UserError(f"{path}: cannot be read as an .npz file of weights and biases: {why}") from error
-    torch = sorted({int(name.partition(".")[0]) for name in arrays if name.partition(".")[0].isdecimal()})
-    if torch:
-        return layers_of([(arrays[f"{k}.weight"].T, arrays.get(f"{k}.bias")) for k in torch if f"{k}.weight" in arrays])
-    count = sum(name.startswith("weights_") for name in arrays)
-    missing = [name for k in range(1, count + 1) if (name := f"weights_{k}") not in arrays]
-    if missing or not count:
+    torch = sorted(int(name.removesuffix(".weight")) for name in arrays if re.fullmatch(r"\d+\.weight", name, re.ASCII))
+    ours = range(1, 1 + sum(name.startswith("weights_") for name in arrays))
+    names = [(f"{k}.weight", f"{k}.bias") for k in torch] or [(f"weights_{k}", f"biases_{k}") for k in ours]
+    strange = sorted(arrays.keys() - {name for pair in names for name in pair})
+    if strange or not names:
         raise UserError(
-            f"{path}: expected weights_1, biases_1, weights_2, ..., got {', '.join(sorted(arrays)) or 'nothing'}"
+            f"{path}: expected weights_1, biases_1, weights_2, ..., or 0.weight, 0.bias, 2.weight, ... as of a Sequential of "
+            f"Linear and ReLU in PyTorch, got {', '.join(map(in_one_line, strange)) or 'nothing':.200}"
         )
-    return layers_of([(arrays[f"weights_{k}"], arrays.get(f"biases_{k}")) for k in range(1, count + 1)])
+    return layers_of([(arrays[one].T if torch else arrays[one], arrays.get(other)) for one, other in names])
 
 
 def _judged(
@@ -133,7 +140,8 @@ def _judged(
 ) -> tuple[list[list[str]], dict[str, Any]]:
     """Rows and figures of both networks on the test samples, and of the circuit after training."""
     source, network = samples.source(arguments, made.network, None), made.network
-    count = min(samples.sample_count(arguments, SHOWN), len(source.dataset.test_images))
+    count = 0 if arguments.samples == 0 else samples.sample_count(arguments, SHOWN)
+    count = min(count, len(source.dataset.test_images))
     inputs = source.inputs(np.arange(len(source.dataset.test_images)))
     labels = source.dataset.test_labels
     targets = targets_of(labels, network.classes)
@@ -142,17 +150,15 @@ def _judged(
     def outputs() -> Float[Array, "samples outputs"]:
         return SurrogateSolver().solve(network, inputs).require().outputs / made.output_volts
 
-    circuit, solver = outputs(), NgspiceSolver()
-    try:
-        measured = solver.solve(network, inputs[:count]).require().outputs / made.output_volts
-    finally:
-        solver.close()
+    circuit = outputs()
+    away = {"circuit": circuit - wanted}
+    if count:
+        away[f"{count} of them in ngspice"] = _in_ngspice(made, inputs[:count]) - wanted[:count]
     named = {"ReLU network": wanted, "circuit": circuit}
     if arguments.epochs:
         _train_on(arguments, source, made)
         named[f"after {arguments.epochs} epoch{'s' * (arguments.epochs > 1)}"] = outputs()
     errors = {name: _error(values, labels, targets) for name, values in named.items()}
-    away = {"circuit": circuit - wanted, f"{count} of them in ngspice": measured - wanted[:count]}
     rms = {name: float(np.sqrt((values**2).mean())) for name, values in away.items()}
     classes = labels.ndim == 1
     rows = [
@@ -160,6 +166,15 @@ def _judged(
     ]
     rows += [[f"outputs, {name}: difference from the ReLU network, rms", f"{value:.2e}"] for name, value in rms.items()]
     return rows, {"errors": errors, "differences": rms, "dataset": source.name, "samples": len(inputs)}
+
+
+def _in_ngspice(made: Translation, inputs: Float[Array, "samples inputs"]) -> Float[Array, "samples outputs"]:
+    """Outputs of the circuit as ngspice finds them, in units of the ReLU network's."""
+    solver = NgspiceSolver()
+    try:
+        return solver.solve(made.network, inputs).require().outputs / made.output_volts
+    finally:
+        solver.close()
 
 
 def _error(outputs: Array, labels: Array, targets: Array) -> float:
