@@ -40,6 +40,7 @@ DIFFERENCES = {
     "relative_difference": "largest |ΔV| / max(1 V, |V|)",
     "gradient_difference": "gradients, largest |Δ| / layer's largest",
 }
+"""Of random circuits, by the name of the figure."""
 ROWS = 300
 """Of a table, at most; the file beside it has all."""
 
@@ -93,10 +94,7 @@ def _tiles(figures: Mapping[str, Any]) -> Iterator[Tile]:
     for name in ("circuits", "equilibria", "gradients", "seed"):
         if isinstance(figures.get(name), int):
             yield Tile(name, name, f"{figures[name]:,}", str(figures[name]))
-    for name, label in (
-        ("relative_difference", "largest |ΔV| / max(1 V, |V|)"),
-        ("gradient_difference", "gradients, largest |Δ|"),
-    ):
+    for name, label in DIFFERENCES.items():
         largest = (figures.get(name) or {}).get("largest")
         if largest is not None:
             yield Tile(name, label, f"{largest:.1e}", repr(largest))
@@ -125,9 +123,7 @@ def _results(folder: Path, figures: Mapping[str, Any]) -> Iterator[Block]:
         if (folder / name).is_file():
             found = True
             yield from _table(folder / name, caption)
-    spread = {
-        name: figures[name] for name in ("relative_difference", "gradient_difference", "condition") if figures.get(name)
-    }
+    spread = {name: figures[name] for name in (*DIFFERENCES, "condition") if figures.get(name)}
     if spread:
         columns = list(next(iter(spread.values())))
         rows = [

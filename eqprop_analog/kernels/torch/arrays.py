@@ -93,10 +93,8 @@ class TensorArray(np.lib.mixins.NDArrayOperatorsMixin):
             return torch.from_numpy(value).to(self.tensor.device)
         return value.item() if isinstance(value, np.ndarray | np.generic) else value
 
-    def __array__(
-        self, *_arguments: Any, **_named: Any
-    ) -> Any:  # a law that makes an array of its arguments, as tables do
-        """Raise UserError: a tensor of a graph has no numbers yet."""
+    def __array__(self, *_arguments: Any, **_named: Any) -> Any:
+        """Raise UserError: a law makes a NumPy array of its arguments, as tables do; a tensor of a graph has no numbers yet."""
         raise UserError("device: the diode's law takes its numbers out of PyTorch (numpy.asarray); use --device cpu")
 
     def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **settings: Any) -> Any:

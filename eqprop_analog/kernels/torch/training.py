@@ -91,8 +91,9 @@ def classes_of(settings: Settings, network: TorchNetwork) -> tuple[type[Values],
             return pooled.FusedValues, pooled.FusedDifferences if half else Differences
     if settings.fused:
         raise UserError(
-            "fused: Triton's kernels know dense networks in float32 (without a head, differences and descent), and hard "
-            "sigmoids with pools of 2 whose states move; leave fused out, and see that Triton is installed"
+            "fused: Triton's kernels support dense networks in float32 (without a head, differences or descent), and networks "
+            "of hard sigmoids without energy-based and leaky-integrator dynamics, with pools of at most 2, in float32 or half "
+            "precision; leave fused out, and check that Triton is installed"
         )
     return Values, Differences
 

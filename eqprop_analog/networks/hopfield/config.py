@@ -92,8 +92,8 @@ class HopfieldConfig(TrainConfig):
     frozen: bool | None = None
     """Of differences: keep the free phase's winners of the pooling; unless given, where phases are in half precision."""
     fused: bool | None = None
-    """On a GPU: take steps by Triton's kernels, of dense networks one for all layers; unless given, where phases are in half
-    precision. Those of dense networks have been run by Triton's interpreter alone so far."""
+    """On a GPU: take steps by Triton's kernels, one for all layers of a dense network; unless given, only in half precision.
+    In float32 they have been run only in Triton's interpreter on a CPU so far, not on a GPU."""
     over_relaxation: Annotated[float, Field(gt=0, lt=2)] = 1.0
     """Of descent on a device: how far a layer goes, of the way to the minimum over it."""
     directed: bool = False
@@ -235,7 +235,7 @@ class HopfieldConfig(TrainConfig):
         if self.frozen and not self.differences:
             raise ValueError("frozen: this needs differences = true")
         if self.fused is not None and self.device != "cuda":
-            raise ValueError('fused: this is for device = "cuda"')
+            raise ValueError('fused: this needs device = "cuda"')
         for name, value in (("over_relaxation", self.over_relaxation != 1), ("directed", self.directed)):
             if value and self.dynamics != "descent":
                 raise ValueError(f'{name}: this needs dynamics = "descent"')
