@@ -156,7 +156,7 @@ def train_and_verify(
 
 
 def _verified(config: TrainConfig, finished: Run, dataset: data.Dataset, flat: bool) -> list[Agreement]:
-    network = finished.network
+    network = config.circuit(finished.network)
     try:
         require_possible(network)
     except UserError as error:

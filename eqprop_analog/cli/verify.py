@@ -28,6 +28,7 @@ EXAMPLES = """\
 For a run folder, test images of the run's data set are solved. The result is added to its metrics.json and drawn in
 agreement.png. For a network file, give --dataset, or --inputs and --targets, or use the examples. Every sample is solved free and
 nudged by ±β in Norton form; if the network is small enough, the first sample is also solved in flat form, with every resistor.
+A run with --wire-resistance is solved with its wires, in flat form; a network file alone has none.
 The exit code is 3 if a bound is not met.
 
 examples:
@@ -72,7 +73,7 @@ def _verify(arguments: argparse.Namespace) -> None:
         require_picture(arguments.picture)
     if arguments.path.is_dir():
         finished, config = _finished(arguments.path)
-        network: Network = finished.network
+        network: Network = config.circuit(finished.network)
         inputs, targets = _test_images(config, arguments)
         beta = arguments.beta if arguments.beta is not None else config.circuit_beta(network)
     else:

@@ -32,6 +32,8 @@ FLAT_LIMIT = 250_000
 """Connections above which the flat netlist takes minutes."""
 NORTON_LIMIT = 100_000
 """Connections beyond the first array above which ngspice takes hours, whatever the form."""
+SPARSE_LIMIT, KLU_LIMIT = 5_000, 50_000
+"""Segments of wires above which SAMPLES samples take ngspice minutes: a mesh fills SPARSE's matrix, KLU's hardly."""
 LARGEST_DIFFERENCE = 1e-9
 """Volts, for the surrogate and the circuit to be called the same thing."""
 LARGEST_GRADIENT_DIFFERENCE = 1e-6
@@ -125,9 +127,16 @@ def confirmed(
 def require_possible(network: Network) -> None:
     """Raise UserError where ngspice is missing, or would take hours for the network."""
     libngspice.library_path()
+    form = network.forms[0]
     if sum(network.connections_by_layer[1:]) > NORTON_LIMIT:
         raise UserError(
-            "ngspice would take hours for so many connections between nodes; to solve it anyway, use verify --form norton"
+            f"ngspice would take hours for so many connections between nodes; to solve it anyway, use verify --form {form}"
+        )
+    segments = network.resistors_in_circuit - sum(network.connections_by_layer)
+    if segments > SPARSE_LIMIT and segments > (KLU_LIMIT if libngspice.has_klu() else SPARSE_LIMIT):
+        raise UserError(
+            f"ngspice would take long for {segments:,} segments of wires; to solve it anyway, use verify --form {form} "
+            "--samples 1, best with an ngspice that has KLU (version 42 or later)"
         )
 
 

@@ -14,7 +14,9 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validat
 
 from eqprop_analog import data
 from eqprop_analog.core import Network, Solver, families
+from eqprop_analog.core.equilibrium import Equilibrium
 from eqprop_analog.core.solver import close
+from eqprop_analog.learning.contrast import contrast
 from eqprop_analog.learning.measure import PREDICTIONS, VOLTS, Measure
 from eqprop_analog.learning.trainer import Learner, Pass, PhaseLearner, Progress, Rule, evaluate
 from eqprop_analog.text import printable, suggestion
@@ -319,6 +321,17 @@ class TrainConfig(BaseModel, ABC):
     def circuit_beta(self, network: Network) -> float:  # noqa: ARG002 - some ask the network
         """β of a nudge that the trained circuit takes whatever the run's own cost is, to compare simulators by."""
         return self.beta
+
+    def circuit(self, network: Network) -> Network:
+        """What ``network`` is trained in, and ngspice solves to confirm it: the network itself, or the one behind its wires."""
+        return network
+
+    def contrast(
+        self, circuit: Network, inputs: Float[Array, "batch inputs"], plus: Equilibrium, minus: Equilibrium
+    ) -> Mapping[str, Array]:
+        """The gradient that training measures in ``circuit``."""
+        found: Mapping[str, Array] = contrast(circuit, inputs, plus, minus)
+        return found
 
     def surrogate(self) -> Solver:
         """Finds converged equilibria as training does: by the same dynamics, where the beginning decides the end."""

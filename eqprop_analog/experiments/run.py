@@ -102,7 +102,7 @@ def _finish(
 ) -> Run:
     """Everything that a finished run leaves beside its checkpoint."""
     network.save(folder / "network.npz")
-    metrics = _metrics(config, history) | _size(network)
+    metrics = _metrics(config, history) | _size(network, config.circuit(network))
     held_out = "test_error" if metrics["test_error"] is not None else "validation_error"
     if isinstance(dataset, OwnDataset):
         metrics["data"] = dataset.figures()
@@ -247,10 +247,10 @@ def _metrics(config: TrainConfig, history: list[dict[str, Any]]) -> dict[str, An
     } | described(str(getattr(config, "device", "cpu")))
 
 
-def _size(network: Network) -> dict[str, int]:
+def _size(network: Network, circuit: Network) -> dict[str, int]:
     """Free parameters and, of a circuit of resistors, how many these are: several may share a parameter."""
     size = {"free_parameters": network.free_parameters}
-    return size | {"resistors": network.resistors_in_circuit} if network.residual_unit == "A" else size
+    return size | {"resistors": circuit.resistors_in_circuit} if network.residual_unit == "A" else size
 
 
 def _peak_memory() -> int:

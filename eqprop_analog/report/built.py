@@ -39,10 +39,13 @@ def netlists(run: RunFolder) -> Iterator[Block]:
     """The circuit of the first test image, to take out of the page."""
     try:
         image, of = _example(run)
-        resistors = run.network.resistors_in_circuit
-        form = "flat" if resistors <= FLAT else run.network.forms[0]
-        circuit = _compiled(run, image, form)
-        text = netlist(run.network, circuit, image)
+        network = run.circuit
+        resistors = network.resistors_in_circuit
+        form = "flat" if resistors <= FLAT else network.forms[0]
+        if form == "flat" and resistors > FLAT:
+            raise UserError(f"{resistors:,} resistors are too many for this page")
+        circuit = _compiled(run, network, image, form)
+        text = netlist(network, circuit, image)
     except UserError as error:
         yield Missing(f"No netlist: {error}.")
         return
@@ -60,8 +63,7 @@ def netlists(run: RunFolder) -> Iterator[Block]:
     yield download("network_free.cir", text.encode(), f"{text.count(chr(10)):,} lines")
 
 
-def _compiled(run: RunFolder, image: np.ndarray, form: str, *, nudged: bool = False) -> Circuit:
-    network = run.network
+def _compiled(run: RunFolder, network: Network, image: np.ndarray, form: str, *, nudged: bool = False) -> Circuit:
     inner = 0 if network.continuous else sum(network.connections_by_layer[1:])
     if sum(network.connections_by_layer) > UNROLLED or inner > FLAT:
         raise UserError("the network has too many connections between nodes to compile its circuit for this page")
@@ -82,12 +84,15 @@ def _example(run: RunFolder) -> tuple[np.ndarray, str]:
 
 def _circuit_pictures(run: RunFolder, folder: Path) -> Iterator[Block]:
     image, of = _example(run)
-    circuit = _compiled(run, image, "flat", nudged=True)
+    wires = "" if run.circuit is run.network else ", without the resistance of its wires"
+    circuit = _compiled(run, run.network, image, "flat", nudged=True)
     if drawable(circuit):
         shown = schematic(circuit, folder / "schematic.svg")
         alt = f"Schematic of the circuit: {shown.caption.replace(chr(10), '; ')}"
         yield picture(
-            folder / "schematic.svg", alt, f"Drawn from the netlist of {of}, with a nudge towards 1 V at read-out 0."
+            folder / "schematic.svg",
+            alt,
+            f"Drawn from the netlist of {of}, with a nudge towards 1 V at read-out 0{wires}.",
         )
         yield download("schematic.svg", (folder / "schematic.svg").read_bytes(), "the drawing as a file")
         return

@@ -53,6 +53,11 @@ class RunFolder:
             raise UserError(f"{folder}: no run is here (expected {CHECKPOINT} or network.npz, as train writes them)")
         return cls(folder, data_dir, config, *trained_network(folder / CHECKPOINT, config), {})
 
+    @cached_property
+    def circuit(self) -> Network:
+        """See TrainConfig.circuit."""
+        return self.config.circuit(self.network)
+
     @property
     def finished(self) -> bool:
         """Whether every epoch asked for is trained."""

@@ -19,7 +19,6 @@ from eqprop_analog.experiments.agreement import (
 from eqprop_analog.experiments.batches import first_test_images
 from eqprop_analog.experiments.results import Run, add_agreement
 from eqprop_analog.files import locked
-from eqprop_analog.learning.contrast import contrast
 from eqprop_analog.learning.exact_gradient import implicit_gradient
 from eqprop_analog.plotting.answers import answers, confusion
 from eqprop_analog.plotting.equilibria import free_against_nudged, voltages_by_layer
@@ -132,6 +131,11 @@ def _gradients(run: RunFolder, folder: Path) -> Iterator[Block]:
             "than the squared error. The two "
             "gradients agree in direction at most."
         )
+    if run.circuit is not run.network and getattr(run.config, "read_at", "") == "nodes":
+        yield Text(
+            "This run reads the voltages at the ends of its wires. What drops along them is missing from the gradient that it "
+            "measures; the exact one is that of the cost through the wires."
+        )
     yield picture(
         folder / "gradients.png",
         "Each parameter's gradient by equilibrium propagation against the exact one, one panel for each parameter array.",
@@ -155,12 +159,12 @@ def _gradients(run: RunFolder, folder: Path) -> Iterator[Block]:
 
 def _measured(run: RunFolder, phases: tuple[Equilibrium, ...]) -> Mapping[str, Array]:
     _, plus, minus = phases
-    return contrast(run.network, run.samples[0], plus, minus)
+    return run.config.contrast(run.circuit, run.samples[0], plus, minus)
 
 
 def _exact(run: RunFolder, free: Equilibrium) -> Mapping[str, Array]:
     images, targets = run.samples
-    return implicit_gradient(run.network, images, targets, free, run.config.rule(0).cost)
+    return implicit_gradient(run.circuit, images, targets, free, run.config.rule(0).cost)
 
 
 def confirm(run: RunFolder) -> str:
@@ -170,10 +174,10 @@ def confirm(run: RunFolder) -> str:
     if run.metrics.get("agreement"):
         return ""
     try:
-        require_possible(run.network)
+        require_possible(run.circuit)
         images, targets = (values[:SAMPLES] for values in run.samples)
         with locked(run.folder):
-            agreements = confirmed(run.network, images, targets, run.circuit_beta, getattr(run.config, "workers", 1))
+            agreements = confirmed(run.circuit, images, targets, run.circuit_beta, getattr(run.config, "workers", 1))
             add_agreement(Run(run.folder, run.network, run.metrics), agreements)
     except UserError as error:
         return str(error)

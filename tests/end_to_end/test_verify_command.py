@@ -9,6 +9,10 @@ import numpy as np
 import pytest
 
 from eqprop_analog import HopfieldNetwork, ResistiveNetwork
+from eqprop_analog.cli import verify
+from eqprop_analog.experiments.agreement import confirmed
+from eqprop_analog.learning.exact_gradient import implicit_gradient
+from eqprop_analog.report.folder import RunFolder
 
 
 @pytest.fixture
@@ -107,3 +111,50 @@ def test_what_would_take_hours_is_not_begun(run, tmp_path, monkeypatch):
     assert result.code == 2
     assert "verify --form norton" in result.err
     assert run("verify", "net.npz", "--form", "norton").code == 0
+
+
+@pytest.fixture
+def wired_run(run, preset, dataset) -> Path:
+    """A finished training through wires that lower voltages by much, never confirmed in ngspice."""
+    options = ["--wire-resistance", "200kohm", "--tile", 8, 8, "--epochs", 1, "--no-verify", "--output", "wired"]
+    assert run("train", "--preset", preset, "--data-dir", dataset, *options).code == 0
+    return Path("wired")
+
+
+def test_a_run_through_wires_is_verified_with_its_wires(run, wired_run, dataset, monkeypatch):
+    solved = []
+    monkeypatch.setattr(
+        verify, "confirmed", lambda network, *rest, **more: solved.append(network) or confirmed(network, *rest, **more)
+    )
+    assert run("verify", wired_run, "--data-dir", dataset, "--samples", 2).code == 0
+    (agreement,) = json.loads((wired_run / "metrics.json").read_text())["agreement"]
+    assert (agreement["form"], agreement["met"]) == ("flat", True)
+    (chip,) = solved
+    assert json.loads((wired_run / "metrics.json").read_text())["resistors"] == chip.resistors_in_circuit
+    assert (chip.wire_resistance, chip.tile) == (2e5, (8, 8))
+    refused = run("verify", wired_run, "--data-dir", dataset, "--samples", 2, "--form", "norton")
+    assert refused.code == 2
+    assert "wires" in refused.err
+
+
+def test_a_training_through_more_wires_than_ngspice_solves_is_not_called_verified(run, preset, dataset, monkeypatch):
+    for name in ("SPARSE_LIMIT", "KLU_LIMIT"):
+        monkeypatch.setattr(f"eqprop_analog.experiments.agreement.{name}", 10)
+    options = ["--wire-resistance", "1kohm", "--epochs", 1, "--output", "wired"]
+    result = run("train", "--preset", preset, "--data-dir", dataset, *options)
+    assert result.code == 0
+    assert "not verified" in result.out + result.err
+    assert "agreement" not in json.loads(Path("wired/metrics.json").read_text())
+    assert not Path("wired/agreement.png").exists()
+
+
+def test_the_exact_gradient_in_a_report_is_that_through_the_wires(wired_run, dataset):
+    run = RunFolder.load(wired_run, Path(dataset))
+    exact = implicit_gradient(run.circuit, *run.samples, run.phases[0])["conductance_1"]
+    off = {}
+    for read_at in ("nodes", "cells"):
+        config = run.config.model_copy(update={"read_at": read_at})
+        found = config.contrast(run.circuit, run.samples[0], *run.solved(0.1)[1:])["conductance_1"]
+        off[read_at] = np.abs(found - exact).max() / np.abs(exact).max()
+    assert off["cells"] < 1e-3
+    assert off["nodes"] > 0.05

@@ -4,10 +4,12 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 
 import numpy as np
+from jaxtyping import Float
 from pydantic import Field, field_validator, model_validator
 
 from eqprop_analog.characterization.device_file import with_device_file
 from eqprop_analog.core import Network, Solver
+from eqprop_analog.core.equilibrium import Equilibrium
 from eqprop_analog.core.nudge import Cost
 from eqprop_analog.devices import law_from, with_units
 from eqprop_analog.devices.law import LARGEST_VOLTAGE
@@ -358,6 +360,21 @@ class ResistiveConfig(TrainConfig):
     def circuit_beta(self, network: Network) -> float:
         """The training's, if it is a conductance's, else a tenth of the safe bound."""
         return network.usual_beta() if self.kind == "current" else self.beta
+
+    def circuit(self, network: Network) -> Network:
+        """See TrainConfig."""
+        from eqprop_analog.networks.resistive.training import wired_solver
+
+        return wired_solver(self).chip(network) if self.wire_resistance else network  # type: ignore[arg-type]
+
+    def contrast(
+        self, circuit: Network, inputs: Float[Array, "batch inputs"], plus: Equilibrium, minus: Equilibrium
+    ) -> Mapping[str, Array]:
+        """See TrainConfig."""
+        if self.read_at == "cells":
+            found: Mapping[str, Array] = circuit.cell_contrast(inputs, plus, minus)  # type: ignore[attr-defined]
+            return found
+        return super().contrast(circuit, inputs, plus, minus)
 
     def surrogate(self) -> Solver:
         """See TrainConfig; through the wires, if there are any."""

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from pathlib import Path
 
+from eqprop_analog.errors import UserError
 from eqprop_analog.networks.resistive.power_plot import power_by_part
 from eqprop_analog.networks.resistive.power_report import NOT_COUNTED, PHASES, EnergyReport, energy_report
 from eqprop_analog.plotting.sheet import engineering
@@ -17,6 +18,8 @@ CAPACITANCE = 1e-12
 
 def energy(run: RunFolder, folder: Path) -> tuple[list[Tile], list[Block]]:
     """Power and energy at the equilibria of a few test images. Raises UserError where they cannot be computed."""
+    if run.circuit is not run.network:
+        raise UserError("power and energy are not computed for circuits whose wires have resistance")
     images, targets = (values[:METERED] for values in run.samples)
     report = energy_report(run.network, images, targets, run.circuit_beta, (CAPACITANCE,))  # type: ignore[arg-type]
     return list(_tiles(report)), list(_blocks(report, folder))

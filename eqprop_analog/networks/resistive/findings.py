@@ -48,7 +48,7 @@ def findings(config: ResistiveConfig, network: ResistiveNetwork) -> tuple[list[F
 
 def _attenuation(config: ResistiveConfig, network: ResistiveNetwork) -> list[Finding]:
     try:
-        moved = swing(network, config.input_rms)
+        moved = swing(network, config.input_rms, config.surrogate())
     except UserError as error:
         return [Finding("attenuation", f"the effect of the inputs on the outputs could not be computed: {error}")]
     if moved >= WEAK * TARGET:

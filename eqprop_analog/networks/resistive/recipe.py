@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from jaxtyping import Float
 
+from eqprop_analog.core.solver import Solver
 from eqprop_analog.devices.law import LARGEST_VOLTAGE
 from eqprop_analog.errors import UserError
 from eqprop_analog.learning.update import Rates
@@ -87,9 +88,12 @@ def recipe(network: ResistiveNetwork, pixel: float, batch: int, *, given_gain: b
     return Recipe(network.input_gain, beta, rates, _sweeps(network, inputs), moved)
 
 
-def swing(network: ResistiveNetwork, pixel: float) -> float:
-    """Root mean square of what inputs of root mean square ``pixel`` do to the read-outs, volts. UserError if nothing."""
-    return _swing(network, _probe(network, pixel))
+def swing(network: ResistiveNetwork, pixel: float, solver: Solver | None = None) -> float:
+    """Root mean square of what inputs of root mean square ``pixel`` do to the read-outs, volts. UserError if nothing.
+
+    ``solver``: of the circuit that is meant, where that is another one than the network itself.
+    """
+    return _swing(network, _probe(network, pixel), solver)
 
 
 def _probe(network: ResistiveNetwork, pixel: float) -> Float[Array, "batch inputs"]:
@@ -101,9 +105,9 @@ def _of_batch(size: int) -> float:
     return size / (1 + (size - 1) * COMMON)
 
 
-def _swing(network: ResistiveNetwork, inputs: Float[Array, "batch inputs"]) -> float:
+def _swing(network: ResistiveNetwork, inputs: Float[Array, "batch inputs"], solver: Solver | None = None) -> float:
     """Root mean square of the read-outs over inputs and classes, less what they are without input, volts."""
-    both = SurrogateSolver().solve(network, np.concatenate([inputs, np.zeros_like(inputs[:1])])).require()
+    both = (solver or SurrogateSolver()).solve(network, np.concatenate([inputs, np.zeros_like(inputs[:1])])).require()
     read = network.readout(both.outputs)
     moved = float(np.sqrt(((read[:-1] - read[-1]) ** 2).mean()))
     if not moved > 0:
