@@ -20,8 +20,10 @@ CONTROLLED = "fh"
 HEAD = re.compile(r"\.subckt (\S+) ((?:[^ =]+ )*?[^ =]+)(?: params: (.*))?")
 MODEL = re.compile(r"\.model (\S+) (.*)")
 BRACES = re.compile(r"\{([^{}]*)\}")
-OTHER = re.compile(r'[";$]|\bgnd\b')
-"""What nothing here is made of: file names, comments behind a line, another name of ground."""
+OTHER = re.compile(r"""["';$]|\bgnd\b""")
+"""What is not written out: file names, expressions in quotes, comments behind a line, another name of ground."""
+LISTED = re.compile(r"[(),]")
+"""Nets in brackets or between commas, which are not words by themselves."""
 
 
 @dataclass(frozen=True)
@@ -92,7 +94,7 @@ def read_subcircuit(text: str) -> Subcircuit | None:
     for line in lines[1:-1]:
         model = MODEL.fullmatch(line)
         words = tuple(BRACES.sub(lambda braces: braces[0].replace(" ", ""), line).split())
-        if OTHER.search(line):
+        if OTHER.search(line) or (model is None and LISTED.search(BRACES.sub("", line))):
             return None
         if model is not None:
             models[model[1]] = model[2]
