@@ -245,9 +245,9 @@ def main(
     except KeyboardInterrupt:
         pass
     except Exception as error:  # noqa: BLE001 - it is reported, and with --verbose shown
+        if options.verbose:
+            sys.stderr.write(printable(traceback.format_exc()))
         if not interrupts.arrived:  # else it is what code made of the interrupt
-            if options.verbose:
-                sys.stderr.write(printable(traceback.format_exc()))
             code, text = _explained(error)
             console.error(text, "not met" if code == Exit.NOT_MET else "error")
             return code

@@ -148,6 +148,20 @@ def test_every_command_that_is_interrupted_ends_with_130(
     assert capsys.readouterr().err == "error: interrupted\n"
 
 
+def test_verbose_shows_the_error_that_an_interrupt_has_become(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Which may be another one, such as a full disk while the command cleans up."""
+    module = ModuleType("presets")
+    module.SUMMARY, module.EXAMPLES, module.add_options = "", "", lambda _: None  # type: ignore[attr-defined]
+    module.run = lambda _: into_another_error(signal.SIGINT)  # type: ignore[attr-defined]
+    monkeypatch.setattr(cli, "module_of", lambda _: module)
+    assert cli.main(["presets", "--verbose"]) == Exit.INTERRUPTED
+    shown = capsys.readouterr().err
+    assert "ValueError: an error of a library" in shown
+    assert shown.endswith("error: interrupted\n")
+
+
 def test_a_signal_after_the_end_leaves_the_exit_code() -> None:
     script = "import atexit, signal, sys; from eqprop_analog.cli import main; "
     script += "atexit.register(signal.raise_signal, signal.SIGTERM); sys.argv[1:] = ['presets']; sys.exit(main())"
