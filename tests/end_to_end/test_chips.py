@@ -4,13 +4,13 @@ import csv
 import json
 import re
 import subprocess
-from concurrent.futures import Executor, Future
 from dataclasses import replace
 from pathlib import Path
 
 import matplotlib.image
 import numpy as np
 import pytest
+from chip_studies import make_chips_in_this_process, study_of_chips
 
 from eqprop_analog import Nudge, ResistiveNetwork, SurrogateSolver
 from eqprop_analog.data import load
@@ -19,22 +19,10 @@ from eqprop_analog.files import packaged
 from eqprop_analog.networks.resistive.chips import monte_carlo
 from eqprop_analog.networks.resistive.chips.chip import Chip
 from eqprop_analog.networks.resistive.chips.study import Case
-from eqprop_analog.networks.resistive.commands import chips
 from eqprop_analog.networks.resistive.config import ResistiveConfig
-from eqprop_analog.spice.ngspice.workers import WorkerLostError, Workers
+from eqprop_analog.spice.ngspice.workers import WorkerLostError
 
-STUDY = """
-preset = "small.toml"
-chips = 2
-target_error = 0.2
-[training]
-conductance_window = [0.0, 2e-6]
-epochs = 3
-[specification]
-impedance_scaling = true
-[specification.conductance.window]
-lowest = 2e-8
-highest = 2e-6
+SWEEPS = """\
 [[sweeps]]
 name = "spread"
 label = "spread (%)"
@@ -46,21 +34,13 @@ label = "levels (bits)"
 protocols = ["ex-situ", "in-situ"]
 points = [{ x = 4, having = { "conductance.window.levels" = 16 } }]
 """
-
-
-class InThisProcess(Executor):
-    """Runs a task at once; what the test has put in place of the published data is in place here."""
-
-    def submit(self, function, /, *arguments, **named):
-        future: Future = Future()
-        future.set_result(function(*arguments, **named))
-        return future
+STUDY = study_of_chips(SWEEPS, chips=2, epochs=3, target_error=0.2, devices=("2e-8", "2e-6"))
 
 
 @pytest.fixture
 def study(dataset, preset, monkeypatch) -> tuple[object, ...]:
     """A command line, for an empty folder."""
-    monkeypatch.setattr(chips, "workers_for", lambda count, limit: Workers(count, limit, InThisProcess()))
+    make_chips_in_this_process(monkeypatch)
     Path(preset.parent / "study.toml").write_text(STUDY)
     return ("chips", "--study", "study.toml", "--data-dir", dataset, "--images", 10, "--output", "out")
 

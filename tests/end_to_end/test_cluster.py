@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from chip_studies import make_chips_in_this_process, study_of_chips
 
 import eqprop_analog as ea
 from eqprop_analog.cli import main
@@ -25,25 +26,14 @@ from eqprop_analog.networks.resistive.random_circuits import path_of
 from eqprop_analog.spice.ngspice import cluster as cluster_module
 from eqprop_analog.spice.ngspice import remote
 from eqprop_analog.spice.ngspice.cluster import ClusterWorkers, on_cluster, workers_for
-from eqprop_analog.spice.ngspice.tasks import ClusterError, called
+from eqprop_analog.spice.ngspice.tasks import ClusterError
 from eqprop_analog.spice.ngspice.workers import WorkerLostError
 
 distributed = pytest.importorskip("distributed")
 CommClosedError = distributed.comm.CommClosedError
 pytestmark = pytest.mark.usefixtures("dataset")
 
-STUDY = """
-preset = "small.toml"
-chips = 1
-target_error = 0.2
-[training]
-conductance_window = [0.0, 2e-6]
-epochs = 1
-[specification]
-impedance_scaling = true
-[specification.conductance.window]
-lowest = 2e-8
-highest = 2e-6
+SWEEPS = """\
 [[sweeps]]
 name = "spread"
 label = "spread (%)"
@@ -51,6 +41,7 @@ confirm = 30
 protocols = ["in-situ", "ex-situ"]
 points = [{ x = 30, having = { "conductance.spread.factor" = 0.3 } }]
 """
+STUDY = study_of_chips(SWEEPS, chips=1, epochs=1, target_error=0.2, devices=("2e-8", "2e-6"))
 
 
 TRAINING = ("--solver", "ngspice", "--limit", "30", "--epochs", "1", "--no-verify")
@@ -166,7 +157,7 @@ def test_chips_are_the_same_and_the_networks_that_are_kept(run, preset, dataset,
     assert len(files) == 2 + 2  # figures, and networks that are kept
     # the data set is MNIST in this process alone, so its chips are made here, one after the other
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("eqprop_analog.networks.resistive.commands.chips.workers_for", lambda *_: InThisProcess())
+        make_chips_in_this_process(patch)
         assert run(*study, "--output", "here").code == 0
     rows = [list(csv.DictReader(Path(folder, "chips.csv").read_text().splitlines())) for folder in ("here", "there")]
     for one, other in zip(*rows, strict=True):
@@ -176,19 +167,6 @@ def test_chips_are_the_same_and_the_networks_that_are_kept(run, preset, dataset,
         if path.suffix == ".npz":
             ours, theirs = (ea.load_network(each).arrays() for each in (Path("here", *path.parts[1:]), path))
             assert all((ours[name] == theirs[name]).all() for name in ours)
-
-
-class InThisProcess:
-    """Does a task when it is given out."""
-
-    def submit_in(self, folder: Path, _names: Any, function: Any, *arguments: Any) -> Any:
-        return called(function, [folder, *arguments])
-
-    def result(self, job: Any) -> Any:
-        return job
-
-    def close(self) -> None:
-        pass
 
 
 def test_points_of_a_sweep_travel_in_pieces_and_go_on_from_what_came_back(

@@ -2,20 +2,18 @@
 
 import json
 import subprocess
-from concurrent.futures import Executor, Future
 from pathlib import Path
 from typing import Any
 
 import matplotlib.image
 import numpy as np
 import pytest
+from chip_studies import make_chips_in_this_process
 
 from eqprop_analog import ResistiveNetwork
 from eqprop_analog.devices import DiodeWithResistance, Tabulated, law_from
 from eqprop_analog.devices.conductance import Window
 from eqprop_analog.networks.resistive.chips.mapping import scaling_notes
-from eqprop_analog.networks.resistive.commands import chips
-from eqprop_analog.spice.ngspice.workers import Workers
 
 GASES = Path(__file__).parents[2] / "docs" / "data" / "gases.csv"
 PULSES = """\
@@ -44,15 +42,6 @@ epochs = 2
 """A preset that needs no compiled training."""
 
 
-class InThisProcess(Executor):
-    """Runs a task at once."""
-
-    def submit(self, function: Any, /, *arguments: Any, **named: Any) -> Future:
-        future: Future = Future()
-        future.set_result(function(*arguments, **named))
-        return future
-
-
 def make_law(run: Any, action: str) -> None:
     """mine.toml by ``device ACTION`` from a curve of a known diode."""
     v = np.arange(-0.5, 0.81, 0.02)
@@ -67,7 +56,7 @@ def make_law(run: Any, action: str) -> None:
 def test_chips_with_a_measured_diode_learn_are_confirmed_and_written(
     action: str, run: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(chips, "workers_for", lambda count, limit: Workers(count, limit, InThisProcess()))
+    make_chips_in_this_process(monkeypatch)
     make_law(run, action)
     Path("pulses.toml").write_text(PULSES)
     Path("converged.toml").write_text(CONVERGED)

@@ -5,12 +5,12 @@ import json
 import logging
 import subprocess
 import sys
-from concurrent.futures import Executor, Future
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from chip_studies import make_chips_in_this_process, study_of_chips
 
 from eqprop_analog import ResistiveNetwork, UserError
 from eqprop_analog.devices import LAWS, Antiparallel, law_from, table_of, with_units
@@ -20,9 +20,7 @@ from eqprop_analog.devices.registry import Registry
 from eqprop_analog.extensions import load
 from eqprop_analog.kernels import PlainKernels, kernels_for
 from eqprop_analog.networks.resistive.chips.mapping import mapped, scaling_notes
-from eqprop_analog.networks.resistive.commands import chips
 from eqprop_analog.spice.netlist import library
-from eqprop_analog.spice.ngspice.workers import Workers
 
 LAW = '''
 import math
@@ -90,18 +88,7 @@ Bd anode cathode I={V(anode,cathode) > vt ? k/2*(V(anode,cathode)-vt)*(V(anode,c
 """
 IMPORT = ("--import", "square_law.py")
 SETTINGS = '[diode]\nlaw = "square-law"\nthreshold = "120mV"\n'
-STUDY = """
-preset = "small.toml"
-chips = 1
-target_error = 0.9
-[training]
-conductance_window = [0.0, 2e-6]
-epochs = 1
-[specification]
-impedance_scaling = true
-[specification.conductance.window]
-lowest = 0.0
-highest = 4e-6
+SWEEPS = """\
 [[sweeps]]
 name = "spread"
 label = "spread (%)"
@@ -109,6 +96,7 @@ confirm = 10
 protocols = ["ex-situ"]
 points = [{ x = 10, having = { "conductance.spread.factor" = 0.1 } }]
 """
+STUDY = study_of_chips(SWEEPS, chips=1, epochs=1, target_error=0.9, devices=("0.0", "4e-6"))
 
 
 @pytest.fixture
@@ -279,20 +267,11 @@ def test_a_run_trains_verifies_and_reports(written: Path, run: Any, preset: Path
     assert report.code == 0, report.err
 
 
-class InThisProcess(Executor):
-    """Runs a task at once; what the test has put in place of the published data is in place here."""
-
-    def submit(self, function: Any, /, *arguments: Any, **named: Any) -> "Future[Any]":
-        future: Future[Any] = Future()
-        future.set_result(function(*arguments, **named))
-        return future
-
-
 @pytest.mark.usefixtures("written")
 def test_chips_are_made_of_it_and_confirmed(
     run: Any, preset: Path, dataset: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(chips, "workers_for", lambda count, limit: Workers(count, limit, InThisProcess()))
+    make_chips_in_this_process(monkeypatch)
     preset.write_text(preset.read_text() + SETTINGS)
     Path("study.toml").write_text(STUDY)
     result = run(
