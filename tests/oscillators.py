@@ -52,7 +52,7 @@ class OscillatorNetwork(Network):
         return 0.05
 
     def validate(self) -> None:
-        pass
+        """Any weights are a network."""
 
     def check_inputs(self, inputs: Any) -> Array:
         return checked_inputs(inputs, self.layers[0], self.weights[0].dtype, "radians")
@@ -158,7 +158,7 @@ class Couplings(Element):
             yield f"{name} {one} {other} I={value!r}*sin(V({one})-V({other}))"
 
     def check(self) -> None:
-        pass
+        """Whatever a network has can be written."""
 
 
 @dataclass(frozen=True, eq=False)

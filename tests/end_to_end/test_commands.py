@@ -47,7 +47,7 @@ class TestHelp:
             assert words[0] == command
             if command == "train":
                 given = {name: getattr(arguments, name) for name in names()}
-                if Path(given["dataset"] or "").suffix:  # the user's own, which is not here: see test_own_data
+                if Path(given["dataset"] or "").suffix:  # the user's own, which is not here: see test_own_data_commands
                     continue
                 resolve(
                     arguments.preset or DEFAULT_PRESETS[arguments.solver or "surrogate"],

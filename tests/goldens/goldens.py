@@ -363,7 +363,7 @@ def stopping(batches: int) -> Any:
     left = [batches]
 
     @contextmanager
-    def stage(_name: str, _total: int) -> Iterator[Any]:
+    def stage(*_stage: object, **_how: object) -> Iterator[Any]:
         def progress(_done: int, _error: float) -> None:
             if not left[0]:
                 raise Stopped

@@ -277,7 +277,9 @@ def runs() -> None:
                 config, GOLDENS["dataset"](), stopped, False, GOLDENS["stopping"](8 if "limit" in values else 13), 0.0
             )
         except GOLDENS["Stopped"]:
-            pass
+            pass  # as it was to be
+        else:
+            raise RuntimeError(f"{name}: the run came to its end before it was to be stopped")
         for path in (*folder.iterdir(), *stopped.iterdir()):
             if path.suffix not in (".npz", ".toml", ".json", ".csv"):
                 path.unlink()

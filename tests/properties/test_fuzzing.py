@@ -67,8 +67,8 @@ values = st.recursive(
 
 
 @contextmanager
-def harmless(tmp: Path) -> Iterator[None]:
-    """Success or UserError, nothing executed, no great memory."""
+def require_harmless(tmp: Path) -> Iterator[None]:
+    """Fails unless the block succeeds or raises UserError, executes nothing of a file, and takes no great memory."""
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     here = Path.cwd()
     os.chdir(tmp)
@@ -181,7 +181,7 @@ def test_configuration(folder, data, base):
     content = toml(table)
     path = folder / "fuzzed.toml"
     path.write_bytes(data.draw(st.one_of(st.just(content), damaged(content))))
-    with harmless(folder):
+    with require_harmless(folder):
         resolve(str(path), data.draw(overrides))
 
 
@@ -203,7 +203,7 @@ def test_training_by_any_configuration(folder, data, base):
     names = sorted(set(NAMES[base.get("model", "resistive")]) - SLOW)
     path = folder / "fuzzed.toml"
     path.write_bytes(toml(data.draw(tables(base, names)) | {name: base[name] for name in sorted(SLOW & set(base))}))
-    with harmless(folder), tempfile.TemporaryDirectory() as scratch, pytest.MonkeyPatch.context() as patch:
+    with require_harmless(folder), tempfile.TemporaryDirectory() as scratch, pytest.MonkeyPatch.context() as patch:
         for name in ("learning_curve", "versions"):
             patch.setattr(trained, name, lambda *arguments: None)
         patch.setattr("eqprop_analog.networks.resistive.histograms.conductance_histograms", lambda *arguments: None)
@@ -220,7 +220,7 @@ def test_specification(folder, data, name):
     path = folder / "fuzzed.toml"
     parts = st.dictionaries(st.sampled_from(sorted(Specification.model_fields)), values, max_size=3)
     path.write_bytes(data.draw(st.one_of(damaged(SPECIFICATIONS[name]), parts.map(toml))))
-    with harmless(folder):
+    with require_harmless(folder):
         Specification.load(str(path)).technology  # noqa: B018
 
 
@@ -235,7 +235,7 @@ IDX = format_idx(np.arange(60, dtype=np.uint8).reshape(5, 4, 3))
     )
 )
 def test_idx(folder, content):
-    with harmless(folder):
+    with require_harmless(folder):
         parse_idx(content, "fuzzed")
 
 
@@ -271,7 +271,7 @@ def test_cifar_archive(folder, data):
     packed = data.draw(
         st.one_of(st.just(gzip.compress(content, 1)), st.just(content), damaged(gzip.compress(content, 1)))
     )
-    with harmless(folder):
+    with require_harmless(folder):
         parse_cifar(packed, "fuzzed")
 
 
@@ -369,7 +369,7 @@ def test_network_file(folder, networks, data, kind):
     original = networks["resistive" if kind is ResistiveNetwork else "hopfield"]
     path = folder / "fuzzed.npz"
     path.write_bytes(data.draw(rewritten(original, "description")))
-    with harmless(folder):
+    with require_harmless(folder):
         kind.load(path).validate()
 
 
@@ -406,7 +406,7 @@ def test_checkpoint(folder, saved, data, kind):
     config, original = saved[kind]
     path = folder / "fuzzed.npz"
     path.write_bytes(data.draw(rewritten(original, "state")))
-    with harmless(folder), pytest.MonkeyPatch.context() as patch:
+    with require_harmless(folder), pytest.MonkeyPatch.context() as patch:
         patch.setattr("eqprop_analog.kernels.find_spec", lambda name: None)
         state = checkpoint(config)
         state.restore(path, config)
@@ -435,7 +435,7 @@ def test_checkpoint_of_another_kind_is_refused_with_the_reason(folder, saved, ch
     arrays = {name: value for name, value in changes.items() if name in original}
     state |= {name: value for name, value in changes.items() if name not in original}
     (folder / "other.npz").write_bytes(npz(original | {"state": np.array(json.dumps(state))} | arrays))
-    with harmless(folder), pytest.raises(UserError, match=words):
+    with require_harmless(folder), pytest.raises(UserError, match=words):
         checkpoint(config).restore(folder / "other.npz", config)
 
 
@@ -446,5 +446,5 @@ def test_array_file(folder, content, cut):
         np.save(path, content, allow_pickle=True)
         content = path.read_bytes()
     path.write_bytes(content[: max(len(content) - cut, 0)] if cut < 20 else content)
-    with harmless(folder):
+    with require_harmless(folder):
         read_array(path, "fuzzed")
