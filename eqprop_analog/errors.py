@@ -1,5 +1,7 @@
 """What the command line tells a person instead of a traceback."""
 
+import re
+
 from eqprop_analog.text import printable
 
 
@@ -11,7 +13,10 @@ class _SentenceError(Exception):
 
 
 class UserError(_SentenceError, ValueError):
-    """Something the user can put right; the command line prints its text and exits with 2."""
+    """Something the user can put right; the command line prints its text, one line, and exits with 2."""
+
+    def __init__(self, text: object = "") -> None:
+        super().__init__(re.sub(r"\s*\n\s*", " ", str(text)))  # an array that is quoted has several lines
 
 
 class NotMetError(_SentenceError):
