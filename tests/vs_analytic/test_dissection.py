@@ -56,8 +56,9 @@ def test_nothing_is_left_of_one_tile_for_the_next():
 @pytest.mark.parametrize(("rows", "columns"), [(128, 100), (129, 1), (7, 300)])
 def test_a_plan_eliminates_every_inner_end_once_and_keeps_the_ports(rows, columns):
     found = plan(rows, columns)
-    height, width = found.down * BASE, found.across * BASE
-    inner = found.steps[:, 7].sum()
-    ends = 4 * BASE * found.down * found.across
-    joined = 2 * inner - BASE * (found.down + found.across)  # the ends that nothing is joined to are there once
-    assert ends - joined == height + width == found.steps[-1, 6]
+    inner = found.steps[:, 6].sum()
+    ends = (found.leaves >= 0).sum()
+    loose = rows + columns  # nothing is joined to these at the right and at the top, so that they are there once
+    assert ends - (2 * inner - loose) == rows + columns == found.steps[-1, 5]
+    assert found.leaves.max() < 4 * BASE
+    assert found.runs[:, 1].sum() == found.steps[:, 5].sum()  # every end of a block is of one of its parts
