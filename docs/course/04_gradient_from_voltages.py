@@ -1,4 +1,4 @@
-"""4. The gradient, from voltages: squared voltage drops in two phases against finite differences of the cost."""
+"""4. The gradient, from voltages: squared voltage drops in two phases, compared with finite differences of the cost."""
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -20,11 +20,12 @@ def phase(beta: float) -> object:
     return solver.solve(network, x, Nudge(target=y, beta=beta), start=free).require()
 
 
-# Equilibrium propagation: for each conductance the difference of its own squared voltage drop, between +β and -β.
+# Equilibrium propagation: for each conductance, the difference between +β and -β of its own
+# squared voltage drop.
 beta = 1e-9
 learned = contrast(network, x, phase(+beta), phase(-beta))
 
-# What it must be: change one conductance a little, solve again, look at the cost.
+# The reference: change one conductance a little, solve again, and compare the costs.
 layer, i, j, step = 0, 1, 2, 1e-10
 
 
@@ -42,12 +43,13 @@ print(f"  from voltage drops:      {learned.conductances[layer][i, j]:+.8e} V²/
 print(f"  from finite differences: {difference:+.8e} V²/S")
 assert abs(learned.conductances[layer][i, j] / difference - 1) < 1e-5
 
-# All of them at once against the exact gradient (implicit function theorem): the error of ±β falls as β², of +β alone as β.
+# All entries, compared with the exact gradient (implicit function theorem). The error decreases
+# as β² for ±β, and as β for +β alone.
 exact = implicit_gradient(network, x, y, free)
 
 
 def error(plus: object, minus: object) -> float:
-    """Largest difference of a crossbar over its largest gradient."""
+    """The largest difference in a crossbar, relative to its largest gradient."""
     pairs = zip(contrast(network, x, plus, minus).conductances, exact.conductances, strict=True)
     return max(float(np.abs(g - e).max() / np.abs(e).max()) for g, e in pairs)
 

@@ -1,4 +1,4 @@
-"""5. Learning: XOR from a random network, by local updates alone."""
+"""5. Learning: a random network learns XOR, by local updates only."""
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -21,7 +21,8 @@ for _ in range(2000):
     plus = solver.solve(network, patterns, Nudge(targets, +beta), start=free)
     minus = solver.solve(network, patterns, Nudge(targets, -beta), start=free)
     gradient = contrast(network, patterns, plus, minus)
-    # Every device changes by what can be measured at its own two ends, and stays within what it can be.
+    # The update of a device depends only on the voltages at its two terminals, and keeps it
+    # within the conductance window.
     for G, slope in zip(network.conductances, gradient.conductances, strict=True):
         G[:] = np.clip(G - rate * slope, *network.conductance_window)
     for b, slope in zip(network.biases, gradient.biases, strict=True):

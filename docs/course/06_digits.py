@@ -8,14 +8,15 @@ from eqprop_analog.experiments.batches import one_hot
 from eqprop_analog.learning.trainer import Rule, evaluate, train_epoch
 from eqprop_analog.learning.update import Rates
 
-digits = data.load("digits")  # scikit-learn's, 8 x 8 pixels: 1,438 to learn from and 359 to be judged by
+digits = data.load("digits")  # scikit-learn's, 8 x 8 pixels: 1,438 training and 359 test images
 images, targets = digits.train_images.astype(float), one_hot(digits.train_labels, 10)
 network = ResistiveNetwork.dense(
     [64, 32, 10], seed=0, input_gain=10.0, amplifier_gain=4.0, conductance_window=(10e-9, 1e-6)
 )
 rates = Rates(conductances=(3e-14, 3e-14), biases=(3e-15, 3e-15))  # S²/V², A²/V²
 
-# While it learns, four sweeps of coordinate descent a phase are enough; when it is judged, every equilibrium converges.
+# Four sweeps of coordinate descent per phase are enough for training. For the test, every
+# equilibrium converges.
 quick, converged = SurrogateSolver(sweeps=4, check_residual=False), SurrogateSolver()
 random = np.random.default_rng(0)
 errors = []

@@ -1,4 +1,4 @@
-"""9. A real chip: devices that spread and devices that are stuck; what is written there, and what learning there mends."""
+"""9. An imperfect chip: devices vary and some are stuck; learning on the chip compensates much of the error."""
 
 import numpy as np
 
@@ -15,8 +15,9 @@ digits = data.load("digits")
 images, targets = digits.train_images.astype(float), one_hot(digits.train_labels, 10)
 test_images = digits.test_images.astype(float)
 
-# What the fab promises: conductances of 3 to 300 nS, 30 % spread from device to device, 2.5 % of the cells dead. A TOML file in
-# real work: eqprop_analog/specifications/everything.toml is one to begin with.
+# The specification: conductances of 3 to 300 nS, device-to-device variation of 30 %, 2.5 % of
+# the cells stuck. In practice this is a TOML file; eqprop_analog/specifications/everything.toml
+# is a template.
 specification = Specification.of(
     {
         "conductance": {
@@ -28,27 +29,29 @@ specification = Specification.of(
 )
 window = specification.technology.window
 
-# The trained network of 06_digits.py, with all conductances and currents, those of its diodes too, scaled to what these devices
-# have: a choice that a specification file makes by impedance_scaling = true.
+# The trained network of 06_digits.py. All its conductances and currents, including those of the
+# diodes, are scaled to the window of these devices; a specification file requests this by
+# impedance_scaling = true.
 ideal = ResistiveNetwork.load("digits.npz")
 software = mapped(ideal, window)
 scale = window.span / (ideal.conductance_window[1] - ideal.conductance_window[0])
 
 
 def error(network: ResistiveNetwork) -> float:
-    """Percent of the test images that are read wrongly."""
+    """Percentage of misclassified test images."""
     return 100 * evaluate(network, SurrogateSolver().solve, test_images, digits.test_labels).error
 
 
-# Chip 0 of lot 0. What is written is not what is wanted.
+# Chip 0 of lot 0. The programmed conductances differ from the wanted ones.
 chip = Chip.drawn(specification, software, seed=0)
 chip.program(software)
 written = error(chip.circuit())
 deviation = np.median(np.abs(chip.network.conductances[0] / software.conductances[0] - 1))
-print(f"the network as it was trained:  {error(software):5.2f} % of test images wrong")
-print(f"written into chip 0:            {written:5.2f} % (median deviation of a conductance {100 * deviation:.0f} %)")
+print(f"the trained network:            {error(software):5.2f} % of the test images misclassified")
+print(f"programmed into chip 0:         {written:5.2f} % (median deviation of a conductance {100 * deviation:.0f} %)")
 
-# The same rule as before, with the voltages measured on the chip and the updates made by its own devices.
+# The same learning rule, with voltages that are measured on the chip, and updates of its own
+# devices.
 rates = Rates(conductances=(2e-14, 2e-14), biases=(2e-15, 2e-15))
 rule = scaled_rule(Rule(rates, beta=1e-7), scale)
 learner = InSituLearner(chip, SurrogateSolver(sweeps=4, check_residual=False), rule)

@@ -1,4 +1,4 @@
-"""10. What it costs: where the power of an equilibrium goes, how long one takes, and the joules of an inference."""
+"""10. Energy: the power of each part at equilibrium, the settling time, and the energy of an inference."""
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -10,7 +10,8 @@ network = ResistiveNetwork.dense([8, 6, 3], seed=0, amplifier_gain=3.0)
 random = np.random.default_rng(0)
 x, y = random.uniform(-1, 1, (2, 8)), np.eye(3)[:2]  # volts
 
-# Power at the free equilibrium and under ±β, from node voltages; and in ngspice, every device's own v·i in the flat netlist.
+# Power at the free equilibrium and under ±β, computed from node voltages; and in ngspice, from
+# v·i of every device in the flat netlist.
 report = energy_report(network, x, y, beta=1e-7, capacitance=(1e-12,), ngspice=True)
 free = report.phases[0]
 print("first sample, free phase:")
@@ -19,12 +20,13 @@ for part, watts in free.power.sources.items():
 for part, watts in free.power.sinks.items():
     print(f"  dissipated in {part:19s} {1e9 * watts[0]:+10.3f} nW")
 
-# Energy is conserved (Tellegen), and both ways to count agree, part by part.
+# Energy is conserved (Tellegen's theorem), and the two calculations agree for every part.
 print(f"delivered and dissipated differ by {report.imbalance:.1e}, ngspice and surrogate by {report.difference:.1e}")
 assert report.imbalance < 1e-12
 assert report.difference < 1e-9
 
-# A phase lasts its slowest time constant times ln(1000): then 0.1 % of the way is left.
+# A phase lasts for the largest time constant times ln(1000), after which 0.1 % of the change
+# remains.
 print(f"settling {1e6 * free.settling_time.max():.2f} µs at 1 pF a node")
 print(f"an inference {1e12 * report.inference.mean():.1f} pJ, a training sample {1e12 * report.training.mean():.1f} pJ")
 assert (report.training > 2 * report.inference).all()

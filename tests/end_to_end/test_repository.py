@@ -98,3 +98,13 @@ def test_the_lock_holds_what_the_package_and_its_extras_ask_for():
         version = pinned.get(canonicalize_name(requirement.name))
         assert version, f"requirements.lock has no {requirement.name}: make lock"
         assert requirement.specifier.contains(version), f"{requirement} is pinned to {version}: make lock"
+
+
+def test_the_citation_and_the_changelog_have_the_version_of_the_package():
+    version = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]["version"]
+    cited = re.search(r"^version: (\S+)$", (REPOSITORY / "CITATION.cff").read_text(), re.MULTILINE)
+    newest = re.search(r"^## (\S+)", (REPOSITORY / "CHANGELOG.md").read_text(), re.MULTILINE)
+    assert (cited and cited[1], newest and newest[1]) == (version, version)
+    assert not re.search(
+        r"eqprop_analog-\d", (REPOSITORY / "README.md").read_text()
+    )  # the name of a wheel without its version
