@@ -37,8 +37,8 @@ class CellLaw(Protocol):
         """∫₀ᵘ f, volts squared: ½u² of a linear cell."""
         ...
 
-    def difference(self, one: Drops, other: Drops) -> Drops:
-        """∫f from ``other`` to ``one``, volts squared, without cancellation where they are near."""
+    def difference(self, middle: Drops, apart: Drops) -> Drops:
+        """∫f from ``middle`` - ``apart``/2 to ``middle`` + ``apart``/2, volts squared, to the digits of a small ``apart``."""
         ...
 
     def expression(self, siemens: float, drop: str) -> str:
@@ -71,10 +71,9 @@ class SinhCell:
         """See CellLaw; V₀²(cosh(u/V₀) - 1) without its cancellation at small drops."""
         return np.asarray(2 * (self.scale * np.sinh(drop / (2 * self.scale))) ** 2)
 
-    def difference(self, one: Drops, other: Drops) -> Drops:
+    def difference(self, middle: Drops, apart: Drops) -> Drops:
         """See CellLaw; V₀²(cosh a - cosh b) as a product."""
-        half = 2 * self.scale
-        return np.asarray(2 * self.scale**2 * np.sinh((one + other) / half) * np.sinh((one - other) / half))
+        return np.asarray(2 * self.scale**2 * np.sinh(middle / self.scale) * np.sinh(apart / (2 * self.scale)))
 
     def expression(self, siemens: float, drop: str) -> str:
         """See CellLaw."""
@@ -106,9 +105,9 @@ class CubicCell:
         """See CellLaw."""
         return np.asarray(0.5 * drop**2 * (1 + 0.5 * (drop / self.scale) ** 2))
 
-    def difference(self, one: Drops, other: Drops) -> Drops:
+    def difference(self, middle: Drops, apart: Drops) -> Drops:
         """See CellLaw."""
-        return np.asarray(0.5 * (one + other) * (one - other) * (1 + (one**2 + other**2) / (2 * self.scale**2)))
+        return np.asarray(middle * apart * (1 + (middle**2 + apart**2 / 4) / self.scale**2))
 
     def expression(self, siemens: float, drop: str) -> str:
         """See CellLaw."""

@@ -26,6 +26,13 @@ def test_a_law_is_odd_and_linear_at_small_drops_and_its_slope_and_cocontent_are_
 
 
 @pytest.mark.parametrize("law", LAWS)
+def test_the_content_between_near_drops_keeps_the_digits_of_what_they_are_apart(law):
+    middle, apart = np.array([-0.8, 0.3, 1.1]), np.array([0.4, 1e-14, -3e-17])
+    expected = [quad(law.volts, -1.0, -0.6, epsabs=0, epsrel=1e-12)[0], *(law.volts(middle[1:]) * apart[1:])]
+    np.testing.assert_allclose(law.difference(middle, apart), expected, rtol=1e-10)
+
+
+@pytest.mark.parametrize("law", LAWS)
 def test_a_large_scale_is_a_linear_cell(law):
     assert type(law)(1e6).volts(np.array(2.0)) == pytest.approx(2.0, rel=1e-11)
 

@@ -132,6 +132,12 @@ class WholeChipEquations(Equations):
         nodes = volts[0] if isinstance(volts, tuple) else volts
         return np.asarray((self.assembly.incidence @ self.ends(nodes).T).T)
 
+    def drops_between(self, apart: All) -> Float[Array, "batch branches"]:
+        """D of what two equilibria of the same inputs are ``apart``, volts; amplifiers without saturation."""
+        drives = self.network.gains * apart[:, : self.assembly.hidden]
+        ends = np.concatenate([apart, drives, np.zeros((len(apart), self.assembly.rows))], axis=1)
+        return np.asarray((self.assembly.incidence @ ends.T).T)
+
     def follow(self, volts: All) -> Float[Array, "batch hidden"]:
         """dA/dv of every drive."""
         network = self.network

@@ -83,11 +83,16 @@ class WholeChip(NonidealNetwork):
             return super().contrast(inputs, plus, minus)
         check_pair("contrast", layer_shapes(len(inputs), self.layers), plus, minus)
         rows = self.ideal.rows(self.check_inputs(inputs))
-        drops = [
-            [a[:, :, None] - v[:, None] for a, v in zip((rows, *self.ideal.drives(volts)), volts, strict=True)]
-            for volts in (plus.voltages, minus.voltages)
-        ]
-        return self._differences(drops, plus, minus)
+
+        pairs = list(zip(plus.voltages, minus.voltages, strict=True))
+        middle, apart = (
+            [a[:, :, None] - v[:, None] for a, v in zip((at_rows, *self.ideal.drives(volts)), volts, strict=True)]
+            for at_rows, volts in (
+                (rows, tuple(0.5 * (one + other) for one, other in pairs)),
+                (np.zeros_like(rows), tuple(one - other for one, other in pairs)),
+            )
+        )
+        return self._differences(middle, apart, plus, minus)
 
     def cell_contrast(self, inputs: Float[Array, "batch inputs"], plus: Equilibrium, minus: Equilibrium) -> Gradient:
         """See NonidealNetwork: of the co-contents at the cells themselves. Finds the wires of both phases again."""
@@ -95,8 +100,9 @@ class WholeChip(NonidealNetwork):
         self._require_cells("cell_contrast")
         check_pair("cell_contrast", layer_shapes(len(inputs), self.layers), plus, minus)
         equations = self.equations(self.check_inputs(inputs))
-        drops = [self._cell_drops(equations, volts) for volts in (plus.voltages, minus.voltages)]
-        return self._differences(drops, plus, minus)
+        (one,), (other,) = equations.unknowns(plus.voltages), equations.unknowns(minus.voltages)
+        middle, apart = equations.drops(0.5 * (one + other)), equations.drops_between(one - other)
+        return self._differences(self._by_cell(middle), self._by_cell(apart), plus, minus)
 
     def gradient(
         self, inputs: Float[Array, "batch inputs"], voltages: tuple[Array, ...], response: tuple[Array, ...]
@@ -122,12 +128,6 @@ class WholeChip(NonidealNetwork):
     def _volts(self, drops: Float[Array, "..."]) -> Float[Array, "..."]:
         return drops if self.cell is None else self.cell.volts(drops)
 
-    def _cell_drops(
-        self, equations: "WholeChipEquations", voltages: Layers
-    ) -> list[Float[Array, "batch rows columns"]]:
-        (nodes,) = equations.unknowns(voltages)
-        return self._by_cell(equations.drops(nodes))
-
     def _by_cell(self, drops: Float[Array, "batch branches"]) -> list[Float[Array, "batch rows columns"]]:
         """Of the branches that are cells, by crossbar; 0 V where a cell does not conduct."""
         found = []
@@ -137,18 +137,17 @@ class WholeChip(NonidealNetwork):
             found.append(each)
         return found
 
-    def _differences(self, drops: Sequence[Sequence[Array]], plus: Equilibrium, minus: Equilibrium) -> Gradient:
+    def _differences(
+        self, middle: Sequence[Array], apart: Sequence[Array], plus: Equilibrium, minus: Equilibrium
+    ) -> Gradient:
+        """Of the mean drops of both phases, and what these are apart: its digits are the voltages', which drops would lose."""
         span = plus.beta - minus.beta
         weights = [gamma / self.gammas[-1] / len(plus.outputs) for gamma in self.gammas]
-        one, other = drops
-        cells = [
-            weight / span * self._contents(a, b).sum(axis=0) for weight, a, b in zip(weights, one, other, strict=True)
-        ]
+        contents = (self._contents(mean, change) for mean, change in zip(middle, apart, strict=True))
+        cells = [weight / span * each.sum(axis=0) for weight, each in zip(weights, contents, strict=True)]
         pairs = zip(weights, plus.voltages, minus.voltages, strict=True)
         return Gradient(tuple(cells), tuple(-weight * ((a - b) / span).sum(axis=0) for weight, a, b in pairs))
 
-    def _contents(self, one: Float[Array, "..."], other: Float[Array, "..."]) -> Float[Array, "..."]:
-        """∫f from ``other`` to ``one``, volts squared, without the difference of large squares."""
-        if self.cell is None:
-            return 0.5 * (one + other) * (one - other)
-        return self.cell.difference(one, other)
+    def _contents(self, middle: Float[Array, "..."], apart: Float[Array, "..."]) -> Float[Array, "..."]:
+        """∫f between two drops, volts squared."""
+        return middle * apart if self.cell is None else self.cell.difference(middle, apart)

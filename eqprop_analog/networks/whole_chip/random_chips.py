@@ -30,8 +30,6 @@ CELLS_AT_MOST = 1500
 SHARE = 3.0
 """|β| in usual ones, each a tenth of what leaves the circuit its one equilibrium."""
 TILES = ((128, 128), (4, 4), (8, 8), (16, 5), (3, 12))
-MEDIAN_DIFFERENCE = 1e-10
-"""Of the chips' largest |ΔV| over max(1 V, the largest |V|): wires of 0.1 ohm beside cells of 1 µS leave 7 digits less."""
 BENT = 8.0
 """Largest voltage at the rows over a cell's scale: sinh(8) is 1,490."""
 

@@ -20,8 +20,10 @@ from eqprop_analog.errors import UserError
 from eqprop_analog.spice.ngspice.order import alike
 from eqprop_analog.spice.ngspice.sweeps import (
     AT_KNEES,
+    AT_ROUNDINGS,
     BY_SPARSE,
     COLD,
+    ROUNDINGS,
     SPARSE_CELLS,
     TIME_LIMIT,
     TOGETHER_THEN_ALONE,
@@ -33,9 +35,6 @@ from eqprop_analog.spice.ngspice.sweeps import (
 )
 
 Array = np.ndarray
-
-ROUNDINGS = 10
-"""Of a circuit (Circuit.rounding), that a node may be off; what is CONVERGED is proven to be within ERROR all the same."""
 
 
 class NgspiceSolver(Sweeps[Network]):
@@ -90,6 +89,8 @@ class NgspiceSolver(Sweeps[Network]):
         yield first
         circuit = self._circuit(network, inputs[:1], [None], validate=False)
         yield from (rung for rung in AT_KNEES if not rung.models.keys().isdisjoint(circuit.models))
+        if circuit.mesh:
+            yield AT_ROUNDINGS
         yield from others
         if 0 < circuit.mesh <= SPARSE_CELLS:
             yield BY_SPARSE

@@ -19,7 +19,7 @@ from eqprop_analog.core.nudge import Nudge
 from eqprop_analog.errors import UserError
 from eqprop_analog.incoming import seconds_of, whole_number
 from eqprop_analog.spice.circuit import Circuit
-from eqprop_analog.spice.netlist import SPARSE
+from eqprop_analog.spice.netlist import NEWTON, SPARSE, settings
 from eqprop_analog.spice.ngspice import library as libngspice
 from eqprop_analog.spice.ngspice.cluster import workers_for
 from eqprop_analog.spice.ngspice.workers import WorkerLostError, Workers
@@ -47,10 +47,19 @@ class Rung:
     samples: int
     """Samples in one sweep: a sample that fails ends its whole sweep."""
     options: Mapping[str, float] = field(default_factory=dict)
+    slack: float = 1.0
+    """Factor on the tolerances of Newton's iteration."""
     guess: bool = False
     """Begin at the surrogate's free phase."""
     models: Mapping[str, str] = field(default_factory=dict)
     """Files in circuits/ to take subcircuits from, in place of their own."""
+
+    def options_for(self, circuit: Circuit) -> Mapping[str, float]:
+        """Options of ngspice beside those of the circuit."""
+        if self.slack == 1:
+            return self.options
+        own = settings(circuit)
+        return {**{key: self.slack * own[key] for key in NEWTON}, **self.options}
 
 
 TOGETHER_THEN_ALONE = (Rung("batch", SAMPLES_PER_SWEEP), Rung("alone", 1))
@@ -64,6 +73,10 @@ AT_KNEES = (
 )
 """For circuits with clamps: one may carry too little for a decision by its voltage alone, and what decides is a small step."""
 
+ROUNDINGS = 10
+"""Of a mesh (Circuit.rounding), that its nodes may be off: how the roundings of its nodes add up, its matrix alone knows."""
+AT_ROUNDINGS = Rung("tolerances at ten roundings", SAMPLES_PER_SWEEP, slack=ROUNDINGS)
+"""For meshes. An iteration that cannot meet its tolerances ends in gmin stepping, which fails or leaves gmin at every node."""
 BY_SPARSE = Rung("alone, by SPARSE from the surrogate's equilibrium", 1, SPARSE, guess=True)
 """For meshes, whose other rungs are solved by KLU where there is one."""
 SPARSE_CELLS = 64 * 64
@@ -190,7 +203,7 @@ class Sweeps(ABC, Generic[N]):
                 asked = circuit(rung, chunk)
                 bench, guess = asked if isinstance(asked, tuple) else (asked, None)
                 bench = replace(bench, models=tuple(rung.models.get(model, model) for model in bench.models))
-                jobs.append((chunk, self._work.submit(libngspice.sweep, bench, rung.options, guess)))
+                jobs.append((chunk, self._work.submit(libngspice.sweep, bench, rung.options_for(bench), guess)))
             for chunk, job in jobs:
                 try:
                     swept = self._work.result(job)

@@ -89,12 +89,12 @@ def run(arguments: argparse.Namespace) -> None:
 
 
 def _drawn(arguments: argparse.Namespace) -> tuple[study.Draw, float]:
-    """What draws its circuits, and how far half of them may be apart."""
+    """What draws its circuits, and how far half of them may be apart: chips have no bound but that of each."""
     if not arguments.chips:
         return study.draw, study.MEDIAN_DIFFERENCE
-    from eqprop_analog.networks.whole_chip.random_chips import MEDIAN_DIFFERENCE, draw
+    from eqprop_analog.networks.whole_chip.random_chips import draw
 
-    return draw, MEDIAN_DIFFERENCE
+    return draw, math.inf
 
 
 def _among(laws: list[str] | None) -> list[tuple[str, bool]]:
