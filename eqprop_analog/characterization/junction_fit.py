@@ -27,6 +27,8 @@ NEIGHBOURS = 5
 """Points over which the difference of two branches is smoothed, by their median."""
 SCATTERED = 3.0
 """Times the scatter of that difference: what is more is hysteresis, and no noise."""
+OUTLYING = 8.0
+"""Multiple of the median relative residual above which a point is reported, if no noise is stated."""
 CONFIDENCE = 0.95
 NAMES = ("saturation_current", "emission", "series_resistance")
 UNITS = {"saturation_current": "A", "emission": "", "series_resistance": "ohm"}
@@ -109,6 +111,12 @@ def fit_junction(curve: Curve, noise: Noise, celsius: float) -> JunctionFit:
             f"the median relative residual is {100 * np.median(relative):.0f} %: this is not a junction's curve; `eqprop-analog "
             "device table` makes a law of any monotone one"
         )
+    if not (noise.absolute or noise.relative) and relative.max() > max(LARGE, OUTLYING * float(np.median(relative))):
+        k = int(np.flatnonzero(used)[np.argmax(relative)])
+        notes.append(
+            f"{curve.at(k)}: the current at {curve.voltage[k]:.3g} V differs from the law by {100 * relative.max():.0f} %; "
+            "state the noise of the measurement by --noise, so that points within the noise do not distort the fit"
+        )
     return JunctionFit(
         law,
         _intervals(found, spread, v.max() / i.max()),
@@ -182,11 +190,15 @@ def _least_squares(
 
     free = 3 if resistance else 2
     unit = float(v.max() / i.max())
+    additive = not np.allclose(sigma / i, sigma[0] / i[0])
 
     def residuals(x: Array) -> Array:
         law = _law(np.append(x, np.zeros(3 - free)), unit, celsius)
         with np.errstate(all="ignore"):
-            return np.clip((-law.current(-v) - i) / sigma, -1e9, 1e9)
+            current = -law.current(-v)
+            # Without additive noise the logarithm is fitted: one point in an unknown noise floor then distorts the fit less.
+            off = (current - i) / sigma if additive else np.log(current / i) * i / sigma
+            return np.nan_to_num(np.clip(off, -1e9, 1e9), nan=1e9)
 
     low, high = np.log(SATURATION_CURRENTS)
     bounds = np.array([[low, high], [max(EMISSIONS[0], 0.05), EMISSIONS[1]], [0, 1]])[:free]
@@ -197,6 +209,9 @@ def _least_squares(
             f"the fit of a junction did not settle ({found.message}); `device table` takes any monotone curve"
         )
     scale = 2 * found.cost / max(len(v) - free, 1)
+    least = SERIES_RESISTANCES[0] / unit
+    if resistance and found.x[2] < least:  # the law has no resistance there, so no residual depends on it
+        return np.array([found.x[0], found.x[1], least]), np.diag([0, 0, least**2])
     try:
         covariance = scale * np.linalg.inv(found.jac.T @ found.jac)
     except np.linalg.LinAlgError as error:

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any, TextIO
 
+from eqprop_analog import compilation
 from eqprop_analog.errors import UserError
 from eqprop_analog.learning.measure import PREDICTIONS, Measure
 from eqprop_analog.text import printable, sentence
@@ -147,6 +148,7 @@ class _Lines:
 
     def __post_init__(self) -> None:
         self.begin = self.shown = time.monotonic()
+        self.compiled = compilation.total()
 
     def advance(self, done: int, error: float) -> None:
         """Print a line if the last one is old enough."""
@@ -154,7 +156,8 @@ class _Lines:
         if now < self.shown + LINE_SECONDS or not 0 < done < self.total:
             return
         self.shown = now
-        left = (now - self.begin) * (self.total - done) / done
+        worked = now - self.begin - (compilation.total() - self.compiled)
+        left = max(worked, 0) * (self.total - done) / done
         parts = [f"{done:,} of {self.total:,} {self.unit}", _in_words(error, self.measure), f"about {left:,.0f} s left"]
         say(f"{self.description.strip()}: {', '.join(filter(None, parts))}")
 

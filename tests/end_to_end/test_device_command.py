@@ -80,12 +80,37 @@ def test_a_curve_that_makes_no_law_is_refused_and_nothing_is_written(
     assert [path.name for path in Path().iterdir()] == ["iv.csv"]
 
 
-def test_a_resistance_that_cannot_be_told_from_zero_is_left_out(run: Any) -> None:
-    write_curve(Path("iv.csv"), NgspiceDiode(1e-12, 1.1, 0.0), relative=0.01, top=0.4)
+@pytest.mark.parametrize(
+    ("true", "relative", "top"),
+    [(NgspiceDiode(1e-12, 1.1, 0.0), 0.01, 0.4), (NgspiceDiode(1.5e-9, 1.4, 0.0), 0.03, 0.8)],
+)
+def test_a_resistance_that_cannot_be_told_from_zero_is_left_out(
+    true: NgspiceDiode, relative: float, top: float, run: Any
+) -> None:
+    write_curve(Path("iv.csv"), true, relative=relative, top=top)
     result = run("device", "fit", "iv.csv")
     assert result.code == 0, result.err
     assert isinstance(law_in("iv.toml"), NgspiceDiode)
     assert "cannot be told from 0" in result.out
+
+
+def test_a_point_in_the_noise_that_distorts_the_fit_is_named_until_the_noise_is_stated(run: Any) -> None:
+    true, random, v = NgspiceDiode(1.5e-9, 1.4, 0.0), np.random.default_rng(3), np.linspace(-0.5, 0.6, 60)
+    noise, scatter = (random.standard_normal(60) for _ in range(2))
+    i = -true.current(-v) * (1 + 0.03 * noise) + 1e-10 * scatter
+    i[v > 0] = np.maximum(i[v > 0], 2e-11)
+    i[28] = 2e-11  # the first point above 0 V, at 0.02 V
+    Path("iv.csv").write_text(
+        "V (V),I (A)\n" + "".join(f"{a!r},{b!r}\n" for a, b in zip(v.tolist(), i.tolist(), strict=True))
+    )
+    result = run("device", "fit", "iv.csv")
+    assert result.code == 0, result.err
+    assert "iv.csv, line 30" in result.out
+    assert "--noise" in result.out
+    result = run("device", "fit", "iv.csv", "--noise", "0.2nA", "--relative-noise", "0.03")
+    assert result.code == 0, result.err
+    assert "line 30" not in result.out
+    assert law_in("iv.toml").saturation_current == pytest.approx(1.5e-9, rel=0.1)
 
 
 def test_what_is_no_junction_is_said(run: Any) -> None:

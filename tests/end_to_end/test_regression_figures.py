@@ -1,5 +1,6 @@
 """A regression is judged in volts everywhere: progress, tables, curves, report and sweep; on every device."""
 
+import math
 import re
 from pathlib import Path
 
@@ -83,6 +84,16 @@ def test_progress_is_in_the_unit_of_the_stage(measure, value, text, monkeypatch,
     said = "".join(capsys.readouterr())
     assert "5 of 10 samples" in said
     assert text in said
+
+
+def test_the_remaining_time_is_estimated_without_the_time_of_compilation(monkeypatch, capsys) -> None:
+    clock, compiled = [0.0], [5.0]
+    monkeypatch.setattr(console.time, "monotonic", lambda: clock[0])
+    monkeypatch.setattr(console.compilation, "total", lambda: compiled[0])
+    with console.stage("epoch 1/2", 100, "samples", PREDICTIONS) as advance:
+        clock[0], compiled[0] = 41.0, 45.0  # a second of work after 40 s of compilation
+        advance(10, math.nan)
+    assert "about 9 s left" in "".join(capsys.readouterr())
 
 
 def test_a_sweeps_picture_has_the_unit(tmp_path) -> None:
