@@ -46,6 +46,16 @@ def test_a_crossbar_of_several_tiles_is_the_same_compiled():
     np.testing.assert_allclose(compiled.port_matrix, plain.port_matrix, rtol=1e-12, atol=1e-24)
 
 
+@pytest.mark.parametrize("shape", [(1, 1), (40, 24), (129, 33)])
+def test_without_the_rows_among_each_other_the_rest_is_the_same(shape):
+    matrix = cells(4, *shape)
+    plain, compiled = (WiredCrossbar(matrix, 3e4, (64, 24), compiled=each) for each in (False, True))
+    for found, expected in zip(compiled.to_columns, plain.to_columns, strict=True):
+        np.testing.assert_allclose(found, expected, rtol=1e-12, atol=1e-24)
+    rows = shape[0]
+    np.testing.assert_array_equal(plain.to_columns[0], -plain.port_matrix[:rows, rows:])
+
+
 def test_nothing_is_left_of_one_tile_for_the_next():
     first, second = cells(2, 20, 12), cells(3, 20, 12)
     alone = dissected(first, 1e4)

@@ -32,9 +32,9 @@ def _routine(module: str, name: str, arguments: int) -> Any:
     return ctypes.CFUNCTYPE(None, *[ctypes.c_void_p] * arguments)(address)
 
 
-_potrf, _trsm, _syrk = _routine("lapack", "dpotrf", 5), _routine("blas", "dtrsm", 11), _routine("blas", "dsyrk", 10)
-LETTERS = np.frombuffer(b"LRTN", np.uint8).copy()
-"""Of LAPACK's options: lower (left), right, transposed, not."""
+_potrf, _syrk, _gemm = _routine("lapack", "dpotrf", 5), _routine("blas", "dsyrk", 10), _routine("blas", "dgemm", 13)
+LETTERS = np.frombuffer(b"LNT", np.uint8).copy()
+"""Of LAPACK's options: lower, not transposed, transposed."""
 
 
 def _pairings() -> tuple[Array, Array]:
@@ -110,26 +110,38 @@ def _eliminate(held: Array, rows: Array, scaled: Array, size: int, ends: int) ->
 
 
 @compiled
-def _corner(cells: Array, at: int, wire: float, work: Array, out: Array, out_first: int) -> None:
-    """2 x 2 cells from ``cells`` on (BASE a row). Inner: row nodes at the left, then column nodes at the bottom."""
-    held, rows, scaled = work[0], work[1], work[2]
-    along, nothing = spread(wire), spread(0.0)
-    for n in range(16):
-        store(held, n, nothing)
-    for n in range(32):
-        store(rows, n, nothing)
+def _corner(cells: Array, at: int, wire: float, out: Array, first: int) -> None:
+    """2 x 2 cells from ``cells`` on (BASE a row) in closed form: three stars of inner nodes, two of whose centres are one pair.
+
+    Ends: left 0, 1, bottom 2, 3, right 4, 5, top 6, 7; the right ends are the row nodes there, the top ends the column nodes.
+    """
+    along, twice, square = spread(wire), spread(2 * wire), spread(wire * wire)
     for n in range(64):
-        store(out, out_first + n, nothing)
-    store(held, 4 + 2, load(cells, at + BASE))  # the lower left cell is between the second and the third
-    for node, end in ((0, 0), (0, 4), (1, 1), (1, 5), (2, 2), (2, 6), (3, 3), (3, 7)):
-        store(rows, node * 8 + end, along)
-    store(rows, 6, load(cells, at))
-    store(rows, 3 * 8 + 5, load(cells, at + BASE + 1))
-    store(out, out_first + 4 * 8 + 7, load(cells, at + 1))
-    _eliminate(held, rows, scaled, 4, 8)
-    for a in range(0, 8, TILE):
-        for b in range(a, 8, TILE):
-            add_products(out, out_first, scaled, rows, 4, 8, a, b)
+        store(out, first + n, spread(0.0))
+    cell = load(cells, at)  # between a row node with the ends 0 and 4, and the end 6
+    share = inverse(plus(twice, cell))
+    store(out, first + 4, times(square, share))
+    share = times(share, times(along, cell))
+    store(out, first + 6, share)
+    store(out, first + 4 * 8 + 6, share)
+    cell = load(cells, at + BASE + 1)  # between a column node with the ends 3 and 7, and the end 5
+    share = inverse(plus(twice, cell))
+    store(out, first + 3 * 8 + 7, times(square, share))
+    share = times(share, times(along, cell))
+    store(out, first + 3 * 8 + 5, share)
+    store(out, first + 5 * 8 + 7, share)
+    cell = load(cells, at + BASE)  # between a row node with the ends 1 and 5, and a column node with the ends 2 and 6
+    share = inverse(plus(twice, cell))
+    through = times(share, times(along, cell))
+    other = inverse(plus(twice, plus(through, through)))
+    store(out, first + 1 * 8 + 5, plus(times(square, share), times(through, times(through, other))))
+    store(out, first + 2 * 8 + 6, times(square, other))
+    share = times(through, times(along, other))
+    store(out, first + 1 * 8 + 2, share)
+    store(out, first + 1 * 8 + 6, share)
+    store(out, first + 2 * 8 + 5, share)
+    store(out, first + 5 * 8 + 6, share)
+    store(out, first + 4 * 8 + 7, load(cells, at + 1))
 
 
 @compiled
@@ -170,7 +182,7 @@ def _leaves(
     for group in range(len(cells)):
         for n in range(side * side):
             at = n // side * CORNER * BASE + n % side * CORNER
-            _corner(cells[group], at, wire, work, space[0], n * (4 * CORNER) ** 2)
+            _corner(cells[group], at, wire, space[0], n * (4 * CORNER) ** 2)
         for level in range(len(sizes)):
             across, beside, part, ends = sizes[level, :4]
             for n in range(side * side >> (level + 1)):
@@ -206,16 +218,21 @@ def _copy(source: Array, start: int, target: Array, to: int, count: int) -> None
 
 
 @compiled
-def _take(part: Array, ends: int, size: int, runs: Array, held: Array, rows: Array, out: Array, whole: int) -> None:
-    """What one part has between inner nodes (``held``), between these and ends that go on (``rows``), and between the latter."""
+def _take(part: Array, ends: int, runs: Array, held: Array, rows: Array, out: Array, sizes: Array) -> None:
+    """What one part has between inner nodes (``held``), between these and ends that go on (``rows``), and between the latter.
+
+    ``sizes``: inner nodes, ends of the block, how many of them are asked for among each other, what is from row to row of
+    ``rows``.
+    """
+    size, whole, asked, apart = sizes[0], sizes[1], sizes[2], sizes[3]
     for k in range(size):
         for l in range(k + 1, size):
             held[k * size + l] += part[k * ends + l]
         for start, count, to in runs:
-            _copy(part, k * ends + start, rows, k * whole + to, count)
+            _copy(part, k * ends + start, rows, k * apart + to, count)
     for q in range(len(runs)):
         start, count, to = runs[q]
-        for a in range(count):
+        for a in range(min(count, asked - to)):
             _copy(part, (start + a) * ends + start + a + 1, out, (to + a) * whole + to + a + 1, count - a - 1)
             for begin, number, on in runs[q + 1 :]:
                 _copy(part, (start + a) * ends + begin, out, (to + a) * whole + on, number)
@@ -223,38 +240,46 @@ def _take(part: Array, ends: int, size: int, runs: Array, held: Array, rows: Arr
 
 @compiled
 def _join(
-    steps: Array, runs: Array, space: Array, held_space: Array, rows_space: Array, ints: Array, one: Array
+    plan_steps: Array, runs: Array, space: Array, held_space: Array, rows_space: Array, between_rows: bool
 ) -> None:
-    """Every step of a plan; the last block is the array."""
-    for step in steps:
-        at, ends, size = step[4], step[5], step[6]
-        out, held, rows = space[at : at + ends * ends], held_space[: size * size], rows_space[: size * ends]
-        for a in range(ends):
+    """Every step of a plan; the last block is the array. Couplings between row ports are left out if they are not asked for."""
+    one, sizes = np.ones(1), np.zeros(6, np.int32)
+    for step in plan_steps:
+        at, ends, size, ports = step[4], step[5], step[6], 0 if between_rows else step[10]
+        asked, apart = ends - ports, -(-ends // LANES) * LANES
+        sizes[0], sizes[1], sizes[2], sizes[3], sizes[4] = size, ends, asked, apart, ports
+        out, held, rows = space[at : at + ends * ends], held_space[: size * size], rows_space[: size * apart]
+        for a in range(asked):
             out[a * ends + a + 1 : (a + 1) * ends] = 0
         held[:] = 0
         for n in range(2):
             first, number = step[2 * n], step[2 * n + 1]
             if number > 0:
                 part = space[first : first + number * number]
-                _take(part, number, size, runs[step[7 + n] : step[8 + n]], held, rows, out, ends)
-        _grounded(held, rows, size, ends)
-        ints[0], ints[1] = size, ends
-        nodes, all_ends, info = ints[0:].ctypes, ints[1:].ctypes, ints[2:].ctypes
-        lower, right, turned, plain = LETTERS[0:].ctypes, LETTERS[1:].ctypes, LETTERS[2:].ctypes, LETTERS[3:].ctypes
-        _potrf(lower, nodes, held.ctypes, nodes, info)
-        _trsm(right, lower, turned, plain, all_ends, nodes, one.ctypes, held.ctypes, nodes, rows.ctypes, all_ends)
-        _syrk(lower, plain, all_ends, nodes, one.ctypes, rows.ctypes, all_ends, one.ctypes, out.ctypes, all_ends)
-        if ints[2] != 0:  # conductances beyond the range of numbers
+                _take(part, number, runs[step[7 + n] : step[8 + n]], held, rows, out, sizes)
+        _grounded(held, rows, size, ends, apart)
+        lower, plain, turned = LETTERS[0:].ctypes, LETTERS[1:].ctypes, LETTERS[2:].ctypes
+        n_inner, n_ends, n_asked, from_row = sizes[0:].ctypes, sizes[1:].ctypes, sizes[2:].ctypes, sizes[3:].ctypes
+        n_ports, unit = sizes[4:].ctypes, one.ctypes
+        _potrf(lower, n_inner, held.ctypes, n_inner, sizes[5:].ctypes)
+        _forward(held, rows, size, apart // LANES)
+        _syrk(lower, plain, n_asked, n_inner, unit, rows.ctypes, from_row, unit, out.ctypes, n_ends)
+        if ports > 0:
+            left, to = rows[asked:].ctypes, out[asked:].ctypes
+            _gemm(
+                plain, turned, n_ports, n_asked, n_inner, unit, left, from_row, rows.ctypes, from_row, unit, to, n_ends
+            )
+        if sizes[5] != 0:  # conductances beyond the range of numbers
             out[:] = np.nan
 
 
 @compiled
-def _grounded(held: Array, rows: Array, size: int, ends: int) -> None:
+def _grounded(held: Array, rows: Array, size: int, ends: int, wide: int) -> None:
     """The nodal matrix of the inner nodes in ``held``: less the couplings, and what all of a node's sum to."""
     for k in range(size):
         held[k * size + k] = 0
     for k in range(size):
-        own, coupled = held[k * size : (k + 1) * size], rows[k * ends : (k + 1) * ends]
+        own, coupled = held[k * size : (k + 1) * size], rows[k * wide : k * wide + ends]
         total = own[k]  # of the nodes before
         for l in range(k + 1, size):
             total += own[l]
@@ -266,11 +291,50 @@ def _grounded(held: Array, rows: Array, size: int, ends: int) -> None:
 
 
 @compiled
-def _mirrored(upper: Array, out: Array) -> None:
-    """Both triangles."""
-    for a in range(len(out)):
-        for b in range(a + 1, len(out)):
-            out[a, b] = out[b, a] = upper[a * len(out) + b]
+def _forward(factor: Array, rows: Array, size: int, wide: int) -> None:
+    """``rows`` over the Cholesky ``factor`` of the inner nodes: what is faster than LAPACK's for so few nodes."""
+    for a in range(0, wide - wide % 4, 4):
+        for k in range(size):
+            at = k * wide + a
+            one, two, three, four = load(rows, at), load(rows, at + 1), load(rows, at + 2), load(rows, at + 3)
+            for l in range(k):
+                share, other = spread(-factor[l * size + k]), l * wide + a
+                one, two = more(one, share, load(rows, other)), more(two, share, load(rows, other + 1))
+                three, four = more(three, share, load(rows, other + 2)), more(four, share, load(rows, other + 3))
+            own = spread(1 / factor[k * size + k])
+            store(rows, at, times(one, own))
+            store(rows, at + 1, times(two, own))
+            store(rows, at + 2, times(three, own))
+            store(rows, at + 3, times(four, own))
+    for a in range(wide - wide % 4, wide):
+        for k in range(size):
+            value = load(rows, k * wide + a)
+            for l in range(k):
+                value = more(value, spread(-factor[l * size + k]), load(rows, l * wide + a))
+            store(rows, k * wide + a, times(value, spread(1 / factor[k * size + k])))
+
+
+@compiled
+def _mirrored(upper: Array, columns: int, out: Array) -> None:
+    """Both triangles, and rows before columns."""
+    ends = len(out)
+    for a in range(ends):
+        for b in range(a + 1, ends):
+            i, j = (a - columns) % ends, (b - columns) % ends
+            out[i, j] = out[j, i] = upper[a * ends + b]
+
+
+@compiled
+def _given(upper: Array, between: Array, among: Array) -> None:
+    """What is between rows and columns; what is among columns is added."""
+    rows, columns = between.shape
+    ends = rows + columns
+    for a in range(columns):
+        for i in range(rows):
+            between[i, a] = upper[a * ends + columns + i]
+        for b in range(a + 1, columns):
+            among[a, b] += upper[a * ends + b]
+            among[b, a] += upper[a * ends + b]
 
 
 class _Room:
@@ -283,11 +347,11 @@ class _Room:
         self.cells = np.zeros((down * BASE, across * BASE))
         self.blocks = np.zeros((-(-down * across // LANES), LANES, BASE * BASE))
         self.space, self.held = np.zeros(self.plan.space), np.zeros(self.plan.inner**2)
-        self.between = np.zeros(self.plan.between)
+        self.between = np.zeros(self.plan.inner * (self.plan.ends + LANES))
         self.work, self.small = np.zeros((3, BASE * LEAF * LANES)), np.zeros((2, SPACE * LANES))
 
-    def couplings(self, matrix: Float[Array, "rows columns"], wire_resistance: float) -> Float[Array, "ports ports"]:
-        """See ``couplings``."""
+    def eliminated(self, matrix: Float[Array, "rows columns"], wire_resistance: float, *, between_rows: bool) -> Array:
+        """Couplings of the ports, columns before rows, above the diagonal."""
         down, across = self.plan.down, self.plan.across
         # what is filled up is beyond the ends that nothing is joined to
         self.cells[-self.rows :, : self.columns] = matrix
@@ -295,11 +359,8 @@ class _Room:
         self.blocks.reshape(-1, BASE * BASE)[: down * across] = leaves.reshape(down * across, BASE * BASE)
         lanes = self.blocks.swapaxes(1, 2).reshape(len(self.blocks), -1)
         _leaves(lanes, 1 / wire_resistance, SIZES, PLACES, self.plan.leaves, self.work, self.small, self.space)
-        ints, one = np.zeros(4, np.int32), np.ones(1)
-        _join(self.plan.steps, self.plan.runs, self.space, self.held, self.between, ints, one)
-        found = np.zeros((self.rows + self.columns,) * 2)
-        _mirrored(self.space[self.plan.steps[-1, 4] :], found)
-        return found
+        _join(self.plan.steps, self.plan.runs, self.space, self.held, self.between, between_rows)
+        return self.space[self.plan.steps[-1, 4] :]
 
 
 _room = lru_cache(maxsize=8)(_Room)
@@ -308,5 +369,20 @@ _one_at_a_time = Lock()
 
 def couplings(matrix: Float[Array, "rows columns"], wire_resistance: float) -> Float[Array, "ports ports"]:
     """Conductances between the ports of one tile, siemens: what networks.crossbars.wires.couplings gives, to rounding."""
+    found = np.zeros((sum(matrix.shape),) * 2)
     with _one_at_a_time:
-        return _room(*matrix.shape).couplings(matrix, wire_resistance)
+        upper = _room(*matrix.shape).eliminated(matrix, wire_resistance, between_rows=True)
+        _mirrored(upper, matrix.shape[1], found)
+    return found
+
+
+def to_columns(
+    matrix: Float[Array, "rows columns"],
+    wire_resistance: float,
+    between: Float[Array, "rows columns"],
+    among: Float[Array, "columns columns"],
+) -> None:
+    """Those of the column ports alone: to row ports in ``between``, and added to ``among`` those to other column ports."""
+    with _one_at_a_time:
+        upper = _room(*matrix.shape).eliminated(matrix, wire_resistance, between_rows=False)
+        _given(upper, between, among)

@@ -83,10 +83,10 @@ def spread(_typing: Any, number: Any) -> Any:  # noqa: ARG001
     """``number`` in every lane."""
 
     def generate(_context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
-        vector = ir.Constant(_VECTOR, ir.Undefined)
-        for lane in range(LANES):
-            vector = builder.insert_element(vector, arguments[0], ir.Constant(ir.IntType(32), lane))
-        return vector
+        undefined, first = ir.Constant(_VECTOR, ir.Undefined), ir.Constant(ir.IntType(32), 0)
+        lowest = builder.insert_element(undefined, arguments[0], first)
+        everywhere = ir.Constant(ir.VectorType(ir.IntType(32), LANES), [0] * LANES)
+        return builder.shuffle_vector(lowest, undefined, everywhere)
 
     return _lanes(types.float64), generate
 

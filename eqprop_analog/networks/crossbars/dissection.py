@@ -31,12 +31,14 @@ Ends = list[int]
 class Plan:
     """What to eliminate, step after step, in an array that is filled up to whole leaves with cells of 0 S.
 
-    A block's couplings are an upper triangle, its inner ends to be first; the last block has the ports, rows, then columns.
+    A block's couplings are an upper triangle, its inner ends to be first, and row ports last; the last block has the ports,
+    columns, then rows.
     """
 
-    steps: Int[Array, "blocks 10"]
+    steps: Int[Array, "blocks 11"]
     """Place in the work space and number of ends of the first part, then of the second (0 if there is none) and of the block;
-    how many inner nodes; where the runs of the first part begin, and where these and those of the second end."""
+    how many inner nodes; where the runs of the first part begin, and where these and those of the second end; how many of its
+    ends are row ports."""
     runs: Int[Array, "runs 3"]
     """Ends of a part that go on: the first one's place there, their number, and the first one's place in the block."""
     leaves: Int[Array, "leaves ends"]
@@ -52,9 +54,9 @@ class Plan:
         return int(self.steps[:, 6].max(initial=0))
 
     @property
-    def between(self) -> int:
-        """Most couplings between inner nodes and ends."""
-        return int((self.steps[:, 6] * self.steps[:, 5]).max(initial=0))
+    def ends(self) -> int:
+        """Most ends of a block."""
+        return int(self.steps[:, 5].max())
 
 
 class _Builder:
@@ -130,7 +132,7 @@ class _Builder:
             self._run(kept, inner)
             marks.append(len(self.runs))
         places = [number for (where, which), ends, _ in found for number in (where, which, ends)]
-        self.steps.append([*places, depth, second, len(order), inner, *marks])
+        self.steps.append([*places, depth, second, len(order), inner, *marks, sum(end < self.rows for end in order)])
         self.largest[depth] = max(self.largest[depth], len(order) ** 2)
         return (depth, second), len(order)
 
@@ -169,7 +171,7 @@ def plan(rows: int, columns: int) -> Plan:
     """How an array of that many cells is put together."""
     builder = _Builder(rows, columns)
     down, across = builder.down, builder.across
-    ports = builder.beside(0, 0, down) + builder.above(down, 0, across)
+    ports = builder.above(down, 0, across) + builder.beside(0, 0, down)
     builder.build((0, down, 0, across), ports, 0, 0)
     first = len(builder.leaves) * (4 * BASE) ** 2
     begins = first + 2 * np.cumsum(

@@ -4,7 +4,7 @@ Layout and segments as in badcrossbar (Joksas & Mehonic 2020, SoftwareX 12, 1006
 the bottom end of each column, one wire segment left of every cell on its row and one below it on its column.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, ClassVar, Self
@@ -124,8 +124,24 @@ class WiredCrossbar:
         parts = (self.conductance[some, others] for some, others in self.tiles())
         if not self.compiled:
             return tuple(couplings(part, self.wire_resistance, self.link) for part in parts)
-        eliminated = _compiled_couplings()
+        eliminated = _dissection().couplings
         return tuple(behind(eliminated(part, self.wire_resistance), self.link) for part in parts)
+
+    @cached_property
+    def to_columns(self) -> tuple[Float[Array, "rows columns"], Float[Array, "columns columns"]]:
+        """Conductances from column ports to row ports, and among column ports, siemens; all that counts where rows are held."""
+        rows, columns = self.shape
+        between, among = np.zeros((rows, columns)), np.zeros((columns, columns))
+        if self.compiled and not self.link:
+            for some, others in self.tiles():
+                part = self.conductance[some, others]
+                _dissection().to_columns(part, self.wire_resistance, between[some, others], among[others, others])
+            return between, among
+        for (some, others), tile in zip(self.tiles(), self.tile_couplings, strict=True):
+            count = some.stop - some.start
+            between[some, others] = tile[:count, count:]
+            among[others, others] += tile[count:, count:]
+        return between, among
 
     def wires(
         self, ports: Float[Array, "batch ports"]
@@ -176,12 +192,12 @@ class WiredCrossbar:
         return on_rows - on_columns
 
 
-def _compiled_couplings() -> Callable[[Float[Array, "rows columns"], float], Float[Array, "ports ports"]]:
+def _dissection() -> Any:
     try:
         from eqprop_analog.kernels.numba import dissection
     except ImportError as error:
         raise UserError(f"compiled: elimination of wires is compiled by numba (pip install numba): {error}") from error
-    return dissection.couplings
+    return dissection
 
 
 @dataclass(frozen=True, eq=False)
@@ -290,11 +306,7 @@ class DrivenCrossbar(Crossbar):
         if self.wired.wire_resistance == 0:
             return self.wired.conductance * self._divider[:, None]
         if not self.resistance.any():
-            between = np.zeros(self.wired.shape)
-            for (some, others), tile in zip(self.wired.tiles(), self.wired.tile_couplings, strict=True):
-                count = some.stop - some.start
-                between[some, others] = tile[:count, count:]
-            return between
+            return self.wired.to_columns[0]
         rows = len(self.resistance)
         return -self._matrix[:rows, rows:]
 
@@ -303,9 +315,7 @@ class DrivenCrossbar(Crossbar):
         """Y_cc, siemens: no off-diagonal is positive, and where all is direct none is there."""
         totals = self.between.sum(axis=0)
         if self.wired.wire_resistance > 0 and not self.resistance.any():
-            among = np.zeros((self.columns, self.columns))
-            for (some, others), tile in zip(self.wired.tiles(), self.wired.tile_couplings, strict=True):
-                among[others, others] += tile[some.stop - some.start :, some.stop - some.start :]
+            among = self.wired.to_columns[1]
             return np.diag(totals + among.sum(axis=1)) - among
         if self.wired.wire_resistance > 0:
             rows = len(self.resistance)

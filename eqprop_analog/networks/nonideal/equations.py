@@ -10,7 +10,7 @@ from jaxtyping import Float
 
 from eqprop_analog.core.checks import fitted_nudges
 from eqprop_analog.core.equations import Nodes
-from eqprop_analog.core.equilibrium import Equilibrium, Layers, by_layer
+from eqprop_analog.core.equilibrium import Equilibrium, Layers
 from eqprop_analog.core.nudge import Nudge
 from eqprop_analog.errors import UserError
 from eqprop_analog.networks.crossbars.square import diagonal, full, times
@@ -128,7 +128,7 @@ class NonidealEquations(NodalEquations):
 
     def split(self, voltages: Joined) -> Layers:
         """By layer."""
-        return by_layer(voltages, self.network.layers)
+        return tuple(voltages[:, at] for at in self.network.at)
 
     @staticmethod
     def joined(layers: Layers) -> Joined:

@@ -102,14 +102,14 @@ class WiredLearner(Learner):
     def _contrast(
         self, solver: WiredSolver, inputs: Float[Array, "batch inputs"], targets: Float[Array, "batch classes"]
     ) -> tuple[Equilibrium, Mapping[str, Array], Counter[str]]:
+        chip = solver.chip(self.network)
         with np.errstate(all="ignore"):  # an equilibrium that overflows says so by its status
-            phases = solver.solve_phases(self.network, inputs, self.rule.nudges(targets))
+            phases = NonidealNewtonSolver(solver.tolerance).solve_phases(chip, inputs, self.rule.nudges(targets))
         statuses: Counter[str] = Counter()
         for phase in phases:
             count_statuses(required(phase), statuses)
         free, plus, *minus = phases
         other = minus[0] if minus else free
-        chip = solver.chip(self.network)
         contrast = chip.contrast if self.read_at == "nodes" else chip.cell_contrast
         return free, contrast(inputs, plus, other), statuses
 
