@@ -1,4 +1,4 @@
-"""How Sphinx builds this documentation (``make docs``): nothing is fetched, and formulas need no script to be seen."""
+"""Sphinx configuration of this documentation (``make docs``). Nothing is downloaded, and formulas need no script."""
 
 import pkgutil
 import re
@@ -18,7 +18,7 @@ from sphinx.writers.html5 import HTML5Translator
 
 logger = logging.getLogger(__name__)
 
-# Their own names, in place of the unions of ten protocols that they stand for. Before anything imports them.
+# Show these aliases by name, and not as the unions of ten protocols. This must run before anything imports them.
 for alias in ("ArrayLike", "DTypeLike"):
     setattr(npt, alias, type(alias, (), {"__module__": "numpy.typing"}))
 
@@ -41,7 +41,7 @@ autodoc_preserve_defaults = True
 autodoc_typehints_format = "short"
 python_maximum_signature_line_length = 100
 
-toc_object_entries = False  # two thousand names in the contents help nobody, and take most of the time
+toc_object_entries = False  # a table of contents with two thousand names is useless, and takes most of the build time
 
 html_theme = "furo"
 html_title = "eqprop-analog"
@@ -51,22 +51,22 @@ html_math_renderer = "mathml"
 
 
 class CommandLine(SphinxDirective):
-    """``{command-line}``: every command of the console program with its help, as the parsers say it."""
+    """``{command-line}``: the help of every command of the console program."""
 
     def run(self) -> list[nodes.Node]:
-        """One section a command."""
+        """Return one section for each command."""
         parser = import_module("eqprop_analog.cli").parser()
         commands = next(action.choices for action in parser._actions if action.dest == "command")  # noqa: SLF001
         return [_help("eqprop-analog", parser), *(_help(name, command) for name, command in commands.items())]
 
 
 class Package(SphinxDirective):
-    """``{package} eqprop_analog.devices``: every module of a package, but not the packages in it."""
+    """``{package} eqprop_analog.devices``: every module of a package, without its subpackages."""
 
     required_arguments = 1
 
     def run(self) -> list[nodes.Node]:
-        """One section a module."""
+        """Return one section for each module."""
         package = import_module(self.arguments[0])
         return [
             _section(name, *self._automodule(f"{package.__name__}.{name}"))
@@ -83,14 +83,14 @@ class MovedNames(SphinxDirective):
     """``{moved-names}``: where each module of 0.1.0 is now."""
 
     def run(self) -> list[nodes.Node]:
-        """A table of old and new names."""
+        """Return a table of old and new names."""
         moved = import_module("eqprop_analog.moved").MOVED
         rows = "".join(f"| `{old}` | `{new}` |\n" for old, new in sorted(moved.items()))
         return self.parse_text_to_nodes(f"| `eqprop_analog.` | is now `eqprop_analog.` |\n| --- | --- |\n{rows}")
 
 
 def _order(name: str) -> tuple[int, str]:
-    """What a reader looks for first, then by name."""
+    """Sort key: the modules that a reader looks for first, then the others by name."""
     first = ("network", "equations", "law", "circuit", "contrast", "trainer")
     return first.index(name) if name in first else len(first), name
 
@@ -105,12 +105,12 @@ def _section(name: str, *children: nodes.Node) -> nodes.section:
 
 
 def plain_bars(_app: Sphinx, _what: str, _name: str, _thing: object, _options: object, lines: list[str]) -> None:
-    """A bar in a docstring is an absolute value, and no substitution of reStructuredText."""
+    """Escape bars in docstrings: they denote absolute values, not substitutions of reStructuredText."""
     lines[:] = [re.sub(r"(``.*?``)|\|", lambda found: found[1] or r"\|", line) for line in lines]
 
 
 def visit_math(translator: HTML5Translator, node: nodes.math | nodes.math_block) -> None:
-    """A formula, in a line or of its own."""
+    """Write a formula as MathML, inline or as a block."""
     block = isinstance(node, nodes.math_block)
     try:
         formula = tex2mathml(node.astext(), as_block=block)
@@ -122,7 +122,7 @@ def visit_math(translator: HTML5Translator, node: nodes.math | nodes.math_block)
 
 
 def write_api_pages(_app: Sphinx) -> None:
-    """One page a package, so that none is forgotten."""
+    """Write one page for each package, so that none is forgotten."""
     folder = Path(__file__).parent / "api" / "packages"
     folder.mkdir(exist_ok=True)
     found = pkgutil.walk_packages(import_module("eqprop_analog").__path__, "eqprop_analog.")
@@ -136,7 +136,7 @@ def write_api_pages(_app: Sphinx) -> None:
 
 
 def setup(app: Sphinx) -> None:
-    """MathML, which browsers draw themselves, in place of MathJax from a server; and this documentation's directives."""
+    """Use MathML, which browsers display themselves, instead of MathJax from a server, and add the directives above."""
     app.add_html_math_renderer("mathml", (visit_math, None), (visit_math, None))
     app.add_directive("command-line", CommandLine)
     app.add_directive("moved-names", MovedNames)
