@@ -48,7 +48,7 @@ class Settings:
     """Whether winners stay those of the free phase in them; see torch_differences."""
     precision: Precision = "float32"
     fused: bool | None = None
-    """Whether steps are Triton's kernels; None: in half precision, where they know the network."""
+    """Whether steps are Triton kernels; None: on a GPU, where a kernel supports the network and the precision."""
     momentum: float = 0.0
     weight_decay: float = 0.0
     flip: bool = False
@@ -75,10 +75,10 @@ class Settings:
 
 
 def classes_of(settings: Settings, network: TorchNetwork) -> tuple[type[Values], type[Differences]]:
-    """The primitives of phases. Raises UserError where Triton's kernels are asked for and none knows the network."""
-    wanted = settings.precision == "half" if settings.fused is None else settings.fused
-    interpreted = os.environ.get("TRITON_INTERPRET") == "1"
-    if wanted and find_spec("triton") is not None and (interpreted or network.device.type == "cuda"):
+    """The primitives of phases. Raises UserError if Triton kernels are asked for and none supports the network."""
+    on_gpu, interpreted = network.device.type == "cuda", os.environ.get("TRITON_INTERPRET") == "1"
+    wanted = on_gpu or settings.precision == "half" if settings.fused is None else settings.fused
+    if wanted and find_spec("triton") is not None and (interpreted or on_gpu):
         from eqprop_analog.kernels.torch import dense
         from eqprop_analog.kernels.torch import fused as pooled
 

@@ -92,8 +92,8 @@ class HopfieldConfig(TrainConfig):
     frozen: bool | None = None
     """Of differences: keep the free phase's winners of the pooling; unless given, where phases are in half precision."""
     fused: bool | None = None
-    """On a GPU: take steps by Triton's kernels, one for all layers of a dense network; unless given, only in half precision.
-    In float32 they have been run only in Triton's interpreter on a CPU so far, not on a GPU."""
+    """On a GPU: take steps by Triton kernels, one for all layers of a dense network; the default where a kernel supports the
+    network and the precision, which float64 never is."""
     over_relaxation: Annotated[float, Field(gt=0, lt=2)] = 1.0
     """Of descent on a device: how far a layer goes, of the way to the minimum over it."""
     directed: bool = False
