@@ -31,6 +31,7 @@ examples:
   a netlist edited by hand, as a network:    --network edited.cir --output edited.npz
   the same network on one imperfect chip:    --layers 4 6 2 --specification everything --chip 3 --output chip.cir
   and a picture of its circuit:              --network netlists/xor.npz --output xor.cir --picture xor.svg
+  with wires of 20 ohm a cell, tiles of 4 x 4: --layers 4 6 2 --wire-resistance 20ohm --tile 4 4 --output wires.cir
   a Hopfield network, nudged by beta = 0.5:  --model hopfield --layers 3 3 2 --phase nudged --output hopfield.cir"""
 
 
@@ -38,7 +39,9 @@ OF_NETLISTS = {
     "form": "flat",
     "dialect": "ngspice",
     "phase": "free",
-    **dict.fromkeys(("inputs", "targets", "sample", "dataset", "beta", "specification", "picture", "devices")),
+    **dict.fromkeys(
+        ("inputs", "targets", "sample", "dataset", "beta", "specification", "picture", "devices", *options.WIRES)
+    ),
 }
 """Options, with their defaults, that say nothing about the network itself."""
 
@@ -62,6 +65,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--phase", choices=["free", "nudged"], default="free", help="without or with the nudge (default: free)"
     )
+    options.add_wires(parser)
     samples.add_samples(parser, several=False)
     options.add_beta(parser)
     parser.add_argument(
@@ -100,7 +104,9 @@ def run(arguments: argparse.Namespace) -> None:
     read = options.read(arguments)
     network = options.network(arguments, read, **_window(arguments))
     if arguments.output.suffix == ".npz":
-        given = [f"--{name}" for name, usual in OF_NETLISTS.items() if getattr(arguments, name) != usual]
+        given = [
+            f"--{name.replace('_', '-')}" for name, usual in OF_NETLISTS.items() if getattr(arguments, name) != usual
+        ]
         if given:
             raise UserError(
                 f"--output {arguments.output}: {given[0]} describes a netlist and not the network itself; "
@@ -133,6 +139,9 @@ def _texts(arguments: argparse.Namespace, network: Network, read: options.Read |
     given, targets = samples.solved(arguments, network, arguments.network, usual)
     inputs = network.check_inputs(given)
     network = _with_devices(arguments, network)
+    if arguments.specification and (wires := options.wires_given(arguments)):
+        raise UserError(f"{wires[0]}: a specification states its own wires and cells; leave out it or --specification")
+    network = options.with_wires(arguments, network)
     if arguments.specification:
         return {arguments.output: _chip(arguments, network, inputs, targets, read)}
     nudge, phase = None, None

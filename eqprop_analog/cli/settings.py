@@ -117,6 +117,8 @@ def add_settings(
         if setting.name not in (*SPECIAL, *but_not):
             groups[of].add_argument(setting.flag, default=None, help=setting.help(), **_arguments(setting.form))
     options.add_diode(general, "of every hidden node")
+    if "cell" not in but_not:
+        options.add_cell(general)
     if "solver" not in but_not:
         options.add_solver(general)
     general.add_argument(
@@ -126,7 +128,7 @@ def add_settings(
     )
 
 
-SPECIAL = ("diode", "solver", "dataset")
+SPECIAL = ("diode", "cell", "solver", "dataset")
 """Settings whose values are more than what their fields tell."""
 
 

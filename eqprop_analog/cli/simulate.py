@@ -22,6 +22,7 @@ examples:
   every resistor of a trained network:             --network runs/demo/network.npz --dataset mnist --samples 20 --form flat
   test samples 3 and 7 of a table of your own:   --network runs/gases/network.npz --dataset gases.csv --sample 3 7
   your own inputs and targets, figures as JSON:    --network net.npz --inputs x.npy --targets y.npy --beta 1e-7 --json out.json
+  crossbars with wires and nonlinear cells:        --layers 4 6 2 --wire-resistance 20ohm --tile 4 4 --cell sinh scale=0.5V
   an untrained Hopfield network:                   --model hopfield --layers 6 5 3"""
 SHOWN = 5
 
@@ -29,6 +30,7 @@ SHOWN = 5
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Options of this command."""
     options.add_network(parser)
+    options.add_wires(parser)
     samples.add_samples(parser)
     options.add_beta(parser)
     parser.add_argument(
@@ -44,7 +46,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> None:
     """Solve with both, print outputs and agreement."""
     options.count_workers(arguments)
-    network = options.network(arguments)
+    network = options.with_wires(arguments, options.network(arguments))
     inputs, targets = samples.solved(arguments, network, arguments.network)
     beta = options.beta(arguments, network)
     if arguments.form is None:

@@ -115,6 +115,8 @@ def overridden(arguments: argparse.Namespace) -> dict[str, Any]:
     given = {name: value for name in names() if (value := getattr(arguments, name, None)) is not None}
     if "diode" in given:
         given["diode"] = diode_table(given["diode"])
+    if "cell" in given:
+        given["cell"] = options.cell_table(given["cell"])
     return given | {f"own_data.{name}": value for name, value in own_settings(arguments).items()}
 
 

@@ -28,7 +28,8 @@ EXAMPLES = """\
 For a run folder, test images of the run's data set are solved. The result is added to its metrics.json and drawn in
 agreement.png. For a network file, give --dataset, or --inputs and --targets, or use the examples. Every sample is solved free and
 nudged by ±β in Norton form; if the network is small enough, the first sample is also solved in flat form, with every resistor.
-A run with --wire-resistance is solved with its wires, in flat form; a network file alone has none.
+A run is solved with the wires and cells that it was trained with, a network file with those of the options; circuits with wires
+have the flat form alone.
 The exit code is 3 if a bound is not met.
 
 examples:
@@ -46,6 +47,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--seed", type=int, default=0, metavar="N", help="seed of the example inputs, if none are given (default 0)"
     )
+    options.add_wires(parser)
     options.add_beta(parser)
     parser.add_argument(
         "--form", choices=["norton", "flat"], help="only this form (default: norton, and flat for the first sample)"
@@ -72,12 +74,16 @@ def _verify(arguments: argparse.Namespace) -> None:
     if arguments.picture is not None:
         require_picture(arguments.picture)
     if arguments.path.is_dir():
+        if given := options.wires_given(arguments):
+            raise UserError(
+                f"a run has its own wires and cells; leave out {', '.join(given)}, or give the run's network.npz"
+            )
         finished, config = _finished(arguments.path)
         network: Network = config.circuit(finished.network)
         inputs, targets = _test_images(config, arguments)
         beta = arguments.beta if arguments.beta is not None else config.circuit_beta(network)
     else:
-        finished, network = None, options.load(arguments.path)
+        finished, network = None, options.with_wires(arguments, options.load(arguments.path))
         inputs, targets = samples.solved(arguments, network, arguments.path)
         beta = options.beta(arguments, network)
     if arguments.form is None:

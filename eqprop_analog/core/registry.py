@@ -75,6 +75,7 @@ FEATURES: Mapping[str, str] = {
     "netlist reader": "(path, **given) -> cli.options.Read: a network, and the inputs and the phase of its netlist",
     "subcircuits": "(network, inputs, phase, library, dialect): the netlist as ``network``, subcircuits, and a ``testbench``",
     "chip netlist": "(network, inputs, nudge, form, specification, seed, number) -> (text, notes): as one chip has it",
+    "wires": "(network, wire_resistance=, tile=, link_resistance=, cell=) -> network: the circuit with wires and cells of a law",
     "transient": "(arguments, network, inputs, targets): what the command of this name does",
     "energy": "(arguments, network, inputs, targets): what the command of this name does",
 }

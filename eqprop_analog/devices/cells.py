@@ -5,14 +5,15 @@ no law. Source of the hyperbolic sine: Simmons 1963, J. Appl. Phys. 34, 1793 (tu
 compact models of filamentary memristors, such as Yakopcic et al. 2011.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar, Protocol
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 from jaxtyping import Float
 
 from eqprop_analog.devices.law import in_double_precision, require_within
-from eqprop_analog.devices.registry import Registry
+from eqprop_analog.devices.registry import Registry, require_table
 from eqprop_analog.errors import UserError
 
 Array = np.ndarray
@@ -47,17 +48,22 @@ class CellLaw(Protocol):
 
 
 @dataclass(frozen=True)
-class SinhCell:
-    """I = G V₀ sinh(u/V₀)."""
+class _Scaled:
+    """A law of one parameter."""
 
     scale: float
-    """V₀, volts: the current at V₀ is 1.18 times, at 3 V₀ 3.3 times that of a linear cell."""
+    """V₀, volts: the drop at which the cell carries 1.18 times (sinh) or twice (cubic) what a linear cell does."""
     units: ClassVar[dict[str, str]] = {"scale": "V"}
 
     def __post_init__(self) -> None:
         """Raise UserError for a scale that is none."""
         in_double_precision(self)
         require_within(*SCALES, scale=self.scale)
+
+
+@dataclass(frozen=True)
+class SinhCell(_Scaled):
+    """I = G V₀ sinh(u/V₀)."""
 
     def volts(self, drop: Drops) -> Drops:
         """See CellLaw."""
@@ -81,17 +87,8 @@ class SinhCell:
 
 
 @dataclass(frozen=True)
-class CubicCell:
+class CubicCell(_Scaled):
     """I = G (u + u³/V₀²)."""
-
-    scale: float
-    """V₀, volts: the current at V₀ is twice that of a linear cell."""
-    units: ClassVar[dict[str, str]] = {"scale": "V"}
-
-    def __post_init__(self) -> None:
-        """Raise UserError for a scale that is none."""
-        in_double_precision(self)
-        require_within(*SCALES, scale=self.scale)
 
     def volts(self, drop: Drops) -> Drops:
         """See CellLaw."""
@@ -116,6 +113,8 @@ class CubicCell:
 
 CELLS: Registry[CellLaw] = Registry("cell law", {"sinh": SinhCell, "cubic": CubicCell})
 """Laws of cells by their names in tables."""
+LINEAR = {"law": "linear"}
+"""The table of a cell without a law of its own."""
 PARTS = ("volts", "slope", "cocontent", "difference", "expression")
 
 
@@ -129,3 +128,23 @@ def require_cell(law: object) -> None:
     if law is not None and (missing or isinstance(law, type)):
         kind = law.__name__ if isinstance(law, type) else type(law).__name__
         raise UserError(f"cells: expected a law such as SinhCell(0.5) (devices.cells.CellLaw), or None, got {kind}")
+
+
+def cell_from(table: Mapping[str, Any]) -> CellLaw | None:
+    """The law of a cell that ``table`` describes, such as {"law": "sinh", "scale": "0.5V"}; None for a linear cell.
+
+    Raises UserError, which says what there is.
+    """
+    require_table(table, "cell")
+    if table.get("law") not in CELLS:
+        if table == LINEAR:
+            return None
+        if table.get("law") == LINEAR["law"]:
+            raise UserError(f"cell: a linear cell has no parameters, got {', '.join(table.keys() - LINEAR.keys())}")
+        raise UserError(f'cell law "{table.get("law")}" is unknown; besides linear {CELLS.there_are(table.get("law"))}')
+    return CELLS.from_table(CELLS.with_units(table))
+
+
+def cell_table(law: CellLaw | None) -> dict[str, object]:
+    """The table from which ``cell_from`` makes this law again."""
+    return dict(LINEAR) if law is None else CELLS.table_of(law)

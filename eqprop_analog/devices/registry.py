@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from eqprop_analog.errors import UserError
+from eqprop_analog.quantities import UNITS, in_file
 from eqprop_analog.text import in_one_line, suggestion
 
 log = logging.getLogger(__name__)
@@ -84,6 +85,14 @@ class Registry(MutableMapping[str, type[Thing]], Generic[Thing]):
             return made(self[name], {key: value for key, value in table.items() if key != "law"})
         except ValueError as error:
             raise UserError(f"parameters of {self.word} {name}: {error}") from error
+
+    def with_units(self, table: Mapping[str, Any]) -> dict[str, Any]:
+        """``table`` with every parameter that is text, such as "1nA", as the number it stands for. Raises UserError."""
+        kind = self.get(str(table.get("law")))
+        units = {name: unit for name, unit in getattr(kind, "units", {}).items() if unit in UNITS}
+        return {
+            name: in_file(value, units[name], name=name) if name in units else value for name, value in table.items()
+        }
 
     def there_are(self, wanted: object) -> str:
         """What names there are, which is near, and how others become known."""

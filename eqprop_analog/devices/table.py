@@ -13,7 +13,6 @@ from eqprop_analog.devices.registry import Registry, require_table
 from eqprop_analog.devices.shockley import Shockley
 from eqprop_analog.devices.tabulated import Tabulated
 from eqprop_analog.errors import UserError
-from eqprop_analog.quantities import UNITS, in_file
 from eqprop_analog.text import suggestion
 
 L = TypeVar("L", bound=Law)
@@ -77,9 +76,7 @@ def law_from(table: Mapping[str, object]) -> Law:
 
 def with_units(table: Mapping[str, Any]) -> dict[str, Any]:
     """``table`` with every parameter that is text, such as "1nA", as the number it stands for. Raises UserError."""
-    kind = LAWS.get(str(table.get("law")))
-    units = {name: unit for name, unit in getattr(kind, "units", {}).items() if unit in UNITS}
-    return {name: in_file(value, units[name], name=name) if name in units else value for name, value in table.items()}
+    return LAWS.with_units(table)
 
 
 def table_of(law: Law) -> dict[str, object]:

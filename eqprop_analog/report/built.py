@@ -84,7 +84,7 @@ def _example(run: RunFolder) -> tuple[np.ndarray, str]:
 
 def _circuit_pictures(run: RunFolder, folder: Path) -> Iterator[Block]:
     image, of = _example(run)
-    wires = "" if run.circuit is run.network else ", without the resistance of its wires"
+    wires = "" if run.circuit is run.network else ", with ideal wires and linear cells"
     circuit = _compiled(run, run.network, image, "flat", nudged=True)
     if drawable(circuit):
         shown = schematic(circuit, folder / "schematic.svg")

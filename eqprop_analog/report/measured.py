@@ -131,7 +131,7 @@ def _gradients(run: RunFolder, folder: Path) -> Iterator[Block]:
             "than the squared error. The two "
             "gradients agree in direction at most."
         )
-    if run.circuit is not run.network and getattr(run.config, "read_at", "") == "nodes":
+    if getattr(run.config, "wire_resistance", 0) and getattr(run.config, "read_at", "") == "nodes":
         yield Text(
             "This run reads the voltages at the ends of its wires. What drops along them is missing from the gradient that it "
             "measures; the exact one is that of the cost through the wires."

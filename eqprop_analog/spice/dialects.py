@@ -153,7 +153,7 @@ class Gnucap(Dialect):
         if line.startswith("B"):
             raise UserError(
                 f"gnucap has no behavioural sources such as {line.split(maxsplit=1)[0]}; take a diode whose subcircuit has a "
-                f"version for gnucap (laws ngspice and shockley), and no Hopfield network, or another --dialect"
+                f"version for gnucap (laws ngspice and shockley), linear cells, and no Hopfield network, or another --dialect"
             )
         return line
 

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from eqprop_analog import ResistiveNetwork
+from eqprop_analog.devices.cells import SinhCell
 from eqprop_analog.experiments.presets import resolve
 from eqprop_analog.networks.resistive.wire_map import Errors
 
@@ -41,6 +42,28 @@ def test_a_run_through_wires_resumes_to_the_same_bits(run, preset, dataset):
         np.testing.assert_array_equal(whole, parts)
 
 
+def test_links_and_a_law_of_the_cells_are_learned_through_and_kept(run, preset, dataset):
+    options = ["--wire-resistance", "50kohm", "--tile", 8, 8, "--limit", 4]
+    found = {}
+    for name, more in {
+        "plain": [],
+        "linked": ["--link-resistance", "100kohm"],
+        "bent": ["--link-resistance", "100kohm", "--cell", "sinh", "scale=200mV"],
+        "nearly linear": ["--link-resistance", "100kohm", "--cell", "sinh", "scale=1e6"],
+    }.items():
+        metrics = trained(run, preset, dataset, name, *options, *more)
+        assert set(metrics["statuses"]) == {"CONVERGED"}
+        found[name] = ResistiveNetwork.load(f"{name}/network.npz").conductances[0]
+    assert metrics["config"]["cell"] == {"law": "sinh", "scale": 1e6}
+    start = resolve(preset, {}).network().conductances[0]
+    moved = np.abs(found["plain"] - start).max()
+    np.testing.assert_allclose(found["nearly linear"], found["linked"], rtol=0, atol=1e-6 * moved)
+    for one, other in (("linked", "plain"), ("bent", "linked")):
+        assert np.abs(found[one] - found[other]).max() > 1e-3 * moved
+    config = resolve("bent/config.toml", {})
+    assert config.circuit(ResistiveNetwork.load("bent/network.npz")).cell == SinhCell(0.2)
+
+
 @pytest.mark.parametrize(
     ("options", "named"),
     [
@@ -49,6 +72,9 @@ def test_a_run_through_wires_resumes_to_the_same_bits(run, preset, dataset):
         (["--wire-resistance", "1kohm", "--solver", "ngspice"], "ngspice"),
         (["--read-at", "cells"], "read_at"),
         (["--wire-resistance", "1kS"], "ohm"),
+        (["--link-resistance", "3"], "link_resistance"),
+        (["--cell", "sinh", "scale=0.5A"], "volts"),
+        (["--cell", "sinh", "scale=0.5V", "--solver", "ngspice"], "cell"),
     ],
 )
 def test_settings_that_do_not_go_with_wires_are_refused(refused_training, options, named):

@@ -7,6 +7,7 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
+from eqprop_analog.devices.cells import CELLS, LINEAR
 from eqprop_analog.devices.conductance.spread import Spread
 from eqprop_analog.devices.conductance.stuck import StuckCells
 from eqprop_analog.devices.conductance.technology import DRIFTS, NOISES, PULSES
@@ -40,6 +41,8 @@ def keys() -> list[Key]:
     for name, field in Specification.model_fields.items():
         if name == "conductance":
             found += _conductance()
+        elif name == "cell":
+            found += _cell()
         elif isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
             found += list(_of_model(name, field.annotation))
         else:
@@ -69,6 +72,14 @@ def _conductance() -> list[Key]:
         found.append(Key(f"conductance.{name}", "law", "", "required", f"Which law: {known}."))
         for law, kind in registry.items():
             found += _of_dataclass(f"conductance.{name}", law, kind)
+    return found
+
+
+def _cell() -> list[Key]:
+    known = ", ".join(f'"{law}"' for law in (LINEAR["law"], *CELLS))
+    found = [Key("cell", "law", "", f'"{LINEAR["law"]}"', f"Current-voltage law of the cells, I = G f(V): {known}.")]
+    for law, kind in CELLS.items():
+        found += _of_dataclass("cell", law, kind)
     return found
 
 

@@ -9,8 +9,9 @@ from copy import deepcopy
 from functools import cached_property
 from typing import Annotated, Any, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from eqprop_analog.devices.cells import LINEAR, CellLaw, cell_from, cell_table
 from eqprop_analog.devices.conductance import Technology
 from eqprop_analog.errors import UserError
 from eqprop_analog.experiments.config import PAIR, Count, NotNegative, Positive, Text
@@ -68,6 +69,17 @@ class WireTable(_Table):
     """Resistance of the wire from one cell to the next, ohms."""
     tile: Annotated[tuple[Count, Count], PAIR] = TILE
     """Largest number of rows and of columns of one array."""
+    link_resistance: Annotated[NotNegative, In("ohm")] = 0.0
+    """Resistance of the wire between each end of an array's rows and columns and the node that it leads to, ohms."""
+
+    @model_validator(mode="after")
+    def _linked(self) -> Self:
+        if self.link_resistance and not self.resistance:
+            raise ValueError(
+                f"link_resistance: {self.link_resistance:g} ohm between arrays with ideal wires; set resistance above 0 ohm, or "
+                "leave it out"
+            )
+        return self
 
 
 class ReadoutTable(_Table):
@@ -101,6 +113,8 @@ class Specification(_Table):
     """One line, as `eqprop-analog specifications` lists it."""
     conductance: dict[str, Any] = Field(default_factory=dict)
     """The programmable devices: window, noise, spread, stuck, drift and pulses of devices.conductance.Technology."""
+    cell: dict[str, Any] = Field(default_factory=lambda: dict(LINEAR))
+    """Current-voltage law of the programmable devices in the circuit; see devices.cells."""
     impedance_scaling: bool = False
     """Whether a network of another window is brought onto the devices' by multiplying conductances, bias currents, nudges and
     diodes' currents by one factor; without it no constant of a network changes, and a network that does not fit is refused."""
@@ -122,6 +136,11 @@ class Specification(_Table):
             raise ValueError(str(error)) from error
         return value
 
+    @field_validator("cell")
+    @classmethod
+    def _known_cell(cls, value: dict[str, Any]) -> dict[str, Any]:
+        return cell_table(cell_from(value))
+
     @property
     def label(self) -> str:
         """The name in plain characters, for messages and netlists."""
@@ -136,12 +155,31 @@ class Specification(_Table):
         """The programmable devices."""
         return Technology.from_table(self.conductance)
 
+    @property
+    def cell_law(self) -> CellLaw | None:
+        """Of the devices in the circuit; None is linear."""
+        return cell_from(self.cell)
+
+    @property
+    def wiring(self) -> dict[str, Any]:
+        """What is around and in the crossbars' cells, as whole_chip.network.chip_of takes it."""
+        wires = self.wires
+        return {
+            "wire_resistance": wires.resistance,
+            "tile": wires.tile,
+            "link_resistance": wires.link_resistance,
+            "cell": self.cell_law,
+        }
+
     @cached_property
     def circuit_is_ideal(self) -> bool:
         """Whether all imperfections are those of devices and read-out."""
         default = Specification()
         return (
-            all(getattr(self, part) == getattr(default, part) for part in ("diode", "amplifier", "source", "nudge"))
+            all(
+                getattr(self, part) == getattr(default, part)
+                for part in ("cell", "diode", "amplifier", "source", "nudge")
+            )
             and not self.wires.resistance
         )
 

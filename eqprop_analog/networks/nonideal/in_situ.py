@@ -2,9 +2,9 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib.util import find_spec
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from jaxtyping import Float
@@ -12,13 +12,15 @@ from numpy.typing import ArrayLike
 
 from eqprop_analog.core.equilibrium import Equilibrium
 from eqprop_analog.core.nudge import Nudge
+from eqprop_analog.devices.cells import CellLaw
 from eqprop_analog.errors import UserError
 from eqprop_analog.learning.trainer import Learner, Rule, count_statuses, required, taken
 from eqprop_analog.learning.update import check_rates, descend
 from eqprop_analog.networks.crossbars.wired import TILE
 from eqprop_analog.networks.nonideal.network import NonidealNetwork
-from eqprop_analog.networks.nonideal.newton import NonidealNewtonSolver
 from eqprop_analog.networks.resistive.network import ResistiveNetwork
+from eqprop_analog.networks.whole_chip.network import chip_of
+from eqprop_analog.networks.whole_chip.newton import newton_for
 
 Array = np.ndarray
 ReadAt = Literal["nodes", "cells"]
@@ -26,6 +28,8 @@ ReadAt = Literal["nodes", "cells"]
 
 TRAINING_TOLERANCE = 1e-10
 """Of a node's voltage over the circuit's largest, in training."""
+REACHED = 1e-12
+"""The same, to which rounding lets all nodes of a whole chip be known."""
 CHECK_EVERY = 1000
 """Updates, after which one contrast is computed a second time."""
 WORTH_COMPILING = 8192
@@ -47,14 +51,23 @@ class WiredSolver:
     """See NonidealNewtonSolver."""
     compiled: bool = False
     """See WiredCrossbar."""
+    link_resistance: float = 0.0
+    """Of the wire from each port of an array to its node, ohms."""
+    cell: CellLaw | None = None
+    """Current-voltage law of the cells; None is linear."""
     _last: NonidealNetwork | None = field(default=None, init=False, repr=False)
 
     def chip(self, network: ResistiveNetwork) -> NonidealNetwork:
         """``network`` with its wires as its conductances are now; the one of the last call, if they are what they were."""
         now, last = network.astype(np.float64).arrays(), self._last
         if last is None or any(not np.array_equal(now[name], values) for name, values in last.arrays().items()):
-            last = NonidealNetwork(
-                network, wire_resistance=self.wire_resistance, tile=self.tile, compiled=self.compiled
+            last = chip_of(
+                network,
+                cell=self.cell,
+                wire_resistance=self.wire_resistance,
+                tile=self.tile,
+                link_resistance=self.link_resistance,
+                compiled=self.compiled,
             )
             self._last = last
         return last
@@ -63,13 +76,18 @@ class WiredSolver:
         self, network: ResistiveNetwork, inputs: ArrayLike, nudge: Nudge | None = None, start: Equilibrium | None = None
     ) -> Equilibrium:
         """See core.Solver."""
-        return NonidealNewtonSolver(self.tolerance).solve(self.chip(network), inputs, nudge, start)
+        return self._newton.solve(self.chip(network), inputs, nudge, start)
 
     def solve_phases(
         self, network: ResistiveNetwork, inputs: ArrayLike, nudges: Sequence[Nudge]
     ) -> tuple[Equilibrium, ...]:
         """See NonidealNewtonSolver."""
-        return NonidealNewtonSolver(self.tolerance).solve_phases(self.chip(network), inputs, nudges)
+        return self._newton.solve_phases(self.chip(network), inputs, nudges)
+
+    @property
+    def _newton(self) -> Any:
+        """Of all nodes, where cells have a law, nothing is nearer than REACHED."""
+        return newton_for(self.cell, self.tolerance if self.cell is None else max(self.tolerance, REACHED))
 
 
 class WiredLearner(Learner):
@@ -116,7 +134,7 @@ class WiredLearner(Learner):
     def _check(
         self, inputs: Float[Array, "batch inputs"], targets: Float[Array, "batch classes"], found: Mapping[str, Array]
     ) -> None:
-        witness = WiredSolver(self.solver.wire_resistance, self.solver.tile)
+        witness = replace(self.solver, tolerance=WiredSolver.tolerance, compiled=False)
         _, again, _ = self._contrast(witness, inputs, targets)
         off = [
             float(np.abs(found[name] - values).max()) / max(float(np.abs(values).max()), TINY)

@@ -12,6 +12,7 @@ from eqprop_analog.core import Network, Solver
 from eqprop_analog.core.equilibrium import Equilibrium
 from eqprop_analog.core.nudge import Cost
 from eqprop_analog.devices import law_from, with_units
+from eqprop_analog.devices.cells import LINEAR, CellLaw, cell_from, cell_table
 from eqprop_analog.devices.law import LARGEST_VOLTAGE
 from eqprop_analog.errors import UserError
 from eqprop_analog.experiments.config import (
@@ -118,6 +119,12 @@ class ResistiveConfig(TrainConfig):
     circuit with its wires."""
     tile: Annotated[tuple[Count, Count], PAIR] = TILE
     """With wires: rows and columns of one array, at most; larger crossbars are several arrays, joined at their ends."""
+    link_resistance: Annotated[NotNegative, In("ohm")] = 0.0
+    """With wires: of the wire between each end of an array's rows and columns and the node that it leads to, ohms, in addition to
+    one segment."""
+    cell: dict[str, float | str] = Field(dict(LINEAR))
+    """Current-voltage law of every crossbar cell, I = G f(V), where G is learned: ``law``, "linear", or "sinh" or "cubic" with
+    its ``scale`` in volts."""
     read_at: Literal["nodes", "cells"] = "nodes"
     """With wires: where the voltages of an update are read, at the ends of rows and columns ("nodes") or across every cell by a
     read-out of its own ("cells")."""
@@ -125,6 +132,16 @@ class ResistiveConfig(TrainConfig):
     """ngspice only: worker processes."""
     on_failure: Literal["stop", "skip"] = "stop"
     """What training does about a sample without a certified equilibrium: end with its status, or leave it out."""
+
+    @property
+    def cell_law(self) -> CellLaw | None:
+        """That of the cells; None is linear."""
+        return cell_from(self.cell)
+
+    @property
+    def wired(self) -> bool:
+        """Whether it is trained in another circuit than its network's: through wires, or with a law of the cells."""
+        return self.wire_resistance > 0 or self.cell_law is not None
 
     @property
     def torch_device(self) -> str:
@@ -145,6 +162,11 @@ class ResistiveConfig(TrainConfig):
         value = with_units(with_device_file(value))
         law_from(value)
         return value
+
+    @field_validator("cell")
+    @classmethod
+    def _known_cell(cls, value: dict[str, Any]) -> dict[str, Any]:
+        return cell_table(cell_from(value))
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
@@ -174,18 +196,23 @@ class ResistiveConfig(TrainConfig):
                 raise ValueError(
                     'read_at: without wire_resistance nodes and cells see the same voltages; set it to "nodes"'
                 )
+            if self.link_resistance:
+                raise ValueError(
+                    f"link_resistance: {self.link_resistance:g} ohm between arrays with ideal wires; set wire_resistance above "
+                    "0 ohm, or leave it out"
+                )
+        if not self.wired:
             return
+        name, what = ("wire_resistance", "wires") if self.wire_resistance else ("cell", "nonlinear cells")
         if self.solver != SURROGATE:
-            raise ValueError(
-                f'wire_resistance: training through wires is for solver = "surrogate", got "{self.solver}"'
-            )
+            raise ValueError(f'{name}: training through {what} is for solver = "surrogate", got "{self.solver}"')
         if not self.sweeps == self.test_sweeps is None or self.on_failure == "skip" or self.precision == "float32":
             raise ValueError(
-                "wire_resistance: with wires every phase converges, in float64; leave sweeps and test_sweeps out, and set "
+                f"{name}: with {what} every phase converges, in float64; leave sweeps and test_sweeps out, and set "
                 'precision = "float64" and on_failure = "stop"'
             )
         if self.connections is not None:
-            raise ValueError("wire_resistance: dense crossbars have wires; use layers in place of connections")
+            raise ValueError(f"{name}: dense crossbars have {what}; use layers in place of connections")
 
     def _require_shape(self) -> None:
         """ValueError for layers, or settings one each, that make no network."""
@@ -277,7 +304,7 @@ class ResistiveConfig(TrainConfig):
         if overrides.get("solver", SURROGATE) != SURROGATE:
             adapted = {name: value for name, value in adapted.items() if name not in ("sweeps", "test_sweeps")}
             adapted["precision"] = "float64"
-        if overrides.get("wire_resistance"):
+        if overrides.get("wire_resistance") or overrides.get("cell", LINEAR) != LINEAR:
             adapted = {name: value for name, value in adapted.items() if name not in ("sweeps", "test_sweeps")}
             adapted["precision"] = "float64"
         return adapted
@@ -297,7 +324,7 @@ class ResistiveConfig(TrainConfig):
             "conductance_rates": list(found.rates.conductances),
             "bias_rates": list(found.rates.biases),
         }
-        if described.solver == "surrogate" and described.on_failure == "stop" and not described.wire_resistance:
+        if described.solver == "surrogate" and described.on_failure == "stop" and not described.wired:
             following["sweeps"] = found.sweeps
         return following | values
 
@@ -365,7 +392,7 @@ class ResistiveConfig(TrainConfig):
         """See TrainConfig."""
         from eqprop_analog.networks.resistive.training import wired_solver
 
-        return wired_solver(self).chip(network) if self.wire_resistance else network  # type: ignore[arg-type]
+        return wired_solver(self).chip(network) if self.wired else network  # type: ignore[arg-type]
 
     def contrast(
         self, circuit: Network, inputs: Float[Array, "batch inputs"], plus: Equilibrium, minus: Equilibrium
@@ -380,7 +407,7 @@ class ResistiveConfig(TrainConfig):
         """See TrainConfig; through the wires, if there are any."""
         from eqprop_analog.networks.resistive.training import wired_solver
 
-        return wired_solver(self) if self.wire_resistance else super().surrogate()
+        return wired_solver(self) if self.wired else super().surrogate()
 
     def training(self, samples: int, held_out: int, random: np.random.Generator) -> Training:  # noqa: ARG002 - draws nothing
         """A fresh network; UserError where a negative nudge is more than it bears."""

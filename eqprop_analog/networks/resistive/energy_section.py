@@ -19,7 +19,7 @@ CAPACITANCE = 1e-12
 def energy(run: RunFolder, folder: Path) -> tuple[list[Tile], list[Block]]:
     """Power and energy at the equilibria of a few test images. Raises UserError where they cannot be computed."""
     if run.circuit is not run.network:
-        raise UserError("power and energy are not computed for circuits whose wires have resistance")
+        raise UserError("power and energy are not computed for circuits with wires or nonlinear cells")
     images, targets = (values[:METERED] for values in run.samples)
     report = energy_report(run.network, images, targets, run.circuit_beta, (CAPACITANCE,))  # type: ignore[arg-type]
     return list(_tiles(report)), list(_blocks(report, folder))

@@ -31,6 +31,7 @@ FAMILY = Family(
         "netlist reader": later(f"{HERE}.netlist_import:read"),
         "subcircuits": later(f"{HERE}.hierarchy:in_subcircuits"),
         "chip netlist": later(f"{HERE}.commands.chip_netlist:chip_netlist"),
+        "wires": later("eqprop_analog.networks.whole_chip.network:chip_of"),
         "transient": later(f"{HERE}.commands.transient:run"),
         "energy": later(f"{HERE}.commands.energy:run"),
     },

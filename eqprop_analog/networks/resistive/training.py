@@ -1,7 +1,7 @@
 """From the configuration of a resistive network to its training: the network, the rule, the solver, the learners."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
@@ -54,10 +54,13 @@ def wired_solver(config: "ResistiveConfig", *, training: bool = False) -> "Wired
     """Of the circuit with the configuration's wires; for training compiled, where that pays, and less exact."""
     from eqprop_analog.networks.nonideal.in_situ import TRAINING_TOLERANCE, WiredSolver, worth_compiling
 
+    solver = WiredSolver(
+        config.wire_resistance, config.tile, link_resistance=config.link_resistance, cell=config.cell_law
+    )
     if not training:
-        return WiredSolver(config.wire_resistance, config.tile)
-    compiled = worth_compiling(config.layers or ())
-    return WiredSolver(config.wire_resistance, config.tile, TRAINING_TOLERANCE, compiled)
+        return solver
+    compiled = config.cell_law is None and worth_compiling(config.layers or ())
+    return replace(solver, tolerance=TRAINING_TOLERANCE, compiled=compiled)
 
 
 def training(config: "ResistiveConfig") -> "ResistiveTraining":
@@ -65,7 +68,7 @@ def training(config: "ResistiveConfig") -> "ResistiveTraining":
     made = network(config).astype(config.precision)
     if (config.method, config.kind, config.nudging) == ("equilibrium-propagation", "conductance", "centred"):
         made.require_definite(-config.beta)
-    if config.wire_resistance:
+    if config.wired:
         wired = wired_solver(config)
         return ResistiveTraining(config, made, wired, wired)
     if config.solver != SURROGATE:
@@ -98,7 +101,7 @@ class ResistiveTraining:
     def learner(self, epoch: int) -> Learner:
         """Truncated phases have learners of their own, which do the same in place, or on a GPU."""
         config, rule = self.config, self.config.rule(epoch)
-        if config.wire_resistance:
+        if config.wired:
             from eqprop_analog.networks.nonideal.in_situ import WiredLearner
 
             return WiredLearner(self.network, wired_solver(config, training=True), rule, config.read_at)

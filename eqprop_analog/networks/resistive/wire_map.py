@@ -46,7 +46,9 @@ class WireMap:
 
     def ideal(self) -> Point:
         """The run with ideal wires."""
-        config = resolve(self.preset, {**self.settings, "wire_resistance": 0.0, "read_at": "nodes"})
+        config = resolve(
+            self.preset, {**self.settings, "wire_resistance": 0.0, "link_resistance": 0.0, "read_at": "nodes"}
+        )
         return Point({}, config, self.folder / IDEAL)
 
     def points(self) -> list[Point]:

@@ -14,6 +14,8 @@ from eqprop_analog.core.gradient import Gradient
 from eqprop_analog.devices.cells import CellLaw, require_cell
 from eqprop_analog.errors import UserError
 from eqprop_analog.networks.nonideal.network import NonidealNetwork
+from eqprop_analog.networks.nonideal.periphery import Periphery
+from eqprop_analog.networks.resistive.network import ResistiveNetwork
 from eqprop_analog.networks.whole_chip.assembly import Assembly, assembled
 
 if TYPE_CHECKING:
@@ -151,3 +153,16 @@ class WholeChip(NonidealNetwork):
     def _contents(self, middle: Float[Array, "..."], apart: Float[Array, "..."]) -> Float[Array, "..."]:
         """∫f between two drops, volts squared."""
         return middle * apart if self.cell is None else self.cell.difference(middle, apart)
+
+
+def chip_of(
+    network: ResistiveNetwork, periphery: Periphery | None = None, *, cell: CellLaw | None = None, **wires: Any
+) -> NonidealNetwork:
+    """``network`` with its ``periphery`` and ``wires`` (wire_resistance, tile, ... of NonidealNetwork) around cells of a law.
+
+    The wires of linear cells are eliminated; with a law of the ``cell`` the chip is a WholeChip. Raises UserError as these do.
+    """
+    periphery = Periphery() if periphery is None else periphery
+    if cell is None:
+        return NonidealNetwork(network, periphery, **wires)
+    return WholeChip(network, periphery, **wires, cell=cell)

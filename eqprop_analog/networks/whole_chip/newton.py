@@ -11,7 +11,9 @@ from eqprop_analog.core.certificate import certified
 from eqprop_analog.core.checks import require_kind
 from eqprop_analog.core.equilibrium import Equilibrium
 from eqprop_analog.core.nudge import Nudge
+from eqprop_analog.devices.cells import CellLaw
 from eqprop_analog.incoming import require_tolerance, whole_number
+from eqprop_analog.networks.nonideal.newton import NonidealNewtonSolver
 from eqprop_analog.networks.whole_chip.equations import WholeChipEquations
 from eqprop_analog.networks.whole_chip.network import WholeChip
 
@@ -89,6 +91,12 @@ class WholeChipNewtonSolver:
         layers = tuple(map(np.concatenate, zip(*(part.voltages for part in parts), strict=True)))
         status: Array = np.concatenate([part.status for part in parts])
         return Equilibrium(layers, np.concatenate([part.residual for part in parts]), status, nudge)
+
+
+def newton_for(cell: CellLaw | None, tolerance: float | None = None) -> NonidealNewtonSolver | WholeChipNewtonSolver:
+    """What solves a chip (whole_chip.network.chip_of) with these cells; without a ``tolerance`` to the last digit."""
+    kind = NonidealNewtonSolver if cell is None else WholeChipNewtonSolver
+    return kind() if tolerance is None else kind(tolerance)
 
 
 def settled(

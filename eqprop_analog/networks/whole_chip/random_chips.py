@@ -10,16 +10,15 @@ from scipy.sparse.linalg import splu
 
 from eqprop_analog.core.equilibrium import Layers
 from eqprop_analog.core.solver import Solver
-from eqprop_analog.devices.cells import CELLS, CellLaw
+from eqprop_analog.devices.cells import CELLS, CellLaw, cell_table
 from eqprop_analog.devices.junctions import junction_of
 from eqprop_analog.networks.nonideal.network import NonidealNetwork
-from eqprop_analog.networks.nonideal.newton import NonidealNewtonSolver
 from eqprop_analog.networks.nonideal.periphery import Periphery
 from eqprop_analog.networks.resistive.network import ResistiveNetwork
 from eqprop_analog.networks.resistive.random_circuits import SAMPLES, Case, kinds, nudges, random_law
 from eqprop_analog.networks.whole_chip.equations import HELD, WholeChipEquations
-from eqprop_analog.networks.whole_chip.network import WholeChip
-from eqprop_analog.networks.whole_chip.newton import WholeChipNewtonSolver
+from eqprop_analog.networks.whole_chip.network import WholeChip, chip_of
+from eqprop_analog.networks.whole_chip.newton import newton_for
 
 Array = np.ndarray
 Random = np.random.Generator
@@ -43,7 +42,12 @@ class ChipCase(Case):
     @property
     def surrogate(self) -> Solver:
         """See Case."""
-        return WholeChipNewtonSolver() if isinstance(self.network, WholeChip) else NonidealNewtonSolver()
+        return newton_for(self.cell)
+
+    @property
+    def cell(self) -> CellLaw | None:
+        """Law of its cells."""
+        return self.network.cell if isinstance(self.network, WholeChip) else None
 
     def two_orders(self, equations: Any, voltages: Layers) -> tuple[Layers, Layers, float]:
         """See Case: of the circuit with all nodes of its wires, by minimum degree and by columns' counts with row exchanges.
@@ -72,12 +76,11 @@ class ChipCase(Case):
     def description(self) -> dict[str, Any]:
         """See Case."""
         network = self.network
-        cell = network.cell if isinstance(network, WholeChip) else None
         return super().description() | {
             "wire_resistance": network.wire_resistance,
             "link_resistance": network.link_resistance,
             "tile": list(network.tile),
-            "cell": {"law": "linear"} if cell is None else CELLS.table_of(cell),
+            "cell": cell_table(self.cell),
             "resistors": network.resistors_in_circuit,
             "imperfections": sorted(name for name in vars(network.periphery) if network.periphery.differs([name])),
         }
@@ -129,13 +132,13 @@ def draw(seed: int, number: int, among: Sequence[tuple[str, bool]] = ()) -> Case
         "tile": TILES[int(random.integers(len(TILES)))],
         "link_resistance": float(10 ** random.uniform(-1, 2)) if random.random() < 0.5 else 0.0,
     }
-    cell = _cell(random, number, max(np.abs(ideal.rows(inputs)).max(), abs(law.rail), 0.1))
+    shape["cell"] = _cell(random, number, max(np.abs(ideal.rows(inputs)).max(), abs(law.rail), 0.1))
     own = Periphery(**_imperfections(ideal, random))
-    network = NonidealNetwork(ideal, own, **shape) if cell is None else WholeChip(ideal, own, **shape, cell=cell)
+    network = chip_of(ideal, own, **shape)
     found = nudges(network, SHARE * network.usual_beta(), random)
     if found[0].cost == "cross-entropy":
         own = Periphery(**{name: value for name, value in vars(own).items() if name != "target_offset"})
-        network = NonidealNetwork(ideal, own, **shape) if cell is None else WholeChip(ideal, own, **shape, cell=cell)
+        network = chip_of(ideal, own, **shape)
     return ChipCase(seed, number, network, inputs, found)
 
 

@@ -14,12 +14,13 @@ from eqprop_analog.errors import UserError
 from eqprop_analog.experiments.chips.readout import Readout
 from eqprop_analog.experiments.chips.specification import Specification
 from eqprop_analog.networks.nonideal.network import NonidealNetwork
-from eqprop_analog.networks.nonideal.newton import NonidealNewtonSolver
 from eqprop_analog.networks.nonideal.periphery import Periphery
 from eqprop_analog.networks.resistive.chips.drawing import drawn_periphery, normal_of
 from eqprop_analog.networks.resistive.chips.mapping import require_cells
 from eqprop_analog.networks.resistive.network import ResistiveNetwork
 from eqprop_analog.networks.resistive.surrogate import SurrogateSolver
+from eqprop_analog.networks.whole_chip.network import chip_of
+from eqprop_analog.networks.whole_chip.newton import newton_for
 from eqprop_analog.spice.ngspice.solver import NgspiceSolver, NonidealNgspiceSolver
 
 Array = np.ndarray
@@ -136,18 +137,17 @@ class Chip:
         network = self.network if dtype is None else self.network.astype(dtype)
         if self.specification.circuit_is_ideal:
             return network
-        wires = self.specification.wires
-        return NonidealNetwork(network, self.periphery, wires.resistance, wires.tile)
+        return chip_of(network, self.periphery, **self.specification.wiring)
 
     def solver(self) -> Any:
         """What solves ``circuit`` in NumPy, to the last digit."""
-        return SurrogateSolver() if self.specification.circuit_is_ideal else NonidealNewtonSolver()
+        return SurrogateSolver() if self.specification.circuit_is_ideal else newton_for(self.specification.cell_law)
 
     def training_solver(self, sweeps: int | None) -> Any:
         """The same for training: of circuits that are ideal around the devices truncated after ``sweeps``, if it is a number."""
         if self.specification.circuit_is_ideal:
             return SurrogateSolver(sweeps=sweeps, check_residual=False)
-        return NonidealNewtonSolver(tolerance=TRAINING_TOLERANCE)
+        return newton_for(self.specification.cell_law, TRAINING_TOLERANCE)
 
     def ngspice(self, workers: int) -> Any:
         """What solves it in ngspice."""

@@ -1,5 +1,6 @@
 """A chip's free phases in ngspice beside the surrogate's: SPICE as the witness of what is said of the chip."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +9,6 @@ from jaxtyping import Float
 
 from eqprop_analog.core.readouts import decided_otherwise, predictions
 from eqprop_analog.errors import UserError
-from eqprop_analog.networks.crossbars.wired import WiredCrossbar
 from eqprop_analog.networks.nonideal.netlist import compile_tile
 from eqprop_analog.networks.resistive.chips.chip import Chip
 from eqprop_analog.networks.resistive.chips.monte_carlo import dataset, network_path
@@ -76,9 +76,9 @@ def _array(chip: Chip, inputs: Float[Array, "images inputs"]) -> dict[str, Any]:
     drive, whole = circuit.ideal.rows(circuit.check_inputs(inputs)), circuit.crossbars[0].wired
     carried = np.abs(drive).mean(axis=0)[:, None] * whole.conductance
     rows, columns = max(whole.tiles(), key=lambda at: float(carried[at].sum()))
-    array = WiredCrossbar(whole.conductance[rows, columns], whole.wire_resistance, whole.tile)
+    array = replace(whole, conductance=whole.conductance[rows, columns])
     held, ours = drive[:, rows], free.voltages[0][:, columns]
-    into = np.concatenate([held, ours], axis=1) @ array.port_matrix[:, held.shape[1] :]
+    into = array.currents(np.concatenate([held, ours], axis=1))[:, held.shape[1] :]
     work = workers_for(1, TIME_LIMIT)
     try:
         theirs = work.result(work.submit(libngspice.sweep, compile_tile(array, held, into)))

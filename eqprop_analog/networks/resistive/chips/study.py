@@ -10,6 +10,7 @@ from typing import Annotated, Any, Self, cast
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from eqprop_analog.core.registry import family
+from eqprop_analog.devices.cells import LINEAR
 from eqprop_analog.errors import UserError
 from eqprop_analog.experiments.chips.specification import Specification
 from eqprop_analog.experiments.config import Count, Text
@@ -42,6 +43,7 @@ ONLY = {
     "device": "cpu",
     "on_failure": "stop",
     "wire_resistance": 0.0,
+    "cell": LINEAR,
 }
 """Settings that have one value where a network is brought onto chips."""
 
@@ -192,7 +194,7 @@ class Case:
         # Without impedance_scaling the windows are the same, and it would change nothing.
         parts = [
             _decisive(self.config),
-            self.specification.model_dump(mode="json", exclude={"name", "description", "impedance_scaling"}),
+            _decisive_specification(self.specification),
         ]
         parts += [_decisive(self.software)] if self.protocol != "in-situ" else []
         return _hash(*parts, self.protocol, self.seed, self.chip)
@@ -222,6 +224,8 @@ LATER = {
     "tolerance": None,
     "wire_resistance": 0.0,
     "tile": [128, 128],
+    "link_resistance": 0.0,
+    "cell": LINEAR,
     "read_at": "nodes",
 }
 """Settings that came after results were first named by all of them, and their defaults."""
@@ -231,6 +235,16 @@ def _decisive(config: ResistiveConfig) -> dict[str, Any]:
     """Its settings, without those of LATER that have their default: results that are older do not have them."""
     settings = config.model_dump(mode="json")
     return {name: value for name, value in settings.items() if name not in LATER or value != LATER[name]}
+
+
+def _decisive_specification(specification: Specification) -> dict[str, Any]:
+    """Likewise."""
+    settings = specification.model_dump(mode="json", exclude={"name", "description", "impedance_scaling"})
+    if settings["cell"] == LINEAR:
+        del settings["cell"]
+    if not settings["wires"]["link_resistance"]:
+        del settings["wires"]["link_resistance"]
+    return settings
 
 
 def _hash(*parts: Any) -> str:

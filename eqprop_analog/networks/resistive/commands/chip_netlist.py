@@ -10,10 +10,10 @@ from jaxtyping import Float
 from eqprop_analog.core.nudge import Nudge
 from eqprop_analog.experiments.chips.specification import Specification
 from eqprop_analog.experiments.netlists import phase
-from eqprop_analog.networks.nonideal.network import NonidealNetwork
 from eqprop_analog.networks.resistive.chips.chip import Chip
 from eqprop_analog.networks.resistive.chips.mapping import impedance_scale, onto, scaling_notes
 from eqprop_analog.networks.resistive.network import ResistiveNetwork
+from eqprop_analog.networks.whole_chip.network import chip_of
 from eqprop_analog.spice.netlist import static_netlist
 
 Array = np.ndarray
@@ -37,7 +37,7 @@ def chip_netlist(
     wanted = onto(network, specification)
     chip = Chip.drawn(specification, wanted, seed, number)
     chip.program(wanted)
-    circuit = NonidealNetwork(chip.network, chip.periphery, specification.wires.resistance, specification.wires.tile)
+    circuit = chip_of(chip.network, chip.periphery, **specification.wiring)
     window, scaled = specification.technology.window, specification.impedance_scaling
     equations = None
     if nudge is not None:

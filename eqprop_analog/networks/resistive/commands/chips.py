@@ -45,7 +45,7 @@ TIME_LIMIT = 7200.0
 """Seconds that one chip may take."""
 KIND = "resistive"
 """Of the networks that chips are made of."""
-FIXED = ("seed", "workers", "tile", "read_at", *ONLY)
+FIXED = ("seed", "workers", "tile", "link_resistance", "read_at", *ONLY)
 """Settings that are the lot's or the specification's, or have one value, and so no option here."""
 IMAGES = 100
 """Test images that a chip is confirmed on, if nobody says otherwise."""
