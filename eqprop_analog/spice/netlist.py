@@ -31,14 +31,13 @@ costs 1e-9 V."""
 NEWTON: dict[str, float] = {"reltol": 1.0, "vntol": 0.1, "abstol": 0.01}
 """Tolerances of Newton's iteration in units of what rounding leaves of voltages, relative: volts in relation to 0.1 V at least,
 amperes of what conducts up to 10 mS."""
-KLU: dict[str, float] = {"klu": 1, "pivrel": 0.1}
+KLU: dict[str, float] = {"klu": 1, "pivrel": 0.5}
 """Asks ngspice for KLU in place of SPARSE 1.3 (from version 42 on, where it is compiled in; others ignore it without a word).
 For meshes alone: 64 x 64 cells with wires, diodes and amplifiers take 0.8 s in place of 20 (44.2), max pools of 256 sites 0.8 in
 place of 4; in the Norton form of dense networks it is half as fast. KLU takes a pivot from the diagonal unless it is below pivrel
 times its column's largest entry, and keeps it for all of Newton's iterations. ngspice's default for pivrel, 1e-3, lets
-amplifiers' branch equations and steep diodes take a thousand times of the digits; 3 of 101 chips then did not converge. 0.5 takes
-more pivots off the diagonal, each chosen at one iterate and kept for others: of 107 chips the largest difference from the
-surrogate was 3.8e-9 V with 0.5, and 8.4e-10 V with 0.1 (44.2)."""
+amplifiers' branch equations and steep diodes take a thousand times of the digits; 3 of 101 chips then did not converge. With 0.5
+(and with 0.1) all do; with either the kept pivots cost 2 of 300 chips digits that SPARSE finds (docs/whole_chip.md)."""
 SPARSE: dict[str, float] = {"klu": 0, "pivrel": 1e-3}
 """SPARSE 1.3 again, and its own default."""
 

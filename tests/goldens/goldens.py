@@ -34,7 +34,7 @@ TEXT = 6000
 """Characters: netlists up to this length are stored as text as well as by their hash."""
 COMMENTS = re.compile(r"^\*.*\n", re.MULTILINE)
 """For readers; a simulator leaves them out."""
-ADDED = re.compile(r"^\.param input_gain=.*\n|(?<=[0-9]) klu=1 pivrel=0\.1$", re.MULTILINE)
+ADDED = re.compile(r"^\.param input_gain=.*\n|(?<=[0-9]) klu=1 pivrel=0\.5$", re.MULTILINE)
 """What netlists have had since 0.1.0: a line that no device uses, and the direct solver for meshes."""
 
 NAMES = {
