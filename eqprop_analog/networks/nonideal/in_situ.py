@@ -76,17 +76,17 @@ class WiredSolver:
         self, network: ResistiveNetwork, inputs: ArrayLike, nudge: Nudge | None = None, start: Equilibrium | None = None
     ) -> Equilibrium:
         """See core.Solver."""
-        return self._newton.solve(self.chip(network), inputs, nudge, start)
+        return self.newton.solve(self.chip(network), inputs, nudge, start)
 
     def solve_phases(
         self, network: ResistiveNetwork, inputs: ArrayLike, nudges: Sequence[Nudge]
     ) -> tuple[Equilibrium, ...]:
         """See NonidealNewtonSolver."""
-        return self._newton.solve_phases(self.chip(network), inputs, nudges)
+        return self.newton.solve_phases(self.chip(network), inputs, nudges)
 
     @property
-    def _newton(self) -> Any:
-        """Of all nodes, where cells have a law, nothing is nearer than REACHED."""
+    def newton(self) -> Any:
+        """What solves ``chip``; of all nodes, where cells have a law, nothing is nearer than REACHED."""
         return newton_for(self.cell, self.tolerance if self.cell is None else max(self.tolerance, REACHED))
 
 
@@ -122,7 +122,7 @@ class WiredLearner(Learner):
     ) -> tuple[Equilibrium, Mapping[str, Array], Counter[str]]:
         chip = solver.chip(self.network)
         with np.errstate(all="ignore"):  # an equilibrium that overflows says so by its status
-            phases = NonidealNewtonSolver(solver.tolerance).solve_phases(chip, inputs, self.rule.nudges(targets))
+            phases = solver.newton.solve_phases(chip, inputs, self.rule.nudges(targets))
         statuses: Counter[str] = Counter()
         for phase in phases:
             count_statuses(required(phase), statuses)
