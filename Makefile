@@ -1,25 +1,25 @@
-# eqprop-analog: every command a person types. PYTHON=python3.12 picks the interpreter when .venv is made.
+# The targets of eqprop-analog. PYTHON=python3.12 selects the interpreter with which .venv is created.
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test check docs lock clean
 
-help: ## what can be made
+help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-6s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-setup: ## .venv from requirements.lock, ngspice and libngspice
+setup: ## create .venv from requirements.lock, and install ngspice and libngspice
 	@scripts/setup.sh
 
 demo: setup ## train the main network on MNIST and verify it in ngspice
 	@.venv/bin/eqprop-analog demo
 
-test: setup ## all tests
+test: setup ## run all tests
 	@.venv/bin/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
 
-check: setup ## lint, format, types
+check: setup ## run ruff (lint and format) and mypy
 	@.venv/bin/ruff check .
 	@.venv/bin/ruff format --check .
 	@.venv/bin/mypy
 
-docs: setup ## the documentation as a site, in docs/_build; a warning is an error
+docs: setup ## build the documentation as a site in docs/_build; a warning is an error
 	@.venv/bin/python -m sphinx --fail-on-warning --keep-going -b html docs docs/_build
 
 lock: setup ## renew requirements.lock from pyproject.toml
@@ -27,6 +27,6 @@ lock: setup ## renew requirements.lock from pyproject.toml
 	@.venv/bin/uv pip compile --quiet --upgrade --universal --python-version 3.11 --extra dev --extra docs --extra bench --extra digits --extra fast --generate-hashes \
 		--no-annotate --custom-compile-command 'make lock' --output-file requirements.lock pyproject.toml
 
-clean: ## remove .venv, builds and caches; runs/ stays
+clean: ## remove .venv, builds and caches, but keep runs/
 	@rm -rf .venv build dist .hypothesis .mypy_cache .pytest_cache .ruff_cache
 	@find . -name __pycache__ -prune -exec rm -rf {} +
