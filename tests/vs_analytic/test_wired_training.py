@@ -99,7 +99,7 @@ def test_a_contrast_that_deviates_ends_training_before_its_update(monkeypatch):
 
 def test_a_phase_that_does_not_converge_is_no_update(monkeypatch):
     made = network()
-    monkeypatch.setattr(in_situ, "NonidealNewtonSolver", lambda tolerance: NonidealNewtonSolver(tolerance, 1))
+    monkeypatch.setattr(in_situ, "newton_for", lambda cell, tolerance: NonidealNewtonSolver(tolerance, 1))
     with pytest.raises(PhaseError):
         WiredLearner(made, WiredSolver(OHMS, tolerance=1e-15), RULE).learn(*batch())
     np.testing.assert_array_equal(made.conductances[0], network().conductances[0])
