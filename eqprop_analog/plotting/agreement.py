@@ -73,7 +73,7 @@ def random_circuits(circuits: list[dict[str, Any]], path: Path) -> None:
             xscale="log",
         )
         spread.set_title(f"{len(solved)} random circuits, free, +β, -β")
-        spread.legend(loc="lower right", frameon=True, framealpha=1, edgecolor="none", fontsize=9)
+        spread.legend(loc="upper left", frameon=True, framealpha=1, edgecolor="none", fontsize=9)
         laws = list(dict.fromkeys(circuit["diode"]["law"] for circuit in solved))
         for law, marker, shade in zip(laws, "o^sxD+*", cycle([BLUE, RED, GREEN, PURPLE, AMBER])):
             of_law = [circuit for circuit in solved if circuit["diode"]["law"] == law]

@@ -1,7 +1,9 @@
 """Newton's method for layered networks with a chip's imperfections, and the certificate of their equilibria."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any, ClassVar
 
 import numpy as np
 from jaxtyping import Bool, Float
@@ -9,6 +11,7 @@ from numpy.typing import ArrayLike
 
 from eqprop_analog.core.certificate import certified
 from eqprop_analog.core.checks import require_kind
+from eqprop_analog.core.equations import Nodes
 from eqprop_analog.core.equilibrium import Equilibrium
 from eqprop_analog.core.nudge import Nudge
 from eqprop_analog.incoming import require_tolerance, whole_number
@@ -18,6 +21,8 @@ from eqprop_analog.networks.resistive.coordinate_descent import sweep
 from eqprop_analog.networks.resistive.elimination import solved as eliminated
 
 Array = np.ndarray
+Side = Float[Array, "batch nodes"]
+"""All unknowns side by side, volts."""
 
 ELEMENTS = 2**22
 """Elements held at once, of the samples' matrices where they are eliminated."""
@@ -35,7 +40,66 @@ STEP_LENGTHS = (1.0, 0.25, 0.0625, 0.015625, 0.0)
 
 
 @dataclass(frozen=True)
-class NonidealNewtonSolver:
+class PhaseSolver(ABC):
+    """Phases of a layered network by an iteration on all unknowns of a sample side by side."""
+
+    tolerance: float
+    max_iterations: int
+    taken: ClassVar[tuple[type, Any]]
+    """Networks and their equations."""
+
+    def __post_init__(self) -> None:
+        """Raise UserError for bounds that are none."""
+        require_tolerance(self.tolerance)
+        whole_number(self.max_iterations, "max_iterations")
+
+    def solve(
+        self, network: Any, inputs: ArrayLike, nudge: Nudge | None = None, start: Equilibrium | None = None
+    ) -> Equilibrium:
+        """Equilibrium of each row of ``inputs`` (batch, inputs), begun at ``start`` or at 0 V.
+
+        Raises UserError for inputs, a nudge or a start that do not make a circuit with one equilibrium.
+        """
+        equations = self._equations(network, inputs)
+        start = equations.begun(start)
+        begin = _side(equations.initial() if start is None else equations.unknowns(start.voltages))
+        if nudge is not None:
+            equations = equations.nudged([nudge], start)
+        found = self._certified(equations, self._settle(equations, begin), nudge)
+        return found.inheriting(start) if nudge is not None and nudge.taken_at_free else found
+
+    def solve_phases(self, network: Any, inputs: ArrayLike, nudges: Sequence[Nudge]) -> tuple[Equilibrium, ...]:
+        """The free equilibrium, then one for each nudge, begun at the free one, the nudged ones solved as one batch."""
+        equations = self._equations(network, inputs)
+        rest = self._settle(equations, _side(equations.initial()))
+        free = self._certified(equations, rest, None)
+        if not nudges:
+            return (free,)
+        together = equations.nudged(nudges, free)
+        moved = self._certified(together, self._settle(together, np.tile(rest, (len(nudges), 1))), None)
+        pairs = zip(moved.split(nudges), nudges, strict=True)
+        return free, *(phase.inheriting(free) if nudge.taken_at_free else phase for phase, nudge in pairs)
+
+    def _equations(self, network: Any, inputs: ArrayLike) -> Any:
+        kind, equations = self.taken
+        require_kind(f"network of {type(self).__name__}", network, kind)
+        return equations.of(network, network.check_inputs(inputs))
+
+    @abstractmethod
+    def _settle(self, equations: Any, begin: Side) -> Side:
+        """Every sample as near its equilibrium as the iteration gets."""
+
+    @abstractmethod
+    def _certified(self, equations: Any, nodes: Side, nudge: Nudge | None) -> Equilibrium:
+        """The equilibria there, with their statuses."""
+
+
+def _side(nodes: Nodes) -> Side:
+    return np.concatenate(nodes, axis=1)
+
+
+@dataclass(frozen=True)
+class NonidealNewtonSolver(PhaseSolver):
     """(D + i'(u) + C - B w'(u)) δ = C (v - u) + B (w(u) - w(v)), v ← u + δ: Newton's step from every node's own root.
 
     u = root(s - C v + B w(v)) is each node's voltage with all else held at v (D the diagonal of the nodal matrix K, C the
@@ -48,42 +112,10 @@ class NonidealNewtonSolver:
     tolerance: float = 1e-13
     """Largest excess of a converged node, over the circuit's largest voltage."""
     max_iterations: int = 200
+    taken: ClassVar = (NonidealNetwork, NonidealEquations)
 
-    def __post_init__(self) -> None:
-        """Raise UserError for bounds that are none."""
-        require_tolerance(self.tolerance)
-        whole_number(self.max_iterations, "max_iterations")
-
-    def solve(
-        self, network: NonidealNetwork, inputs: ArrayLike, nudge: Nudge | None = None, start: Equilibrium | None = None
-    ) -> Equilibrium:
-        """Equilibrium of each row of ``inputs`` (batch, inputs), begun at ``start`` or at 0 V.
-
-        Raises UserError for inputs, a nudge or a start that do not make a circuit with one equilibrium.
-        """
-        require_kind("network of NonidealNewtonSolver", network, NonidealNetwork)
-        equations = NonidealEquations.of(network, network.check_inputs(inputs))
-        start = equations.begun(start)
-        begin = equations.joined(equations.initial() if start is None else start.voltages)
-        if nudge is not None:
-            equations = equations.nudged([nudge], start)
-        found = certified(equations, equations.split(self._settle(equations, begin)), self.tolerance, nudge)
-        return found.inheriting(start) if nudge is not None and nudge.taken_at_free else found
-
-    def solve_phases(
-        self, network: NonidealNetwork, inputs: ArrayLike, nudges: Sequence[Nudge]
-    ) -> tuple[Equilibrium, ...]:
-        """The free equilibrium, then one for each nudge, begun at the free one, the nudged ones solved as one batch."""
-        equations = NonidealEquations.of(network, network.check_inputs(inputs))
-        found = self._settle(equations, equations.joined(equations.initial()))
-        free = certified(equations, equations.split(found), self.tolerance, None)
-        if not nudges:
-            return (free,)
-        together = equations.nudged(nudges, free)
-        stacked = self._settle(together, np.tile(found, (len(nudges), 1)))
-        moved = certified(together, together.split(stacked), self.tolerance, None)
-        pairs = zip(moved.split(nudges), nudges, strict=True)
-        return free, *(phase.inheriting(free) if nudge.taken_at_free else phase for phase, nudge in pairs)
+    def _certified(self, equations: NonidealEquations, nodes: Side, nudge: Nudge | None) -> Equilibrium:
+        return certified(equations, equations.split(nodes), self.tolerance, nudge)
 
     def _settle(self, equations: NonidealEquations, start: Float[Array, "batch nodes"]) -> Float[Array, "batch nodes"]:
         voltages = start.copy()

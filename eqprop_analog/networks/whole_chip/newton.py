@@ -1,19 +1,16 @@
 """Newton's method on all nodes of a whole chip, by sparse direct factorization, and the certificate of its equilibria."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 from jaxtyping import Bool, Float
-from numpy.typing import ArrayLike
 
 from eqprop_analog.core.certificate import certified
-from eqprop_analog.core.checks import require_kind
 from eqprop_analog.core.equilibrium import Equilibrium
 from eqprop_analog.core.nudge import Nudge
 from eqprop_analog.devices.cells import CellLaw
-from eqprop_analog.incoming import require_tolerance, whole_number
-from eqprop_analog.networks.nonideal.newton import NonidealNewtonSolver
+from eqprop_analog.networks.nonideal.newton import NonidealNewtonSolver, PhaseSolver
 from eqprop_analog.networks.whole_chip.equations import WholeChipEquations
 from eqprop_analog.networks.whole_chip.network import WholeChip
 
@@ -31,7 +28,7 @@ SETTLED = 1e-14
 
 
 @dataclass(frozen=True)
-class WholeChipNewtonSolver:
+class WholeChipNewtonSolver(PhaseSolver):
     """J(u) δ = F(u), v ← u + λ δ, from u, where every diode carries off what its node misses at v.
 
     λ is 1, or the largest power of ½ at which the next step, with the same J, is shorter by λ/4 at least: the natural
@@ -41,41 +38,7 @@ class WholeChipNewtonSolver:
     tolerance: float = 1e-12
     """Largest excess of a converged node, over the circuit's largest voltage."""
     max_iterations: int = 500
-
-    def __post_init__(self) -> None:
-        """Raise UserError for bounds that are none."""
-        require_tolerance(self.tolerance)
-        whole_number(self.max_iterations, "max_iterations")
-
-    def solve(
-        self, network: WholeChip, inputs: ArrayLike, nudge: Nudge | None = None, start: Equilibrium | None = None
-    ) -> Equilibrium:
-        """Equilibrium of each row of ``inputs`` (batch, inputs), begun at ``start`` or at 0 V.
-
-        Raises UserError for inputs, a nudge or a start that do not make a circuit with one equilibrium.
-        """
-        require_kind("network of WholeChipNewtonSolver", network, WholeChip)
-        equations = WholeChipEquations.of(network, network.check_inputs(inputs))
-        start = equations.begun(start)
-        (begin,) = equations.initial() if start is None else equations.unknowns(start.voltages)
-        if nudge is not None:
-            equations = equations.nudged([nudge], start)
-        found = self._certified(equations, self._settle(equations, begin), nudge)
-        return found.inheriting(start) if nudge is not None and nudge.taken_at_free else found
-
-    def solve_phases(self, network: WholeChip, inputs: ArrayLike, nudges: Sequence[Nudge]) -> tuple[Equilibrium, ...]:
-        """The free equilibrium, then one for each nudge, begun at the free one."""
-        require_kind("network of WholeChipNewtonSolver", network, WholeChip)
-        equations = WholeChipEquations.of(network, network.check_inputs(inputs))
-        (begin,) = equations.initial()
-        rest = self._settle(equations, begin)
-        free = self._certified(equations, rest, None)
-        if not nudges:
-            return (free,)
-        together = equations.nudged(nudges, free)
-        moved = self._certified(together, self._settle(together, np.tile(rest, (len(nudges), 1))), None)
-        pairs = zip(moved.split(nudges), nudges, strict=True)
-        return free, *(phase.inheriting(free) if nudge.taken_at_free else phase for phase, nudge in pairs)
+    taken: ClassVar = (WholeChip, WholeChipEquations)
 
     def _settle(self, equations: WholeChipEquations, begin: All) -> All:
         return settled(equations, begin, self.max_iterations)
