@@ -56,6 +56,18 @@ def test_without_the_rows_among_each_other_the_rest_is_the_same(shape):
     np.testing.assert_array_equal(plain.to_columns[0], -plain.port_matrix[:rows, rows:])
 
 
+@pytest.mark.parametrize("shape", [(1, 1), (3, 2), (40, 35)])
+def test_the_way_back_down_gives_every_cell_its_voltage(shape):
+    """Products of drops, summed over more samples than go through a leaf together, against sparse factorization."""
+    matrix = cells(5, *shape)
+    plain, compiled = (WiredCrossbar(matrix, 1e6, (24, 40), compiled=each) for each in (False, True))
+    ports = np.random.default_rng(0).uniform(-1, 1, (2, 7, sum(shape)))
+    expected = plain.products_of_drops(*ports)
+    np.testing.assert_allclose(
+        compiled.products_of_drops(*ports), expected, rtol=0, atol=1e-12 * np.abs(expected).max()
+    )
+
+
 def test_nothing_is_left_of_one_tile_for_the_next():
     first, second = cells(2, 20, 12), cells(3, 20, 12)
     alone = dissected(first, 1e4)

@@ -18,6 +18,8 @@ from eqprop_analog.kernels.numba.lanes import LANES, TILE, add_products, inverse
 from eqprop_analog.networks.crossbars.dissection import BASE, Plan, plan
 
 Array = np.ndarray
+Work = tuple[Array, Array, Array]
+"""Couplings among a block's inner nodes, from these to its ends, and the latter over the nodes' totals; arrays of lanes."""
 
 CORNER = 2
 """Rows and columns of cells that are eliminated at once, to begin with."""
@@ -27,14 +29,15 @@ LEVELS = 6
 """Times that two blocks are joined until they have BASE x BASE cells."""
 
 
-def _routine(module: str, name: str, arguments: int) -> Any:
+def routine(module: str, name: str, arguments: int) -> Any:
+    """A routine of SciPy's BLAS or LAPACK, for compiled functions."""
     address = get_cython_function_address(f"scipy.linalg.cython_{module}", name)
     return ctypes.CFUNCTYPE(None, *[ctypes.c_void_p] * arguments)(address)
 
 
-_potrf, _syrk, _gemm = _routine("lapack", "dpotrf", 5), _routine("blas", "dsyrk", 10), _routine("blas", "dgemm", 13)
-LETTERS = np.frombuffer(b"LNT", np.uint8).copy()
-"""Of LAPACK's options: lower, not transposed, transposed."""
+_potrf, _syrk, _gemm = routine("lapack", "dpotrf", 5), routine("blas", "dsyrk", 10), routine("blas", "dgemm", 13)
+LETTERS = np.frombuffer(b"LNTR", np.uint8).copy()
+"""Of LAPACK's options: lower, not (transposed, of unit diagonal), transposed, right."""
 
 
 def _pairings() -> tuple[Array, Array]:
@@ -145,12 +148,10 @@ def _corner(cells: Array, at: int, wire: float, out: Array, first: int) -> None:
 
 
 @compiled
-def _pair(
-    parts: Array, one: int, other: int, sizes: Array, own: Array, work: Array, out: Array, out_first: int
-) -> None:
+def _pair(parts: Array, one: int, other: int, sizes: Array, own: Array, work: Work, out: Array, out_first: int) -> None:
     """Two blocks joined, at ``one`` and ``other`` among ``parts``: couplings between the new block's ends."""
     part, ends, size = sizes[2], sizes[3], sizes[4]
-    held, rows, scaled = work[0], work[1], work[2]
+    held, rows, scaled = work
     for k in range(size):
         first, second = sizes[5] + k, sizes[6] + k
         for l in range(k + 1, size):
@@ -174,31 +175,38 @@ def _pair(
 
 
 @compiled
+def leaves_joined(
+    cells: Array, wire: float, sizes: Array, places: Array, work: Work, space: Array, marks: Array
+) -> Array:
+    """Couplings between all ends of LANES blocks of BASE x BASE ``cells``, siemens.
+
+    ``marks``: where each level's inner couplings and scaled ones are kept in ``work``, one block after the other; none: they are
+    not kept.
+    """
+    side = BASE // CORNER
+    for n in range(side * side):
+        _corner(cells, n // side * CORNER * BASE + n % side * CORNER, wire, space[0], n * (4 * CORNER) ** 2)
+    for level in range(len(sizes)):
+        across, beside, part, ends, size = sizes[level, :5]
+        for n in range(side * side >> (level + 1)):
+            one = 2 * n if beside else 2 * across * (n // across) + n % across
+            other = one + (1 if beside else across)
+            own = work
+            if len(marks) > 0:
+                inner, outer = marks[level, 0] + n * size * size, marks[level, 1] + n * size * ends
+                own = (work[0][inner * LANES :], work[1], work[2][outer * LANES :])
+            parts, out = space[level % 2], space[(level + 1) % 2]
+            _pair(parts, one * part * part, other * part * part, sizes[level], places[level], own, out, n * ends * ends)
+    return space[len(sizes) % 2]
+
+
+@compiled
 def _leaves(
-    cells: Array, wire: float, sizes: Array, places: Array, kept: Array, work: Array, space: Array, leaves: Array
+    cells: Array, wire: float, sizes: Array, places: Array, kept: Array, work: Work, space: Array, leaves: Array
 ) -> None:
     """Couplings of every block of BASE x BASE ``cells`` (blocks of LANES, cells in lanes) between the ends it keeps, siemens."""
-    side = BASE // CORNER
     for group in range(len(cells)):
-        for n in range(side * side):
-            at = n // side * CORNER * BASE + n % side * CORNER
-            _corner(cells[group], at, wire, space[0], n * (4 * CORNER) ** 2)
-        for level in range(len(sizes)):
-            across, beside, part, ends = sizes[level, :4]
-            for n in range(side * side >> (level + 1)):
-                one = 2 * n if beside else 2 * across * (n // across) + n % across
-                other = one + (1 if beside else across)
-                _pair(
-                    space[level % 2],
-                    one * part * part,
-                    other * part * part,
-                    sizes[level],
-                    places[level],
-                    work,
-                    space[(level + 1) % 2],
-                    n * ends * ends,
-                )
-        found = space[len(sizes) % 2]
+        found = leaves_joined(cells[group], wire, sizes, places, work, space, sizes[:0])
         for lane in range(min(LANES, len(kept) - group * LANES)):
             number = group * LANES + lane
             ends = 0
@@ -239,16 +247,23 @@ def _take(part: Array, ends: int, runs: Array, held: Array, rows: Array, out: Ar
 
 
 @compiled
-def _join(
-    plan_steps: Array, runs: Array, space: Array, held_space: Array, rows_space: Array, between_rows: bool
+def join(
+    steps: Array, runs: Array, space: Array, held_space: Array, rows_space: Array, marks: Array, between_rows: bool
 ) -> None:
-    """Every step of a plan; the last block is the array. Couplings between row ports are left out if they are not asked for."""
+    """Every step of a plan; the last block is the array. Couplings between row ports are left out if they are not asked for.
+
+    ``marks``: where each step's Cholesky factor and what it leaves of the couplings to ends are kept; none: they are not kept.
+    """
     one, sizes = np.ones(1), np.zeros(6, np.int32)
-    for step in plan_steps:
+    for number_of_step in range(len(steps)):
+        step = steps[number_of_step]
         at, ends, size, ports = step[4], step[5], step[6], 0 if between_rows else step[10]
         asked, apart = ends - ports, -(-ends // LANES) * LANES
         sizes[0], sizes[1], sizes[2], sizes[3], sizes[4] = size, ends, asked, apart, ports
-        out, held, rows = space[at : at + ends * ends], held_space[: size * size], rows_space[: size * apart]
+        out, inner, outer = space[at : at + ends * ends], 0, 0
+        if len(marks) > 0:
+            inner, outer = marks[number_of_step, 0], marks[number_of_step, 1]
+        held, rows = held_space[inner : inner + size * size], rows_space[outer : outer + size * apart]
         for a in range(asked):
             out[a * ends + a + 1 : (a + 1) * ends] = 0
         held[:] = 0
@@ -337,7 +352,7 @@ def _given(upper: Array, between: Array, among: Array) -> None:
             among[b, a] += upper[a * ends + b]
 
 
-class _Room:
+class Room:
     """Arrays for tiles of one shape."""
 
     def __init__(self, rows: int, columns: int) -> None:
@@ -348,29 +363,39 @@ class _Room:
         self.blocks = np.zeros((-(-down * across // LANES), LANES, BASE * BASE))
         self.space, self.held = np.zeros(self.plan.space), np.zeros(self.plan.inner**2)
         self.between = np.zeros(self.plan.inner * (self.plan.ends + LANES))
-        self.work, self.small = np.zeros((3, BASE * LEAF * LANES)), np.zeros((2, SPACE * LANES))
+        held, coupled, scaled = (np.zeros(BASE * LEAF * LANES) for _ in range(3))
+        self.work = held, coupled, scaled
+        self.small = np.zeros((2, SPACE * LANES))
 
-    def eliminated(self, matrix: Float[Array, "rows columns"], wire_resistance: float, *, between_rows: bool) -> Array:
-        """Couplings of the ports, columns before rows, above the diagonal."""
+    def lanes(self, matrix: Float[Array, "rows columns"]) -> Float[Array, "groups cells"]:
+        """Cells of leaves side by side, LANES leaves a group."""
         down, across = self.plan.down, self.plan.across
         # what is filled up is beyond the ends that nothing is joined to
         self.cells[-self.rows :, : self.columns] = matrix
         leaves = self.cells.reshape(down, BASE, across, BASE).swapaxes(1, 2)
         self.blocks.reshape(-1, BASE * BASE)[: down * across] = leaves.reshape(down * across, BASE * BASE)
-        lanes = self.blocks.swapaxes(1, 2).reshape(len(self.blocks), -1)
+        return self.blocks.swapaxes(1, 2).reshape(len(self.blocks), -1)
+
+    def eliminated(self, matrix: Float[Array, "rows columns"], wire_resistance: float, *, between_rows: bool) -> Array:
+        """Couplings of the ports, columns before rows, above the diagonal."""
+        found, none = self.plan, np.zeros((0, 2), np.int64)
+        self.leaves(self.lanes(matrix), wire_resistance)
+        join(found.steps, found.runs, self.space, self.held, self.between, none, between_rows)
+        return self.space[found.steps[-1, 4] :]
+
+    def leaves(self, lanes: Float[Array, "groups cells"], wire_resistance: float) -> None:
+        """Couplings of the leaves, to the work space."""
         _leaves(lanes, 1 / wire_resistance, SIZES, PLACES, self.plan.leaves, self.work, self.small, self.space)
-        _join(self.plan.steps, self.plan.runs, self.space, self.held, self.between, between_rows)
-        return self.space[self.plan.steps[-1, 4] :]
 
 
-_room = lru_cache(maxsize=8)(_Room)
-_one_at_a_time = Lock()
+_room = lru_cache(maxsize=8)(Room)
+one_at_a_time = Lock()
 
 
 def couplings(matrix: Float[Array, "rows columns"], wire_resistance: float) -> Float[Array, "ports ports"]:
     """Conductances between the ports of one tile, siemens: what networks.crossbars.wires.couplings gives, to rounding."""
     found = np.zeros((sum(matrix.shape),) * 2)
-    with _one_at_a_time:
+    with one_at_a_time:
         upper = _room(*matrix.shape).eliminated(matrix, wire_resistance, between_rows=True)
         _mirrored(upper, matrix.shape[1], found)
     return found
@@ -383,6 +408,6 @@ def to_columns(
     among: Float[Array, "columns columns"],
 ) -> None:
     """Those of the column ports alone: to row ports in ``between``, and added to ``among`` those to other column ports."""
-    with _one_at_a_time:
+    with one_at_a_time:
         upper = _room(*matrix.shape).eliminated(matrix, wire_resistance, between_rows=False)
         _given(upper, between, among)

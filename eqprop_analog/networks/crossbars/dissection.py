@@ -35,10 +35,10 @@ class Plan:
     columns, then rows.
     """
 
-    steps: Int[Array, "blocks 11"]
+    steps: Int[Array, "blocks 14"]
     """Place in the work space and number of ends of the first part, then of the second (0 if there is none) and of the block;
     how many inner nodes; where the runs of the first part begin, and where these and those of the second end; how many of its
-    ends are row ports."""
+    ends are row ports; the places of both parts and of the block among voltages of ends."""
     runs: Int[Array, "runs 3"]
     """Ends of a part that go on: the first one's place there, their number, and the first one's place in the block."""
     leaves: Int[Array, "leaves ends"]
@@ -47,6 +47,8 @@ class Plan:
     across: int
     space: int
     """Numbers that leaves and blocks need at a time: a leaf's place is its number times (4 BASE)²."""
+    ends_space: int
+    """The same of voltages, one an end: a leaf's place is its number times 4 BASE."""
 
     @property
     def inner(self) -> int:
@@ -173,15 +175,21 @@ def plan(rows: int, columns: int) -> Plan:
     down, across = builder.down, builder.across
     ports = builder.above(down, 0, across) + builder.beside(0, 0, down)
     builder.build((0, down, 0, across), ports, 0, 0)
-    first = len(builder.leaves) * (4 * BASE) ** 2
-    begins = first + 2 * np.cumsum(
-        [0, *builder.largest]
-    )  # a block's place is free again when its neighbour has been joined
-
-    def place(depth: int, number: int) -> int:
-        return number * (4 * BASE) ** 2 if depth < 0 else int(begins[depth]) + number * builder.largest[depth]
-
-    steps = [[place(*s[:2]), s[2], place(*s[3:5]), s[5], place(*s[6:8]), *s[8:]] for s in builder.steps]
-    return Plan(
-        np.array(steps, np.int64), np.array(builder.runs, np.int64), builder.leaves, down, across, int(begins[-1])
+    most = np.sqrt(builder.largest).astype(
+        int
+    )  # a block's place is free again when its neighbour has been joined to it
+    begins, volts = (
+        2 * np.cumsum([0, *sizes]) + len(builder.leaves) * (4 * BASE) ** n for n, sizes in ((2, most**2), (1, most))
     )
+
+    def place(depth: int, number: int) -> tuple[int, int]:
+        if depth < 0:
+            return number * (4 * BASE) ** 2, number * 4 * BASE
+        return int(begins[depth]) + number * int(most[depth]) ** 2, int(volts[depth]) + number * int(most[depth])
+
+    steps = []
+    for s in builder.steps:
+        at, on = zip(place(*s[:2]), place(*s[3:5]), place(*s[6:8]), strict=True)
+        steps.append([at[0], s[2], at[1], s[5], at[2], *s[8:], *on])
+    tables = np.array(steps, np.int64), np.array(builder.runs, np.int64), builder.leaves
+    return Plan(*tables, down, across, int(begins[-1]), int(volts[-1]))

@@ -7,6 +7,7 @@ the bottom end of each column, one wire segment left of every cell on its row an
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from importlib import import_module
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -124,7 +125,7 @@ class WiredCrossbar:
         parts = (self.conductance[some, others] for some, others in self.tiles())
         if not self.compiled:
             return tuple(couplings(part, self.wire_resistance, self.link) for part in parts)
-        eliminated = _dissection().couplings
+        eliminated = _compiled("dissection").couplings
         return tuple(behind(eliminated(part, self.wire_resistance), self.link) for part in parts)
 
     @cached_property
@@ -135,7 +136,9 @@ class WiredCrossbar:
         if self.compiled and not self.link:
             for some, others in self.tiles():
                 part = self.conductance[some, others]
-                _dissection().to_columns(part, self.wire_resistance, between[some, others], among[others, others])
+                _compiled("dissection").to_columns(
+                    part, self.wire_resistance, between[some, others], among[others, others]
+                )
             return between, among
         for (some, others), tile in zip(self.tiles(), self.tile_couplings, strict=True):
             count = some.stop - some.start
@@ -191,13 +194,30 @@ class WiredCrossbar:
         on_rows, on_columns = self.wires(ports)
         return on_rows - on_columns
 
+    def products_of_drops(
+        self, one: Float[Array, "batch ports"], other: Float[Array, "batch ports"]
+    ) -> Float[Array, "rows columns"]:
+        """Sum over samples of the product of each cell's drops at two voltages of the ports, V².
 
-def _dissection() -> Any:
+        Holds (batch, rows, columns) arrays, except where ``compiled``, by the way back down through the dissection.
+        """
+        if not self.compiled or self.cell is not None or self.link or not self.wire_resistance:
+            return np.asarray(np.einsum("bij,bij->ij", self.drops(one), self.drops(other)))
+        found, rows = np.empty(self.shape), self.shape[0]
+        for some, others in self.tiles():
+            ports = np.r_[some, rows + others.start : rows + others.stop]
+            part = self.conductance[some, others]
+            found[some, others] = _compiled("cell_voltages").products(
+                part, self.wire_resistance, one[:, ports], other[:, ports]
+            )
+        return found
+
+
+def _compiled(kernel: str) -> Any:
     try:
-        from eqprop_analog.kernels.numba import dissection
+        return import_module(f"eqprop_analog.kernels.numba.{kernel}")
     except ImportError as error:
         raise UserError(f"compiled: elimination of wires is compiled by numba (pip install numba): {error}") from error
-    return dissection
 
 
 @dataclass(frozen=True, eq=False)
@@ -405,9 +425,8 @@ class DrivenCrossbar(Crossbar):
         return np.asarray(0.5 * squares - (self.forward(drive) * volts).sum(axis=1))
 
     def gradient(self, mean: Ports, slope: Ports) -> Float[Array, "rows columns"]:
-        """Of the drops across the cells themselves. Holds (batch, rows, columns) arrays."""
-        one, other = (self.wired.drops(self.ports(*volts)) for volts in (mean, slope))
-        return np.asarray(np.einsum("bij,bij->ij", one, other))
+        """Of the drops across the cells themselves."""
+        return self.wired.products_of_drops(self.ports(*mean), self.ports(*slope))
 
     def elements(self) -> tuple[Int[Array, " cells"], Int[Array, " cells"], Float[Array, " cells"]]:
         """Its cells; wires and series resistances have no row and column (see ``parts``)."""
