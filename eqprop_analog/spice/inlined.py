@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 
 from eqprop_analog.spice.reading.expressions import Parameters
+from eqprop_analog.spice.reading.statements import INNER, Statement, source_of
 
 NODES = {"r": 2, "c": 2, "d": 2, "v": 2, "i": 2, "e": 4, "g": 4, "f": 2, "h": 2}
 """Devices that can be written out, by the letter that their names begin with, and how many nets each joins."""
@@ -17,13 +18,8 @@ WORDS = {"v": 4, "i": 4, "e": 6, "g": 6, "f": 5, "h": 5}
 """How many words such a device's line has; with more or fewer it says something else."""
 CONTROLLED = "fh"
 """Those whose next word is the voltage source that controls them."""
-HEAD = re.compile(r"\.subckt (\S+) ((?:[^ =]+ )*?[^ =]+)(?: params: (.*))?")
-MODEL = re.compile(r"\.model (\S+) (.*)")
-BRACES = re.compile(r"\{([^{}]*)\}")
-OTHER = re.compile(r"""["';$]|\bgnd\b""")
-"""What is not written out: file names, expressions in quotes, comments behind a line, another name of ground."""
-LISTED = re.compile(r"[(),]")
-"""Nets in brackets or between commas, which are not words by themselves."""
+NOT_NETS = re.compile(r"[(),\"]")
+"""Brackets and commas separate words in some places of a line alone; quotes hold names of files."""
 
 
 @dataclass(frozen=True)
@@ -50,11 +46,11 @@ class Subcircuit:
             raise ValueError(f"{self.name}: no such parameter")
         parameters = Parameters({**self.defaults, **given})
 
-        def number(braces: re.Match[str]) -> str:
-            return repr(parameters.evaluated(braces[1]))
+        def number(expression: re.Match[str]) -> str:
+            return repr(parameters.evaluated(expression[0]))
 
-        devices = tuple(tuple(BRACES.sub(number, word) for word in words) for words in self.devices)
-        models = {name: BRACES.sub(number, text) for name, text in self.models.items()}
+        devices = tuple(tuple(INNER.sub(number, word) for word in words) for words in self.devices)
+        models = {name: INNER.sub(number, text) for name, text in self.models.items()}
         return Subcircuit(self.name, self.ports, {}, _without_ammeters(devices, self.ports), models)
 
 
@@ -86,29 +82,33 @@ def _without_ammeters(devices: tuple[tuple[str, ...], ...], ports: Sequence[str]
 @lru_cache(maxsize=64)
 def read_subcircuit(text: str) -> Subcircuit | None:
     """The subcircuit in ``text``; None if it has anything but devices that can be written out."""
-    lines = [line.strip() for line in text.lower().split("\n") if line.strip() and not line.startswith("*")]
-    head = HEAD.fullmatch(lines[0]) if lines else None
-    if head is None or not lines[-1].startswith(".ends"):
-        return None
-    devices, models = [], {}
-    for line in lines[1:-1]:
-        model = MODEL.fullmatch(line)
-        words = tuple(BRACES.sub(lambda braces: braces[0].replace(" ", ""), line).split())
-        if OTHER.search(line) or (model is None and LISTED.search(BRACES.sub("", line))):
-            return None
-        if model is not None:
-            models[model[1]] = model[2]
-        elif line[0] in NODES and len(words) >= 4 and len(words) == WORDS.get(line[0], len(words)):
-            devices.append(words)
-        else:
-            return None
     try:
-        defaults = dict(word.split("=", 1) for word in (head[3] or "").split())
-        found = Subcircuit(head[1], tuple(head[2].split()), defaults, tuple(devices), models)
+        source = source_of(f"\n{text}", "subcircuit")
+        ((head, body),) = source.blocks
+        found = _of_devices(head, body)
         filled = found.filled({})
     except ValueError:
         return None
-    return None if "{" in repr((filled.devices, *filled.models.values())) else found
+    over = source.statements or source.parameters.texts or "{" in repr((filled.devices, *filled.models.values()))
+    return None if over else found
+
+
+def _of_devices(head: Statement, body: Sequence[Statement]) -> Subcircuit:
+    """Raises ValueError where a statement is not a device that can be written out, or the model of one."""
+    _, name, *words = head.words
+    ports = tuple(word for word in words if "=" not in word)
+    devices, models = [], {}
+    for each in body:
+        first, *more = each.words
+        if first == ".model" and '"' not in each.text:
+            models[more[0]] = " ".join(more[1:])
+        elif first[0] in NODES and not NOT_NETS.search(INNER.sub("", each.text)):
+            devices.append(tuple(each.parts))
+            if len(devices[-1]) < 4 or len(devices[-1]) != WORDS.get(first[0], len(devices[-1])):
+                each.refuse("other words than such a device has")
+        else:
+            each.refuse("no device that can be written out")
+    return Subcircuit(name, ports, dict(word.split("=", 1) for word in words[len(ports) :]), tuple(devices), models)
 
 
 @dataclass

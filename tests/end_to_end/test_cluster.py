@@ -7,12 +7,13 @@ import json
 import logging
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import redirect_stdout
+from contextlib import redirect_stdout, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -187,6 +188,32 @@ def test_points_of_a_sweep_travel_in_pieces_and_go_on_from_what_came_back(
     more = run(*sweep[:-5], "--epochs", 3, "--limit", 10, *there, "--output", "there")  # of one point
     assert more.code == 0
     assert "after 3 epochs" in more.out
+
+
+def test_bytes_go_to_another_worker_where_one_is_killed_before_the_scheduler_notices(dask, there, monkeypatch):
+    """The scheduler has chosen it, and its loop runs on only when nobody answers there any more: the race of a kill."""
+    scatter, dead = distributed.scheduler.scatter_to_workers, []
+
+    async def late(workers: Any, data: Any, **options: Any) -> Any:
+        if dead:
+            return await scatter(workers, data, **options)
+        nanny = next(iter(dask.workers.values()))
+        dead.append(nanny.worker_address)
+        os.kill(nanny.pid, signal.SIGKILL)
+        host, _, port = nanny.worker_address.removeprefix("tcp://").rpartition(":")
+        with suppress(ConnectionError):
+            while True:
+                socket.create_connection((host, int(port))).close()
+                time.sleep(0.01)
+        return await scatter(dead, data, **options)
+
+    monkeypatch.setattr(distributed.scheduler, "scatter_to_workers", late)
+    monkeypatch.setattr(cluster_module, "LOOK", 0.01)
+    monkeypatch.setattr(cluster_module, "LARGE", 0)
+    with on_cluster(there[1]):
+        work = workers_for(1, 600.0)
+        assert work.result(work.submit(divmod, 7, 2)) == (3, 1)
+    assert dead
 
 
 def test_bytes_go_to_another_worker_where_one_is_lost_that_was_to_take_them(dask, monkeypatch):

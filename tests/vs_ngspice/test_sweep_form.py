@@ -107,6 +107,14 @@ D1 middle 0 junction dtemp={n}
             "d.Xc.d1 y 0 half_junction_1 dtemp=2.0",
         ]
 
+    def test_lines_are_read_as_those_of_any_netlist(self) -> None:
+        line = "R9 top gnd\t'r * 2' $ twice\n* a comment\nR8 top 0\n+ 5\n.model other D(IS='r*1e-12')"
+        found = read_subcircuit(self.TEXT.replace(".ends", f"{line}\n.ends"))
+        assert found
+        filled = found.filled({"r": "50"})
+        assert filled.devices[-2:] == (("r9", "top", "0", "100.0"), ("r8", "top", "0", "5"))
+        assert filled.models["other"] == "d(is=5e-11)"
+
     @pytest.mark.parametrize(
         "line",
         [
@@ -114,18 +122,16 @@ D1 middle 0 junction dtemp={n}
             "B1 top 0 V={r}",
             "E1 top 0 value={V(middle)}",
             "V1 top 0 dc 1 ac 1",
-            "R9 top gnd 5",
             "R9 top 0 {r*unheard_of(3)}",
             "R9 top 0 {temper}",
             "R9 top 0 {{r}}",
-            "R9 top 0 'r*2'",
             "R9 (top 0) 5",
             "E1 top 0 (middle 0) 2",
-            ".model other D(IS='r*1e-12')",
-            "R9 top 0 5 $ five",
+            "R9 top 0 5 tc=1,2",
+            'R9 top 0 "5"',
             ".param x=2",
             ".func f(x) {x}",
-            "+ 3",
+            ".end",
             "K1 L1 L2 1",
         ],
     )
