@@ -313,22 +313,64 @@ def test_a_law_of_ones_own_travels_to_the_workers_once(run, there, tmp_path, mon
     assert sum("class SquareLaw" in repr(each) for each in sent) == 1
 
 
+def waits(work: ClusterWorkers, file: Path) -> tuple[Any, Callable[[], int]]:
+    """A task that would take ten minutes, and what waits for its beginning: the process that has it."""
+    told = f"import os, pathlib, time; pathlib.Path({str(file)!r}).write_text(str(os.getpid())); time.sleep(600)"
+
+    def begun() -> int:
+        while not file.exists() or not file.read_text():
+            time.sleep(0.01)
+        return int(file.read_text())
+
+    return work.submit(exec, told), begun
+
+
+def ends(process: int) -> bool:
+    """Whether it does so by itself."""
+    end = time.monotonic() + 60
+    while Path(f"/proc/{process}").exists() and time.monotonic() < end:
+        time.sleep(0.05)
+    return not Path(f"/proc/{process}").exists()
+
+
 def test_what_is_cancelled_is_stopped_on_its_worker(dask, tmp_path):
     with on_cluster(dask.scheduler_address):
         work = workers_for(2, 600.0)
-        job = work.submit(
-            exec, f"import os, time; open({str(tmp_path / 'pid')!r}, 'w').write(str(os.getpid())); time.sleep(600)"
-        )
-        while not (tmp_path / "pid").exists() or not (tmp_path / "pid").read_text():
-            time.sleep(0.01)
+        job, begun = waits(work, tmp_path / "pid")
+        child = begun()
         work.close()
         with pytest.raises(ea.UserError, match="closed"):
             work.result(job)
-        child = int((tmp_path / "pid").read_text())
-        end = time.monotonic() + 30
-        while Path(f"/proc/{child}").exists() and time.monotonic() < end:
-            time.sleep(0.05)
-        assert not Path(f"/proc/{child}").exists()
+        assert ends(child)
+
+
+def test_an_interrupted_command_ends_at_once_stops_its_tasks_and_goes_on(run, there, tmp_path, monkeypatch):
+    """^C comes when the first circuit is there, and the command waits for a task that is running."""
+    study, result, children = ("study", "--circuits", 3, *there, "--output", "out"), ClusterWorkers.result, []
+    first = path_of(Path("out"), 0)
+
+    def interrupted(work: ClusterWorkers, job: Any) -> Any:
+        if not first.exists():
+            return result(work, job)
+        job, begun = waits(work, tmp_path / "pid")
+
+        def interrupt() -> None:
+            children.append(begun())
+            os.kill(os.getpid(), signal.SIGINT)
+
+        threading.Thread(target=interrupt, daemon=True).start()
+        return result(work, job)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(ClusterWorkers, "result", interrupted)
+        stopped = run(*study)
+    assert (stopped.code, len(stopped.err.splitlines())) == (130, 1), stopped.err
+    assert "same command" in stopped.err
+    assert len(children) == 1
+    assert ends(children[0])
+    kept = first.read_bytes()
+    assert run(*study).code == 0
+    assert first.read_bytes() == kept  # which has the seconds that it took
 
 
 def test_errors_time_limits_and_warnings_of_a_task_reach_the_user(dask, caplog):
