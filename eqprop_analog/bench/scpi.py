@@ -14,8 +14,10 @@ Crossbars count from 1, rows and columns from 0; numbers are in SI units, writte
 """
 
 import contextlib
+import re
 import socket
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, Protocol, Self
 
 import numpy as np
@@ -24,7 +26,7 @@ from jaxtyping import Float
 from eqprop_analog.bench.log import Matrices
 from eqprop_analog.errors import UserError
 from eqprop_analog.incoming import seconds_of
-from eqprop_analog.text import sentence
+from eqprop_analog.text import in_one_line, sentence
 
 Array = np.ndarray
 
@@ -34,6 +36,12 @@ ERRORS = 100
 """An instrument's queue of errors has no more; all of them are taken out, so that none is taken for that of a later command."""
 TIMEOUT = 10.0
 """Seconds for an answer."""
+NUMBER = re.compile(r"[+-]?\d{1,9}(?=,|$)", re.ASCII)
+"""With which an answer to SYST:ERR? begins."""
+LONGEST = 10_000_000
+"""Characters of an answer."""
+INFINITY = 9.9e37
+"""SCPI's number for an overload; 9.91e37 is none at all (SCPI-1999, volume 1, 7.2.1)."""
 
 
 class Resource(Protocol):
@@ -72,10 +80,12 @@ class SocketResource:
         """Send a command and return its answer. Raises UserError if none comes in time."""
         self.write(message)
         try:
-            answer = self._lines.readline()
+            answer = self._lines.readline(LONGEST)
         except (OSError, UnicodeDecodeError) as error:
             raise UserError(f"{self._where}: no answer to {message:.40} ({error}); check the instrument") from error
-        if not answer:
+        if not answer.endswith("\n"):
+            if len(answer) == LONGEST:
+                raise UserError(f"{self._where}: the answer to {message:.40} has no end; check the instrument")
             raise UserError(f"{self._where}: the instrument closed the connection at {message:.40}; connect again")
         return answer.strip()
 
@@ -124,7 +134,7 @@ class ScpiBoard:
 
     def identity(self) -> str:
         """The answer to ``*IDN?``."""
-        return str(self.resource.query("*IDN?")).strip()
+        return self._asked("*IDN?")
 
     def write(self, conductances: Matrices, biases: Matrices) -> None:
         """Set the cells (S) and bias currents (A) that are not what was set last. Raises UserError with the board's own error."""
@@ -148,20 +158,29 @@ class ScpiBoard:
 
     def drive(self, rows: Float[Array, " rows"], currents: Float[Array, " outputs"]) -> None:
         """Apply voltages (V) to the rows of crossbar 1 and currents (A) to the output nodes."""
-        self.resource.write(f"SOUR:VOLT {_list(rows)}")
-        self.resource.write(f"SOUR:CURR {_list(currents)}")
+        self._send(f"SOUR:VOLT {_list(rows)}")
+        self._send(f"SOUR:CURR {_list(currents)}")
         self._check("driving rows")
 
     def read(self) -> Float[Array, " nodes"]:
-        """Voltages of all nodes, volts."""
-        answer = str(self.resource.query("MEAS:VOLT?"))
+        """Voltages of all nodes, volts; NaN where the instrument says that it has none, or is overloaded."""
+        answer = self._asked("MEAS:VOLT?")
         try:
-            return np.array([float(each) for each in answer.split(",")])
+            voltages = np.array([float(each) for each in answer.split(",")])
+            return np.where(np.abs(voltages) < INFINITY, voltages, np.nan)
         except ValueError:
             self._check("measuring")
             raise UserError(
                 f"MEAS:VOLT?: expected voltages separated by commas, got {sentence(answer)[:80]!r}"
             ) from None
+
+    def _send(self, message: str) -> None:
+        with _told(message):
+            self.resource.write(message)
+
+    def _asked(self, message: str) -> str:
+        with _told(message):
+            return str(self.resource.query(message)).strip()
 
     def _cells(self, command: str, crossbar: int, values: Array, changed: Array) -> None:
         rows, columns = np.nonzero(changed)
@@ -170,22 +189,41 @@ class ScpiBoard:
             triples = zip(
                 rows[part].tolist(), columns[part].tolist(), values[rows[part], columns[part]].tolist(), strict=True
             )
-            self.resource.write(f"{command} {crossbar}," + ",".join(f"{i},{j},{value!r}" for i, j, value in triples))
+            self._send(f"{command} {crossbar}," + ",".join(f"{i},{j},{value!r}" for i, j, value in triples))
 
     def _biases(self, biases: Sequence[Array]) -> None:
         for number, bias in enumerate(biases, start=1):
-            self.resource.write(f"SOUR:BIAS {number},{_list(bias)}")
+            self._send(f"SOUR:BIAS {number},{_list(bias)}")
 
     def _check(self, doing: str) -> None:
         """UserError with what the board says, if it says anything."""
         said: list[str] = []
         while len(said) < ERRORS:
-            answer = str(self.resource.query("SYST:ERR?")).strip()
-            if answer.partition(",")[0] in ("0", "+0"):
+            answer = self._asked("SYST:ERR?")
+            if (number := NUMBER.match(answer)) is None:
+                raise UserError(
+                    f'SYST:ERR?: expected a number and a text, such as 0,"No error", got {sentence(answer)[:80]!r}; does this '
+                    "instrument speak SCPI?"
+                )
+            if int(number[0]) == 0:
                 break
             said.append(answer)
         if said:
             raise UserError(f"the board refused {doing}: {sentence(said[0])[:200]}")
+
+
+@contextmanager
+def _told(message: str) -> Iterator[None]:
+    """UserError where an instrument does not answer: every library has its own name for that."""
+    try:
+        yield
+    except UserError:
+        raise
+    except Exception as error:
+        raise UserError(
+            f"{message.partition(' ')[0]}: the instrument does not answer ({type(error).__name__}: {in_one_line(error)}); check "
+            "cable and power, or allow more time (timeout)"
+        ) from error
 
 
 def _list(values: Iterable[float]) -> str:

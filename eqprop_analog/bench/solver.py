@@ -193,10 +193,12 @@ class BenchSolver:
         return _Measured(found.voltages, found.error, status)
 
     def _average(self, nodes: int) -> "_Measured":
-        if self._sigma is None:  # once: how noisy is a reading
-            self._sigma = np.std([self._read(nodes) for _ in range(PILOT)], axis=0, ddof=1)
+        pilot = self._sigma
+        if pilot is None:  # once: how noisy is a reading
+            pilot = np.std([self._read(nodes) for _ in range(PILOT)], axis=0, ddof=1)
+            self._sigma = pilot if np.isfinite(pilot).all() else None
         readings = np.array([self._read(nodes) for _ in range(self.readings)])
-        sigma = self._sigma if self.readings == 1 else np.std(readings, axis=0, ddof=1)
+        sigma = pilot if self.readings == 1 else np.std(readings, axis=0, ddof=1)
         error = float(np.max(sigma, initial=0)) / np.sqrt(self.readings)
         return _Measured(readings.mean(axis=0), error, Status.MEASURED)
 

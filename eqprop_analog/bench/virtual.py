@@ -8,6 +8,7 @@ import socketserver
 import threading
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any, Self
 
@@ -95,6 +96,8 @@ class VirtualBoard:
 
     def __enter__(self) -> Self:
         board = self
+        with suppress(UserError):  # a simulator takes seconds to start, for which nobody waits who asks the board
+            self._solver.solve(self.network, np.zeros((1, self.network.layers[0])))
 
         class Handler(socketserver.StreamRequestHandler):
             def handle(self) -> None:

@@ -72,7 +72,7 @@ def test_a_board_is_served_until_it_is_interrupted():
             assert process.stdout is not None
             port = int(re.search(r":(\d+);", process.stdout.readline())[1])
             network = ResistiveNetwork.dense([2, 3, 1], seed=1)
-            with SocketResource("127.0.0.1", port) as link:
+            with SocketResource("127.0.0.1", port, timeout=600.0) as link:
                 board = ScpiBoard(link)
                 measured = BenchSolver(board.write, board.drive, board.read).solve(network, [[0.2, -0.3]])
             expected = SurrogateSolver().solve(network, [[0.2, -0.3]])
@@ -80,4 +80,4 @@ def test_a_board_is_served_until_it_is_interrupted():
                 np.testing.assert_allclose(one, other, rtol=0, atol=1e-9)
         finally:
             process.send_signal(signal.SIGINT)
-        assert process.wait(20) == 130
+        assert process.wait(600) == 130

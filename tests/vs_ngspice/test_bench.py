@@ -49,7 +49,7 @@ def link() -> Iterator:
     opened = []
 
     def connect(one: VirtualBoard) -> ScpiBoard:
-        opened.append(SocketResource(one.host, one.port))
+        opened.append(SocketResource(one.host, one.port, timeout=600.0))
         return ScpiBoard(opened[-1])
 
     yield connect
