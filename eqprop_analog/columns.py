@@ -232,6 +232,12 @@ def _name(table: Table, found: Cells, expected: str, row: str, nameless: bool) -
     if not table.rows:
         raise UserError(f"{table.path}: there is no {row} below the header in line {table.header}")
     width = len(cells)
+    if width == 1 and len(table.rows[-1]) > 1:
+        table.names = tuple(cells)
+        raise table.refuse(
+            f"{quoted(cells[0])} stands where the names of {len(table.rows[-1])} columns are expected; begin what stands above "
+            "them with #, or leave it out"
+        )
     while width > 1 and not cells[width - 1] and not any(any(each[width - 1 :]) for each in table.rows):
         width -= 1
     table.names = tuple(cells[:width])

@@ -216,10 +216,13 @@ def _contradiction(curve: Curve, noise: Noise, one: int, other: int) -> str:
 
 
 def branches(voltage: Float[Array, " points"]) -> list[Int[Array, " some"]]:
-    """The points of a sweep, cut where it turns round; in one piece where it turns so often that it is no sweep."""
+    """The points of a sweep, cut where it turns round; in one piece where it turns so often that it is no sweep.
+
+    Where the last voltage before the turn is measured twice, the second time belongs to the way back.
+    """
     steps = np.sign(np.diff(voltage))
     places = np.flatnonzero(steps)
-    turns = [k + 1 for k, j in zip(places[1:], places[:-1], strict=True) if steps[k] != steps[j]]
+    turns = [j + 2 for k, j in zip(places[1:], places[:-1], strict=True) if steps[k] != steps[j]]
     swept = len(turns) <= max(3, len(voltage) // 4)
     return np.split(np.arange(len(voltage)), turns if swept else [])
 

@@ -121,6 +121,17 @@ def test_what_is_no_junction_is_said(run: Any) -> None:
     assert "device table" in result.out
 
 
+def test_a_single_point_that_is_off_is_named_with_its_line(run: Any) -> None:
+    path = write_curve(Path("iv.csv"), TRUE, relative=0.01)
+    lines = path.read_text().split("\n")
+    v, i = lines[56].split(",")
+    path.write_text("\n".join([*lines[:56], f"{v},{float(i) / 3!r}", *lines[57:]]))
+    result = run("device", "fit", "iv.csv")
+    assert result.code == 0, result.err
+    assert "iv.csv, line 57" in " ".join(tomllib.loads(Path("iv.toml").read_text())["notes"])
+    assert "iv.csv, line 57" in result.out
+
+
 def up_and_down(path: Path, factor: float, relative: float, shift: float = 0.0) -> None:
     """A sweep up and, at voltages lower by ``shift``, down, where the current is ``factor`` times the law's."""
     random, up = np.random.default_rng(1), np.arange(-0.3, 0.81, 0.02)

@@ -89,6 +89,7 @@ REFUSED = {
     "empty": ("", ["empty"]),
     "comments alone": ("# nothing\n\n", ["empty"]),
     "header alone": ("V (V),I (mA)\n", ["header", "line 1"]),
+    "a title": ("Sweep 7 of Monday\n\n" + lines(), ["line 1", '"Sweep 7 of Monday"', "2 columns", "#"]),
     "binary": (b"PK\x03\x04\0\0", ["binary", "CSV"]),
     "half of UTF-16": (codecs.BOM_UTF16_LE + b"a\0b", ["binary"]),
     "not UTF-8 in a row": (changed("1.0000,6", "1.0000,\xb56").encode("latin-1"), ["line 4", "UTF-8", "0xb5"]),

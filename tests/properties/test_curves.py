@@ -96,6 +96,8 @@ def test_columns_can_be_named(tmp_path: Path) -> None:
         ([*ROWS[:3], (0.25, 2e-8), *ROWS[3:]], Noise(), ["line 5", "falls", "line 4"]),
         ([*ROWS[:4], (ROWS[3][0], 2e-6), *ROWS[4:]], Noise(), ["line 6", "duplicate", "line 5"]),
         ([*ROWS, *((v, 2 * i) for v, i in reversed(ROWS[1:-1]))], Noise(0, 0.05), ["hysteresis", "line", "one branch"]),
+        # the voltage where it turns is measured twice
+        ([*ROWS, *((v, 2 * i) for v, i in reversed(ROWS))], Noise(0, 0.05), ["hysteresis", "line 9", "line 8"]),
     ],
 )
 def test_what_is_not_monotone_beyond_the_noise_is_refused_with_its_lines(

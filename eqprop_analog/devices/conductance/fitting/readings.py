@@ -105,6 +105,14 @@ def read_pulses(path: str | Path) -> Readings:
     pieces: list[tuple[int, Array, Array, Array]] = []
     for number in range(len(known)):
         rows = np.flatnonzero(order == number)
+        steps = np.diff(pulse[rows])
+        if (steps < 0).any() and not (steps > 0).any():
+            fall = int(rows[1:][np.argmax(steps < 0)])
+            raise found.refuse(
+                fall,
+                f'column "pulse": the numbers of device "{known[number]}" fall from line to line, to {pulse[fall]:g} here; '
+                "expected the readings in the order in which the pulses were applied",
+            )
         for run, counts in _runs(pulse[rows], signs[rows]):
             for begin in range(0, max(len(run) - 1, 0), LONGEST + 1):
                 piece = slice(begin, begin + LONGEST + 1)
@@ -118,8 +126,9 @@ def read_pulses(path: str | Path) -> Readings:
                     )
                 if len(part) > 1:
                     pieces.append((number, conductance[part], taken * signs[part[1:]], relative[part[1:]]))
-    if sum(len(polarity) for _, _, polarity, _ in pieces) < FEWEST:
-        raise UserError(f"{path}: expected at least {FEWEST} pulses with a reading before and after, got fewer")
+    count = sum(len(polarity) for _, _, polarity, _ in pieces)
+    if count < FEWEST:
+        raise UserError(f"{path}: expected at least {FEWEST} pulses with a reading before and after, got {count}")
     readings = _packed(known, pieces, usual, _notes(found))
     for word, sign in (("up", 1), ("down", -1)):
         if not (readings.polarity * sign > 0).any():
