@@ -20,7 +20,7 @@ from eqprop_analog.networks.nonideal.newton import NonidealNewtonSolver
 from eqprop_analog.networks.nonideal.periphery import Periphery
 from eqprop_analog.spice.circuit import Circuit
 from eqprop_analog.spice.dialects import DIALECTS
-from eqprop_analog.spice.netlist import static_netlist, sweep_netlist
+from eqprop_analog.spice.netlist import settings, static_netlist, sweep_netlist
 from eqprop_analog.spice.ngspice import library as libngspice
 from eqprop_analog.spice.ngspice.workers import Workers
 
@@ -113,7 +113,11 @@ def test_what_klu_does_not_solve_is_asked_of_sparse(
     monkeypatch.setattr(libngspice, "sweep", only_sparse)
     solver = NgspiceSolver(executor=ThreadPoolExecutor(1))
     assert solver.solve(network, inputs).status.tolist() == [Status.CONVERGED]
-    assert [options.get("klu") for options in asked] == [None, None, 0]
+    *by_klu, last = asked
+    assert last["klu"] == 0
+    assert [options.get("klu") for options in by_klu] == [None] * 3
+    own = settings(network.circuit(inputs))
+    assert by_klu[1] == {name: pytest.approx(10 * own[name]) for name in ("reltol", "vntol", "abstol")}
     assert len(caplog.messages) > 0
 
 
