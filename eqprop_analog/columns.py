@@ -69,7 +69,8 @@ class Table:
         for row, cells in enumerate(self.rows):
             if len(cells) != width:
                 first = "header" if self.header else "first line"
-                hint = "; where commas are decimal, separate columns by semicolons" if self.delimiter == "," else ""
+                many = len(cells) > width and self.delimiter == ","
+                hint = "; where commas are decimal, separate columns by semicolons" if many else ""
                 raise self.refuse(f"expected {width} columns, as the {first} has, got {len(cells)}{hint}", row)
         self._checked = True
 

@@ -100,7 +100,10 @@ class Arrays:
     def form(self, name: str) -> tuple[tuple[int, ...], np.dtype]:
         """Shape and dtype."""
         with self._zip.open(f"{name}.npy") as member:
-            return _form(member, self._zip.getinfo(f"{name}.npy").file_size)
+            try:
+                return _form(member, self._zip.getinfo(f"{name}.npy").file_size)
+            except ValueError as error:
+                raise ValueError(f"{name}: {error}") from error
 
     def __getitem__(self, name: str) -> np.ndarray:
         """All of it, in memory."""
@@ -114,7 +117,9 @@ def _form(file: IO[bytes], size: int) -> tuple[tuple[int, ...], np.dtype]:
     version = np.lib.format.read_magic(file)
     read = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}[version]
     shape, _, dtype = read(file)
-    if dtype.hasobject or min(shape, default=0) < 0 or file.tell() + math.prod(shape) * dtype.itemsize != size:
+    if dtype.hasobject:
+        raise ValueError("an array of Python objects, which is pickle; save numbers, or text (.astype(str))")
+    if min(shape, default=0) < 0 or file.tell() + math.prod(shape) * dtype.itemsize != size:
         raise ValueError(f"its header says {dtype} {shape}, which is not what {size} bytes hold")
     return shape, dtype
 

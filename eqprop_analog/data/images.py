@@ -30,8 +30,8 @@ def read_folder(folder: Path, task: Task | None = None) -> Samples:
         inside = sorted(path for path in folder.iterdir() if not path.name.startswith("."))
     except OSError as error:
         raise DataError(f"{folder}: cannot be read: {error.strerror or error}") from error
-    if any(_is_idx(path) for path in inside):
-        return read_idx(folder, [path for path in inside if _is_idx(path)], task)
+    if files := [path for path in inside if is_idx_file(path)]:
+        return read_idx(folder, files, task)
     if task == "regression":
         raise DataError(f"{folder}: folders of images are classes; for a regression use .npz")
     folders = [path for path in inside if path.is_dir()]
@@ -110,7 +110,9 @@ def _is_idx(path: Path) -> bool:
 
 
 def is_idx_file(path: Path) -> bool:
-    """Whether a file itself, whatever its name, begins like IDX."""
+    """Whether it is called as IDX files are, or begins like one whatever its name."""
+    if not path.is_file():
+        return False
     try:
         with path.open("rb") as file:
             head = file.read(4)

@@ -164,8 +164,7 @@ def opened(dataset: str, own: OwnData, data_dir: Path | None = None) -> OwnDatas
 
     Where ``own`` says what was found before, other samples are refused.
     """
-    path = Path(dataset)
-    stamp = path.stat().st_mtime_ns if path.is_file() else 0
+    stamp = tuple(_stamp(place) for place in (Path(dataset), data_dir) if place is not None)
     settings = DataSettings(**{name: getattr(own, name) for name in DataSettings.model_fields})
     made = _opened(dataset, stamp, settings.model_dump_json(), data_dir)
     if own.found is not None and made.own is not None and made.own.found is not None:
@@ -179,8 +178,20 @@ def opened(dataset: str, own: OwnData, data_dir: Path | None = None) -> OwnDatas
     return made
 
 
+def _stamp(place: Path) -> int:
+    """Another number where what is read there has changed: a table or an archive, or files of a folder."""
+    if place.is_dir():
+        files = [path for path in place.rglob("*") if path.is_file()]
+    elif place.suffix.lower() in (*TABLES, ".npz"):
+        files = [place]
+    else:
+        files = list(place.parent.glob("*"))
+    stats = [(str(path.absolute()), path.stat()) for path in sorted(files) if path.exists()]
+    return hash(tuple((name, stat.st_mtime_ns, stat.st_size) for name, stat in stats))
+
+
 @lru_cache(maxsize=2)
-def _opened(dataset: str, stamp: int, settings: str, data_dir: Path | None) -> OwnDataset:  # noqa: ARG001 - stamp: a file that changed
+def _opened(dataset: str, stamp: tuple[int, ...], settings: str, data_dir: Path | None) -> OwnDataset:  # noqa: ARG001 - stamp: a file that changed
     asked = DataSettings.model_validate_json(settings)
     require_suitable(dataset, asked)
     made = prepared(Path(dataset).name, read_samples(dataset, asked, data_dir), asked)

@@ -185,7 +185,8 @@ class TestArchives:
             ({"inputs": X, "targets": X[:, 0], "split": np.zeros(40, bool)}, ["test samples", "0"]),
             ({"inputs": X, "targets": X[:, 0] * 0}, ["nothing to learn"]),
             ({"inputs": X, "labels": np.arange(40) % 2, "colour": X}, ['"colour"']),
-            ({"inputs": np.array([{}] * 40, dtype=object), "labels": np.arange(40) % 2}, ["cannot be read"]),
+            ({"inputs": np.array([{}] * 40, dtype=object), "labels": np.arange(40) % 2}, ["inputs", "pickle"]),
+            ({"inputs": X, "labels": np.array(["a", "b"] * 20, dtype=object)}, ["labels", "astype(str)"]),
             ({"inputs": X[:, 0], "labels": np.arange(40) % 2}, ["(40,)"]),
             ({"inputs": X, "labels": np.arange(40) % 2, "split": np.arange(40) % 2 == 1}, ["class", '"1"']),
         ],
@@ -287,6 +288,16 @@ class TestIdx:
             (tmp_path / f"{name}-labels-idx1-ubyte").write_bytes(format_idx((np.arange(count) % 2).astype(np.uint8)))
         found = data.opened(str(tmp_path / "train-images-idx3-ubyte"), OwnData()).own.found
         assert (found.training, found.test, found.shape) == (8, 4, (1, 2, 2))
+
+    def test_names_that_do_not_say_idx(self, tmp_path):
+        images, labels = RNG.integers(0, 256, (8, 5, 7), dtype=np.uint8), (np.arange(8) % 2).astype(np.uint8)
+        (tmp_path / "images").write_bytes(format_idx(images))
+        (tmp_path / "labels.bin").write_bytes(format_idx(labels))
+        (tmp_path / "readme.txt").write_text("of Monday")
+        assert data.opened(str(tmp_path), OwnData()).own.found.shape == (1, 5, 7)
+        (tmp_path / "images").write_bytes(format_idx(images)[:-3])
+        with pytest.raises(DataError, match="images"):
+            data.opened(str(tmp_path), OwnData())
 
     def test_a_file_alone_is_refused(self, tmp_path):
         (tmp_path / "train-images-idx3-ubyte").write_bytes(format_idx(np.zeros((4, 2, 2), np.uint8)))
