@@ -14,7 +14,7 @@ from eqprop_analog.experiments.solvers import SURROGATE, takes_workers
 from eqprop_analog.experiments.sweep import grid, in_name, require_possible, row_of, summary, trained, varied_settings
 from eqprop_analog.files import locked, require_writable, write_csv
 from eqprop_analog.learning.measure import Measure
-from eqprop_analog.plotting.sweep import errors_by_setting
+from eqprop_analog.plotting.sweep import curves_by_epoch, errors_by_setting
 
 SUMMARY = (
     "Train a preset at every point of a grid of settings, several points at once; an interrupted sweep can be resumed."
@@ -23,7 +23,8 @@ EXAMPLES = """\
 Every point has its own run folder, named by its settings; train, verify and report accept it like any other. Settings are
 those of a preset's TOML file (`eqprop-analog presets NAME` prints them), and values are written as there. All of them are
 checked before the training begins. Finished points are not trained again, and unfinished points are resumed. --output gets
-sweep.csv, sweep.json and sweep.png: the error of the last epoch, mean and standard deviation over the seeds.
+sweep.csv, sweep.json and sweep.png: the error of the last epoch, mean and standard deviation over the seeds; and curves.png: the
+error of every point after each epoch.
 
 Choose settings by the validation error (--validation). Without it the errors are those of the test set, and the lowest
 of them is too optimistic.
@@ -77,9 +78,21 @@ def run(arguments: argparse.Namespace) -> None:
     with locked(folder):
         results = trained(points, workers, arguments.data_dir, console.stage)
         measure = points[0].config.measure
+        curves = {
+            _named(point.varied): metrics["history"]
+            for point, metrics in zip(points, results, strict=True)
+            if not isinstance(metrics, UserError)
+        }
+        if curves:
+            held_out = "validation" if arguments.validation else "test"
+            curves_by_epoch(curves, held_out, folder / "curves.png", measure)
         _report(
             arguments, folder, varied, fixed, measure, [row_of(*each) for each in zip(points, results, strict=True)]
         )
+
+
+def _named(varied: Mapping[str, Any]) -> str:
+    return ", ".join(f"{name} = {in_name(value)}" for name, value in varied.items())
 
 
 def _report(
@@ -122,7 +135,9 @@ def _report(
         errors_by_setting(
             groups if names else summary(rows, ["seed"]), names or ["seed"], held_out, folder / "sweep.png", measure
         )
-    console.say(f"in {folder}: sweep.csv, sweep.json{', sweep.png' if known else ''}, and a run folder for each point")
+    console.say(
+        f"in {folder}: sweep.csv, sweep.json{', sweep.png, curves.png' if known else ''}, and a run folder for each point"
+    )
     failures = [row for row in rows if row["failure"] is not None]
     if failures:
         raise NotMetError(

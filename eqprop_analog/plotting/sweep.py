@@ -5,6 +5,8 @@ from itertools import cycle
 from pathlib import Path
 from typing import Any
 
+from matplotlib.ticker import MaxNLocator
+
 from eqprop_analog.learning.measure import PREDICTIONS, Measure
 from eqprop_analog.plotting.style import LOOKS, drawing
 
@@ -56,6 +58,29 @@ def errors_by_setting(
         )
         if others:
             axes.legend(fontsize=9)
+
+
+def curves_by_epoch(
+    curves: Mapping[str, Sequence[Mapping[str, Any]]], held_out: str, path: Path, measure: Measure = PREDICTIONS
+) -> None:
+    """Held-out figure of ``measure`` against epoch; ``curves``: every training's epochs, by its settings."""
+    with drawing(path, (8.4, 4.2)) as figure:
+        axes = figure.subplots()
+        for (label, history), (color, line, marker) in zip(curves.items(), cycle(LOOKS), strict=False):
+            found = [(entry["epoch"], measure.within(entry, held_out)) for entry in history]
+            known = [(epoch, measure.factor * value) for epoch, value in found if value is not None]
+            axes.plot(
+                [epoch for epoch, _ in known],
+                [value for _, value in known],
+                color=color,
+                linestyle=line,
+                marker=marker,
+                markersize=5,
+                label=label,
+            )
+        axes.set(xlabel="epoch", ylabel=f"{held_out} {measure.axis}", ylim=(0, None), title="Learning curves")
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.legend(loc="center left", bbox_to_anchor=(1, 0.5), fontsize=9)
 
 
 def _spread(groups: Sequence[Mapping[str, Any]], figure: str) -> bool:

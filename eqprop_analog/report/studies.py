@@ -31,6 +31,7 @@ PICTURES = {
     "yield.png": "Share of the chips whose test error is at most the target, against each imperfection.",
     "agreement.png": "Differences between ngspice and the surrogate, and the same against the condition number of the circuit.",
     "sweep.png": "Error of the last epoch against the settings that were varied; bars are standard deviations over seeds.",
+    "curves.png": "Error of every point of the grid after each epoch.",
 }
 TABLES = {
     "summary.csv": "Mean over chips, by curve, point and protocol",

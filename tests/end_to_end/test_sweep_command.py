@@ -39,7 +39,7 @@ def test_every_point_is_a_run_and_the_figures_are_theirs(sweep, run, preset, dat
     assert run("report", "s").code == 0
     page = Path("s/report.html").read_text()
     assert all(f">{100 * group['error']:.2f}" in page for group in figures["groups"][:1])
-    assert page.count("<img") == 1
+    assert page.count("<img") == 2  # of the last epoch, and the curves
     assert figures["varied"] == {"beta": [1e-7, 2e-7], "seed": [0, 1]}
     assert figures["fixed"] == {"epochs": 1, "limit": 30}
     found = {}
@@ -54,7 +54,7 @@ def test_every_point_is_a_run_and_the_figures_are_theirs(sweep, run, preset, dat
     ]
     rows = list(csv.DictReader(Path("s/sweep.csv").read_text().splitlines()))
     assert [float(row["error"]) for row in rows] == [row["error"] for row in figures["points"]]
-    assert matplotlib.image.imread("s/sweep.png").shape[1] > 400
+    assert all(matplotlib.image.imread(f"s/{name}.png").shape[1] > 400 for name in ("sweep", "curves"))
 
     common = ("--preset", preset, "--data-dir", dataset, "--epochs", 1, "--limit", 30)
     assert run("train", *common, "--seed", 1, "--output", "alone").code == 0
