@@ -56,10 +56,19 @@ def run(arguments: argparse.Namespace) -> None:
     names = dict.fromkeys(name for each in figures.values() for name in each)
     rows = [[name, *(_shown(each.get(name)) for each in figures.values())] for name in names]
     console.table("Milliseconds, and bytes there and back", ["", *figures], rows)
-    options.report_figures(arguments, {"ways": figures})
+    gains = {kind: _gains(figures[f"{kind} 1"], figures[f"{kind} 2"]) for kind, _ in WAYS[:2]}
+    rows = [[what, *(f"{each[what]:.2f}" for each in gains.values())] for what in next(iter(gains.values()))]
+    console.table("Gain: times as fast with two workers as with one", ["", *gains], rows)
+    options.report_figures(arguments, {"ways": figures, "gains": gains})
     for what, results in found.items():
         if not all(_same(results[0], each) for each in results):
             raise NotMetError(f"{what}: the cluster's bits are not those of this machine's processes")
+
+
+def _gains(one: dict[str, Any], two: dict[str, Any]) -> dict[str, float]:
+    """Time with one worker over that with two, of everything that is divided among workers, by name."""
+    timed = [name for name in one if name.endswith(", ms") and "client" not in name and "alone" not in name]
+    return {name.removesuffix(", ms"): one[name] / two[name] for name in timed}
 
 
 def _shown(value: Any) -> str:

@@ -68,6 +68,12 @@ def test_the_table_is_the_device_within_its_tolerance(made: Any) -> None:
     assert "unused" not in law.spice_text
 
 
+def test_a_line_that_ngspice_does_not_understand_is_quoted_with_its_reason(made: Any) -> None:
+    refused = made(MOS.replace("cathode mine w", "cathode nobody w"), code=2)
+    assert "m1" in refused
+    assert "nobody" in refused
+
+
 @pytest.mark.parametrize("pair", [False, True])
 def test_a_network_of_the_devices_is_certified_by_their_own_currents(made: Any, pair: bool) -> None:
     here = network(made(MOS, "--rail", "0.3V"), pair)

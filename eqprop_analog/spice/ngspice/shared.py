@@ -156,4 +156,9 @@ class Ngspice(Shared.NgSpiceShared):  # type: ignore[misc]
                 self.exec_command(command)
 
     def _complaints(self) -> str:
-        return "; ".join(line for line in self.messages if COMPLAINT.match(line))[:500]
+        said = []
+        for k, line in enumerate(self.messages):
+            if COMPLAINT.match(line):
+                quoted = self.messages[k + 1 : k + 3] if line.rstrip().endswith("on line:") else []  # the line, and the reason
+                said.append(" ".join([line, *(" ".join(each.split()) for each in quoted)]))
+        return "; ".join(said)[:500]
