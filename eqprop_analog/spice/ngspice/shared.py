@@ -159,6 +159,7 @@ class Ngspice(Shared.NgSpiceShared):  # type: ignore[misc]
         said = []
         for k, line in enumerate(self.messages):
             if COMPLAINT.match(line):
-                quoted = self.messages[k + 1 : k + 3] if line.rstrip().endswith("on line:") else []  # the line, and the reason
+                cites = line.rstrip().endswith("on line:")  # then come the line and the reason
+                quoted = self.messages[k + 1 : k + 3] if cites else []
                 said.append(" ".join([line, *(" ".join(each.split()) for each in quoted)]))
         return "; ".join(said)[:500]
