@@ -5,7 +5,6 @@ from typing import Literal, get_args
 
 import numpy as np
 from jaxtyping import Float
-from scipy.special import log_softmax, softmax
 
 from eqprop_analog.errors import UserError
 from eqprop_analog.incoming import LARGEST, one_of, real_array, real_number
@@ -21,6 +20,8 @@ def cost(
     """C of each sample: ½‖r - y‖² (V²), or -Σ y ln softmax(r / 1 V) (dimensionless)."""
     if name == "squared-error":
         return 0.5 * ((readout - target) ** 2).sum(axis=1)
+    from scipy.special import log_softmax
+
     return -(target * log_softmax(readout, axis=1)).sum(axis=1)
 
 
@@ -30,6 +31,8 @@ def cost_slope(
     """∂C/∂r of each sample: r - y (V), or softmax(r / 1 V)·Σy - y (1/V)."""
     if name == "squared-error":
         return readout - target
+    from scipy.special import softmax
+
     return softmax(readout, axis=1) * target.sum(axis=1, keepdims=True) - target
 
 

@@ -5,7 +5,6 @@ from typing import Protocol
 
 import numpy as np
 from jaxtyping import Float
-from scipy.special import logit
 
 from eqprop_analog.devices.law import in_double_precision, require_within
 from eqprop_analog.devices.registry import Registry
@@ -130,6 +129,8 @@ class Sigmoid:
 
     def inverse(self, s: Float[Array, "..."]) -> Float[Array, "..."]:
         """½ + ln(s/(1 - s))/4·gain, volts; at 0 and 1 infinite."""
+        from scipy.special import logit
+
         return s.dtype.type(0.5) + logit(s) / s.dtype.type(4 * self.gain)
 
     def slope(self, u: Float[Array, "..."]) -> Float[Array, "..."]:

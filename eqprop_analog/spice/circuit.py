@@ -2,12 +2,14 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-
-import networkx as nx
+from typing import TYPE_CHECKING
 
 from eqprop_analog.devices import Law
 from eqprop_analog.errors import UserError
 from eqprop_analog.spice.elements import GROUND, Element
+
+if TYPE_CHECKING:
+    import networkx as nx  # imported where a graph is made: worker processes, which start often, make none
 
 
 @dataclass(frozen=True)
@@ -66,6 +68,8 @@ class Circuit:
 
     def graph(self) -> "nx.Graph[str]":
         """Bipartite graph: nets (``kind="net"``) and devices (``kind="device"``), an edge for every connection."""
+        import networkx as nx
+
         graph: nx.Graph[str] = nx.Graph()
         graph.add_node(GROUND, kind="net")
         for element in self.elements:
@@ -90,6 +94,8 @@ class Circuit:
         In order: values, ideal voltage sources in a loop, nets that touch nothing else, nets without a path to ground at
         direct current. If not ``whole``, values alone.
         """
+        import networkx as nx
+
         self.check()
         if not whole:
             return
@@ -114,6 +120,8 @@ class Circuit:
             )
 
     def _refuse_source_loops(self) -> None:
+        import networkx as nx
+
         held: nx.utils.UnionFind = nx.utils.UnionFind()
         for element in self.elements:
             for one, other in element.held():

@@ -12,8 +12,6 @@ from typing import Protocol, Self
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
-from scipy.sparse import csr_array
-from scipy.sparse.csgraph import connected_components
 
 from eqprop_analog.errors import UserError
 
@@ -186,6 +184,9 @@ class Crossbar(Element):
 
     def dc_paths(self) -> Iterable[Pair]:
         """A star over every connected part of the array."""
+        from scipy.sparse import csr_array  # here: a worker process, which starts often, needs neither
+        from scipy.sparse.csgraph import connected_components
+
         size = len(self.rows)
         i, j, _ = self.crossbar.elements()
         total = size + len(self.columns)
