@@ -408,6 +408,15 @@ def test_an_address_without_a_scheduler_is_refused_with_it(run, monkeypatch):
         assert all(word in result.err for word in (f"--cluster {address}", "dask scheduler"))
 
 
+def test_what_takes_the_connection_and_says_nothing_is_refused_too(run, monkeypatch):
+    monkeypatch.setattr(cluster_module, "CONNECT", 0.5)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        address = f"tcp://127.0.0.1:{server.getsockname()[1]}"
+        result = run("study", "--circuits", 1, "--cluster", address)
+    assert (result.code, len(result.err.splitlines())) == (2, 1), result.err
+    assert all(word in result.err for word in (f"--cluster {address}", "dask scheduler"))
+
+
 def test_nothing_is_left_of_a_connection_that_failed(monkeypatch):
     """Collected while the next one starts, a client of Dask's would wait for itself."""
 

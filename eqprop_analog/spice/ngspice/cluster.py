@@ -3,6 +3,7 @@
 Everything a task needs travels with it, and everything it makes travels back: machines need no common file system.
 """
 
+import asyncio
 import contextlib
 import gc
 import logging
@@ -12,7 +13,7 @@ import threading
 import time
 import weakref
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import CancelledError, Future, InvalidStateError
+from concurrent.futures import CancelledError, Future, InvalidStateError, ThreadPoolExecutor
 from concurrent.futures import TimeoutError as TimeLimitExceeded
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -97,9 +98,11 @@ class Cluster:
     def _connect(self, address: str, client: Any) -> str | None:
         """Why nobody answers, in one line; the exception itself would keep what did not connect."""
         try:
+            with ThreadPoolExecutor(1) as other:  # this thread may have a loop of its own, as in a notebook
+                other.submit(asyncio.run, _greeted(address)).result()
             self.client = client(address, timeout=CONNECT, set_as_default=False)
         except Exception as error:  # noqa: BLE001 - of an address that is none, whatever Dask makes of it
-            return in_one_line(error)
+            return in_one_line(error) or type(error).__name__
         return None
 
     def close(self) -> None:
@@ -190,6 +193,16 @@ class Cluster:
                 f"{self.address}`, and then the same command, which goes on with what is there already"
             )
         return False
+
+
+async def _greeted(address: str) -> None:
+    """Connect and let go; Dask's Client would wait for ever for something that takes the connection and says nothing."""
+    from distributed.comm import connect
+    from distributed.security import Security
+
+    arguments = Security().get_connection_args("client")
+    comm = await asyncio.wait_for(connect(address, timeout=CONNECT, **arguments), CONNECT + 1)
+    comm.abort()
 
 
 class ClusterWorkers:
