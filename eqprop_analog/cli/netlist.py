@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from eqprop_analog.cli import console, options, samples
+from eqprop_analog.cli import console, options, samples, wiring
 from eqprop_analog.core import Equations, Network, family_of
 from eqprop_analog.core.nudge import Nudge
 from eqprop_analog.devices import own_subcircuit
@@ -40,7 +40,7 @@ OF_NETLISTS = {
     "dialect": "ngspice",
     "phase": "free",
     **dict.fromkeys(
-        ("inputs", "targets", "sample", "dataset", "beta", "specification", "picture", "devices", *options.WIRES)
+        ("inputs", "targets", "sample", "dataset", "beta", "specification", "picture", "devices", *wiring.WIRES)
     ),
 }
 """Options, with their defaults, that say nothing about the network itself."""
@@ -65,7 +65,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--phase", choices=["free", "nudged"], default="free", help="without or with the nudge (default: free)"
     )
-    options.add_wires(parser)
+    wiring.add_wires(parser)
     samples.add_samples(parser, several=False)
     options.add_beta(parser)
     parser.add_argument(
@@ -139,9 +139,9 @@ def _texts(arguments: argparse.Namespace, network: Network, read: options.Read |
     given, targets = samples.solved(arguments, network, arguments.network, usual)
     inputs = network.check_inputs(given)
     network = _with_devices(arguments, network)
-    if arguments.specification and (wires := options.wires_given(arguments)):
+    if arguments.specification and (wires := wiring.wires_given(arguments)):
         raise UserError(f"{wires[0]}: a specification states its own wires and cells; leave out it or --specification")
-    network = options.with_wires(arguments, network)
+    network = wiring.with_wires(arguments, network)
     if arguments.specification:
         return {arguments.output: _chip(arguments, network, inputs, targets, read)}
     nudge, phase = None, None

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
-from eqprop_analog.cli import options
+from eqprop_analog.cli import options, wiring
 from eqprop_analog.cli.samples import known_datasets
 from eqprop_analog.experiments.meanings import meanings
 from eqprop_analog.experiments.presets import models
@@ -118,7 +118,7 @@ def add_settings(
             groups[of].add_argument(setting.flag, default=None, help=setting.help(), **_arguments(setting.form))
     options.add_diode(general, "of every hidden node")
     if "cell" not in but_not:
-        options.add_cell(general)
+        wiring.add_cell(general)
     if "solver" not in but_not:
         options.add_solver(general)
     general.add_argument(

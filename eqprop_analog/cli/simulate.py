@@ -4,7 +4,7 @@ import argparse
 from collections.abc import Sequence
 from typing import Any
 
-from eqprop_analog.cli import console, options, samples
+from eqprop_analog.cli import console, options, samples, wiring
 from eqprop_analog.core import Network
 from eqprop_analog.core.equilibrium import Equilibrium
 from eqprop_analog.errors import NotMetError
@@ -30,7 +30,7 @@ SHOWN = 5
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Options of this command."""
     options.add_network(parser)
-    options.add_wires(parser)
+    wiring.add_wires(parser)
     samples.add_samples(parser)
     options.add_beta(parser)
     parser.add_argument(
@@ -46,7 +46,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> None:
     """Solve with both, print outputs and agreement."""
     options.count_workers(arguments)
-    network = options.with_wires(arguments, options.network(arguments))
+    network = wiring.with_wires(arguments, options.network(arguments))
     inputs, targets = samples.solved(arguments, network, arguments.network)
     beta = options.beta(arguments, network)
     if arguments.form is None:

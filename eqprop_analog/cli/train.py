@@ -6,7 +6,7 @@ from typing import Any
 
 from eqprop_analog import data
 from eqprop_analog.characterization.device_file import diode_table
-from eqprop_analog.cli import console, options
+from eqprop_analog.cli import console, options, wiring
 from eqprop_analog.cli.samples import add_own_data, own_settings
 from eqprop_analog.cli.settings import add_settings, names
 from eqprop_analog.cli.simulate import agreement_rows, require_met
@@ -116,7 +116,7 @@ def overridden(arguments: argparse.Namespace) -> dict[str, Any]:
     if "diode" in given:
         given["diode"] = diode_table(given["diode"])
     if "cell" in given:
-        given["cell"] = options.cell_table(given["cell"])
+        given["cell"] = wiring.cell_table(given["cell"])
     return given | {f"own_data.{name}": value for name, value in own_settings(arguments).items()}
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from eqprop_analog.cli import console, options, samples, simulate
+from eqprop_analog.cli import console, options, samples, simulate, wiring
 from eqprop_analog.core.network import Network
 from eqprop_analog.errors import UserError
 from eqprop_analog.experiments.agreement import compare, confirmed
@@ -47,7 +47,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--seed", type=int, default=0, metavar="N", help="seed of the example inputs, if none are given (default 0)"
     )
-    options.add_wires(parser)
+    wiring.add_wires(parser)
     options.add_beta(parser)
     parser.add_argument(
         "--form", choices=["norton", "flat"], help="only this form (default: norton, and flat for the first sample)"
@@ -74,7 +74,7 @@ def _verify(arguments: argparse.Namespace) -> None:
     if arguments.picture is not None:
         require_picture(arguments.picture)
     if arguments.path.is_dir():
-        if given := options.wires_given(arguments):
+        if given := wiring.wires_given(arguments):
             raise UserError(
                 f"a run has its own wires and cells; leave out {', '.join(given)}, or give the run's network.npz"
             )
@@ -83,7 +83,7 @@ def _verify(arguments: argparse.Namespace) -> None:
         inputs, targets = _test_images(config, arguments)
         beta = arguments.beta if arguments.beta is not None else config.circuit_beta(network)
     else:
-        finished, network = None, options.with_wires(arguments, options.load(arguments.path))
+        finished, network = None, wiring.with_wires(arguments, options.load(arguments.path))
         inputs, targets = samples.solved(arguments, network, arguments.path)
         beta = options.beta(arguments, network)
     if arguments.form is None:
