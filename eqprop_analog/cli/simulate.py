@@ -88,7 +88,10 @@ def agreement_rows(result: Agreement, residual_unit: str = "A") -> list[list[str
         [f"largest KCL residual ({residual_unit})", f"{result.largest_residual:.1e}"],
         ["gradients, |Δ| over the layer's largest", f"{result.gradient_difference:.1e}"],
         *(
-            [["cold starts: same, other, or no state", ", ".join(map(str, result.cold_starts.values()))]]
+            [
+                ["windows with another winner", str(result.other_winners)],
+                ["cold starts: same, other, or no state", ", ".join(map(str, result.cold_starts.values()))],
+            ]
             if result.cold_starts
             else []
         ),

@@ -38,6 +38,10 @@ class Equations(Protocol):
         """
         ...
 
+    def with_nudged(self, nudged: Self) -> Self | None:  # noqa: ARG002
+        """The free phase's samples and below them those of ``nudged``, as one batch; None where that is not known."""
+        return None
+
     def select(self, samples: Bool[Array, " batch"] | Int[Array, " some"]) -> Self:
         """The equations of some of the samples."""
         ...

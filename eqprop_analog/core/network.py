@@ -70,6 +70,10 @@ class Network(Shown, Protocol):
         """Whether small changes of states change forces by little; else a solver in SPICE begins at the equilibrium itself."""
         return True
 
+    def winners(self, inputs: Array, voltages: tuple[Array, ...]) -> tuple[Array, ...]:
+        """Which of several the circuit has decided for at ``voltages``, where it does: of each pool its largest site."""
+        return ()
+
     @property
     def readout_reach(self) -> float:
         """How far a read-out moves at most if no output moves by more than 1."""
@@ -130,6 +134,12 @@ class Network(Shown, Protocol):
         no circuit.
         """
         raise UserError(f"circuit: a {self.family} network cannot be compiled to a circuit")
+
+    def reduced_circuit(
+        self, inputs: Float[Array, "batch inputs"], phases: Sequence["Equations | None"] = (None,), **settings: Any
+    ) -> "Circuit":
+        """What a sweep solves where no form of ``circuit`` is asked for: the same voltages, of as few unknowns as are known."""
+        return self.circuit(inputs, phases, self.forms[0], **settings)
 
     def in_spice(self) -> Self:
         """The network that a circuit simulator solves in place of this one."""

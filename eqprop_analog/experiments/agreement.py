@@ -73,6 +73,8 @@ class Agreement:
     cold_starts: dict[str, int] | None = None
     """Of a network that jumps: in how many free phases ngspice, begun at rest, finds the ``same`` state as the surrogate, one
     ``elsewhere``, or ``none`` that it stays at."""
+    other_winners: int = 0
+    """Of such a network: windows, over all samples and phases, whose winner is another one in ngspice than in the surrogate."""
     pairs: tuple[Array, Array] = field(repr=False, compare=False, default=(np.zeros(0), np.zeros(0)))
     """All node voltages, surrogate's and ngspice's, volts."""
     phases: tuple[Equilibrium, ...] = field(repr=False, compare=False, default=())
@@ -80,11 +82,12 @@ class Agreement:
 
     @property
     def met(self) -> bool:
-        """Whether voltages, gradients and predictions agree within the stated bounds."""
+        """Whether voltages, gradients, predictions and winners agree within the stated bounds."""
         return (
             self.relative_difference <= LARGEST_DIFFERENCE
             and self.gradient_difference <= LARGEST_GRADIENT_DIFFERENCE
             and self.same_predictions
+            and not self.other_winners
         )
 
     @property
@@ -148,13 +151,14 @@ def compare(
     form: str | None = None,
     workers: int = 1,
     time_limit: float = TIME_LIMIT,
+    start: Equilibrium | None = None,
 ) -> Agreement:
     """Solve ``inputs`` with both solvers, free and nudged towards ``targets`` (V) by ±``beta`` (S), and compare.
 
     ``form``: of the circuit; None is the first that the network has. ``workers``: ngspice processes; ``time_limit``: seconds
-    that one sweep of theirs may take. A network with many equilibria is let go at rest in
-    both: where it begins decides which one it finds. Raises UserError where the network, the inputs or beta make no circuit,
-    or an equilibrium fails its certificate.
+    that one sweep of theirs may take. A network with many equilibria is let go at rest in both, or at ``start``: where it begins
+    decides which one it finds. Raises UserError where the network, the inputs or beta make no circuit, or an equilibrium fails
+    its certificate.
 
     >>> import eqprop_analog as ea
     >>> network = ea.ResistiveNetwork.dense([2, 3, 2])
@@ -166,15 +170,17 @@ def compare(
     inputs = network.check_inputs(inputs)
     form = network.forms[0] if form is None else form
     nudges = [Nudge(targets, b, network.nudge_kind) for b in (beta, -beta)]
-    measured, ngspice_seconds = _measured(NgspiceSolver(workers, form, time_limit), network, inputs, nudges)
+    measured, ngspice_seconds = _measured(NgspiceSolver(workers, form, time_limit), network, inputs, nudges, start)
     begin = time.perf_counter()
-    computed = family_of(network).surrogate().solve_phases(network.in_spice(), inputs, nudges)
+    begun = () if start is None else (start,)  # a convex network's solver takes none
+    computed = family_of(network).surrogate().solve_phases(network.in_spice(), inputs, nudges, *begun)
     surrogate_seconds = time.perf_counter() - begin
     for phase in computed:
         phase.require()
     gradient_difference = _worst_layer(network, inputs, computed, measured)
     if gradient_difference > LARGEST_GRADIENT_DIFFERENCE:  # of a gradient that ngspice's tolerance may hide
-        measured, _ = _measured(NgspiceSolver(workers, form, time_limit, repeats=REPEATS), network, inputs, nudges)
+        repeated = NgspiceSolver(workers, form, time_limit, repeats=REPEATS)
+        measured, _ = _measured(repeated, network, inputs, nudges, start)
         gradient_difference = _worst_layer(network, inputs, computed, measured)
     statuses = Counter(status.name for phase in measured for status in phase.status.tolist())
     ours, theirs = _stack(computed), _stack(measured)
@@ -201,6 +207,7 @@ def compare(
         cold_starts=None
         if network.continuous
         else _cold_starts(network, inputs, computed[0], form, workers, time_limit),
+        other_winners=_other_winners(network, inputs, computed, measured),
         pairs=(ours.ravel(), theirs.ravel()),
         phases=measured,
     )
@@ -222,14 +229,27 @@ def _cold_starts(
     return {"same": int(same.sum()), "elsewhere": int((found.good & ~same).sum()), "none": int((~found.good).sum())}
 
 
+def _other_winners(
+    network: Network, inputs: Float[Array, "batch inputs"], ours: Sequence[Equilibrium], theirs: Sequence[Equilibrium]
+) -> int:
+    """Agreement.other_winners."""
+    found = ([network.winners(inputs, phase.voltages) for phase in phases] for phases in (ours, theirs))
+    pairs = ((a, b) for each in zip(*found, strict=True) for a, b in zip(*each, strict=True))
+    return sum(int(np.count_nonzero(a != b)) for a, b in pairs)
+
+
 def _measured(
-    solver: NgspiceSolver, network: Network, inputs: Float[Array, "batch inputs"], nudges: Sequence[Nudge]
+    solver: NgspiceSolver,
+    network: Network,
+    inputs: Float[Array, "batch inputs"],
+    nudges: Sequence[Nudge],
+    start: Equilibrium | None,
 ) -> tuple[tuple[Equilibrium, ...], float]:
     """All phases in ngspice, and the seconds they took. UserError for one that fails its certificate."""
     try:
         solver.start()
         begin = time.perf_counter()
-        phases = solver.solve_phases(network, inputs, nudges)
+        phases = solver.solve_phases(network, inputs, nudges, start)
         seconds = time.perf_counter() - begin
     finally:
         solver.close()

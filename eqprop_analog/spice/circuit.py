@@ -1,12 +1,15 @@
 """The circuit as a bipartite graph of nets and devices, and what makes it a circuit that can be solved."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Self
+
+import numpy as np
+from jaxtyping import Int
 
 from eqprop_analog.devices import Law
 from eqprop_analog.errors import UserError
-from eqprop_analog.spice.elements import GROUND, Element
+from eqprop_analog.spice.elements import GROUND, POINT, SAMPLE, Element
 
 if TYPE_CHECKING:
     import networkx as nx  # imported where a graph is made: worker processes, which start often, make none
@@ -48,8 +51,21 @@ class Circuit:
     laws: Mapping[str, Law] = field(default_factory=dict)
     """By subcircuit the law that has its text (``subcircuit_text``, devices.capabilities)."""
 
+    factors: tuple[float, ...] = ()
+    """What each probe's voltage is multiplied by to be the result; () is 1: nets of a reduced circuit may be at a part of it."""
+
     meters: tuple[str, ...] = ()
     """Voltage sources whose currents belong to the result, too: those of metered diodes."""
+
+    def select(self, samples: Int[np.ndarray, " some"]) -> Self:
+        """The sweep of some of its samples, in this order."""
+        points = (self.phases * samples[:, None] + np.arange(self.phases)).ravel()
+        where = {POINT: points, SAMPLE: samples}
+        sections = (
+            replace(section, elements=tuple(each.select(where) for each in section.elements))
+            for section in self.sections
+        )
+        return replace(self, sections=tuple(sections), points=len(points))
 
     @property
     def elements(self) -> Sequence[Element]:

@@ -7,7 +7,8 @@ source that changes with time in a ``.tran``. What changes only from sample to s
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from typing import Protocol, Self
 
 import numpy as np
@@ -60,6 +61,14 @@ class Element(Protocol):
         """SPICE lines."""
         ...
 
+    def select(self, points: Mapping[str, Int[Array, " some"]]) -> "Element":  # noqa: ARG002
+        """The same devices with the values of these points and samples alone (by the net that counts them)."""
+        return self
+
+    def in_numbers(self) -> "Element":
+        """The same devices, values that they share written out: ngspice takes minutes to read thousands of ``.param``."""
+        return self
+
     def check(self) -> None:
         """Raise UserError, naming the net, for values no circuit can have."""
         ...
@@ -97,10 +106,14 @@ def series(values: Float[Array, " points"], counter: str = POINT) -> str:
         return repr(numbers[0])
     around = enumerate(zip(numbers, numbers[1:], numbers[2:], strict=False), start=1)
     turns = (k for k, (before, here, after) in around if here != before or here != after)  # other knots say nothing
-    points = [0, *turns, len(numbers) - 1]
-    knots: list[float] = [0] * (2 * len(points))
-    knots[::2], knots[1::2] = points, [numbers[k] for k in points]
-    return f"pwl(V({counter}),{repr(knots)[1:-1].replace(' ', '')})"
+    points = (0, *turns, len(numbers) - 1)
+    return _knots(points, counter) % tuple(numbers if len(points) == len(numbers) else [numbers[k] for k in points])
+
+
+@lru_cache(maxsize=256)
+def _knots(points: tuple[int, ...], counter: str) -> str:
+    """How ``series`` writes the values at ``points``, with a place for each."""
+    return f"pwl(V({counter}),{','.join(f'{k},%r' for k in points)})"
 
 
 def subcircuit(model: str, parameters: Mapping[str, float]) -> str:
@@ -115,6 +128,10 @@ class VoltageSources(Element):
     nets: tuple[str, ...]
     volts: Float[Array, "points nets"]
     counter: str = POINT
+
+    def select(self, points: Mapping[str, Int[Array, " some"]]) -> "VoltageSources":
+        """See Element."""
+        return self if len(self.volts) == 1 else replace(self, volts=self.volts[points[self.counter]])
 
     def devices(self) -> Iterator[tuple[str, tuple[str, ...]]]:
         """One source a net."""
@@ -148,6 +165,10 @@ class CurrentSources(Element):
     nets: tuple[str, ...]
     amperes: Float[Array, "points nets"]
     counter: str = POINT
+
+    def select(self, points: Mapping[str, Int[Array, " some"]]) -> "CurrentSources":
+        """See Element."""
+        return self if len(self.amperes) == 1 else replace(self, amperes=self.amperes[points[self.counter]])
 
     def _present(self) -> Iterator[tuple[int, str]]:
         return ((k, self.nets[k]) for k in np.flatnonzero(self.amperes.any(axis=0)).tolist())
@@ -198,17 +219,19 @@ class Crossbar(Element):
 
     def lines(self) -> Iterable[str]:
         """R<crossbar>_<row>_<column>, ohms."""
-        return self.between(np.arange(len(self.rows)), np.arange(len(self.columns)))
+        return self._between(*self.crossbar.elements())
 
     def between(self, some: Int[Array, " rows"], others: Int[Array, " columns"]) -> Iterable[str]:
         """The lines of the resistors between these rows and columns."""
-        rows, columns, number = self.rows, self.columns, self.number
         i, j, siemens = self.crossbar.elements()
         chosen = np.isin(i, some) & np.isin(j, others)
-        i, j, ohms = i[chosen], j[chosen], (1 / siemens[chosen]).tolist()
+        return self._between(i[chosen], j[chosen], siemens[chosen])
+
+    def _between(self, i: Int[Array, " some"], j: Int[Array, " some"], siemens: Float[Array, " some"]) -> Iterable[str]:
+        rows, columns, number = self.rows, self.columns, self.number
         return [
             f"R{number}_{a}_{b} {rows[a]} {columns[b]} {r!r}"
-            for a, b, r in zip(i.tolist(), j.tolist(), ohms, strict=True)
+            for a, b, r in zip(i.tolist(), j.tolist(), (1 / siemens).tolist(), strict=True)
         ]
 
     def check(self) -> None:
@@ -400,6 +423,11 @@ class NudgeSources(Element):
             if injection:
                 conductance[:, phase], current[:, phase] = injection
         return cls(outputs, conductance.ravel(), current.reshape(-1, len(outputs)))
+
+    def select(self, points: Mapping[str, Int[Array, " some"]]) -> "NudgeSources":
+        """See Element."""
+        some = points[POINT]
+        return replace(self, conductance=self.conductance[some], current=self.current[some])
 
     def devices(self) -> Iterator[tuple[str, tuple[str, ...]]]:
         """One an output (its target source included)."""

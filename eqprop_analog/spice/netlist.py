@@ -184,7 +184,8 @@ def _text(
 
 
 def _lines(circuit: Circuit, options: Mapping[str, float], dialect: Dialect, *, inline: bool) -> Iterator[str]:
-    yield from (f"* {in_one_line(note)}" for note in (circuit.title, *circuit.notes, *dialect.note))
+    notes = () if inline else (*circuit.notes, *dialect.note)  # a sweep is read by nobody
+    yield from (f"* {in_one_line(note)}" for note in (circuit.title, *notes))
     yield from dialect.options(options, circuit.models)
     if circuit.parameters and dialect is NGSPICE:
         yield f".param {pairs(circuit.parameters)}"
@@ -195,7 +196,8 @@ def _lines(circuit: Circuit, options: Mapping[str, float], dialect: Dialect, *, 
     for section in circuit.sections:
         yield ""
         yield f"* {in_one_line(section.heading)}"
-        for element in section.elements:
+        for bank in section.elements:
+            element = bank.in_numbers() if inline else bank
             lines = element.lines() if dialect is NGSPICE else map(dialect.element, element.lines())
             yield from inlined.lines(lines) if inline else lines
     yield ""

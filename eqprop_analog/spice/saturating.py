@@ -1,7 +1,7 @@
 """What a Hopfield network's circuit has beside spice.elements, in banks: weights, buffers, and the parts of a nudge."""
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -81,6 +81,10 @@ class Weights(Element):
         for a, b, text, (row, column) in zip(i.tolist(), j.tolist(), texts, self._pairs(), strict=True):
             ends = f"0 {column} {row} 0" if self.controlled else f"{row} {column}"
             yield f"{kind}{self.prefix}_{a}_{b} {ends} {text}"
+
+    def in_numbers(self) -> "Weights":
+        """Without parameters: each weight has its own value."""
+        return replace(self, kernel=None)
 
     def _pairs(self) -> list[Pair]:
         """(row, column) of every weight."""
@@ -314,6 +318,10 @@ class Holds(Element):
     """Volts."""
     conductance: float
     """Siemens."""
+
+    def select(self, points: Mapping[str, Int[Array, " some"]]) -> "Holds":
+        """See Element."""
+        return replace(self, start=self.start[points[SAMPLE]])
 
     def devices(self) -> Iterator[tuple[str, tuple[str, ...]]]:
         """One a node."""

@@ -1,5 +1,6 @@
 """A patch of a network whose surroundings are held has the states of the whole, in NumPy and in ngspice."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -7,10 +8,11 @@ import numpy as np
 import pytest
 
 from eqprop_analog import HopfieldNetwork, NgspiceSolver, Status, UserError
+from eqprop_analog.cli import main
 from eqprop_analog.networks.hopfield.connections import Convolution, Dense
 from eqprop_analog.networks.hopfield.family import surrogate
 from eqprop_analog.networks.hopfield.maxout import Maxout
-from eqprop_analog.networks.hopfield.patches import cut
+from eqprop_analog.networks.hopfield.patches import cut, strongest
 
 BOUND = 1e-9
 """Volts."""
@@ -48,6 +50,35 @@ def test_a_patch_has_the_states_of_the_whole_network(settings: dict[str, Any], k
         each, weights = patch.connections[layer], patch.weights[layer]
         winners = (each.winners(weights, states[layer - 1]) for states in (measured.voltages, inside.voltages))
         np.testing.assert_array_equal(*winners)
+
+
+def test_the_strongest_neighbours_are_those_of_the_largest_weights():
+    net = network()
+    kept = strongest(net, [1, 2], 4, np.random.default_rng(1))
+    assert [len(kept[layer]) for layer in (1, 2)] == [4, 4]
+    pull = np.abs(net.connections[1].matrix(net.weights[1]))[:, net.connections[1].windows[kept[2]].ravel()].sum(axis=1)
+    assert pull[kept[1]].min() >= np.sort(pull)[-4]
+    assert strongest(net, [3], 9, np.random.default_rng(1))[3].tolist() == [0, 1, 2]
+
+
+def test_the_command_compares_a_patch_of_every_sample_with_the_whole_network(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    network().save(tmp_path / "net.npz")
+    np.save(tmp_path / "x.npy", np.random.default_rng(0).uniform(0, 1, (2, 64)))
+    given = [str(tmp_path / "net.npz"), "--inputs", str(tmp_path / "x.npy"), "--json", str(tmp_path / "out.json")]
+    assert main(["patches", *given, "--layers", "2", "3", "--nodes", "5"]) == 0
+    found = json.loads((tmp_path / "out.json").read_text())
+    assert [each["layers"] for each in found["patches"]] == [[1, 6, 3]] * 2
+    for each in found["patches"]:
+        assert each["met"]
+        assert each["whole"] < BOUND
+        assert each["other_winners"] == 0
+        assert each["windows"] == 6
+    assert sum(found["cold_starts"].values()) == 2
+    assert "cold starts" in capsys.readouterr().out
+    assert main(["patches", *given, "--layers", "1", "3"]) == 2
+    assert "consecutive" in capsys.readouterr().err
 
 
 def test_a_patch_is_saved_and_loaded(tmp_path: Path):

@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import pytest
 from eqprop_analog import HopfieldNetwork, NgspiceSolver, Nudge, Status, UserError
 from eqprop_analog.cli import main
 from eqprop_analog.devices.buffer import Sigmoid
-from eqprop_analog.experiments.agreement import compare
+from eqprop_analog.experiments.agreement import _other_winners, compare
 from eqprop_analog.networks.hopfield.connections import Convolution, Dense
 from eqprop_analog.networks.hopfield.family import surrogate
 from eqprop_analog.networks.hopfield.netlist import compile_hopfield, default_swing
@@ -153,11 +154,29 @@ def test_the_comparison_reports_where_cold_starts_end():
     inputs = images(net)
     result = compare(net, inputs, np.eye(3)[np.arange(3) % 3], 0.4)
     assert result.met
+    assert result.other_winners == 0
     assert result.cold_starts is not None
     assert list(result.cold_starts) == ["same", "elsewhere", "none"]
     assert sum(result.cold_starts.values()) == len(inputs)
     plain = HopfieldNetwork.dense([4, 3, 2], 0)
     assert compare(plain, np.ones((1, 4)), np.eye(2)[:1], 0.4).cold_starts is None
+
+
+def test_a_window_with_another_winner_is_counted_and_no_agreement():
+    net = network(3)
+    inputs = images(net)[:1]
+    phases = surrogate().solve_phases(net, inputs, [Nudge(np.eye(3)[:1], beta) for beta in (0.4, -0.4)])
+    moved = [replace(each, voltages=tuple(v[:, ::-1].copy() for v in each.voltages)) for each in phases]
+    ours, theirs = (net.winners(inputs, some[0].voltages) for some in (phases, moved))
+    assert np.array_equal(ours[0], theirs[0])  # the image decides
+    differing = sum(
+        int((net.winners(inputs, one.voltages)[1] != net.winners(inputs, other.voltages)[1]).sum())
+        for one, other in zip(phases, moved, strict=True)
+    )
+    assert _other_winners(net, inputs, phases, moved) == differing > 0
+    agreement = compare(net, inputs, np.eye(3)[:1], 0.4)
+    assert agreement.met
+    assert not replace(agreement, other_winners=1).met
 
 
 def test_a_cold_start_that_is_certified_elsewhere_is_another_equilibrium():

@@ -8,16 +8,18 @@ from typing import Any
 import numpy as np
 import pytest
 
-from eqprop_analog import NgspiceDiode, NgspiceSolver, Nudge, ResistiveNetwork, SurrogateSolver
+from eqprop_analog import HopfieldNetwork, NgspiceDiode, NgspiceSolver, Nudge, ResistiveNetwork, SurrogateSolver
 from eqprop_analog.core.network import in_double
-from eqprop_analog.networks.resistive.netlist import compile_network
+from eqprop_analog.networks.hopfield.connections import Convolution, Dense
+from eqprop_analog.networks.resistive.netlist import compile_network, without_last_amplifiers
 from eqprop_analog.spice import netlist as netlists
 from eqprop_analog.spice.inlined import Inlined, read_subcircuit
-from eqprop_analog.spice.netlist import sweep_netlist
+from eqprop_analog.spice.netlist import static_netlist, sweep_netlist
 from eqprop_analog.spice.ngspice import library as libngspice
 from eqprop_analog.spice.ngspice.order import alike
 
 RunNgspice = Callable[[str], Any]
+NUMBER = re.compile(r"(?<![\w.])-?\d+(?:\.\d+)?(?:e-?\d+)?(?!\w)")
 
 
 def batch(samples: int = 12, seed: int = 0) -> tuple[ResistiveNetwork, np.ndarray, np.ndarray]:
@@ -222,3 +224,93 @@ class TestWhatATrainingLoopAsksEveryTime:
         crossbar = network.crossbars[0]
         assert crossbar.driven().tolist() == [j != 3 for j in range(8)]
         assert np.array_equal(crossbar.driven(), np.isin(np.arange(8), crossbar.elements()[1]))
+
+
+@pytest.mark.parametrize("settings", [{}, {"outputs": "pairs"}, {"bias_row": 1.0}], ids=["classes", "pairs", "bias"])
+def test_a_circuit_without_its_last_amplifiers_has_the_voltages_of_the_one_with_them(
+    ngspice: NgspiceSolver, settings: dict[str, Any]
+) -> None:
+    layers = [6, 8, 5, 4]
+    network = ResistiveNetwork.dense(
+        layers, 2, diode=NgspiceDiode(1e-9, rail=0.2), amplifier_gain=[3.0, 7.0], input_gain=5.0, **settings
+    )
+    network.biases[-1][...] = 1e-8 * np.arange(len(network.biases[-1]))
+    random = np.random.default_rng(2)
+    inputs, current = random.uniform(-1, 1, (4, 6)), random.uniform(-1e-8, 1e-8, (4, len(network.biases[-1])))
+    phases = [None, (1e-8, current), (-1e-9, current)]
+    whole = compile_network(network, inputs, phases)
+    reduced = without_last_amplifiers(network, inputs, phases)
+    texts = [sweep_netlist(each) for each in (whole, reduced)]
+    assert [text.count("\ne.") for text in texts] == [13, 8]
+    jobs = [ngspice._work.submit(libngspice.sweep, each) for each in (whole, reduced)]
+    expected, measured = map(ngspice._work.result, jobs)
+    assert np.abs(measured - expected).max() < 1e-11 * np.abs(expected).max()
+    assert np.abs(expected[:, -1]).max() > 1e-3
+
+
+def test_without_gain_there_is_no_amplifier_to_leave_out() -> None:
+    network = ResistiveNetwork.dense([3, 4, 2], 0)
+    inputs = np.ones((2, 3))
+    assert sweep_netlist(without_last_amplifiers(network, inputs, [None])) == sweep_netlist(
+        compile_network(network, inputs)
+    )
+
+
+def test_a_guess_is_of_the_voltages_that_a_reduced_circuit_stands_for(ngspice: NgspiceSolver) -> None:
+    network, inputs, _ = batch(1)
+    reduced = network.reduced_circuit(inputs, [None])
+    equilibrium = SurrogateSolver().solve(network, inputs)
+    guess = np.concatenate(equilibrium.voltages, axis=1)[0]
+    (found,) = ngspice._work.result(ngspice._work.submit(libngspice.sweep, reduced, {}, guess))
+    assert np.abs(found - guess).max() < 1e-11
+    assert reduced.factors == (1.0,) * 8 + (4.0,) * 3
+
+
+def test_samples_of_a_hopfield_circuit_keep_their_starts_and_kernels_their_values() -> None:
+    pooled = Convolution((1, 6, 6), channels=2, kernel=3, padding=1, pool=2)
+    network = HopfieldNetwork.build([pooled, Convolution((2, 3, 3), 2, 2), Dense(8, 3)], 0)
+    inputs = np.random.default_rng(0).uniform(0, 1, (4, 36))
+    equations = network.equations(inputs)
+    start = tuple(np.random.default_rng(1).uniform(0, 1, v.shape) for v in equations.initial())
+    some = np.array([2, 0])
+    whole = network.circuit(inputs, [equations], start=start).select(some)
+    own = network.circuit(inputs[some], [equations.select(some)], start=tuple(v[some] for v in start))
+    text = sweep_netlist(whole)
+    assert text == sweep_netlist(own)
+    assert ".param" not in text  # thousands of them take ngspice minutes
+    kernel = static_netlist(network.circuit(inputs[:1], form="norton"))
+    (name, factor) = re.findall(r"^R2_0_0 .* \{1/\((\S+)\*abs\((\S+)\)\)\}$", kernel, re.MULTILINE)[0][::-1]
+    (weight,) = re.findall(rf"^\.param {name}=(\S+)$", kernel, re.MULTILINE)
+    (written,) = re.findall(r"^R2_0_0 \S+ \S+ (\S+)$", text, re.MULTILINE)
+    assert float(written) == pytest.approx(1 / (float(factor) * abs(float(weight))), rel=1e-15)
+
+
+def test_some_samples_of_a_circuit_are_the_circuit_of_these_samples() -> None:
+    network, inputs, targets = batch(6)
+    some = np.array([4, 1, 3])
+    for phases in ([None], [None, (1e-8, 1e-8 * targets), (-1e-8, -1e-8 * targets)]):
+        chosen = [each and (each[0], each[1][some]) for each in phases]
+        whole = compile_network(network, inputs, phases)
+        for count in (3, 1):
+            first = [each and (each[0], each[1][:count]) for each in chosen]
+            made = sweep_netlist(compile_network(network, inputs[some[:count]], first))
+            found = sweep_netlist(whole.select(some[:count]))
+            assert NUMBER.sub("#", found) == NUMBER.sub("#", made)
+            numbers = [np.array([float(each) for each in NUMBER.findall(text)]) for text in (found, made)]
+            np.testing.assert_allclose(numbers[0], numbers[1], rtol=1e-13)  # a product of matrices rounds by their size
+
+
+def test_the_free_phase_is_certified_with_the_nudged_ones_as_it_is_alone() -> None:
+    network, inputs, targets = batch(5)
+    free = network.equations(inputs)
+    nudged = free.nudged([Nudge(targets, beta) for beta in (1e-8, -1e-8)], None)
+    together = free.with_nudged(nudged)
+    nodes = tuple(np.random.default_rng(0).uniform(-0.1, 0.1, (15, size)) for size in network.layers[1:])
+    parts = [(free, tuple(v[:5] for v in nodes)), (nudged, tuple(v[5:] for v in nodes))]
+    for found, *apart in zip(together.imbalance(nodes), *(each.imbalance(some) for each, some in parts), strict=True):
+        np.testing.assert_array_equal(found, np.concatenate(apart))
+    whole = together.proof(nodes, together.imbalance(nodes)[1]).quick()
+    for k, (each, some) in enumerate(parts):  # the softest phase's bound holds for all
+        alone = each.proof(some, each.imbalance(some)[1]).quick()
+        assert (whole[5 * k : 5 * k + len(alone)] >= alone * (1 - 1e-12)).all()
+        assert (whole[5 * k : 5 * k + len(alone)] <= 1.5 * alone).all()

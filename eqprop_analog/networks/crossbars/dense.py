@@ -80,10 +80,13 @@ class Dense(Crossbar):
     ) -> Float[Array, "rows columns"]:
         """The product of one half of the rows is that of the other with its sign changed."""
         own, product = (volts * slope).sum(axis=0), inputs.T @ slope
-        rows = [own - product, own + product]
-        if self.rows > 2 * len(product):
-            rows.append((own - inputs.dtype.type(bias_row) * slope.sum(axis=0))[None])
-        return np.concatenate(rows)
+        half = len(product)
+        rows = np.empty((self.rows, self.columns), product.dtype)
+        np.subtract(own, product, out=rows[:half])
+        np.add(own, product, out=rows[half : 2 * half])
+        if self.rows > 2 * half:
+            rows[2 * half :] = own - inputs.dtype.type(bias_row) * slope.sum(axis=0)
+        return rows
 
     def by_drops(self, drive: Rows, volts: Columns) -> tuple[Ports, Ports]:
         """See Crossbar; holds an array of (batch, rows, columns)."""

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, get_args
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from numpy.typing import ArrayLike, DTypeLike
 
 from eqprop_analog.core.checks import check_layers, check_pair, check_seed, checked_inputs, layer_shapes
@@ -184,6 +184,13 @@ class HopfieldNetwork(Network):
     def continuous(self) -> bool:
         """Not where something is pooled: another winner takes what returns to elsewhere."""
         return all(each.windows.shape[1] == 1 for each in self.connections)
+
+    def winners(self, inputs: Float[Array, "batch inputs"], voltages: Layers) -> tuple[Int[Array, "..."], ...]:
+        """Of the windows of every connection that pools, then of untied weights on the way back; ``voltages`` are states."""
+        ways = [*zip(self.connections, self.weights, (inputs, *voltages[:-1]), strict=True)]
+        ways += zip(self.connections[1:], self.returning, voltages[:-1], strict=True) if self.returning else ()
+        found = (each.winners(weights, before) for each, weights, before in ways)
+        return tuple(choice for choice in found if choice is not None)
 
     @property
     def back(self) -> tuple[Float[Array, "..."], ...]:

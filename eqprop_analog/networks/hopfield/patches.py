@@ -1,6 +1,6 @@
 """A patch of a Hopfield network whose surroundings are held: a network by itself, small enough for a circuit simulator."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -69,17 +69,40 @@ def cut(
     return patch, one, Equilibrium(there, residual, np.array([Status.TRUNCATED], dtype=object))
 
 
+def strongest(
+    network: HopfieldNetwork, layers: Sequence[int], count: int, random: np.random.Generator
+) -> dict[int, Nodes]:
+    """What ``cut`` may keep: ``count`` nodes of each of ``layers`` (consecutive), drawn by ``random`` in the last of them.
+
+    Of each layer before it, those with the largest Σ|W| to the kept nodes behind. Fewer where there are fewer.
+    """
+    _require_layers(network, layers)
+    last = max(layers)
+    kept = {last: np.sort(random.permutation(network.layers[last])[:count])}
+    for layer in range(last - 1, min(layers) - 1, -1):
+        connection = network.connections[layer]
+        sites = connection.windows[kept[layer + 1]].ravel()
+        pull = np.abs(connection.matrix(network.weights[layer], sites)).sum(axis=1)
+        kept[layer] = np.sort(np.argsort(-pull, kind="stable")[:count])
+    return kept
+
+
+def _require_layers(network: HopfieldNetwork, layers: Sequence[int]) -> None:
+    if not layers or sorted(layers) != list(range(min(layers), max(layers) + 1)):
+        raise UserError(f"patch: expected nodes of consecutive layers, got layers {sorted(layers)}")
+    for layer in layers:
+        if not 1 <= layer <= network.depth:
+            raise UserError(f"patch: expected layers 1 to {network.depth}, got {layer}")
+
+
 def _checked(
     network: HopfieldNetwork, inputs: Float[Array, "1 inputs"], states: Layers, keep: Mapping[int, ArrayLike]
 ) -> dict[int, Nodes]:
     if len(inputs) != 1 or [s.shape for s in states] != [(1, size) for size in network.layers[1:]]:
         raise UserError("patch: expected one sample's inputs and the states of every layer, (1, nodes) each")
     kept = {int(layer): np.unique(np.asarray(nodes, int)) for layer, nodes in keep.items()}
-    if not kept or sorted(kept) != list(range(min(kept), max(kept) + 1)):
-        raise UserError(f"patch: expected nodes of consecutive layers, got layers {sorted(kept)}")
+    _require_layers(network, list(kept))
     for layer, nodes in kept.items():
-        if not 1 <= layer <= network.depth:
-            raise UserError(f"patch: expected layers 1 to {network.depth}, got {layer}")
         if not nodes.size or nodes[0] < 0 or nodes[-1] >= network.layers[layer]:
             raise UserError(f"patch: layer {layer} has nodes 0 to {network.layers[layer] - 1}, got {nodes[[0, -1]]}")
     return kept

@@ -131,6 +131,19 @@ class NodalEquations(Equations):
             given=np.tile(self.given, len(nudges)),
         )
 
+    def with_nudged(self, nudged: Self) -> Self:
+        """See core.Equations."""
+        conductance, current = nudged.injection
+        none = np.zeros((len(self), 1 + current.shape[1]), self.drive.dtype)
+        return replace(
+            nudged,
+            drive=np.concatenate([self.drive, nudged.drive]),
+            largest_input=np.concatenate([self.largest_input, nudged.largest_input]),
+            nudge_conductance=np.concatenate([none[:, :1], conductance]),
+            nudge_current=np.concatenate([none[:, 1:], current]),
+            given=np.concatenate([self.given, nudged.given]),
+        )
+
     @property
     def injection(self) -> tuple[Float[Array, "#batch 1"], Float[Array, "#batch outputs"]]:
         """The nudge as (g, c): it injects c - g·v at the outputs; siemens and amperes, zeros in the free phase."""

@@ -18,6 +18,7 @@ from eqprop_analog.core.network import in_double
 from eqprop_analog.devices import Antiparallel, is_own_device
 from eqprop_analog.errors import UserError
 from eqprop_analog.networks.resistive.layered import LayeredNetwork
+from eqprop_analog.networks.resistive.network import ResistiveNetwork
 from eqprop_analog.spice.circuit import Circuit, Section
 from eqprop_analog.spice.elements import (
     GROUND,
@@ -61,6 +62,29 @@ def compile_network(
     circuit.validate(whole=validate)
     network.require_definite(min((float(np.min(each[0])) for each in injections if each), default=0.0))
     return circuit
+
+
+def without_last_amplifiers(
+    network: ResistiveNetwork,
+    inputs: Float[Array, "batch inputs"],
+    injections: Sequence[Injection | None],
+    *,
+    validate: bool = True,
+) -> Circuit:
+    """``compile_network``'s Norton form with outputs at v_L/A in place of v_L, A the last amplifiers' gain, which then are none.
+
+    Kirchhoff's law at output k, divided by A, is Σ_j G_jk(v_j - v_k/A) + (b_k + c_k)/A - g·v_k/A = 0, and hidden node j loses
+    Σ_k G_jk(v_j - v_k/A) by its amplifier: what resistors between them carry. Two unknowns and two devices fewer a hidden node.
+    """
+    if network.depth < 2 or network.amplifier_gain[-1] == 1:
+        return compile_network(network, inputs, injections, validate=validate)
+    *gains, gain = network.amplifier_gain
+    *biases, last = in_double(network).biases
+    plain = replace(network, amplifier_gain=(*gains, 1.0), biases=(*biases, last / gain))
+    divided = [each and (each[0], each[1] / gain) for each in injections]
+    circuit = compile_network(plain, inputs, divided, validate=validate)
+    outputs = len(circuit.outputs)
+    return replace(circuit, factors=(1.0,) * (len(circuit.probes) - outputs) + (gain,) * outputs)
 
 
 def layered_circuit(

@@ -272,6 +272,14 @@ class ResistiveNetwork(LayeredNetwork):
         injections = [each and each.injection for each in phases]
         return compile_network(self, inputs, injections, form, validate=validate)  # type: ignore[arg-type]
 
+    def reduced_circuit(
+        self, inputs: Float[Array, "batch inputs"], phases: Sequence[Any] = (None,), **settings: Any
+    ) -> "Circuit":
+        """The Norton form without the last amplifiers; see networks.resistive.netlist.without_last_amplifiers."""
+        from eqprop_analog.networks.resistive.netlist import without_last_amplifiers
+
+        return without_last_amplifiers(self, inputs, [each and each.injection for each in phases], **settings)
+
     def astype(self, dtype: DTypeLike) -> Self:
         """A copy whose arrays have ``dtype``."""
         return replace(

@@ -66,8 +66,10 @@ def sweep(
     with _ONE_AT_A_TIME:
         if circuit.mesh and not library().has_klu:
             options = {**SPARSE, **options}
-        netlist = sweep_netlist(circuit, options, guess)
-        return library().sweep(netlist, vectors, circuit.points, jumps=circuit.jumps)
+        factors = np.array([*(circuit.factors or [1.0] * len(circuit.probes)), *([1.0] * len(circuit.meters))])
+        begin = None if guess is None else guess / factors[: len(guess)]
+        netlist = sweep_netlist(circuit, options, begin)
+        return library().sweep(netlist, vectors, circuit.points, jumps=circuit.jumps) * factors
 
 
 def measure(netlist: str, vectors: Sequence[str], points: int) -> Float[Array, " vectors"]:

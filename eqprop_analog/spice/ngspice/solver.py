@@ -83,7 +83,7 @@ class NgspiceSolver(Sweeps[Network]):
     def _ladder(self, network: Network, inputs: Float[Array, "batch inputs"]) -> Iterator[Rung]:
         """Ways to ask for what failed, one after the other."""
         if self.cold:
-            yield from COLD
+            yield from COLD if len(inputs) > 1 else COLD[:1]
             return
         first, *others = family_of(network).ladder or TOGETHER_THEN_ALONE
         yield first
@@ -98,7 +98,9 @@ class NgspiceSolver(Sweeps[Network]):
     def _circuit(self, network: Network, inputs: Array, phases: Sequence[Equations | None], **settings: Any) -> Any:
         if self.swing is not None:
             settings["swing"] = self.swing
-        return network.circuit(inputs, phases, self.form or network.forms[0], **settings)
+        if self.form is None:
+            return network.reduced_circuit(inputs, phases, **settings)
+        return network.circuit(inputs, phases, self.form, **settings)
 
     def _checked(self, network: Network, inputs: ArrayLike) -> Float[Array, "batch inputs"]:
         family_of(network)  # or there is none
@@ -137,7 +139,9 @@ class NgspiceSolver(Sweeps[Network]):
         given = [nudge for nudge in nudges if nudge is not None]
         groups: list[tuple[Any, Sequence[Nudge | None]]] = [(free, [None])] if len(given) < len(nudges) else []
         if given:
-            groups.append((free.nudged(given, start), given))
+            nudged = free.nudged(given, start)
+            together = free.with_nudged(nudged) if groups and nudges[0] is None else None
+            groups = [(together, nudges)] if together is not None else [*groups, (nudged, given)]
         family, tolerance = family_of(network), family_of(network).tolerance
 
         def circuit(rung: Rung, chunk: Chunk) -> Asked:
@@ -151,7 +155,7 @@ class NgspiceSolver(Sweeps[Network]):
             bench = self._circuit(network, inputs[chunk], asked, validate=False)
             tolerance = max(tolerance, min(ROUNDINGS * bench.rounding, ERROR[np.dtype(np.float64)]))
             if not rung.guess:
-                return bench, None
+                return bench
             begin = family.surrogate().solve(network, inputs[chunk[:1]])
             return bench, np.concatenate(asked[0].unknowns(begin.voltages), axis=1)[0]
 

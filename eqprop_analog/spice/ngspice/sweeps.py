@@ -199,8 +199,10 @@ class Sweeps(ABC, Generic[N]):
         log.debug("ngspice: %d samples in %d sweeps, %d workers", samples.size, pieces, self.workers)
         jobs: list[tuple[Chunk, Any]] = []
         try:
-            for chunk in np.array_split(samples, pieces):
-                asked = circuit(rung, chunk)
+            whole = None if rung.guess else circuit(rung, samples)
+            for part in np.array_split(np.arange(samples.size), pieces):
+                chunk = samples[part]
+                asked = whole.select(part) if isinstance(whole, Circuit) else circuit(rung, chunk)
                 bench, guess = asked if isinstance(asked, tuple) else (asked, None)
                 bench = replace(bench, models=tuple(rung.models.get(model, model) for model in bench.models))
                 jobs.append((chunk, self._work.submit(libngspice.sweep, bench, rung.options_for(bench), guess)))

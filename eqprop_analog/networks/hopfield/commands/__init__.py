@@ -5,4 +5,5 @@ from eqprop_analog.commands import Command
 COMMANDS = (
     Command("matching", f"{__name__}.matching", "judge"),
     Command("minima", f"{__name__}.minima", "judge"),
+    Command("patches", f"{__name__}.patches", "judge"),
 )
