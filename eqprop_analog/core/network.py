@@ -138,7 +138,7 @@ class Network(Shown, Protocol):
     def reduced_circuit(
         self, inputs: Float[Array, "batch inputs"], phases: Sequence["Equations | None"] = (None,), **settings: Any
     ) -> "Circuit":
-        """What a sweep solves where no form of ``circuit`` is asked for: the same voltages, of as few unknowns as are known."""
+        """A circuit with the same voltages and as few unknowns as are known, which training solves."""
         return self.circuit(inputs, phases, self.forms[0], **settings)
 
     def in_spice(self) -> Self:

@@ -9,11 +9,21 @@ from pydantic import AfterValidator
 from eqprop_analog.core.solver import Solver
 from eqprop_analog.devices.registry import Registry
 from eqprop_analog.errors import UserError
-from eqprop_analog.spice.ngspice.solver import NgspiceSolver
+from eqprop_analog.spice.ngspice.solver import REDUCED, NgspiceSolver
 
 SURROGATE = "surrogate"
 """The one that belongs to the kind of network and to its settings."""
-SOLVERS: Registry[Any] = Registry("solver", {"ngspice": NgspiceSolver})
+
+
+class _TrainingInNgspice(NgspiceSolver):
+    """NgspiceSolver on reduced circuits."""
+
+    def __init__(self, workers: int = 1) -> None:
+        """``workers``: processes."""
+        super().__init__(workers, REDUCED)
+
+
+SOLVERS: Registry[Any] = Registry("solver", {"ngspice": _TrainingInNgspice})
 """Others by name: classes of the protocol core.Solver that converge, for any network that they accept."""
 
 

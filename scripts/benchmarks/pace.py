@@ -28,6 +28,7 @@ from eqprop_analog.experiments.presets import resolve
 from eqprop_analog.learning.trainer import PhaseLearner, train_pass
 from eqprop_analog.spice.netlist import sweep_netlist
 from eqprop_analog.spice.ngspice import library as libngspice
+from eqprop_analog.spice.ngspice.solver import REDUCED
 from eqprop_analog.spice.ngspice.workers import Job
 
 PARTS = ("netlist text", "loading it", "operating points", "reading voltages", "letting go of it")
@@ -39,7 +40,7 @@ class Recorded(NgspiceSolver):
     """The solver, which keeps what it asks its workers."""
 
     def __init__(self, workers: int) -> None:
-        super().__init__(workers)
+        super().__init__(workers, REDUCED)
         self.tasks: list[tuple[Any, ...]] = []
         submit = self._work.submit
 

@@ -10,6 +10,7 @@ import pytest
 
 from eqprop_analog import HopfieldNetwork, NgspiceDiode, NgspiceSolver, Nudge, ResistiveNetwork, SurrogateSolver
 from eqprop_analog.core.network import in_double
+from eqprop_analog.experiments.solvers import solver_of
 from eqprop_analog.networks.hopfield.connections import Convolution, Dense
 from eqprop_analog.networks.resistive.netlist import compile_network, without_last_amplifiers
 from eqprop_analog.spice import netlist as netlists
@@ -17,6 +18,7 @@ from eqprop_analog.spice.inlined import Inlined, read_subcircuit
 from eqprop_analog.spice.netlist import static_netlist, sweep_netlist
 from eqprop_analog.spice.ngspice import library as libngspice
 from eqprop_analog.spice.ngspice.order import alike
+from eqprop_analog.spice.ngspice.workers import Workers
 
 RunNgspice = Callable[[str], Any]
 NUMBER = re.compile(r"(?<![\w.])-?\d+(?:\.\d+)?(?:e-?\d+)?(?!\w)")
@@ -264,6 +266,25 @@ def test_a_guess_is_of_the_voltages_that_a_reduced_circuit_stands_for(ngspice: N
     (found,) = ngspice._work.result(ngspice._work.submit(libngspice.sweep, reduced, {}, guess))
     assert np.abs(found - guess).max() < 1e-11
     assert reduced.factors == (1.0,) * 8 + (4.0,) * 3
+
+
+def test_training_solves_the_reduced_circuit_and_everything_else_the_one_with_amplifiers(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    network, inputs, targets = batch(2)
+    asked: list[bool] = []
+    submit = Workers.submit
+
+    def kept(self: Workers, function: Any, circuit: Any, *rest: Any) -> Any:
+        asked.append(bool(circuit.factors))
+        return submit(self, function, circuit, *rest)
+
+    monkeypatch.setattr(Workers, "submit", kept)
+    for solver in (solver_of("ngspice"), NgspiceSolver()):
+        phases = solver.solve_phases(network, inputs, [Nudge(targets, beta) for beta in (1e-9, -1e-9)])
+        solver.close()
+        assert all(phase.good.all() for phase in phases)
+    assert asked == [True, False]
 
 
 def test_samples_of_a_hopfield_circuit_keep_their_starts_and_kernels_their_values() -> None:

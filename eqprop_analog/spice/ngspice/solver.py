@@ -36,6 +36,9 @@ from eqprop_analog.spice.ngspice.sweeps import (
 
 Array = np.ndarray
 
+REDUCED = "reduced"
+"""The form that has as few unknowns as are known (Network.reduced_circuit), for loops in which speed counts."""
+
 
 class NgspiceSolver(Sweeps[Network]):
     """F = 0 by ngspice's own Newton iteration, for any network with a circuit: one ``.dc`` sweep for many samples.
@@ -65,8 +68,9 @@ class NgspiceSolver(Sweeps[Network]):
         swing: float | None = None,
         cold: bool = False,
     ) -> None:
-        """``form``: "norton", or "flat" with every device; None is the first that the network has. UserError without libngspice.
+        """``form``: "norton", or "flat" with every device; None is the first that the network has; REDUCED is training's.
 
+        UserError without libngspice.
         ``workers``: processes; ``time_limit``: seconds that one sweep may take; ``executor``: where sweeps run instead, such as a
         Dask client's. See Sweeps.
         ``repeats``: how often in a row each point of a sweep is asked for; the last answer counts. ngspice delivers the
@@ -98,9 +102,9 @@ class NgspiceSolver(Sweeps[Network]):
     def _circuit(self, network: Network, inputs: Array, phases: Sequence[Equations | None], **settings: Any) -> Any:
         if self.swing is not None:
             settings["swing"] = self.swing
-        if self.form is None:
+        if self.form == REDUCED:
             return network.reduced_circuit(inputs, phases, **settings)
-        return network.circuit(inputs, phases, self.form, **settings)
+        return network.circuit(inputs, phases, self.form or network.forms[0], **settings)
 
     def _checked(self, network: Network, inputs: ArrayLike) -> Float[Array, "batch inputs"]:
         family_of(network)  # or there is none
