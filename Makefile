@@ -12,7 +12,7 @@ demo: setup ## train the main network on MNIST and verify it in ngspice
 	@.venv/bin/eqprop-analog demo
 
 test: setup ## run all tests
-	@.venv/bin/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
+	@.venv/bin/python -m pytest --numprocesses auto --maxprocesses 4 --dist worksteal
 
 check: setup ## run ruff (lint and format) and mypy
 	@.venv/bin/ruff check .

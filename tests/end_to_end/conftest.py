@@ -7,9 +7,10 @@ import re
 import runpy
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import redirect_stdout
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,7 @@ from idx import format_idx
 
 from eqprop_analog.cli import main
 from eqprop_analog.data import formats, publications
+from eqprop_analog.kernels import PlainKernels
 
 REPOSITORY = Path(__file__).parents[2]
 PATTERNS = np.kron(np.eye(3, 4)[:, :, None], np.ones(4)).astype(np.uint8)
@@ -47,6 +49,18 @@ class Result:
 
 Run = Callable[..., Result]
 Refused = Callable[..., str]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def nothing_compiled(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Training in this process takes NumPy's kernels, except in modules marked ``compiled``: numba needs 10 s in a process.
+
+    tests/properties/test_truncated_learner.py shows that both kinds of kernels compute the same.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        if find_spec("numba") is not None and request.node.get_closest_marker("compiled") is None:
+            patch.setattr("eqprop_analog.kernels.numba.training.CompiledKernels", PlainKernels)
+        yield
 
 
 @pytest.fixture

@@ -6,6 +6,7 @@ import re
 import shlex
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +22,11 @@ AGREE = 1e-9
 """Volts: how far ngspice and the surrogate may be apart."""
 
 
+parser = cache(cli.parser)
+
+
 def options(command: str) -> list[Any]:
-    return cli.parser()._subparsers._group_actions[0].choices[command]._actions
+    return parser()._subparsers._group_actions[0].choices[command]._actions
 
 
 class TestHelp:
@@ -43,7 +47,7 @@ class TestHelp:
         typed = re.findall(r"^  eqprop-analog (.+?)(?: > \S+)?$", run(command, "--help").out, re.MULTILINE)
         assert typed or command == "demo"  # which is typed as it is
         for words in (shlex.split(line.partition(" > ")[0]) for line in typed):
-            arguments = cli.parser().parse_args(words)
+            arguments = parser().parse_args(words)
             assert words[0] == command
             if command == "train":
                 given = {name: getattr(arguments, name) for name in names()}
@@ -66,7 +70,7 @@ class TestHelp:
         for script, arguments in typed:
             assert (REPOSITORY / "scripts" / f"{script}.py").exists()
             words = shlex.split(arguments, comments=True)
-            bench.parsed(words) if script == "bench" else cli.parser().parse_args([names[script], *words])
+            bench.parsed(words) if script == "bench" else parser().parse_args([names[script], *words])
 
     def test_a_negative_number_can_be_typed_as_spice_writes_it(self, run):
         command = ("netlist", "--layers", 2, 3, 1, "--phase", "nudged", "--output", "a.cir", "--beta")

@@ -7,7 +7,9 @@ import runpy
 import shlex
 import struct
 import subprocess
+from argparse import ArgumentParser
 from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +25,7 @@ from eqprop_analog.experiments.presets import resolve
 REPOSITORY = Path(__file__).parents[2]
 DOCS = REPOSITORY / "docs"
 PAGES = [REPOSITORY / "README.md", *sorted({*DOCS.rglob("*.md")} - {*(DOCS / "api" / "packages").glob("*.md")})]
+pytestmark = pytest.mark.compiled
 LESSONS = sorted((DOCS / "course").glob("*.py"))
 
 
@@ -86,6 +89,11 @@ def test_commands_print_what_the_page_shows(page: Path, clone: Path, capsys: pyt
         example.evaluate()
 
 
+@cache
+def parser_of(program: str) -> ArgumentParser:
+    return bench.parser() if program == "scripts/bench.py" else cli.parser()
+
+
 def commands_of(text: str) -> list[str]:
     """Command lines of this program and of scripts/, in blocks of any kind, indented, and between backticks."""
     lines = re.findall(r"^(?:\$ | {4})?((?:eqprop-analog|scripts/\w+\.py)\b.*)$", text, re.MULTILINE)
@@ -103,7 +111,7 @@ def test_every_command_of_a_page_can_be_typed(page: Path):
         if {"--help", "NAME", "..."} & {*arguments}:
             continue
         try:
-            parsed = (bench.parser() if program == "scripts/bench.py" else cli.parser()).parse_args(arguments)
+            parsed = parser_of(program).parse_args(arguments)
         except SystemExit:
             pytest.fail(f"{ident(page)}: {line}")
         if getattr(parsed, "preset", None):

@@ -22,6 +22,8 @@ from eqprop_analog.kernels import PlainKernels, kernels_for
 from eqprop_analog.networks.resistive.chips.mapping import mapped, scaling_notes
 from eqprop_analog.spice.netlist import library
 
+pytestmark = pytest.mark.compiled
+
 LAW = '''
 import math
 from dataclasses import dataclass, replace

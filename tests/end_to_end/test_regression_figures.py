@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from eqprop_analog import dataset_from_arrays, kernels, plot_learning_curve, train
+from eqprop_analog import dataset_from_arrays, plot_learning_curve, train
 from eqprop_analog.cli import console
 from eqprop_analog.learning.measure import PREDICTIONS, VOLTS
 from eqprop_analog.plotting.sweep import errors_by_setting
@@ -25,14 +25,6 @@ def table(folder: Path) -> Path:
     rows = "".join(f"{u:.4f},{v:.4f},{5 * u * u - v:.4f}\n" for u, v in X)
     (folder / "s.csv").write_text("u,v,force (mN)\n" + rows)
     return folder / "s.csv"
-
-
-@pytest.fixture(scope="module", autouse=True)
-def uncompiled():
-    """Training by NumPy, which needs no compilation."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(kernels, "find_spec", lambda _name: None)
-        yield
 
 
 @pytest.fixture(scope="module")

@@ -18,7 +18,7 @@ from eqprop_analog.experiments import run as trained
 from eqprop_analog.networks.resistive import training as resistive
 from eqprop_analog.networks.resistive.truncated import TruncatedLearner
 
-pytestmark = pytest.mark.usefixtures("without_ngspice", "without_plots")
+pytestmark = [pytest.mark.usefixtures("without_ngspice", "without_plots"), pytest.mark.compiled]
 
 TRUNCATED = 'sweeps = 4\nprecision = "float32"\nshift = 1\n'
 """How the main network trains, on shifted images."""
