@@ -13,7 +13,8 @@ from eqprop_analog.spice.ngspice import library as libngspice
 PRESET = "mnist-100"
 SUMMARY = "Train the main network on MNIST, compile it to a circuit, and verify every node voltage in ngspice."
 EXAMPLES = """\
-This takes a few minutes on two cores. A second run finds the finished training in the folder, and only verifies it again."""
+This takes a few minutes on two cores. A second run finds the finished training in the folder and only repeats the
+verification."""
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -31,10 +32,11 @@ def run(arguments: argparse.Namespace) -> None:
     """Train or find the finished training, verify, report."""
     libngspice.library_path()
     config = resolve(PRESET, {})
-    finished, agreements = train_and_verify(config, arguments.output, arguments.data_dir, resume=False, flat=True)
+    dataset = config.load_data(arguments.data_dir)
+    finished, agreements = train_and_verify(config, dataset, arguments.output, resume=False, flat=True)
     report(config, finished, agreements)
     page = arguments.output / "report.html"
-    write_report(arguments.output, page, arguments.data_dir)
+    write_report(arguments.output, page, arguments.data_dir, dataset)
     options.write_json(arguments.json, finished.metrics)
     console.say(f"the report of this run, to open in a browser: {page}")
     require_met(agreements)

@@ -24,7 +24,7 @@ from eqprop_analog.spice.ngspice.cluster import current_cluster
 from eqprop_analog.text import shell_word
 
 FLAT_AFTER = 60
-"""Seconds of training after which the comparison in flat form, which takes some part of a minute, is in proportion."""
+"""Seconds of training after which a comparison in flat form, which takes less than a minute, is worthwhile."""
 SUMMARY = (
     "Train a resistive or Hopfield network by equilibrium propagation, on images or on a data set "
     "of your own, with the surrogate "
@@ -37,8 +37,8 @@ examples:
   the main network, with the surrogate:        --output runs/main
   the same circuit trained in ngspice:         --solver ngspice --workers 2 --limit 2000 --epochs 1
   a Hopfield circuit in ngspice, 8x8 digits:   --preset digits-hopfield-ngspice --epochs 2
-  by BPTT, with smaller rates:                 --preset hopfield-3h --method bptt --rate-factor 0.3
-  a shape of your own on Fashion-MNIST:        --dataset fashion-mnist --layers 784 100 50 10 --epochs 3
+  BPTT, with smaller rates:                     --preset hopfield-3h --method bptt --rate-factor 0.3
+  your own layer sizes on Fashion-MNIST:        --dataset fashion-mnist --layers 784 100 50 10 --epochs 3
   your own table, classes in column kind:      --dataset sensors.csv --target-column kind
   devices of 1 to 100 uS, amplifier gain 3:    --layers 784 50 10 --conductance-window 1e-6 1e-4 --amplifier-gain 3
   resume after an interruption:                --output runs/main --resume
@@ -47,13 +47,14 @@ Repeating the same command resumes the run, too."""
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    """Options of this command; a preset sets everything, an option beside it overrides that one setting."""
+    """Add the options of this command; a preset sets everything, and other options override single settings."""
     parser.add_argument(
         "--preset",
         metavar="NAME",
         help=f"see below; default {DEFAULT_PRESETS['surrogate']}, with --solver ngspice {DEFAULT_PRESETS['ngspice']}; if a "
-        f"circuit is described ({', '.join('--' + name.replace('_', '-') for name in CIRCUIT)}) {OWN_SHAPES['surrogate']} or "
-        f"{OWN_SHAPES['ngspice']}, whose nudge and rates follow from the circuit; with --resume the settings of the run folder",
+        f"circuit is described ({', '.join('--' + name.replace('_', '-') for name in CIRCUIT)}) "
+        f"{OWN_SHAPES['surrogate']} or {OWN_SHAPES['ngspice']}, whose nudge and rates follow from the circuit; with "
+        "--resume the settings of the run folder",
     )
     add_settings(parser)
     add_own_data(parser)
@@ -83,11 +84,11 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 CIRCUIT = ("layers", "diode", "conductance_window", "amplifier_gain", "input_gain")
-"""Settings that say what circuit it is."""
+"""Settings that define the circuit."""
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Train, verify, report."""
+    """Train, verify and report."""
     overrides = overridden(arguments)
     cluster = current_cluster()
     if cluster is not None:
@@ -100,18 +101,20 @@ def run(arguments: argparse.Namespace) -> None:
     solver = getattr(config, "solver", SURROGATE)
     if cluster is not None and not takes_workers(solver):
         raise UserError(
-            f"--cluster: solver {solver} trains in this process alone; choose --solver ngspice, or train many networks "
-            "at once by sweep --cluster"
+            f"--cluster: solver {solver} trains only in this process; choose --solver ngspice, or train many networks "
+            "at once by `eqprop-analog sweep --cluster`"
         )
     verify = not arguments.no_verify
-    finished, agreements = train_and_verify(config, folder, arguments.data_dir, arguments.resume, verify=verify)
+    config.network()  # settings that make no network are refused before the data are read
+    dataset = config.load_data(arguments.data_dir)
+    finished, agreements = train_and_verify(config, dataset, folder, arguments.resume, verify=verify)
     report(config, finished, agreements)
     options.write_json(arguments.json, finished.metrics)
     require_met(agreements)
 
 
 def overridden(arguments: argparse.Namespace) -> dict[str, Any]:
-    """The settings that were given as options, by name."""
+    """Return the settings that were given as options, by name."""
     given = {name: value for name in names() if (value := getattr(arguments, name, None)) is not None}
     if "diode" in given:
         given["diode"] = diode_table(given["diode"])
@@ -129,20 +132,19 @@ def _usual_folder(preset: str, overrides: dict[str, Any], data_dir: Path | None)
 
 
 def _resumed_settings(arguments: argparse.Namespace, folder: Path) -> str | None:
-    """The settings that a run was started with, where it is to go on and no preset is named."""
+    """Return the settings file of a run that is resumed, if no preset is named."""
     settings = folder / "config.toml"
     return str(settings) if arguments.resume and arguments.preset is None and settings.exists() else None
 
 
 def train_and_verify(
-    config: TrainConfig, folder: Path, data_dir: Path | None, resume: bool, *, verify: bool = True, flat: bool = False
+    config: TrainConfig, dataset: data.Dataset, folder: Path, resume: bool, *, verify: bool = True, flat: bool = False
 ) -> tuple[Run, list[Agreement]]:
-    """The run and, unless ``verify`` is False or ngspice missing, its comparison with the circuit on 20 images.
+    """Train; unless ``verify`` is False or ngspice is missing, compare the network with its circuit on 20 images.
 
-    In Norton form; ``flat``, and training that took FLAT_AFTER seconds, has the first image solved with every resistor as well.
+    The circuit is in Norton form. With ``flat``, or after training for FLAT_AFTER seconds, the first image is also
+    solved with every resistor.
     """
-    config.network()
-    dataset = config.load_data(data_dir)
     sizes = "-".join(map(str, config.sizes))
     for sentence in dataset.in_words() if isinstance(dataset, data.OwnDataset) else ():
         console.say(sentence)
@@ -172,14 +174,14 @@ def _verified(config: TrainConfig, finished: Run, dataset: data.Dataset, flat: b
     add_agreement(finished, agreements)
     if not flat and "flat" in network.forms[1:]:
         console.say(
-            f"the flat form, with every resistor, was not solved, since the training took less than {FLAT_AFTER} s; "
+            f"the flat form, with every resistor, was not solved, because the training took less than {FLAT_AFTER} s; "
             f"eqprop-analog verify {shell_word(finished.folder)} solves it, too"
         )
     return agreements
 
 
 def report(config: TrainConfig, finished: Run, agreements: list[Agreement]) -> None:
-    """Print what came out and where it is."""
+    """Print the results and their location."""
     metrics: dict[str, Any] = finished.metrics
     held_out = "test" if metrics["test_error"] is not None else "validation"
     rms, within = metrics["history"][-1].get(f"{held_out}_rms"), config.right_within
@@ -214,7 +216,7 @@ def report(config: TrainConfig, finished: Run, agreements: list[Agreement]) -> N
 
 
 def _in_own_units(held_out: str, rms: float, metrics: dict[str, Any]) -> list[list[str]]:
-    """The error of a regression of one target in the target's own unit."""
+    """Return the error of a regression with one target in the unit of the target."""
     targets = metrics.get("data", {}).get("targets", {"unit": []})
     if len(targets["unit"]) != 1:
         return []

@@ -1,4 +1,4 @@
-"""What a run's folder holds, finished or not."""
+"""The content of a run's folder, finished or not."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -22,36 +22,40 @@ from eqprop_analog.experiments.records import read_metrics
 Array = np.ndarray
 
 IMAGES = 50
-"""Test images that the report solves."""
+"""Number of test images that the report solves."""
 
 
 @dataclass(frozen=True)
 class RunFolder:
-    """A run as its folder has it."""
+    """A run as stored in its folder."""
 
     folder: Path
     data_dir: Path | None
     config: TrainConfig
     network: Network
-    """float64; of an unfinished run as of its last checkpoint."""
+    """float64; for an unfinished run, that of its last checkpoint."""
     history: list[dict[str, Any]]
-    """Finished epochs."""
+    """The finished epochs."""
     metrics: dict[str, Any]
-    """Empty unless the run is finished."""
+    """The run's metrics; empty unless the run is finished."""
+    loaded: Dataset | None = None
+    """The run's data set, if it is loaded already."""
 
     @classmethod
-    def load(cls, folder: Path, data_dir: Path | None = None) -> Self:
-        """Read it; UserError if there is no run, or what there is cannot be read."""
+    def load(cls, folder: Path, data_dir: Path | None = None, dataset: Dataset | None = None) -> Self:
+        """Read a run. Raises UserError if there is none, or if it cannot be read."""
         if not (folder / "config.toml").exists():
-            raise UserError(f"{folder}: no run is here (expected config.toml, as train writes it)")
+            raise UserError(f"{folder}: this folder contains no run (expected config.toml, which train writes)")
         config = resolve(str(folder / "config.toml"), {})
         metrics = read_metrics(folder) if (folder / "metrics.json").exists() else {}
         path = folder / "network.npz"
         if metrics and config.finished(metrics["history"]) and path.exists():
-            return cls(folder, data_dir, config, network_of_run(path, config), metrics["history"], metrics)
+            return cls(folder, data_dir, config, network_of_run(path, config), metrics["history"], metrics, dataset)
         if not (folder / CHECKPOINT).exists():
-            raise UserError(f"{folder}: no run is here (expected {CHECKPOINT} or network.npz, as train writes them)")
-        return cls(folder, data_dir, config, *trained_network(folder / CHECKPOINT, config), {})
+            raise UserError(
+                f"{folder}: this folder contains no run (expected {CHECKPOINT} or network.npz, which train writes)"
+            )
+        return cls(folder, data_dir, config, *trained_network(folder / CHECKPOINT, config), {}, dataset)
 
     @cached_property
     def circuit(self) -> Network:
@@ -60,28 +64,28 @@ class RunFolder:
 
     @property
     def finished(self) -> bool:
-        """Whether every epoch asked for is trained."""
+        """Whether all requested epochs are trained."""
         return bool(self.metrics)
 
     @cached_property
     def dataset(self) -> Dataset:
-        """The run's own. Raises UserError where it cannot be had or does not fit."""
-        dataset = self.config.load_data(self.data_dir)
+        """The run's data set. Raises UserError if it is not available or does not fit the network."""
+        dataset = self.loaded or self.config.load_data(self.data_dir)
         require_fit(self.config.inputs, self.config.classes, dataset)
         return dataset
 
     @cached_property
     def samples(self) -> tuple[Float[Array, "images inputs"], Float[Array, "images classes"]]:
-        """The first test images as the network takes them, and their targets, volts. Raises UserError without the data set."""
+        """The first test images as network inputs, and their targets, volts. Raises UserError without the data set."""
         return first_test_images(self.config, self.dataset, IMAGES)
 
     @cached_property
     def phases(self) -> tuple[Equilibrium, ...]:
-        """Equilibria of the samples: free, and under the run's own nudge of +β and -β; see ``solved``."""
+        """Equilibria of the samples: free, and under the run's nudges of +β and -β; see ``solved``."""
         return self.solved(1.0)
 
     def solved(self, factor: float) -> tuple[Equilibrium, ...]:
-        """Converged equilibria of the samples: free, and under ``factor`` times the run's own ±β. Raises UserError."""
+        """Converged equilibria of the samples: free, and under ``factor`` times the run's ±β. Raises UserError."""
         images, targets = self.samples
         betas = (factor * self.config.beta, -factor * self.config.beta)
         rule = self.config.rule(0)
@@ -91,12 +95,12 @@ class RunFolder:
 
     @property
     def circuit_beta(self) -> float:
-        """β of a nudge that a circuit takes whatever the run's own cost is: the run's, or a tenth of what is certainly borne."""
+        """β of a nudge that is stable in the circuit for any cost: the run's, or a tenth of the guaranteed stability bound."""
         return self.config.circuit_beta(self.network)
 
 
 def network_of_run(path: Path, config: TrainConfig) -> Network:
-    """The trained network in ``path``, float64; UserError if it is not one of this configuration."""
+    """Load the trained network in ``path``, float64. Raises UserError if it does not match the configuration."""
     network = families()[config.model].network.load(path)
     if (network.layers, network.classes) != (config.sizes, config.classes):
         raise UserError(

@@ -1,4 +1,4 @@
-"""The whole report of a run: what was built, how it learned, how ngspice confirms it, what it costs, how to repeat it."""
+"""The complete report of a run: circuit, training, comparison with ngspice, energy, and how to repeat it."""
 
 import hashlib
 from collections.abc import Iterator
@@ -7,6 +7,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from eqprop_analog.core.equilibrium import statuses_in_words
+from eqprop_analog.data import Dataset
 from eqprop_analog.errors import UserError
 from eqprop_analog.experiments.results import versions
 from eqprop_analog.learning.measure import PREDICTIONS
@@ -33,13 +34,14 @@ from eqprop_analog.report.page import (
 from eqprop_analog.text import shell_word
 
 
-def write_report(folder: Path, output: Path, data_dir: Path | None = None) -> RunFolder:
-    """Write the report of the run in ``folder`` to ``output``, one file that needs no other.
+def write_report(folder: Path, output: Path, data_dir: Path | None = None, dataset: Dataset | None = None) -> RunFolder:
+    """Write the report of the run in ``folder`` to ``output``, a self-contained HTML file.
 
-    What the report needs and the run has not is made: equilibria of test images, and, where ngspice is installed, its comparison
-    with the surrogate, which is added to the run's metrics. Raises UserError for a folder without a run.
+    Missing results are computed: the equilibria of test images, and, if ngspice is installed, its comparison with the
+    surrogate, which is added to the run's metrics. ``data_dir`` is the folder of the data set's files. ``dataset`` is
+    the run's data set, if it is loaded already. Returns the run. Raises UserError for a folder without a run.
     """
-    run = RunFolder.load(folder, data_dir)
+    run = RunFolder.load(folder, data_dir, dataset)
     why_not = confirm(run)
     with TemporaryDirectory() as name:
         drawn = Path(name)
@@ -51,7 +53,7 @@ def write_report(folder: Path, output: Path, data_dir: Path | None = None) -> Ru
             Section("Comparison with ngspice", list(confirmation(run, why_not))),
             Section("Energy", energy),
             Section("Netlist", list(netlists(run))),
-            Section("Repeat it", list(_repeat(run))),
+            Section("How to repeat the run", list(_repeat(run))),
             Section("Files", [_files(run)]),
         ]
     config, done = run.config, len(run.history)
@@ -69,15 +71,15 @@ def write_report(folder: Path, output: Path, data_dir: Path | None = None) -> Ru
 
 
 def _energy(run: RunFolder, folder: Path) -> tuple[list[Tile], list[Block]]:
-    """What the network's kind says of power and energy, or why there is nothing."""
+    """Return the figures of power and energy of the network's kind, or the reason for their absence."""
     own = description_of(run.network).energy
     if own is None:
         why = f"the energy of {run.config.model} networks is not computed"
-        return [], [Missing(f"No figures of energy: {why}.")]
+        return [], [Missing(f"No energy figures: {why}.")]
     try:
         return own(run, folder)
     except UserError as error:
-        return [], [Missing(f"No figures of energy: {error}.")]
+        return [], [Missing(f"No energy figures: {error}.")]
 
 
 def _tiles(run: RunFolder, energy: list[Tile]) -> Iterator[Tile]:
@@ -92,7 +94,7 @@ def _tiles(run: RunFolder, energy: list[Tile]) -> Iterator[Tile]:
         if last.get(name) is not None:
             yield Tile(name, "root mean square error, last epoch", engineering(last[name], "V"), repr(last[name]))
     yield Tile("epochs", "epochs", f"{len(run.history)} of {run.config.epochs}", str(len(run.history)))
-    yield Tile("seed", "seed", str(run.config.seed), str(run.config.seed), "one run; --seed N trains others")
+    yield Tile("seed", "seed", str(run.config.seed), str(run.config.seed), "one seed; --seed N trains others")
     agreements = metrics.get("agreement") or []
     if agreements:
         worst = max(each["largest_difference"] for each in agreements)
@@ -107,7 +109,9 @@ def _tiles(run: RunFolder, energy: list[Tile]) -> Iterator[Tile]:
     yield from energy
     if metrics:
         rate, memory = metrics["samples_per_second"], metrics["peak_memory_bytes"]
-        yield Tile("samples_per_second", f"{run.config.samples_word} a second in training", f"{rate:,.0f}", repr(rate))
+        yield Tile(
+            "samples_per_second", f"{run.config.samples_word} per second in training", f"{rate:,.0f}", repr(rate)
+        )
         yield Tile("peak_memory_bytes", "peak memory", f"{memory / 2**20:,.0f} MiB", repr(memory))
         for name, words in (("free_parameters", "free parameters"), ("resistors", "resistors in the circuit")):
             if metrics.get(name) is not None:
@@ -126,17 +130,17 @@ def _tiles(run: RunFolder, energy: list[Tile]) -> Iterator[Tile]:
 def _learned(run: RunFolder, folder: Path) -> Iterator[Block]:
     if not run.finished:
         yield Missing(
-            f"The run is not finished: {len(run.history)} of {run.config.epochs} epochs. This page shows the state of its last "
-            "checkpoint."
+            f"The run is not finished: {len(run.history)} of {run.config.epochs} epochs. This page shows the state "
+            "of its last checkpoint."
         )
     if not run.history:
-        yield Missing("No epoch is finished yet, so there is no curve.")
+        yield Missing("No epoch is finished yet, so that there is no learning curve.")
         return
     yield learning_chart(run.history, run.config.epochs, measure=run.config.measure)
     config = run.config
     yield history_table(run.history, config.truncation, config.measure, config.samples_word)
     what = description_of(run.network).histograms(run.network, folder / "histograms.png")
-    yield picture(folder / "histograms.png", f"Histograms of the {what}.", f"After the training: the {what}.")
+    yield picture(folder / "histograms.png", f"Histograms of the {what}.", f"After training: the {what}.")
 
 
 def _repeat(run: RunFolder) -> Iterator[Block]:
@@ -149,7 +153,7 @@ def _repeat(run: RunFolder) -> Iterator[Block]:
         "With that file in the current folder:" if run.finished else "To resume the run, or to repeat it:", command
     )
     yield Text(
-        "The same versions on the same kind of processor repeat the run bit by bit; on others "
+        "The same versions on the same kind of processor repeat the run bit-identically; on others, "
         "the results differ by rounding."
     )
     yield Code("config.toml:", toml)
