@@ -114,7 +114,7 @@ _HOME = {name: module for module, names in _HOMES for name in names.split()}
 
 
 def __getattr__(name: str) -> Any:
-    """Import a public name when it is first asked for: a command starts fast, and `doctor` even where a library is broken."""
+    """Import a public name on first use, so that commands start fast, and `doctor` starts even if a library is broken."""
     if name not in _HOME:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     value = globals()[name] = getattr(import_module(f"{__name__}.{_HOME[name]}"), name)

@@ -1,4 +1,4 @@
-"""Tables in CSV files, of whatever program wrote them: cells, names and units of columns; every error names file and line."""
+"""Tables in CSV files from any program: cells, names and units of columns; every error names the file and the line."""
 
 import math
 import re
@@ -21,45 +21,48 @@ INFINITE = re.compile(r"[+-]?inf(inity)?", re.IGNORECASE)
 NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?", re.ASCII)
 COMMA_NUMBER = re.compile(r"[+-]?(?:\d+,\d*|,\d+)(?:[eE][+-]?\d+)?", re.ASCII)
 GROUPED = re.compile(r"[+-]?\d{1,3}(?:([.,' ])\d{3})(?:\1\d{3})*(?:[.,]\d*)?", re.ASCII)
-"""A number whose thousands are separated."""
+"""Pattern of a number with separators of thousands."""
 IN_BRACKETS = re.compile(r"(?P<name>.*?)\s*[(\[]\s*(?P<unit>[^()\[\]]*?)\s*[)\]]", re.DOTALL)
 LONGEST = 40
-"""Characters of a cell or a name that a message quotes."""
+"""Largest number of characters of a cell or a name that a message quotes."""
 
 
 def quoted(text: object) -> str:
-    """Text of a file as a sentence quotes it: in one line, cut after LONGEST characters."""
+    """Quote text of a file in one line, cut after LONGEST characters."""
     shown = in_one_line(text)
     return f'"{shown}"' if len(shown) <= LONGEST else f'"{shown[: LONGEST - 3]}..."'
 
 
 @dataclass(eq=False)
 class Table:
-    """The cells of a CSV file without what is empty or a comment."""
+    """The cells of a CSV file without empty lines and comments."""
 
     path: Path
     names: tuple[str, ...]
-    """Of the columns, as the header has them; numbers from 1 where there is no header."""
+    """Names of the columns in the header; numbers from 1 if there is no header."""
     header: int
-    """Its line; 0 where there is none."""
+    """Line of the header; 0 if there is none."""
     lines: Sequence[int]
-    """In which every row begins."""
+    """Line in which each row begins."""
     rows: Sequence[Sequence[str]]
     delimiter: str
     notes: list[str]
-    """What was decided in reading, and what was left out, in sentences."""
+    """Decisions made while reading, and omitted lines, in sentences."""
     _marks: dict[str, int] = field(default_factory=dict)
-    """The row in which a decimal point or comma was seen first."""
+    """The row in which a decimal point or comma was first found."""
     _checked: bool = False
-    """Whether all rows are known to be as long as the header."""
+    """Whether all rows are known to have the length of the header."""
 
     def refuse(self, what: str, row: int | None = None, column: int | None = None) -> UserError:
-        """The error that ``what`` is wrong in that row (None: in the header) and that column, if it is one column's."""
+        """Return the error ``what`` in that row (None: the header) and, if given, that column."""
         where = f"{self.path}, line {self.header if row is None else self.lines[row]}"
         return UserError(f"{where}{'' if column is None else f', column {quoted(self.names[column])}'}: {what}")
 
     def texts(self, column: int) -> list[str]:
-        """The cells of a column. UserError for the first row that has more or fewer cells than the header."""
+        """Return the cells of a column.
+
+        Raises UserError for the first row that has more or fewer cells than the header.
+        """
         if not self._checked:
             self._require_width()
         return [row[column] for row in self.rows]
@@ -70,12 +73,12 @@ class Table:
             if len(cells) != width:
                 first = "header" if self.header else "first line"
                 many = len(cells) > width and self.delimiter == ","
-                hint = "; where commas are decimal, separate columns by semicolons" if many else ""
-                raise self.refuse(f"expected {width} columns, as the {first} has, got {len(cells)}{hint}", row)
+                hint = "; if commas are decimal separators, separate columns by semicolons" if many else ""
+                raise self.refuse(f"expected {width} columns, as in the {first}, got {len(cells)}{hint}", row)
         self._checked = True
 
     def is_number(self, cell: str) -> bool:
-        """Whether a cell holds a number alone."""
+        """Return whether a cell holds only a number."""
         cell = cell.replace("−", "-")
         return bool(NUMBER.fullmatch(cell) or (self.delimiter != "," and COMMA_NUMBER.fullmatch(cell)))
 
@@ -84,15 +87,15 @@ class Table:
         column: int,
         kind: str = "",
         unit: str = "",
-        advice: str = "fill it in, or leave the line out",
+        advice: str = "fill it in, or leave out the line",
         *,
         blank: bool = False,
     ) -> tuple[Float[Array, " rows"], bool]:
-        """A column's numbers in SI units, and whether their unit is written in the header or in every cell.
+        """Return a column's numbers in SI units, and whether their unit is written in the header or in every cell.
 
-        ``kind``: the unit (a key of quantities.UNITS) that its cells may have; ``unit``: what its header says. ``advice`` ends
-        the message about a cell that is no number. With ``blank``, cells may be empty, and are NaN. Raises UserError, with the
-        line, for what is no finite number.
+        ``kind``: the unit (a key of quantities.UNITS) that its cells may have; ``unit``: the unit in its header.
+        ``advice`` ends the message about a cell that is not a number. With ``blank``, cells may be empty, and become
+        NaN. Raises UserError, with the line, for a cell that is not a finite number.
         """
         cells = self.texts(column)
         joined = "\n".join(cells)
@@ -112,15 +115,15 @@ class Table:
         if len(with_unit) > 1:
             row = with_unit[False]
             raise self.refuse(
-                f"a number without a unit, {quoted(cells[row])}, while line {self.lines[with_unit[True]]} has one; write "
-                "the unit into the column's name in the header",
+                f"a number without a unit, {quoted(cells[row])}, while line {self.lines[with_unit[True]]} has one; "
+                "write the unit into the column's name in the header",
                 row,
                 column,
             )
         return values, bool(unit) or False not in with_unit
 
     def _plain(self, joined: str, column: int) -> bool:
-        """Whether cells hold nothing but the characters of numbers with decimal points, so that NumPy reads them alike."""
+        """Return whether cells consist only of characters of numbers with decimal points, which NumPy reads correctly."""
         if re.fullmatch(r"[0-9eE+\-.\n]*", joined) is None:
             return False
         if "." in joined:
@@ -128,15 +131,15 @@ class Table:
         return True
 
     def _marked(self, mark: str, row: int, column: int) -> None:
-        """UserError where a file has both decimal points and decimal commas."""
+        """Raise UserError if a file has both decimal points and decimal commas."""
         first = self._marks.setdefault(mark, row)
         if len(self._marks) > 1:
             other = self._marks["," if mark == "." else "."]
             names = {".": "a decimal point", ",": "a decimal comma"}
             there = names.pop(mark)
             raise self.refuse(
-                f"{there} in {quoted(self.rows[row][column])}, while line {self.lines[other]} has {next(iter(names.values()))}; "
-                "write all numbers alike",
+                f"{there} in {quoted(self.rows[row][column])}, while line {self.lines[other]} has "
+                f"{next(iter(names.values()))}; write all numbers in the same way",
                 row,
                 column,
             )
@@ -147,7 +150,7 @@ class Table:
             )
 
     def _value(self, row: int, column: int, cell: str, kind: str, unit: str, advice: str) -> tuple[float, bool]:
-        """A cell's number in SI units, and whether the cell itself has a unit."""
+        """Return a cell's number in SI units, and whether the cell itself has a unit."""
         text = cell.replace("−", "-")
         number, suffix = self._split(text)
         for mark in ".,":
@@ -165,7 +168,7 @@ class Table:
             raise self.refuse(str(error), row, column) from error
 
     def _split(self, text: str) -> tuple[str, str]:
-        """(number, what is written behind it); no number where the cell begins with none, or with one of unclear meaning."""
+        """Split a cell into (number, following text); no number if the cell does not begin with an unambiguous one."""
         patterns = (COMMA_NUMBER, NUMBER) if self.delimiter != "," else (NUMBER,)
         found = max((match for each in patterns if (match := each.match(text))), key=lambda m: m.end(), default=None)
         if found is None or text[found.end() : found.end() + 1] in tuple(".,'0123456789"):
@@ -173,7 +176,7 @@ class Table:
         return found[0], text[found.end() :].strip()
 
     def _strange(self, text: str, number: bool) -> str:
-        """What is wrong with a cell that is no number."""
+        """Describe what is wrong with a cell that is not a number."""
         shown = quoted(text)
         finite = "expected a finite number"
         known = (
@@ -187,23 +190,23 @@ class Table:
             (GROUPED.fullmatch(text), f"expected a number without separators of thousands, got {shown}"),
             (
                 number,
-                f"expected a number alone, got {shown}; write the unit into the column's name in the header",
+                f"expected only a number, got {shown}; write the unit into the column's name in the header",
             ),
         )
         return next((what for applies, what in known if applies), f"expected a number, got {shown}")
 
 
 def read_table(path: Path, expected: str, row: str = "row of values", *, nameless: bool = False) -> Table:
-    """The table in a CSV file: a line with names of columns, and rows of as many cells.
+    """Read the table in a CSV file: a line with names of columns, and rows with the same number of cells.
 
-    Columns are separated by commas, semicolons or tabs; cells may be quoted. Empty lines, and comments that begin with # or %,
-    are left out; a comment right above numbers is their header if it has as many cells. The text is UTF-8 or UTF-16; a header
-    may be Latin-1, as older instruments write µ. ``expected``: what the file should hold, in words; ``row``: what a row is;
-    ``nameless``: whether columns may go without names. Raises UserError, with the line.
+    Columns are separated by commas, semicolons or tabs; cells may be quoted. Empty lines, and comments that begin with
+    # or %, are left out; a comment directly above numbers is their header if it has the same number of cells. The text
+    is UTF-8 or UTF-16; a header may be Latin-1, in which older instruments write µ. ``expected``: the expected content,
+    in words; ``row``: the name of a row; ``nameless``: whether columns may lack names. Raises UserError, with the line.
     """
     found = read_cells(path)
     if not found.rows:
-        raise UserError(f"{path}: the file is empty: it holds no data; expected {expected}")
+        raise UserError(f"{path}: the file is empty; expected {expected}")
     lines, rows = zip(*found.rows, strict=True)
     table = Table(path, (), 0, lines, rows, found.delimiter, list(found.notes))
     _name(table, found, expected, row, nameless)
@@ -217,19 +220,19 @@ def _name(table: Table, found: Cells, expected: str, row: str, nameless: bool) -
     cells = cells_of(above, table.delimiter) if above else []
     if any(map(table.is_number, first)) and len(cells) == len(first) and not any(map(table.is_number, cells)):
         table.header = table.lines[0] - 1
-        table.notes.append(f"the comment in line {table.header} is taken for the names of the columns")
+        table.notes.append(f"the comment in line {table.header} is used as the names of the columns")
     elif not all(map(table.is_number, filter(None, first))):
         table.header, cells = table.lines[0], first
         table.lines, table.rows = table.lines[1:], table.rows[1:]
         if number := next(filter(table.is_number, first), None):
             table.notes.append(
-                f"line {table.header} is taken for the names of the columns, although it has the number {quoted(number)}; if it "
-                "is a row of values, write a line of names above it"
+                f"line {table.header} is used as the names of the columns, although it contains the number "
+                f"{quoted(number)}; if it is a row of values, write a line of names above it"
             )
     elif nameless:
         cells = [str(k) for k in range(1, len(first) + 1)]
     else:
-        raise table.refuse(f"expected {expected}, got numbers alone", 0)
+        raise table.refuse(f"expected {expected}, got only numbers", 0)
     if not table.rows:
         raise UserError(f"{table.path}: there is no {row} below the header in line {table.header}")
     width = len(cells)
@@ -246,9 +249,9 @@ def _name(table: Table, found: Cells, expected: str, row: str, nameless: bool) -
 
 
 def unit_in(name: str) -> tuple[str, str]:
-    """A column's name and its unit, as written: of "I (uA)", "I [uA]", "I/uA", "I_uA" and "I uA"; of "mV" it is the name.
+    """Split a column's name and its unit, as in "I (uA)", "I [uA]", "I/uA", "I_uA" and "I uA"; "mV" alone is both.
 
-    In brackets and behind a slash it may be any text; else only a unit of quantities.UNITS is one.
+    The unit may be any text in brackets and after a slash; otherwise it must be a unit of quantities.UNITS.
     """
     name = name.strip()
     if found := IN_BRACKETS.fullmatch(name):
@@ -263,7 +266,7 @@ def unit_in(name: str) -> tuple[str, str]:
 
 
 def unit_of(text: str) -> tuple[str, float] | None:
-    """Unit (V, A, ...) and factor to it that a text such as "uA" is; None for any other text."""
+    """Return the unit (V, A, ...) and the factor to it of a text such as "uA"; None for any other text."""
     try:
         value = quantity(f"1{text.strip()}", *UNITS)
     except UserError:
@@ -272,7 +275,7 @@ def unit_of(text: str) -> tuple[str, float] | None:
 
 
 def require_unit(table: Table, column: int, unit: str, kind: str) -> None:
-    """UserError unless the unit in that column's header is one of ``kind``."""
+    """Raise UserError unless the unit in that column's header is one of ``kind``."""
     if not kind:
         raise table.refuse(f"a plain number has no unit, got {quoted(unit)}", None, column)
     found = unit_of(unit)
@@ -288,31 +291,31 @@ def require_unit(table: Table, column: int, unit: str, kind: str) -> None:
 
 @dataclass(frozen=True)
 class Columns:
-    """The columns that were asked for by name, a value a row."""
+    """The requested columns by name, one value per row."""
 
     table: Table
     lines: Int[Array, " rows"]
     numbers: Mapping[str, Float[Array, " rows"]]
-    """In SI units."""
+    """Numbers in SI units."""
     texts: Mapping[str, Sequence[str]]
     unit_given: Mapping[str, bool]
-    """Of every column with a unit, whether the header or its cells carry it; without one the numbers are SI units."""
+    """For every column, whether the header or its cells state a unit; otherwise the numbers are in SI units."""
     ignored: tuple[str, ...]
-    """Headers of columns that nobody asked for."""
+    """Headers of columns that were not requested."""
 
     def refuse(self, row: int, what: str) -> UserError:
-        """The error of a row: file, line, and ``what`` is wrong there."""
+        """Return the error ``what`` of a row, with file and line."""
         return self.table.refuse(what, row)
 
 
 def read_columns(
     path: Path, wanted: Mapping[str, str | None], optional: Sequence[str] = (), blank: Sequence[str] = ()
 ) -> Columns:
-    """The columns ``wanted`` of a CSV file with a header; see read_table.
+    """Read the columns ``wanted`` of a CSV file with a header; see read_table.
 
-    ``wanted``: by name the unit (a key of quantities.UNITS), "" for numbers without unit, None for text. Those in
-    ``optional`` may be missing, and numbers in those of ``blank`` may be left out, which is NaN. Raises UserError, with the line,
-    for missing and repeated columns, units of another kind, and what is no finite number.
+    ``wanted``: the unit by name (a key of quantities.UNITS), "" for pure numbers, None for text. Columns in ``optional`` may
+    be missing, and numbers in columns of ``blank`` may be left out, which is NaN. Raises UserError, with the line, for
+    missing and repeated columns, units of another kind, and values that are not finite numbers.
     """
     table = read_table(path, f"a header with the columns {', '.join(wanted)}")
     places: dict[str, int] = {}

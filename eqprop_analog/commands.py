@@ -1,4 +1,4 @@
-"""Commands of the console program that are about one kind of network: which there are, without the libraries that they need."""
+"""Commands of the console program for one kind of network, listed without importing the libraries that they need."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from pathlib import Path
 from eqprop_analog import networks
 
 ENTRY_POINTS = "eqprop_analog.commands"
-"""The group in which an installed package names its own Command."""
+"""The group of entry points by which an installed package registers a Command."""
 
 
 @dataclass(frozen=True)
@@ -18,15 +18,15 @@ class Command:
 
     name: str
     module: str
-    """Has SUMMARY, EXAMPLES, add_options and run, as those in eqprop_analog.cli have; it is imported when it is typed."""
+    """Module with SUMMARY, EXAMPLES, add_options and run, as in eqprop_analog.cli; imported when the command is called."""
     purpose: str
-    """Under which it is listed; see cli.PURPOSES."""
+    """Purpose under which it is listed; see cli.PURPOSES."""
     interrupted: str = ""
-    """What to tell a user who has interrupted it."""
+    """Advice to a user who has interrupted it."""
 
 
 def of_families() -> Iterator[Command]:
-    """Those of every folder of eqprop_analog.networks that has a package ``commands``, then those of other packages."""
+    """Return the commands of every folder of eqprop_analog.networks with a package ``commands``, then those of other packages."""
     for path in networks.__path__:
         for folder in sorted(each.parents[1].name for each in Path(path).glob("*/commands/__init__.py")):
             yield from import_module(f"{networks.__name__}.{folder}.commands").COMMANDS

@@ -1,14 +1,14 @@
-"""Time that a compiler has taken in this process: it is no part of the time that training takes."""
+"""Time spent on compilation in this process, which is excluded from the training time."""
 
 _seconds = 0.0
 
 
 def add(seconds: float) -> None:
-    """Count ``seconds`` of compilation."""
+    """Add ``seconds`` of compilation."""
     global _seconds  # noqa: PLW0603 - one clock for the process
     _seconds += seconds
 
 
 def total() -> float:
-    """Seconds of compilation in this process so far."""
+    """Return the seconds of compilation in this process so far."""
     return _seconds

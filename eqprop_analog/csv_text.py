@@ -1,4 +1,4 @@
-"""The cells of CSV files: text in whatever encoding, its delimiter, quotation marks, comments and empty lines."""
+"""The cells of CSV files: encoding, delimiter, quotation marks, comments and empty lines."""
 
 import csv
 import re
@@ -13,15 +13,15 @@ from eqprop_analog.text import in_one_line
 LARGEST_FILE = 2**28
 """Bytes."""
 DELIMITERS = ("\t", ";", ",")
-"""What separates columns, the more telling first: a comma may stand in a number or a name."""
+"""Delimiters of columns, the least ambiguous first: a comma may also occur in a number or a name."""
 TRIED = 20
-"""Lines by which the delimiter is recognised."""
+"""Number of lines from which the delimiter is inferred."""
 MOST_LINES = 50
-"""Of one row, whose quoted cells have line breaks."""
+"""Largest number of lines of a row with line breaks in quoted cells."""
 COMMENTS = ("#", "%")
 SPREADSHEET_ERROR = re.compile(r"#(N/A|DIV/0!|REF!|VALUE!|NUM!|NAME\?|NULL!)")
 NOT_UTF8 = re.compile("[\udc80-\udcff]")
-"""Bytes as Python's error handler "surrogateescape" keeps them."""
+"""Bytes in the representation of Python's error handler "surrogateescape"."""
 
 
 @dataclass(frozen=True)
@@ -29,18 +29,18 @@ class Cells:
     """Rows of a file, without empty lines and comments."""
 
     rows: Sequence[tuple[int, list[str]]]
-    """(line that it begins in, cells)."""
+    """(first line, cells) of each row."""
     comments: dict[int, str]
-    """By line."""
+    """Comments by line."""
     delimiter: str
     notes: tuple[str, ...]
-    """What was decided in reading, and what was left out, in sentences."""
+    """Decisions made while reading, and omitted lines, in sentences."""
 
 
 def read_cells(path: Path) -> Cells:
-    """The cells of the file. Raises UserError, with the line, for what is no CSV file."""
+    """Read the cells of a file. Raises UserError, with the line, if it is not a CSV file."""
     lines = _text(path).split("\n")
-    stated = re.fullmatch(r"sep=([,;|\t])", lines[0].strip())  # as spreadsheets write it
+    stated = re.fullmatch(r"sep=([,;|\t])", lines[0].strip())  # as written by spreadsheets
     at = 1 if stated else 0
     kept = [line for line in lines[at:] if line.strip() and not _is_comment(line)]
     delimiter = stated[1] if stated else _delimiter(kept[:TRIED])
@@ -65,7 +65,8 @@ def read_cells(path: Path) -> Cells:
         for number, each in enumerate(lines[begin:at], begin + 1):
             if not each.isascii() and (bad := NOT_UTF8.search(each)):
                 raise UserError(
-                    f"{path}, line {number}: expected text in UTF-8, got the byte {_byte(bad):#04x}; save the file as UTF-8"
+                    f"{path}, line {number}: expected text in UTF-8, got the byte {_byte(bad):#04x}; save the file "
+                    "as UTF-8"
                 )
         if any(cells):
             rows.append((begin + 1, cells))
@@ -76,7 +77,7 @@ def read_cells(path: Path) -> Cells:
 
 
 def cells_of(line: str, delimiter: str) -> list[str]:
-    """Those of one line, without spaces around them; none of what is no line of a CSV file."""
+    """Return the cells of one line, without surrounding spaces; none if it is not a line of a CSV file."""
     if '"' not in line:
         return [cell.strip() for cell in line.split(delimiter)]
     try:
@@ -86,13 +87,14 @@ def cells_of(line: str, delimiter: str) -> list[str]:
 
 
 def _text(path: Path) -> str:
-    """The file's characters, lines ending in a line feed; bytes that are not UTF-8 are kept as NOT_UTF8 has them."""
+    """Return the file's characters, with line feeds at the ends of lines; bytes that are not UTF-8 are kept as in NOT_UTF8."""
     content = read_bytes(path, "file", LARGEST_FILE + 1)
     if len(content) > LARGEST_FILE:
         raise UserError(
-            f"{path}: more than {LARGEST_FILE:,} bytes; leave out rows, or save arrays as .npz where these are taken"
+            f"{path}: more than {LARGEST_FILE:,} bytes; leave out rows, or save arrays as .npz where this format is "
+            "accepted"
         )
-    binary = UserError(f"{path}: this is not a text file, it holds binary data; export the table as CSV")
+    binary = UserError(f"{path}: this is a binary file and not text; export the table as CSV")
     if content.startswith((b"\xff\xfe", b"\xfe\xff")):
         try:
             text = content.decode("utf-16")
@@ -119,7 +121,7 @@ def _as_latin_1(line: str) -> str:
 
 
 def _quoted_cells(path: Path, lines: Sequence[str], at: int, delimiter: str) -> tuple[list[str], int]:
-    """The cells of a row with quotation marks, which may hold line breaks, and the place of the line after it."""
+    """Return the cells of a row with quotation marks, which may contain line breaks, and the index of the next line."""
     for end in range(at + 1, min(at + MOST_LINES, len(lines)) + 1):
         try:
             row = [f"{line}\n" for line in lines[at:end]]
@@ -133,7 +135,7 @@ def _quoted_cells(path: Path, lines: Sequence[str], at: int, delimiter: str) -> 
 
 
 def _delimiter(lines: Sequence[str]) -> str:
-    """What separates most of these lines into as many cells as the first one; else what the first one has most of."""
+    """Return the delimiter that splits most lines into as many cells as the first; else the most frequent in the first."""
     for delimiter in DELIMITERS:
         counts = [len(cells_of(line, delimiter)) for line in lines]
         if counts and counts[0] > 1 and 2 * counts.count(counts[0]) > len(counts):

@@ -1,4 +1,4 @@
-"""What the command line tells a person instead of a traceback."""
+"""Errors that the command line prints without a traceback."""
 
 import re
 
@@ -6,18 +6,18 @@ from eqprop_analog.text import printable
 
 
 class _SentenceError(Exception):
-    """Text that may quote files and other programs; no terminal obeys what it quotes."""
+    """An error whose text may quote files and other programs, with control characters escaped."""
 
     def __init__(self, text: object = "") -> None:
         super().__init__(printable(text))
 
 
 class UserError(_SentenceError, ValueError):
-    """Something the user can put right; the command line prints its text, one line, and exits with 2."""
+    """An error that the user can correct; the command line prints its text in one line and exits with code 2."""
 
     def __init__(self, text: object = "") -> None:
-        super().__init__(re.sub(r"\s*\n\s*", " ", str(text)))  # an array that is quoted has several lines
+        super().__init__(re.sub(r"\s*\n\s*", " ", str(text)))  # a quoted array has several lines
 
 
 class NotMetError(_SentenceError):
-    """What was asked for is done, but does not keep a stated bound; the command line prints its text and exits with 3."""
+    """A result that misses a stated bound; the command line prints its text and exits with code 3."""

@@ -1,7 +1,7 @@
-"""Modules of one's own, which make laws, buffers and other devices known by being imported.
+"""Modules of the user, which register laws, buffers and other devices when they are imported.
 
-Nothing that is read from a data file, a configuration or a saved network imports code: modules are named on the command line
-(``--import``), imported by the user's own program, or named by an installed package's entry points (devices.registry).
+Data files, configurations and saved networks never import code. Modules are named on the command line (``--import``),
+imported by the user's program, or named by an installed package's entry points (devices.registry).
 """
 
 import importlib
@@ -20,16 +20,16 @@ from eqprop_analog.text import in_one_line
 log = logging.getLogger(__name__)
 
 SUBCIRCUIT = 100_000
-"""Bytes that the file of a subcircuit may have."""
+"""Largest size of a subcircuit's file, bytes."""
 _loaded: set[str] = set()
-"""Names of what ``load`` has imported."""
+"""Names of the modules that ``load`` has imported."""
 
 
 def load(named: str) -> ModuleType:
     """Import a Python file (its name ends in .py) or a module by its dotted name.
 
-    The folder of a file is looked in last for modules from then on, here and in worker processes. Raises UserError for what
-    cannot be imported.
+    From then on, the folder of a file is searched last for modules, here and in worker processes. Raises UserError if
+    the import fails.
     """
     name = _of_file(Path(named)) if named.endswith(".py") else named
     try:
@@ -38,7 +38,7 @@ def load(named: str) -> ModuleType:
         raise UserError(f"--import {named}: {error}") from error
     except Exception as error:
         raise UserError(
-            f"--import {named}: it cannot be imported ({type(error).__name__}: {in_one_line(error)})"
+            f"--import {named}: the module cannot be imported ({type(error).__name__}: {in_one_line(error)})"
         ) from error
     _loaded.add(name)
     return module
@@ -46,24 +46,24 @@ def load(named: str) -> ModuleType:
 
 @dataclass(frozen=True)
 class Brought:
-    """Modules of one's own that another process imports, too."""
+    """Modules of the user that another process imports, too."""
 
     names: tuple[str, ...]
     folder: str = ""
-    """Where they are looked for last, beside the places of that process; empty: nowhere."""
+    """Folder that is searched after those of that process; empty for none."""
 
 
 def brought_along() -> Brought:
-    """Those that have registered something in this process."""
-    from eqprop_analog.devices.registry import modules_outside  # its package needs NumPy, which may be broken
+    """Return the modules that have registered something in this process."""
+    from eqprop_analog.devices.registry import modules_outside  # this package needs NumPy, which may be broken
 
     return Brought(tuple(modules_outside()))
 
 
 def sources() -> dict[str, bytes]:
-    """The files, by name, from which another machine imports the same modules, and subcircuits beside them.
+    """Return the files, by name, from which another machine imports the same modules, with their subcircuits.
 
-    A module that is a package, or an installed one, has to be installed there.
+    A package or an installed module must be installed there.
     """
     from eqprop_analog.devices.registry import modules_outside
 
@@ -80,23 +80,23 @@ def _file_of(module: ModuleType) -> str | None:
 
 
 def load_in_worker(names: Sequence[str], folder: str = "") -> None:
-    """What the parent process has imported, too. What cannot be is said; whoever needs it then says that it is unknown."""
+    """Import the parent process's modules. Failures are logged; a missing law is reported when it is needed."""
     if folder:
         sys.path.append(folder)
     for name in names:
         try:
             importlib.import_module(name)
-        except Exception as error:  # noqa: BLE001 - a worker may well do without
+        except Exception as error:  # noqa: BLE001 - a worker may not need it
             log.warning("a worker process cannot import %s (%s: %s)", name, type(error).__name__, in_one_line(error))
 
 
 def _of_file(path: Path) -> str:
-    """The name by which a file's module can be imported, its folder being among those looked in."""
+    """Return the name by which a file's module can be imported from its folder."""
     path, name = path.resolve(), path.stem
     if not path.is_file():
         raise UserError(f"--import {path}: no such file")
     if not name.isidentifier():
-        raise UserError(f"--import {path}: expected the name of a Python module, letters, digits and _, got {name}")
+        raise UserError(f"--import {path}: expected the name of a Python module (letters, digits and _), got {name}")
     if str(path.parent) not in sys.path:
         sys.path.append(str(path.parent))
     loaded = sys.modules.get(name)

@@ -1,4 +1,4 @@
-"""Files as they should be: written so that a reader never sees half of one, read so that damage is a sentence."""
+"""Reading and writing of files: they are written atomically, and damage is reported by a readable error."""
 
 import contextlib
 import csv
@@ -42,23 +42,23 @@ UNREADABLE = (
     zipfile.BadZipFile,
     zlib.error,
 )
-"""What NumPy, zipfile and json raise for a file that is damaged or not what it should be."""
+"""Exceptions of NumPy, zipfile and json for a file that is damaged or of another kind."""
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 PARTIAL = ".partial-"
-"""How names of files begin that are being written."""
+"""Prefix of the names of files that are being written."""
 LOCK = ".lock"
 TOML_BYTES = 2**20
-"""More than anybody writes by hand."""
+"""Largest size of a TOML file, bytes: larger than any written by hand."""
 TEXT_BYTES = 2**24
-"""The longest JSON text that is read from an array, at four bytes a character; a run's history takes 800 bytes an epoch."""
+"""Largest JSON text in an array, at four bytes per character; a run's history takes 800 bytes per epoch."""
 
 
 def file_path(given: Any) -> Path:
-    """``given``, the name of a file, as a path; UserError for what can be none."""
+    """Return ``given``, the name of a file, as a path. Raises UserError for an invalid name."""
     if not isinstance(given, str | os.PathLike) or not isinstance(name := os.fspath(given), str):
         raise UserError(f"file: expected a name, such as network.npz, or a pathlib.Path, got {given!r:.60}")
     if not name or "\0" in name:
-        raise UserError(f"file: expected a name of one character or more, none of them a NUL, got {name!r:.60}")
+        raise UserError(f"file: expected a name of at least one character without NUL, got {name!r:.60}")
     return Path(given)
 
 
@@ -69,9 +69,9 @@ def save_arrays(
     arrays: Mapping[str, np.ndarray],
     text: str = "description",
 ) -> None:
-    """Write an uncompressed ``.npz`` in one step: ``arrays``, and ``description`` as JSON in the array ``text``; no pickle.
+    """Write an uncompressed ``.npz`` atomically: ``arrays``, and ``description`` as JSON in the array ``text``; no pickle.
 
-    ``kind``: what loading asks for. Raises UserError if it cannot be written.
+    ``kind``: the format that loading expects. Raises UserError if it cannot be written.
     """
     path = file_path(path)
     written = np.array(json.dumps({"format": kind, **description}))
@@ -80,11 +80,11 @@ def save_arrays(
 
 
 class Arrays:
-    """The arrays of an uncompressed ``.npz`` file, read by name when they are asked for.
+    """The arrays of an uncompressed ``.npz`` file, read by name on demand.
 
-    Nothing of it is executed, and no array takes more memory than its part of the file: ValueError for a file that is
-    compressed, for an array whose header says another size, and for objects. ``raw`` is an open file. With ``most``, it may be
-    compressed, and unpack to so many bytes.
+    Nothing in the file is executed, and no array takes more memory than its part of the file. Raises ValueError for a
+    compressed file, for an array whose header states another size, and for objects. ``raw`` is an open file. With
+    ``most``, the file may be compressed, and unpack to at most this number of bytes.
     """
 
     def __init__(self, raw: BinaryIO, most: int | None = None) -> None:
@@ -93,12 +93,12 @@ class Arrays:
         self.files = [member.filename.removesuffix(".npy") for member in members]
         unpacked = sum(member.file_size for member in members)
         if most is None and unpacked > raw.seek(0, os.SEEK_END):
-            raise ValueError("it is compressed, or larger than the file that it is in")
+            raise ValueError("the file is compressed, or an array is larger than the file")
         if most is not None and unpacked > most:
-            raise ValueError(f"it unpacks to {unpacked:,} bytes, more than {most:,}")
+            raise ValueError(f"the file unpacks to {unpacked:,} bytes, more than {most:,}")
 
     def form(self, name: str) -> tuple[tuple[int, ...], np.dtype]:
-        """Shape and dtype."""
+        """Return shape and dtype of an array."""
         with self._zip.open(f"{name}.npy") as member:
             try:
                 return _form(member, self._zip.getinfo(f"{name}.npy").file_size)
@@ -106,26 +106,29 @@ class Arrays:
                 raise ValueError(f"{name}: {error}") from error
 
     def __getitem__(self, name: str) -> np.ndarray:
-        """All of it, in memory."""
+        """Read an array into memory."""
         self.form(name)
         with self._zip.open(f"{name}.npy") as member:
             return np.lib.format.read_array(member, allow_pickle=False)
 
 
 def _form(file: IO[bytes], size: int) -> tuple[tuple[int, ...], np.dtype]:
-    """Shape and dtype of the array in a ``.npy`` of so many bytes; ValueError if it needs another number of them, or pickle."""
+    """Return shape and dtype of the array in a ``.npy`` file.
+
+    Raises ValueError if its size differs, or if it needs pickle.
+    """
     version = np.lib.format.read_magic(file)
     read = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}[version]
     shape, _, dtype = read(file)
     if dtype.hasobject:
         raise ValueError("an array of Python objects, which is pickle; save numbers, or text (.astype(str))")
     if min(shape, default=0) < 0 or file.tell() + math.prod(shape) * dtype.itemsize != size:
-        raise ValueError(f"its header says {dtype} {shape}, which is not what {size} bytes hold")
+        raise ValueError(f"its header states {dtype} {shape}, which does not match its {size} bytes")
     return shape, dtype
 
 
 def read_bytes(path: Path, what: str, most: int) -> bytes:
-    """The first ``most`` bytes of a file; UserError if there is none, naming ``what`` it was to be, or it cannot be read."""
+    """Return the first ``most`` bytes of a file, called ``what`` in messages. Raises UserError if it cannot be read."""
     try:
         with path.open("rb") as file:
             return file.read(most)
@@ -136,7 +139,10 @@ def read_bytes(path: Path, what: str, most: int) -> bytes:
 
 
 def read_array(path: Path, name: str) -> np.ndarray:
-    """The numbers in a ``.npy`` file, as float64; UserError, which begins with ``name``, for anything else."""
+    """Return the numbers in a ``.npy`` file, as float64.
+
+    Raises UserError, which begins with ``name``, for anything else.
+    """
     try:
         with path.open("rb") as file:
             _form(file, path.stat().st_size)
@@ -152,15 +158,15 @@ def read_array(path: Path, name: str) -> np.ndarray:
 def loaded_arrays(
     path: str | Path, kind: str | None, text: str = "description", name: str = "network file"
 ) -> Iterator[tuple[dict[str, Any], Arrays]]:
-    """(description, arrays by name) of a file of ``save_arrays`` (None: of any kind), for a block that makes something of them.
+    """Open (description, arrays by name) of a file of ``save_arrays`` (None: of any kind), for a block that uses them.
 
-    UserError, which calls the file a ``name``, if it is missing, of another kind, or holds what the block cannot use.
+    Raises UserError, which calls the file a ``name``, if it is missing, of another kind, or if the block cannot use it.
     """
     path = file_path(path)
     try:
         with path.open("rb") as raw:
             if not zipfile.is_zipfile(raw):
-                raise ValueError("not an .npz archive, or cut off")
+                raise ValueError("not an .npz archive, or truncated")
             file = Arrays(raw)
             if math.prod(file.form(text)[0]) * 4 > TEXT_BYTES:
                 raise ValueError(f"{text}: more than {TEXT_BYTES:,} bytes")
@@ -178,17 +184,20 @@ def loaded_arrays(
             raise
         raise UserError(f"{name} {path}: {error}") from error
     except UNREADABLE as error:
-        raise UserError(f"{path}: not a {name}, or a damaged one ({in_one_line(error)})") from error
+        raise UserError(f"{path}: not a {name}, or damaged ({in_one_line(error)})") from error
 
 
 def array_format(path: str | Path, name: str) -> str:
-    """The kind of a file of ``save_arrays``. UserError, which calls it a ``name``, for any other file."""
+    """Return the kind of a file of ``save_arrays``. Raises UserError, which calls it a ``name``, for any other file."""
     with loaded_arrays(path, None, name=name) as (description, _):
         return str(description["format"])
 
 
 def read_toml(path: Path, what: str, limit: int = TOML_BYTES) -> dict[str, Any]:
-    """The tables of a TOML file; UserError if there is none, naming ``what`` it was to be. ``limit``: its largest size, bytes."""
+    """Return the tables of a TOML file, called ``what`` in messages.
+
+    Raises UserError. ``limit``: its largest size, bytes.
+    """
     try:
         with path.open("rb") as file:
             content = file.read(limit + 1)
@@ -202,19 +211,19 @@ def read_toml(path: Path, what: str, limit: int = TOML_BYTES) -> dict[str, Any]:
 
 
 def packaged(folder: str) -> dict[str, Path]:
-    """The TOML files in one of the package's own folders, by name."""
+    """Return the TOML files in one of the package's folders, by name."""
     here = Path(str(files("eqprop_analog"))) / folder
     return {path.stem: path for path in sorted(here.glob("*.toml"))}
 
 
 def packaged_circuits() -> Path:
-    """The folder of the package's own subcircuits."""
+    """Return the folder of the package's subcircuits."""
     folder = Path(str(files("eqprop_analog"))) / "circuits"
     return folder if folder.is_dir() else folder.parent.parent / "circuits"
 
 
 def packaged_or_own(folder: str, name: str, what: str) -> Path:
-    """A packaged TOML file by its name, or one of the user's by its path; UserError for a name that there is not."""
+    """Return a packaged TOML file by its name, or a user's file by its path. Raises UserError for an unknown name."""
     known = packaged(folder)
     path = known.get(name) or Path(name)
     if path.suffix != ".toml":
@@ -224,12 +233,15 @@ def packaged_or_own(folder: str, name: str, what: str) -> Path:
 
 
 def real(array: Any) -> np.ndarray:
-    """``array`` as float64; UserError for text, complex numbers, dates and records, which NumPy would convert."""
+    """Return ``array`` as float64.
+
+    Raises UserError for text, complex numbers, dates and records, which NumPy would convert.
+    """
     return real_array(array, "array", float, finite=False)
 
 
 def require_writable(path: Path) -> None:
-    """Raise UserError if ``path`` can certainly not be written; leaves nothing behind."""
+    """Raise UserError if ``path`` certainly cannot be written; no file is left behind."""
     _require_no_device(Path(path))
     existing = next(folder for folder in Path(path).absolute().parents if folder.exists())
     if Path(path).is_dir() or not existing.is_dir() or not os.access(existing, os.W_OK):
@@ -238,10 +250,10 @@ def require_writable(path: Path) -> None:
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """A temporary path beside ``path``; on success it is renamed over ``path``, on failure it is removed.
+    """Yield a temporary path in the folder of ``path``; it is renamed to ``path`` on success, and removed on failure.
 
-    What is renamed is on the disk, so that a loss of power leaves the old file or the new one. Raises UserError when the
-    folder cannot be written or its disk is full.
+    The file is flushed to disk before it is renamed, so that a loss of power leaves either the old or the new file.
+    Raises UserError if the folder cannot be written or its disk is full.
     """
     path = Path(path).resolve() if Path(path).is_symlink() else Path(path)
     _require_no_device(path)
@@ -265,19 +277,19 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 def _require_no_device(path: Path) -> None:
-    """UserError for a device, a pipe or a socket, which a file would take the place of."""
+    """Raise UserError for a device, a pipe or a socket, which a file would replace."""
     if path.exists() and not (path.is_file() or path.is_dir()):
-        raise UserError(f"cannot write {path}: it is a device or a pipe; name a file")
+        raise UserError(f"cannot write {path}: this is a device or a pipe; name a file")
 
 
 def _not_written(path: Path, error: OSError, advice: str = "") -> UserError:
     if error.errno in FULL:
-        advice = "; what was there before is intact: make room, then give the same command again"
+        advice = "; the previous file is intact: free some space, then run the same command again"
     return UserError(f"cannot write {path}: {error.strerror or error}{advice}")
 
 
 def _to_disk(path: Path) -> None:
-    """Wait until the file is on its disk; a full one says so at the latest now."""
+    """Flush the file to disk, which reports a full disk at the latest now."""
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)
@@ -287,10 +299,10 @@ def _to_disk(path: Path) -> None:
 
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """Keep ``folder``, made if need be, to this process; what a killed one left half-written there is removed.
+    """Lock ``folder``, created if necessary, for this process, and remove files that a killed process left half-written.
 
-    The system ends a lock with its process, so none is left behind. The process that has it may ask for it again. Raises
-    UserError, which names the other process, if there is one.
+    The system releases a lock with its process, so that none is left behind. A process may lock a folder repeatedly.
+    Raises UserError, which names the other process, if the folder is locked.
     """
     path = folder / LOCK
     try:
@@ -308,20 +320,20 @@ def locked(folder: Path) -> Iterator[None]:
         if lock.lock_counter == 1:
             for partial in folder.glob(f"{PARTIAL}*"):
                 partial.unlink(missing_ok=True)
-            with contextlib.suppress(OSError):  # on a full disk the lock holds without a name
+            with contextlib.suppress(OSError):  # on a full disk, the lock holds without the name of its process
                 path.write_text(str(os.getpid()), encoding="utf-8")
         yield
     finally:
         if lock.lock_counter == 1:
             path.unlink(missing_ok=True)
             if made:
-                with contextlib.suppress(OSError):  # there is something in it
+                with contextlib.suppress(OSError):  # the folder is not empty
                     folder.rmdir()
         lock.release()
 
 
 def _named(lock: Path) -> str:
-    """The process that has it, as it wrote itself; empty if it has not yet, or has just let go."""
+    """Return the process that holds the lock, from the file; empty if it was not written yet, or just released."""
     try:
         return lock.read_text(encoding="utf-8", errors="replace")[:20]
     except OSError:
@@ -335,19 +347,19 @@ def _umask() -> int:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write ``text`` to ``path`` in one step."""
+    """Write ``text`` to ``path`` atomically."""
     with replacing(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
 
 
 def write_bytes(path: Path, content: bytes) -> None:
-    """Write ``content`` to ``path`` in one step."""
+    """Write ``content`` to ``path`` atomically."""
     with replacing(path) as temporary:
         temporary.write_bytes(content)
 
 
 def write_csv(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Write a table in one step, a line a row; a row may lack columns, and what is a list or a table in it stays JSON."""
+    """Write a table atomically, one line per row; a row may lack columns, and lists and tables in it are written as JSON."""
     with replacing(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
         writer = csv.DictWriter(file, dict.fromkeys(name for row in rows for name in row), lineterminator="\n")
         writer.writeheader()

@@ -1,4 +1,4 @@
-"""What enters from outside: arrays in one precision, numbers, and the names a user chose from, or a sentence about them."""
+"""Validation of input from outside: arrays, numbers and names; invalid input raises a UserError."""
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -19,30 +19,32 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 PRECISIONS = (np.dtype(np.float32), np.dtype(np.float64))
-"""In which networks are computed."""
+"""Precisions in which networks are computed."""
 LARGEST = 1e9
-"""Of inputs, and of voltages and currents that drive a circuit: their squares and products with gains do not overflow."""
+"""Largest input, voltage or current of a source; its square and its products with gains do not overflow."""
 LONGEST = 1e7
-"""Seconds that a time limit may have, four months: timers of the system overflow not far beyond."""
+"""Largest time limit, seconds (four months); timers of the system overflow not far above."""
 MOST = 2**53
-"""Of whole numbers: beyond, floating point skips some."""
+"""Largest integer; floating point skips some above it."""
 REAL = "biuf"
-"""Kinds of NumPy dtypes that hold real numbers; true and false are 1 and 0."""
+"""Kinds of NumPy dtypes of real numbers; true and false are 1 and 0."""
 
 
 def real_array(
     values: ArrayLike, name: str, dtype: DTypeLike | None = None, *, finite: bool = True, largest: float = math.inf
 ) -> Array:
-    """``values`` as an array of ``dtype`` (None: its own float32 or float64, and float64 for every other kind of number).
+    """Return ``values`` as an array of ``dtype`` (None: float32 and float64 are kept, other kinds of numbers become float64).
 
-    Everything that enters a network passes here: lists, NumPy arrays of any real dtype, pandas tables, PyTorch tensors of the
-    CPU. A boolean is 1 or 0. UserError, which begins with ``name``, for text, objects, complex numbers, masked, sparse or ragged
-    arrays, tensors of a GPU or with gradients, for what is beyond ±``largest``, and, where ``finite``, for NaN, infinity and what
-    overflows in ``dtype``.
+    All input of a network is converted here: lists, NumPy arrays of any real dtype, pandas tables, PyTorch tensors on
+    the CPU. A boolean is 1 or 0. Raises UserError, which begins with ``name``, for text, objects, complex numbers,
+    masked, sparse or ragged arrays, tensors on a GPU or with gradients, values beyond ±``largest`` and, with
+    ``finite``, for NaN, infinity and values that overflow in ``dtype``.
     """
     parts = values if isinstance(values, list | tuple) else (values,)
     if any(np.ma.isMaskedArray(part) for part in parts):
-        raise UserError(f"{name}: got a masked array; fill what is masked (.filled(value)) or leave those samples out")
+        raise UserError(
+            f"{name}: got a masked array; fill the masked values (.filled(value)), or leave out those samples"
+        )
     if getattr(values, "requires_grad", False):
         raise UserError(f"{name}: got a tensor that requires gradients; pass its .detach()")
     if getattr(getattr(values, "device", None), "type", "cpu") != "cpu":
@@ -56,10 +58,12 @@ def real_array(
     if array.dtype.kind not in REAL:
         raise UserError(f"{name}: expected real numbers, got {_kind(values)} of dtype {array.dtype}{_way_out(array)}")
     own = array.dtype if array.dtype in PRECISIONS else np.dtype(np.float64)
-    with np.errstate(over="ignore"):  # what overflows is not finite
+    with np.errstate(over="ignore"):  # an overflow is not finite
         array = np.asarray(array, dtype=own if dtype is None else dtype)
     if finite and not np.isfinite(array).all():
-        raise UserError(f"{name}: holds NaN or infinite values; expected finite numbers, within {array.dtype}")
+        raise UserError(
+            f"{name}: contains NaN or infinite values; expected finite numbers within the range of {array.dtype}"
+        )
     if not math.isinf(largest) and np.abs(array).max(initial=0) > largest:
         raise UserError(f"{name}: expected numbers within ±{largest:g}, got {np.abs(array).max():g}")
     return array
@@ -70,7 +74,7 @@ def _kind(values: Any) -> str:
 
 
 def _in_numpy(parts: Any) -> str:
-    """How a tensor becomes one that NumPy knows, if its precision, such as bfloat16, is one of those that it does not."""
+    """Return how to convert a tensor whose precision, such as bfloat16, NumPy does not have."""
     return "; pass the tensor's .float()" if "float" in str(getattr(next(iter(parts), None), "dtype", "")) else ""
 
 
@@ -80,15 +84,15 @@ def _way_out(array: Array) -> str:
     if "float" in array.dtype.name:  # bfloat16 of other packages
         return "; pass it as .astype(np.float32)"
     if array.dtype == object:
-        return "; give numbers alone, as rows of equal length (of a sparse matrix its .toarray())"
+        return "; give only numbers, in rows of equal length (convert a sparse matrix by .toarray())"
     return ""
 
 
 def in_one_precision(groups: Mapping[str, Sequence[ArrayLike]]) -> list[tuple[Array, ...]]:
-    """The arrays of a network by what one of them is called, as tuples, all float32 or all float64.
+    """Return the arrays of a network by name, as tuples, all float32 or all float64.
 
-    Arrays that are so already are not copied, integers become float64. UserError, which names the array and its number, for
-    another precision and for what ``real_array`` refuses (NaN and infinity are the network's own to name).
+    Arrays in that precision are not copied; integers become float64. Raises UserError, which names the array and its
+    number, for another precision, and as ``real_array`` does (the network itself checks for NaN and infinity).
     """
     found: dict[str, list[Array]] = {}
     for name, arrays in groups.items():
@@ -101,12 +105,17 @@ def in_one_precision(groups: Mapping[str, Sequence[ArrayLike]]) -> list[tuple[Ar
 def _of_network(values: ArrayLike, name: str) -> Array:
     dtype = getattr(values, "dtype", None)
     if isinstance(dtype, np.dtype) and dtype.kind == "f" and dtype.newbyteorder("=") not in PRECISIONS:
-        raise UserError(f"{name}: networks are computed in float64 or float32, got {dtype}; take .astype(np.float64)")
+        raise UserError(
+            f"{name}: networks are computed in float64 or float32, got {dtype}; convert by .astype(np.float64)"
+        )
     return real_array(values, name, finite=False)
 
 
 def real_number(value: Any, name: str, unit: str = "") -> float:
-    """``value`` as a finite float; UserError, which names its ``unit``, for anything else, booleans included."""
+    """Return ``value`` as a finite float.
+
+    Raises UserError, which names its ``unit``, for anything else, including booleans.
+    """
     scalar: Any = value.item() if isinstance(value, np.generic | Array) and value.ndim == 0 else value
     if np.ma.is_masked(value):
         scalar = math.nan
@@ -120,11 +129,14 @@ def real_number(value: Any, name: str, unit: str = "") -> float:
 
 
 def whole_number(value: Any, name: str, least: int = 0) -> int:
-    """``value`` as an integer from ``least`` to MOST; UserError for anything else, true and false included."""
+    """Return ``value`` as an integer from ``least`` to MOST.
+
+    Raises UserError for anything else, including true and false.
+    """
     if isinstance(value, SupportsIndex) and not isinstance(value, bool | np.bool):
         try:
             number = value.__index__()
-        except TypeError:  # an array of many
+        except TypeError:  # an array with several elements
             number = least - 1
     else:
         number = int(value) if isinstance(value, float) and value.is_integer() else least - 1
@@ -136,13 +148,13 @@ def whole_number(value: Any, name: str, least: int = 0) -> int:
 
 
 def require_tolerance(value: Any) -> None:
-    """UserError unless a solver's ``tolerance`` is None or a number above 0."""
+    """Raise UserError unless a solver's ``tolerance`` is None or a number above 0."""
     if value is not None and not real_number(value, "tolerance") > 0:
         raise UserError(f"tolerance: expected a number above 0, got {value!r:.80}")
 
 
 def seconds_of(value: Any, name: str) -> float:
-    """``value`` as a time limit; UserError unless it is above 0 s and at most LONGEST."""
+    """Return ``value`` as a time limit. Raises UserError unless it is above 0 s and at most LONGEST."""
     seconds = real_number(value, name, "seconds")
     if not 0 < seconds <= LONGEST:
         raise UserError(f"{name}: expected seconds above 0 and at most {LONGEST:g}, got {seconds:g}")
@@ -150,7 +162,7 @@ def seconds_of(value: Any, name: str) -> float:
 
 
 def one_of(value: Any, name: str, known: Iterable[str]) -> None:
-    """UserError, with what is close to it, unless ``value`` is one of the names in ``known``."""
+    """Raise UserError, with a suggestion, unless ``value`` is one of the names in ``known``."""
     names = list(known)
     if not isinstance(value, str) or value not in names:
         wanted = ", ".join(f'"{each}"' for each in names)
@@ -158,15 +170,15 @@ def one_of(value: Any, name: str, known: Iterable[str]) -> None:
 
 
 def listed(values: Any, name: str, each: str = "layer") -> list[Any]:
-    """``values`` as a list; UserError for a single value, text, and what has no order."""
+    """Return ``values`` as a list. Raises UserError for a single value, text and unordered collections."""
     unordered = isinstance(values, str | bytes | Mapping | AbstractSet)
     if unordered or not isinstance(values, Iterable) or (isinstance(values, Array) and not values.ndim):
-        raise UserError(f"{name}: expected a list with one value a {each}, got {_kind(values)}")
+        raise UserError(f"{name}: expected a list with one value per {each}, got {_kind(values)}")
     return list(values)
 
 
 def numbers(values: Any, name: str, count: int | None = None, unit: str = "") -> tuple[float, ...]:
-    """``values`` as a tuple of finite floats, ``count`` of them if given. Raises UserError."""
+    """Return ``values`` as a tuple of finite floats, ``count`` of them if given. Raises UserError."""
     array = real_array(values, name)
     if array.ndim != 1 or (count is not None and len(array) != count):
         wanted = "a list of" if count is None else count
@@ -175,7 +187,7 @@ def numbers(values: Any, name: str, count: int | None = None, unit: str = "") ->
 
 
 def known_keywords(function: Callable[P, R]) -> Callable[P, R]:
-    """``function``, which answers keyword arguments that it does not have by a UserError with what is close to them."""
+    """Decorate ``function`` so that unknown keyword arguments raise UserError with a suggestion."""
     names = [name for name, each in signature(function).parameters.items() if each.kind is not each.VAR_KEYWORD]
 
     @wraps(function)
@@ -184,7 +196,7 @@ def known_keywords(function: Callable[P, R]) -> Callable[P, R]:
             if name not in names:
                 known = [each for each in names if each not in ("self", "cls")]
                 raise UserError(
-                    f'{function.__qualname__}: there is no argument "{name}"{suggestion(name, known)}; it takes '
+                    f'{function.__qualname__}: there is no argument "{name}"{suggestion(name, known)}; expected '
                     f"{', '.join(known)}"
                 )
         return function(*positional, **keywords)

@@ -1,4 +1,4 @@
-"""Old names of modules that have moved since 0.1.0, for one version: they give the contents and say where these are now."""
+"""Old names of modules that have moved since 0.1.0, for one version: they redirect to the new modules, with a warning."""
 
 import sys
 import warnings
@@ -105,7 +105,7 @@ MOVED: Mapping[str, str] = {
     "study": "networks.resistive.random_circuits",
     "verification": "experiments.agreement",
 }
-"""New names by old ones, inside the package."""
+"""New names by old names, inside the package."""
 PACKAGES: Mapping[str, Mapping[str, str]] = {
     "chips": {
         "Chip": "networks.resistive.chips.chip",
@@ -153,21 +153,21 @@ PACKAGES: Mapping[str, Mapping[str, str]] = {
         "SurrogateSolver": "networks.resistive.surrogate",
     },
 }
-"""Packages that are gone, and which modules have the names that they exported."""
+"""Removed packages, and the modules that now have the names that they exported."""
 
 
 class _Alias(Loader):
-    """A module or package whose names are those of others."""
+    """Loader of a module or package whose names are in other modules."""
 
     def __init__(self, old: str) -> None:
         self._old = old
 
     def create_module(self, spec: ModuleSpec) -> None:  # noqa: ARG002 - the loader's own signature
-        """An ordinary one."""
+        """Create an ordinary module."""
         return
 
     def exec_module(self, module: ModuleType) -> None:
-        """Look names up where they are now, with a warning."""
+        """Redirect names to their new modules, with a warning."""
 
         def found(name: str) -> Any:
             home = MOVED.get(self._old) or PACKAGES[self._old].get(name)
@@ -182,12 +182,14 @@ class _Alias(Loader):
 
 def _warn(old: str, new: str) -> None:
     warnings.warn(
-        f"{PACKAGE}.{old} is now {PACKAGE}.{new}; the old name goes in the next version", DeprecationWarning, 3
+        f"{PACKAGE}.{old} is now {PACKAGE}.{new}; the old name will be removed in the next version",
+        DeprecationWarning,
+        3,
     )
 
 
 class _Finder(MetaPathFinder):
-    """Finds what has moved, after everything that has not."""
+    """Finder of moved modules, after all other finders."""
 
     def find_spec(
         self,
@@ -195,7 +197,7 @@ class _Finder(MetaPathFinder):
         path: Sequence[str] | None = None,  # noqa: ARG002 - the finder's own signature
         target: ModuleType | None = None,  # noqa: ARG002
     ) -> ModuleSpec | None:
-        """That of an old name."""
+        """Return the spec of an old name."""
         package, _, name = fullname.partition(".")
         if package != PACKAGE or (name not in MOVED and name not in PACKAGES):
             return None
@@ -203,6 +205,6 @@ class _Finder(MetaPathFinder):
 
 
 def install() -> None:
-    """Make old names importable; once is enough."""
+    """Make old names importable; further calls have no effect."""
     if not any(type(finder).__name__ == _Finder.__name__ for finder in sys.meta_path):
         sys.meta_path.append(_Finder())

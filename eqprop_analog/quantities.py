@@ -1,4 +1,4 @@
-"""Quantities as people write them: a number, an SI prefix and a unit ("100nS", "0.2 V", "4.7 kohm"), or a number alone."""
+"""Quantities as typed by users: a number, an SI prefix and a unit ("100nS", "0.2 V", "4.7 kohm"), or only a number."""
 
 import argparse
 import math
@@ -30,7 +30,7 @@ PREFIXES = {
     "G": 9,
     "T": 12,
 }
-"""Powers of ten; upper and lower case differ."""
+"""Prefixes and powers of ten; upper and lower case differ."""
 UNITS = {
     "S": ("siemens", ("S", "siemens")),
     "V": ("volts", ("V", "volt", "volts")),
@@ -45,21 +45,21 @@ UNITS = {
 }
 """Name in words and spellings of each unit."""
 BARE = ("°C", "S²/V²", "A²/V²")
-"""Units that take no prefix."""
+"""Units without prefixes."""
 MAX = sys.float_info.max
 NUMBER = re.compile(r"\s*([+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)\s*(.*?)\s*")
 
 
 class Quantity(float):
-    """A number whose ``unit`` was written beside it; an empty unit is a number alone."""
+    """A number with its ``unit`` as written; an empty unit means only a number."""
 
     unit: str = ""
 
 
 def quantity(given: Any, *units: str, name: str = "") -> Quantity:
-    """``given``, a number or text, in the first of ``units``; what is written in another of them says so by its ``unit``.
+    """Parse ``given``, a number or text, in one of ``units``; a value in another than the first has that ``unit``.
 
-    Raises UserError, which begins with ``name``, for what is no number and for any other unit.
+    Raises UserError, which begins with ``name``, for any other text or unit.
     """
     where = f"{name}: " if name else ""
     wanted = " or ".join(f"{UNITS[unit][0]} ({unit})" if UNITS[unit][0] != unit else unit for unit in units)
@@ -75,7 +75,7 @@ def quantity(given: Any, *units: str, name: str = "") -> Quantity:
         raise UserError(f"{where}expected {wanted}, such as {_example(units)}, got {given!r:.60}{what}")
     try:
         number = float(Decimal(digits).scaleb(power))
-    except ArithmeticError:  # an exponent beyond those of decimals
+    except ArithmeticError:  # an exponent outside the range of decimals
         number = math.inf
     if math.isinf(number):
         raise UserError(
@@ -87,7 +87,7 @@ def quantity(given: Any, *units: str, name: str = "") -> Quantity:
 
 
 def _suffix(suffix: str, units: tuple[str, ...]) -> tuple[int | None, str]:
-    """Power of ten and unit; the units asked for are looked for first, a prefix alone counts as one, None as neither."""
+    """Return the power of ten and the unit of a suffix; requested units have precedence, a prefix alone is allowed, else None."""
     if not suffix:
         return 0, ""
     for unit in (*units, *UNITS):
@@ -121,7 +121,7 @@ def _hint(suffix: str) -> str:
 
 
 def option(*units: str) -> Callable[[str], Quantity]:
-    """The ``type`` of a command line option in ``units``."""
+    """Return the ``type`` of a command line option in ``units``."""
 
     def parse(text: str) -> Quantity:
         try:
@@ -133,24 +133,25 @@ def option(*units: str) -> Callable[[str], Quantity]:
 
 
 def in_file(value: Any, *units: str, name: str = "") -> Any:
-    """``value`` of a file: text as the number that it stands for in ``units``, everything else as it is.
+    """Convert a ``value`` of a file: text with a unit of ``units`` becomes a number, everything else is unchanged.
 
-    Raises UserError, which begins with ``name``, for text without prefix and unit: a number has no quotes in a file.
+    Raises UserError, which begins with ``name``, for text without prefix and unit, because a number in a file has no
+    quotes.
     """
     if not isinstance(value, str):
         return value
     found = NUMBER.fullmatch(value)
     if found and not found[2]:
         raise UserError(
-            f"{name}{': ' if name else ''}expected a number without quotes, or one with a unit such as {_example(units)}, "
-            f"got {value!r:.60}"
+            f"{name}{': ' if name else ''}expected a number without quotes, or one with a unit such as "
+            f"{_example(units)}, got {value!r:.60}"
         )
     return float(quantity(value, *units, name=name))
 
 
 @dataclass(frozen=True)
 class InUnits(BeforeValidator):
-    """What ``In`` makes."""
+    """The annotation that ``In`` returns."""
 
     units: tuple[str, ...] = ()
 

@@ -1,4 +1,4 @@
-"""Text from files and from users, made harmless: for the terminal, and for names in netlists."""
+"""Sanitizing of text from files and users, for the terminal and for names in netlists."""
 
 import re
 import shlex
@@ -9,19 +9,19 @@ from typing import Any
 from unicodedata import category
 
 NAME = re.compile(r"[a-z0-9_]+")
-"""What a net, and whatever else a file may name in a netlist, is called. SPICE does not distinguish upper and lower case."""
+"""Pattern of names of nets and other objects in a netlist. SPICE does not distinguish upper and lower case."""
 GROUND = frozenset({"0", "gnd"})
-"""Names by which ngspice knows ground."""
+"""Names of ground in ngspice."""
 LONGEST = 4000
-"""Characters of a message: more than any that we write, and about what the longest path has."""
+"""Largest number of characters of a message: more than any of ours, and about the length of the longest path."""
 _SHOWN = {"Zs", "Zl", "Zp"}
-"""Categories of Unicode that str.isprintable leaves out and a terminal shows as space."""
+"""Unicode categories that are not str.isprintable but that a terminal shows as space."""
 
 
 def printable(text: Any) -> str:
-    r"""``text`` with every character escaped that a terminal would obey instead of showing it (``\x1b``, ``\u202e``).
+    r"""Return ``text`` with every character escaped that a terminal would interpret instead of showing it (``\x1b``, ``\u202e``).
 
-    Line breaks and tabs stay. For whatever a person is shown, wherever it came from.
+    Line breaks and tabs are kept. It is used for all text from outside that is shown to a user.
     """
     text = str(text)
     if text.isprintable():
@@ -32,7 +32,7 @@ def printable(text: Any) -> str:
 
 
 def in_one_line(text: Any) -> str:
-    """``printable``, and line breaks and tabs escaped too: for a comment, a heading or a name in a sentence."""
+    """Return ``printable`` text with line breaks and tabs escaped, too: for a comment, a heading or a name in a sentence."""
     return (
         printable(text)
         .replace("\n", "\\n")
@@ -43,13 +43,13 @@ def in_one_line(text: Any) -> str:
 
 
 def sentence(text: Any) -> str:
-    """``in_one_line``, with the middle left out of what is longer than anybody reads: for a message that quotes a file."""
+    """Return ``in_one_line`` text without the middle of very long text, for a message that quotes a file."""
     text = in_one_line(text)
     return text if len(text) <= LONGEST else f"{text[: LONGEST // 2]} ... {text[-LONGEST // 2 :]}"
 
 
 def shell_word(path: Any) -> str:
-    """A path as it stands in a command line to copy: quoted where a shell would read it otherwise, and never an option."""
+    """Return a path for a command line to copy: quoted if a shell requires it, and never mistaken for an option."""
     return shlex.quote(f"./{path}" if str(path).startswith("-") else str(path))
 
 
@@ -58,19 +58,19 @@ def _escaped(character: str) -> str:
 
 
 def unsuitable_name(names: Iterable[Any]) -> str | None:
-    """Why the first of ``names`` that is no name for a net is none, or that two are the same; None if all will do."""
+    """Return why one of ``names`` is not a valid name of a net, or that two are equal; None if all are valid."""
     names = list(names)
     for name in names:
         if not isinstance(name, str) or not NAME.fullmatch(name):
-            return f"{in_one_line(repr(name))[:80]} is not made of the characters a-z, 0-9 and _"
+            return f"{in_one_line(repr(name))[:80]} must consist of the characters a-z, 0-9 and _"
         if name in GROUND:
-            return f'"{name}" is what SPICE calls ground'
+            return f'"{name}" is the name of ground in SPICE'
     twice = next((name for name, count in Counter(names).items() if count > 1), None)
-    return None if twice is None else f'"{twice}" is there twice'
+    return None if twice is None else f'"{twice}" occurs twice'
 
 
 def suggestion(given: object, known: Iterable[str]) -> str:
-    """What to add to an error, such as "; did you mean mnist-100?", where one of ``known`` is close to what was typed."""
+    """Return a suggestion for an error, such as "; did you mean mnist-100?", if one of ``known`` is close to the typed text."""
     names = list(known)
     lowered = {name.lower().replace("_", "-"): name for name in names}
     near = get_close_matches(str(given).lower().replace("_", "-"), list(lowered), 1, 0.6)

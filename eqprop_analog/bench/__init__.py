@@ -1,4 +1,4 @@
-"""Real circuits on a bench: a board as a solver, its driver over SCPI, a virtual board, and what is to be programmed."""
+"""Real circuits on a bench: a board as a solver, its driver over SCPI, a virtual board, and a programming plan."""
 
 from eqprop_analog.bench.log import BenchLog, replay
 from eqprop_analog.bench.pulsed import PulsedBoard

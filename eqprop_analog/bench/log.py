@@ -1,4 +1,4 @@
-"""The log of a bench: every cell that was written, every pulse, state and reading, as lines of JSON that can be replayed."""
+"""The log of a bench: every written cell, pulse, applied state and reading, as lines of JSON that can be replayed."""
 
 import json
 import time
@@ -17,19 +17,19 @@ Matrices = tuple[Array, ...]
 Write = Callable[[Matrices, Matrices], None]
 """Sets all conductances (S) and bias currents (A)."""
 Pulse = Callable[[Matrices, Matrices], None]
-"""Sends numbers of pulses, positive up, to the cells, and sets the bias currents (A)."""
+"""Sends numbers of pulses to the cells (a positive number increases the conductance) and sets the bias currents (A)."""
 FORMAT = "eqprop-analog bench log 1"
 
 
 class BenchLog:
-    """A file that grows by a line an event; what is in it already stays, so that a session can go on.
+    """A log file to which every event adds one line; existing lines are kept, so that a session can be continued.
 
-    Events: ``write`` and ``pulses`` hold the cells that change, ``biases`` all bias currents, ``drive`` row voltages and nudge
-    currents, ``read`` node voltages. Numbers are written to the last digit.
+    Events: ``write`` and ``pulses`` hold the cells that change, ``biases`` all bias currents, ``drive`` row voltages
+    and nudge currents, ``read`` node voltages. Numbers are written with all their digits.
     """
 
     def __init__(self, path: str | Path) -> None:
-        """Raises UserError if the file cannot be written, or is another kind of file."""
+        """Raises UserError if the file cannot be written or is not a bench log."""
         self.path = Path(path)
         new = not self.path.exists() or not self.path.stat().st_size
         if not new:
@@ -45,11 +45,11 @@ class BenchLog:
             self._line({"event": event, "shape": list(values.shape), **where, "values": values[rows, columns].tolist()})
 
     def arrays(self, event: str, *arrays: Array) -> None:
-        """One event with arrays of numbers."""
+        """Write one event that holds arrays of numbers."""
         self._line({"event": event, "values": [np.asarray(each).tolist() for each in arrays]})
 
     def _line(self, content: dict[str, Any]) -> None:
-        """One more line, and the file closed again: an interrupted session loses nothing."""
+        """Append one line and close the file again, so that an interrupted session loses nothing."""
         try:
             with self.path.open("a", encoding="utf-8") as file:
                 file.write(json.dumps({"time": time.time(), **content}) + "\n")
@@ -58,7 +58,7 @@ class BenchLog:
 
 
 def events(path: str | Path) -> Iterator[dict[str, Any]]:
-    """The events of a log, one after the other. Raises UserError, with the line, for what is none."""
+    """Yield the events of a log in order. Raises UserError, with the line number, for a line that is not an event."""
     try:
         with Path(path).open(encoding="utf-8") as file:
             for number, line in enumerate(file, start=1):
@@ -79,10 +79,10 @@ def events(path: str | Path) -> Iterator[dict[str, Any]]:
 def replay(
     path: str | Path, shapes: Sequence[tuple[int, int]], write: Write | None = None, pulse: Pulse | None = None
 ) -> Matrices:
-    """Give a board everything that was written and pulsed, in the same order; the conductances (S) that were written last.
+    """Repeat all writes and pulses of a log on a board, in the same order; return the conductances (S) written last.
 
-    ``shapes`` of the crossbars. ``write`` and ``pulse``: the board's own; without them nothing is sent. Raises UserError for a
-    log of another network, or one that needs the function that is missing.
+    ``shapes`` are those of the crossbars. ``write`` and ``pulse`` are the board's functions; without them nothing is
+    sent. Raises UserError for a log of another network, or for a log that needs a function that is not given.
     """
     written = tuple(np.zeros(shape) for shape in shapes)
     biases = tuple(np.zeros(shape[1]) for shape in shapes)
@@ -101,7 +101,7 @@ def replay(
             if pulse is not None:
                 pulse(counts, biases)
             elif write is not None:
-                raise UserError(f"{path}: holds pulses; replay needs the board's pulse function")
+                raise UserError(f"{path}: the log holds pulses; give replay the board's pulse function")
     if write is not None:
         write(written, biases)
     return written
@@ -110,7 +110,8 @@ def replay(
 def _set_biases(path: str | Path, biases: Matrices, values: Sequence[Sequence[float]]) -> None:
     if [len(each) for each in values] != [len(own) for own in biases]:
         raise UserError(
-            f"{path}: is of layers of other shapes: bias currents of {[len(each) for each in values]} nodes"
+            f"{path}: the log belongs to a network with other layers: it has bias currents of "
+            f"{[len(each) for each in values]} nodes"
         )
     for own, each in zip(biases, values, strict=True):
         own[...] = each
@@ -119,5 +120,7 @@ def _set_biases(path: str | Path, biases: Matrices, values: Sequence[Sequence[fl
 def _place(path: str | Path, content: dict[str, Any], shapes: Sequence[tuple[int, int]]) -> tuple[Any, Array]:
     number = int(content["crossbar"]) - 1
     if not 0 <= number < len(shapes) or tuple(content["shape"]) != tuple(shapes[number]):
-        raise UserError(f"{path}: is of crossbars of other shapes: crossbar {number + 1} has {content['shape']}")
+        raise UserError(
+            f"{path}: the log belongs to another network: its crossbar {number + 1} has shape {content['shape']}"
+        )
     return (number, (np.array(content["rows"]), np.array(content["columns"]))), np.array(content["values"])

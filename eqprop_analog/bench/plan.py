@@ -1,4 +1,4 @@
-"""What to program: for every cell its target, the level nearest to it, and the pulses that lead there."""
+"""What to program: for every cell the target, the nearest level, and the pulses that lead to it."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,30 +14,30 @@ Array = np.ndarray
 Matrix = Float[Array, "rows columns"]
 
 MOST = 2**20
-"""Pulses in one direction, at most."""
+"""Largest number of pulses in one direction."""
 ROUNDING = 1e-6
-"""Relative: how far beyond a window's end a conductance in single precision may lie."""
+"""Relative distance by which a conductance in single precision may lie outside the window."""
 
 
 @dataclass(frozen=True, eq=False)
 class Plan:
-    """Of one crossbar."""
+    """The plan of one crossbar."""
 
     target: Matrix
     """Siemens."""
     level: Matrix
-    """What the devices can have nearest to it, siemens."""
+    """The achievable conductances nearest to the target, siemens."""
     pulses: Int[Array, "rows columns"]
-    """Whole pulses from where the cell is, positive up."""
+    """Number of pulses from the present conductance; a positive number increases it."""
     expected: Matrix
-    """Where these lead without noise, siemens."""
+    """Conductances after these pulses without noise, siemens."""
 
 
 def plan(network: Any, technology: Technology, start: Sequence[Matrix] | None = None) -> tuple[Plan, ...]:
-    """How to bring each crossbar of ``network`` into devices of ``technology``.
+    """Plan how to program each crossbar of ``network`` into devices of ``technology``.
 
-    ``start``: the conductances (S) that the cells have; None is the lower end of the window, after an erasure. Raises UserError
-    for conductances beyond the window.
+    ``start`` holds the present conductances (S) of the cells; None means the lower end of the window, as after an
+    erasure. Raises UserError for conductances outside the window.
     """
     window, found = technology.window, []
     for number, wanted in enumerate(network.conductances, start=1):
@@ -47,7 +47,9 @@ def plan(network: Any, technology: Technology, start: Sequence[Matrix] | None = 
         if start is not None:
             begin = np.array(start[number - 1], float)
             if begin.shape != matrix.shape:
-                raise UserError(f"crossbar {number}: start has shape {begin.shape}, the network {matrix.shape}")
+                raise UserError(
+                    f"crossbar {number}: start: expected shape {matrix.shape}, as in the network, got {begin.shape}"
+                )
             _require_inside(begin, window, f"crossbar {number}: start")
         level = window.nearest(matrix)
         pulses = _nearest_count(technology.pulses, window, begin, level)
@@ -78,8 +80,8 @@ def _require_inside(values: Matrix, window: Window, what: str) -> None:
     if outside.any():
         row, column = np.argwhere(outside)[0].tolist()
         raise UserError(
-            f"{what} of row {row}, column {column} is {values[row, column]:.4g} S, the devices have {window.lowest:g} to "
-            f"{window.highest:g} S; train within this window, or map the network onto it"
+            f"{what} of row {row}, column {column} is {values[row, column]:.4g} S, outside the devices' window from "
+            f"{window.lowest:g} to {window.highest:g} S; train within this window, or map the network onto it"
         )
 
 
@@ -91,7 +93,7 @@ def _after(law: PulseLaw, window: Window, begin: Matrix, pulses: Array) -> Matri
 
 
 def _nearest_count(law: PulseLaw, window: Window, begin: Matrix, level: Matrix) -> Int[Array, "rows columns"]:
-    """The whole number of pulses that ends nearest to ``level``: by bisection, as every law is monotonic."""
+    """The number of pulses that ends nearest to ``level``, found by bisection, because every law is monotonic."""
     sign = np.sign(level - begin)
     low, high = np.zeros(begin.shape), np.ones(begin.shape)
 

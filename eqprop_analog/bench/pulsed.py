@@ -1,4 +1,4 @@
-"""A board whose conductances change by pulses that nobody verifies: what learning in situ needs of it."""
+"""A board whose conductances change by unverified pulses, as in-situ learning uses it."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -17,35 +17,35 @@ Array = np.ndarray
 class PulsedBoard:
     """The hardware of an InSituLearner whose solver is a BenchSolver with ``write=None``.
 
-    ``pulse(counts, biases)``: send each cell of each crossbar this number of pulses, positive up, and set the bias currents
-    (A). A wanted change of a conductance becomes pulses as ``technology`` says; what they really did is seen in the next
-    phases' voltages alone. The contrast asks for voltages and gains, and not for conductances, so that ``network`` need not
-    know them.
+    ``pulse(counts, biases)`` sends each cell of each crossbar this number of pulses (a positive number
+    increases the conductance) and sets the bias currents (A). ``technology`` turns a wanted change of a conductance
+    into pulses; their true effect is seen only in the voltages of the next phases. The contrast needs voltages and
+    gains but no conductances, so that ``network`` need not know the conductances.
     """
 
     network: Any
-    """Layers, gains and window; its bias currents are those that are set."""
+    """Gives layers, gains and conductance window; its bias currents are those set on the board."""
     pulse: Pulse
     technology: Technology
     seed: int = 0
-    """Of what is drawn where pulses are rounded at random."""
+    """Seed of the stochastic rounding of pulses."""
     log: BenchLog | None = None
     _random: np.random.Generator = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        """Begin to draw."""
+        """Seed the random generator."""
         self._random = np.random.default_rng(self.seed)
 
     def circuit(self) -> Any:
-        """What the solver drives and reads."""
+        """The network that the solver drives and reads."""
         return self.network
 
     def measured(self, equilibrium: Equilibrium) -> Equilibrium:
-        """Itself: it was measured."""
+        """Return the equilibrium itself, because it was measured."""
         return equilibrium
 
     def change(self, wanted: Mapping[str, Array]) -> None:
-        """Pulses for the wanted changes of conductances (S), and the changes of bias currents (A)."""
+        """Send the pulses for the wanted changes of conductances (S), and apply the changes of bias currents (A)."""
         law, span = self.technology.pulses, self.technology.window.span
         counts = []
         for layer, bias in enumerate(self.network.biases, start=1):

@@ -1,16 +1,16 @@
 """A board that speaks SCPI (IEEE 488.2 commands in plain text), over VISA or a TCP socket.
 
-Crossbars count from 1, rows and columns from 0; numbers are in SI units, written to the last digit::
+Crossbars count from 1, rows and columns from 0; numbers are in SI units, written with all their digits::
 
-    *IDN?                                     who it is
+    *IDN?                                     identification
     *RST                                      all conductances and currents to 0
     CROSsbar:DATA l,row,column,siemens,...    set cells of crossbar l
-    CROSsbar:PULSe l,row,column,number,...    send cells of crossbar l so many pulses, positive up
+    CROSsbar:PULSe l,row,column,number,...    send numbers of pulses to cells of crossbar l (positive: up)
     SOURce:BIAS l,amperes,...                 bias currents into all nodes of layer l
     SOURce:VOLTage volts,...                  voltages of all rows of crossbar 1
     SOURce:CURRent amperes,...                currents into all output nodes
-    MEASure:VOLTage?                          voltages of all nodes, layers 1..L one after the other
-    SYSTem:ERRor?                             0,"No error", or what was wrong with a command before
+    MEASure:VOLTage?                          voltages of all nodes, layers 1..L in order
+    SYSTem:ERRor?                             0,"No error", or the error of an earlier command
 """
 
 import contextlib
@@ -31,21 +31,21 @@ from eqprop_analog.text import in_one_line, sentence
 Array = np.ndarray
 
 CELLS = 500
-"""In one command, at most: instruments have short input buffers."""
+"""Largest number of cells in one command, because instruments have short input buffers."""
 ERRORS = 100
-"""An instrument's queue of errors has no more; all of them are taken out, so that none is taken for that of a later command."""
+"""Largest length of an instrument's error queue; it is emptied, so that no error is attributed to a later command."""
 TIMEOUT = 10.0
-"""Seconds for an answer."""
+"""Seconds to wait for an answer."""
 NUMBER = re.compile(r"[+-]?\d{1,9}(?=,|$)", re.ASCII)
-"""With which an answer to SYST:ERR? begins."""
+"""Pattern of the number at the beginning of an answer to SYST:ERR?."""
 LONGEST = 10_000_000
-"""Characters of an answer."""
+"""Largest number of characters of an answer."""
 INFINITY = 9.9e37
-"""SCPI's number for an overload; 9.91e37 is none at all (SCPI-1999, volume 1, 7.2.1)."""
+"""SCPI's number for an overload; 9.91e37 means not a number (SCPI-1999, volume 1, 7.2.1)."""
 
 
 class Resource(Protocol):
-    """What speaks to an instrument; a pyvisa resource is one."""
+    """A connection to an instrument, such as a pyvisa resource."""
 
     def write(self, message: str) -> Any:
         """Send a command."""
@@ -57,10 +57,10 @@ class Resource(Protocol):
 
 
 class SocketResource:
-    """An instrument on a TCP port, which most have, without VISA; lines end with a line feed."""
+    """An instrument on a TCP port, reached without VISA; lines end with a line feed."""
 
     def __init__(self, host: str, port: int, timeout: float = TIMEOUT) -> None:
-        """Raises UserError where nothing listens."""
+        """Raises UserError if no instrument answers at this address."""
         self._where = f"{host}:{port}"
         try:
             self._socket = socket.create_connection((host, port), seconds_of(timeout, "timeout"))
@@ -77,7 +77,7 @@ class SocketResource:
             raise UserError(f"{self._where}: the connection is lost ({error}); connect again") from error
 
     def query(self, message: str) -> str:
-        """Send a command and return its answer. Raises UserError if none comes in time."""
+        """Send a command and return its answer. Raises UserError if there is no answer in time."""
         self.write(message)
         try:
             answer = self._lines.readline(LONGEST)
@@ -85,12 +85,12 @@ class SocketResource:
             raise UserError(f"{self._where}: no answer to {message:.40} ({error}); check the instrument") from error
         if not answer.endswith("\n"):
             if len(answer) == LONGEST:
-                raise UserError(f"{self._where}: the answer to {message:.40} has no end; check the instrument")
-            raise UserError(f"{self._where}: the instrument closed the connection at {message:.40}; connect again")
+                raise UserError(f"{self._where}: the answer to {message:.40} does not end; check the instrument")
+            raise UserError(f"{self._where}: the instrument closed the connection after {message:.40}; connect again")
         return answer.strip()
 
     def close(self) -> None:
-        """End the connection."""
+        """Close the connection."""
         with contextlib.suppress(OSError):
             self._lines.close()
             self._socket.close()
@@ -105,22 +105,23 @@ class SocketResource:
 def open_visa(name: str, timeout: float = TIMEOUT) -> Any:
     """The VISA resource of this name, such as "TCPIP::192.168.0.7::5025::SOCKET" or "GPIB0::12::INSTR".
 
-    Needs pyvisa and a VISA library (or pyvisa-py). Raises UserError where they are missing or the resource does not open.
+    Needs pyvisa and a VISA library (or pyvisa-py). Raises UserError if they are missing or the resource cannot be
+    opened.
     """
     try:
         import pyvisa
     except ImportError as error:
         raise UserError(
-            'pyvisa is not installed: pip install "eqprop-analog[bench]"; an instrument on a TCP port needs none, see '
-            "bench.SocketResource"
+            'pyvisa is not installed: pip install "eqprop-analog[bench]"; an instrument on a TCP port does not need '
+            "it, see bench.SocketResource"
         ) from error
     try:
         resource = pyvisa.ResourceManager().open_resource(name)
-        resource.timeout = 1e3 * seconds_of(timeout, "timeout")  # VISA counts milliseconds
+        resource.timeout = 1e3 * seconds_of(timeout, "timeout")  # VISA takes milliseconds
         if name.upper().endswith("SOCKET"):
             resource.read_termination = resource.write_termination = "\n"
     except Exception as error:
-        raise UserError(f"{name}: VISA does not open it ({type(error).__name__}: {error})") from error
+        raise UserError(f"{name}: VISA cannot open it ({type(error).__name__}: {error})") from error
     return resource
 
 
@@ -128,7 +129,7 @@ class ScpiBoard:
     """The three functions of a BenchSolver, and pulses, for a board with the commands above."""
 
     def __init__(self, resource: Resource) -> None:
-        """Resets nothing: what the board holds stays."""
+        """Connect without a reset; the board keeps its state."""
         self.resource = resource
         self._written: tuple[list[Array], list[Array]] | None = None
 
@@ -137,9 +138,12 @@ class ScpiBoard:
         return self._asked("*IDN?")
 
     def write(self, conductances: Matrices, biases: Matrices) -> None:
-        """Set the cells (S) and bias currents (A) that are not what was set last. Raises UserError with the board's own error."""
+        """Set the cells (S) and bias currents (A) that changed since the last call.
+
+        Raises UserError with the board's error.
+        """
         before = self._written
-        self._written = None  # until all of it is there
+        self._written = None  # until everything is written
         for number, matrix in enumerate(conductances, start=1):
             last = None if before is None else before[0][number - 1]
             changed = np.ones(matrix.shape, bool) if last is None or last.shape != matrix.shape else matrix != last
@@ -149,7 +153,7 @@ class ScpiBoard:
         self._written = [np.array(m) for m in conductances], [np.array(b) for b in biases]
 
     def pulse(self, counts: Matrices, biases: Matrices) -> None:
-        """Send pulses to the cells, positive up, and set the bias currents (A)."""
+        """Send pulses to the cells (a positive number increases the conductance) and set the bias currents (A)."""
         self._written = None
         for number, matrix in enumerate(counts, start=1):
             self._cells("CROS:PULS", number, matrix, matrix != 0)
@@ -163,7 +167,7 @@ class ScpiBoard:
         self._check("driving rows")
 
     def read(self) -> Float[Array, " nodes"]:
-        """Voltages of all nodes, volts; NaN where the instrument says that it has none, or is overloaded."""
+        """Read the voltages of all nodes, volts; NaN if the instrument reports no value or an overload."""
         answer = self._asked("MEAS:VOLT?")
         try:
             voltages = np.array([float(each) for each in answer.split(",")])
@@ -196,7 +200,7 @@ class ScpiBoard:
             self._send(f"SOUR:BIAS {number},{_list(bias)}")
 
     def _check(self, doing: str) -> None:
-        """UserError with what the board says, if it says anything."""
+        """Raise UserError with the board's error message, if there is one."""
         said: list[str] = []
         while len(said) < ERRORS:
             answer = self._asked("SYST:ERR?")

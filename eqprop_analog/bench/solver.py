@@ -1,4 +1,4 @@
-"""A board as a solver: three functions of the user's write conductances, drive rows and nudges, and read nodes."""
+"""A board as a solver: the user's three functions write conductances, apply row voltages and nudges, and read nodes."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -18,13 +18,13 @@ from eqprop_analog.incoming import real_array, real_number, whole_number
 Array = np.ndarray
 Nodes = Float[Array, " nodes"]
 PILOT = 16
-"""Readings of the first state, from which the noise of one reading is estimated where states are read once."""
+"""Number of readings of the first state, from which the noise of a single reading is estimated if states are read once."""
 ATTEMPTS = 50
-"""Pairs of readings that are compared, at most, until a state counts as settled."""
+"""Largest number of pairs of readings compared until a state counts as settled."""
 
 
 class Buildable(Protocol):
-    """What a bench needs of a network: layers of conductances."""
+    """A network as a bench needs it: layers of conductances."""
 
     conductances: Matrices
     biases: Matrices
@@ -35,83 +35,87 @@ class Buildable(Protocol):
         ...
 
     def validate(self) -> None:
-        """Raise UserError for no network."""
+        """Raise UserError if the network is invalid."""
         ...
 
     def check_inputs(self, inputs: ArrayLike) -> Float[Array, "batch inputs"]:
-        """Inputs of the network's shape, or UserError."""
+        """Return inputs of the network's shape, or raise UserError."""
         ...
 
     def rows(self, inputs: Float[Array, "batch inputs"]) -> Float[Array, "batch rows"]:
-        """Row voltages, volts."""
+        """Return the row voltages, volts."""
         ...
 
     def readout(self, outputs: Float[Array, "batch nodes"]) -> Float[Array, "batch classes"]:
-        """Read-outs of output voltages, volts."""
+        """Return the read-outs of output voltages, volts."""
         ...
 
     def along_readout(self, currents: Float[Array, "batch classes"]) -> Float[Array, "batch nodes"]:
-        """Currents into output nodes, amperes."""
+        """Return the currents into the output nodes, amperes."""
         ...
 
 
 @dataclass
 class BenchSolver:
-    """Equilibria are read from a board: status MEASURED, with a noise estimate and no residual.
+    """A solver that reads equilibria from a board: status MEASURED, with a noise estimate and without a residual.
 
-    ``write(conductances, biases)``: have the board's crossbars these conductances (siemens; [l][i, j] joins drive row i to
-    column j) and its nodes these bias currents (amperes). It is called when a network's values are not those written last.
-    ``drive(rows, currents)``: apply voltages to all rows of crossbar 1 (+x, then -x, then the bias row) and inject currents
-    into the output nodes. ``read()``: voltages of all nodes, layers 1..L one after the other, before any amplifier.
-    Nudges are currents (Kendall et al. 2020), taken at the measured free phase: a bench has no negative conductance.
+    ``write(conductances, biases)`` gives the board's crossbars these conductances (siemens; [l][i, j] joins
+    drive row i to column j) and its nodes these bias currents (amperes). It is called when a network's values differ
+    from those written last. ``drive(rows, currents)`` applies voltages to all rows of crossbar 1 (+x, then -x, then the
+    bias row) and injects currents into the output nodes. ``read()`` returns the voltages of all nodes, layers 1..L in
+    order, before any amplifier. Nudges are currents (Kendall et al. 2020) computed at the measured free phase, because
+    a bench has no negative conductances.
     """
 
     write: Write | None
-    """None: the conductances are another's to change (PulsedBoard)."""
+    """Writes conductances and bias currents; None if something else changes the conductances (PulsedBoard)."""
     drive: Callable[[Float[Array, " rows"], Float[Array, " outputs"]], Any]
     read: Callable[[], ArrayLike]
     readings: int = 1
-    """Averaged for each state."""
+    """Number of readings that are averaged for each state."""
     settle: float = 0.0
     """Seconds between driving and reading."""
     agreement: float | None = None
-    """Volts: a state has settled when two averages, ``settle`` apart, agree so far at every node. None takes the first."""
+    """Volts; a state has settled when two averages, ``settle`` apart, agree within this at every node.
+
+    None takes the first one.
+    """
     log: BenchLog | None = None
     _written: tuple[Matrices, Matrices] | None = field(default=None, init=False, repr=False)
     _sigma: Nodes | None = field(default=None, init=False, repr=False)
 
     def __post_init__(self) -> None:
-        """Raise UserError for settings that are none."""
+        """Raise UserError for invalid settings."""
         whole_number(self.readings, "readings", 1)
         if real_number(self.settle, "settle", "seconds") < 0:
-            raise UserError(f"settle: expected seconds of at least 0, got {self.settle}")
+            raise UserError(f"settle: expected at least 0 seconds, got {self.settle}")
         if self.agreement is not None and real_number(self.agreement, "agreement", "volts") <= 0:
-            raise UserError(f"agreement: expected volts above 0, got {self.agreement}")
+            raise UserError(f"agreement: expected more than 0 V, got {self.agreement}")
         for name in ("drive", "read"):
             if not callable(getattr(self, name)):
                 raise UserError(f"{name}: expected a function, got {type(getattr(self, name)).__name__}")
 
     @property
     def noise(self) -> Nodes | None:
-        """Standard deviation of one reading of every node, volts, as estimated so far; None before the first reading."""
+        """Standard deviation of a single reading of each node, volts, as estimated so far; None before the first reading."""
         return self._sigma
 
     def program(self, network: Any) -> None:
-        """Write the network's conductances and bias currents, as far as they are not those written last.
+        """Write the network's conductances and bias currents if they differ from those written last.
 
-        Solving does so by itself; after the last update of a training it is yet to be done.
+        Solving does this automatically; it remains to be done after the last update of a training.
         """
         network.validate()
         if self.write is None:
-            raise UserError("program: this bench has no write function; its conductances change by pulses")
+            raise UserError("program: this bench has no write function, because its conductances change by pulses")
         self._have(network)
 
     def solve(
         self, network: Any, inputs: ArrayLike, nudge: Nudge | None = None, start: Equilibrium | None = None
     ) -> Equilibrium:
-        """What is read for each row of ``inputs``; a nudge is taken at the free phase ``start``.
+        """Read the voltages for each row of ``inputs``; a nudge is computed at the free phase ``start``.
 
-        Raises UserError for a nudge by conductances, and for readings that are no voltages of this network.
+        Raises UserError for a nudge by conductances, and for readings that are not voltages of this network.
         """
         batch = self._begun(network, inputs)
         currents = np.zeros((len(batch), network.layers[-1]))
@@ -125,7 +129,7 @@ class BenchSolver:
         return _phase(network, measured, nudge)
 
     def solve_phases(self, network: Any, inputs: ArrayLike, nudges: Sequence[Nudge]) -> tuple[Equilibrium, ...]:
-        """The free phase and every nudged one, sample by sample, so that slow drift of the board is the same in both."""
+        """Measure the free and all nudged phases sample by sample, so that slow drift of the board affects them equally."""
         for nudge in nudges:
             _require_current(nudge)
         batch = self._begun(network, inputs)
@@ -149,7 +153,7 @@ class BenchSolver:
         return np.asarray(batch, float)
 
     def _have(self, network: Buildable) -> None:
-        """Write what is not as it was written last."""
+        """Write what changed since the last call."""
         wanted = (
             tuple(np.array(m, float) for m in network.conductances),
             tuple(np.array(b, float) for b in network.biases),
@@ -171,7 +175,7 @@ class BenchSolver:
     def _state(
         self, network: Buildable, rows: Float[Array, " rows"], currents: Float[Array, " outputs"]
     ) -> "_Measured":
-        """Drive, settle, read."""
+        """Apply the sources, wait until the voltages settle, and read them."""
         self.drive(rows, currents)
         if self.log is not None:
             self.log.arrays("drive", rows, currents)
@@ -194,7 +198,7 @@ class BenchSolver:
 
     def _average(self, nodes: int) -> "_Measured":
         pilot = self._sigma
-        if pilot is None:  # once: how noisy is a reading
+        if pilot is None:  # once, to estimate the noise of a reading
             pilot = np.std([self._read(nodes) for _ in range(PILOT)], axis=0, ddof=1)
             self._sigma = pilot if np.isfinite(pilot).all() else None
         readings = np.array([self._read(nodes) for _ in range(self.readings)])
@@ -205,7 +209,9 @@ class BenchSolver:
     def _read(self, nodes: int) -> Nodes:
         found = real_array(self.read(), "read: voltages of the nodes", float, finite=False)
         if found.shape != (nodes,):
-            raise UserError(f"read: expected {nodes} voltages, one a node of layers 1..L, got shape {found.shape}")
+            raise UserError(
+                f"read: expected {nodes} voltages, one for each node of layers 1..L, got shape {found.shape}"
+            )
         return found
 
 
@@ -219,7 +225,7 @@ class _Measured:
 def _require_current(nudge: Nudge) -> None:
     if nudge.kind != "current":
         raise UserError(
-            f'nudge: a bench has no conductance that can be negative; expected kind="current" (Rule(..., kind="current")), got '
+            f'nudge: a bench has no negative conductances; expected kind="current" (Rule(..., kind="current")), got '
             f'"{nudge.kind}"'
         )
 

@@ -1,7 +1,7 @@
 """A virtual board: an SCPI instrument on a TCP port of this machine, with ngspice behind it.
 
-For trying a bench before there is one. Converters have a resolution and a range, readings noise, commands latency, voltages a
-time constant, and cells the devices of one chip of a technology, if there is one.
+It serves to try a bench before the hardware exists. Converters have a resolution and a range, readings have noise,
+commands have latency, and voltages have a time constant. The cells can be the devices of one chip of a technology.
 """
 
 import socketserver
@@ -25,13 +25,13 @@ Array = np.ndarray
 
 @dataclass(frozen=True)
 class Converter:
-    """x̂ = LSB·round(x/LSB) between -range and range, LSB = 2·range/2^bits; ``bits=None`` is ideal, and knows no range."""
+    """x̂ = LSB·round(x/LSB) between -range and range, LSB = 2·range/2^bits; ``bits=None`` is ideal and has no range."""
 
     bits: int | None = None
     range: float = 1.0
 
     def converted(self, values: Float[Array, " some"]) -> Float[Array, " some"]:
-        """What comes out."""
+        """Return the converted values."""
         if self.bits is None:
             return values
         step, half = 2 * self.range / 2**self.bits, 2 ** (self.bits - 1)
@@ -40,34 +40,35 @@ class Converter:
 
 @dataclass(eq=False)
 class VirtualBoard:
-    """``with VirtualBoard(network) as board:`` serves one at ``board.host``, ``board.port`` until the block ends.
+    """``with VirtualBoard(network) as board:`` serves a virtual board at ``board.host``, ``board.port`` until the block ends.
 
-    The circuit is that of ``network``: layers, diodes, amplifiers. Conductances and bias currents are 0 until they are set.
+    The circuit is that of ``network``: layers, diodes, amplifiers. Conductances and bias currents are 0 until they are
+    set.
     """
 
     network: ResistiveNetwork
     adc: Converter = Converter()
-    """Of node voltages, volts."""
+    """Converter of the node voltages, volts."""
     dac: Converter = Converter()
-    """Of row voltages, volts."""
+    """Converter of the row voltages, volts."""
     current_dac: Converter = Converter()
-    """Of bias and nudge currents, amperes."""
+    """Converter of the bias and nudge currents, amperes."""
     noise: float = 0.0
-    """Of a reading before its conversion, volts rms."""
+    """Noise of a reading before its conversion, volts rms."""
     latency: float = 0.0
-    """Seconds that every command takes."""
+    """Duration of every command, seconds."""
     time_constant: float = 0.0
-    """Seconds: voltages approach their equilibrium by exp(-t/τ) from when the last source was set."""
+    """Time constant τ, seconds: after a source is set, voltages approach their equilibrium as exp(-t/τ)."""
     technology: Technology | None = None
-    """Of the cells: what they are set to is written, and pulses move them, as one chip's devices do. None is ideal cells and no
-    pulses."""
+    """Technology of the cells, which are written and pulsed like the devices of one chip. None gives ideal cells
+    without pulses."""
     seed: int = 0
     solver: Any = None
-    """What finds the equilibria; None is ngspice, to the last digit."""
+    """Solver of the equilibria; None is ngspice at full precision."""
     host: str = field(default="127.0.0.1", init=False)
     port: int = field(default=0, init=False)
     conductances: list[Array] = field(init=False)
-    """As the cells have them, siemens."""
+    """Present conductances of the cells, siemens."""
     biases: list[Array] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -84,7 +85,7 @@ class VirtualBoard:
         self.reset()
 
     def reset(self) -> None:
-        """All conductances to the lowest, all sources to 0."""
+        """Set all conductances to the lowest value and all sources to 0."""
         self.conductances = [np.zeros(shape) for shape in self._shapes]
         for cells, matrix in zip(self._cells or (), self.conductances, strict=False):
             cells.within(matrix)
@@ -120,7 +121,7 @@ class VirtualBoard:
             self._server.server_close()
 
     def answer(self, message: str) -> str | None:
-        """The answer to a command, or None; what is wrong with it waits for SYSTem:ERRor?."""
+        """Return the answer to a command, or None; an error is kept for SYSTem:ERRor?."""
         with self._lock:
             time.sleep(self.latency)
             header, _, arguments = message.partition(" ")
@@ -157,7 +158,7 @@ class VirtualBoard:
     def _pulse(self, arguments: str) -> None:
         number, rows, columns, counts = self._listed(arguments)
         if self._cells is None or self.technology is None:
-            raise ValueError("these cells take no pulses")
+            raise ValueError("these cells cannot be pulsed")
         cells, pulses = self._cells[number], np.zeros(self._shapes[number])
         pulses[rows, columns] = counts
         if cells.factor.ndim:
@@ -193,7 +194,7 @@ class VirtualBoard:
         self._since = time.monotonic()
 
     def _voltages(self) -> Float[Array, " nodes"]:
-        """What the nodes have now, volts."""
+        """Return the present node voltages, volts."""
         if self._nodes is None:
             self._nodes = self._equilibrium()
         if not self.time_constant:
@@ -202,7 +203,7 @@ class VirtualBoard:
         return self._nodes + left * (self._before - self._nodes)
 
     def _equilibrium(self) -> Float[Array, " nodes"]:
-        """By ngspice, at these row voltages: every row is an input, and none has a mirrored one with conductances."""
+        """Solve the circuit at these row voltages; every row is an input of its own, without a mirrored row."""
         first, *others = self.conductances
         biases = [*self.biases[:-1], self.biases[-1] + self._currents]
         circuit = replace(
@@ -256,7 +257,7 @@ class VirtualBoard:
 
 
 def _short(header: str) -> str:
-    """SCPI's short form of a header: at most four letters a word, and not a vowel as the fourth."""
+    """SCPI's short form of a header: at most four letters a word, and no vowel as the fourth."""
     if header.startswith("*"):
         return header.upper()
     query = "?" * header.endswith("?")

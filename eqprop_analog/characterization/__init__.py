@@ -1,1 +1,1 @@
-"""From measured or simulated curves of one device to its constitutive law: reading, fitting, tabulating, device files."""
+"""From measured or simulated curves of a device to its constitutive law: reading, fitting, tabulating, device files."""

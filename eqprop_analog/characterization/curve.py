@@ -1,4 +1,4 @@
-"""A current-voltage curve from a CSV file: columns by the units in their headers, every fault with its line."""
+"""A current-voltage curve from a CSV file: columns are found by the units in their headers, and errors name the line."""
 
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,19 +15,19 @@ from eqprop_analog.quantities import UNITS
 Array = np.ndarray
 
 FEWEST = 5
-"""Points of a curve."""
+"""Smallest number of points of a curve."""
 LARGEST_MAGNITUDE = {"V": 1e6, "A": 1e6}
-"""That a measured value may have."""
+"""Largest magnitude of a measured value, in its SI unit."""
 QUANTITIES = {"V": "voltage", "A": "current"}
 NAMES = {"V": ("v", "u", "voltage", "bias"), "A": ("i", "current", "id", "i_d")}
-"""Of columns that can be nothing else."""
+"""Names of columns whose quantity is unambiguous."""
 MOST_LISTED = 12
-"""Columns that a message names."""
+"""Largest number of columns that a message lists."""
 
 
 @dataclass(frozen=True)
 class Noise:
-    """What a measured current may be wrong by: ``absolute`` + ``relative``·|I|."""
+    """Measurement error of a current: ``absolute`` + ``relative``·|I|."""
 
     absolute: float = 0.0
     """Amperes."""
@@ -35,14 +35,14 @@ class Noise:
     """Fraction of the current."""
 
     def __post_init__(self) -> None:
-        """Raise UserError for what is no noise."""
+        """Raise UserError for values that are not a noise."""
         for name, high in (("absolute", 1.0), ("relative", 0.5)):
             value = real_number(getattr(self, name), f"{name} noise")
             if not 0 <= value <= high:
                 raise UserError(f"{name} noise: expected 0 to {high:g}, got {value:g}")
 
     def of(self, current: Float[Array, "..."]) -> Float[Array, "..."]:
-        """Amperes, of each current."""
+        """Noise of each current, amperes."""
         return np.asarray(self.absolute + self.relative * np.abs(current))
 
     def __str__(self) -> str:
@@ -58,23 +58,23 @@ class Curve:
     current: Float[Array, " points"]
     """From anode to cathode, amperes."""
     lines: Int[Array, " points"]
-    """Of the file; 0 where it is no file's."""
+    """Line of each point in the file; 0 if the curve is not from a file."""
     source: str
-    """Name of the file, or what else the curve comes from."""
+    """Name of the file or other source of the curve."""
     notes: tuple[str, ...] = ()
-    """What was decided in reading the file, in sentences."""
+    """Decisions made while reading the file, in sentences."""
 
     def at(self, point: int) -> str:
-        """Where a point is, for messages."""
+        """Describe the location of a point, for messages."""
         line = int(self.lines[point])
         return f"{self.source}, line {line}" if line else f"{self.source}, point {point}"
 
 
 def read_curve(path: Path, voltage: str = "", current: str = "") -> Curve:
-    """The curve in a CSV file: a header with a unit in each column's name, such as ``V (mV), I (uA)``, then numbers.
+    """Read a curve from a CSV file: a header with a unit in each column's name, such as ``V (mV), I (uA)``, then numbers.
 
-    ``voltage``, ``current``: the columns' names; by default the one column in volts and the one in amperes. See
-    columns.read_table for what may be in a file. Raises UserError with the line.
+    ``voltage``, ``current`` are the columns' names; by default the only column in volts and the only one in amperes.
+    See columns.read_table for the format of the file. Raises UserError with the line number.
     """
     table = read_table(path, "a header such as V (V),I (A), and a line for each point", "point")
     columns = {kind: _column(table, kind, name) for kind, name in (("V", voltage), ("A", current))}
@@ -87,7 +87,7 @@ def read_curve(path: Path, voltage: str = "", current: str = "") -> Curve:
 
 
 def _column(table: Table, kind: str, wanted: str) -> tuple[int, str]:
-    """Place of the column of a quantity, and its unit as written."""
+    """Return the index of a quantity's column, and its unit as written."""
     what, example = QUANTITIES[kind], {"V": "V (mV)", "A": "I (uA)"}[kind]
     parts = [unit_in(name) for name in table.names]
     listed = ", ".join(map(quoted, table.names[:MOST_LISTED])) + (" ..." if len(parts) > MOST_LISTED else "")
@@ -100,7 +100,8 @@ def _column(table: Table, kind: str, wanted: str) -> tuple[int, str]:
         places = [k for k, (_, unit) in enumerate(parts) if (unit_of(unit) or ("",))[0] == kind]
         if len(places) > 1:
             raise table.refuse(
-                f"{len(places)} columns are in {UNITS[kind][0]}; say which is the {what} by --{what}-column; there are {listed}"
+                f"{len(places)} columns are in {UNITS[kind][0]}; select the {what} by --{what}-column; there are "
+                f"{listed}"
             )
     if not places:
         raise table.refuse(
@@ -110,19 +111,20 @@ def _column(table: Table, kind: str, wanted: str) -> tuple[int, str]:
     other = "A" if kind == "V" else "V"
     if name.lower() in NAMES[other]:
         raise table.refuse(
-            f'column "{name}" is called a {QUANTITIES[other]}, and its unit {unit} is of {UNITS[kind][0]}; correct the header'
+            f'column "{name}" is named a {QUANTITIES[other]}, but its unit {unit} measures {UNITS[kind][0]}; '
+            "correct the header"
         )
     return places[0], unit
 
 
 def _values(table: Table, kind: str, column: int, unit: str) -> Float[Array, " points"]:
-    """A column in its SI unit. UserError for what no device has."""
+    """Return a column in its SI unit. Raises UserError for values that no device can have."""
     values, _ = table.numbers(column, kind, unit, "leave the line out, or measure the point again")
     beyond = np.abs(values) > LARGEST_MAGNITUDE[kind]
     if beyond.any():
         row = int(np.argmax(beyond))
         raise table.refuse(
-            f"{QUANTITIES[kind]}: {values[row]:g} {kind}, which no such device has; is the unit in the header right?",
+            f"{QUANTITIES[kind]}: {values[row]:g} {kind}is out of range for a device; is the unit in the header right?",
             row,
             column,
         )
@@ -131,21 +133,21 @@ def _values(table: Table, kind: str, column: int, unit: str) -> Float[Array, " p
 
 @dataclass(frozen=True, eq=False)
 class Ordered:
-    """A curve by ascending voltage, each voltage once, its current nondecreasing."""
+    """A curve of ascending, distinct voltages with a nondecreasing current."""
 
     voltage: Float[Array, " points"]
     current: Float[Array, " points"]
     measured: Float[Array, " points"]
-    """Before the isotonic fit, amperes; points at one voltage are averaged."""
+    """Before the isotonic fit, amperes; points at the same voltage are averaged."""
     notes: tuple[str, ...] = ()
-    """What was changed, in sentences."""
+    """The changes that were made, in sentences."""
 
 
 def ordered(curve: Curve, noise: Noise) -> Ordered:
-    """``curve`` made monotone within ``noise``. Raises UserError, with the lines, for what is not monotone beyond it.
+    """Make ``curve`` monotone within ``noise``. Raises UserError, with the lines, if it is non-monotone beyond the noise.
 
-    Points of one voltage are averaged; where the current falls, the nearest nondecreasing curve takes its place (isotonic
-    regression, weights by the noise).
+    Points at the same voltage are averaged. Where the current falls, the curve is replaced by the nearest nondecreasing
+    one (isotonic regression, weighted by the noise).
     """
     merged, notes = _merged(curve, noise)
     voltage, measured = merged.voltage, merged.current
@@ -163,28 +165,32 @@ def ordered(curve: Curve, noise: Noise) -> Ordered:
         raise UserError(_not_monotone(merged, noise, moved - sigma))
     count = int(np.count_nonzero(moved > 0))
     note = (
-        f"{count} of {len(voltage)} points were not monotone and were moved by up to {moved.max():.3g} A, within the stated "
-        f"noise ({noise})"
+        f"{count} of {len(voltage)} points were not monotone and were changed by up to {moved.max():.3g} A, within "
+        f"the stated noise ({noise})"
     )
     return Ordered(voltage, fitted, measured, (*notes, note))
 
 
 def _not_monotone(curve: Curve, noise: Noise, beyond: Float[Array, " points"]) -> str:
-    """Where the current falls by most, and what could be done."""
+    """Describe where the current falls most, and what could be done."""
     falls = np.diff(curve.current)
     allowed = np.maximum(noise.of(curve.current[1:]) + noise.of(curve.current[:-1]), np.finfo(float).tiny)
     k = int(np.argmin(falls / allowed))
     one, other = curve.at(k), curve.at(k + 1)
     return (
         f"{other}: the current falls from {curve.current[k]:.4g} A at {curve.voltage[k]:.4g} V ({one}) to "
-        f"{curve.current[k + 1]:.4g} A at {curve.voltage[k + 1]:.4g} V, by more than the stated noise ({noise}; it would have to "
+        f"{curve.current[k + 1]:.4g} A at {curve.voltage[k + 1]:.4g} V, by more than the stated noise ({noise}; it "
+        "would have to "
         f"be larger by {beyond.max():.2g} A). A law's current must not fall with the voltage; state the noise of the "
         f"measurement by --noise and --relative-noise, or take a device without a negative resistance"
     )
 
 
 def _merged(curve: Curve, noise: Noise) -> tuple[Curve, tuple[str, ...]]:
-    """Sorted by voltage, points of one voltage averaged. UserError where they differ by more than the noise."""
+    """Sort by voltage and average points at the same voltage.
+
+    Raises UserError if they differ by more than the noise.
+    """
     order = np.argsort(curve.voltage, kind="stable")
     voltage, current = curve.voltage[order], curve.current[order]
     unique, first, counts = np.unique(voltage, return_index=True, return_counts=True)
@@ -203,22 +209,22 @@ def _merged(curve: Curve, noise: Noise) -> tuple[Curve, tuple[str, ...]]:
 
 
 def _contradiction(curve: Curve, noise: Noise, one: int, other: int) -> str:
-    """Two points of one voltage with different currents: hysteresis where the file is a sweep up and down."""
+    """Describe two points at the same voltage with different currents: hysteresis, if the file is a sweep up and down."""
     one, other = sorted((one, other))
     swept = not any({one, other} <= set(branch.tolist()) for branch in branches(curve.voltage))
-    what = "hysteresis: on the way up and on the way down" if swept else "duplicate: at the same voltage"
-    advice = "keep one branch of the sweep, measure more slowly" if swept else "leave one of the two out"
+    what = "hysteresis: on the upward and on the downward branch" if swept else "duplicate point:"
+    advice = "keep one branch of the sweep, measure more slowly" if swept else "leave out one of the two points"
     return (
-        f"{curve.at(other)}: {what} the current at {curve.voltage[one]:.4g} V is {curve.current[one]:.4g} A ({curve.at(one)}) "
-        f"and {curve.current[other]:.4g} A, which differ by more than the stated noise ({noise}); {advice}, or state the noise "
-        f"by --noise and --relative-noise"
+        f"{curve.at(other)}: {what} the current at {curve.voltage[one]:.4g} V is {curve.current[one]:.4g} A "
+        f"({curve.at(one)}) and {curve.current[other]:.4g} A, which differ by more than the stated noise ({noise}); "
+        f"{advice}, or state the noise by --noise and --relative-noise"
     )
 
 
 def branches(voltage: Float[Array, " points"]) -> list[Int[Array, " some"]]:
-    """The points of a sweep, cut where it turns round; in one piece where it turns so often that it is no sweep.
+    """Split a sweep into branches where the voltage reverses; one piece if it reverses too often for a sweep.
 
-    Where the last voltage before the turn is measured twice, the second time belongs to the way back.
+    If the last voltage before a reversal is measured twice, the second point belongs to the next branch.
     """
     steps = np.sign(np.diff(voltage))
     places = np.flatnonzero(steps)
@@ -228,5 +234,5 @@ def branches(voltage: Float[Array, " points"]) -> list[Int[Array, " some"]]:
 
 
 def figures(values: Array) -> list[Any]:
-    """An array as numbers for a file."""
+    """Convert an array to plain numbers for a file."""
     return np.asarray(values, float).tolist()

@@ -1,4 +1,4 @@
-"""Device files: one TOML with a law, what it was made from and how well it stands for that."""
+"""Device files: a TOML file with a law, its source and the quality of its fit."""
 
 import hashlib
 from collections.abc import Mapping, Sequence
@@ -16,13 +16,16 @@ FORMAT = "eqprop-analog device 1"
 LARGEST_FILE = 2**24
 """Bytes."""
 USUAL_CURRENT = 1e-6
-"""Amperes through the device of a node at 0 V: what the rail is chosen for, of the order of what crossbars in µS carry."""
+"""Current through the device of a node at 0 V, amperes.
+
+The rail is chosen for it; crossbars in µS carry such currents.
+"""
 
 
 def usual_rail(law: Law, wanted: float = USUAL_CURRENT, highest: float = 10.0) -> float:
-    """The voltage across the device, to 10 mV, at which it carries ``wanted`` (A): with this rail a node is kept above 0 V.
+    """Rail (V, to 10 mV) at which the device carries ``wanted`` (A) from a node at 0 V, so that the node stays above 0 V.
 
-    ``highest``: volts that a rail may have.
+    ``highest`` is the largest voltage of a rail, in volts.
     """
     across = np.arange(0, highest + 0.005, 0.01)
     with np.errstate(over="ignore"):
@@ -31,9 +34,10 @@ def usual_rail(law: Law, wanted: float = USUAL_CURRENT, highest: float = 10.0) -
 
 
 def write_device(path: Path, law: Law, made: Mapping[str, Any], points: Mapping[str, Sequence[Any]]) -> None:
-    """Write a device file in one step. Raises UserError if it cannot be written.
+    """Write a device file atomically. Raises UserError if it cannot be written.
 
-    ``made``: how, from what and how well, in plain values; ``points``: columns of the data, with residuals.
+    ``made`` describes the method, the source and the quality of the fit, in plain values. ``points`` holds the columns
+    of the data, with residuals.
     """
     columns = {
         name: [value if isinstance(value, int) else float(value) for value in values] for name, values in points.items()
@@ -44,11 +48,12 @@ def write_device(path: Path, law: Law, made: Mapping[str, Any], points: Mapping[
 
 
 def read_device(path: Path) -> dict[str, Any]:
-    """The table of the law (``law`` and its parameters) in a device file. Raises UserError for any other file."""
+    """Return the law (``law`` and its parameters) of a device file. Raises UserError for any other file."""
     document = read_toml(path, "device file", LARGEST_FILE)
     if document.get("format") != FORMAT or not isinstance(document.get("diode"), dict):
         raise UserError(
-            f'{path}: not a device file (expected format = "{FORMAT}" and a table [diode]); `eqprop-analog device` makes them'
+            f'{path}: not a device file (expected format = "{FORMAT}" and a table [diode]); `eqprop-analog device` '
+            "makes them"
         )
     try:
         table = with_units(document["diode"])
@@ -59,7 +64,10 @@ def read_device(path: Path) -> dict[str, Any]:
 
 
 def diode_table(given: str) -> dict[str, Any]:
-    """The table of the law that --diode names, a device file's or that of its usual parameters. Raises UserError."""
+    """Return the law that --diode names: from a device file, or a named law with its default parameters.
+
+    Raises UserError.
+    """
     if given in LAWS:
         return {"law": given}
     path = Path(given)
@@ -69,7 +77,7 @@ def diode_table(given: str) -> dict[str, Any]:
 
 
 def with_device_file(table: Mapping[str, Any], folder: Path = Path()) -> dict[str, Any]:
-    """``table``, or what the device file says that its ``file`` names (from ``folder``), with the table's other keys over it."""
+    """Return ``table``; if it names a device ``file`` (relative to ``folder``), that file's law, overridden by the other keys."""
     own = dict(table)
     if "file" not in own:
         return own
@@ -77,5 +85,5 @@ def with_device_file(table: Mapping[str, Any], folder: Path = Path()) -> dict[st
 
 
 def fingerprint(path: Path) -> str:
-    """SHA-256 of a file."""
+    """Return the SHA-256 of a file."""
     return hashlib.sha256(path.read_bytes()).hexdigest()

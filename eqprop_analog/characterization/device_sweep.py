@@ -1,4 +1,4 @@
-"""The curve of a user's own SPICE device, swept in ngspice, and whether it is a device of two terminals."""
+"""Sweep the curve of a user's SPICE device in ngspice, and check that it is a two-terminal device."""
 
 from collections.abc import Mapping, Sequence
 from concurrent.futures import TimeoutError as TimeLimitExceeded
@@ -23,32 +23,35 @@ from eqprop_analog.spice.ngspice.workers import Workers
 Array = np.ndarray
 
 COMPLIANCE = 1e-2
-"""Amperes: the curve ends where the device carries more, as a measuring instrument's would."""
+"""Amperes; the curve ends where the device carries more, as with the compliance of a measuring instrument."""
 COMMON_MODES = (-0.6, 0.7)
-"""Volts at the cathode at which a device of two terminals carries the same."""
+"""Cathode voltages, volts, at which a two-terminal device carries the same current."""
 PART = 1e-6
-"""How far the currents of a device of two terminals may be apart, relative to the larger one."""
+"""Largest relative difference between the currents of a two-terminal device."""
 LEAST = 1e-13
-"""Amperes that count as no difference: those of gmin at every junction inside."""
+"""Difference of currents, amperes, that is ignored: the current of gmin at every internal junction."""
 TIME_LIMIT = 600.0
-"""Seconds for one sweep, the library's reading included."""
+"""Time limit of a sweep, seconds, including the reading of the library."""
 POINTS = 2000
-"""Of one sweep."""
+"""Largest number of points of a sweep."""
 MODES = ("all", "ps", "hs", "spe", "lt", "ki", "ltps", "psa", "hsa", "lta", "ltpsa", "eg", "spea")
 """ngspice's compatibility modes (ngbehavior)."""
 
 
 @dataclass(frozen=True)
 class Sweeper:
-    """ngspice in a process of its own, for sweeps of one device."""
+    """ngspice in a separate process, for sweeps of one device."""
 
     work: Workers
     celsius: float
     mode: str = ""
-    """ngspice's compatibility mode, in that process alone."""
+    """ngspice's compatibility mode, in that process only."""
 
     def curve(self, device: Device, voltages: Float[Array, " points"], cathode: float = 0.0) -> tuple[Array, Array]:
-        """Currents into the anode and out of the cathode, amperes; ``cathode`` in volts. UserError with ngspice's complaints."""
+        """Return the currents into the anode and out of the cathode, amperes; ``cathode`` in volts.
+
+        Raises UserError with ngspice's message.
+        """
         text = netlist(device, self.celsius, voltages, cathode)
         vectors = ("vmeter#branch", "vreturn#branch")
         try:
@@ -58,14 +61,14 @@ class Sweeper:
             advice = (
                 "" if self.mode else "; a library for PSpice, LTspice or HSPICE may need --compatibility ps, lt or hs"
             )
-            raise UserError(f"{device.name}: ngspice did not sweep it: {error}{advice}") from error
+            raise UserError(f"{device.name}: ngspice could not sweep it: {error}{advice}") from error
         except TimeLimitExceeded as error:
             raise UserError(f"{device.name}: ngspice did not finish its sweep within {TIME_LIMIT:g} s") from error
         return found[:, 0], found[:, 1]
 
 
 def netlist(device: Device, celsius: float, voltages: Float[Array, " points"], cathode: float) -> str:
-    """The device between two sources, ``voltages`` across it one after the other, its cathode at ``cathode`` (volts)."""
+    """Netlist of the device between two sources, with ``voltages`` across it in turn and its cathode at ``cathode`` (volts)."""
     scale = {} if device.scale == 1 else {"scale": device.scale}
     options = {**TOLERANCES, **DEVICE_TOLERANCES, "temp": celsius, **scale}
     return "\n".join(
@@ -89,7 +92,7 @@ def netlist(device: Device, celsius: float, voltages: Float[Array, " points"], c
 
 
 def alone(law: Tabulated, across: Float[Array, "..."]) -> Float[Array, "..."]:
-    """What the device that a table was made from carries by itself at the voltages ``across`` it, by ngspice, amperes."""
+    """Current of the device from which a table was made, at the voltages ``across`` it, by ngspice, amperes."""
     ascending, back = np.unique(across, return_inverse=True)
     device = Device(law.spice_name, law.spice_text, law.spice_scale)
     work = Workers(1, TIME_LIMIT)
@@ -112,9 +115,10 @@ def swept(
     mode: str = "",
     compliance: float = COMPLIANCE,
 ) -> tuple[Curve, Device]:
-    """The curve of the first of ``devices`` that ngspice sweeps as it sweeps the last one, and that device.
+    """Sweep the first of ``devices`` whose curve equals that of the last one; return the curve and that device.
 
-    From ``low`` to ``high`` volts by ``step``, cut where it carries more than ``compliance`` (A). Raises UserError for a device
+    The sweep goes from ``low`` to ``high`` volts in steps of ``step`` and ends where the device carries more than
+    ``compliance`` (A). Raises UserError for a device
     whose current depends on more than the voltage across it.
     """
     points = round((high - low) / step) + 1
@@ -141,14 +145,14 @@ def swept(
         first, last = 0, len(voltages)
     if last - first < 10:
         raise UserError(
-            f"{chosen.name}: it carries more than {compliance:g} A at almost every voltage from {low:g} to {high:g} V; give "
-            f"--range and --compliance"
+            f"{chosen.name}: it carries more than {compliance:g} A at almost every voltage from {low:g} to {high:g} "
+            "V; give --range and --compliance"
         )
     return Curve(voltages[first:last], whole[first:last], np.zeros(last - first, int), chosen.name), chosen
 
 
 def _same(sweeper: Sweeper, device: Device, voltages: Array, wanted: Array) -> bool:
-    """Whether the device without the bins that it cannot use is the same to the last bit."""
+    """Return whether the device without the bins that it cannot use is bit-identical."""
     try:
         found, _ = sweeper.curve(device, voltages)
     except UserError:
@@ -169,11 +173,12 @@ def _compare(device: Device, voltages: Array, one: Array, other: Array, here: st
     if (apart > 0).any():
         k = int(np.argmax(apart))
         raise UserError(
-            f"{device.name} is not a device of two terminals: at {voltages[k]:.3g} V across it, it carries {one[k]:.4g} A {here} "
-            f"and {other[k]:.4g} A {there}. Something inside is joined to ground or to a supply; join a bulk to the cathode"
+            f"{device.name} is not a two-terminal device: at {voltages[k]:.3g} V across it, it carries {one[k]:.4g} "
+            f"A {here} and {other[k]:.4g} A {there}. An internal node is connected to ground or to a supply; connect "
+            "a bulk to the cathode"
         )
 
 
 def options_of(device: Device) -> Mapping[str, Any]:
-    """What a table must know of the device: its text, its name and its scale."""
+    """What a table stores of the device: its text, its name and its scale."""
     return MappingProxyType({"spice_text": device.text, "spice_name": device.name, "spice_scale": device.scale})

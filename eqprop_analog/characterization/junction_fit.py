@@ -16,17 +16,17 @@ from eqprop_analog.errors import UserError
 Array = np.ndarray
 
 FEWEST = 5
-"""Forward points."""
+"""Smallest number of forward points."""
 LEAST_RELATIVE = 1e-3
-"""Of a current, at least, that a measurement may be wrong by: what weights the points where no noise is stated."""
+"""Smallest relative error of a measured current, which weights the points if no noise is stated."""
 USELESS = 0.5
-"""Median relative residual of what is refused."""
+"""Median relative residual above which a fit is refused."""
 LARGE = 0.1
-"""Median relative residual above which the curve is no junction's."""
+"""Median relative residual above which the curve is not that of a junction."""
 NEIGHBOURS = 5
-"""Points over which the difference of two branches is smoothed, by their median."""
+"""Number of points over which the difference of two branches is smoothed by its median."""
 SCATTERED = 3.0
-"""Times the scatter of that difference: what is more is hysteresis, and no noise."""
+"""Multiple of the scatter of that difference above which it is hysteresis and not noise."""
 OUTLYING = 8.0
 """Multiple of the median relative residual above which a point is reported, if no noise is stated."""
 CONFIDENCE = 0.95
@@ -39,7 +39,7 @@ class JunctionFit:
     """The law and how well it fits the forward points."""
 
     law: Law
-    """At rail 0."""
+    """The law with its rail at 0 V."""
     intervals: dict[str, tuple[float, float]]
     """Confidence interval (95 %) of each parameter, in its unit; from the residuals, Student's t."""
     used: Bool[Array, " points"]
@@ -54,7 +54,7 @@ class JunctionFit:
     notes: tuple[str, ...]
 
     def figures(self) -> dict[str, Any]:
-        """How well, for a file."""
+        """Return the quality of the fit, for a file."""
         return {
             "points": int(self.used.sum()),
             "largest_residual_amperes": self.largest_residual,
@@ -68,15 +68,15 @@ class JunctionFit:
 def fit_junction(curve: Curve, noise: Noise, celsius: float) -> JunctionFit:
     """I(V) of devices.diode_rs, or of devices.diode where R_S cannot be told from 0, by least squares of the forward points.
 
-    Each point weighs by the stated noise, or by 0.1 % of its current where that is more: relative residuals count. Raises
-    UserError where there are too few forward points, the fit does not settle, or the branches of a sweep up and down differ by
-    more than the stated noise; where none is stated, a note says that they differ.
+    Each point is weighted by the stated noise, or by 0.1 % of its current if that is larger, so that relative residuals
+    count. Raises UserError if there are too few forward points, the fit does not converge, or the branches of a sweep
+    up and down differ by more than the stated noise. If no noise is stated, a note says that they differ.
     """
     used = (curve.voltage > 0) & (curve.current > 3 * noise.absolute)
     if used.sum() < FEWEST:
         raise UserError(
-            f"{curve.source}: a junction is fitted to points with V > 0 and I > 0 (above three times the noise); expected "
-            f"{FEWEST} or more, got {int(used.sum())}. Is the current counted from anode to cathode?"
+            f"{curve.source}: a junction is fitted to points with V > 0 and I > 0 (above three times the noise); "
+            f"expected {FEWEST} or more, got {int(used.sum())}. Is the current counted from anode to cathode?"
         )
     v, i = curve.voltage[used], curve.current[used]
     sigma = np.hypot(noise.absolute, max(noise.relative, LEAST_RELATIVE) * i)
@@ -86,7 +86,9 @@ def fit_junction(curve: Curve, noise: Noise, celsius: float) -> JunctionFit:
     notes = []
     if found[2] - spread[2] <= 0:
         most = (found[2] + spread[2]) * v.max() / i.max()
-        notes.append(f"the series resistance cannot be told from 0 (below {most:.3g} ohm); the law has none")
+        notes.append(
+            f"the series resistance cannot be told from 0 (below {most:.3g} ohm); the law has no series resistance"
+        )
         found, covariance = _least_squares(v, i, sigma, found, celsius, resistance=False)
         spread = np.append(_t_quantile(len(v) - 2) * np.sqrt(np.diag(covariance)), 0)
     law = _law(found, v.max() / i.max(), celsius)
@@ -95,21 +97,24 @@ def fit_junction(curve: Curve, noise: Noise, celsius: float) -> JunctionFit:
     different = _hysteresis(curve, np.flatnonzero(used), model, noise)
     if different and (noise.absolute or noise.relative):
         raise UserError(
-            f"{curve.source}: {different}, which is more than the stated noise ({noise}); keep one branch of the sweep, "
-            f"measure more slowly, or state the noise by --noise and --relative-noise"
+            f"{curve.source}: {different}, which is more than the stated noise ({noise}); keep one branch of the "
+            "sweep, measure more slowly, or state the noise by --noise and --relative-noise"
         )
     if different:
-        notes.append(f"{different}; the law is between the two. Keep one branch of the sweep, or measure more slowly")
+        notes.append(
+            f"{different}; the fitted law lies between the two. Keep one branch of the sweep, or measure more slowly"
+        )
     if np.median(relative) > USELESS:
         raise UserError(
-            f"{curve.source}: {different + '; ' if different else ''}this is not a junction's curve: the best fit is off by "
-            f"{100 * np.median(relative):.0f} % (median over {len(v)} forward points); expected I = I_S (exp(V/nV_T) - 1) behind "
-            f"a resistance. `eqprop-analog device table` makes a law of any monotone curve"
+            f"{curve.source}: {different + '; ' if different else ''}this is not the curve of a junction: the best "
+            f"fit deviates by {100 * np.median(relative):.0f} % (median over {len(v)} forward points); expected I = "
+            "I_S (exp(V/nV_T) - 1) in series with a resistance. `eqprop-analog device table` makes a law of any "
+            "monotone curve"
         )
     if np.median(relative) > LARGE:
         notes.append(
-            f"the median relative residual is {100 * np.median(relative):.0f} %: this is not a junction's curve; `eqprop-analog "
-            "device table` makes a law of any monotone one"
+            f"the median relative residual is {100 * np.median(relative):.0f} %: this is not the curve of a "
+            "junction; `eqprop-analog device table` makes a law of any monotone one"
         )
     if not (noise.absolute or noise.relative) and relative.max() > max(LARGE, OUTLYING * float(np.median(relative))):
         k = int(np.flatnonzero(used)[np.argmax(relative)])
@@ -130,9 +135,9 @@ def fit_junction(curve: Curve, noise: Noise, celsius: float) -> JunctionFit:
 
 
 def _hysteresis(curve: Curve, used: Int[Array, " some"], model: Float[Array, " points"], noise: Noise) -> str:
-    """Where the first branch of a sweep and another one differ most, if by more than noise; else empty.
+    """Describe where the first branch of a sweep and another one differ most; empty if they agree within the noise.
 
-    What the law leaves of the points is compared, since that can be interpolated.
+    The residuals of the law are compared, because they can be interpolated.
     """
     off = np.zeros(len(model))
     off[used] = np.log(curve.current[used] / model[used])
@@ -161,7 +166,7 @@ def _hysteresis(curve: Curve, used: Int[Array, " some"], model: Float[Array, " p
 
 
 def _start(v: Array, i: Array, celsius: float) -> Array:
-    """(ln I_S, n, R_S in units of the largest voltage over the largest current), by the steepest stretch of ln I."""
+    """(ln I_S, n, R_S in units of the largest voltage over the largest current), from the steepest part of ln I."""
     order = np.argsort(v)
     v, i = v[order], i[order]
     width = max(2, len(v) // 4)
@@ -185,7 +190,7 @@ def _law(x: Array, unit: float, celsius: float) -> Law:
 def _least_squares(
     v: Array, i: Array, sigma: Array, start: Array, celsius: float, *, resistance: bool
 ) -> tuple[Array, Array]:
-    """(ln I_S, n, R_S in its unit) and the covariance of those that are free, scaled by the residuals."""
+    """(ln I_S, n, R_S in its unit) and the covariance of the free ones, scaled by the residuals."""
     from scipy.optimize import least_squares
 
     free = 3 if resistance else 2
@@ -206,7 +211,8 @@ def _least_squares(
     found = least_squares(residuals, begin, bounds=bounds.T, x_scale=[1, 0.1, 0.1][:free], loss="linear", max_nfev=2000)
     if not found.success or not np.isfinite(found.x).all():
         raise UserError(
-            f"the fit of a junction did not settle ({found.message}); `device table` takes any monotone curve"
+            f"the fit of a junction did not converge ({found.message}); use `device table`, which accepts any "
+            "monotone curve"
         )
     scale = 2 * found.cost / max(len(v) - free, 1)
     least = SERIES_RESISTANCES[0] / unit
@@ -216,7 +222,7 @@ def _least_squares(
         covariance = scale * np.linalg.inv(found.jac.T @ found.jac)
     except np.linalg.LinAlgError as error:
         raise UserError(
-            "the points do not determine I_S, n and R_S: measure over more decades of current, or take `device table`"
+            "the points do not determine I_S, n and R_S: measure over more decades of current, or use `device table`"
         ) from error
     return np.append(found.x, np.zeros(3 - free)), covariance
 

@@ -1,4 +1,4 @@
-"""SPICE libraries of the user's own: one subcircuit with all that it needs, and nothing that would reach our own devices."""
+"""SPICE libraries of the user: one subcircuit with everything it needs, and nothing that would affect our own devices."""
 
 import re
 from collections.abc import Iterator, Sequence
@@ -13,7 +13,7 @@ from eqprop_analog.text import in_one_line, suggestion
 LARGEST_FILE = 2**27
 """Bytes."""
 DEEPEST = 20
-"""Files that include each other."""
+"""Largest depth of nested includes."""
 INCLUDES = (".include", ".inc", ".incl")
 OPTIONS = (".option", ".options", ".opt")
 WORD = re.compile(r"[\w.$#]+")
@@ -32,11 +32,11 @@ class Line:
 
     @property
     def words(self) -> list[str]:
-        """In lower case."""
+        """The words in lower case."""
         return self.text.lower().split()
 
     def refuse(self, what: str) -> UserError:
-        """The error of this line."""
+        """Return a UserError that names this line."""
         return UserError(f"{self.file}, line {self.number}: {what}")
 
 
@@ -49,48 +49,48 @@ class Block:
 
     @property
     def text(self) -> str:
-        """As SPICE reads it."""
+        """The text as SPICE reads it."""
         return "\n".join(line.text for line in self.lines)
 
 
 @dataclass(frozen=True)
 class Device:
-    """One subcircuit of two pins with the models, subcircuits and parameters that it uses."""
+    """A two-pin subcircuit with the models, subcircuits and parameters that it uses."""
 
     name: str
     text: str
     scale: float
-    """Metres a unit of length (.option scale)."""
+    """Metres per unit of length (.option scale)."""
 
 
 def read_device(libraries: Sequence[tuple[Path, str]], name: str) -> tuple[Device, Device]:
-    """Subcircuit ``name`` of the files ``libraries`` (path, section or ""): with the model bins it can use alone, and with all.
+    """Subcircuit ``name`` of the files ``libraries`` (path, section or ""): with only the model bins it can use, and with all.
 
-    Files are read as ngspice would, but only definitions stay: ``.control`` blocks, analyses, elements outside subcircuits and
-    options other than ``scale`` are refused with their line. Raises UserError.
+    Files are read as ngspice reads them, but only definitions are kept: ``.control`` blocks, analyses, elements outside
+    subcircuits and options other than ``scale`` are refused with their line number. Raises UserError.
     """
     lines = [line for path, section in libraries for line in _statements(path, section)]
     blocks, others, scale = _sorted(lines)
     if not NAME.fullmatch(name):
-        raise UserError(f"--subckt {in_one_line(name):.60}: expected the name of a subcircuit, letters, digits and _")
+        raise UserError(f"--subckt {in_one_line(name):.60}: expected the name of a subcircuit: letters, digits and _")
     subcircuits = {block.name: block for block in blocks if block.lines[0].words[0] in BEGINS}
     wanted = subcircuits.get(name.lower())
     if wanted is None:
         there = ", ".join(list(subcircuits)[:12]) or "none"
         raise UserError(
             f"--subckt {name}: there is no such subcircuit in {_files(libraries)}; there are {there}"
-            f"{suggestion(name.lower(), subcircuits)}. A bare model needs one around it: .subckt mine anode cathode, the "
-            f"device with all of its terminals, .ends"
+            f"{suggestion(name.lower(), subcircuits)}. Wrap a bare model in a subcircuit: .subckt mine anode "
+            "cathode, the device with all its terminals, .ends"
         )
     pins = _pins(wanted)
     if len(pins) != 2:
         raise wanted.lines[0].refuse(
-            f"subcircuit {name} has {len(pins)} pins ({' '.join(pins)}); expected 2, anode and cathode: write a subcircuit "
-            f"around it that joins the others to these two"
+            f"subcircuit {name} has {len(pins)} pins ({' '.join(pins)}); expected 2, anode and cathode: write a "
+            "subcircuit around it that connects the other pins to these two"
         )
     for taken in sorted(our_subcircuits() & subcircuits.keys()):
         where = subcircuits[taken].lines[0]
-        raise where.refuse(f"netlists have a subcircuit {taken} of their own; give this one another name")
+        raise where.refuse(f"{taken} is the name of a subcircuit of our netlists; rename this one")
     used = _reachable(wanted, blocks)
     for line in (line for block in used for line in block.lines):
         _fit(line, inside=True)
@@ -107,9 +107,9 @@ def _files(libraries: Sequence[tuple[Path, str]]) -> str:
 
 
 def _statements(path: Path, section: str, depth: int = 0) -> Iterator[Line]:
-    """Statements of a file, or of one of its ``.lib`` sections, those of included files in their places."""
+    """Statements of a file or of one of its ``.lib`` sections, with included files inserted in place."""
     if depth > DEEPEST:
-        raise UserError(f"{path}: {DEEPEST} files include each other; does one include itself?")
+        raise UserError(f"{path}: {DEEPEST} levels of nested includes; does a file include itself?")
     sections: list[str] = []
     inside = ""
     for line in _lines(path):
@@ -118,7 +118,8 @@ def _statements(path: Path, section: str, depth: int = 0) -> Iterator[Line]:
             break
         if word in (".control", ".endc"):
             raise line.refuse(
-                ".control: commands of a library are not executed; take the block out, models and subcircuits are enough"
+                ".control: commands in a library are not executed; remove the block, because models and subcircuits "
+                "suffice"
             )
         if word == ".lib" and len(rest) == 1:
             inside = rest[0].strip("\"'")
@@ -131,11 +132,13 @@ def _statements(path: Path, section: str, depth: int = 0) -> Iterator[Line]:
         near = suggestion(section.lower(), sections)
         raise UserError(f"{path}: there is no section {section}; there are {', '.join(sections) or 'none'}{near}")
     if sections and not section:
-        raise UserError(f"{path}: it has sections ({', '.join(sections)}); name one, as in --lib {path} {sections[0]}")
+        raise UserError(
+            f"{path}: the file has sections ({', '.join(sections)}); name one, as in --lib {path} {sections[0]}"
+        )
 
 
 def _included(line: Line, depth: int) -> Iterator[Line]:
-    """What an ``.include`` or ``.lib FILE SECTION`` brings."""
+    """Statements inserted by an ``.include`` or ``.lib FILE SECTION``."""
     given = re.match(r"\.\w+\s+(\"[^\"]+\"|'[^']+'|\S+)\s*(\S*)", line.text)
     if given is None:
         raise line.refuse("expected the name of a file")
@@ -150,7 +153,7 @@ def _lines(path: Path) -> Iterator[Line]:
     """Logical lines without comments."""
     content = read_bytes(path, "SPICE library", LARGEST_FILE + 1)
     if len(content) > LARGEST_FILE or b"\0" in content:
-        raise UserError(f"{path}: not a SPICE library (it is larger than 128 MiB, or encrypted or binary)")
+        raise UserError(f"{path}: not a SPICE library (the file is larger than 128 MiB, encrypted or binary)")
     begun: list[str] = []
     number = 0
     for k, raw in enumerate(content.decode("utf-8", "replace").splitlines(), start=1):
@@ -168,7 +171,7 @@ def _lines(path: Path) -> Iterator[Line]:
 
 
 def _sorted(lines: Sequence[Line]) -> tuple[list[Block], list[Line], float]:
-    """Subcircuits and models, the parameters and functions that all of them may use, and the scale."""
+    """Subcircuits, models, global parameters and functions, and the scale."""
     blocks: list[Block] = []
     others: list[Line] = []
     scale, opened, depth = 1.0, [], 0
@@ -178,7 +181,7 @@ def _sorted(lines: Sequence[Line]) -> tuple[list[Block], list[Line], float]:
         if depth < 0:
             raise line.refuse(f"{word} without a .subckt before it")
         if depth or word in ENDS:
-            opened.append(line if word[0] == CODE_MODELS else _fit(line, inside=True))  # that may be another device's
+            opened.append(line if word[0] == CODE_MODELS else _fit(line, inside=True))  # which may be another device's
             if not depth:
                 blocks.append(Block(_name(opened[0]), tuple(opened)))
                 opened = []
@@ -194,26 +197,27 @@ def _sorted(lines: Sequence[Line]) -> tuple[list[Block], list[Line], float]:
 
 
 def _name(line: Line) -> str:
-    """Of a subcircuit or a model."""
+    """Name of a subcircuit or a model."""
     if len(line.words) < 2:
         raise line.refuse(f"{line.words[0]} without a name")
     return line.words[1]
 
 
 def _fit(line: Line, *, inside: bool) -> Line:
-    """The line, if it may stand there."""
+    """Return the line if it is allowed there."""
     if why := unfit(line.text.replace("\n+", " "), inside=inside):
         raise line.refuse(why)
     return line
 
 
 def _scale(line: Line) -> float:
-    """Of ``.option scale``, which is the user's devices' alone; any other option would change our circuits."""
+    """Read ``.option scale``, which affects only the user's devices; any other option would change our circuits."""
     given = {name.lower(): value for name, value in SETTING.findall(line.text)}
     strange = [name for name in [*given, *(word for word in line.words[1:] if "=" not in word)] if name != "scale"]
     if strange:
         raise line.refuse(
-            f"option {strange[0]} would change the whole circuit; take it out (the temperature is --celsius, scale may stay)"
+            f"option {strange[0]} would change the whole circuit; remove it (use --celsius for the temperature; "
+            "scale is allowed)"
         )
     scale = number(given.get("scale", ""))
     if scale is None or not SCALES[0] <= scale <= SCALES[1]:
@@ -238,7 +242,7 @@ def _pins(block: Block) -> list[str]:
 
 
 def _reachable(wanted: Block, blocks: Sequence[Block]) -> list[Block]:
-    """``wanted`` and every block whose name stands in one that is reached, in the order of the files."""
+    """Return ``wanted`` and every block that it refers to, directly or indirectly, in the order of the files."""
     by_name: dict[str, list[Block]] = {}
     for block in blocks:
         by_name.setdefault(base_name(block), []).append(block)
@@ -253,13 +257,13 @@ def _reachable(wanted: Block, blocks: Sequence[Block]) -> list[Block]:
 
 
 def base_name(block: Block) -> str:
-    """Of a model its name without the number of its bin."""
+    """Name of a model without the number of its bin."""
     found = BIN.match(block.name)
     return found[1] if found and block.lines[0].words[0] == ".model" else block.name
 
 
 def _fitting_bins(blocks: Sequence[Block], scale: float) -> list[Block]:
-    """``blocks`` without the model bins whose lengths and widths no device has; all where a device's are not plain numbers."""
+    """Drop the model bins that no device's length and width select; keep all if a device's are not plain numbers."""
     sizes = _sizes([block for block in blocks if block.lines[0].words[0] in BEGINS], scale)
     if sizes is None:
         return list(blocks)
@@ -269,7 +273,7 @@ def _fitting_bins(blocks: Sequence[Block], scale: float) -> list[Block]:
 
 
 def _sizes(subcircuits: Sequence[Block], scale: float) -> list[tuple[float, float]] | None:
-    """(length, width) in metres of every MOS transistor, or None where one is not given in numbers."""
+    """(length, width) in metres of every MOS transistor; None if one is not a plain number."""
     sizes = []
     for block in subcircuits:
         for line in block.lines:
@@ -289,5 +293,5 @@ def _holds(model: Block, length: float, width: float) -> bool:
     if any(bound is None for bound in bounds):
         return True
     low, high, narrow, wide = (float(bound or 0) for bound in bounds)
-    near = 1e-9  # metres: bins touch each other
+    near = 1e-9  # metres; adjacent bins touch
     return low - near <= length <= high + near and narrow - near <= width <= wide + near

@@ -1,4 +1,4 @@
-"""A monotone table from a monotone curve: where PCHIP bends, the table has more knots."""
+"""A monotone table from a monotone curve: the table has more knots where the PCHIP curve bends."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -13,33 +13,33 @@ from eqprop_analog.errors import UserError
 Array = np.ndarray
 
 TOLERANCE = 1e-3
-"""Relative distance of table and PCHIP curve."""
+"""Largest relative distance between the table and the PCHIP curve."""
 DECADES = 1e-9
-"""Of the largest current: where the scale on which currents are interpolated turns from linear to logarithmic."""
+"""Fraction of the largest current at which the interpolation scale changes from linear to logarithmic."""
 LEAST_SCALE = 1e-18
 """Amperes."""
 SUBDIVISION = 64
-"""Places on every stretch between two points at which the table is judged against the curve."""
+"""Number of points in every interval at which the table is compared with the curve."""
 MOST_KNOTS = 5000
 
 
 @dataclass(frozen=True, eq=False)
 class Table:
-    """Knots and how well they stand for the points."""
+    """Knots, and how well they represent the points."""
 
     law: Tabulated
-    """At rail 0."""
+    """The law with its rail at 0 V."""
     at_points: Float[Array, " points"]
-    """The table's current at every voltage measured, amperes."""
+    """The table's current at every measured voltage, amperes."""
     largest_residual: float
     """Largest |I_table - I_measured|, amperes."""
     largest_relative: float
     """Largest |I_table/I_measured - 1| where |I_measured| is above the scale."""
     left_out: float
-    """Median relative error at points left out, every second one, of a table made from the others: what interpolation costs."""
+    """Median relative error of interpolation: every second point is left out and predicted by a table of the others."""
 
     def figures(self) -> dict[str, Any]:
-        """How well, for a file."""
+        """Return the quality of the table, for a file."""
         return {
             "knots": len(self.law.voltages),
             "largest_residual_amperes": self.largest_residual,
@@ -49,25 +49,26 @@ class Table:
 
 
 def tabulate(points: Ordered, tolerance: float = TOLERANCE, floor: float = 0.0) -> Table:
-    """The table through ``points``, within ``tolerance`` (relative) of the monotone curve (PCHIP) through them.
+    """Make a table through ``points``, within ``tolerance`` (relative) of the monotone curve (PCHIP) through them.
 
-    The curve is PCHIP in asinh(I/I_0), linear in the current below I_0 and logarithmic above, so that exponentials are lines:
-    I_0 is ``floor`` (A), or 1e-9 of the largest current. Raises UserError for a tolerance that would take too many knots.
+    The curve is PCHIP in asinh(I/I_0), linear in the current below I_0 and logarithmic above, so that exponentials are
+    straight lines. I_0 is ``floor`` (A), or 1e-9 of the largest current. Raises UserError for a tolerance that needs
+    too many knots.
     """
     if not 1e-6 <= tolerance <= 0.5:
         raise UserError(f"tolerance: expected 1e-6 to 0.5, relative, got {tolerance:g}")
     v, i = points.voltage, points.current
     if i[0] == i[-1]:
         raise UserError(
-            f"the current is {i[0]:g} A at every voltage from {v[0]:g} to {v[-1]:g} V; expected one that rises: is it the right "
-            f"column?"
+            f"the current is {i[0]:g} A at every voltage from {v[0]:g} to {v[-1]:g} V; expected a rising current: is "
+            "it the right column?"
         )
     scale = max(LEAST_SCALE, floor, DECADES * float(np.abs(i).max()))
     fine, along = _curve(v, i, scale)
     knots = _fewest(fine, along, tolerance * np.maximum(np.abs(along), scale))
     if len(knots) > MOST_KNOTS:
         raise UserError(
-            f"tolerance: {tolerance:g} takes {len(knots)} knots; expected one that takes {MOST_KNOTS} or fewer"
+            f"tolerance: {tolerance:g} needs {len(knots)} knots, more than {MOST_KNOTS}; use a larger tolerance"
         )
     law = Tabulated(tuple(fine[knots].tolist()), tuple(along[knots].tolist()))
     at_points = -law.current(-v)
@@ -78,19 +79,19 @@ def tabulate(points: Ordered, tolerance: float = TOLERANCE, floor: float = 0.0) 
 
 
 def _curve(v: Array, i: Array, scale: float) -> tuple[Array, Array]:
-    """Voltages and currents along the monotone curve through the points, SUBDIVISION places on every stretch."""
+    """Voltages and currents along the monotone curve through the points, at SUBDIVISION points in every interval."""
     from scipy.interpolate import PchipInterpolator
 
     bends = PchipInterpolator(v, np.arcsinh(i / scale))
     inside = np.linspace(v[:-1], v[1:], SUBDIVISION, endpoint=False).T.ravel()
     fine = np.append(inside, v[-1])
     along = scale * np.sinh(bends(fine))
-    along[::SUBDIVISION] = i  # the points themselves, to the last bit
+    along[::SUBDIVISION] = i  # the points themselves, bit for bit
     return fine, np.maximum.accumulate(along)
 
 
 def _fewest(v: Array, i: Array, allowed: Array) -> list[int]:
-    """Places of knots, each as far from the one before as straight lines stay within ``allowed`` of the curve."""
+    """Indices of knots, each as far from the previous one as a straight line stays within ``allowed`` of the curve."""
     knots, last = [0], len(v) - 1
     while knots[-1] < last:
         begin = knots[-1]
@@ -112,7 +113,7 @@ def _fewest(v: Array, i: Array, allowed: Array) -> list[int]:
 
 
 def _left_out(v: Array, i: Array, scale: float) -> float:
-    """Table.left_out; NaN of fewer than ten points."""
+    """Compute Table.left_out; NaN for fewer than ten points."""
     if len(v) < 10:
         return float("nan")
     from scipy.interpolate import PchipInterpolator

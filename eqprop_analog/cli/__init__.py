@@ -1,7 +1,7 @@
 """The console program ``eqprop-analog``; four scripts in ``scripts/`` are its subcommands under their own names.
 
-A command is a module with SUMMARY, EXAMPLES, add_options and run; it is imported when it is typed. Commands of any network are
-here, those of one kind of network in its folder (see eqprop_analog.commands).
+A command is a module with SUMMARY, EXAMPLES, add_options and run; it is imported only when it is called. Commands for
+any network are in this folder, those for one kind of network in the folder of that kind (see eqprop_analog.commands).
 """
 
 import argparse
@@ -39,7 +39,7 @@ PURPOSES: Mapping[str, tuple[str, ...]] = {
     purpose: (*names, *(name for name, command in _OF_FAMILIES.items() if command.purpose == purpose))
     for purpose, names in _GENERAL.items()
 }
-"""Commands, those of any network first."""
+"""Names of commands by purpose; commands for any network come first."""
 COMMANDS = tuple(name for names in PURPOSES.values() for name in names)
 GOES_ON = {
     "train": "run the same command again to continue from the run folder's checkpoint",
@@ -47,11 +47,11 @@ GOES_ON = {
     "sweep": "run the same command again to continue with what is missing",
     **{name: command.interrupted for name, command in _OF_FAMILIES.items()},
 }
-"""What to tell a user who has interrupted it."""
+"""Advice to a user who has interrupted a command."""
 
 
 class Exit(IntEnum):
-    """How a command ends."""
+    """Exit codes of a command."""
 
     DONE = 0
     BUG = 1
@@ -65,27 +65,27 @@ EXITS = """\
 exit codes:
   0    success
   1    an unexpected error, which is a bug
-  2    bad input, or something is missing; no file is left half written
+  2    invalid input, or something is missing; no file is left half-written
   3    finished, but a stated bound is not met (doctor: something required is missing)
   130  interrupted by ^C or SIGTERM
-  141  the reader of the output has closed it"""
+  141  the reader of the output closed the pipe"""
 OVERVIEW = """\
 begin with:
-  eqprop-analog doctor                                        # what this machine has, and what is missing
-  eqprop-analog simulate --layers 4 6 2                       # a small circuit, solved in ngspice and by the surrogate
-  eqprop-analog train --preset mnist-100 --epochs 1           # one epoch on MNIST, and its verification in ngspice
-  eqprop-analog COMMAND --help                                # every option, with examples"""
+  eqprop-analog doctor                                        # check the installation on this machine
+  eqprop-analog simulate --layers 4 6 2                       # solve a small circuit in ngspice and by the surrogate
+  eqprop-analog train --preset mnist-100 --epochs 1           # train one epoch on MNIST and verify it in ngspice
+  eqprop-analog COMMAND --help                                # show every option, with examples"""
 
 
 class Parser(argparse.ArgumentParser):
-    """argparse with errors of one line, and with -1e-7, -100nS and -1,0 taken for values."""
+    """argparse with one-line errors, which takes -1e-7, -100nS and -1,0 as values."""
 
     def __init__(self, *arguments: Any, **settings: Any) -> None:
         super().__init__(*arguments, **settings)
         self._negative_number_matcher = re.compile(r"^-\.?\d\S*$")
 
     def error(self, message: str) -> NoReturn:
-        """Say what is wrong and how to learn more, and exit with 2."""
+        """Print what is wrong and where to find help, and exit with code 2."""
         wrong = re.search(r"invalid choice: '(\S+)' \(choose from (.*)\)$", message)
         if wrong:
             message += suggestion(wrong[1], re.findall(r"[\w.-]+", wrong[2]))
@@ -95,46 +95,51 @@ class Parser(argparse.ArgumentParser):
         self.exit(Exit.BAD_INPUT, f"{self.prog}: error: {sentence(message)} (--help shows every option)\n")
 
     def _print_message(self, message: str, file: Any = None) -> None:
-        """Print it, or say what keeps it from being printed."""
+        """Print a message; report an output that cannot be written."""
         stream = sys.stderr if file is None else file
         with console.written(stream):
             stream.write(message or "")
 
     def _get_value(self, action: argparse.Action, arg_string: str) -> Any:
-        """The value of an option; an empty one, of a variable that is not set, is not taken for one that is left out."""
+        """Return the value of an option.
+
+        An empty value, as from an unset shell variable, is an error and not the default.
+        """
         if not arg_string.strip() and action.nargs != argparse.PARSER:
-            raise argparse.ArgumentError(action, "expected a value, got an empty one; leave it out for the default")
+            raise argparse.ArgumentError(
+                action, "expected a value, got an empty one; leave out the option for its default"
+            )
         return super()._get_value(action, arg_string)
 
     def options(self) -> list[str]:
-        """Every option of this parser and of its subcommands."""
+        """Yield every option of this parser and of its subcommands."""
         found = [name for action in self._actions for name in action.option_strings if name.startswith("--")]
         for action in self._actions:
-            if isinstance(action, argparse._SubParsersAction):  # noqa: SLF001 - argparse has no other name for it
+            if isinstance(action, argparse._SubParsersAction):  # noqa: SLF001 - argparse has no public name for it
                 found += [name for each in action.choices.values() for name in each.options()]
         return found
 
 
 class _ByPurpose(argparse.RawDescriptionHelpFormatter):
-    """The commands are in the epilog, by purpose, and not once more in a list."""
+    """Formatter without the list of commands, which the epilog shows by purpose."""
 
     def _iter_indented_subactions(self, action: argparse.Action) -> Generator[argparse.Action, None, None]:  # noqa: ARG002
         yield from ()
 
 
 def module_of(name: str) -> ModuleType:
-    """The command's module; UserError where a library that it needs cannot be loaded."""
+    """Import the command's module. Raises UserError if a library that it needs cannot be loaded."""
     try:
         return import_module(_OF_FAMILIES[name].module if name in _OF_FAMILIES else f"{__name__}.{name}")
     except Exception as error:
         raise UserError(
             f"{name} needs a library that cannot be loaded ({type(error).__name__}: {error}); "
-            "`eqprop-analog doctor` says what is missing and how to get it"
+            "`eqprop-analog doctor` reports what is missing and how to install it"
         ) from error
 
 
 def parser(names: Iterable[str] = COMMANDS) -> Parser:
-    """The parser of the subcommands of these names."""
+    """Return the parser with the subcommands of these names."""
     top = Parser(
         prog="eqprop-analog",
         description="Energy-based networks as analog circuits: compile to SPICE, solve, train by equilibrium propagation.",
@@ -177,14 +182,14 @@ def parser(names: Iterable[str] = COMMANDS) -> Parser:
         "\n".join([f"{purpose}:", *(f"    {name:<16}{listed[name]}" for name in names if name in listed)])
         for purpose, names in PURPOSES.items()
     ]
-    subparsers.help = "one of these; `eqprop-analog COMMAND --help` explains it"
+    subparsers.help = "one of the commands below; `eqprop-analog COMMAND --help` explains it"
     top.epilog = "\n\n".join([*purposes, OVERVIEW, EXITS])
     return top
 
 
 def add_common(parser: argparse.ArgumentParser, default: Any) -> None:
-    """What every command takes, before its name or after."""
-    group = parser.add_argument_group("of every command")
+    """Add the options that every command accepts, before or after its name."""
+    group = parser.add_argument_group("options of every command")
     loudness = group.add_mutually_exclusive_group()
     loudness.add_argument(
         "-q", "--quiet", action="store_true", default=default, help="print only results, warnings and errors"
@@ -194,7 +199,7 @@ def add_common(parser: argparse.ArgumentParser, default: Any) -> None:
         "--verbose",
         action="store_true",
         default=default,
-        help="print each step, and the module from which an error comes",
+        help="print each step, and the traceback of an error",
     )
     group.add_argument(
         "--import",
@@ -212,7 +217,7 @@ def add_common(parser: argparse.ArgumentParser, default: Any) -> None:
 
 
 def with_command_lines(module: ModuleType) -> str:
-    """The module's EXAMPLES with each line "  what:  OPTIONS" as a command line that can be typed, below what it does."""
+    """Return the module's EXAMPLES with each line "  what:  OPTIONS" as a complete command line below its description."""
     command = f"eqprop-analog {module.__name__.rpartition('.')[2]}"
     text: str = module.EXAMPLES
     head, examples, lines = text.partition("examples:\n")
@@ -226,15 +231,15 @@ def with_command_lines(module: ModuleType) -> str:
 def main(
     arguments: Sequence[str] | None = None, parse: Callable[[Sequence[str]], argparse.Namespace] | None = None
 ) -> int:
-    """Run a command line; returns the exit code (see Exit). Expected errors are one line on standard error.
+    """Run a command line; returns the exit code (see Exit). Expected errors are printed in one line on standard error.
 
-    ``parse``: another program's options, with the common ones (add_common), ``command`` and ``run`` among them.
+    ``parse``returns another program's parsed options, including the common ones (add_common), ``command`` and ``run``.
     """
     words = sys.argv[1:] if arguments is None else list(arguments)
     sys.stdout, sys.stderr = (stream or Path(os.devnull).open("w") for stream in (sys.stdout, sys.stderr))  # noqa: SIM115
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="replace")  # a terminal without Greek letters is no error
+            stream.reconfigure(errors="replace")  # a terminal without Greek letters must not cause an error
     options = argparse.Namespace(verbose=False, command="")
     interrupts = Interrupts(last=arguments is None)
     try:
@@ -244,10 +249,10 @@ def main(
             return code
     except KeyboardInterrupt:
         pass
-    except Exception as error:  # noqa: BLE001 - it is reported, and with --verbose shown
+    except Exception as error:  # noqa: BLE001 - it is reported, with a traceback under --verbose
         if options.verbose:
             sys.stderr.write(printable(traceback.format_exc()))
-        if not interrupts.arrived:  # else it is what code made of the interrupt
+        if not interrupts.arrived:  # otherwise it is a consequence of the interrupt
             code, text = _explained(error)
             console.error(text, "not met" if code == Exit.NOT_MET else "error")
             return code
@@ -259,7 +264,7 @@ def main(
 def _done(
     parse: Callable[[Sequence[str]], argparse.Namespace], words: Sequence[str], options: argparse.Namespace
 ) -> Exit:
-    """Do what the ``words`` ask for; ``options`` become theirs as soon as they are understood."""
+    """Run the command line ``words``; ``options`` receives the parsed options as soon as they are known."""
     try:
         vars(options).update(vars(parse(words)))
         aside = getattr(options, "json", None) == Path("-")
@@ -277,7 +282,7 @@ def _done(
 
 
 def _place(options: argparse.Namespace) -> AbstractContextManager[Any]:
-    """The cluster of --cluster; where none is named, nothing is imported for it."""
+    """Connect to the cluster of --cluster; without this option, nothing is imported for it."""
     address = getattr(options, "cluster", None)
     if address is None:
         return nullcontext()
@@ -287,9 +292,9 @@ def _place(options: argparse.Namespace) -> AbstractContextManager[Any]:
 
 
 def _parsed(words: Sequence[str]) -> argparse.Namespace:
-    """Only the command that is typed is imported; for anything else all are, to be listed.
+    """Parse a command line; only the given command is imported, or all of them to be listed.
 
-    What --import names comes before: kinds of networks of the user's own bring options.
+    Modules of --import are imported first, because a user's kind of network may add options.
     """
     for named in _imported_first(words):
         extensions.load(named)
@@ -302,31 +307,31 @@ def _parsed(words: Sequence[str]) -> argparse.Namespace:
 
 
 def _imported_first(words: Sequence[str]) -> list[str]:
-    """The values of --import."""
+    """Return the values of --import."""
     found = [word.removeprefix("--import=") for word in words if word.startswith("--import=")]
     return found + [value for word, value in pairwise(words) if word == "--import"]
 
 
 def _explained(error: Exception) -> tuple[Exit, str]:
-    """Exit code and one line."""
+    """Return the exit code and a one-line message."""
     match error:
         case NotMetError():
             return Exit.NOT_MET, str(error)
         case UserError():
             return Exit.BAD_INPUT, str(error)
         case MemoryError():
-            return Exit.BAD_INPUT, f"out of memory ({error}); ask for less at once: fewer samples, workers or nodes"
+            return Exit.BAD_INPUT, f"out of memory ({error}); use fewer samples, workers or nodes at a time"
         case OSError():
             return Exit.BAD_INPUT, f"{error.filename or 'file'}: {error.strerror or error}"
         case _:
             said = " ".join(str(error).split())
             return Exit.BUG, (
-                f"unexpected {type(error).__name__}: {said} - this is a bug; please report it with the command, what the same "
-                "with --verbose prints, and `eqprop-analog doctor`"
+                f"unexpected {type(error).__name__}: {said} - this is a bug; please report it with the command, its "
+                "output with --verbose, and the output of `eqprop-analog doctor`"
             )
 
 
 def run_script(*command: str) -> NoReturn:
-    """Entry of a script that is one subcommand."""
+    """Entry point of a script that runs one subcommand."""
     sys.argv[1:1] = command
     sys.exit(main())

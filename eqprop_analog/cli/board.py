@@ -1,4 +1,4 @@
-"""``eqprop-analog board``: what to program into a board, and a virtual one to try a bench on."""
+"""``eqprop-analog board``: a programming plan for a board, and a virtual board for tests."""
 
 import argparse
 import threading
@@ -27,12 +27,12 @@ ACTIONS = {
     "program": ("specification", "output", "start", "json"),
     "serve": ("adc_bits", "adc_range", "noise", "latency", "time_constant", "specification"),
 }
-"""Which of its options each action takes."""
+"""Options that each action accepts."""
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Options of this command."""
-    parser.add_argument("action", choices=list(ACTIONS), help="what to do")
+    parser.add_argument("action", choices=list(ACTIONS), help="write a programming plan, or serve a virtual board")
     options.add_network(parser)
     group = parser.add_argument_group("board")
     group.add_argument(
@@ -43,7 +43,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--output", type=Path, metavar="FILE.csv", help="program: the file to write (default program.csv)"
     )
-    group.add_argument("--start", type=Path, metavar="FILE.npz", help="program: the network that the cells hold now")
+    group.add_argument(
+        "--start", type=Path, metavar="FILE.npz", help="program: the network that the cells hold at present"
+    )
     group.add_argument("--adc-bits", type=int, metavar="N", help="serve: resolution of the readings (default: ideal)")
     group.add_argument(
         "--adc-range",
@@ -53,14 +55,14 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument("--noise", type=option("V"), metavar="V", help="serve: rms noise of one reading")
     group.add_argument("--latency", type=option("s"), metavar="S", help="serve: latency of every command")
-    options.add_json(parser, "the cells (program)")
+    options.add_json(parser, "the devices of the cells (program)")
     group.add_argument(
         "--time-constant", type=option("s"), metavar="S", help="serve: time constant with which the voltages settle"
     )
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Write the plan, or serve."""
+    """Write the plan, or serve a virtual board."""
     for name in {each for names in ACTIONS.values() for each in names} - set(ACTIONS[arguments.action]):
         if getattr(arguments, name) is not None:
             raise UserError(f"--{name.replace('_', '-')}: board {arguments.action} has no such option; leave it out")

@@ -1,4 +1,4 @@
-"""Shell completion: what each option takes, told to shtab, which writes the scripts."""
+"""Shell completion: shtab writes the scripts from the kind of value that each option accepts."""
 
 import argparse
 import sys
@@ -10,7 +10,7 @@ from eqprop_analog.cli import console
 
 SHELLS = ("bash", "zsh", "tcsh")
 NAMED = {"preset": "presets", "specification": "specifications", "study": "studies"}
-"""Options whose values are names of packaged files, and the folder of these; a TOML file may stand there, too."""
+"""Options whose values are names of packaged files, and the folder of these files; a TOML file is accepted, too."""
 
 
 class PrintCompletion(argparse.Action):
@@ -23,7 +23,7 @@ class PrintCompletion(argparse.Action):
         values: str | Sequence[Any] | None,
         option_string: str | None = None,  # noqa: ARG002
     ) -> None:
-        """Tell every option's kind of value, and let shtab write."""
+        """Pass every option's kind of value to shtab, and print its script."""
         import shtab
 
         for action in _actions(parser):
@@ -36,7 +36,7 @@ class PrintCompletion(argparse.Action):
 
 
 def _actions(parser: argparse.ArgumentParser) -> Iterator[argparse.Action]:
-    for action in parser._actions:  # noqa: SLF001 - argparse has no other way to list them
+    for action in parser._actions:  # noqa: SLF001 - argparse has no public way to list them
         yield action
         if isinstance(action, argparse._SubParsersAction):  # noqa: SLF001
             for sub in dict.fromkeys(action.choices.values()):
@@ -44,7 +44,7 @@ def _actions(parser: argparse.ArgumentParser) -> Iterator[argparse.Action]:
 
 
 def _kind(action: argparse.Action) -> dict[str, Any] | None:
-    """What may be typed after it, in shtab's words: by its type, the ending in its metavar, or the files it names."""
+    """Return shtab's completion of an option: by its type, the file ending in its metavar, or the files that it names."""
     import shtab
 
     from eqprop_analog.cli.options import figures_file

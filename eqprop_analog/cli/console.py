@@ -1,7 +1,7 @@
-"""What commands print: messages, results, tables, progress with rate, remaining time and current error.
+"""Output of commands: messages, results, tables, and progress with rate, remaining time and current error.
 
-With --quiet messages and progress are left out. Where figures go to standard output (``--json -``), all else goes to standard
-error. rich is imported where it is needed, so that `doctor` can say that it is missing.
+With --quiet, messages and progress are omitted. If figures go to standard output (``--json -``), everything else goes
+to standard error. rich is imported only where it is needed, so that `doctor` can report that it is missing.
 """
 
 import logging
@@ -24,26 +24,26 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 LINE_SECONDS = 30.0
-"""Between two lines of progress where the output is not a terminal."""
+"""Seconds between two lines of progress if the output is not a terminal."""
 REFRESH_SECONDS = 0.1
-"""Between two updates of a progress bar, one of which costs as much as training a small network on a batch."""
+"""Seconds between two updates of a progress bar; one update takes as long as training a small network on a batch."""
 
 
 @dataclass
 class _Manner:
-    """How this command line is to speak."""
+    """The style of output of this command line."""
 
     quiet: bool = False
     verbose: bool = False
     aside: bool = False
-    """Standard output is for figures alone."""
+    """Whether standard output is reserved for figures."""
 
 
 _manner = _Manner()
 
 
 def configure(*, quiet: bool = False, verbose: bool = False, aside: bool = False) -> None:
-    """Speak so from now on, and print the package's own log messages: with ``verbose`` all of them, when and by what module."""
+    """Set the style of output and print the package's log messages; with ``verbose`` all of them, with time and module."""
     _manner.quiet, _manner.verbose, _manner.aside = quiet, verbose, aside
     logger = logging.getLogger("eqprop_analog")
     logger.setLevel(logging.DEBUG if verbose else logging.WARNING if quiet else logging.INFO)
@@ -61,23 +61,23 @@ class _Handler(logging.Handler):
 
 
 def say(text: str) -> None:
-    """Print one message, which --quiet leaves out."""
+    """Print a message, unless --quiet is given."""
     if not _manner.quiet:
         _write(_stream(), sentence(text))
 
 
 def result(text: str) -> None:
-    """Print what was asked for."""
+    """Print a requested result, even with --quiet."""
     _write(_stream(), text)
 
 
 def figures(text: str) -> None:
-    """Print to standard output, whatever goes elsewhere."""
+    """Print figures to standard output, even if everything else goes to standard error."""
     _write(sys.stdout, text)
 
 
 def error(text: str, kind: str = "error") -> None:
-    """Print one error on standard error, in one line."""
+    """Print an error on standard error, in one line."""
     _write(sys.stderr, f"{kind}: {sentence(text)}")
 
 
@@ -92,7 +92,7 @@ def _write(stream: TextIO, text: str) -> None:
 
 @contextmanager
 def written(stream: TextIO) -> Iterator[None]:
-    """What the block writes to ``stream`` is there at its end. UserError, which names the stream, where it cannot be."""
+    """Flush ``stream`` at the end of the block. Raises UserError, which names the stream, if it cannot be written."""
     try:
         yield
         stream.flush()
@@ -105,7 +105,7 @@ def written(stream: TextIO) -> Iterator[None]:
 
 
 def silence(stream: TextIO) -> None:
-    """Let what is left for ``stream`` go nowhere: else Python complains when it flushes at its end."""
+    """Discard the remaining output of ``stream``; otherwise Python reports an error when it flushes at exit."""
     with suppress(OSError, ValueError):  # a stream without a file
         os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
@@ -116,7 +116,7 @@ def _console(aside: bool) -> "Console":
 
     class Plain(Console):
         def on_broken_pipe(self) -> None:
-            raise  # noqa: PLE0704 - rich calls this where BrokenPipeError is handled; `main` knows what to do with it
+            raise  # noqa: PLE0704 - rich calls this while it handles BrokenPipeError, which `main` handles
 
     width = None if (sys.stderr if aside else sys.stdout).isatty() else 120
     return Plain(stderr=aside, highlight=False, soft_wrap=True, width=width)
@@ -139,7 +139,7 @@ def table(title: str, columns: Sequence[str], *sections: Sequence[Sequence[str]]
 
 @dataclass
 class _Lines:
-    """Progress in lines, for a log file or a pipe: none for what takes less than LINE_SECONDS."""
+    """Progress as lines, for a log file or a pipe; work that takes less than LINE_SECONDS prints none."""
 
     description: str
     total: int
@@ -170,9 +170,9 @@ def _in_words(error: float, measure: Measure) -> str:
 def stage(
     description: str, total: int, unit: str = "images", measure: Measure = PREDICTIONS
 ) -> Iterator[Callable[[int, float], Any]]:
-    """A progress bar over ``total`` of ``unit``, or a line every LINE_SECONDS outside a terminal; nothing with --quiet.
+    """Show a progress bar over ``total`` of ``unit``, or a line every LINE_SECONDS outside a terminal; nothing with --quiet.
 
-    The callback takes how many are done, and the error so far as ``measure`` has it, or NaN where there is no such figure.
+    The callback takes the number done so far, and the error so far as defined by ``measure``, or NaN if there is none.
     """
     from rich.progress import (
         BarColumn,

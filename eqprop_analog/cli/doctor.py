@@ -1,7 +1,7 @@
-"""``eqprop-analog doctor``: what this machine has of what is needed, and what to type for what it lacks.
+"""``eqprop-analog doctor``: checks the requirements on this machine, and prints the commands that install what is missing.
 
-It stands on the standard library alone, and whatever may fail runs in a process of its own: a broken library, or a libngspice
-that takes its process down, is a row of the table.
+It uses only the standard library, and every check that may fail runs in a separate process. A broken library, or a
+libngspice that crashes its process, is therefore only a row of the table.
 """
 
 import argparse
@@ -30,21 +30,21 @@ SUMMARY = (
 )
 EXAMPLES = """\
 examples:
-  what this machine has, for a bug report:         --json doctor.json
+  the state of this machine, for a bug report:         --json doctor.json
 
-ok: present and working. missing: not installed. problem: installed, but not working. Optional items are marked as such. The exit
-code is 3 if anything that is not optional is missing or does not work. Nothing is downloaded."""
+ok: present and working. missing: not installed. problem: installed, but not working. Optional items are marked. The exit
+code is 3 if a required item is missing or does not work. Nothing is downloaded."""
 
 LIBRARIES: Mapping[str, str] = {
-    "filelock": "guards files that several processes use",
+    "filelock": "locks files that several processes use",
     "jaxtyping": "shapes in the source",
     "jinja2": "reports as HTML",
     "matplotlib": "plots",
     "networkx": "circuits as graphs",
     "numpy": "all arithmetic",
     "pillow": "images as data",
-    "platformdirs": "where the cache of data is",
-    "pooch": "fetches data",
+    "platformdirs": "locates the cache of data sets",
+    "pooch": "downloads data sets",
     "pydantic": "checks settings",
     "PySpice": "talks to libngspice",
     "rich": "tables and progress",
@@ -54,7 +54,7 @@ LIBRARIES: Mapping[str, str] = {
     "threadpoolctl": "limits threads",
     "tomli-w": "writes TOML",
 }
-"""What the package depends on, and what for."""
+"""Dependencies of the package, and their purpose."""
 OPTIONAL: Mapping[str, tuple[str, str]] = {
     "numba": (
         "compiles the training step; without it NumPy is used, which is three times slower",
@@ -65,11 +65,11 @@ OPTIONAL: Mapping[str, tuple[str, str]] = {
     "distributed": ("--cluster: work on several machines", "pip install 'eqprop-analog[cluster]'"),
 }
 MODULES = {"pillow": "PIL", "scikit-learn": "sklearn", "tomli-w": "tomli_w"}
-"""Distributions whose module has another name."""
+"""Modules of distributions with a different name."""
 SECONDS = 120.0
-"""What one check may take: the first import of a large library on a slow disk."""
+"""Time limit of a check, seconds: long enough for the first import of a large library from a slow disk."""
 ROOM = 2 * 10**9
-"""Bytes of disk that data sets and some runs need."""
+"""Free disk space, bytes, that data sets and some runs need."""
 NGSPICE = (
     "Debian/Ubuntu: apt-get install ngspice libngspice0; Fedora: dnf install ngspice libngspice; "
     "macOS: brew install ngspice libngspice"
@@ -80,15 +80,15 @@ Status = Literal["ok", "missing", "problem"]
 
 @dataclass(frozen=True)
 class Row:
-    """What one check found."""
+    """The result of a check."""
 
     check: str
     status: Status
     found: str
     meaning: str = ""
-    """What it is for."""
+    """The purpose of what was checked."""
     advice: str = ""
-    """What to type."""
+    """The command that mends it."""
     needed: bool = True
 
 
@@ -98,12 +98,12 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "--json",
         type=Path,
         metavar="FILE",
-        help="write every check; - is standard output, all else goes to standard error",
+        help="write the result of every check as JSON; with -, to standard output, and all other output to standard error",
     )
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Check everything, print a row each, and advice for what is not ok."""
+    """Run all checks, print one row for each, and advice for those that are not ok."""
     rows: list[Row] = []
     with ThreadPoolExecutor(os.cpu_count() or 1) as threads:
         checks = (
@@ -131,14 +131,14 @@ def run(arguments: argparse.Namespace) -> None:
     if arguments.json is not None:
         _write(arguments.json, {"command": "doctor", "met": not bad, "checks": [asdict(row) for row in rows]})
     if bad:
-        raise NotMetError(f"of what is needed, {', '.join(row.check for row in bad)} missing or not working; see above")
+        raise NotMetError(f"required, but missing or not working: {', '.join(row.check for row in bad)}; see above")
     console.say("Everything required is installed and works.")
 
 
 def _guarded(check: Callable[[], Row]) -> Row:
     try:
         return check()
-    except Exception as error:  # noqa: BLE001 - whatever is broken here is what was looked for
+    except Exception as error:  # noqa: BLE001 - any failure here is the result of the check
         name = check.args[0] if isinstance(check, partial) else getattr(check, "__name__", "check")
         return Row(str(name).strip("_"), "problem", f"{type(error).__name__}: {error}")
 
@@ -174,7 +174,7 @@ def _library_checks() -> Iterator[Callable[[], Row]]:
 
 
 def library(name: str, meaning: str, advice: str, *, needed: bool = True) -> Row:
-    """Whether it can be imported in a fresh process, and is of a version that is known to work."""
+    """Check that a library can be imported in a fresh process, and that its version is supported."""
     try:
         number = version(name)
     except PackageNotFoundError:
@@ -188,7 +188,7 @@ def library(name: str, meaning: str, advice: str, *, needed: bool = True) -> Row
 
 
 def _bounds(name: str) -> str:
-    """The requirement of the installed package, "numpy<3,>=2.0"; the bare name where it has none without an extra."""
+    """Return the requirement of the installed package, such as "numpy<3,>=2.0"; the bare name if only an extra requires it."""
     try:
         stated = requires("eqprop-analog") or []
     except PackageNotFoundError:
@@ -199,7 +199,7 @@ def _bounds(name: str) -> str:
 
 
 def within(number: str, bounds: str) -> bool:
-    """Whether a version is in "NAME<2,>=1"; taken to be, where packaging is missing."""
+    """Return whether a version satisfies "NAME<2,>=1"; true if the library packaging is missing."""
     try:
         from packaging.requirements import Requirement
     except ImportError:
@@ -208,21 +208,21 @@ def within(number: str, bounds: str) -> bool:
 
 
 def _child(code: str) -> subprocess.CompletedProcess[str]:
-    """Run Python ``code`` in a fresh process that finds the same modules; TimeoutExpired after SECONDS."""
+    """Run Python ``code`` in a fresh process that finds the same modules; raises TimeoutExpired after SECONDS."""
     return subprocess.run(
         command(code), stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False, timeout=SECONDS
     )
 
 
 def _trouble(code: str) -> str:
-    """The last line of what goes wrong in ``code``; nothing if it runs."""
+    """Return the last line of the error that ``code`` raises; empty if it succeeds."""
     try:
         done = _child(code)
     except subprocess.TimeoutExpired:
         return f"not finished after {SECONDS:g} s"
     if done.returncode == 0:
         return ""
-    return (done.stderr.strip().splitlines() or [f"its process ended with {done.returncode}"])[-1]
+    return (done.stderr.strip().splitlines() or [f"its process ended with exit code {done.returncode}"])[-1]
 
 
 def _program() -> Row:
@@ -235,13 +235,13 @@ def _program() -> Row:
     if not number:
         said = " ".join((done.stdout + done.stderr).split())[:100]
         return Row(
-            "ngspice program", "problem", f"{path} does not say its version: {said}", meaning, NGSPICE, needed=False
+            "ngspice program", "problem", f"{path} does not report its version: {said}", meaning, NGSPICE, needed=False
         )
     return Row("ngspice program", "ok", f"{number.removeprefix('ngspice-')}, {path}", meaning, needed=False)
 
 
 def libngspice() -> Row:
-    """libngspice, by what counts: the normal solver, in its worker, gives a divider's voltage."""
+    """Check libngspice by a solution: the ordinary solver, in its worker process, computes the voltage of a divider."""
     name, meaning = (
         "libngspice",
         "solves circuits: simulate, verify, --solver ngspice, and the verification at the end of training",
@@ -253,7 +253,7 @@ def libngspice() -> Row:
         return Row(name, "problem", f"a divider was not solved within {SECONDS:g} s", meaning, advice)
     lines = done.stdout.strip().splitlines()
     if done.returncode or not lines:
-        said = (done.stderr.strip().splitlines() or [f"the process ended with {done.returncode}"])[-1]
+        said = (done.stderr.strip().splitlines() or [f"the process ended with exit code {done.returncode}"])[-1]
         said = (said.partition("UserError: ")[2] or said).partition(". ")[0]
         missing = "not installed" in said or "no such library" in said
         return Row(name, "missing" if missing else "problem", said, meaning, advice)
@@ -265,7 +265,7 @@ def libngspice() -> Row:
 
 
 def divider() -> None:
-    """Print what ngspice makes of 3 µS to +1 V and 1 µS to -1 V, which is 0.5 V, as JSON."""
+    """Print ngspice's voltage of a divider of 3 µS to +1 V and 1 µS to -1 V, which is 0.5 V, as JSON."""
     import ctypes
 
     import numpy as np
@@ -282,7 +282,7 @@ def divider() -> None:
     finally:
         solver.close()
     path = libngspice.library_path()
-    ctypes.CDLL(path)  # a name without a folder is the loader's to find; what it found is in the memory map
+    ctypes.CDLL(path)  # the loader searches a name without a folder; the file that it found is in the memory map
     maps = Path("/proc/self/maps")
     mapped = maps.read_text(encoding="utf-8").split() if maps.exists() else []
     where = next((word for word in mapped if Path(word).name.startswith(Path(path).name)), path)
@@ -296,7 +296,7 @@ def _data_checks() -> Iterator[Callable[[], Row]]:
 
 
 def dataset(name: str) -> Row:
-    """Whether the cache holds it as published; if not, where it would be taken from."""
+    """Check whether the cache holds a data set as published; otherwise list its sources."""
     meaning = f"--dataset {name}"
     code = f"from eqprop_analog.cli.doctor import cached; cached({name!r})"
     done = _child(code)
@@ -308,12 +308,12 @@ def dataset(name: str) -> Row:
     if found["there"]:
         return Row(name, "problem", found["why"], meaning, f"rm -r {found['folder']}", needed=False)
     sources = ", ".join(found["sources"])
-    advice = f"nothing: it is downloaded when it is first needed ({sources}); or give its folder by --data-dir"
+    advice = f"nothing to do: it is downloaded when it is first needed ({sources}); or give its folder by --data-dir"
     return Row(name, "missing", f"not in {found['folder']}", meaning, advice, needed=False)
 
 
 def cached(name: str) -> None:
-    """Print what the cache holds of a data set, as JSON."""
+    """Print the state of a data set in the cache, as JSON."""
     from eqprop_analog.data.publications import PUBLICATIONS, cache_dir, read
     from eqprop_analog.errors import UserError
 
@@ -352,7 +352,7 @@ def _cache() -> Row:
         from platformdirs import user_cache_dir
 
         folder = user_cache_dir("eqprop-analog")
-    advice = "export EQPROP_ANALOG_CACHE=FOLDER that can be written"
+    advice = "export EQPROP_ANALOG_CACHE=FOLDER, a folder that can be written"
     return _writable("cache", Path(folder), "keeps data sets, so that they are downloaded once", advice)
 
 
@@ -369,12 +369,12 @@ def _writable(name: str, folder: Path, meaning: str, advice: str) -> Row:
             pass
     except OSError as error:
         return Row(name, "problem", f"{folder} cannot be written ({error.strerror})", meaning, advice)
-    return Row(name, "ok", f"{folder} can be written" + ("" if existing == folder else ", once it is made"), meaning)
+    return Row(name, "ok", f"{folder} can be written" + ("" if existing == folder else ", once it is created"), meaning)
 
 
 def _disk() -> Row:
     free = shutil.disk_usage(Path.cwd()).free
     found, meaning = f"{free / 1e9:.1f} GB free", "data sets, runs and checkpoints"
     if free < ROOM:
-        return Row("disk", "problem", found, meaning, f"make room: {ROOM / 1e9:g} GB are enough for a start")
+        return Row("disk", "problem", found, meaning, f"free some space: {ROOM / 1e9:g} GB are enough to begin")
     return Row("disk", "ok", found, meaning)

@@ -1,4 +1,4 @@
-"""``eqprop-analog energy``: power of every part at each equilibrium, settling times, and the energy of both."""
+"""``eqprop-analog energy``: power of every part, settling times, and energy of an inference and a training sample."""
 
 import argparse
 from pathlib import Path
@@ -27,7 +27,7 @@ is the free phase; a training sample is the free phase and both nudged phases.
 (`eqprop-analog transient` integrates the power of one sample over time.)"""
 
 LARGEST = 100_000
-"""Resistors times operating points that ngspice measures without being asked: some ten seconds."""
+"""Largest number of resistors times operating points that ngspice measures by default; it takes about ten seconds."""
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -59,7 +59,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Have the network's kind compute, measure, print, write figures, table and plot."""
+    """Compute and measure by the functions of the network's kind; print, and write figures, table and plot."""
     if arguments.ngspice is False and arguments.time_limit is not None:
         raise UserError("--time-limit: applies to ngspice only; leave it out, or leave out --no-ngspice")
     network = options.network(arguments)

@@ -1,8 +1,8 @@
-"""^C and SIGTERM end a command, whatever code they meet.
+"""^C and SIGTERM reliably end a command.
 
-Python turns a signal into one exception, raised wherever the program happens to be. Code that a C library calls back (LLVM's,
-while numba compiles) and code that catches everything drop it, and the program goes on. So it is raised again until it is
-underway to where the command ends.
+Python turns a signal into a single exception, raised at the current point of the program. The exception is lost in code
+that a C library calls back (such as LLVM's, while numba compiles) and in code that catches all exceptions. It is
+therefore raised again until it propagates to the end of the command.
 """
 
 import signal
@@ -11,23 +11,23 @@ from types import FrameType, TracebackType
 from typing import Any, Self
 
 AGAIN = 0.2
-"""Seconds until an interrupt that was dropped is raised again."""
+"""Seconds until a lost interrupt is raised again."""
 IMPATIENT = 3
-"""Signals after which what is cleaning up is interrupted as well."""
+"""Number of signals after which clean-up is interrupted as well."""
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class Interrupts:
-    """A context in which every one of SIGNALS raises KeyboardInterrupt, until that leaves the context.
+    """A context in which each of SIGNALS raises KeyboardInterrupt until the exception leaves the context.
 
-    Where signals cannot be handled (not the main thread), or were ignored before (``nohup``), they stay as they are.
+    Signals that cannot be handled (outside the main thread) or that were ignored before (``nohup``) are left alone.
     """
 
     def __init__(self, *, last: bool = False) -> None:
-        """``last``: the program ends with the context, so no signal may change its exit code any more."""
+        """``last``: the program ends with the context, so that later signals must not change its exit code."""
         self._last = last
         self.arrived = 0
-        """Signals so far."""
+        """Number of signals so far."""
         self._before: dict[int, Any] = {}
         self._over = False
 
@@ -37,7 +37,7 @@ class Interrupts:
             for number, handler in handlers.items():
                 if number == signal.SIGALRM or signal.getsignal(number) != signal.SIG_IGN:
                     self._before[number] = signal.signal(number, handler)
-        except ValueError:  # not the main thread: somebody else looks after signals
+        except ValueError:  # not the main thread, which handles signals
             return self
         self._hook, sys.unraisablehook = sys.unraisablehook, self._report
         return self
@@ -66,13 +66,13 @@ class Interrupts:
             raise KeyboardInterrupt
 
     def _report(self, dropped: Any) -> None:
-        """What C code drops; an interrupt is not lost by that, so there is nothing to say."""
+        """Ignore an exception that C code drops, because the interrupt is raised again."""
         if not (self.arrived and isinstance(dropped.exc_value, KeyboardInterrupt)):
             self._hook(dropped)
 
 
 def _underway() -> bool:
-    """Whether the code that is running cleans up after a KeyboardInterrupt, which then goes on by itself."""
+    """Return whether the running code handles a KeyboardInterrupt, which then continues to propagate."""
     error = sys.exc_info()[1]
     while error is not None and not isinstance(error, KeyboardInterrupt):
         error = error.__context__

@@ -43,7 +43,7 @@ OF_NETLISTS = {
         ("inputs", "targets", "sample", "dataset", "beta", "specification", "picture", "devices", *wiring.WIRES)
     ),
 }
-"""Options, with their defaults, that say nothing about the network itself."""
+"""Options that describe the netlist and not the network, with their defaults."""
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -53,8 +53,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "--form",
         choices=["flat", "norton", "subcircuits"],
         default="flat",
-        help="flat: every resistor; norton: crossbar 1 reduced; subcircuits: one for each crossbar, in a .lib beside the "
-        "testbench, which runs free and nudged phase (default flat)",
+        help="flat: every resistor; norton: crossbar 1 reduced; subcircuits: one for each crossbar, in a .lib file next to the "
+        "testbench, which runs the free and the nudged phase (default flat)",
     )
     parser.add_argument(
         "--dialect",
@@ -71,7 +71,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--specification",
         metavar="NAME|FILE",
-        help="write the network as a chip of this specification has it: one of "
+        help="write the network as programmed into a chip of this specification: one of "
         f"{', '.join(packaged('specifications'))}, or a TOML file",
     )
     parser.add_argument(
@@ -83,8 +83,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--devices",
         choices=["own", "table"],
-        help="for diodes made by `eqprop-analog device from-spice`: the device's own subcircuit, or its table (default own, for "
-        "other programs than ngspice and for chips table)",
+        help="for diodes made by `eqprop-analog device from-spice`: the device's own subcircuit, or its table (default: own; for "
+        "programs other than ngspice and for chips: table)",
     )
     parser.add_argument(
         "--output", type=Path, required=True, metavar="FILE.cir", help="the netlist; FILE.npz: the network"
@@ -98,7 +98,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Compile, validate, write."""
+    """Compile, validate and write the circuit."""
     if arguments.chip is not None and arguments.specification is None:
         raise UserError("--chip: a chip index needs a specification; add --specification, or leave --chip out")
     read = options.read(arguments)
@@ -109,7 +109,7 @@ def run(arguments: argparse.Namespace) -> None:
         ]
         if given:
             raise UserError(
-                f"--output {arguments.output}: {given[0]} describes a netlist and not the network itself; "
+                f"--output {arguments.output}: {given[0]} describes a netlist and not a network; "
                 "write FILE.cir, or leave it out"
             )
         network.save(arguments.output)
@@ -125,7 +125,7 @@ def run(arguments: argparse.Namespace) -> None:
 
 
 def _window(arguments: argparse.Namespace) -> dict[str, tuple[float, float]]:
-    """(G_min, G_max) of the chip's devices, siemens, where one is asked for."""
+    """Return (G_min, G_max) of the devices of a requested chip, siemens, else None."""
     if arguments.specification is None:
         return {}
     window = Specification.load(arguments.specification).technology.window
@@ -133,7 +133,7 @@ def _window(arguments: argparse.Namespace) -> dict[str, tuple[float, float]]:
 
 
 def _texts(arguments: argparse.Namespace, network: Network, read: options.Read | None) -> dict[Path, str]:
-    """Every file to write; ``read`` is what --network says where it is a netlist."""
+    """Return the text of every file to write; ``read`` is the content of a netlist given as --network."""
     target = read.nudge.target if read and read.nudge else options.example_targets(network, 1)
     usual = (read.inputs if read else options.example_inputs(network, arguments.seed, 1), target)
     given, targets = samples.solved(arguments, network, arguments.network, usual)
@@ -154,7 +154,10 @@ def _texts(arguments: argparse.Namespace, network: Network, read: options.Read |
 
 
 def _with_devices(arguments: argparse.Namespace, network: Network) -> Network:
-    """The network with its diodes as --devices asks for them. UserError where they cannot be the devices themselves."""
+    """Return the network with its diodes in the form of --devices.
+
+    Raises UserError if it has no devices of that form.
+    """
     make: Callable[[], Network] | None = getattr(network, "with_own_devices", None)
     own = own_subcircuit(getattr(network, "diode", None)) is not None
     if (
@@ -168,16 +171,16 @@ def _with_devices(arguments: argparse.Namespace, network: Network) -> Network:
     if arguments.devices != "own":
         return network
     if arguments.specification is not None:
-        raise UserError("--devices own: the diodes of a chip are written as their table; leave it out")
+        raise UserError("--devices own: the diodes of a chip are written as tables; leave out --devices")
     if make is None:
         raise UserError(
-            f"--devices own: the diodes of a {network.family} network are written by their law; leave it out"
+            f"--devices own: the diodes of a {network.family} network are written by their law; leave out --devices"
         )
     return make()
 
 
 def _drawn(arguments: argparse.Namespace, circuit: Circuit) -> Circuit:
-    """``circuit``, of which a picture is made where one is asked for."""
+    """Return ``circuit`` after drawing it, if --picture is given."""
     if arguments.picture:
         from eqprop_analog.plotting.circuit import draw_circuit
 
@@ -192,7 +195,7 @@ def _nudged(
     targets: np.ndarray,
     read: options.Read | None,
 ) -> tuple[Nudge | None, Equations]:
-    """The nudge asked for and its phase; where none is asked for, the phase of a netlist given as --network."""
+    """Return the requested nudge and its phase, or else the phase of a netlist given as --network."""
     asked = arguments.beta is not None or _targets_given(arguments)
     written = read.phase() if read and not asked else None
     if written is not None:
@@ -208,9 +211,9 @@ def _targets_given(arguments: argparse.Namespace) -> bool:
 def _subcircuits(
     arguments: argparse.Namespace, network: Network, inputs: np.ndarray, phase: Equations | None
 ) -> dict[Path, str]:
-    """The testbench, and beside it the network."""
+    """Return the testbench, and the file of the network's subcircuits."""
     write = family_of(network).feature("subcircuits", "--form subcircuits")
-    if arguments.picture:  # the same devices, whose subcircuits are frames around them and nothing else
+    if arguments.picture:  # the same devices; the subcircuits only group them
         _drawn(arguments, network.circuit(inputs, [phase], "flat"))
     library = arguments.output.with_suffix(".lib")
     if library == arguments.output:
@@ -222,7 +225,7 @@ def _subcircuits(
 
 
 def _beta(arguments: argparse.Namespace, network: Network, read: options.Read | None) -> float:
-    """--beta, that of the netlist, or the usual one."""
+    """Return --beta, the netlist's beta, or the default."""
     if arguments.beta is None and read is not None:
         if read.nudge is not None:
             return read.nudge.beta
@@ -240,11 +243,12 @@ def _chip(
     targets: np.ndarray,
     read: options.Read | None,
 ) -> str:
-    """The network written into a chip's devices; what that changes is printed, too."""
+    """Return the network as programmed into a chip's devices, and print the changes."""
     write = family_of(network).feature("chip netlist", "--specification")
     if arguments.form == "subcircuits" or arguments.dialect != "ngspice":
         raise UserError(
-            "--specification: the netlist of a chip is flat or norton and for ngspice, where diodes can differ in temperature"
+            "--specification: a chip needs --form flat or norton and ngspice, whose diodes can have different "
+            "temperatures"
         )
     if arguments.picture:
         raise UserError(

@@ -1,4 +1,4 @@
-"""Options that several commands share, and how they become a network, inputs and JSON."""
+"""Options that several commands share, and their conversion to a network, inputs and JSON."""
 
 import argparse
 import json
@@ -27,37 +27,37 @@ Array = np.ndarray
 
 STANDARD_OUTPUT = Path("-")
 NO_SETTINGS = ("command", "run", "json", "quiet", "verbose")
-"""What a command line says that no figure depends on."""
+"""Options on which no result depends."""
 
 ARCHIVES = (b"PK", b"\x93NUMPY")
-"""How files of arrays begin."""
+"""First bytes of files of arrays."""
 
 
 class Fresh(Protocol):
     """The "fresh" feature of a kind of network: the options by which --layers makes one."""
 
     what: str
-    """What it is made of, in a few words."""
+    """A short description of the network."""
     names: Sequence[str]
-    """Its options; those that are not given are None, or False."""
+    """Names of its options; those that are not given are None or False."""
     of_netlists: Sequence[str]
-    """Those among them that complete a netlist which does not state them."""
+    """The options that complete a netlist which does not state them."""
 
     def add_options(self, group: "argparse._ArgumentGroup") -> None:
-        """Add them."""
+        """Add the options to a parser."""
         ...
 
     def make(self, layers: Sequence[int], seed: int, **given: Any) -> Network:
-        """A network of these sizes and of the options that were given."""
+        """Make a network of these sizes with the given options."""
         ...
 
 
 class Read(Protocol):
-    """What the "netlist reader" of a kind of network makes of a netlist."""
+    """A netlist as read by the "netlist reader" of a kind of network."""
 
     @property
     def network(self) -> Network:
-        """The network."""
+        """The network of the netlist."""
         ...
 
     @property
@@ -67,28 +67,28 @@ class Read(Protocol):
 
     @property
     def nudge(self) -> Nudge | None:
-        """The nudge that it is written under, where that is a nudge by conductances."""
+        """The nudge in the netlist, if it is a nudge by conductances, else None."""
         ...
 
     def phase(self) -> Equations | None:
-        """The equations of the nudged phase that it is written in; None of the free phase."""
+        """The equations of the netlist's nudged phase; None for the free phase."""
         ...
 
 
 def _with(feature: str) -> dict[str, Any]:
-    """What every kind of network that has ``feature`` has there, by the kind's name."""
+    """Return ``feature`` of every kind of network that has it, by the kind's name."""
     return {name: kind.feature(feature) for name, kind in families().items() if feature in kind.features}
 
 
 def add_network(parser: argparse.ArgumentParser) -> None:
-    """--layers or --network, and what else makes a network."""
+    """Add --layers, --network and the other options that define a network."""
     group = parser.add_argument_group("network")
     group.add_argument("--layers", type=int, nargs="+", metavar="N", help="inputs, hidden layers ..., outputs")
     group.add_argument(
         "--network",
         type=Path,
         metavar="FILE.npz",
-        help="instead: a saved network, or a flat netlist for ngspice, whatever its file is called",
+        help="instead of --layers: a saved network, or a flat netlist for ngspice, whatever the name of its file",
     )
     group.add_argument(
         "--seed",
@@ -108,7 +108,7 @@ def add_network(parser: argparse.ArgumentParser) -> None:
 
 
 def add_diode(parser: Any, whose: str) -> None:
-    """--diode; see ``characterization.device_file.diode_table``."""
+    """Add --diode; see ``characterization.device_file.diode_table``."""
     parser.add_argument(
         "--diode",
         metavar="FILE.toml|LAW",
@@ -117,7 +117,7 @@ def add_diode(parser: Any, whose: str) -> None:
 
 
 def add_beta(parser: argparse.ArgumentParser) -> None:
-    """--beta; see ``beta``."""
+    """Add --beta; see ``beta``."""
     parser.add_argument(
         "--beta",
         type=option("S"),
@@ -127,7 +127,7 @@ def add_beta(parser: argparse.ArgumentParser) -> None:
 
 
 def add_capacitance(parser: argparse.ArgumentParser, note: str = "") -> None:
-    """--capacitance, farads."""
+    """Add --capacitance, farads."""
     parser.add_argument(
         "--capacitance",
         type=option("F"),
@@ -139,7 +139,7 @@ def add_capacitance(parser: argparse.ArgumentParser, note: str = "") -> None:
 
 
 def add_time_limit(parser: argparse.ArgumentParser) -> None:
-    """--time-limit of ngspice, seconds."""
+    """Add --time-limit of ngspice, seconds."""
     parser.add_argument(
         "--time-limit",
         type=option("s"),
@@ -150,27 +150,27 @@ def add_time_limit(parser: argparse.ArgumentParser) -> None:
 
 
 def network(options: argparse.Namespace, netlist: Read | None = None, **usual: Any) -> Network:
-    """The network asked for; UserError if it is asked for twice, differently, or not at all.
+    """Return the requested network. Raises UserError if it is not given, or given twice with differences.
 
-    ``netlist``: what ``read`` has made of --network already. ``usual``: settings that a fresh network takes, whatever its options
-    say, if its kind has them.
+    ``netlist``is the result of ``read`` for --network. ``usual`` holds settings of a fresh network that take precedence
+    over its options, if its kind has them.
     """
     kinds: dict[str, Fresh] = _with("fresh")
     given = {name: _given(options, each.names) for name, each in kinds.items()}
     if options.network is None:
         if options.layers is None:
-            raise UserError("no network is given; add --layers 784 100 10, or --network FILE.npz")
+            raise UserError("no network is given; add, for example, --layers 784 100 10 or --network FILE.npz")
         model = USUAL if options.model is None else options.model
         for other, settings in given.items():
             if other != model:
-                _refuse(settings, f"these are of --model {other}, not of {model} networks")
+                _refuse(settings, f"these options belong to --model {other}, not to {model} networks")
         known = {name: value for name, value in usual.items() if name in kinds[model].names}
         return kinds[model].make(options.layers, options.seed, **(given[model] | known))
     netlist = read(options) if netlist is None else netlist
     loaded: Network = netlist.network if netlist else load(options.network)
     unsaid = kinds[loaded.family].of_netlists if netlist else ()
     settings = {name: value for each in given.values() for name, value in each.items() if name not in unsaid}
-    _refuse(settings, f"{options.network} has its own")
+    _refuse(settings, f"{options.network} defines them already")
     if options.model not in (None, loaded.family):
         raise UserError(f"--model {options.model} disagrees with {options.network}, which is a {loaded.family} network")
     if options.layers is not None and tuple(options.layers) != loaded.layers:
@@ -179,22 +179,27 @@ def network(options: argparse.Namespace, netlist: Read | None = None, **usual: A
 
 
 def _given(options: argparse.Namespace, names: Iterable[str]) -> dict[str, Any]:
-    """Those of the options that are given, with their values."""
+    """Return the options that are given, with their values."""
     values = {name: getattr(options, name, None) for name in names}
     return {name: value for name, value in values.items() if value is not None and value is not False}
 
 
 def load(path: Path) -> Any:
-    """The network of any kind in a file, saved or a netlist; UserError if there is none."""
+    """Load a network of any kind from a saved file or a netlist. Raises UserError if the file holds none."""
     if is_netlist(path):
         return read_netlist(path).network
     if path.is_dir():
-        raise UserError(f"{path}: a folder; name a file in it, such as {path / 'network.npz'} of a training run")
+        raise UserError(
+            f"{path}: this is a folder; name a file in it, such as {path / 'network.npz'} of a training run"
+        )
     return load_network(path)
 
 
 def read_netlist(path: Path, options: argparse.Namespace | None = None) -> Read:
-    """What a netlist says, completed by ``options``. Raises UserError where no kind of network reads it: the first one's."""
+    """Read a netlist, completed by ``options``.
+
+    Raises the first reader's UserError if no kind of network can read it.
+    """
     refusals = []
     fresh: dict[str, Fresh] = _with("fresh")
     for name, reader in _with("netlist reader").items():
@@ -209,10 +214,10 @@ def read_netlist(path: Path, options: argparse.Namespace | None = None) -> Read:
 
 
 def is_netlist(path: Path) -> bool:
-    """Whether a file is a text, by what is in it: whatever is no archive of arrays, and is not called ``.npz`` either."""
+    """Return whether a file is text: neither an archive of arrays by its content, nor named ``.npz``."""
     if path.is_dir() or path.suffix == ".npz":
         return False
-    if not path.is_file():  # a pipe can be read once; a file that is missing has its name alone
+    if not path.is_file():  # a pipe can be read only once; for a missing file, only the name counts
         return path.exists() or bool(path.suffix)
     try:
         with path.open("rb") as file:
@@ -222,7 +227,7 @@ def is_netlist(path: Path) -> bool:
 
 
 def read(options: argparse.Namespace) -> Read | None:
-    """All that --network says where it is a netlist."""
+    """Read --network if it is a netlist, else return None."""
     if options.network is None or not is_netlist(options.network):
         return None
     return read_netlist(options.network, options)
@@ -236,9 +241,9 @@ def _refuse(given: dict[str, Any], why: str) -> None:
 def array(
     path: Path | None, name: str, columns: int, default: Float[Array, "rows columns"]
 ) -> Float[Array, "rows columns"]:
-    """A (rows, columns) array from a ``.npy`` file, or numbers themselves, or the default; UserError for anything else.
+    """Return a (rows, columns) array from a ``.npy`` file, from typed numbers, or the default. Raises UserError otherwise.
 
-    Numbers: separated by commas, rows by semicolons, such as 1,0;0,1.
+    Numbers are separated by commas, rows by semicolons, such as 1,0;0,1.
     """
     if path is None:
         return default
@@ -248,12 +253,12 @@ def array(
     if values.ndim != 2 or values.shape[1] != columns or not len(values):
         raise UserError(f"--{name} {path}: expected shape (samples, {columns}), got {given.shape}")
     if not np.isfinite(values).all():
-        raise UserError(f"--{name} {path}: holds NaN or infinite values")
+        raise UserError(f"--{name} {path}: contains NaN or infinite values")
     return values
 
 
 def _typed(text: str) -> Array | None:
-    """The numbers that ``text`` consists of; None if it is something else, such as the name of a file."""
+    """Parse the numbers in ``text``; None if it is something else, such as the name of a file."""
     rows = [[part.strip() for part in row.split(",")] for row in text.split(";")]
     if not all((found := NUMBER.fullmatch(part)) and not found[2] for row in rows for part in row):
         return None
@@ -261,40 +266,42 @@ def _typed(text: str) -> Array | None:
 
 
 def example_inputs(network: Network, seed: int, samples: int) -> Float[Array, "samples inputs"]:
-    """Uniform inputs in [0, 1], reproducible; UserError for a seed below 0."""
+    """Return reproducible uniform inputs in [0, 1]. Raises UserError for a seed below 0."""
     check_seed(seed)
     return np.random.default_rng(seed).uniform(0, 1, (samples, network.layers[0]))
 
 
 def example_targets(network: Network, samples: int) -> Float[Array, "samples classes"]:
-    """1 V at one read-out after the other, 0 V at the rest."""
+    """Return targets with 1 V at each read-out in turn, and 0 V at the others."""
     return np.eye(network.classes)[np.arange(samples) % network.classes]
 
 
 def beta(options: argparse.Namespace, network: Network) -> float:
-    """--beta, or what the network certainly bears (usual_beta)."""
+    """Return --beta, or a value for which the network is certainly stable (usual_beta)."""
     if options.beta is not None:
         if not network.beta_unit and isinstance(options.beta, Quantity) and options.beta.unit:
-            raise UserError(f"--beta: of a {network.family} network beta has no unit, got one in {options.beta.unit}")
+            raise UserError(
+                f"--beta: beta of a {network.family} network is dimensionless, got a value in {options.beta.unit}"
+            )
         if not np.isfinite(options.beta) or options.beta == 0:
-            raise UserError(f"--beta: expected siemens, finite and not 0, got {options.beta}")
+            raise UserError(f"--beta: expected a finite number of siemens other than 0, got {options.beta}")
         return float(options.beta)
-    network.equations(np.zeros((1, network.layers[0])))  # a node that nothing drives is named here
+    network.equations(np.zeros((1, network.layers[0])))  # this names a node that nothing drives
     return network.usual_beta()
 
 
 class Suggested(tuple[str, ...]):
-    """Choices that are shown and completed, beside which others are taken, too: those of modules that --import names."""
+    """Choices for help and completion; other values are accepted, too, such as those registered by modules of --import."""
 
     __slots__ = ()
 
     def __contains__(self, value: object) -> bool:
-        """Whether argparse lets it pass; what it means is found out later."""
+        """Return whether argparse accepts a value; its meaning is checked later."""
         return isinstance(value, str)
 
 
 def add_workers(parser: argparse.ArgumentParser, what: str = "parallel processes") -> None:
-    """--workers and --cluster; see ``count_workers``."""
+    """Add --workers and --cluster; see ``count_workers``."""
     parser.add_argument(
         "--workers", type=int, metavar="N", help=f"{what} (default 1, or as many as the cluster has threads)"
     )
@@ -302,17 +309,17 @@ def add_workers(parser: argparse.ArgumentParser, what: str = "parallel processes
 
 
 def add_cluster(parser: Any) -> None:
-    """--cluster, which ``cli.main`` connects to (spice.ngspice.cluster.on_cluster)."""
+    """Add --cluster, to which ``cli.main`` connects (spice.ngspice.cluster.on_cluster)."""
     parser.add_argument(
         "--cluster",
         metavar="ADDRESS",
-        help="work on a Dask cluster that is running, by its scheduler's address, such as tcp://10.0.0.1:8786, in a "
+        help="use a running Dask cluster, given by its scheduler's address, such as tcp://10.0.0.1:8786, in a "
         "network that you trust (docs/cluster.md)",
     )
 
 
 def count_workers(arguments: argparse.Namespace) -> None:
-    """Put the usual number of workers where none is given. Raises UserError for less than 1."""
+    """Set the default number of workers if none is given. Raises UserError for less than 1."""
     if arguments.workers is None:
         cluster = current_cluster()
         arguments.workers = 1 if cluster is None else cluster.threads
@@ -326,12 +333,12 @@ def add_solver(parser: Any, default: str | None = None) -> None:
         "--solver",
         choices=Suggested((SURROGATE, *SOLVERS)),
         default=default,
-        help="the solver of every equilibrium: surrogate, ngspice, or one of your own (experiments.solvers.register_solver)",
+        help="the solver of every equilibrium: surrogate, ngspice, or your own (experiments.solvers.register_solver)",
     )
 
 
 def add_json(parser: argparse.ArgumentParser, what: str = "every figure") -> None:
-    """--json; see ``report_figures``."""
+    """Add --json; see ``report_figures``."""
     parser.add_argument(
         "--json",
         type=figures_file,
@@ -342,7 +349,7 @@ def add_json(parser: argparse.ArgumentParser, what: str = "every figure") -> Non
 
 
 def figures_file(text: str) -> Path:
-    """The path after --json, refused before anything is computed if it cannot be written."""
+    """Parse the path of --json; a path that cannot be written is refused before anything is computed."""
     path = Path(text)
     if path != STANDARD_OUTPUT:
         try:
@@ -353,7 +360,7 @@ def figures_file(text: str) -> Path:
 
 
 def report_figures(arguments: argparse.Namespace, figures: dict[str, Any], *files: Path) -> None:
-    """Write the figures to ``files`` and where --json asks for them: with all options, and the versions that computed them."""
+    """Write the figures to ``files`` and to the file of --json, with all options and the versions of the programs."""
     asked = {name: _plain(value) for name, value in vars(arguments).items() if name not in NO_SETTINGS}
     document = {"command": arguments.command, "options": asked} | figures | {"versions": versions()}
     for path in (*files, arguments.json):
@@ -361,14 +368,14 @@ def report_figures(arguments: argparse.Namespace, figures: dict[str, Any], *file
 
 
 def _plain(value: Any) -> Any:
-    """Of an option, as JSON has it."""
+    """Return the value of an option for JSON."""
     if isinstance(value, list):
         return [_plain(item) for item in value]
     return str(value) if isinstance(value, Path) else value
 
 
 def write_json(path: Path | None, figures: dict[str, Any]) -> None:
-    """Write figures to a file, to standard output if it is "-", or, for None, nowhere."""
+    """Write figures to a file, to standard output for "-", or nowhere for None."""
     if path is None:
         return
     text = json.dumps(figures, indent=2)

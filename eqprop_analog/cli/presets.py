@@ -1,4 +1,4 @@
-"""``eqprop-analog presets``: what can be trained by name, and every setting of it."""
+"""``eqprop-analog presets``: the training presets, and every setting of each."""
 
 import argparse
 
@@ -10,7 +10,7 @@ EXAMPLES = """\
 Without a name, all presets are listed, one per line.
 
 examples:
-  write every setting of one to a file:     net1 > my.toml
+  write every setting of a preset to a file:     net1 > my.toml
   check a file of your own:                 my.toml
 
 To train from a file: `eqprop-analog train --preset my.toml`. The config.toml of a run is such a file, too."""
@@ -25,7 +25,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """List them, or print one."""
+    """List the presets, or print one of them."""
     if arguments.preset is not None:
         settings = resolve(arguments.preset, {})
         console.result(f"{_heading(arguments.preset)}{settings.toml()}".rstrip())
@@ -40,7 +40,7 @@ def run(arguments: argparse.Namespace) -> None:
 
 
 def _heading(preset: str) -> str:
-    """The comment at a packaged preset's head: its source, and how its numbers were chosen."""
+    """Return the comment at the head of a packaged preset: its source, and the choice of its numbers."""
     path = presets().get(preset)
     lines = path.read_text(encoding="utf-8").splitlines() if path else []
     count = next((k for k, line in enumerate(lines) if not line.startswith("#")), len(lines))

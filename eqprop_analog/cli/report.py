@@ -12,12 +12,13 @@ from eqprop_analog.report.whole import write_report
 SUMMARY = "Write the report of a training run or a study: one self-contained HTML page with figures, plots and files."
 EXAMPLES = """\
 examples:
-  of the demo, into its own folder:  runs/demo
-  somewhere else:                    runs/mnist-100-0 --output mnist-100.html
-  of chips, a study or a sweep:      runs/imperfections-quick
+  the demo, into the folder of the run:  runs/demo
+  another file:                         runs/mnist-100-0 --output mnist-100.html
+  chips, a study or a sweep:            runs/imperfections-quick
 
-The page of a run shows its circuit, learning curve, confirmation by ngspice, energy and netlist; that of a study its figures,
-plots and tables. It needs no network and no other file. While a run is training, live.html in its folder shows its progress."""
+The page of a run shows its circuit, learning curve, confirmation by ngspice, energy and netlist; that
+of a study shows its figures, plots and tables. The page needs neither a network connection nor other files. While a run is
+training, live.html in its folder shows its progress."""
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -31,7 +32,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Solve, draw, confirm, write."""
+    """Write the report of a run or a study."""
     if arguments.folder.is_file():
         raise UserError(f"{arguments.folder}: expected the folder of a run, as train leaves it, got a file")
     output = arguments.output or arguments.folder / "report.html"

@@ -1,4 +1,4 @@
-"""``eqprop-analog reram``: a crossbar of memristors programmed by pulses in ngspice, beside the pulse model."""
+"""``eqprop-analog reram``: compares a crossbar of memristors programmed by pulses in ngspice with the pulse model."""
 
 import argparse
 import math
@@ -18,7 +18,7 @@ SUMMARY = "Program a crossbar of memristors by pulses in ngspice (.tran), and co
 EXAMPLES = """\
 examples:
   3 x 3 cells, 20 pulses up and 20 down each:  --rows 3 --columns 3 --pulses 20
-  with 10 ohm in every line's driver:          --line-resistance 10ohm
+  with drivers of 10 ohm at every line:          --line-resistance 10ohm
   into another folder:                         --output reram
 
 Afterwards `eqprop-analog technology fit reram/pulses.csv` fits a technology to the readings.
@@ -27,9 +27,9 @@ The device is that of Yakopcic et al. 2011, a subcircuit of behavioural sources 
 programmed by +V/2 on its row and -V/2 on its column. The output folder gets crossbar.cir (run it by `ngspice -b`), pulses.csv
 with a reading after every pulse, and a plot."""
 STATES = 0.05, 0.95
-"""Ends of the window, as states of the device."""
+"""States of the device at the ends of the window."""
 LARGEST_DIFFERENCE = 2e-3
-"""Of the window, between ngspice and the model, without line resistance."""
+"""Largest difference between ngspice and the model without line resistance, as a fraction of the window."""
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -58,11 +58,11 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Simulate, compare, write."""
+    """Simulate, compare with the model, and write the files."""
     sizes = [whole_number(getattr(arguments, name), f"--{name}", 1) for name in ("rows", "columns", "pulses")]
     rows, columns, count = sizes
     if rows * columns * count > 20_000:
-        raise UserError(f"--pulses: {2 * rows * columns * count:,} pulses in one transient; ask for at most 40,000")
+        raise UserError(f"--pulses: {2 * rows * columns * count:,} pulses in one transient; expected at most 40,000")
     folder: Path = arguments.output
     require_writable(folder / "pulses.csv")
     device, random = Yakopcic2011(), np.random.default_rng(whole_number(arguments.seed, "--seed"))
@@ -99,7 +99,7 @@ def run(arguments: argparse.Namespace) -> None:
 
 
 def _readings(simulated: np.ndarray, writes: list[Write]) -> str:
-    """A table for ``eqprop-analog technology fit``: every cell is a device, read before its first pulse and after each."""
+    """Return a table for ``eqprop-analog technology fit``: each cell is a device, read before its first and after each pulse."""
     lines = ["pulse,polarity,conductance (uS),device"]
     numbers = dict.fromkeys(np.ndindex(simulated.shape[1:]), 0)
     lines += [f"0,0,{1e6 * simulated[(0, *cell)]:.9g},r{cell[0]}c{cell[1]}" for cell in numbers]

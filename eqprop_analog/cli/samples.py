@@ -1,4 +1,4 @@
-"""What a command solves: test samples of a data set, inputs and targets of the user's own, or examples."""
+"""The samples that a command solves: test samples of a data set, the user's inputs and targets, or examples."""
 
 import argparse
 from collections.abc import Mapping
@@ -24,14 +24,14 @@ from eqprop_analog.experiments.records import read_metrics
 Array = np.ndarray
 
 EXAMPLES_SHOWN = 5
-"""Example inputs, where nothing is given."""
+"""Number of example inputs if none are given."""
 OWN_DATA = ("target_column", "ignore_columns", "split_column", "task", "scaling", "test_fraction", "split_seed")
-"""Options that say how a data set of the user's own is read."""
+"""Options that define how a user's data set is read."""
 ARRAYS = ("inputs", "targets")
 
 
 def add_dataset(parser: Any, what: str) -> None:
-    """--dataset, --data-dir and the options of a data set of the user's own."""
+    """Add --dataset, --data-dir and the options of a user's data set."""
     parser.add_argument("--dataset", metavar="NAME|FILE", help=f"{what}: {known_datasets()}")
     parser.add_argument(
         "--data-dir", type=Path, metavar="DIR", help="folder with its files (default: cache, then download)"
@@ -40,51 +40,56 @@ def add_dataset(parser: Any, what: str) -> None:
 
 
 def known_datasets() -> str:
-    """For help."""
-    return f"{', '.join((*data.SHAPES, *data.NAMES))}; or a data set of your own, see below"
+    """Return the names of the known data sets, for help."""
+    return f"{', '.join((*data.SHAPES, *data.NAMES))}; or your own data set, see below"
 
 
 def add_own_data(parser: Any) -> None:
-    """How a data set of the user's own is read; see OWN_DATA."""
+    """Add the options that define how a user's data set is read; see OWN_DATA."""
     own = parser.add_argument_group(
-        "a data set of your own",
-        "--dataset FILE.csv, FILE.npz (inputs, targets or labels, perhaps split), or a folder: of images in one folder a class, "
-        "or of IDX files",
+        "your own data set",
+        "--dataset FILE.csv, FILE.npz (inputs, targets or labels, optionally split), or a folder: images in one "
+        "folder per class, or IDX files",
     )
     own.add_argument(
         "--target-column",
         nargs="+",
         metavar="COLUMN",
-        help="of a table: what to predict, by name or by number from 1 on (-1: last)",
+        help="of a table: the columns to predict, by name or by number from 1 (-1: last)",
     )
-    own.add_argument("--ignore-columns", nargs="+", metavar="COLUMN", help="of a table: columns that are no inputs")
+    own.add_argument("--ignore-columns", nargs="+", metavar="COLUMN", help="of a table: columns that are not inputs")
     own.add_argument("--split-column", metavar="COLUMN", help='of a table: the column that says "train" or "test"')
     own.add_argument(
         "--task",
         choices=["classification", "regression"],
-        help="what targets are (default: numbers that are no few whole ones are a regression)",
+        help="the kind of task (default: names or a few distinct whole numbers are classes, other numbers a regression)",
     )
     own.add_argument(
         "--scaling",
         choices=["range", "common", "none"],
-        help="of inputs, before the input gain makes them volts: each from -1 to 1 (default; pixels: 0 to 1), all by one "
-        "factor, or as they are",
+        help="scaling of the inputs, before the input gain makes them volts: each to -1 to 1 (default; pixels: 0 to 1), all "
+        "by a common factor, or none",
     )
     own.add_argument(
-        "--test-fraction", type=float, metavar="X", help="of the samples, where the file has no split (default 0.2)"
+        "--test-fraction",
+        type=float,
+        metavar="X",
+        help="fraction of the samples drawn for testing, if the file has no split (default 0.2)",
     )
-    own.add_argument("--split-seed", type=int, metavar="N", help="of the test samples' draw (default 0)")
+    own.add_argument("--split-seed", type=int, metavar="N", help="seed of the draw of the test samples (default 0)")
 
 
 def own_settings(arguments: argparse.Namespace) -> dict[str, Any]:
-    """Those of OWN_DATA that were given."""
+    """Return the options of OWN_DATA that are given."""
     return {name: value for name in OWN_DATA if (value := getattr(arguments, name, None)) is not None}
 
 
 def add_samples(parser: argparse.ArgumentParser, *, several: bool = True) -> None:
-    """What is solved: inputs and targets, for ``solved``; one sample, or ``several``."""
+    """Add the options of inputs and targets, for ``solved``: one sample, or ``several``."""
     shape, each = ("(samples, inputs)", "each") if several else ("one sample", "")
-    usual = "five from --seed" if several else "those of a netlist given as --network, else from --seed"
+    usual = (
+        "five drawn from --seed" if several else "those of a netlist given as --network, otherwise drawn from --seed"
+    )
     parser.add_argument(
         "--inputs",
         type=Path,
@@ -95,18 +100,22 @@ def add_samples(parser: argparse.ArgumentParser, *, several: bool = True) -> Non
         "--targets",
         type=Path,
         metavar="Y.npy",
-        help=f"of the nudge, V, or numbers; default: 1 V at one output {each}".rstrip(),
+        help=f"targets of the nudge, V, or numbers; default: 1 V at one output {each}".rstrip(),
     )
     if several:
         parser.add_argument("--samples", type=int, metavar="N", help=f"the first N test samples (default {SAMPLES})")
-        parser.add_argument("--sample", type=int, nargs="+", metavar="K", help="these test samples, from 0 on")
+        parser.add_argument(
+            "--sample", type=int, nargs="+", metavar="K", help="solve these test samples, counted from 0"
+        )
     else:
-        parser.add_argument("--sample", type=int, metavar="K", help="which test sample, from 0 on (default 0)")
-    add_dataset(parser, "take test samples for inputs and targets")
+        parser.add_argument(
+            "--sample", type=int, metavar="K", help="solve this test sample, counted from 0 (default 0)"
+        )
+    add_dataset(parser, "use test samples as inputs and targets")
 
 
 def sample_count(arguments: argparse.Namespace, usual: int = SAMPLES) -> int:
-    """--samples, or how many there are without; UserError for a number below 1."""
+    """Return --samples, or its default. Raises UserError for a number below 1."""
     count = usual if getattr(arguments, "samples", None) is None else arguments.samples
     if count < 1:
         raise UserError(f"--samples: expected at least 1, got {count}")
@@ -114,49 +123,49 @@ def sample_count(arguments: argparse.Namespace, usual: int = SAMPLES) -> int:
 
 
 def chosen(arguments: argparse.Namespace, count: int, usual: int = SAMPLES) -> Int[Array, " some"]:
-    """Which of ``count`` samples --sample and --samples ask for. Raises UserError."""
+    """Return the indices, of ``count`` samples, that --sample and --samples select. Raises UserError."""
     several = hasattr(arguments, "samples")
     wanted = arguments.sample
     if wanted is None:
         return np.arange(min(sample_count(arguments, usual), count)) if several else np.zeros(1, int)
     if several and arguments.samples is not None:
-        raise UserError("--sample names samples, --samples N takes the first ones; leave one of them out")
+        raise UserError("--sample selects samples, --samples N takes the first N; leave out one of the two")
     found = np.atleast_1d(np.array(wanted, int))
     strange = found[(found < 0) | (found >= count)]
     if len(strange):
-        raise UserError(f"--sample {strange[0]}: expected 0 to {count - 1}, as there are {count} samples")
+        raise UserError(f"--sample {strange[0]}: expected 0 to {count - 1}, because there are {count} samples")
     return found
 
 
 @dataclass(frozen=True)
 class Source:
-    """Test samples of a data set, and how the network takes them."""
+    """Test samples of a data set, and their conversion to the network's inputs."""
 
     dataset: data.Dataset
     config: TrainConfig | None
-    """What the network was trained by, where that is known."""
+    """The configuration of the network's training, if it is known."""
 
     @property
     def name(self) -> str:
-        """As figures name the data set."""
+        """Name of the data set in reports."""
         copied = self.config is not None and Path(self.config.dataset).name == self.dataset.name
         return data.called(self.dataset.name, self.config.data_copy if self.config and copied else "")
 
     def inputs(self, which: Int[Array, " some"]) -> Float[Array, "some inputs"]:
-        """Of these test samples, float64."""
+        """Inputs of these test samples, float64."""
         images = self.dataset.test_images[which]
         return (self.config.prepared(images) if self.config else images).astype(float)
 
 
 def source(arguments: argparse.Namespace, network: Network, path: Path | None, usual: str | None = None) -> Source:
-    """The data set that --dataset names, else that of the run in whose folder ``path`` is, else ``usual``.
+    """Return the data set of --dataset, else that of the run whose folder holds ``path``, else ``usual``.
 
-    Samples of another file than the run's are brought to the network by the run's own scaling and classes. Raises UserError.
+    Samples of another file than the run's are converted by the run's scaling and classes. Raises UserError.
     """
     config = config_beside(path, network)
     given, name = own_settings(arguments), arguments.dataset or (config.dataset if config else usual)
     if name is None:
-        raise UserError("--dataset: which test samples? Name a data set or a file")
+        raise UserError("--dataset: no test samples are given; name a data set or a file")
     own = config.own_data if config else None
     if config and (name == config.dataset or str(Path(name).absolute()) == config.dataset):
         _refuse_others(given, config)
@@ -166,7 +175,7 @@ def source(arguments: argparse.Namespace, network: Network, path: Path | None, u
         scales = read_metrics(path.parent).get("data", {}) if (path.parent / "metrics.json").exists() else {}
         if "inputs" not in scales:
             raise UserError(
-                f"{path.parent}: metrics.json does not say how the run's samples were scaled; expected data"
+                f"{path.parent}: metrics.json has no entry data, which holds the scaling of the run's samples"
             )
         dataset = opened_again(name, data_settings(given), own, scales, arguments.data_dir)
         console.say(f"{name}: inputs, targets and classes as in the training on {config.data_name if config else ''}")
@@ -178,23 +187,27 @@ def source(arguments: argparse.Namespace, network: Network, path: Path | None, u
 
 
 def _refuse_others(given: Mapping[str, Any], config: TrainConfig) -> None:
-    """UserError where the run's own data are to be read otherwise than in its training."""
+    """Raise UserError if the options read the run's data differently from its training."""
     if config.own_data is None:
         if given:
-            raise UserError(f"{config.dataset} is published as it is, split and scaled; leave out {_options(given)}")
+            raise UserError(f"{config.dataset} has a published split and scaling; leave out {_options(given)}")
         return
     asked = data_settings(given)
     for name in given:
         if getattr(asked, name) != (trained := getattr(config.own_data, name)):
             raise UserError(
-                f"{_options([name])}: the network was trained with {trained!r}, got {getattr(asked, name)!r}; leave it out"
+                f"{_options([name])}: the network was trained with {trained!r}, got {getattr(asked, name)!r}; leave "
+                "it out"
             )
 
 
 def _refuse_scaling(given: Mapping[str, Any]) -> None:
     fixed = [name for name in ("scaling", "task", "test_fraction", "split_seed") if name in given]
     if fixed:
-        raise UserError(f"{_options(fixed)}: is as in the network's training, and all samples are solved; leave it out")
+        raise UserError(
+            f"{_options(fixed)}: the value of the network's training is used, and all samples are solved; leave out "
+            "this option"
+        )
 
 
 def _options(names: Any) -> str:
@@ -202,7 +215,7 @@ def _options(names: Any) -> str:
 
 
 def config_beside(path: Path | None, network: Network) -> TrainConfig | None:
-    """What a network was trained by, if it is the one of a run folder."""
+    """Return the configuration of a network's training if the network lies in a run folder."""
     if path is None or path.name != "network.npz" or not (path.parent / "config.toml").exists():
         return None
     config = resolve(str(path.parent / "config.toml"), {})
@@ -217,7 +230,7 @@ def solved(
 ) -> tuple[Float[Array, "samples inputs"], Float[Array, "samples classes"]]:
     """Inputs (samples, inputs) and targets (samples, outputs; volts): from files, a data set, or examples.
 
-    ``path``: of the network's file; see ``source``. ``usual``: inputs and targets of a sample, where none are given.
+    ``path``is that of the network's file; see ``source``. ``usual`` holds the default inputs and targets of a sample.
     Raises UserError.
     """
     given = [name for name in ARRAYS if getattr(arguments, name) is not None]
@@ -232,7 +245,8 @@ def solved(
         return found.inputs(which), targets_of(found.dataset.test_labels[which], network.classes)
     if of_data or (picked and "inputs" not in given):
         raise UserError(
-            f"{_options([*of_data, *picked][:1])}: is of the test samples of a data set; add --dataset, or leave it out"
+            f"{_options([*of_data, *picked][:1])}: this applies to the test samples of a data set; add --dataset, or "
+            "leave out this option"
         )
     return _arrays(arguments, network, usual)
 
@@ -244,7 +258,7 @@ def _arrays(arguments: argparse.Namespace, network: Network, usual: Any) -> tupl
     inputs = options.array(arguments.inputs, "inputs", network.layers[0], example)
     made = options.example_targets(network, len(inputs)) if usual is None else usual[1]
     targets = options.array(arguments.targets, "targets", network.classes, made)
-    if arguments.targets is None and len(targets) < len(inputs):  # a netlist's one target
+    if arguments.targets is None and len(targets) < len(inputs):  # the single target of a netlist
         targets = np.repeat(targets, len(inputs), axis=0)
     if len(targets) != len(inputs):
         raise UserError(f"--targets: expected {len(inputs)} samples as in the inputs, got {len(targets)}")
@@ -252,12 +266,12 @@ def _arrays(arguments: argparse.Namespace, network: Network, usual: Any) -> tupl
         which = chosen(arguments, len(inputs))
         inputs, targets = inputs[which], targets[which]
     if not several and len(inputs) != 1:
-        raise UserError(f"--inputs: one sample is solved here, got {len(inputs)}; name one by --sample, from 0 on")
+        raise UserError(f"--inputs: expected one sample, got {len(inputs)}; choose one with --sample, counted from 0")
     return inputs, targets
 
 
 def _say(found: Source, which: Int[Array, " some"], *, several: bool) -> None:
-    """Which sample a command solves that solves one."""
+    """Print which sample is solved, if it is only one."""
     if several:
         return
     label, own = found.dataset.test_labels[which[0]], getattr(found.dataset, "own", None)

@@ -1,4 +1,4 @@
-"""An option for every setting of a training's configuration: its name, type, choices and help are those of the field."""
+"""An option for every setting of a training: its name, type, choices and help are taken from the field."""
 
 import argparse
 from collections.abc import Collection, Iterator, Mapping
@@ -13,27 +13,27 @@ from eqprop_analog.experiments.presets import models
 from eqprop_analog.quantities import InUnits, option
 
 NO_OPTION = ("model", "own_data")
-"""Settings that the preset decides, and that options of their own make."""
+"""Settings without an option here: the preset defines them, or other options do."""
 METAVARS = {"S": "SIEMENS", "V": "VOLTS", "A": "AMPERES"}
-"""By unit."""
+"""Metavariables by unit."""
 
 
 @dataclass(frozen=True)
 class Form:
-    """What a setting looks like on the command line."""
+    """The form of a setting on the command line."""
 
     kind: type
     """bool, int, float or str."""
     units: tuple[str, ...] = ()
     choices: tuple[str, ...] = ()
     values: int | Literal["+"] | None = None
-    """How many there are, as argparse has it."""
+    """Number of values, as argparse's nargs."""
     lone: bool = False
-    """Whether one of several values is not a list."""
+    """Whether a single value is not made a list."""
 
 
 def form_of(annotation: Any, metadata: tuple[Any, ...] = ()) -> Form | None:
-    """That of a field's annotation; None for tables, which have no option."""
+    """Return the form of a field's annotation; None for tables, which have no option."""
     origin, parts = get_origin(annotation), get_args(annotation)
     if origin is Annotated:
         return form_of(parts[0], (*parts[1:], *metadata))
@@ -49,7 +49,7 @@ def form_of(annotation: Any, metadata: tuple[Any, ...] = ()) -> Form | None:
 
 
 def _of_several(forms: list[Form | None]) -> Form | None:
-    """That of a value that has one of several forms: one, or a list of them."""
+    """Return the form of a union type: a single value, or a list of them."""
     known = [form for form in forms if form is not None]
     if len(known) < len(forms):
         return None
@@ -59,12 +59,12 @@ def _of_several(forms: list[Form | None]) -> Form | None:
 
 @dataclass(frozen=True)
 class Setting:
-    """A setting of one kind of network's configuration, or of several."""
+    """A setting in the configuration of one or several kinds of networks."""
 
     name: str
     form: Form
     meanings: Mapping[str, str]
-    """By the kind of network."""
+    """Descriptions by the kind of network."""
 
     @property
     def flag(self) -> str:
@@ -72,7 +72,7 @@ class Setting:
         return f"--{self.name.replace('_', '-')}"
 
     def help(self) -> str:
-        """What it means, and for which kinds of networks where that differs."""
+        """Description of the setting, for each kind of network if they differ."""
         texts = [text for text in dict.fromkeys(self.meanings.values()) if text]
         of = {text: [kind for kind, each in self.meanings.items() if each == text] for text in texts}
         told = (
@@ -84,12 +84,12 @@ class Setting:
 
 
 def _begun(text: str) -> str:
-    """A sentence as it goes on after a colon; BLAS and G_min stay."""
+    """Return a sentence as it continues after a colon; BLAS and G_min keep their capitals."""
     return text[:1].lower() + text[1:] if text[1:2].islower() or text[1:2] == " " else text
 
 
 def settings(kinds: Collection[str] = ()) -> Iterator[Setting]:
-    """All that have an option, those of any network first; ``kinds``: of these networks alone."""
+    """Return all settings with an option, those of any network first; ``kinds`` restricts them to these networks."""
     known = {kind: model for kind, model in models().items() if not kinds or kind in kinds}
     names = dict.fromkeys(name for model in known.values() for name in model.model_fields)
     for name in names:
@@ -106,17 +106,17 @@ def settings(kinds: Collection[str] = ()) -> Iterator[Setting]:
 def add_settings(
     parser: argparse.ArgumentParser, kinds: Collection[str] = (), but_not: Collection[str] = (), note: str = ""
 ) -> None:
-    """An option for each; what is not given is None. ``kinds``: of these networks alone; ``but_not``: settings without one."""
+    """Add an option, None by default, for each setting of the networks ``kinds``, except those in ``but_not``."""
     everyone = tuple(kinds or models())
     general = parser.add_argument_group("settings of the preset that can be overridden", note or None)
     groups: dict[tuple[str, ...], Any] = {everyone: general}
     for setting in settings(kinds):
         of = tuple(setting.meanings)
         if of not in groups:
-            groups[of] = parser.add_argument_group(f"the same, of {' and '.join(of)} networks")
+            groups[of] = parser.add_argument_group(f"settings of {' and '.join(of)} networks that can be overridden")
         if setting.name not in (*SPECIAL, *but_not):
             groups[of].add_argument(setting.flag, default=None, help=setting.help(), **_arguments(setting.form))
-    options.add_diode(general, "of every hidden node")
+    options.add_diode(general, "diode of every hidden node")
     if "cell" not in but_not:
         wiring.add_cell(general)
     if "solver" not in but_not:
@@ -124,16 +124,16 @@ def add_settings(
     general.add_argument(
         "--dataset",
         metavar="NAME|FILE",
-        help=f"what to train on: {known_datasets()}",
+        help=f"data set of the training: {known_datasets()}",
     )
 
 
 SPECIAL = ("diode", "cell", "solver", "dataset")
-"""Settings whose values are more than what their fields tell."""
+"""Options of settings that their fields do not describe completely."""
 
 
 def _arguments(form: Form) -> dict[str, Any]:
-    """Of add_argument."""
+    """Return the arguments of add_argument."""
     if form.kind is bool:
         return {"action": argparse.BooleanOptionalAction}
     if form.choices:
@@ -151,13 +151,13 @@ def _arguments(form: Form) -> dict[str, Any]:
 
 
 class OneOrSeveral(argparse.Action):
-    """One value by itself, several as a list."""
+    """Store a single value by itself, and several values as a list."""
 
     def __call__(self, parser: Any, namespace: Any, values: Any, option_string: str | None = None) -> None:  # noqa: ARG002
-        """Store it, or them."""
+        """Store the value or values."""
         setattr(namespace, self.dest, values[0] if len(values) == 1 else list(values))
 
 
 def names() -> tuple[str, ...]:
-    """Those of all settings that have an option."""
+    """Return the names of all settings that have an option."""
     return tuple(dict.fromkeys((*(setting.name for setting in settings()), *SPECIAL)))

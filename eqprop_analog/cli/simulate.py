@@ -1,4 +1,4 @@
-"""``eqprop-analog simulate``: solve a network in ngspice, free and nudged, beside the surrogate."""
+"""``eqprop-analog simulate``: solves a network in ngspice, free and nudged, and compares it with the surrogate."""
 
 import argparse
 from collections.abc import Sequence
@@ -44,7 +44,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Solve with both, print outputs and agreement."""
+    """Solve with both, and print the outputs and the agreement."""
     options.count_workers(arguments)
     network = wiring.with_wires(arguments, options.network(arguments))
     inputs, targets = samples.solved(arguments, network, arguments.network)
@@ -73,13 +73,13 @@ def run(arguments: argparse.Namespace) -> None:
 
 
 def require_met(agreements: Sequence[Agreement]) -> None:
-    """Raise NotMetError if ngspice and the surrogate are further apart than the bounds that ``agreement_rows`` names."""
+    """Raise NotMetError if ngspice and the surrogate differ by more than the bounds in ``agreement_rows``."""
     if not all(agreement.met for agreement in agreements):
         raise NotMetError("ngspice and the surrogate do not agree within the bounds in the table")
 
 
 def agreement_rows(result: Agreement, residual_unit: str = "A") -> list[list[str]]:
-    """The figures of a comparison, a row each, with units."""
+    """Return the figures of a comparison, one row for each, with units."""
     return [
         ["compared", f"{result.form} form, {result.samples} samples x 3 phases x {result.nodes} nodes"],
         ["nudge ±β" + (" (S)" if residual_unit == "A" else ""), f"{result.beta:.3g}"],

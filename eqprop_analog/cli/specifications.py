@@ -1,4 +1,4 @@
-"""``eqprop-analog specifications``: the technologies that can be named, and every key that a specification file may have."""
+"""``eqprop-analog specifications``: the packaged technologies, and every key of a specification file."""
 
 import argparse
 
@@ -15,7 +15,7 @@ Without a name, all specifications are listed, one per line.
 examples:
   write one to a file, with its sources:        everything > my-fab.toml
   check a file of your own:                     my-fab.toml
-  what every key means:                         --keys
+  explain every key:  --keys
 
 Use it by `eqprop-analog chips --specification my-fab.toml` and `eqprop-analog netlist --specification my-fab.toml`."""
 
@@ -25,12 +25,12 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "specification", nargs="?", metavar="NAME", help="a specification, or a TOML file (default: list all of them)"
     )
-    parser.add_argument("--keys", action="store_true", help="explain every key, with its default, instead")
+    parser.add_argument("--keys", action="store_true", help="explain every key and its default")
     options.add_json(parser, "every setting")
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """List them, print one, or explain the keys."""
+    """List the specifications, print one, or explain the keys."""
     if arguments.keys:
         if arguments.specification is not None:
             raise UserError("--keys: this explains the keys of all specifications; leave out the name")

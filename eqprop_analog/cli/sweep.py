@@ -61,7 +61,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Check every point, train what is missing, report on all."""
+    """Check every point, train the missing ones, and report on all."""
     folder = arguments.output or Path("runs") / f"sweep-{Path(arguments.preset).stem}"
     varied = varied_settings(arguments.vary)
     fixed = overridden(arguments)
@@ -71,7 +71,7 @@ def run(arguments: argparse.Namespace) -> None:
     points = grid(arguments.preset, fixed, varied, folder)
     if takes_workers(
         getattr(points[0].config, "solver", SURROGATE)
-    ):  # on a cluster the processes are where the point is
+    ):  # on a cluster, ngspice runs where its point is trained
         points, workers = grid(arguments.preset, {**fixed, "workers": workers}, varied, folder), 1
     require_writable(folder / "sweep.json")
     require_possible(points, arguments.data_dir)

@@ -21,12 +21,12 @@ SUMMARY = (
 )
 EXAMPLES = """\
 examples:
-  compare all laws, write the best one:         fit pulses.csv
-  fit one law, and name the file:               fit pulses.csv --law exponential --output my-fab.toml
+  compare all laws and write the best one:         fit pulses.csv
+  fit one law and name the file:               fit pulses.csv --law exponential --output my-fab.toml
 
 pulses.csv has a header, and one row for each reading: pulse (its number), polarity (+1 or up, -1 or down, 0 or none),
 conductance, and optionally width (of the pulse) and device. Units are given in the header, such as "conductance (uS)"; without
-a unit, numbers are in siemens and seconds. A plot of data and model is written beside the specification."""
+a unit, numbers are in siemens and seconds. A plot of data and model is written next to the specification."""
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -84,7 +84,8 @@ def _print(fit: TechnologyFit) -> None:
         levels = fit.levels
         where = "equally spaced" if levels.equally_spaced else "as a list"
         console.say(
-            f"levels: {len(levels.means)}, {where}; readings of one level have a standard deviation of {levels.spread:.2g} S"
+            f"levels: {len(levels.means)}, {where}; readings of one level have a standard deviation of "
+            f"{levels.spread:.2g} S"
         )
     for word, names in zip(("on", "off"), fit.stuck, strict=True):
         if names:
@@ -93,8 +94,8 @@ def _print(fit: TechnologyFit) -> None:
             )
     if fit.misfit > MISFIT:
         log.warning(
-            "in some part of the window the mean step of the %s law is %.1f standard errors off; look at the plot before you "
-            "trust the numbers",
+            "in some part of the window the mean step of the %s law is %.1f standard errors off; check the plot "
+            "before you use the parameters",
             fit.law,
             fit.misfit,
         )

@@ -1,4 +1,4 @@
-"""``eqprop-analog transient``: a sample's way into the free phase and on into the nudged one, in time, with its energy."""
+"""``eqprop-analog transient``: simulates the settling of a sample in the free and then the nudged phase, with its energy."""
 
 import argparse
 from pathlib import Path
@@ -30,7 +30,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Have the network's kind simulate it, print, write plot, waveforms and netlist."""
+    """Simulate by the functions of the network's kind; print, and write plot, waveforms and netlist."""
     network = options.network(arguments)
     simulate = family_of(network).feature("transient")
     simulate(arguments, network, *samples.solved(arguments, network, arguments.network))

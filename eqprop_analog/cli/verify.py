@@ -1,4 +1,4 @@
-"""``eqprop-analog verify``: a trained network in ngspice and by the surrogate, side by side."""
+"""``eqprop-analog verify``: compares a trained network in ngspice with the surrogate."""
 
 import argparse
 from contextlib import nullcontext
@@ -64,7 +64,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Solve with both, print the agreement, add it to the run, which nobody else may train meanwhile."""
+    """Solve with both, print the agreement, and add it to the run, which is locked meanwhile."""
     options.count_workers(arguments)
     with locked(arguments.path) if arguments.path.is_dir() else nullcontext():
         _verify(arguments)
@@ -112,18 +112,19 @@ def _verify(arguments: argparse.Namespace) -> None:
 
 
 def _finished(folder: Path) -> tuple[Run, TrainConfig]:
-    """A run folder's network, metrics and configuration; UserError if it holds no finished run."""
+    """Return a run folder's network, metrics and configuration. Raises UserError if it holds no finished run."""
     missing = [name for name in ("config.toml", "metrics.json", "network.npz") if not (folder / name).exists()]
     if missing:
         raise UserError(
-            f"{folder}: contains no finished run ({missing[0]} is missing); finish it by `train --resume`, or give a .npz file"
+            f"{folder}: contains no finished run ({missing[0]} is missing); finish it by `train --resume`, or give a "
+            ".npz file"
         )
     config = resolve(str(folder / "config.toml"), {})
     return Run(folder, network_of_run(folder / "network.npz", config), read_metrics(folder)), config
 
 
 def _test_images(config: TrainConfig, arguments: argparse.Namespace) -> tuple[np.ndarray, np.ndarray]:
-    """Test samples of the run's data set, as the network sees them, and their targets."""
+    """Return test samples of the run's data set as network inputs, and their targets."""
     names = ("inputs", "targets", "dataset", *samples.OWN_DATA)
     given = [f"--{name.replace('_', '-')}" for name in names if getattr(arguments, name) is not None]
     if given:

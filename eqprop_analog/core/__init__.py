@@ -1,4 +1,4 @@
-"""What every kind of network has in common: the two protocols that a new one implements, and where kinds are registered."""
+"""The core that all kinds of networks share: the two protocols that a new kind implements, and the registry of kinds."""
 
 from eqprop_analog.core.equations import Equations
 from eqprop_analog.core.network import Network

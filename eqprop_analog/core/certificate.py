@@ -1,4 +1,4 @@
-"""The certificate of an equilibrium, whoever found it: the network's own equations, bounds, and whether it would stay."""
+"""The certificate of an equilibrium from any solver: the residual of the network's equations, bounds, and stability."""
 
 from collections.abc import Sequence
 
@@ -13,7 +13,7 @@ from eqprop_analog.core.proof import allowance, prove
 Array = np.ndarray
 
 RUNAWAY = 1e3
-"""Voltages beyond this multiple of everything that drives the circuit, amplified, are no equilibrium of it."""
+"""Voltages beyond this multiple of all sources of the circuit, times the gains, are not accepted as an equilibrium."""
 
 
 def certified(
@@ -25,11 +25,12 @@ def certified(
     *,
     mend: bool = False,
 ) -> Equilibrium:
-    """The equilibrium at ``nodes``, with the residual and the status that the equations give every sample.
+    """Return the equilibrium at ``nodes``, with the residual and the status of every sample according to the equations.
 
-    An excess above ``tolerance`` is STALLED. In a convex circuit CONVERGED is proven to be as near the equilibrium as core.proof
-    asks, else ILL_CONDITIONED; in others it is an equilibrium at which the circuit would stay. ``excess``: where the caller has
-    it already. ``mend``: where the proof fails, the nodes may be improved on (a measurement's may not).
+    An excess above ``tolerance`` is STALLED. In a convex circuit, CONVERGED means that the error is proven to be within
+    the bound of core.proof, else the sample is ILL_CONDITIONED. In other circuits, CONVERGED means a stable
+    equilibrium. ``excess``: if the caller has it already. ``mend``: whether the nodes may be improved if the proof
+    fails (not those of a measurement).
     """
     with np.errstate(invalid="ignore", over="ignore"):
         if excess is None:
@@ -52,7 +53,7 @@ def certified(
 def _proven(
     equations: Equations, nodes: Nodes, tolerance: float, excess: Array, status: Array, residual: Array, *, mend: bool
 ) -> tuple[Nodes, Float[Array, " batch"]]:
-    """The nodes, improved on with ``mend``, and their residual; ``status`` is ILL_CONDITIONED where the proof fails."""
+    """Return the nodes, improved with ``mend``, and their residual; set ``status`` to ILL_CONDITIONED where the proof fails."""
     with np.errstate(all="ignore"):
         proof, dtype = equations.proof(nodes, excess), nodes[0].dtype
         if proof is None:
@@ -64,5 +65,5 @@ def _proven(
 
 
 def largest(arrays: Sequence[Float[Array, "batch nodes"]]) -> Float[Array, " batch"]:
-    """Largest magnitude in each sample."""
+    """Return the largest magnitude in each sample."""
     return np.asarray(np.max([np.abs(values).max(axis=1) for values in arrays], axis=0))

@@ -1,4 +1,4 @@
-"""What several networks ask of their settings, inputs and nudges, each in one sentence."""
+"""Checks of settings, inputs and nudges that several kinds of networks share."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -15,16 +15,16 @@ from eqprop_analog.incoming import LARGEST, listed, numbers, real_array, whole_n
 
 Array = np.ndarray
 NARROWEST = 1e-6
-"""Of a window, relative to G_max: float32 resolves no conductances in a narrower one."""
+"""Smallest width of a window relative to G_max; float32 does not resolve conductances in a narrower one."""
 
 
 LARGEST_CONDUCTANCE = 1e9
-"""Siemens: beyond any contact; sums over a layer, and their squares, do not overflow in float32."""
+"""Largest conductance, siemens: above that of any contact; sums over a layer and their squares do not overflow in float32."""
 
 
 def unsound_conductance(values: Float[Array, "..."]) -> tuple[tuple[int, ...], str] | None:
-    """Where the first conductance (S) is that no network has, and what is wrong with it; None if there is none."""
-    if not values.size or (values.min() >= 0 and values.max() <= LARGEST_CONDUCTANCE):  # of NaN neither
+    """Return the index of the first invalid conductance (S), and what is wrong with it; None if all are valid."""
+    if not values.size or (values.min() >= 0 and values.max() <= LARGEST_CONDUCTANCE):  # neither holds for NaN
         return None
     least, most = values >= 0, values <= LARGEST_CONDUCTANCE
     for good, what in (
@@ -38,7 +38,7 @@ def unsound_conductance(values: Float[Array, "..."]) -> tuple[tuple[int, ...], s
 
 
 def check_layers(layers: object) -> tuple[int, ...]:
-    """``layers`` as a tuple of at least two sizes of at least 1, or UserError."""
+    """Return ``layers`` as a tuple of at least two sizes of at least 1. Raises UserError otherwise."""
     given = listed(layers, "layers")
     sizes = tuple(whole_number(size, f"layers: number {k}", 1) for k, size in enumerate(given, start=1))
     if len(sizes) < 2:
@@ -47,24 +47,23 @@ def check_layers(layers: object) -> tuple[int, ...]:
 
 
 def check_seed(seed: int) -> int:
-    """``seed``; UserError unless it is a whole number of at least 0."""
+    """Return ``seed``. Raises UserError unless it is an integer of at least 0."""
     return whole_number(seed, "seed")
 
 
 def solved(matrix: Float[Array, "nodes nodes"], right: Float[Array, "nodes some"]) -> Float[Array, "nodes some"]:
-    """Solution of a conductance matrix (siemens) for currents; UserError where rounding has made it singular."""
+    """Solve a conductance matrix (siemens) for currents. Raises UserError if it is singular to rounding."""
     try:
         return np.asarray(np.linalg.solve(matrix, right))
     except np.linalg.LinAlgError as error:
         raise UserError(
-            "network: some nodes are tied so weakly, compared with the conductances between them, "
-            "that they float within rounding; "
-            "raise their conductances, or lower the largest"
+            "network: some nodes are connected to the rest so weakly, compared with the conductances between them, "
+            "that they float to within rounding; increase their conductances, or decrease the largest"
         ) from error
 
 
 def check_window(window: tuple[float, float]) -> tuple[float, float]:
-    """(G_min, G_max), siemens; UserError unless they are finite and in order."""
+    """Return (G_min, G_max), siemens. Raises UserError unless they are finite and in order."""
     low, high = numbers(window, "conductance_window", 2, "siemens")
     if not 0 <= low < high * (1 - NARROWEST):
         raise UserError(f"conductance_window: expected 0 <= G_min < G_max in siemens, got ({low:.10g}, {high:.10g})")
@@ -76,7 +75,10 @@ def check_window(window: tuple[float, float]) -> tuple[float, float]:
 def checked_inputs(
     inputs: ArrayLike, columns: int, dtype: DTypeLike, unit: str = "number"
 ) -> Float[Array, "batch columns"]:
-    """``inputs`` as (batch, columns) of ``dtype``; UserError for another shape, none at all, or what are no finite numbers."""
+    """Return ``inputs`` as (batch, columns) of ``dtype``.
+
+    Raises UserError unless they are finite numbers of that shape.
+    """
     array = np.atleast_2d(real_array(inputs, f"inputs (every one a finite {unit})", dtype, largest=LARGEST))
     if array.ndim != 2 or array.shape[1] != columns or not len(array):
         raise UserError(f"inputs: expected shape (batch, {columns}), got {np.shape(inputs)}")
@@ -84,20 +86,20 @@ def checked_inputs(
 
 
 def require_equilibria(what: str, *phases: Any) -> None:
-    """UserError unless every one of ``phases`` is the Equilibrium of a solver."""
+    """Raise UserError unless each of ``phases`` is the Equilibrium of a solver."""
     for phase in phases:
         if not isinstance(phase, Equilibrium):
             raise UserError(f"{what}: expected the Equilibrium of a solver, got {type(phase).__name__}")
 
 
 def require_kind(what: str, given: object, kind: type) -> None:
-    """UserError unless ``given``, which ``what`` asks for, is a ``kind``."""
+    """Raise UserError unless ``given``, the argument ``what``, is a ``kind``."""
     if not isinstance(given, kind):
         raise UserError(f"{what}: expected a {kind.__name__}, got {type(given).__name__}")
 
 
 def check_phases(what: str, shapes: Sequence[tuple[int, ...]], *phases: Equilibrium) -> None:
-    """UserError unless every one of ``phases`` has voltages of ``shapes`` and no sample that failed."""
+    """Raise UserError unless each of ``phases`` has voltages of ``shapes`` and no failed sample."""
     require_equilibria(what, *phases)
     for phase in phases:
         got = [v.shape for v in phase.voltages]
@@ -107,7 +109,7 @@ def check_phases(what: str, shapes: Sequence[tuple[int, ...]], *phases: Equilibr
 
 
 def check_pair(what: str, shapes: Sequence[tuple[int, ...]], plus: Equilibrium, minus: Equilibrium) -> None:
-    """UserError unless the difference of the two phases, of voltages of ``shapes``, says what a change of β does."""
+    """Raise UserError unless the two phases have voltages of ``shapes`` and different values of β."""
     check_phases(what, shapes, plus, minus)
     if plus.beta == minus.beta:
         raise UserError(
@@ -117,7 +119,7 @@ def check_pair(what: str, shapes: Sequence[tuple[int, ...]], plus: Equilibrium, 
 
 
 def check_free(what: str, shapes: Sequence[tuple[int, ...]], free: Equilibrium) -> None:
-    """UserError unless ``free`` is a free phase with voltages of ``shapes`` and no sample that failed."""
+    """Raise UserError unless ``free`` is a free phase with voltages of ``shapes`` and no failed sample."""
     require_equilibria(what, free)
     if free.nudge is not None:
         raise UserError(f"{what}: expected a free phase, got one nudged with beta = {free.beta:.4g}")
@@ -125,7 +127,7 @@ def check_free(what: str, shapes: Sequence[tuple[int, ...]], free: Equilibrium) 
 
 
 def layer_shapes(batch: int, layers: Sequence[int]) -> list[tuple[int, int]]:
-    """Shapes of a phase's voltages; ``layers``: (inputs, n_1, ..., n_L)."""
+    """Return the shapes of a phase's voltages; ``layers``: (inputs, n_1, ..., n_L)."""
     return [(batch, size) for size in layers[1:]]
 
 
@@ -138,18 +140,18 @@ class TakesInputs(Protocol):
         ...
 
     def arrays(self) -> dict[str, Array]:
-        """Every parameter by name."""
+        """Return every parameter by name."""
         ...
 
     def check_inputs(self, inputs: ArrayLike) -> Float[Array, "batch inputs"]:
-        """``inputs`` as the network takes them, or UserError."""
+        """Return ``inputs`` in the network's precision. Raises UserError if they do not match the network."""
         ...
 
 
 def as_batch(network: TakesInputs, inputs: ArrayLike) -> Float[Array, "batch inputs"]:
-    """``inputs`` themselves where they are an array of the network's dtype and inputs, else what ``check_inputs`` makes of them.
+    """Return ``inputs`` unchanged if they have the network's dtype and number of inputs, else converted by ``check_inputs``.
 
-    For training, which looks at every value as it goes.
+    Training uses it, because it checks all values anyway.
     """
     dtype = next(iter(network.arrays().values())).dtype
     if type(inputs) is np.ndarray and inputs.dtype == dtype and inputs.shape[1:] == network.layers[:1] and len(inputs):
@@ -158,25 +160,31 @@ def as_batch(network: TakesInputs, inputs: ArrayLike) -> Float[Array, "batch inp
 
 
 def checked_target(target: ArrayLike, shape: tuple[int, ...], dtype: DTypeLike) -> Float[Array, "batch classes"]:
-    """``target``, volts, in ``dtype`` and of ``shape`` (batch, classes); UserError unless it is a row a sample or one for all."""
+    """Return ``target``, volts, as ``shape`` (batch, classes) of ``dtype``.
+
+    Raises UserError unless it has one row per sample or for all.
+    """
     given = real_array(target, "target (volts)", dtype)
     batch, classes = shape
     return np.broadcast_to(_of_shape(np.atleast_2d(given), given.ndim == 1, batch, classes), shape)
 
 
 def checked_labels(labels: ArrayLike, samples: int) -> Int[Array, " samples"]:
-    """``labels``, one class a sample; UserError for another shape or what are no whole numbers."""
+    """Return ``labels``, one class per sample. Raises UserError for another shape or values that are not integers."""
     given = real_array(labels, "labels")
     if given.shape != (samples,) or (given != np.floor(given)).any():
         raise UserError(
-            f"labels: expected the index of its class for each of {samples} samples, got shape {given.shape}; of targets "
-            f"take .argmax(axis=1)"
+            f"labels: expected the index of its class for each of {samples} samples, got shape {given.shape}; "
+            "convert targets by .argmax(axis=1)"
         )
     return given.astype(np.int64)
 
 
 def checked_start(start: Equilibrium | None, batch: int, sizes: Sequence[int], dtype: DTypeLike) -> Equilibrium | None:
-    """``start`` in ``dtype``; UserError unless it has a voltage for every sample and node of ``sizes``."""
+    """Return ``start`` in ``dtype``.
+
+    Raises UserError unless it has a voltage for every sample and every node of ``sizes``.
+    """
     if start is None:
         return None
     require_equilibria("start", start)
@@ -190,9 +198,10 @@ def checked_start(start: Equilibrium | None, batch: int, sizes: Sequence[int], d
 def fitted_nudges(
     nudges: Sequence[Nudge], batch: int, classes: int, free: Equilibrium | None, dtype: DTypeLike
 ) -> list[Nudge]:
-    """``nudges`` with their targets in ``dtype``, that of the network.
+    """Return ``nudges`` with their targets in ``dtype``, the network's.
 
-    UserError for a target that does not fit so many read-outs, or a current nudge taken at a nudged equilibrium.
+    Raises UserError for a target that does not match the read-outs, or a current nudge computed at a nudged
+    equilibrium.
     """
     for nudge in nudges:
         if not isinstance(nudge, Nudge):
@@ -200,7 +209,8 @@ def fitted_nudges(
         _of_shape(nudge.target, nudge.lone, batch, classes)
         if nudge.kind == "current" and free is not None and free.nudge is not None:
             raise UserError(
-                "nudge: a current nudge is computed at the free equilibrium; expected a free phase as start, got a nudged one"
+                "nudge: a current nudge is computed at the free equilibrium; expected a free phase as start, got a "
+                "nudged one"
             )
     return [
         nudge
@@ -211,7 +221,10 @@ def fitted_nudges(
 
 
 def _of_shape(target: Array, lone: bool, batch: int, classes: int) -> Array:
-    """``target``, or UserError unless it has a row for each sample or one for all, and one given as a vector is of one sample."""
+    """Return ``target``.
+
+    Raises UserError unless it has one row per sample or for all; a vector is for a batch of one sample.
+    """
     if target.shape not in ((batch, classes), (1, classes)) or (lone and batch > 1):
         got = (target.size,) if lone else target.shape
         labels = "; for class labels use np.eye(classes)[labels], in volts" if lone else ""

@@ -1,4 +1,4 @@
-"""What a solver returns: node voltages, how far they are from the network's equations, and what that is called."""
+"""The result of a solver: node voltages, their residual in the network's equations, and a status."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -18,11 +18,12 @@ Layers = tuple[Float[Array, "batch nodes"], ...]
 
 
 class Status(Enum):
-    """Why a solver stopped; the value says what it means and what to try."""
+    """Why a solver stopped; the value explains the status and suggests what to try."""
 
     CONVERGED = (
-        "every voltage is proven to be within 1e-9 of the circuit's largest voltage (at least 1 V) of the equilibrium (1e-4 in "
-        "float32, or the requested tolerance if it is larger); a Hopfield network is at a fixed point within the tolerance"
+        "every voltage is proven to be within 1e-9 of the circuit's largest voltage (at least 1 V) of the "
+        "equilibrium (1e-4 in float32, or the requested tolerance if it is larger); a Hopfield network is at a fixed "
+        "point within the tolerance"
     )
     TRUNCATED = "stopped after the requested fixed number of sweeps or steps, as in published recipes"
     MEASURED = "measured on a real circuit, where no equation can be checked; see the noise estimate for its accuracy"
@@ -40,14 +41,14 @@ class Status(Enum):
 
 
 def statuses(converged: Bool[Array, " batch"]) -> Shaped[Array, " batch"]:
-    """CONVERGED where true, STALLED elsewhere."""
+    """Return CONVERGED where true, STALLED elsewhere."""
     return np.array([Status.STALLED, Status.CONVERGED], dtype=object)[converged.astype(int)]
 
 
 def statuses_in_words(counts: Mapping[str, int], truncation: str = "") -> str:
-    """Samples by status, such as "120 CONVERGED, 400 stopped after 4 sweeps, as configured".
+    """Return samples by status, such as "120 CONVERGED, 400 stopped after 4 sweeps, as configured".
 
-    ``truncation``: after what phases were stopped on purpose, such as "4 sweeps".
+    ``truncation``: when phases were deliberately stopped, such as "4 sweeps".
     """
     stopped = f"stopped after {truncation or 'the requested sweeps or steps'}, as configured"
     named = ((stopped if name == Status.TRUNCATED.name else name, count) for name, count in counts.items())
@@ -59,18 +60,21 @@ class Equilibrium(Shown):
     """Node voltages of a batch in one phase."""
 
     voltages: tuple[Float[Array, "batch nodes"], ...]
-    """Layers 1..L, volts: before any amplifier; of a Hopfield network the states s = ρ(u), after the buffers."""
+    """Voltages of layers 1..L, volts, before any amplifier; for a Hopfield network the states s = ρ(u), after the buffers."""
     residual: Float[Array, " batch"]
-    """Largest over all nodes, NaN where it was not asked for: of Kirchhoff's current law, amperes; of s = ρ(u), volts."""
+    """Largest residual over all nodes: of Kirchhoff's current law, amperes; of s = ρ(u), volts.
+
+    NaN if it was not requested.
+    """
     status: Shaped[Array, " batch"]
     """Members of Status."""
     nudge: Nudge | None = None
-    """What it was solved under; None is the free phase."""
+    """The nudge; None is the free phase."""
     noise: Float[Array, " batch"] | None = None
-    """Where voltages were measured: the standard error of each sample's noisiest node, volts; NaN if it is not known."""
+    """For measured voltages, the standard error of each sample's noisiest node, volts; NaN if it is unknown."""
 
     def facts(self) -> dict[str, str]:
-        """What a person is shown of it."""
+        """Facts shown to the user."""
         counts = Counter(status.name for status in self.status.tolist())
         found = {
             "samples": str(len(self.status)),
@@ -84,13 +88,13 @@ class Equilibrium(Shown):
 
     @property
     def good(self) -> Bool[Array, " batch"]:
-        """Which samples converged, were truncated on purpose, or were measured."""
+        """Which samples converged, were deliberately truncated, or were measured."""
         fine = (Status.CONVERGED, Status.TRUNCATED, Status.MEASURED)
         return np.array([status in fine for status in self.status.tolist()], bool)
 
     @property
     def beta(self) -> float:
-        """Of the nudge; 0 in the free phase."""
+        """β of the nudge; 0 in the free phase."""
         return 0.0 if self.nudge is None else self.nudge.beta
 
     @property
@@ -99,7 +103,7 @@ class Equilibrium(Shown):
         return self.voltages[-1]
 
     def select(self, samples: Bool[Array, " batch"]) -> "Equilibrium":
-        """The equilibrium of some of the samples, the nudge towards their targets."""
+        """Return the equilibrium of some of the samples, with the nudge towards their targets."""
         voltages, nudge = tuple(v[samples] for v in self.voltages), self.nudge
         if nudge is not None and len(nudge.target) == len(self.status):
             nudge = replace(nudge, target=nudge.target[samples])
@@ -107,13 +111,13 @@ class Equilibrium(Shown):
         return Equilibrium(voltages, self.residual[samples], self.status[samples], nudge, noise)
 
     def inheriting(self, source: "Equilibrium | None") -> "Equilibrium":
-        """Itself, where a sample of ``source``, from which it was derived, failed, with that sample's status."""
+        """Return the equilibrium with the status of the failed samples of ``source``, from which it was derived."""
         if source is None or (good := source.good).all():
             return self
         return replace(self, status=np.where(good, self.status, source.status))
 
     def split(self, nudges: Sequence[Nudge | None]) -> tuple["Equilibrium", ...]:
-        """The phase of each of ``nudges`` (None: the free one), where these are batches one below the other."""
+        """Split stacked batches into one phase for each of ``nudges`` (None: the free phase)."""
         size = len(self.status) // len(nudges)
         parts = [slice(k * size, (k + 1) * size) for k in range(len(nudges))]
         return tuple(
@@ -128,7 +132,7 @@ class Equilibrium(Shown):
         )
 
     def require(self) -> "Equilibrium":
-        """Itself, or UserError with the first failed sample's status."""
+        """Return the equilibrium. Raises UserError with the status of the first failed sample."""
         good = self.good
         if not good.all():
             sample = int(good.argmin())
@@ -138,5 +142,5 @@ class Equilibrium(Shown):
 
 
 def by_layer(values: Float[Array, "batch nodes"], layers: Sequence[int]) -> Layers:
-    """``values`` of all nodes of layers 1..L side by side, as an array a layer; ``layers``: (inputs, n_1, ..., n_L)."""
+    """Split concatenated ``values`` of the nodes of layers 1..L into one array per layer; ``layers``: (inputs, n_1, ..., n_L)."""
     return tuple(np.split(values, np.cumsum(layers[1:-1]).tolist(), axis=1))

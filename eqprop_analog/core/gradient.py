@@ -1,4 +1,4 @@
-"""The gradient of a resistive network's cost, or what two phases say of it."""
+"""The gradient of a resistive network's cost, exact or estimated from two phases."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,12 +14,12 @@ UNITS = {"conductance": "V²/S", "bias": "V²/A"}
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Gradient(Shown, Mapping[str, Array]):
-    """dC/dθ, batch mean: by conductance (V²/S) and by bias current (V²/A), like the network's own arrays, or by their names."""
+    """dC/dθ, batch mean: for conductances (V²/S) and bias currents (V²/A), as arrays like the network's, or by their names."""
 
     conductances: tuple[Float[Array, "rows columns"], ...]
-    """V²/S, an array a crossbar."""
+    """Gradients with respect to the conductances, V²/S, one array per crossbar."""
     biases: tuple[Float[Array, " nodes"], ...]
-    """V²/A, an array a layer."""
+    """Gradients with respect to the bias currents, V²/A, one array per layer."""
 
     def facts(self) -> dict[str, str]:
         """Shape and root mean square of every array."""
@@ -31,11 +31,11 @@ class Gradient(Shown, Mapping[str, Array]):
         }
 
     def arrays(self) -> dict[str, Array]:
-        """By the names of the network's own arrays."""
+        """Return the arrays by the names of the network's arrays."""
         return named(self.conductances, self.biases)
 
     def __getitem__(self, name: str) -> Array:
-        """That of the parameter of this name."""
+        """Return the gradient of the parameter of this name."""
         return self.arrays()[name]
 
     def __iter__(self) -> Iterator[str]:
@@ -46,6 +46,6 @@ class Gradient(Shown, Mapping[str, Array]):
 
 
 def named(conductances: Sequence[Array], biases: Sequence[Array]) -> dict[str, Array]:
-    """Arrays of crossbars and layers 1..L by the names they have in files."""
+    """Return the arrays of crossbars and layers 1..L by their names in files."""
     named = {f"conductance_{l}": matrix for l, matrix in enumerate(conductances, start=1)}
     return named | {f"bias_{l}": bias for l, bias in enumerate(biases, start=1)}

@@ -1,5 +1,5 @@
-"""The protocol of a network: its parameters, what is learned from its phases, its equations and its circuit."""
-# ruff: noqa: ARG002 - a default body has its protocol's arguments
+"""The protocol of a network: its parameters, learning signals, equations and circuit."""
+# ruff: noqa: ARG002 - default methods have the arguments of the protocol
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -24,29 +24,29 @@ Array = np.ndarray
 class Network(Shown, Protocol):
     """An energy E(θ, x, s) with parameters θ, inputs x and states s, whose minima over s are equilibria.
 
-    A new kind of network inherits from this class, implements what has no body here, and is registered (core.registry). Solvers,
-    learning rules, the trainer, the comparison with ngspice and the report ask for nothing else.
+    A new kind of network inherits from this class, implements the abstract methods, and is registered (core.registry).
+    Solvers, learning rules, the trainer, the comparison with ngspice and the report need nothing else.
     """
 
     family: ClassVar[str]
-    """Under which this kind is registered; also in configurations (``model``)."""
+    """Name of this kind in the registry and in configurations (``model``)."""
     convex: ClassVar[bool] = True
-    """Whether there is one equilibrium, so that where a solver begins does not matter."""
+    """Whether the equilibrium is unique, so that the initial guess of a solver does not matter."""
     directed: ClassVar[bool] = False
-    """Whether parameters have directions, so that each may learn by a signal of its own (``directed_contrast``)."""
+    """Whether parameters have directions that may learn from separate signals (``directed_contrast``)."""
     residual_unit: ClassVar[str] = "A"
-    """Of Equilibrium.residual."""
+    """Unit of Equilibrium.residual."""
     beta_unit: ClassVar[str] = "S"
-    """Of a nudge by the squared error; "" is none."""
+    """Unit of β for a nudge by the squared error; "" if dimensionless."""
 
     @property
     def layers(self) -> tuple[int, ...]:
-        """(inputs, n_1, ..., n_k): the inputs of a sample, and the columns of each array of Equilibrium.voltages."""
+        """(inputs, n_1, ..., n_k): the number of inputs, and of columns of each array of Equilibrium.voltages."""
         ...
 
     @property
     def voltage_names(self) -> tuple[str, ...]:
-        """What each array of Equilibrium.voltages is called in files: h1, h2, ..., and o, where read-outs are taken."""
+        """Names of the arrays of Equilibrium.voltages in files: h1, h2, ..., and o for the outputs."""
         return (*(f"h{layer}" for layer in range(1, len(self.layers) - 1)), "o")
 
     @property
@@ -55,19 +55,19 @@ class Network(Shown, Protocol):
         return self.layers[-1]
 
     def facts(self) -> dict[str, str]:
-        """What a person is shown of it."""
+        """Facts shown to the user."""
         return {"layers": sizes_text(self.layers)} | {
             "parameters": f"{sum(values.size for values in self.arrays().values()):,}"
         }
 
     @property
     def forms(self) -> tuple[str, ...]:
-        """Forms of its circuit, the cheapest first: "flat" has every device, "norton" the first layer's drive reduced exactly."""
+        """Forms of the circuit, the cheapest first: "flat" has every device, "norton" the first layer's drive reduced exactly."""
         return ("flat",)
 
     @property
     def continuous(self) -> bool:
-        """Whether small changes of states change forces by little; else a solver in SPICE begins at the equilibrium itself."""
+        """Whether forces are continuous in the states; otherwise a solver in SPICE starts at the equilibrium itself."""
         return True
 
     def winners(self, inputs: Array, voltages: tuple[Array, ...]) -> tuple[Array, ...]:
@@ -76,47 +76,50 @@ class Network(Shown, Protocol):
 
     @property
     def readout_reach(self) -> float:
-        """How far a read-out moves at most if no output moves by more than 1."""
+        """Largest change of a read-out if no output changes by more than 1."""
         return 1.0
 
     @property
     def nudge_kind(self) -> "Kind":
-        """The kind of nudge to take where none is asked for."""
+        """The default kind of nudge."""
         return "conductance"
 
     @property
     def connections_by_layer(self) -> Sequence[int]:
-        """How many devices with a conductance each part of the flat circuit has, those at the inputs first."""
+        """Number of devices with a conductance in each part of the flat circuit, from the inputs on."""
         return [below * above for below, above in zip(self.layers, self.layers[1:], strict=False)]
 
     @property
     def resistors_in_circuit(self) -> int:
-        """How many the flat circuit has."""
+        """Number of resistors in the flat circuit."""
         return sum(self.connections_by_layer)
 
     @property
     def free_parameters(self) -> int:
-        """Numbers that learning changes; several devices may share one."""
+        """Number of parameters that learning changes; several devices may share one."""
         return sum(values.size for values in self.arrays().values())
 
     def usual_beta(self) -> float:
-        """A nudge that the network certainly bears, where none is asked for: siemens, or without unit."""
+        """Return the default β, for which the network is certainly stable: siemens, or dimensionless."""
         ...
 
     def validate(self) -> None:
-        """Raise UserError, naming the part, unless shapes and values describe a network that can be built."""
+        """Raise UserError, which names the part, unless shapes and values describe a valid network."""
         ...
 
     def check_inputs(self, inputs: ArrayLike) -> Float[Array, "batch inputs"]:
-        """``inputs`` as (batch, inputs) in the network's precision, or UserError."""
+        """Return ``inputs`` as (batch, inputs) in the network's precision. Raises UserError if they are invalid."""
         ...
 
     def phase_shapes(self, batch: int) -> list[tuple[int, ...]]:
-        """Shapes of the voltages of a phase of ``batch`` samples."""
+        """Return the shapes of the voltages of a phase with ``batch`` samples."""
         return [(batch, size) for size in self.layers[1:]]
 
     def equations(self, inputs: Float[Array, "batch inputs"]) -> "Equations":
-        """The free phase's equations; ``inputs`` as ``check_inputs`` gives them. Raises UserError where there are none."""
+        """Return the equations of the free phase; ``inputs`` as returned by ``check_inputs``.
+
+        Raises UserError if they have no solution.
+        """
         ...
 
     def circuit(
@@ -127,11 +130,11 @@ class Network(Shown, Protocol):
         *,
         validate: bool = True,
     ) -> "Circuit":
-        """The circuit of every sample in every phase; sweep point len(phases)·sample + phase.
+        """Return the circuit of all samples in all phases; the sweep point is len(phases)·sample + phase.
 
-        ``inputs``: as ``check_inputs`` gives them. ``phases``: equations of each, None for the free one. ``form``: one of
-        ``forms``. ``validate=False`` checks values but not the graph, for loops over one topology. Raises UserError for what is
-        no circuit.
+        ``inputs``: as returned by ``check_inputs``. ``phases``: equations of each, None for the free one. ``form``: one
+        of ``forms``. ``validate=False`` checks values but not the graph, for loops over one topology. Raises UserError
+        for an invalid circuit.
         """
         raise UserError(f"circuit: a {self.family} network cannot be compiled to a circuit")
 
@@ -142,31 +145,31 @@ class Network(Shown, Protocol):
         return self.circuit(inputs, phases, self.forms[0], **settings)
 
     def in_spice(self) -> Self:
-        """The network that a circuit simulator solves in place of this one."""
+        """Return the network that a circuit simulator solves instead of this one."""
         return self
 
     def astype(self, dtype: DTypeLike) -> Self:
-        """A copy whose arrays have ``dtype``."""
+        """Return a copy whose arrays have ``dtype``."""
         ...
 
     def arrays(self) -> dict[str, Array]:
-        """Every parameter that is learned, by the name it has in files; the arrays themselves, to be written to."""
+        """Return all learned parameters by their names in files; the arrays can be written in place."""
         ...
 
     def confine(self) -> int:
-        """Bring every parameter to where the network allows it, in place; how many nodes had lost all that drives them.
+        """Clip every parameter to its allowed range, in place; return the number of nodes that were disconnected and reset.
 
-        Nothing to do where any value is allowed.
+        Does nothing if all values are allowed.
         """
         return 0
 
     def contrast(
         self, inputs: Float[Array, "batch inputs"], plus: "Equilibrium", minus: "Equilibrium"
     ) -> Mapping[str, Array]:
-        """⟨∂E/∂θ₊ - ∂E/∂θ₋⟩/(β₊ - β₋) by the names of ``arrays``.
+        """⟨∂E/∂θ₊ - ∂E/∂θ₋⟩/(β₊ - β₋) , by the names of ``arrays``.
 
-        ``inputs``: of both phases; ``plus``, ``minus``: equilibria under nudges of different β, of which one may be 0 (the free
-        phase). Raises UserError for phases that failed or do not fit.
+        ``inputs``: of both phases; ``plus``, ``minus``: equilibria under nudges of different β, one of which may be 0
+        (the free phase). Raises UserError for phases that failed or do not match.
         """
         ...
 
@@ -177,9 +180,9 @@ class Network(Shown, Protocol):
         minus: "Equilibrium",
         references: Sequence[tuple[float, "Equilibrium"]],
     ) -> Mapping[str, Array]:
-        """What a parameter with two directions learns in each, presynaptic states being the weighed sum of ``references``.
+        """Return the learning signal of each direction of a parameter; presynaptic states are the weighted sum of ``references``.
 
-        ``inputs``, ``plus``, ``minus``: as in ``contrast``. See learning.local. Raises UserError where parameters have no
+        ``inputs``, ``plus``, ``minus``: as in ``contrast``. See learning.local. Raises UserError if parameters have no
         direction.
         """
         raise UserError(f'signal: parameters of a {self.family} network have no direction; use "contrast"')
@@ -187,33 +190,36 @@ class Network(Shown, Protocol):
     def gradient(
         self, inputs: Float[Array, "batch inputs"], voltages: tuple[Array, ...], response: tuple[Array, ...]
     ) -> Mapping[str, Array]:
-        """d⟨C⟩/dθ at a free equilibrium by the names of ``arrays``, from the adjoint of the pull -∂C/∂(outputs).
+        """Return d⟨C⟩/dθ at a free equilibrium by the names of ``arrays``, from the adjoint of the drive -∂C/∂(outputs).
 
-        ``inputs``: (batch, inputs); ``voltages``: of the free equilibrium; ``response``: Equations.adjoint's.
+        ``inputs``: (batch, inputs); ``voltages``: of the free equilibrium; ``response``: result of Equations.adjoint.
         """
         raise UserError(f"gradient: the exact gradient of a {self.family} network is not available")
 
     def readout_gradient(
         self, outputs: Float[Array, "batch nodes"], slope: Float[Array, "batch classes"]
     ) -> Mapping[str, Array]:
-        """What parameters of the read-out itself add to ``gradient``, given the ``outputs``; ``slope`` is ∂⟨C⟩/∂(read-outs)."""
+        """Return the contribution of read-out parameters to ``gradient``, given ``outputs``; ``slope`` is ∂⟨C⟩/∂(read-outs)."""
         return {}
 
     def readout(self, outputs: Float[Array, "batch nodes"]) -> Float[Array, "batch classes"]:
-        """What is read for each class from ``outputs``, the last array of voltages."""
+        """Return the read-out of each class from ``outputs``, the last array of voltages."""
         return outputs
 
     def along_readout(self, pull: Float[Array, "batch classes"]) -> Float[Array, "batch nodes"]:
-        """Forces on the last array of voltages that pull the read-outs by ``pull``."""
+        """Return the forces on the last array of voltages that are equivalent to a force ``pull`` on the read-outs."""
         return pull
 
     def save(self, path: str | Path) -> None:
-        """Write ``path`` as an uncompressed ``.npz`` (arrays and one JSON text, no pickle) in one step, or UserError."""
+        """Write ``path`` as an uncompressed ``.npz`` (arrays and one JSON text, no pickle) atomically.
+
+        Raises UserError.
+        """
         ...
 
     @classmethod
     def load(cls, path: str | Path) -> Any:
-        """Read a network that ``save`` wrote to ``path``; UserError if the file is not one."""
+        """Read a network that ``save`` wrote to ``path``. Raises UserError for any other file."""
         ...
 
 
@@ -221,6 +227,6 @@ N = TypeVar("N", bound=Network)
 
 
 def in_double(network: N) -> N:
-    """``network`` in float64: itself where it is so already, as in a training loop."""
+    """Return ``network`` in float64, without a copy if it is already."""
     precisions = {values.dtype for values in network.arrays().values()}
     return network if precisions == {np.dtype(np.float64)} else network.astype(np.float64)

@@ -1,4 +1,4 @@
-"""Nudges: the small pull of the outputs towards their targets that turns a free phase into a nudged one."""
+"""Nudges: the small force on the outputs towards their targets that turns a free phase into a nudged one."""
 
 from dataclasses import dataclass, field
 from typing import Literal, get_args
@@ -17,7 +17,7 @@ Cost = Literal["squared-error", "cross-entropy"]
 def cost(
     name: Cost, readout: Float[Array, "batch classes"], target: Float[Array, "batch classes"]
 ) -> Float[Array, " batch"]:
-    """C of each sample: ½‖r - y‖² (V²), or -Σ y ln softmax(r / 1 V) (dimensionless)."""
+    """Return the cost C of each sample: ½‖r - y‖² (V²), or -Σ y ln softmax(r / 1 V) (dimensionless)."""
     if name == "squared-error":
         return 0.5 * ((readout - target) ** 2).sum(axis=1)
     from scipy.special import log_softmax
@@ -28,7 +28,7 @@ def cost(
 def cost_slope(
     name: Cost, readout: Float[Array, "batch classes"], target: Float[Array, "batch classes"]
 ) -> Float[Array, "batch classes"]:
-    """∂C/∂r of each sample: r - y (V), or softmax(r / 1 V)·Σy - y (1/V)."""
+    """Return ∂C/∂r of each sample: r - y (V), or softmax(r / 1 V)·Σy - y (1/V)."""
     if name == "squared-error":
         return readout - target
     from scipy.special import softmax
@@ -43,13 +43,13 @@ class Nudge:
     C is a cost of the read-outs r: the output nodes' voltages, or the differences of pairs of them.
 
     ``kind="conductance"``: a conductance β from each output to a source at its target injects β(y - v); squared error.
-    ``kind="current"`` (Kendall et al. 2020): the constant current -β ∂C/∂r taken at the free equilibrium; any cost.
+    ``kind="current"`` (Kendall et al. 2020): the constant current -β ∂C/∂r computed at the free equilibrium; any cost.
     ``kind="feedback"`` (Laborieux et al. 2021): the current -β ∂C/∂r that follows the read-out; any cost; Hopfield networks.
-    ``kind="output"`` (Ernoult et al. 2019): a conductance β to the target behind a Hopfield network's output buffers, whose own
-    conductance is 1, s = ρ(u) + β(y - s). To first order it has no factor ρ′(u): with the sigmoid of gain 1, whose ρ′ is
-    4s(1 - s), the nudge of the cost -¼ Σ [y ln s + (1 - y) ln(1 - s)], which learns from saturated outputs too.
-    A negative β is a negative conductance, legal while the circuit stays positive definite. In a Hopfield network, whose
-    states are bounded, any β is, and has no unit.
+    ``kind="output"`` (Ernoult et al. 2019): a conductance β to the target behind a Hopfield network's output
+    buffers, whose output conductance is 1: s = ρ(u) + β(y - s). To first order it has no factor ρ′(u). With the sigmoid
+    of gain 1, whose ρ′ is 4s(1 - s), it is the nudge of the cost -¼ Σ [y ln s + (1 - y) ln(1 - s)], for which saturated
+    outputs also get a gradient. A negative β is a negative conductance, which is allowed while the circuit stays
+    positive definite. In a Hopfield network, whose states are bounded, any β is allowed, and β is dimensionless.
 
     >>> import eqprop_analog as ea
     >>> nudge = ea.Nudge(target=[[1.0, 0.0]], beta=1e-8)  # volts at every read-out; siemens
@@ -58,9 +58,9 @@ class Nudge:
     """
 
     target: Float[Array, "batch classes"]
-    """y, volts; (1, classes) is the same for all samples, (classes,) that of a batch of one."""
+    """Targets y, volts, (batch, classes); (1, classes) is the same for all samples, (classes,) is for a batch of one."""
     beta: float
-    """β: siemens for squared error, amperes for cross-entropy."""
+    """Strength β: siemens for squared error, amperes for cross-entropy."""
     kind: Kind = "conductance"
     cost: Cost = "squared-error"
     lone: bool = field(init=False, repr=False)
@@ -86,21 +86,21 @@ class Nudge:
 
     @property
     def taken_at_free(self) -> bool:
-        """Whether it is the cost's tangent at a free equilibrium, whose errors it carries on."""
+        """Whether it is the cost's tangent at a free equilibrium, whose errors it inherits."""
         return self.kind == "current"
 
     def injection(
         self, free_readout: Float[Array, "batch classes"] | None
     ) -> tuple[float, Float[Array, "batch classes"]]:
-        """The nudge as (g, c): it injects the current c - g·r along a read-out of voltage r; siemens and amperes.
+        """Return the nudge as (g, c): it injects the current c - g·r along a read-out of voltage r; siemens and amperes.
 
-        ``free_readout``: read-outs of the free equilibrium, volts, which a current nudge needs. Raises UserError for a current
-        nudge without them, and for feedback.
+        ``free_readout``: read-outs of the free equilibrium, volts, which a current nudge needs. Raises UserError for a
+        current nudge without them, and for feedback.
         """
         if self.kind in ("feedback", "output"):
             raise UserError(
-                f'nudge: kind="{self.kind}" is for Hopfield networks; for a circuit of resistors use kind="conductance", which'
-                ' follows the outputs, or kind="current", which takes any cost'
+                f'nudge: kind="{self.kind}" is for Hopfield networks; for a circuit of resistors use '
+                'kind="conductance", which follows the outputs, or kind="current", which takes any cost'
             )
         if self.kind == "conductance":
             return self.beta, self.beta * self.target

@@ -1,11 +1,12 @@
-"""How far voltages can be from a circuit's equilibrium: a bound in volts, whatever solver found them.
+"""A bound in volts on the distance of voltages from a circuit's equilibrium, for any solver.
 
-F(v) = s - K v - i(v) is what Kirchhoff's current law leaves at v, x = v* - v how far the equilibrium is. With the slopes Σ of the
-diodes between v and v*, (K + Σ) x = F(v). K is an M-matrix (no off-diagonal is positive, the inverse is not negative), a nudge of
--β included, and Σ >= 0, so that |x| <= K⁻¹ |F|, and with every node's distance e from its own root |x| <= K⁻¹ D e: the quick
-bound, which needs one linear solve a network. Where it is too large, a box of ``radius`` around v gives J <= K + Σ <= J + W.
-If |J⁻¹F| + J⁻¹(W·radius) <= radius then the equilibrium lies in the box, no farther than that (a Krawczyk test). Source:
-Berman & Plemmons 1994, Nonnegative Matrices, chapter 6; Krawczyk 1969, Computing 4, 187.
+F(v) = s - K v - i(v) is the residual of Kirchhoff's current law at v, and x = v* - v the distance to the equilibrium.
+With the slopes Σ of the diodes between v and v*, (K + Σ) x = F(v). K is an M-matrix (off-diagonals are not positive,
+the inverse is not negative), also with a nudge of -β, and Σ >= 0. It follows that |x| <= K⁻¹ |F| and, with the distance
+e of every node from its own root, |x| <= K⁻¹ D e. This quick bound needs one linear solve for each network. If it is
+too large, a box of ``radius`` around v gives J <= K + Σ <= J + W. If |J⁻¹F| + J⁻¹(W·radius) <= radius, the equilibrium
+lies in the box, within the left-hand side (a Krawczyk test). Source: Berman & Plemmons 1994, Nonnegative Matrices,
+chapter 6; Krawczyk 1969, Computing 4, 187.
 """
 
 from collections.abc import Callable, Sequence
@@ -21,43 +22,43 @@ Nodes = Float[Array, "batch nodes"]
 P = TypeVar("P", bound="Provable")
 
 ERROR = {np.dtype(np.float64): 1e-9, np.dtype(np.float32): 1e-4}
-"""Largest error of a converged voltage by precision, over the larger of 1 V and the circuit's largest voltage."""
+"""Largest error of a converged voltage by precision, relative to the larger of 1 V and the circuit's largest voltage."""
 DOUBLE, LONG = np.dtype(np.float64), np.dtype(np.longdouble)
 SLACK = 16.0
-"""Of the rounding of a product, that a verified solution leaves room for."""
+"""Safety factor for the rounding of a product in a verified solution."""
 ROUNDS = 3
-"""Newton steps in extended precision that may be taken to reach it."""
+"""Largest number of Newton steps in extended precision to reach that error."""
 BOX = 4.0
 """Radius of the second box tried, in Newton steps."""
 
 
 class Linearised(Protocol):
-    """J, the slope of -F that no slope in a box around v falls below, volts and siemens."""
+    """J, a lower bound of the slope of -F in a box around v; volts and siemens."""
 
     @property
     def spread(self) -> Nodes:
-        """W·radius: what slopes may add to J times the box, amperes into each node."""
+        """W·radius: the range of the slopes above J times the radius of the box, amperes into each node."""
         ...
 
     def solve(self, currents: Nodes) -> Nodes:
-        """J⁻¹ ``currents``, in float64."""
+        """Return J⁻¹ ``currents``, in float64."""
         ...
 
     def left(self, currents: Nodes, step: Nodes) -> Nodes:
-        """|``currents`` - J ``step``|, amperes, rounding included."""
+        """Return |``currents`` - J ``step``|, amperes, including rounding."""
         ...
 
     def reach(self, currents: Nodes) -> Nodes:
-        """A verified bound of |J⁻¹ c| for all |c| <= ``currents``, volts; infinite where there is none."""
+        """Return a verified bound of |J⁻¹ c| for all |c| <= ``currents``, volts; infinite if there is none."""
         ...
 
     def unsigned(self, currents: Nodes, rounding: Nodes) -> Float[Array, " batch"]:
-        """A bound of |x| that holds for all slopes above J, volts."""
+        """Return a bound of |x| that holds for all slopes above J, volts."""
         ...
 
 
 class Provable(Protocol):
-    """A circuit's equations at given voltages, as a proof needs them, all nodes side by side."""
+    """A circuit's equations at given voltages, as a proof needs them, with all nodes concatenated."""
 
     @property
     def given(self) -> Nodes:
@@ -70,28 +71,28 @@ class Provable(Protocol):
         ...
 
     def nodes(self, voltages: Nodes) -> tuple[Array, ...]:
-        """``voltages`` as the equations have them."""
+        """Return ``voltages`` in the form of the equations."""
         ...
 
     def quick(self) -> Float[Array, " batch"]:
-        """A bound of the error, volts, without a linear solve for each sample; infinite where there is none."""
+        """Return a bound of the error, volts, without a linear solve for each sample; infinite if there is none."""
         ...
 
     @property
     def precisions(self) -> Sequence[np.dtype[Any]]:
-        """In which F can be had, the cheapest first."""
+        """Precisions in which F is available, the cheapest first."""
         ...
 
     def select(self, samples: Bool[Array, " batch"] | Int[Array, " some"]) -> Self:
-        """Those of some of the samples."""
+        """Return the equations of some of the samples."""
         ...
 
     def currents(self, voltages: Nodes, precision: np.dtype[Any]) -> tuple[Nodes, Nodes]:
-        """F, and what rounding may hide of it, amperes."""
+        """Return F and a bound of its rounding error, amperes."""
         ...
 
     def linearised(self, voltages: Nodes, radius: Float[Array, " batch"]) -> Linearised:
-        """J in the box of ``radius`` (volts) around ``voltages``."""
+        """Return J in the box of ``radius`` (volts) around ``voltages``."""
         ...
 
 
@@ -102,10 +103,11 @@ def verified(
     currents: Nodes,
     rounding: float,
 ) -> Nodes:
-    """A bound of |M⁻¹ c|, volts, for all |c| <= ``currents`` (A), M having no positive off-diagonal: y/s with M y >= s·c, s > 0.
+    """Return a bound y/s of |M⁻¹ c|, volts, for all |c| <= ``currents`` (A): M y >= s·c, s > 0, M without positive off-diagonals.
 
-    ``solve``: M⁻¹, unverified. ``image``: M y, and the sum of its terms' magnitudes. ``diagonal`` of M, 0 at nodes that are held.
-    ``rounding`` of a sum, relative; that of M y is added to what is asked for. Infinite where no s is found.
+    ``solve``: M⁻¹, unverified. ``image``: M y, and the sum of its terms' magnitudes. ``diagonal`` of M, 0 at
+    fixed nodes. ``rounding``: relative error of a sum; that of M y is added to the requirement. Infinite if no s is
+    found.
     """
     asked = np.where(diagonal > 0, currents, 0.0).astype(np.float64)
     first = np.abs(solve(asked)).max(axis=1, keepdims=True, initial=0.0)
@@ -118,7 +120,7 @@ def verified(
 
 
 def allowance(dtype: np.dtype[Any], tolerance: float, scale: Float[Array, " batch"]) -> Float[Array, " batch"]:
-    """Largest error of a converged voltage, volts, ``scale`` being each circuit's largest voltage."""
+    """Return the largest error of a converged voltage, volts; ``scale`` is each circuit's largest voltage."""
     return np.maximum(ERROR[dtype], tolerance) * np.maximum(scale.astype(np.float64), 1.0)
 
 
@@ -129,10 +131,10 @@ def prove(
     *,
     mend: bool = False,
 ) -> Nodes:
-    """ILL_CONDITIONED, in ``status``, for CONVERGED samples that cannot be proven to be within ``allowed`` volts.
+    """Set ``status`` to ILL_CONDITIONED for CONVERGED samples that cannot be proven to be within ``allowed`` volts.
 
-    ``mend``: takes Newton's steps towards the equilibrium where they help.
-    Returns the voltages, which are ``circuit.given`` itself unless they were improved on.
+    ``mend``: take Newton steps towards the equilibrium if they help. Returns the voltages, which are ``circuit.given``
+    unless they were improved.
     """
     voltages = circuit.given
     open_: Array = np.flatnonzero((status == Status.CONVERGED) & ~(circuit.quick() <= allowed))
@@ -168,11 +170,11 @@ def _mended(
 def error_bound(
     circuit: Provable, voltages: Nodes, allowed: Float[Array, " batch"], precision: np.dtype[Any]
 ) -> tuple[Float[Array, " batch"], Nodes]:
-    """A bound of |v* - v|, volts, infinite where none at most ``allowed`` is found, and Newton's step towards v*."""
+    """Return a bound of |v* - v|, volts, infinite if none of at most ``allowed`` is found, and the Newton step towards v*."""
     currents, rounding = circuit.currents(voltages, precision)
     bound, radius = np.full(len(voltages), np.inf), allowed
     best = np.zeros(voltages.shape)
-    for _ in range(2):  # a smaller box leaves out the kinks of piecewise laws
+    for _ in range(2):  # a smaller box excludes the kinks of piecewise laws
         linear = circuit.linearised(voltages, radius)
         step = linear.solve(currents)
         left = linear.left(currents, step) + rounding

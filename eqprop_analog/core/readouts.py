@@ -1,4 +1,4 @@
-"""What read-outs predict, and when two of them predict different things."""
+"""The predictions of read-outs, and when those of two read-outs differ."""
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
@@ -7,14 +7,14 @@ Array = np.ndarray
 
 
 def predictions(readout: Float[Array, "batch classes"]) -> Int[Array, " batch"]:
-    """The class of the largest read-out, or, of a single one, 1 above half a volt and 0 below."""
+    """Return the class of the largest read-out; for a single read-out, 1 above half a volt and 0 below."""
     return (readout[:, 0] > 0.5).astype(int) if readout.shape[1] == 1 else readout.argmax(axis=1)
 
 
 def decided_otherwise(
     one: Float[Array, "batch classes"], other: Float[Array, "batch classes"], allowed: Float[Array, " batch"] | float
 ) -> Bool[Array, " batch"]:
-    """Which samples two read-outs predict differently by more than ``allowed`` (volts): a tie within it is no difference."""
+    """Return the samples for which two read-outs predict differently; ties within ``allowed`` (volts) count as equal."""
     first, second = predictions(one), predictions(other)
     rows = np.arange(len(one))
     if one.shape[1] == 1:

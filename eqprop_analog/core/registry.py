@@ -1,4 +1,4 @@
-"""Kinds of networks by name: the one place, beside loading, where kinds are told apart."""
+"""Kinds of networks by name: the only place, apart from loading, that distinguishes kinds."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -20,75 +20,76 @@ BUILT_IN: Mapping[str, str] = {
     "nonideal": "eqprop_analog.networks.nonideal.family",
     "whole_chip": "eqprop_analog.networks.whole_chip.family",
 }
-"""Modules whose FAMILY is registered when it is first asked for."""
+"""Modules whose FAMILY is registered on first use."""
 USUAL = next(iter(BUILT_IN))
-"""What files and command lines mean that name no kind."""
+"""The default kind in files and on command lines."""
 
 
 def later(where: str) -> Callable[[], Any]:
-    """Imports and returns ``where`` ("module:name") when it is called: registering a kind imports nothing else of it."""
+    """Return a function that imports and returns ``where`` ("module:name") when it is called, so that registration is cheap."""
     module, _, name = where.partition(":")
     return lambda: getattr(import_module(module), name)
 
 
 @dataclass(frozen=True)
 class Family:
-    """A kind of network, and what belongs to it but not to its mathematics."""
+    """A kind of network, and everything that belongs to it apart from its mathematics."""
 
     name: str
     network: type[Network]
     file_format: str
-    """What its saved networks call themselves."""
+    """Format name of its saved networks."""
     surrogate: Callable[[], Solver]
-    """Finds its equilibria in NumPy, to the last digit."""
+    """Its surrogate solver in NumPy, at full precision."""
     tolerance: float = 1e-9
-    """Excess (core.Equations) of an equilibrium that a circuit simulator found."""
+    """Largest excess (core.Equations) of an equilibrium from a circuit simulator."""
     ladder: Sequence[Any] = ()
-    """Ways to ask ngspice for what it fails at (spice.ngspice.sweeps.Rung), one after the other; () is those of every kind."""
+    """Strategies for samples at which ngspice fails (spice.ngspice.sweeps.Rung), in order; () means those of every kind."""
     config: Callable[[], Any] | None = None
-    """The class of its training's configuration (an experiments.config.TrainConfig); None: not trained by itself."""
+    """The class of its training configuration (an experiments.config.TrainConfig); None if it cannot be trained."""
     description: Callable[[], Any] | None = None
-    """What the report says of it: a report.description.Description; None is what it says of any network."""
+    """Its description in the report (a report.description.Description); None is the general one."""
     pictures: Mapping[str, Callable[[], Callable[[Any, Path], None]]] = field(default_factory=dict)
-    """What a finished run leaves of its network, by the name of the file: imports what draws it there."""
+    """Pictures of the network of a finished run, by the name of the file."""
     dynamics: Callable[[], Solver] | None = None
-    """Where there are many equilibria: finds the one that the circuit settles to, nearly, where ngspice then begins."""
+    """For several equilibria: a solver that finds approximately the one to which the circuit settles, as a start for ngspice."""
     features: Mapping[str, Callable[[], Any]] = field(default_factory=dict)
-    """What else there is for it, by the name in FEATURES; imported when it is asked for (see ``later``)."""
+    """Further features, by their name in FEATURES; they are imported on demand (see ``later``)."""
 
     def feature(self, name: str, asked: str = "") -> Any:
-        """What ``features`` has under ``name``; ``asked``: what the user asked for it by.
+        """Return the feature ``name``; ``asked``: the user's option or command, for the message.
 
-        UserError, which names the kinds that have it, where there is none.
+        Raises UserError, which names the kinds that have it, if there is none.
         """
         if name not in self.features:
             others = [other.name for other in families().values() if name in other.features]
             raise UserError(
-                f"{asked or name}: this is available for {' and '.join(others) or 'no'} networks, not for {self.name} networks"
+                f"{asked or name}: this is available for {' and '.join(others) or 'no'} networks, not for "
+                f"{self.name} networks"
             )
         return self.features[name]()
 
 
 FEATURES: Mapping[str, str] = {
-    "findings": "(config, network) -> (findings, figures): warnings about a finished run, beyond its error",
+    "findings": "(config, network) -> (findings, figures): warnings about a finished run, apart from its error",
     "fresh": "cli.options.Fresh: the options by which --layers makes such a network",
     "netlist reader": "(path, **given) -> cli.options.Read: a network, and the inputs and the phase of its netlist",
     "subcircuits": "(network, inputs, phase, library, dialect): the netlist as ``network``, subcircuits, and a ``testbench``",
-    "chip netlist": "(network, inputs, nudge, form, specification, seed, number) -> (text, notes): as one chip has it",
-    "wires": "(network, wire_resistance=, tile=, link_resistance=, cell=) -> network: the circuit with wires and cells of a law",
-    "transient": "(arguments, network, inputs, targets): what the command of this name does",
-    "energy": "(arguments, network, inputs, targets): what the command of this name does",
+    "chip netlist": "(network, inputs, nudge, form, specification, seed, number) -> (text, notes): the netlist of one chip",
+    "wires": "(network, wire_resistance=, tile=, link_resistance=, cell=) -> network: the circuit with wires and nonlinear cells",
+    "transient": "(arguments, network, inputs, targets): runs the command of this name",
+    "energy": "(arguments, network, inputs, targets): runs the command of this name",
 }
-"""What a kind of network may have beside its mathematics, and what shared code calls it with."""
+"""Features that a kind of network may have, and the arguments with which shared code calls them."""
 
 
 ENTRY_POINTS = "eqprop_analog.families"
-"""The group in which an installed package names its Family: then commands know it, too."""
+"""The group of entry points by which an installed package registers its Family for the commands."""
 _REGISTERED: dict[str, Family] = {}
 
 
 def register(family: Family) -> None:
-    """Make a kind of network known by its name; UserError if another one has it."""
+    """Register a kind of network by its name. Raises UserError if the name is taken."""
     known = _REGISTERED.setdefault(family.name, family)
     if known.network is not family.network:
         raise UserError(
@@ -97,7 +98,7 @@ def register(family: Family) -> None:
 
 
 def families() -> dict[str, Family]:
-    """Every registered kind by its name; other packages' are registered by their entry points (ENTRY_POINTS)."""
+    """Return all registered kinds by name; other packages register theirs by entry points (ENTRY_POINTS)."""
     _load_entry_points()
     for name, module in BUILT_IN.items():
         if name not in _REGISTERED:
@@ -112,7 +113,7 @@ def _load_entry_points() -> None:
 
 
 def family(name: str) -> Family:
-    """The kind of this name. UserError if it is not registered."""
+    """Return the kind of this name. Raises UserError if it is not registered."""
     if name not in _REGISTERED and name in BUILT_IN:
         register(import_module(BUILT_IN[name]).FAMILY)
     if name not in _REGISTERED and name not in families():
@@ -121,19 +122,20 @@ def family(name: str) -> Family:
 
 
 def family_of(network: Network | Any) -> Family:
-    """The kind of ``network``. UserError if it is not registered."""
+    """Return the kind of ``network``. Raises UserError if it is not registered."""
     name = str(getattr(network, "family", ""))
     if name not in _REGISTERED and name in BUILT_IN:
         register(import_module(BUILT_IN[name]).FAMILY)
     if name not in _REGISTERED:
         raise UserError(
-            f"{type(network).__name__}: this kind of network is not registered (core.register); there are {', '.join(families())}"
+            f"{type(network).__name__}: this kind of network is not registered (core.register); there are "
+            f"{', '.join(families())}"
         )
     return _REGISTERED[name]
 
 
 def load_network(path: str | Path) -> Any:
-    """The network of any kind that is saved in the file ``path``. Raises UserError if there is none.
+    """Load a saved network of any kind from the file ``path``. Raises UserError if the file holds none.
 
     >>> import tempfile
     >>> import eqprop_analog as ea

@@ -1,4 +1,4 @@
-"""How objects show themselves in a Python session, in one line, and in a notebook, as a small table with a picture."""
+"""The display of objects: one line in a Python session, and a small table with a picture in a notebook."""
 
 from collections.abc import Mapping
 from importlib import import_module
@@ -9,23 +9,23 @@ DIGITS = 3
 
 
 class Shown(Protocol):
-    """Something with facts about itself; a class that inherits from it says which."""
+    """Base class of objects that display facts about themselves."""
 
     def facts(self) -> Mapping[str, str]:
-        """What a person is shown, by name, with units."""
+        """Facts shown to the user, by name, with units."""
         return {}
 
     def __repr__(self) -> str:
-        """One line, however large the arrays are."""
+        """Return one line, for arrays of any size."""
         return f"{type(self).__name__}({', '.join(f'{name} {value}' for name, value in self.facts().items())})"
 
     def _repr_html_(self) -> str:
-        """What Jupyter shows."""
+        """Return the display in Jupyter."""
         return str(import_module("eqprop_analog.plotting.notebook").html(self))
 
 
 def quantity_text(value: float, unit: str) -> str:
-    """Three digits, a prefix and the unit: "100 µS"; 0 and what no prefix reaches as it is."""
+    """Format with three digits, a prefix and the unit: "100 µS"; 0 and values outside the prefixes have no prefix."""
     if value == 0 or not abs(value) < float("inf"):
         return f"{value:g} {unit}".strip()
     scientific = f"{value:.{DIGITS - 1}e}"
@@ -36,5 +36,5 @@ def quantity_text(value: float, unit: str) -> str:
 
 
 def sizes_text(sizes: tuple[int, ...]) -> str:
-    """Layers as figures name them: 784-100-10."""
+    """Format layers as in figures: 784-100-10."""
     return "-".join(map(str, sizes))

@@ -1,4 +1,4 @@
-"""The protocol of a solver: whatever finds equilibria, an algorithm, a simulator or a board."""
+"""The protocol of a solver, which finds equilibria: an algorithm, a simulator or a board."""
 
 from collections.abc import Sequence
 from typing import Any, Protocol
@@ -14,30 +14,30 @@ Array = np.ndarray
 
 
 class Solver(Protocol):
-    """Finds equilibria of the networks that it is for."""
+    """Finds the equilibria of networks that it supports."""
 
     def solve(
         self, network: Any, inputs: ArrayLike, nudge: Nudge | None = None, start: Equilibrium | None = None
     ) -> Equilibrium:
-        """Equilibrium of each row of ``inputs`` (batch, inputs) in ``network`` under ``nudge``, each with its status.
+        """Return the equilibrium of each row of ``inputs`` (batch, inputs) in ``network`` under ``nudge``, each with its status.
 
-        ``start`` is where a current nudge is taken, and where dynamics begin. Raises UserError for a network, inputs, a nudge
-        or a start that do not fit each other.
+        ``start`` is the equilibrium at which a current nudge is computed, and the initial state of dynamics. Raises
+        UserError if network, inputs, nudge and start do not match.
         """
         ...
 
     def solve_phases(
         self, network: Any, inputs: Float[Array, "batch inputs"], nudges: Sequence[Nudge]
     ) -> tuple[Equilibrium, ...]:
-        """The free equilibrium of each row of ``inputs`` in ``network``, then that under each of ``nudges``.
+        """Return the free equilibrium of each row of ``inputs`` in ``network``, followed by that under each of ``nudges``.
 
-        ``start``, where a solver takes it: as in ``solve``.
+        ``start``, if the solver accepts it: as in ``solve``.
         """
         ...
 
 
 def close(solver: Any) -> None:
-    """Let go of the solver's worker processes, if it has some."""
+    """End the solver's worker processes, if it has any."""
     end = getattr(solver, "close", None)
     if end is not None:
         end()

@@ -1,4 +1,4 @@
-"""Data sets: what they are, where they come from, what their files look like."""
+"""Data sets: their samples, their sources and their file formats."""
 
 from eqprop_analog.data.augmentation import flipped, shifted
 from eqprop_analog.data.datasets import RMS, SHAPES, VALIDATION, Dataset, called, load

@@ -1,4 +1,4 @@
-"""Other samples than those of a training, brought to its network by the same scaling and the same numbers of classes."""
+"""Samples that a network was not trained on, with the scaling and the class numbers of its training."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -17,18 +17,18 @@ Array = np.ndarray
 
 
 def as_trained(name: str, samples: Samples, found: Found, scales: Mapping[str, Any]) -> OwnDataset:
-    """``samples`` as test samples of a network that was trained on others, of which ``found`` and ``scales`` tell.
+    """Return ``samples`` as test samples of a network trained on others, which ``found`` and ``scales`` describe.
 
-    ``scales``: what the run's metrics.json has as ``data``: names, offsets and units of inputs and targets. All samples are
-    test samples, unless the file says which are. Raises DataError where inputs, targets or classes are not those of the
-    training.
+    ``scales``: the entry ``data`` of the run's metrics.json: names, offsets and units of inputs and targets. All
+    samples are test samples, unless the file says which are. Raises DataError if inputs, targets or classes differ from
+    those of the training.
     """
     inputs = samples.inputs[:, _columns(name, "inputs", samples.input_names, samples.inputs.shape[1], scales["inputs"])]
     scale = _scale(scales["inputs"])
     targets, answers = None, _labels(name, samples, found)
     if found.task == "regression":
         if samples.targets is None:
-            raise DataError(f"{name}: has classes, but the network was trained on numbers; expected targets")
+            raise DataError(f"{name}: the file has classes, but the network was trained on numbers; expected targets")
         order = _columns(name, "targets", samples.target_names, samples.targets.shape[1], scales["targets"])
         targets = _scale(scales["targets"])
         answers = (samples.targets[:, order] - targets.offset) / targets.unit
@@ -44,12 +44,12 @@ def as_trained(name: str, samples: Samples, found: Found, scales: Mapping[str, A
 def opened_again(
     dataset: str, given: DataSettings, own: OwnData, scales: Mapping[str, Any], data_dir: Path | None = None
 ) -> OwnDataset:
-    """The samples of a file, a folder or a name, as ``as_trained`` makes them; columns as ``own`` says, or as is ``given``.
+    """Read a file, a folder or a named data set as ``as_trained`` does; ``own`` or ``given`` select the columns.
 
     Raises UserError.
     """
     if own.found is None:
-        raise DataError(f"{dataset}: nothing is known of the data that the network was trained on")
+        raise DataError(f"{dataset}: the data that the network was trained on is unknown")
     require_suitable(dataset, given)
     usual = own if Path(dataset).suffix.lower() in TABLES else DataSettings()
     columns = {name: getattr(given, name) or getattr(usual, name) for name in TABLE_SETTINGS}
@@ -62,14 +62,14 @@ def _scale(figures: Mapping[str, Any]) -> Linear:
 
 
 def _columns(name: str, what: str, names: Sequence[str], count: int, figures: Mapping[str, Any]) -> list[int]:
-    """Where the columns of the training are in the file: by their names, or, where one of the two has none, in their order."""
+    """Find the columns of the training in the file: by name, or in order if either of the two has no names."""
     known, here = figures["names"], [named(each) for each in names]
     wide = len(figures["unit"])
     if known and here:
         missing = [each for each in known if each not in here]
         if missing:
             raise DataError(
-                f"{name}: {what}: the network was trained on {quoted(missing[0])}, which is not here; there are "
+                f"{name}: {what}: the network was trained on {quoted(missing[0])}, which is missing here; there are "
                 f"{', '.join(map(quoted, here[:12]))}"
             )
         if len(here) > len(known):
@@ -84,15 +84,17 @@ def _columns(name: str, what: str, names: Sequence[str], count: int, figures: Ma
 
 
 def _labels(name: str, samples: Samples, found: Found) -> Int[Array, " samples"] | Float[Array, "samples targets"]:
-    """Numbers of the training's classes, by their names; of a regression nothing yet."""
+    """Return the numbers of the training's classes, found by name; None for a regression."""
     if found.task == "regression":
         return np.zeros(0, int)
     if samples.labels is None:
-        raise DataError(f"{name}: has numbers as targets, but the network was trained on classes; expected labels")
+        raise DataError(
+            f"{name}: the file has numbers as targets, but the network was trained on classes; expected labels"
+        )
     strange = [each for each in samples.classes if each not in found.classes]
     if strange:
         raise DataError(
-            f"{name}: class {quoted(strange[0])} is none of the training's, which are "
+            f"{name}: class {quoted(strange[0])} is not a class of the training; expected one of "
             f"{', '.join(map(quoted, found.classes[:12]))}"
         )
     return np.array([found.classes.index(each) for each in samples.classes])[samples.labels]

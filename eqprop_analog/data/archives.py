@@ -1,4 +1,4 @@
-"""Arrays of the user's own: ``.npz`` files, and arrays in memory."""
+"""Arrays of the user: ``.npz`` files, and arrays in memory."""
 
 import lzma
 import zipfile
@@ -19,24 +19,24 @@ from eqprop_analog.incoming import LARGEST, real_array
 Array = np.ndarray
 
 MOST_BYTES = 2**32
-"""Of all arrays of a file, unpacked."""
+"""Largest size of all arrays of a file, unpacked."""
 WHITE = 255.0
 TEST_NAMES = {"train": False, "test": True}
 HALVES = ("x_train", "y_train", "x_test", "y_test")
-"""As Keras names the arrays of its data sets."""
+"""Names that Keras gives to the arrays of its data sets."""
 KNOWN = {"inputs", "targets", "labels", "split", "input_names", "target_names", "class_names"}
 
 
 def read_archive(path: Path, task: Task | None = None) -> Samples:
     """The samples in a ``.npz`` file: inputs, and targets or labels; optionally split, input_names, target_names, class_names.
 
-    Or x_train, y_train, x_test and y_test. Nothing in the file is executed, and no more than MOST_BYTES are unpacked. Raises
-    DataError for anything else.
+    The arrays can also be x_train, y_train, x_test and y_test. Nothing in the file is executed, and no more than
+    MOST_BYTES are unpacked. Raises DataError for anything else.
     """
     try:
         with path.open("rb") as raw:
             if not zipfile.is_zipfile(raw):
-                raise DataError(f"{path}: not an .npz archive, or cut off")
+                raise DataError(f"{path}: not an .npz archive, or truncated")
             file = Arrays(raw, MOST_BYTES)
             names = set(file.files)
             wanted = HALVES if set(HALVES) <= names else sorted(names & KNOWN)
@@ -54,11 +54,11 @@ def read_archive(path: Path, task: Task | None = None) -> Samples:
 
 
 def _joined(halves: Mapping[str, Array]) -> dict[str, Array]:
-    """Training and test samples one below the other."""
+    """Stack training and test samples."""
     try:
         inputs, answers = (np.concatenate([halves[f"{name}_train"], halves[f"{name}_test"]]) for name in ("x", "y"))
     except ValueError as error:
-        raise DataError(f"x_train and x_test, or y_train and y_test, do not fit together: {error}") from error
+        raise DataError(f"x_train and x_test, or y_train and y_test, do not match: {error}") from error
     split = np.arange(len(answers)) >= len(halves["y_train"])
     whole = answers.dtype.kind in "iuUSb" and answers.squeeze().ndim == 1
     answers = answers.reshape(-1) if whole else answers
@@ -66,13 +66,16 @@ def _joined(halves: Mapping[str, Array]) -> dict[str, Array]:
 
 
 def from_arrays(arrays: Mapping[str, Any], where: str, task: Task | None = None) -> Samples:
-    """Samples of the arrays ``inputs``, ``targets`` or ``labels``, ``split`` and names. DataError begins with ``where``."""
+    """Samples of the arrays ``inputs``, ``targets`` or ``labels``, ``split`` and names.
+
+    DataError begins with ``where``.
+    """
     if "inputs" not in arrays or ("targets" in arrays) == ("labels" in arrays):
         there = ", ".join(sorted(arrays)) or "nothing"
-        raise DataError(f"{where}: expected the arrays inputs, and targets or labels, got {there}")
+        raise DataError(f"{where}: expected the arrays inputs and either targets or labels, got {there}")
     raw = _numbers(arrays["inputs"], "inputs", where)
     if raw.ndim < 2 or not raw.size:
-        raise DataError(f"{where}: inputs: expected shape (samples, inputs), or of images, got {raw.shape}")
+        raise DataError(f"{where}: inputs: expected shape (samples, inputs) or the shape of images, got {raw.shape}")
     shape, pixel = _images(np.asarray(arrays["inputs"]), raw)
     flat = np.moveaxis(raw, -1, 1) if shape and raw.ndim == 4 and shape[0] == raw.shape[-1] else raw
     inputs = np.ascontiguousarray(flat).reshape(len(raw), -1)
@@ -81,12 +84,12 @@ def from_arrays(arrays: Mapping[str, Any], where: str, task: Task | None = None)
     classes: tuple[str, ...] = ()
     if "labels" in arrays:
         if task == "regression":
-            raise DataError(f"{where}: labels are classes; for a regression call the array targets")
+            raise DataError(f"{where}: labels are classes; name the array targets for a regression")
         labels, classes = _labels(arrays["labels"], count, where)
         classes = _names(arrays, "class_names", len(classes), where) or classes
     else:
         if task == "classification":
-            raise DataError(f"{where}: targets are numbers to predict; for classes call the array labels")
+            raise DataError(f"{where}: targets are numbers to predict; name the array labels for classes")
         targets = _numbers(arrays["targets"], "targets", where)
         targets = targets[:, None] if targets.ndim == 1 else targets
         if targets.ndim != 2 or len(targets) != count or not targets.shape[1]:
@@ -105,7 +108,7 @@ def from_arrays(arrays: Mapping[str, Any], where: str, task: Task | None = None)
 
 
 def _numbers(values: ArrayLike, name: str, where: str) -> Array:
-    """float64; DataError for what is no array of finite numbers, with the first sample that is wrong."""
+    """Convert to float64. Raises DataError, with the first wrong sample, unless all values are finite numbers."""
     try:
         found = real_array(values, name, np.float64, finite=False)
     except UserError as error:
@@ -114,14 +117,14 @@ def _numbers(values: ArrayLike, name: str, where: str) -> Array:
     if len(wrong):
         at = tuple(int(k) for k in wrong[0])
         raise DataError(
-            f"{where}: {name}: sample {at[0]} (from 0) has {found[at]} at {list(at[1:])}; expected finite numbers within "
-            f"±{LARGEST:g}"
+            f"{where}: {name}: sample {at[0]} (from 0) has {found[at]} at {list(at[1:])}; expected finite numbers "
+            f"within ±{LARGEST:g}"
         )
     return found
 
 
 def _images(given: Array, inputs: Array) -> tuple[tuple[int, int, int] | None, float | None]:
-    """(channels, height, width) of arrays of images, and what white is, where they are bytes."""
+    """(channels, height, width) of arrays of images, and the value of white if they are bytes."""
     white = WHITE if given.dtype == np.uint8 else None
     if inputs.ndim == 3:
         return (1, *inputs.shape[1:]), white
@@ -133,14 +136,14 @@ def _images(given: Array, inputs: Array) -> tuple[tuple[int, int, int] | None, f
 def _labels(values: ArrayLike, count: int, where: str) -> tuple[Array, tuple[str, ...]]:
     found = np.asarray(values)
     if found.shape != (count,):
-        hint = "; of one-hot labels take .argmax(axis=1)" if found.ndim == 2 and found.shape[1] > 1 else ""
-        raise DataError(f"{where}: labels: expected one a sample, shape ({count},), got {found.shape}{hint}")
+        hint = "; convert one-hot labels by .argmax(axis=1)" if found.ndim == 2 and found.shape[1] > 1 else ""
+        raise DataError(f"{where}: labels: expected one per sample, shape ({count},), got {found.shape}{hint}")
     if found.dtype.kind == "S":
         found = np.char.decode(found, "utf-8", "replace")
     if found.dtype.kind == "f":
         found = _numbers(found, "labels", where)
         if (found != np.round(found)).any():
-            raise DataError(f"{where}: labels: expected whole numbers or names, got fractions; call them targets")
+            raise DataError(f"{where}: labels: expected whole numbers or names, got fractions; name the array targets")
     elif found.dtype.kind not in "biuU":
         raise DataError(f"{where}: labels: expected whole numbers or names, got {found.dtype}")
     return classes_of(found, f"{where}: labels")
@@ -153,15 +156,15 @@ def _names(arrays: Mapping[str, Any], key: str, count: int, where: str) -> tuple
     if found.dtype.kind != "U" or found.shape != (count,):
         raise DataError(f"{where}: {key}: expected {count} names, got {found.dtype} of shape {found.shape}")
     if len(set(found.tolist())) < count:
-        raise DataError(f"{where}: {key}: a name is there twice")
+        raise DataError(f"{where}: {key}: a name occurs twice")
     return tuple(named(name) for name in found.tolist())
 
 
 def _split(values: ArrayLike, count: int, where: str) -> Array:
-    """Which samples are test samples, from "train" and "test", or true or 1 for these."""
+    """Return which samples are test samples, from "train" and "test", or from 1 or true for test samples."""
     found = np.asarray(values)
     if found.shape != (count,):
-        raise DataError(f"{where}: split: expected one a sample, shape ({count},), got {found.shape}")
+        raise DataError(f"{where}: split: expected one per sample, shape ({count},), got {found.shape}")
     if found.dtype.kind == "U":
         words = np.char.lower(np.char.strip(found))
         strange = ~np.isin(words, list(TEST_NAMES))

@@ -1,4 +1,4 @@
-"""What training may do to an image that stays what it shows."""
+"""Augmentation: changes of an image that keep its class."""
 
 import math
 
@@ -8,9 +8,9 @@ import numpy as np
 def shifted(
     images: np.ndarray, most: int, random: np.random.Generator, *, channels: int = 1, edge: bool = False
 ) -> np.ndarray:
-    """Each square image, a row of pixels, moved by up to ``most`` pixels across and down.
+    """Shift each square image, a row of pixels, by up to ``most`` pixels horizontally and vertically.
 
-    Where nothing moves in is 0, or, with ``edge``, the nearest pixel of the image.
+    Pixels that move in are 0 or, with ``edge``, the nearest pixel of the image.
     """
     count, side = len(images), math.isqrt(images.shape[1] // channels)
     frame = ((0, 0), (0, 0), (most, most), (most, most))
@@ -21,7 +21,7 @@ def shifted(
 
 
 def flipped(images: np.ndarray, random: np.random.Generator, *, channels: int = 1) -> np.ndarray:
-    """Each square image, a row of pixels, turned left to right with probability one half."""
+    """Mirror each square image, a row of pixels, horizontally with probability one half."""
     count, side = len(images), math.isqrt(images.shape[1] // channels)
     square = images.reshape(count, channels, side, side)
     turned = random.random(count) < 0.5

@@ -19,20 +19,20 @@ SHAPES: Mapping[str, tuple[int, int, int]] = {
     "cifar-10": (3, 32, 32),
     "digits": (1, 8, 8),
 }
-"""Channels, height and width of an image, which a row of pixels lists in this order."""
+"""Channels, height and width of an image; a row of pixels is in this order."""
 
 RMS: Mapping[str, float] = {"mnist": 0.335, "fashion-mnist": 0.454, "cifar-10": 0.536, "digits": 0.485}
 """Root mean square of the training images' pixels."""
 
 VALIDATION: Mapping[str, int] = {"mnist": 10_000, "fashion-mnist": 10_000, "cifar-10": 5_000, "digits": 200}
-"""The last so many training images: every choice is made on these, none on the test images."""
+"""Number of training images, the last ones, on which all choices are made; no choice is made on the test images."""
 
 
 @dataclass(frozen=True)
 class Dataset:
-    """Images as rows of pixels, float32 in [0, 1], or other inputs; and their classes, int64 from 0 on, or targets in volts.
+    """Images as rows of pixels, float32 in [0, 1], or other inputs, with their classes, int64 from 0, or targets in volts.
 
-    Shapes: images (samples, inputs), of MNIST (60000, 784) and (10000, 784); labels (samples,), or (samples, targets).
+    Shapes: images (samples, inputs), for MNIST (60000, 784) and (10000, 784); labels (samples,), or (samples, targets).
     """
 
     name: str
@@ -43,21 +43,22 @@ class Dataset:
 
 
 def called(name: str, copy: str) -> str:
-    """The data set as figures name it: "cifar-10", or "cifar-10 (JPEG copy)"."""
+    """Name of the data set in figures and reports: "cifar-10", or "cifar-10 (JPEG copy)"."""
     return f"{name} ({copy})" if copy else name
 
 
 def load(name: str, data_dir: Path | None = None, copy: str = "") -> Dataset:
     """Load a data set from ``data_dir`` if given, else from the first source that has it.
 
-    Files other than the published ones are refused, unless ``copy`` names them: the user, who vouches for them, calls them so,
-    and so does every figure from them. The log says which checksums differ.
+    Files other than the published ones are refused, unless ``copy`` gives them a name. All results obtained from such a
+    copy carry that name. The log says which checksums differ.
 
-    Raises :class:`DataError`: unknown name; a file missing, damaged or not the published one in ``data_dir``; or no
-    source could be reached, with the reason of each. The digits come with scikit-learn, wherever ``data_dir`` is.
+    Raises :class:`DataError`: for an unknown name, for a file in ``data_dir`` that is missing, damaged or not the
+    published one, and if no source could be reached, with the reason of each. The digits are part of scikit-learn and
+    do not use ``data_dir``.
     """
     if copy and (data_dir is None or name not in PUBLICATIONS):
-        raise DataError(f"data_copy: a copy of {name} is read from the folder that --data-dir names, and none is named")
+        raise DataError(f"data_copy: a copy of {name} is read from the folder of --data-dir; set --data-dir")
     if name == "digits":
         return _digits()
     if name not in SHAPES:
@@ -77,9 +78,9 @@ def load(name: str, data_dir: Path | None = None, copy: str = "") -> Dataset:
 
 
 def _digits() -> Dataset:
-    """scikit-learn's 1,797 digits of 8 x 8 pixels; every fifth is a test image, as there is no published split."""
+    """scikit-learn's 1,797 digits of 8 x 8 pixels; every fifth is a test image, because no split is published."""
     if importlib.util.find_spec("sklearn") is None:
-        raise DataError("digits come with scikit-learn, which is not installed: pip install 'eqprop-analog[digits]'")
+        raise DataError("digits need scikit-learn, which is not installed: pip install 'eqprop-analog[digits]'")
     found = importlib.import_module("sklearn.datasets").load_digits()
     images, labels = (found.data / 16).astype(np.float32), found.target.astype(np.int64)
     test = np.arange(len(images)) % 5 == 4

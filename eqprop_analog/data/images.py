@@ -1,4 +1,4 @@
-"""Folders of images, one folder a class, read by Pillow; and IDX files of any content."""
+"""Folders of images, one folder per class, read by Pillow; and IDX files of any content."""
 
 import warnings
 import zlib
@@ -17,15 +17,15 @@ Array = np.ndarray
 
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".pgm", ".ppm", ".webp"})
 MOST_PIXELS = 2**20
-"""Of one image; a circuit has as many inputs."""
+"""Largest number of pixels of an image, which is the number of inputs of a circuit."""
 MOST_BYTES = 2**31
-"""Of all pixels."""
+"""Largest size of all pixels."""
 TRAIN, TEST = ("train", "training"), ("test", "testing", "t10k")
 GREY, COLOUR = ("1", "L", "LA"), ("P", "RGB", "RGBA", "CMYK", "YCbCr")
 
 
 def read_folder(folder: Path, task: Task | None = None) -> Samples:
-    """The samples in a folder: IDX files, or images in one folder a class, these also below train and test. Raises DataError."""
+    """Read a folder: IDX files, or images in one folder per class, also below train and test. Raises DataError."""
     try:
         inside = sorted(path for path in folder.iterdir() if not path.name.startswith("."))
     except OSError as error:
@@ -33,7 +33,7 @@ def read_folder(folder: Path, task: Task | None = None) -> Samples:
     if files := [path for path in inside if is_idx_file(path)]:
         return read_idx(folder, files, task)
     if task == "regression":
-        raise DataError(f"{folder}: folders of images are classes; for a regression use .npz")
+        raise DataError(f"{folder}: folders of images are classes; use .npz for a regression")
     folders = [path for path in inside if path.is_dir()]
     halves = [path for path in folders if path.name.lower() in TRAIN + TEST]
     if len(halves) == 2 == len(folders) and sum(path.name.lower() in TEST for path in halves) == 1:
@@ -50,14 +50,19 @@ def read_folder(folder: Path, task: Task | None = None) -> Samples:
     if not files:
         kinds = ", ".join(sorted(SUFFIXES))
         raise DataError(
-            f"{folder}: no data set is here: expected images ({kinds}) in one folder a class, or IDX files of images and labels"
+            f"{folder}: no data set found: expected images ({kinds}) in one folder per class, or IDX files of images "
+            "and labels"
         )
     labels, classes = classes_of(names, str(folder))
     pixels = _pixels(files)
     split = np.array(test) if len(parts) > 1 else None
     shape = (pixels.shape[1], pixels.shape[2], pixels.shape[3])
     skipped = sum(1 for _, below in parts for each in below for path in each.iterdir()) - len(files)
-    notes = (f"{skipped} files in {folder.name} are no images by their names, and left out",) if skipped else ()
+    notes = (
+        (f"{skipped} files in {folder.name} were left out because their names are not those of images",)
+        if skipped
+        else ()
+    )
     return Samples(pixels.reshape(len(pixels), -1), labels, None, classes, (), (), shape, 255.0, split, notes)
 
 
@@ -66,12 +71,12 @@ def _classes(folder: Path) -> list[Path]:
 
 
 def _pixels(files: Sequence[Path]) -> Array:
-    """(images, channels, height, width), bytes; all of one size, grey if the first one is. Raises DataError."""
+    """(images, channels, height, width), bytes, all of one size; grey if the first image is grey. Raises DataError."""
     first = _opened(files[0], None)
     many = len(files) * first.size
     if many > MOST_BYTES:
         raise DataError(
-            f"{files[0].parent.parent}: {many:,} pixels in all, more than {MOST_BYTES:,}; use smaller images"
+            f"{files[0].parent.parent}: {many:,} pixels in total, more than {MOST_BYTES:,}; use smaller images"
         )
     found = np.empty((len(files), *first.shape), np.uint8)
     for at, path in enumerate(files):
@@ -80,37 +85,46 @@ def _pixels(files: Sequence[Path]) -> Array:
 
 
 def _opened(path: Path, shape: tuple[int, ...] | None) -> Array:
-    """One image as (channels, height, width) bytes. Raises DataError, also for another shape than ``shape``."""
+    """Return an image as (channels, height, width) bytes.
+
+    Raises DataError, also if its shape differs from ``shape``.
+    """
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # what Pillow says of sizes and of odd metadata; size is looked at here
+            warnings.simplefilter(
+                "ignore"
+            )  # Pillow's warnings about sizes and unusual metadata; the size is checked here
             with Image.open(path) as image:
                 width, height = image.size
                 if width * height > MOST_PIXELS:
-                    raise DataError(f"{path}: {width} x {height} pixels, more than {MOST_PIXELS:,}; make it smaller")
+                    raise DataError(f"{path}: {width} x {height} pixels, more than {MOST_PIXELS:,}; reduce the image")
                 if image.mode not in GREY + COLOUR:
-                    raise DataError(f"{path}: expected 8 bits a pixel, got Pillow's mode {image.mode}; save it as such")
+                    raise DataError(
+                        f"{path}: expected 8 bits per pixel and channel, got Pillow's mode {image.mode}; convert the "
+                        "image"
+                    )
                 if shape is not None and (height, width) != shape[1:]:
                     raise DataError(
-                        f"{path}: expected {shape[2]} x {shape[1]} pixels, as the first image has, got {width} x {height}"
+                        f"{path}: expected {shape[2]} x {shape[1]} pixels, as in the first image, got {width} x "
+                        f"{height}"
                     )
                 colour = shape[0] == 3 if shape is not None else image.mode in COLOUR
                 pixels = np.asarray(image.convert("RGB" if colour else "L"))
     except DataError:
         raise
     except (OSError, UnidentifiedImageError, ValueError, SyntaxError, EOFError, zlib.error, MemoryError) as error:
-        raise DataError(f"{path}: not an image, or a damaged one ({error})") from error
+        raise DataError(f"{path}: not an image, or damaged ({error})") from error
     return np.moveaxis(pixels, -1, 0) if colour else pixels[None]
 
 
 def _is_idx(path: Path) -> bool:
-    """Whether a file is called as IDX files are; what is in it is looked at later."""
+    """Return whether a file has the name of an IDX file; its content is checked later."""
     name = path.name.lower().removesuffix(".gz")
     return path.is_file() and ("idx" in name or name.endswith("ubyte"))
 
 
 def is_idx_file(path: Path) -> bool:
-    """Whether it is called as IDX files are, or begins like one whatever its name."""
+    """Return whether a file has the name of an IDX file, or begins like one."""
     if not path.is_file():
         return False
     try:
@@ -122,29 +136,32 @@ def is_idx_file(path: Path) -> bool:
 
 
 def read_idx(folder: Path, files: Sequence[Path], task: Task | None = None) -> Samples:
-    """The samples in IDX files: images (or inputs) and labels (or targets), and, if there are any, those for the test.
+    """Read IDX files: images (or inputs) and labels (or targets), and those of the test set if there are any.
 
-    Which is which their names say, as those of MNIST do: train-images-idx3-ubyte, t10k-labels-idx1-ubyte; raw or gzipped.
+    Their names say which is which, as those of MNIST do: train-images-idx3-ubyte, t10k-labels-idx1-ubyte; raw or
+    gzipped.
     """
     halves: dict[bool, dict[str, Path]] = {False: {}, True: {}}
     for path in files:
         name = path.name.lower()
         role = next((to for to, words in ROLES.items() if any(word in name for word in words)), None)
         if role is None:
-            raise DataError(f"{path}: an IDX file's name says images, inputs, labels or targets; this one says none")
+            raise DataError(f"{path}: the name of an IDX file must contain images, inputs, labels or targets")
         half = halves[any(name.startswith(word) for word in TEST)]
         if role in half:
-            raise DataError(f"{path}: {half[role].name} is there too; which holds the {role}? Leave one of them")
+            raise DataError(f"{path}: {half[role].name} holds {role}, too; keep only one of the two files")
         half[role] = path
     train, test = halves[False], halves[True]
     answers = "targets" if "targets" in train else "labels"
     for half in (train, test):
         if half and set(half) != {"inputs", answers}:
             raise DataError(
-                f"{folder}: expected IDX files of images and of {answers}, got {_names(half.values())} alone"
+                f"{folder}: expected IDX files of images and of {answers}, got only {_names(half.values())}"
             )
     if not train:
-        raise DataError(f"{folder}: IDX files of test images alone; name others without t10k or test")
+        raise DataError(
+            f"{folder}: there are only IDX files of test images; name the training files without t10k or test"
+        )
     arrays = {role: _content(path) for role, path in train.items()}
     if test:
         others = {role: _content(path) for role, path in test.items()}

@@ -1,4 +1,4 @@
-"""Data sets that are made in Python: of arrays, of a PyTorch DataLoader, or of a file by its name."""
+"""Data sets made in Python: from arrays, from a PyTorch DataLoader, or from a file."""
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -29,20 +29,20 @@ def dataset_from_arrays(
     name: str = "arrays",
     **settings: Any,
 ) -> OwnDataset:
-    """A data set of arrays in memory: NumPy arrays, lists, tables, CPU tensors.
+    """Make a data set of arrays in memory: NumPy arrays, lists, tables, CPU tensors.
 
     The arguments:
 
-    - inputs: (samples, inputs), or images (samples, height, width), (samples, channels, height, width) or channels last. In
-      any unit; bytes are pixels.
-    - labels: (samples,), a whole number or a name each: the classes. Or
-    - targets: (samples,) or (samples, targets), in any unit: the numbers to predict.
-    - split: (samples,), "train" or "test" each, or true for a test sample; without it, ``test_fraction`` (0.2) of every class
+    - inputs: (samples, inputs), or images (samples, height, width), (samples, channels, height, width) or channels
+    last. Any unit is allowed; bytes are pixels.
+    - labels: (samples,), the class of each sample, as a whole number or a name. Or
+    - targets: (samples,) or (samples, targets), the numbers to predict, in any unit.
+    - split: (samples,), "train" or "test" (or true for a test sample); without it, ``test_fraction`` (0.2) of every class
       is drawn by ``split_seed`` (0).
-    - name: what figures and reports call it.
+    - name: the name of the data set in figures and reports.
     - settings: ``scaling`` ("range", "common" or "none", see DataSettings), ``test_fraction``, ``split_seed``.
 
-    Raises UserError for arrays that make no data set.
+    Raises UserError for arrays that do not form a data set.
 
     >>> import eqprop_analog as ea
     >>> dataset = ea.dataset_from_arrays([[0.0, 5], [1, 3], [2, 4], [3, 1], [4, 2], [5, 0]], labels=["low"] * 3 + ["high"] * 3)
@@ -57,14 +57,14 @@ def dataset_from_arrays(
 def dataset_from_loader(
     train: Iterable[Any], test: Iterable[Any] | None = None, *, name: str = "loader", **settings: Any
 ) -> OwnDataset:
-    """A data set of a PyTorch ``DataLoader``'s batches (inputs, answers), or of any other iterable of pairs of arrays.
+    """Make a data set from a PyTorch ``DataLoader``'s batches (inputs, answers), or any other iterable of pairs of arrays.
 
     The arguments:
-        train: gives the training samples, once; whole numbers as answers are classes, others are targets.
-        test: gives the test samples; without it they are drawn from ``train``.
+        train: yields the training samples once; whole numbers as answers are classes, others are targets.
+        test: yields the test samples; without it they are drawn from ``train``.
         name, settings: as in ``dataset_from_arrays``.
 
-    Raises UserError for batches that are no pairs, or do not fit together.
+    Raises UserError for batches that are not pairs, or whose shapes do not match.
 
     >>> import eqprop_analog as ea
     >>> batches = [([[0.0], [1.0]], [0, 1]), ([[0.2], [0.9]], [0, 1]), ([[0.1], [0.8]], [0, 1])]
@@ -75,7 +75,7 @@ def dataset_from_loader(
     try:
         inputs, answers = (np.concatenate(each) for each in zip(*parts, strict=True))
     except ValueError as error:
-        raise DataError(f"{name}: training and test samples are of different shapes: {error}") from error
+        raise DataError(f"{name}: training and test samples have different shapes: {error}") from error
     split = None if test is None else np.arange(len(inputs)) >= len(parts[0][0])
     classes = answers.dtype.kind in "biu" and answers.ndim == 1
     return dataset_from_arrays(
@@ -86,15 +86,16 @@ def dataset_from_loader(
 def load_dataset(
     name: str | Path, *, data_dir: str | Path | None = None, data_copy: str = "", **settings: Any
 ) -> Dataset:
-    r"""A data set of a file, a folder, or by name ("iris", "mnist"): what every ``--dataset`` takes.
+    r"""Load a data set from a file, a folder, or by name ("iris", "mnist"), as every ``--dataset`` does.
 
     The arguments:
-        name: of a table (.csv), arrays (.npz), a folder of images in one folder a class, a folder of IDX files, or a known one.
-        data_dir: where its files are, unless ``name`` says that or they are to be downloaded.
-        data_copy: what to call files of a published data set that are not the published ones; see data.load.
+        name: a table (.csv), arrays (.npz), a folder of images in one folder per class, a folder of IDX files, or a
+            known name.
+        data_dir: the folder of its files, unless ``name`` is a path or the files are to be downloaded.
+        data_copy: a name for files of a published data set that differ from the published ones; see data.load.
         settings: those of DataSettings, such as ``target_column="kind"``.
 
-    Raises UserError, which names the line, for a file that is no data set.
+    Raises UserError, which names the line, for a file that is not a data set.
 
     >>> import tempfile
     >>> from pathlib import Path
@@ -103,32 +104,35 @@ def load_dataset(
     ...     path = Path(folder) / "springs.csv"
     ...     _ = path.write_text("length (mm),force (mN)\n" + "".join(f"{k},{20 - 2 * k}\n" for k in range(10)))
     ...     ea.load_dataset(path, target_column="force (mN)")
-    OwnDataset(name springs.csv, samples 8 for training, 2 for the test, inputs 1, targets 1)
+    OwnDataset(name springs.csv, samples 8 for training, 2 for testing, inputs 1, targets 1)
     """
     folder = None if data_dir is None else Path(data_dir)
     if str(name) in SHAPES:
         if settings:
-            raise DataError(f"{name} is published as it is, split and scaled; leave out {', '.join(settings)}")
+            raise DataError(f"{name} has a published split and scaling; leave out {', '.join(settings)}")
         return load(str(name), folder, data_copy)
     return opened(str(name), OwnData(**data_settings(settings).model_dump()), folder)
 
 
 def data_settings(given: Mapping[str, Any]) -> DataSettings:
-    """Settings by their names; a column alone needs no list. Raises DataError."""
+    """Make settings from their names; a single column needs no list. Raises DataError."""
     lists = {"target_column", "ignore_columns"}
     listed = {key: [value] if key in lists and isinstance(value, str | int) else value for key, value in given.items()}
     return _settings(listed, *DataSettings.model_fields)
 
 
 def save_samples(dataset: OwnDataset, path: Path) -> None:
-    """Write the samples of a data set in memory as the ``.npz`` that is read again; DataError if other samples are there."""
+    """Write the samples of a data set in memory to an ``.npz`` that can be read again.
+
+    Raises DataError if it holds others.
+    """
     samples = dataset.samples
     if samples is None:
-        raise DataError(f"{dataset.name}: has no samples of its own to write")
+        raise DataError(f"{dataset.name}: this data set has no samples to write")
     if path.exists():
         there = read_samples(str(path), DataSettings())
         if digest(there) != digest(_named(samples)):
-            raise DataError(f"{path}: holds other samples; choose another folder")
+            raise DataError(f"{path}: the file holds other samples; choose another folder")
         return
     arrays = _arrays(samples)
     with replacing(path) as temporary, temporary.open("wb") as file:
@@ -175,13 +179,13 @@ def _gathered(batches: Iterable[Any], name: str) -> tuple[Array, Array]:
         inputs.append(real_array(x, "inputs"))
         answers.append(np.asarray(y) if not hasattr(y, "requires_grad") else real_array(y, "answers", _kept(y)))
     if not inputs:
-        raise DataError(f"{name}: gives no batch; of an iterator that was used up make a new one")
+        raise DataError(f"{name}: yields no batch; if the iterator is exhausted, make a new one")
     try:
         return np.concatenate(inputs), np.concatenate(answers)
     except ValueError as error:
-        raise DataError(f"{name}: batches of different shapes: {error}") from error
+        raise DataError(f"{name}: batches have different shapes: {error}") from error
 
 
 def _kept(tensor: Any) -> Any:
-    """The dtype of a tensor: whole numbers stay whole."""
+    """Return the NumPy dtype for a tensor; whole numbers stay whole."""
     return np.asarray(tensor.detach().cpu()[:0]).dtype

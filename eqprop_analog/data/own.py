@@ -1,4 +1,4 @@
-"""Data sets of the user's own, from samples to what training takes: split, scaled, described."""
+"""Data sets of the user: samples are split, scaled and described for training."""
 
 import hashlib
 from dataclasses import dataclass, replace
@@ -23,66 +23,66 @@ from eqprop_analog.data.tables import read_table
 Array = np.ndarray
 
 STRATA = 10
-"""Groups of targets, from the smallest to the largest, from each of which a regression's test samples are drawn."""
+"""Number of groups, ordered by target, from each of which a regression's test samples are drawn."""
 LEAST = 4
-"""Samples: fewer than that cannot be split."""
+"""Smallest number of samples that can be split."""
 TABLES = frozenset({".csv", ".tsv", ".txt"})
 TABLE_SETTINGS = ("target_column", "ignore_columns", "split_column")
 
 
 @dataclass(frozen=True)
 class Linear:
-    """scaled = (value - offset)/unit, column by column; of one column that is all of them alike."""
+    """scaled = (value - offset)/unit, column by column; a single column applies to all columns."""
 
     offset: Float[Array, " columns"]
     unit: Float[Array, " columns"]
 
     def __call__(self, values: Float[Array, "samples columns"]) -> Float[Array, "samples columns"]:
-        """Scaled values, float32 as all data sets are."""
+        """Return scaled values, float32 as in all data sets."""
         if values.dtype == np.uint8:
             values = values.astype(np.float32)
         return ((values - self.offset.astype(values.dtype)) / self.unit.astype(values.dtype)).astype(np.float32)
 
     def back(self, scaled: ArrayLike) -> Float[Array, "..."]:
-        """Values in their own units, of scaled ones: of read-outs in volts what was predicted."""
+        """Return scaled values in their original units: read-outs in volts become predictions."""
         return np.asarray(scaled) * self.unit + self.offset
 
     @classmethod
     def between(cls, low: Array, high: Array, to: tuple[float, float]) -> Self:
-        """What brings ``low`` and ``high`` to the two ends of ``to``."""
+        """Return the scaling that maps ``low`` and ``high`` to the two ends of ``to``."""
         unit = (high - low) / (to[1] - to[0])
         return cls(low - to[0] * unit, unit)
 
 
 @dataclass(frozen=True, repr=False)
 class OwnDataset(Shown, Dataset):
-    """A data set of the user's own: inputs without unit, times the network's input gain volts; labels, or targets in volts."""
+    """A data set of the user: dimensionless inputs (times the network's input gain: volts), and labels or targets in volts."""
 
     samples: Samples | None = None
     own: OwnData | None = None
-    """What was asked for, and what was found."""
+    """The settings, and what was found in the data."""
     inputs: Linear | None = None
-    """From the file's units to what the network takes."""
+    """Scaling from the file's units to the network's inputs."""
     targets: Linear | None = None
-    """Of a regression: from the targets' units to volts."""
+    """Scaling of a regression from the targets' units to volts."""
     source: str = ""
-    """The file, folder or name that it was read from; empty for samples that are in memory alone."""
+    """The file, folder or name from which it was read; empty for samples in memory."""
 
     def facts(self) -> dict[str, str]:
-        """What a person is shown of it."""
+        """Facts shown to the user."""
         found = None if self.own is None else self.own.found
         if found is None:
             return {"name": self.name}
         what = ", ".join(found.classes[:8]) + (" ..." if found.outputs > 8 else "")
         return {
             "name": self.name,
-            "samples": f"{found.training} for training, {found.test} for the test",
+            "samples": f"{found.training} for training, {found.test} for testing",
             "inputs": str(found.inputs) if found.shape is None else " x ".join(map(str, found.shape)),
             **({"classes": what} if found.task == "classification" else {"targets": str(found.outputs)}),
         }
 
     def figures(self) -> dict[str, Any]:
-        """How values of the file become numbers of the network, and read-outs become values again; for JSON."""
+        """Return how values of the file map to inputs of the network, and read-outs back to values; for JSON."""
         if self.samples is None or self.inputs is None:
             return {"name": self.name}
         names = [named(name) for name in self.samples.input_names]
@@ -92,7 +92,7 @@ class OwnDataset(Shown, Dataset):
         return found
 
     def in_words(self) -> list[str]:
-        """What was made of the file, a sentence each: samples, classes or targets, and how they become voltages."""
+        """Describe in sentences the samples, the classes or targets, and how they become voltages."""
         samples, own, found = self.samples, self.own, self.own.found if self.own else None
         if samples is None or own is None or found is None or self.inputs is None:
             return []
@@ -102,7 +102,7 @@ class OwnDataset(Shown, Dataset):
         said = [f"{self.name}: {found.training} training and {found.test} test samples ({drawn})", *samples.notes]
         if self.targets is None:
             named = ", ".join(found.classes[:12]) + (" ..." if found.outputs > 12 else "")
-            said.append(f"{found.outputs} classes ({named}): 1 V at the right one's output, 0 V at the others")
+            said.append(f"{found.outputs} classes ({named}): 1 V at the output of the correct class, 0 V at the others")
         else:
             names = found.target_names or [""] * found.outputs
             ends = zip(names, self.targets.back(0.0), self.targets.back(1.0), strict=True)
@@ -125,19 +125,19 @@ class OwnDataset(Shown, Dataset):
 
 
 def _figures(names: list[str], scale: Linear) -> dict[str, Any]:
-    """Of ``scaled = (value - offset)/unit``."""
+    """Return offset and unit of ``scaled = (value - offset)/unit``."""
     return {"names": names, "offset": scale.offset.tolist(), "unit": scale.unit.tolist()}
 
 
 def read_samples(dataset: str, settings: DataSettings, data_dir: Path | None = None) -> Samples:
-    """The samples of a file, a folder or a named data set. Raises DataError."""
+    """Read the samples of a file, a folder or a named data set. Raises DataError."""
     if dataset in toys.NAMES:
         return toys.load(dataset, data_dir)
     path = Path(dataset)
     if data_dir is not None:
         path = data_dir / path.name if (data_dir / path.name).exists() else data_dir
     if not path.exists():
-        raise DataError(f"{path}: no such file or folder; if it has moved, name the folder that it is in by --data-dir")
+        raise DataError(f"{path}: no such file or folder; if it has moved, give its new folder by --data-dir")
     if path.is_dir():
         return read_folder(path, settings.task)
     if not path.is_file():
@@ -149,20 +149,20 @@ def read_samples(dataset: str, settings: DataSettings, data_dir: Path | None = N
     if is_idx_file(path):
         return read_folder(path.parent, settings.task)
     raise DataError(
-        f"{path}: expected a table (.csv), arrays (.npz), a folder of images in one folder a class, or IDX files, got "
-        f"{quoted(path.suffix) if path.suffix else 'a file whose name has no ending'}"
+        f"{path}: expected a table (.csv), arrays (.npz), a folder of images in one folder per class, or IDX files, "
+        f"got {quoted(path.suffix) if path.suffix else 'a file whose name has no ending'}"
     )
 
 
 def is_path(dataset: str) -> bool:
-    """Whether a data set's name is that of a file or a folder of the user's."""
+    """Return whether a data set's name is that of a file or a folder of the user."""
     return "/" in dataset or "." in dataset or Path(dataset).exists()
 
 
 def opened(dataset: str, own: OwnData, data_dir: Path | None = None) -> OwnDataset:
-    """The data set, split and scaled; of the same samples and settings always the same. Raises DataError.
+    """Return the data set, split and scaled deterministically from samples and settings. Raises DataError.
 
-    Where ``own`` says what was found before, other samples are refused.
+    If ``own`` holds what was found before, other samples are refused.
     """
     stamp = tuple(_stamp(place) for place in (Path(dataset), data_dir) if place is not None)
     settings = DataSettings(**{name: getattr(own, name) for name in DataSettings.model_fields})
@@ -170,9 +170,9 @@ def opened(dataset: str, own: OwnData, data_dir: Path | None = None) -> OwnDatas
     if own.found is not None and made.own is not None and made.own.found is not None:
         if made.own.found.sha256 != own.found.sha256:
             raise DataError(
-                f"{dataset}: is not what it was when this run began: expected samples with SHA-256 "
-                f"{own.found.sha256[:12]}..., got {made.own.found.sha256[:12]}...; bring the old file back, or train anew "
-                "into another --output"
+                f"{dataset}: the data have changed since this run began: expected samples with SHA-256 "
+                f"{own.found.sha256[:12]}..., got {made.own.found.sha256[:12]}...; restore the old file, or train "
+                "again into another --output"
             )
         return replace(made, own=own)
     return made
@@ -199,22 +199,22 @@ def _opened(dataset: str, stamp: tuple[int, ...], settings: str, data_dir: Path 
 
 
 def require_suitable(dataset: str, settings: DataSettings) -> None:
-    """DataError where settings are of tables and the data set is none."""
+    """Raise DataError if there are settings for tables and the data set is not a table."""
     strange = [name for name in TABLE_SETTINGS if getattr(settings, name) not in ([], None)]
     if strange and Path(dataset).suffix.lower() not in TABLES:
         raise DataError(f"{dataset}: --{strange[0].replace('_', '-')} is for tables (.csv); leave it out")
 
 
 def prepared(name: str, samples: Samples, settings: DataSettings) -> OwnDataset:
-    """Samples split and scaled. Raises DataError where they cannot be."""
+    """Split and scale samples. Raises DataError if they cannot be split or scaled."""
     count = len(samples.inputs)
     if count < LEAST:
         raise DataError(f"{name}: expected at least {LEAST} samples, got {count}")
     if samples.labels is not None and len(samples.classes) < 2:
         column = f", column {quoted(samples.target_names[0])}" if samples.target_names else ""
         raise DataError(
-            f"{name}{column}: every sample is of one class, {', '.join(map(quoted, samples.classes))}; expected two classes or "
-            "more"
+            f"{name}{column}: all samples are of the same class, {', '.join(map(quoted, samples.classes))}; expected "
+            "two classes or more"
         )
     random = np.random.default_rng(settings.split_seed)
     strata = _strata(samples)
@@ -231,7 +231,8 @@ def prepared(name: str, samples: Samples, settings: DataSettings) -> OwnDataset:
         missing = np.setdiff1d(samples.labels[test], samples.labels[train])
         if len(missing):
             raise DataError(
-                f"{name}: no training sample is of class {quoted(samples.classes[missing[0]])}, which is tested"
+                f"{name}: no training sample is of class {quoted(samples.classes[missing[0]])}, which occurs in the "
+                "test set"
             )
     inputs = _input_scale(name, samples, train, settings)
     scaled = inputs(samples.inputs)
@@ -267,7 +268,7 @@ def _deviation(known: Float[Array, "samples targets"], asked: Float[Array, "samp
 
 
 def _strata(samples: Samples) -> Int[Array, " samples"]:
-    """Groups from each of which the same share is drawn: classes, or tenths of the first target."""
+    """Return the groups from each of which the same fraction is drawn: classes, or tenths of the first target."""
     if samples.labels is not None:
         return samples.labels
     targets = np.zeros((len(samples.inputs), 1)) if samples.targets is None else samples.targets
@@ -278,7 +279,7 @@ def _strata(samples: Samples) -> Int[Array, " samples"]:
 def drawn(
     every: Int[Array, " some"], strata: Int[Array, " samples"], share: float, random: np.random.Generator
 ) -> Int[Array, " few"]:
-    """About that share of ``every``, at random, the same from every group, ascending; of a group of one none."""
+    """Draw about that share of ``every`` at random, the same from every group, ascending; none from a group of one."""
     groups, sizes = np.unique(strata[every], return_counts=True)
     counts = np.floor(share * sizes).astype(int)
     rest = share * sizes - counts
@@ -293,7 +294,7 @@ def drawn(
 
 
 def _input_scale(name: str, samples: Samples, train: Int[Array, " some"], settings: DataSettings) -> Linear:
-    """Found on the training samples alone."""
+    """Return the scaling of the inputs, found from the training samples only."""
     known, one = samples.inputs[train], np.ones(1)
     if settings.scaling == "none":
         return Linear(0 * one, one)
@@ -306,8 +307,8 @@ def _input_scale(name: str, samples: Samples, train: Int[Array, " some"], settin
     for column in np.flatnonzero(~(high > low)):
         called = quoted(samples.input_names[column]) if samples.input_names else f"{column} (from 0)"
         raise DataError(
-            f"{name}: input {called} is {low[column]:g} in every training sample; leave that column out, or scale all inputs "
-            "by one factor: --scaling common"
+            f"{name}: input {called} is {low[column]:g} in every training sample; leave out that column, or scale "
+            "all inputs by a common factor: --scaling common"
         )
     return Linear.between(low, high, (-1.0, 1.0))
 
@@ -319,13 +320,13 @@ def _target_scale(name: str, samples: Samples, train: Int[Array, " some"]) -> Li
     for column in np.flatnonzero(~(high > low)):
         called = quoted(samples.target_names[column]) if samples.target_names else f"{column} (from 0)"
         raise DataError(
-            f"{name}: target {called} is {low[column]:g} in every training sample; there is nothing to learn"
+            f"{name}: target {called} is {low[column]:g} in every training sample; a constant target cannot be learned"
         )
     return Linear.between(low, high, (0.0, 1.0))
 
 
 def digest(samples: Samples) -> str:
-    """SHA-256 of what was read."""
+    """Return the SHA-256 of the samples."""
     found = hashlib.sha256()
     for values in (samples.inputs, samples.labels, samples.targets, samples.test):
         if values is not None:

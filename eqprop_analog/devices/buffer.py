@@ -12,7 +12,7 @@ from eqprop_analog.errors import UserError
 
 Array = np.ndarray
 GAINS = (1e-6, 1e6)
-"""Steepest slopes that a buffer may have."""
+"""Range of the steepest slope of a buffer, dimensionless."""
 
 
 class Buffer(Protocol):
@@ -20,7 +20,7 @@ class Buffer(Protocol):
 
     @property
     def gain(self) -> float:
-        """The steepest slope."""
+        """The steepest slope, dimensionless."""
         ...
 
     @property
@@ -65,7 +65,7 @@ class HardSigmoid:
 
     @property
     def span(self) -> tuple[float, float]:
-        """From corner to corner, volts."""
+        """The two corners, volts."""
         return 0.0, 1 / self.gain
 
     def output(self, u: Float[Array, "..."], out: Float[Array, "..."] | None = None) -> Float[Array, "..."]:
@@ -93,7 +93,7 @@ class HardSigmoid:
         return s * s / (2 * self.gain)
 
     def __post_init__(self) -> None:
-        """Raise UserError for what is no buffer."""
+        """Raise UserError for an invalid gain."""
         in_double_precision(self)
         require_within(*GAINS, gain=self.gain)
 
@@ -148,7 +148,7 @@ class Sigmoid:
         return s / 2 + entropy / (4 * self.gain)
 
     def __post_init__(self) -> None:
-        """Raise UserError for what is no buffer."""
+        """Raise UserError for an invalid gain."""
         in_double_precision(self)
         require_within(*GAINS, gain=self.gain)
 
@@ -159,11 +159,11 @@ class Sigmoid:
 
 
 BUFFERS: Registry[Buffer] = Registry("buffer law", {"hard-sigmoid": HardSigmoid, "sigmoid": Sigmoid})
-"""Every buffer by its name in tables."""
+"""All buffers by their names in tables."""
 
 
 def check_buffer(buffer: object) -> None:
-    """UserError unless ``buffer`` has all that Buffer asks for."""
+    """Raise UserError unless ``buffer`` implements Buffer."""
     parts = ("gain", "span", "output", "inverse", "slope", "rise", "potential", "spice")
     missing = [part for part in parts if isinstance(buffer, type) or not hasattr(buffer, part)]
     if missing:
@@ -171,10 +171,13 @@ def check_buffer(buffer: object) -> None:
 
 
 def buffer_from(table: dict[str, object]) -> Buffer:
-    """The buffer that a table {law, gain} describes. Raises UserError, saying what there is, for anything else."""
+    """Return the buffer that a table {law, gain} describes.
+
+    Raises UserError, which lists the buffers, for anything else.
+    """
     return BUFFERS.from_table(table)
 
 
 def buffer_table(buffer: Buffer) -> dict[str, object]:
-    """The table from which ``buffer_from`` makes this buffer again."""
+    """Return the table from which ``buffer_from`` makes this buffer."""
     return BUFFERS.table_of(buffer)

@@ -1,26 +1,33 @@
-"""What a law may be capable of beyond devices.Law, and what is done about one that is not.
+"""Optional capabilities of a law in addition to devices.Law, and the consequences if a law lacks them.
 
-- ``scaled(k)``: the law whose current is k times this one's. For impedance scaling, onto chips of another window; a network with
-  a law that has none is not scaled.
-- ``drawn(random, paired)``, a class method: a random law, to be half of an antiparallel pair or not. For the agreement study,
-  which leaves out a law without it.
-- ``compiled_node(dtype)``: a CompiledNode, or None. For compiled training; without it training is in NumPy, which is said.
-- ``subcircuit``, ``spice_parameters`` and ``from_spice(parameters, rail, options)``, a class method that returns the law and what
-  there is to say about it. For netlists that are read back; without them such a netlist is refused.
+- ``scaled(k)``: the law whose current is k times this one's. For impedance scaling to chips with another window; a
+  network whose law lacks it is not scaled.
+- ``drawn(random, paired)``, a class method: a random law, to be half of an antiparallel pair or not. For the agreement
+  study, which omits laws without it.
+- ``compiled_node(dtype)``: a CompiledNode, or None. For compiled training; without it, training uses NumPy, and
+  says so.
+- ``subcircuit``, ``spice_parameters`` and ``from_spice(parameters, rail, options)``, a class method that returns the
+law
+  and a note about it. For netlists that are read back; without them, such a netlist is refused.
 - ``units``: the SI unit of each parameter. For "1nA" in files, and for messages.
-- ``junction_temperatures``: parameters of the subcircuit. For junctions of a chip, each with its own I_S, n and temperature.
-- ``lowest``: the voltage below which a node cannot fall, where that is all that the law does. For training on a GPU, which
-  runs any other law's own ``solve`` and ``slope`` (kernels.torch.arrays).
-- ``subcircuit_text(dialect)``: the subcircuit's text. For a law whose subcircuit is no file in ``circuits/``.
-- ``subcircuit`` and ``from_subcircuit(lines, value, rail)``, a class method that returns the law that the subcircuit is, in
-  ngspice's language: ``lines`` stand between .subckt and .ends, in lower case, ``value`` makes a word of them a number. For
-  netlists that are read back.
-- ``own_subcircuit()``: the law whose subcircuit is the device that this one was made from, or None. For solvers and netlists that
-  are asked for it; its currents are then measured.
-- ``in_words()``: the parameters in a line. For a law with more of them than fit into one.
-- ``slopes_between(low, high)``: the least and the largest slope between two voltages. For a law whose slope is not monotone.
+- ``junction_temperatures``: parameters of the subcircuit. For junctions of a chip, each with its own I_S, n and
+temperature.
+- ``lowest``: the voltage below which a node cannot fall, if this describes the law completely. For training on a GPU,
+which
+  uses ``solve`` and ``slope`` of any other law (kernels.torch.arrays).
+- ``subcircuit_text(dialect)``: the subcircuit's text. For a law whose subcircuit is not a file in ``circuits/``.
+- ``subcircuit`` and ``from_subcircuit(lines, value, rail)``, a class method that returns the law of a
+  subcircuit in ngspice's language: ``lines`` are those between .subckt and .ends, in lower case; ``value`` converts a
+  word to a number. For netlists that are read back.
+- ``own_subcircuit()``: the law whose subcircuit is the device from which this law was made, or None. For solvers and
+netlists
+  on request; its currents are then measured.
+- ``in_words()``: the parameters in one line. For a law with many parameters.
+- ``slopes_between(low, high)``: the smallest and the largest slope between two voltages. For a law whose slope is not
+monotone.
 
-A law states each of them itself; nothing here knows one law from another. DiodeLaw is a base class that has some of them.
+Each law states its capabilities itself; this module does not distinguish laws. DiodeLaw is a base class with some of
+them.
 """
 
 from abc import ABC, abstractmethod
@@ -37,23 +44,23 @@ from eqprop_analog.errors import UserError
 Array = np.ndarray
 
 STEPS = 300
-"""At most; Newton's alone are a dozen, bisection's alone some 60."""
+"""Largest number of steps; Newton's method alone takes about 12, bisection alone about 60."""
 SCALING = 1e-9
-"""How far a scaled law's current may be from k times the law's own, relative to the largest of those compared."""
+"""Largest difference between a scaled law's current and k times the law's current, relative to the largest current."""
 
 
 class DiodeLaw(ABC):
-    """What a law of one's own may leave to this class: the node solve, a stand-in in SPICE, and netlists in both directions.
+    """i = i(v): base class of a user's law, with defaults for the node solve, SPICE, and netlists in both directions.
 
-    A frozen dataclass that inherits from it has a field ``rail``, and says ``current``, ``slope`` and ``cocontent``.
+    A frozen dataclass that inherits from it has a field ``rail``, and defines ``current``, ``slope`` and ``cocontent``.
     """
 
     rail: float
     """Voltage of the bias rail of the excitatory half, volts."""
     subcircuit: ClassVar[str]
-    """Name of the subcircuit, and of its file."""
+    """Name of the subcircuit and of its file."""
     spice_parameters: ClassVar[Mapping[str, str]]
-    """The field that each of the subcircuit's parameters is, such as {"vt": "threshold"}."""
+    """The field for each parameter of the subcircuit, such as {"vt": "threshold"}."""
     units: ClassVar[Mapping[str, str]] = {}
     """SI units of the fields."""
 
@@ -70,7 +77,7 @@ class DiodeLaw(ABC):
         """Φ(v), watts."""
 
     def solve(self, conductance: Float[Array, "..."], source: Float[Array, "..."]) -> Float[Array, "..."]:
-        """The one root v of conductance·v + i(v) = source, volts, iterated (``root``); override it by a closed form."""
+        """Return the root v of conductance·v + i(v) = source, volts, by iteration (``root``); a closed form can override it."""
         return root(self, conductance, source)
 
     def mismatch(self, v: Float[Array, "..."], current: Float[Array, "..."]) -> Float[Array, "..."]:
@@ -78,12 +85,12 @@ class DiodeLaw(ABC):
         return current - self.current(v)
 
     def in_spice(self) -> Self:
-        """Itself: SPICE has this law."""
+        """The law itself, because SPICE has it."""
         return self
 
     @property
     def spice(self) -> tuple[str, dict[str, float]]:
-        """The subcircuit, and the fields that are its parameters."""
+        """The subcircuit and its parameters from the fields."""
         return self.subcircuit, {key: getattr(self, name) for key, name in self.spice_parameters.items()}
 
     @property
@@ -96,9 +103,9 @@ class DiodeLaw(ABC):
         cls,
         parameters: Mapping[str, float],
         rail: float,
-        options: Mapping[str, float],  # noqa: ARG003 - of the simulator, which no field depends on
+        options: Mapping[str, float],  # noqa: ARG003 - simulator options, on which no field depends
     ) -> tuple[Self, tuple[str, ...]]:
-        """The law of a subcircuit with these parameters, and what there is to say about it."""
+        """Return the law of a subcircuit with these parameters, and a note about it."""
         make: Callable[..., Self] = cls
         own = {name: parameters[key.lower()] for key, name in cls.spice_parameters.items()}
         return make(**own, rail=rail), ()
@@ -109,18 +116,18 @@ class CompiledNode:
     """A law's node solve inside compiled loops (kernels.numba.nodes)."""
 
     parameters: Any
-    """A NamedTuple of numbers and arrays, of a class that belongs to this law alone; they become the network's precision."""
+    """A NamedTuple of numbers and arrays, of a class specific to this law; they are converted to the network's precision."""
     solve: Callable[[Any, float, float], float] | None = None
-    """(parameters, conductance, source) → the root of one node: plain Python with ``math``, which numba compiles."""
+    """(parameters, conductance, source) → the root of one node: plain Python with ``math``, compiled by numba."""
     loop: Callable[[Any, Array, Array, Array], None] | None = None
-    """Instead: (parameters, polarity, conductance, v), all nodes of a layer, in place of their currents ``v`` their roots."""
+    """Alternatively: (parameters, polarity, conductance, v) for a whole layer; replaces the currents in ``v`` by the roots."""
 
 
 def root(law: Any, conductance: Float[Array, "..."], source: Float[Array, "..."]) -> Float[Array, "..."]:
-    """The one root v of conductance·v + i(v) = source, volts, for any nondecreasing i: Newton's steps, kept in a bracket.
+    """Return the root v of conductance·v + i(v) = source, volts, for any nondecreasing i, by bracketed Newton steps.
 
-    In float64, rounded once. The bracket: what is missing at the rail, over the conductance, is farther than the root. Every
-    third step is a bisection, and so is one from where the law overflows.
+    It is computed in float64 and rounded once. The bracket is the residual at the rail, divided by the conductance.
+    Every third step is a bisection, and also a step from a voltage at which the law overflows.
     """
     dtype = np.result_type(conductance, source)
     g, s = (np.multiply(values, 1, dtype=np.float64) for values in (conductance, source))
@@ -144,12 +151,15 @@ def root(law: Any, conductance: Float[Array, "..."], source: Float[Array, "..."]
 
 
 def scaled(law: Law, k: float) -> Law:
-    """The law whose current is k times that of ``law``. Raises UserError for a law that has no ``scaled``, or a wrong one."""
+    """Return the law whose current is k times that of ``law``.
+
+    Raises UserError if its ``scaled`` is missing or wrong.
+    """
     scale = getattr(law, "scaled", None)
     if scale is None:
         raise UserError(
-            f"mapping: {law} cannot be scaled to other conductances, because its law has no scaled(k); use a junction or ideal "
-            "clamp"
+            f"mapping: {law} cannot be scaled to other conductances, because its law has no scaled(k); use a "
+            "junction or ideal clamp"
         )
     other: Law = scale(k)
     v = law.rail + np.linspace(-1, 1, 41)
@@ -163,9 +173,9 @@ def scaled(law: Law, k: float) -> Law:
 
 
 def changes(one: Law, other: Law) -> str:
-    """Parameters that differ between two laws of a kind, with their units, in words; "" where none does.
+    """Describe the parameters that differ between two laws of a kind, with units; "" if none does.
 
-    Of many values the ends are named, and of text that is left out its name.
+    Long lists are abbreviated to their ends, and removed text to its name.
     """
     units: Mapping[str, str] = getattr(one, "units", {})
     pairs = [(f.name, getattr(one, f.name), getattr(other, f.name)) for f in fields(one)]  # type: ignore[arg-type]
@@ -185,6 +195,6 @@ def _ends(value: Any) -> str:
 
 
 def compiled_node(law: Law, dtype: np.dtype[Any]) -> CompiledNode | None:
-    """What the law states for loops over nodes of that precision; None if it states nothing."""
+    """Return the law's compiled node for that precision; None if it has none."""
     state = getattr(law, "compiled_node", None)
     return None if state is None else state(dtype)

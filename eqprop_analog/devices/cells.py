@@ -1,8 +1,8 @@
 """Current-voltage laws of a crossbar's cells: I = G f(u) at the drop u, f odd and increasing with f'(0) = 1.
 
-G is then the cell's conductance at small drops, which is what is programmed and learned. A linear cell has f(u) = u and needs
-no law. Source of the hyperbolic sine: Simmons 1963, J. Appl. Phys. 34, 1793 (tunnelling at intermediate voltage), as in most
-compact models of filamentary memristors, such as Yakopcic et al. 2011.
+G is the cell's conductance at small drops, which is programmed and learned. A linear cell has f(u) = u and needs no
+law. Source of the hyperbolic sine: Simmons 1963, J. Appl. Phys. 34, 1793 (tunnelling at intermediate voltage), as in
+most compact models of filamentary memristors, such as Yakopcic et al. 2011.
 """
 
 from collections.abc import Mapping
@@ -20,26 +20,26 @@ Array = np.ndarray
 Drops = Float[Array, "..."]
 
 SCALES = (1e-3, 1e6)
-"""Of a cell's nonlinearity, volts: far below the thermal voltage, and beyond any supply."""
+"""Range of the voltage scale of a cell's nonlinearity, volts: from far below the thermal voltage to above any supply."""
 
 
 class CellLaw(Protocol):
-    """f, in which a cell's current is G f(u)."""
+    """I = G f(u): the law f of a cell with conductance G at the drop u."""
 
     def volts(self, drop: Drops) -> Drops:
-        """f(u), volts: the drop at which a linear cell would carry the same current."""
+        """f(u), volts: the drop at which a linear cell carries the same current."""
         ...
 
     def slope(self, drop: Drops) -> Drops:
-        """f'(u), dimensionless; at least 1, and rising with |u|."""
+        """f'(u), dimensionless; at least 1, and increasing with |u|."""
         ...
 
     def cocontent(self, drop: Drops) -> Drops:
-        """∫₀ᵘ f, volts squared: ½u² of a linear cell."""
+        """∫₀ᵘ f, volts squared: ½u² for a linear cell."""
         ...
 
     def difference(self, middle: Drops, apart: Drops) -> Drops:
-        """∫f from ``middle`` - ``apart``/2 to ``middle`` + ``apart``/2, volts squared, to the digits of a small ``apart``."""
+        """∫f from ``middle`` - ``apart``/2 to ``middle`` + ``apart``/2, volts squared, accurate for small ``apart``."""
         ...
 
     def expression(self, siemens: float, drop: str) -> str:
@@ -52,11 +52,11 @@ class _Scaled:
     """A law of one parameter."""
 
     scale: float
-    """V₀, volts: the drop at which the cell carries 1.18 times (sinh) or twice (cubic) what a linear cell does."""
+    """V₀, volts: the drop at which the cell carries 1.18 times (sinh) or twice (cubic) the current of a linear cell."""
     units: ClassVar[dict[str, str]] = {"scale": "V"}
 
     def __post_init__(self) -> None:
-        """Raise UserError for a scale that is none."""
+        """Raise UserError for an invalid scale."""
         in_double_precision(self)
         require_within(*SCALES, scale=self.scale)
 
@@ -74,7 +74,7 @@ class SinhCell(_Scaled):
         return np.asarray(np.cosh(drop / self.scale))
 
     def cocontent(self, drop: Drops) -> Drops:
-        """See CellLaw; V₀²(cosh(u/V₀) - 1) without its cancellation at small drops."""
+        """See CellLaw; V₀²(cosh(u/V₀) - 1) without cancellation at small drops."""
         return np.asarray(2 * (self.scale * np.sinh(drop / (2 * self.scale))) ** 2)
 
     def difference(self, middle: Drops, apart: Drops) -> Drops:
@@ -119,7 +119,7 @@ PARTS = ("volts", "slope", "cocontent", "difference", "expression")
 
 
 def require_cell(law: object) -> None:
-    """UserError unless ``law`` is None, a linear cell, or has all that CellLaw asks for."""
+    """Raise UserError unless ``law`` is None (a linear cell) or implements CellLaw."""
     if isinstance(law, str):
         raise UserError(
             f'cells: expected a law, got the name "{law}"; make one by CELLS.from_table({{"law": ..., ...}})'

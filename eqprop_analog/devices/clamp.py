@@ -1,4 +1,4 @@
-"""The ideal diode of deep resistive networks, and the piecewise-linear one that stands in for it in SPICE."""
+"""The ideal diode of deep resistive networks, and the piecewise-linear one that replaces it in SPICE."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 Array = np.ndarray
 
 STAND_IN_RESISTANCE = 1e-6
-"""R_on of the stand-in, ohms: 1 mA through it displaces a clamped node by 1 nV."""
+"""R_on of its replacement in SPICE, ohms: a current of 1 mA displaces a clamped node by 1 nV."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class Clamp:
         return below / self.on_resistance
 
     def slope(self, v: Float[Array, "..."]) -> Float[Array, "..."]:
-        """di/dv, siemens: 1/R_on where the clamp carries current; an ideal one carries it at the rail itself."""
+        """di/dv, siemens: 1/R_on where the clamp carries current; an ideal clamp carries current at the rail."""
         if self.on_resistance == 0:
             return np.where(v <= self.rail, np.inf, 0).astype(v.dtype)
         return np.where(v < self.rail, 1 / self.on_resistance, 0).astype(v.dtype)
@@ -63,7 +63,7 @@ class Clamp:
         return below * below / (2 * self.on_resistance)
 
     def solve(self, conductance: Float[Array, "..."], source: Float[Array, "..."]) -> Float[Array, "..."]:
-        """The one root v of conductance·v + i(v) = source, volts: max(source/conductance, rail) for the ideal clamp."""
+        """The root v of conductance·v + i(v) = source, volts: max(source/conductance, rail) for the ideal clamp."""
         v = source / conductance
         if self.on_resistance == 0:
             return np.maximum(v, self.rail)
@@ -71,20 +71,20 @@ class Clamp:
         return np.where(v < self.rail, self.rail - below, v)
 
     def mismatch(self, v: Float[Array, "..."], current: Float[Array, "..."]) -> Float[Array, "..."]:
-        """``current`` less what the clamp can carry, amperes: anything <= 0 at the rail of an ideal clamp.
+        """Difference between ``current`` and the clamp's current, amperes; an ideal clamp carries any current <= 0 at its rail.
 
-        A stand-in's steep side turns the rounding of v itself into amperes; so much is not counted.
+        The steep side of a replacement turns the rounding of v into a current, which is not counted.
         """
         if self.on_resistance:
             return beyond_rounding(self, v, current)
         return np.where(v == self.rail, np.maximum(current, 0), current - self.current(v))
 
     def in_spice(self) -> "Clamp":
-        """A clamp of 1 µΩ where this one is ideal: SPICE has no element of unbounded slope."""
+        """A clamp of 1 µΩ if this one is ideal, because SPICE has no element of unbounded slope."""
         return self if self.on_resistance else replace(self, on_resistance=STAND_IN_RESISTANCE)
 
     def __post_init__(self) -> None:
-        """Raise UserError for what is no clamp."""
+        """Raise UserError for invalid parameters."""
         in_double_precision(self)
         require_rail(self.rail)
         require_finite(on_resistance=self.on_resistance)
@@ -98,7 +98,7 @@ class Clamp:
 
     @property
     def options(self) -> dict[str, float]:
-        """The stand-in needs an abstol (A): its slope turns the rounding of a node's voltage into this current."""
+        """An abstol (A) for the replacement: its slope turns the rounding of a node's voltage into this current."""
         return {"abstol": max(1e-15, 1e-15 / self.in_spice().on_resistance)}
 
     @classmethod
@@ -108,31 +108,32 @@ class Clamp:
         rail: float,
         options: Mapping[str, float],  # noqa: ARG003 - no parameter depends on them
     ) -> tuple[Self, tuple[str, ...]]:
-        """See devices.capabilities; the stand-in of an ideal clamp is an ideal clamp."""
+        """See devices.capabilities; the replacement of an ideal clamp becomes an ideal clamp."""
         return cls(rail, 0.0 if parameters["ron"] == STAND_IN_RESISTANCE else parameters["ron"]), ()
 
     @classmethod
     def drawn(cls, random: np.random.Generator, paired: bool = False) -> Self:
-        """See devices.capabilities; half of them ideal, and in pairs these leave a node room between them."""
+        """See devices.capabilities; half of the clamps are ideal, and ideal pairs leave a range of voltages between them."""
         rail = random.uniform(-0.5, 0.5)
         resistance = 0.0 if random.random() < 0.5 else 10 ** random.uniform(-3, 4)
         return cls(-abs(rail) if paired and not resistance else rail, resistance)
 
     def scaled(self, k: float) -> Self:
-        """See devices.capabilities: an ideal clamp is as it was. Raises UserError for a resistance."""
+        """See devices.capabilities: an ideal clamp is unchanged. Raises UserError for a clamp with a resistance."""
         if self.on_resistance:
             raise UserError(
-                f"mapping: {self} cannot be scaled to other conductances; use a junction or an ideal clamp, got k = {k:g}"
+                f"mapping: {self} cannot be scaled to other conductances; use a junction or an ideal clamp, got k = "
+                f"{k:g}"
             )
         return self
 
     @property
     def lowest(self) -> float | None:
-        """All that an ideal clamp does: the voltage below which its node cannot fall, volts. None for any other."""
+        """The voltage below which the node of an ideal clamp cannot fall, volts; None for any other clamp."""
         return None if self.on_resistance else self.rail
 
     def compiled_node(self, dtype: np.dtype[Any]) -> "CompiledNode | None":  # noqa: ARG002 - the same in both
-        """See devices.capabilities; of the ideal clamp."""
+        """See devices.capabilities; only an ideal clamp has one."""
         if self.on_resistance:
             return None
         from eqprop_analog.devices.compiled import clamp_node

@@ -1,4 +1,4 @@
-"""Node solves of this package's laws as compiled loops take them; a law imports this only when it is asked for one."""
+"""Node solves of this package's laws for compiled loops; a law imports this module on demand."""
 
 import math
 from typing import Any, NamedTuple
@@ -27,7 +27,7 @@ class DiodeNode(NamedTuple):
 
 
 class ResistiveDiodeNode(NamedTuple):
-    """ngspice's diode behind a resistance."""
+    """ngspice's diode with a series resistance."""
 
     saturation_current: float
     thermal_voltage: float
@@ -46,14 +46,14 @@ class TableNode(NamedTuple):
 
 
 def clamp_node(rail: float) -> CompiledNode:
-    """Of an ideal clamp."""
+    """Return the node of an ideal clamp."""
     return CompiledNode(ClampNode(rail), loop=_clamps)
 
 
 def diode_node(
     saturation_current: float, thermal_voltage: float, rail: float, gmin: float, dtype: np.dtype[Any]
 ) -> CompiledNode:
-    """Of ngspice's diode; in float32 another formula, without branches."""
+    """Return the node of ngspice's diode; float32 uses another formula, without branches."""
     loop = _diodes_single if dtype == np.float32 else _diodes
     return CompiledNode(DiodeNode(saturation_current, thermal_voltage, rail, gmin), loop=loop)
 
@@ -61,18 +61,18 @@ def diode_node(
 def resistive_diode_node(
     saturation_current: float, thermal_voltage: float, series_resistance: float, rail: float, gmin: float
 ) -> CompiledNode:
-    """Of ngspice's diode behind a resistance; in float64 whatever the network's precision."""
+    """Return the node of ngspice's diode with a series resistance; it is computed in float64 for any precision of the network."""
     node = ResistiveDiodeNode(saturation_current, thermal_voltage, series_resistance, rail, gmin)
     return CompiledNode(node, solve=_resistive_diode)
 
 
 def table_node(voltages: Array, currents: Array, slopes: Array, rail: float) -> CompiledNode:
-    """Of a piecewise-linear law."""
+    """Return the node of a piecewise-linear law."""
     return CompiledNode(TableNode(voltages, currents, slopes, rail), solve=_table)
 
 
 def _resistive_diode(node: ResistiveDiodeNode, conductance: float, source: float) -> float:
-    """DiodeWithResistance.solve: the junction's root beside what is left of the node behind R_S."""
+    """DiodeWithResistance.solve: the root of the junction and the node's equivalent conductance seen through R_S."""
     resistance = float(node.series_resistance)
     reduced = 1 + float(conductance) * resistance
     g, s = float(conductance) / reduced, float(source) / reduced
@@ -81,7 +81,7 @@ def _resistive_diode(node: ResistiveDiodeNode, conductance: float, source: float
 
 
 def _table(node: TableNode, conductance: float, source: float) -> float:
-    """Tabulated.solve: the first knot beyond the root by bisection, and the root on the line before it."""
+    """Tabulated.solve: the first knot above the root by bisection, and the root on the line below it."""
     wanted = conductance * node.rail - source
     low, high = 0, len(node.voltages)
     while low < high:
@@ -106,7 +106,9 @@ def _diodes(node: DiodeNode, polarity: Array, conductance: Array, v: Array) -> N
 
 
 def _diodes_single(node: DiodeNode, polarity: Array, conductance: Array, v: Array) -> None:
-    if conductance.min() * node.thermal_voltage < node.saturation_current:  # one may hang on the reverse current alone
+    if (
+        conductance.min() * node.thermal_voltage < node.saturation_current
+    ):  # a node may be held by the reverse current alone
         for j in range(len(v)):
             v[j] = polarity[j] * _diode(node, conductance[j], polarity[j] * v[j])
     else:
@@ -149,7 +151,7 @@ I4 = np.int32
 
 @formula
 def _diode_single(node: DiodeNode, conductance: F4, source: F4) -> F4:
-    """The same in float32 without branches: two of Halley's steps, and one of Newton's to the reverse branch."""
+    """The same in float32 without branches: two of Halley's steps, and one of Newton's steps for the reverse branch."""
     i_s, v_t = node.saturation_current, node.thermal_voltage
     total = conductance + node.gmin
     scale = total * v_t
@@ -182,7 +184,7 @@ def _halley(y: F4, z: F4) -> F4:
 
 @formula
 def _exp(x: F4) -> F4:
-    """e^x, to float32's rounding; without a branch, so that loops of it become vector instructions. Source: Cephes, expf."""
+    """e^x, to float32's rounding; without branches, so that loops are vectorized. Source: Cephes, expf."""
     x = min(max(x, F4(-87)), F4(88))
     k = np.floor(x * F4(1.4426950408889634) + F4(0.5))
     r = x - k * F4(0.693359375) - k * F4(-2.12194440e-4)

@@ -1,4 +1,4 @@
-"""ngspice's own junction diode, reverse branch and gmin included."""
+"""ngspice's junction diode, including its reverse branch and gmin."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -48,10 +48,10 @@ class NgspiceDiode:
     celsius: float = 27.0
     """Temperature of the junction and of its parameters, degrees Celsius."""
     gmin: float = 1e-12
-    """Conductance that the simulator puts across every junction, siemens."""
+    """Conductance that the simulator connects across every junction, siemens."""
 
     def __post_init__(self) -> None:
-        """Raise UserError for what is no diode."""
+        """Raise UserError for invalid parameters."""
         in_double_precision(self)
         require_within(*SATURATION_CURRENTS, saturation_current=self.saturation_current)
         require_within(*EMISSIONS, emission=self.emission)
@@ -72,7 +72,7 @@ class NgspiceDiode:
         grown = np.exp(np.maximum(w, knee) / v_t)
         ratio = knee / deep
         cubed = EXP_3 * ratio * ratio * ratio
-        current = i_s * ((grown - 1) + (cubed - EXP_3))  # of the two differences, one is constant in each branch
+        current = i_s * ((grown - 1) + (cubed - EXP_3))  # one of the two differences is constant in each branch
         return current, i_s * np.where(w < knee, -3 * cubed / deep, grown / v_t)
 
     def current(self, v: Float[Array, "..."]) -> Float[Array, "..."]:
@@ -97,7 +97,7 @@ class NgspiceDiode:
         return i_s * (forward + reverse) + 0.5 * self.gmin * w**2
 
     def solve(self, conductance: Float[Array, "..."], source: Float[Array, "..."]) -> Float[Array, "..."]:
-        """The one root v of conductance·v + i(v) = source, volts."""
+        """The root v of conductance·v + i(v) = source, volts."""
         i_s, v_t = self.saturation_current, self.thermal_voltage
         return node_voltage(self._junction, i_s, v_t, self.rail, self.gmin, conductance, source)
 
@@ -106,7 +106,7 @@ class NgspiceDiode:
         return current - self.current(v)
 
     def in_spice(self) -> "NgspiceDiode":
-        """Itself: this law is ngspice's."""
+        """The law itself, because it is ngspice's."""
         return self
 
     @property

@@ -1,4 +1,4 @@
-"""ngspice's own junction diode with a resistance in series: what real diodes and most model cards have."""
+"""ngspice's junction diode with a series resistance, as in real diodes and most model cards."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -18,18 +18,19 @@ if TYPE_CHECKING:
 Array = np.ndarray
 
 SERIES_RESISTANCES = (1e-6, 1e12)
-"""RS, ohms."""
+"""Range of the series resistance RS, ohms."""
 PIVOTS = 0.9
-"""ngspice's ``pivrel``: at its own, 1e-3, a junction's slope becomes a pivot when the matrix is ordered, where it is 0.7 S; at
-1e-12 S, when the junction blocks, Newton's iteration then goes in circles by the rounding alone."""
+"""ngspice's ``pivrel``. With its default, 1e-3, a junction's slope of 0.7 S becomes a pivot when the matrix is ordered. When the
+junction then blocks, with 1e-12 S, rounding alone keeps Newton's iteration from converging."""
 
 
 @dataclass(frozen=True)
 class DiodeWithResistance:
-    """I(w) = J(w - R_S I(w)), J the junction of devices.diode (exponential, ngspice's reverse branch, gmin across it).
+    """I(w) = J(w - R_S I(w)), with J the junction of devices.diode (exponential, ngspice's reverse branch, gmin).
 
     w = rail - v is the voltage across junction and resistance from the rail into the node, so that the node loses
-    i(v) = -I(rail - v). A node with conductance D and source s is the junction's own with D/(1 + D R_S) and s/(1 + D R_S).
+    i(v) = -I(rail - v). A node with conductance D and source s is equivalent to that of the junction with D/(1 + D R_S)
+    and s/(1 + D R_S).
     """
 
     subcircuit: ClassVar[str] = "diode_rs"
@@ -53,17 +54,17 @@ class DiodeWithResistance:
     celsius: float = 27.0
     """Temperature of the junction and of its parameters, degrees Celsius."""
     gmin: float = 1e-12
-    """Conductance that the simulator puts across every junction, siemens."""
+    """Conductance that the simulator connects across every junction, siemens."""
 
     def __post_init__(self) -> None:
-        """Raise UserError for what is no diode."""
+        """Raise UserError for invalid parameters."""
         in_double_precision(self)
         require_within(*SERIES_RESISTANCES, series_resistance=self.series_resistance)
         _ = self.junction
 
     @cached_property
     def junction(self) -> NgspiceDiode:
-        """The junction behind the resistance, its rail included."""
+        """The junction behind the resistance, including its rail."""
         return NgspiceDiode(self.saturation_current, self.emission, self.rail, self.celsius, self.gmin)
 
     @property
@@ -72,13 +73,13 @@ class DiodeWithResistance:
         return self.junction.thermal_voltage
 
     def _inside(self, v: Float[Array, "..."]) -> Float[Array, "..."]:
-        """Voltage between resistance and junction, volts: the junction's own root beside 1/R_S from the node."""
+        """Voltage between resistance and junction, volts: the root of the junction with 1/R_S to the node."""
         wide = np.asarray(v, np.float64)
         between = 1 / np.asarray(self.series_resistance)
         return self.junction.solve(np.broadcast_to(between, wide.shape), wide * between)
 
     def current(self, v: Float[Array, "..."]) -> Float[Array, "..."]:
-        """i(v) = -I(rail - v), amperes: by the junction or by R_S, whichever is the less steep."""
+        """i(v) = -I(rail - v), amperes: computed by the junction or by R_S, whichever is less steep."""
         inside = self._inside(v)
         with np.errstate(over="ignore", invalid="ignore"):
             steep = self.junction.slope(inside) * self.series_resistance > 1
@@ -90,12 +91,12 @@ class DiodeWithResistance:
         return (1 / (self.series_resistance + 1 / self.junction.slope(self._inside(v)))).astype(v.dtype)
 
     def cocontent(self, v: Float[Array, "..."]) -> Float[Array, "..."]:
-        """Φ(v) = ∫ i dv, watts: the junction's at its own voltage and R_S i²/2."""
+        """Φ(v) = ∫ i dv, watts: that of the junction at its own voltage, plus R_S i²/2."""
         inside = self._inside(v)
         return self.junction.cocontent(inside) + 0.5 * self.series_resistance * self.junction.current(inside) ** 2
 
     def solve(self, conductance: Float[Array, "..."], source: Float[Array, "..."]) -> Float[Array, "..."]:
-        """The one root v of conductance·v + i(v) = source, volts."""
+        """The root v of conductance·v + i(v) = source, volts."""
         dtype = np.result_type(conductance, source)
         wide, given = np.asarray(conductance, np.float64), np.asarray(source, np.float64)
         wide, given = wide / (reduced := 1 + wide * self.series_resistance), given / reduced
@@ -107,7 +108,7 @@ class DiodeWithResistance:
         return current - self.current(v)
 
     def in_spice(self) -> "DiodeWithResistance":
-        """Itself: this law is ngspice's."""
+        """The law itself, because it is ngspice's."""
         return self
 
     @property
@@ -117,7 +118,7 @@ class DiodeWithResistance:
 
     @property
     def options(self) -> dict[str, float]:
-        """The simulator's gmin (S) and temperatures (°C), and which pivots it takes."""
+        """The simulator's gmin (S) and temperatures (°C), and its pivot threshold."""
         return {"gmin": self.gmin, "temp": self.celsius, "tnom": self.celsius, "pivrel": PIVOTS}
 
     @classmethod

@@ -1,4 +1,4 @@
-"""What exponential junctions share: their thermal voltage by ngspice's constants, and the root they have beside a resistor."""
+"""Common parts of exponential junctions: thermal voltage with ngspice's constants, and the root with a resistor."""
 
 from collections.abc import Callable, Mapping
 from typing import TypeVar
@@ -8,23 +8,23 @@ from jaxtyping import Float
 
 Array = np.ndarray
 Celsius = TypeVar("Celsius", float, Array)
-"""Degrees, one or an array of them."""
+"""Degrees Celsius, a number or an array."""
 Junction = Callable[[Float[Array, "..."]], tuple[Float[Array, "..."], Float[Array, "..."]]]
 """Current I(w), amperes, and slope dI/dw, siemens."""
 
-# ngspice's constants (CODATA 2014). With the 2019 values the surrogate and ngspice part by 9e-8 V.
+# ngspice's constants (CODATA 2014). With the 2019 values, the surrogate and ngspice differ by 9e-8 V.
 BOLTZMANN = 1.38064852e-23
 ELEMENTARY_CHARGE = 1.6021766208e-19
 ZERO_CELSIUS = 273.15
 
 SETTLED = {np.dtype(np.float64): 1e-8, np.dtype(np.float32): 1e-4}
-"""Step, of the voltage over which the junction's slope changes, after which Newton's next error is below rounding."""
+"""Newton step, relative to the voltage over which the slope changes, after which the next error is below rounding."""
 STEPS = 100
-"""Newton steps at most; ordinary nodes take one or two, nodes that hang on ngspice's reverse current alone a dozen."""
+"""Largest number of Newton steps; ordinary nodes take one or two, nodes held only by ngspice's reverse current about 12."""
 
 
 UNITS = {"saturation_current": "A", "rail": "V", "celsius": "°C", "gmin": "S"}
-"""Of the junctions' parameters."""
+"""Units of the junctions' parameters."""
 BAND_GAP = 1.11
 """EG of SPICE's diode model, electronvolts."""
 SATURATION_EXPONENT = 3.0
@@ -32,7 +32,7 @@ SATURATION_EXPONENT = 3.0
 
 
 def thermal_voltage(celsius: Celsius) -> Celsius:
-    """V_T = k T / q, volts."""
+    """Return V_T = k T / q, volts."""
     return BOLTZMANN * (celsius + ZERO_CELSIUS) / ELEMENTARY_CHARGE
 
 
@@ -45,11 +45,11 @@ def node_voltage(
     conductance: Float[Array, "..."],
     source: Float[Array, "..."],
 ) -> Float[Array, "..."]:
-    """The one root v of conductance·v - I(rail - v) - gmin·(rail - v) = source, volts.
+    """Return the root v of conductance·v - I(rail - v) - gmin·(rail - v) = source, volts.
 
-    Newton's iteration on the junction begins at the root that I_S (exp(w/V) - 1) would have, V = ``thermal``, and ends at the
-    last bits. In float64 whatever the arrays' precision, rounded once. ``junction`` must be no farther from the exponential
-    than ngspice's.
+    Newton's iteration on the junction starts at the root for I_S (exp(w/V) - 1), V = ``thermal``, and converges to
+    rounding. It is computed in float64 for any precision, and rounded once. ``junction`` must not deviate from the
+    exponential more than ngspice's.
     """
     dtype = np.result_type(conductance, source)
     total = np.add(conductance, gmin, dtype=np.float64)
@@ -67,7 +67,7 @@ def node_voltage(
 
 
 def log_omega(z: Float[Array, "..."]) -> Float[Array, "..."]:
-    """The u of u + exp u = z, ln ω(z) of Wright's function, to 1e-4 of max(1, |u|): a third of scipy's wrightomega's time."""
+    """Solve u + exp u = z, u = ln ω(z) (Wright), to 1e-4 of max(1, |u|), in a third of the time of scipy's wrightomega."""
     small, large = np.exp(np.minimum(z, 1)), np.maximum(z, 1)
     u = np.where(z > 1, np.log(large - np.log(large)), z - small / (1 + (1 - 1 / np.e) * small))
     omega = np.exp(u)
@@ -76,25 +76,25 @@ def log_omega(z: Float[Array, "..."]) -> Float[Array, "..."]:
 
 
 def heating(emission: Float[Array, "..."], nominal: float, celsius: Float[Array, "..."]) -> Float[Array, "..."]:
-    """I_S(T)/I_S(T_nom) of a junction, by emission coefficient and degrees Celsius of T_nom and T; see devices.junctions."""
+    """Return I_S(T)/I_S(T_nom) of a junction, given its emission coefficient and T_nom and T in °C; see devices.junctions."""
     ratio = (celsius + ZERO_CELSIUS) / (nominal + ZERO_CELSIUS)
     gap = (ratio - 1) * BAND_GAP / (emission * thermal_voltage(celsius))
     return np.exp(gap + SATURATION_EXPONENT / emission * np.log(ratio))
 
 
 def at_temperature(current: float, emission: float, options: Mapping[str, float]) -> tuple[float, tuple[str, ...]]:
-    """I_S (A) at the circuit's temperature of a junction whose parameters hold at ``tnom``, and what there is to say about it."""
+    """Return I_S (A) at the circuit's temperature of a junction whose parameters hold at ``tnom``, and a note about it."""
     celsius, nominal = options["temp"], options["tnom"]
     if celsius == nominal:
         return current, ()
-    with np.errstate(all="ignore"):  # what is no current is refused by the law
+    with np.errstate(all="ignore"):  # the law refuses an invalid current
         heated = float(current * heating(np.array(emission), nominal, np.array(celsius)))
     where = f"at {nominal:g} C it is {current:g} A; the circuit is at {celsius:g} C"
     return heated, (f"the saturation current of the diodes becomes {heated:.6g} A in the network ({where})",)
 
 
 def random_junction(random: np.random.Generator) -> dict[str, float]:
-    """Parameters of a junction for the agreement study."""
+    """Draw the parameters of a junction for the agreement study."""
     return {
         "saturation_current": 10 ** random.uniform(-15, -6),
         "emission": random.uniform(1, 2.5),

@@ -1,4 +1,4 @@
-"""How scalar formulas are compiled by numba."""
+"""Compilation of scalar formulas by numba."""
 
 from collections.abc import Callable
 from typing import Any, TypeVar, cast
@@ -9,5 +9,5 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 def formula(function: F) -> F:
-    """For scalar formulas whose order of operations makes them accurate; they become part of the loop that calls them."""
+    """Compile a scalar formula without reordering its operations, and inline it in the calling loop."""
     return cast("F", njit(error_model="numpy", fastmath={"contract"}, forceinline=True)(function))

@@ -1,4 +1,4 @@
-"""The junctions of one chip: one law, each diode with parameters and a temperature of its own."""
+"""The junctions of one chip: one law, with parameters and a temperature for each diode."""
 
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Protocol, cast
@@ -13,7 +13,7 @@ Array = np.ndarray
 
 
 class Junction(Law, Protocol):
-    """A law I_S f(w/n V_T), whose parameters may be arrays, and whose subcircuit has ``is`` and ``n``."""
+    """I = I_S f(w/n V_T): a law whose parameters may be arrays, and whose subcircuit has the parameters ``is`` and ``n``."""
 
     saturation_current: float
     """I_S, amperes."""
@@ -22,34 +22,34 @@ class Junction(Law, Protocol):
     celsius: float
     """Temperature of the junction and of its parameters, degrees Celsius."""
     junction_temperatures: ClassVar[tuple[str, ...]]
-    """Parameters of its subcircuit for its temperature: ``dtemp``, above the circuit's, and ``above``, above ``tnom``; kelvin."""
+    """Temperature parameters of its subcircuit: ``dtemp`` relative to the circuit, ``above`` relative to ``tnom``; kelvin."""
 
 
 def junction_of(law: Law) -> Junction | None:
-    """The law, if it is a junction's (it states ``junction_temperatures``)."""
+    """Return the law if it is a junction (it states ``junction_temperatures``), else None."""
     return cast("Junction", law) if hasattr(law, "junction_temperatures") else None
 
 
 @dataclass(frozen=True, eq=False)
 class Junctions:
-    """I_S(T) = I_S (T/T_nom)^(XTI/n) exp((T/T_nom - 1) EG/(n kT/q)), T the chip's temperature and the diode's mismatch.
+    """I_S(T) = I_S (T/T_nom)^(XTI/n) exp((T/T_nom - 1) EG/(n kT/q)), T = chip temperature + diode mismatch.
 
     Source: ngspice 39, ``diotemp.c`` (DIOtempUpdate, TLEV = 0).
     """
 
     nominal: Junction
-    """The law with the parameters of the model card, which hold at T_nom = its ``celsius``."""
+    """The law with the parameters of the model card, which hold at T_nom, its ``celsius``."""
     saturation_factor: Float[Array, " nodes"]
-    """On I_S."""
+    """Factor on I_S of each diode."""
     emission_factor: Float[Array, " nodes"]
-    """On n."""
+    """Factor on n of each diode."""
     celsius: float
-    """Of the chip, degrees Celsius."""
+    """Temperature of the chip, degrees Celsius."""
     mismatch: Float[Array, " nodes"]
-    """Temperature of each diode against the chip, kelvin."""
+    """Temperature of each diode relative to the chip, kelvin."""
 
     def of(self, some: slice) -> "Junctions":
-        """Those of some of the nodes."""
+        """Return the junctions of some of the nodes."""
         return replace(
             self,
             saturation_factor=self.saturation_factor[some],
@@ -59,7 +59,7 @@ class Junctions:
 
     @property
     def law(self) -> Junction:
-        """The law whose parameters are arrays, one entry a node, at each diode's temperature."""
+        """The law with arrays as parameters, one entry per node, at each diode's temperature."""
         emission = self.nominal.emission * self.emission_factor
         celsius = self.celsius + self.mismatch
         heated = heating(emission, self.nominal.celsius, celsius)
@@ -69,7 +69,7 @@ class Junctions:
 
     @property
     def spice(self) -> tuple[str, dict[str, Float[Array, " nodes"]]]:
-        """The nominal law's subcircuit and every diode's own parameters at T_nom; SPICE itself takes them to T."""
+        """The nominal law's subcircuit and every diode's parameters at T_nom; SPICE converts them to T."""
         name, parameters = self.nominal.spice
         alike = {key: np.full_like(self.saturation_factor, value) for key, value in parameters.items()}
         own = alike | {
@@ -84,5 +84,5 @@ class Junctions:
 
     @property
     def options(self) -> dict[str, float]:
-        """Those of the nominal law, the circuit at the chip's temperature."""
+        """Simulator options of the nominal law, with the circuit at the chip's temperature."""
         return {**self.nominal.options, "temp": self.celsius}

@@ -1,4 +1,4 @@
-"""What a constitutive law must give so that both the mathematics and SPICE can use it."""
+"""The protocol of a constitutive law, for both the surrogate and SPICE."""
 
 from dataclasses import fields
 from typing import Any, Protocol
@@ -12,28 +12,28 @@ from eqprop_analog.incoming import real_array, real_number
 Array = np.ndarray
 
 CELSIUS = (-270.0, 1500.0)
-"""Temperatures of devices, degrees Celsius: from just above absolute zero to where silicon has melted."""
+"""Range of device temperatures, degrees Celsius: from just above absolute zero to above the melting point of silicon."""
 LARGEST_VOLTAGE = 1e6
-"""Of a rail or a threshold, volts."""
+"""Largest voltage of a rail or a threshold, volts."""
 SATURATION_CURRENTS = (1e-40, 1.0)
-"""Of junctions, amperes."""
+"""Range of the saturation current of junctions, amperes."""
 EMISSIONS = (0.01, 1000.0)
-"""Emission coefficients n: 1 to 2 in silicon; anything that stays within floating point is left to the user."""
+"""Range of the emission coefficient n: 1 to 2 in silicon; other values are limited only by floating point."""
 RESISTANCES = (1e-12, 1e24)
-"""Of a device that conducts or blocks, ohms."""
+"""Range of the resistance of a conducting or blocking device, ohms."""
 
 
 class Law(Protocol):
-    """i = i(v), nondecreasing: the current that one hidden node's diode draws out of its node at voltage v.
+    """i = i(v), nondecreasing: the current that the diode of a hidden node draws from its node at voltage v.
 
-    A law is written once, for the excitatory half of a layer (a diode from a rail *into* the node, which keeps the node
-    above the rail). The inhibitory half is its mirror image, i_inh(v) = -i(-v), and whoever uses the law mirrors it.
-    Arrays keep their dtype; voltages are in volts, currents in amperes, conductances in siemens.
+    A law is written once, for the excitatory half of a layer: a diode from a rail *into* the node, which keeps the node
+    above the rail. The inhibitory half is its mirror image, i_inh(v) = -i(-v), which the network computes. Arrays keep
+    their dtype; voltages are in volts, currents in amperes, conductances in siemens.
     """
 
     @property
     def rail(self) -> float:
-        """Voltage of the bias rail of the excitatory half, volts; the inhibitory half hangs on -rail."""
+        """Voltage of the bias rail of the excitatory half, volts; that of the inhibitory half is -rail."""
         ...
 
     def current(self, v: Float[Array, "..."]) -> Float[Array, "..."]:
@@ -49,15 +49,15 @@ class Law(Protocol):
         ...
 
     def solve(self, conductance: Float[Array, "..."], source: Float[Array, "..."]) -> Float[Array, "..."]:
-        """The one root v of conductance·v + i(v) = source, volts."""
+        """The root v of conductance·v + i(v) = source, volts."""
         ...
 
     def mismatch(self, v: Float[Array, "..."], current: Float[Array, "..."]) -> Float[Array, "..."]:
-        """How far ``current`` flowing into the node is from what the diode can carry at ``v``, amperes."""
+        """Difference between ``current`` into the node and the diode's current at ``v``, amperes."""
         ...
 
     def in_spice(self) -> "Law":
-        """The law that SPICE solves in place of this one: itself, or a stated stand-in where SPICE has no such element."""
+        """The law that SPICE solves: this law, or a stated replacement if SPICE has no such element."""
         ...
 
     @property
@@ -67,16 +67,16 @@ class Law(Protocol):
 
     @property
     def options(self) -> dict[str, float]:
-        """Simulator options that this law needs to be what it says."""
+        """Simulator options that this law needs."""
         ...
 
 
 PARTS = ("rail", "current", "slope", "cocontent", "solve", "mismatch", "in_spice", "spice", "options")
-"""What a law has; see Law."""
+"""Names of the methods of a law; see Law."""
 
 
 def require_law(law: object, name: str = "diode") -> None:
-    """UserError unless ``law`` has all that Law asks for."""
+    """Raise UserError unless ``law`` implements Law."""
     if isinstance(law, type):
         raise UserError(f"{name}: expected a law, got the class {law.__name__}; make one, {law.__name__}()")
     missing = [part for part in PARTS if not hasattr(law, part)]
@@ -85,9 +85,9 @@ def require_law(law: object, name: str = "diode") -> None:
 
 
 def in_double_precision(device: Any) -> None:
-    """Bring every number of a frozen dataclass into float64, in place, so that none computes in less. Raises UserError.
+    """Convert every number of a frozen dataclass to float64, in place. Raises UserError.
 
-    An array of them, one a node, becomes float64 too; what is neither is left to the checks of the device.
+    Arrays with one entry per node become float64, too; other values are left to the checks of the device.
     """
     for field in fields(device):
         value = getattr(device, field.name)
@@ -98,7 +98,7 @@ def in_double_precision(device: Any) -> None:
 
 
 def require_finite(**parameters: object) -> None:
-    """Raise UserError, naming the parameter, for text, true and false, NaN and infinity; of an array, for any of its entries."""
+    """Raise UserError, which names the parameter, for text, true, false, NaN and infinity, also as an entry of an array."""
     for name, value in parameters.items():
         if not isinstance(value, np.ndarray) or not value.ndim:
             real_number(value, name)
@@ -107,7 +107,7 @@ def require_finite(**parameters: object) -> None:
 
 
 def require_positive(**parameters: float) -> None:
-    """Raise UserError, naming the parameter, for anything but a finite number, or array of them, above zero."""
+    """Raise UserError, which names the parameter, unless it is a finite positive number or an array of them."""
     require_finite(**parameters)
     for name, value in parameters.items():
         if np.any(np.less_equal(value, 0)):
@@ -115,7 +115,7 @@ def require_positive(**parameters: float) -> None:
 
 
 def require_within(low: float, high: float, **parameters: float) -> None:
-    """Raise UserError, naming the parameter, for anything but a number, or array of them, that a device may have."""
+    """Raise UserError, which names the parameter, unless it is a number, or array of them, within the range of a device."""
     require_finite(**parameters)
     for name, value in parameters.items():
         if np.any(np.less(value, low)) or np.any(np.greater(value, high)):
@@ -123,17 +123,17 @@ def require_within(low: float, high: float, **parameters: float) -> None:
 
 
 def require_celsius(celsius: float) -> None:
-    """Raise UserError for a temperature, or array of them, at which there is no such device."""
+    """Raise UserError for a temperature, or array of them, outside the range of devices."""
     require_within(*CELSIUS, celsius=celsius)
 
 
 def require_rail(rail: float) -> None:
-    """Raise UserError for a voltage that no supply has."""
+    """Raise UserError for a voltage outside the range of supplies."""
     require_within(-LARGEST_VOLTAGE, LARGEST_VOLTAGE, rail=rail)
 
 
 def beyond_rounding(law: Law, v: Float[Array, "..."], current: Float[Array, "..."]) -> Float[Array, "..."]:
-    """``current`` - i(v) less what one rounding of v makes of it, amperes: a steep side makes amperes of it."""
+    """Return ``current`` - i(v) minus the effect of one rounding of v, amperes, which is large on a steep side."""
     error = current - law.current(v)
     rounding = np.spacing(np.abs(v)) * law.slope(np.nextafter(v, -np.inf))
     return np.sign(error) * np.maximum(np.abs(error) - rounding, 0)

@@ -1,4 +1,4 @@
-"""The diode of behavioural circuit models: one resistance where it blocks, another where it conducts."""
+"""The diode of behavioural circuit models: one resistance when it blocks, another when it conducts."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -25,7 +25,8 @@ class PiecewiseLinear:
     """I(w) = w/R_off below V_th, continuous, with slope 1/R_on above.
 
     w = rail - v is the voltage across a diode from the rail into the node, so that the node loses i(v) = -I(rail - v).
-    Source: Watfa, Garcia-Ortiz, Sassatelli 2023, Frontiers in Computational Neuroscience 17, 1114651 (EBANA), its defaults.
+    Source: Watfa, Garcia-Ortiz, Sassatelli 2023, Frontiers in Computational Neuroscience 17, 1114651 (EBANA), its
+    defaults.
     """
 
     subcircuit: ClassVar[str] = "piecewise_linear"
@@ -48,10 +49,10 @@ class PiecewiseLinear:
     off_resistance: float = 1e20
     """R_off, ohms."""
     rail: float = 0.15
-    """Bias rail of the excitatory half, volts; by default such that the node is kept above 0 V."""
+    """Bias rail of the excitatory half, volts; the default keeps the node above 0 V."""
 
     def __post_init__(self) -> None:
-        """Raise UserError for what is no diode."""
+        """Raise UserError for invalid parameters."""
         in_double_precision(self)
         require_within(*RESISTANCES, on_resistance=self.on_resistance, off_resistance=self.off_resistance)
         require_within(-LARGEST_VOLTAGE, LARGEST_VOLTAGE, threshold=self.threshold)
@@ -82,18 +83,18 @@ class PiecewiseLinear:
         return above * above / (2 * self.off_resistance) + below * (at_knee + below / (2 * self.on_resistance))
 
     def solve(self, conductance: Float[Array, "..."], source: Float[Array, "..."]) -> Float[Array, "..."]:
-        """The one root v of conductance·v + i(v) = source, volts, by cases."""
+        """The root v of conductance·v + i(v) = source, volts, by cases."""
         off, on = 1 / self.off_resistance, 1 / self.on_resistance
         blocking = (source + off * self.rail) / (conductance + off)
         missing = conductance * self.knee - off * self.threshold - source
         return np.where(blocking < self.knee, self.knee - missing / (conductance + on), blocking)
 
     def mismatch(self, v: Float[Array, "..."], current: Float[Array, "..."]) -> Float[Array, "..."]:
-        """``current`` - i(v), amperes, less what the rounding of v makes of it on the steep side."""
+        """``current`` - i(v), amperes, minus the effect of rounding of v on the steep side."""
         return beyond_rounding(self, v, current)
 
     def in_spice(self) -> "PiecewiseLinear":
-        """Itself: ``circuits/piecewise_linear.lib`` is exact."""
+        """The law itself; ``circuits/piecewise_linear.lib`` is exact."""
         return self
 
     @property

@@ -1,4 +1,4 @@
-"""Kinds of devices by the names that tables and files give them: those of this package, and everybody's own."""
+"""Kinds of devices by their names in tables and files: those of this package, and registered ones."""
 
 import logging
 import sys
@@ -19,26 +19,29 @@ Thing = TypeVar("Thing")
 ENTRY_POINTS = "eqprop_analog.devices"
 """Group of entry points of installed packages, each a module that registers devices when it is imported."""
 OWN = "eqprop_analog"
-"""This package; what other modules register comes from outside."""
+"""Name of this package; classes of other modules come from outside."""
 
 
 def require_table(table: object, what: str) -> None:
-    """UserError unless ``table``, which describes ``what``, is one."""
+    """Raise UserError unless ``table``, which describes ``what``, is a table."""
     if not isinstance(table, Mapping):
         raise UserError(f'{what}: expected a table such as {{"law": "ngspice"}}, got {table!r:.60}')
 
 
 class Registry(MutableMapping[str, type[Thing]], Generic[Thing]):
-    """Classes by their names in tables. Modules of installed packages are imported when a name is asked for that is not here."""
+    """Classes by their names in tables.
+
+    Modules of installed packages are imported when an unknown name is requested.
+    """
 
     def __init__(self, word: str, kinds: Mapping[str, type[Thing]]) -> None:
-        """``word``: what messages call one of them, such as "law"."""
+        """``word``: the name of a member in messages, such as "law"."""
         self.word = word
         self._kinds = dict(kinds)
         REGISTRIES.append(self)
 
     def register(self, name: str) -> Callable[[type[Thing]], type[Thing]]:
-        """A class decorator that makes the class known by ``name``. Raises UserError if another class has it."""
+        """A class decorator that registers the class as ``name``. Raises UserError if the name is taken."""
 
         def known(kind: type[Thing]) -> type[Thing]:
             self[name] = kind
@@ -47,11 +50,12 @@ class Registry(MutableMapping[str, type[Thing]], Generic[Thing]):
         return known
 
     def __setitem__(self, name: str, kind: type[Thing]) -> None:
-        """Make ``kind`` known by ``name``. Raises UserError if another class has the name."""
+        """Register ``kind`` as ``name``. Raises UserError if the name is taken."""
         there = self._kinds.get(name)
         if there is not None and (there.__module__, there.__qualname__) != (kind.__module__, kind.__qualname__):
             raise UserError(
-                f'{self.word} "{name}" is registered already, for {there.__module__}.{there.__qualname__}; choose another name'
+                f'{self.word} "{name}" is registered already, for {there.__module__}.{there.__qualname__}; choose '
+                "another name"
             )
         self._kinds[name] = kind
 
@@ -72,11 +76,11 @@ class Registry(MutableMapping[str, type[Thing]], Generic[Thing]):
         return len(self._kinds)
 
     def name_of(self, kind: type[Thing]) -> str | None:
-        """Its name in tables, or None."""
+        """Return the name of an object in tables, or None."""
         return next((name for name, each in self.items() if each is kind), None)
 
     def from_table(self, table: Mapping[str, object]) -> Thing:
-        """That one which a table's ``law`` names, with the table's other keys as parameters. Raises UserError."""
+        """Make the object that a table's ``law`` names, with the table's other keys as parameters. Raises UserError."""
         require_table(table, self.word)
         name = table.get("law")
         if not isinstance(name, str) or name not in self:
@@ -95,26 +99,29 @@ class Registry(MutableMapping[str, type[Thing]], Generic[Thing]):
         }
 
     def there_are(self, wanted: object) -> str:
-        """What names there are, which is near, and how others become known."""
+        """Return a sentence on the known names, the closest one, and how to register others."""
         near = suggestion(wanted, self)
         return (
-            f"there are {', '.join(self)}{near or f'; a {self.word} of your own needs --import FILE.py, or its import'}"
+            "there are "
+            f"{', '.join(self)}{near or f'; register your own {self.word} by --import FILE.py, or by importing its module'}"
         )
 
     def table_of(self, thing: Thing) -> dict[str, object]:
-        """The table from which ``from_table`` makes this again. Raises UserError for what is not registered."""
+        """Return the table from which ``from_table`` makes this object.
+
+        Raises UserError if its class is not registered.
+        """
         name = self.name_of(type(thing))
         if name is None:
             raise UserError(
-                f"{type(thing).__name__} is not registered, so it has no name by which a file could "
-                f"state the {self.word}; there are "
-                f"{', '.join(self)}. Register your own class (devices.register_law), or save the arrays alone (np.savez, "
-                f"network.arrays())"
+                f"{type(thing).__name__} is not registered, so that it has no name by which a file can state the "
+                f"{self.word}; there are {', '.join(self)}. Register your own class (devices.register_law), or save "
+                "only the arrays (np.savez, network.arrays())"
             )
         return {"law": name, **parameters_of(thing)}
 
     def folders(self) -> dict[str, Path]:
-        """By name the folder of the file in which each class from outside this package is written."""
+        """Return the folder of the source file of each class from outside this package, by name."""
         files = {name: getattr(sys.modules.get(kind.__module__), "__file__", None) for name, kind in self._outside()}
         return {name: Path(file).parent for name, file in files.items() if file}
 
@@ -122,16 +129,16 @@ class Registry(MutableMapping[str, type[Thing]], Generic[Thing]):
         return [(name, kind) for name, kind in self.items() if kind.__module__.partition(".")[0] != OWN]
 
     def modules(self) -> list[str]:
-        """Modules of classes from outside this package that another process can import too."""
+        """Return the modules of classes from outside this package that another process can import, too."""
         return sorted({kind.__module__ for _, kind in self._outside()} - {"__main__"})
 
 
 REGISTRIES: list[Registry[Any]] = []
-"""All that there are."""
+"""All registries."""
 
 
 def modules_outside() -> list[str]:
-    """Modules from outside this package that registered devices; what a worker process imports, too."""
+    """Return the modules from outside this package that registered devices, which worker processes import, too."""
     return sorted({module for registry in REGISTRIES for module in registry.modules()})
 
 
@@ -139,21 +146,24 @@ _begun = threading.Event()
 
 
 def _import_installed() -> None:
-    """Import the modules that installed packages name for it, once a process. One that fails is said and left out."""
+    """Import the modules that installed packages name for a registry, once per process.
+
+    Failures are logged and skipped.
+    """
     if _begun.is_set():
         return
     _begun.set()
     for entry in entry_points(group=ENTRY_POINTS):
         try:
             entry.load()
-        except Exception as error:  # noqa: BLE001 - another's code; what it would have registered stays unknown
+        except Exception as error:  # noqa: BLE001 - code of others; its classes stay unknown
             log.warning(
                 "entry point %s = %s: %s: %s", entry.name, entry.value, type(error).__name__, in_one_line(error)
             )
 
 
 def made(kind: type[Thing], parameters: Mapping[str, object]) -> Thing:
-    """The dataclass with these parameters. Raises UserError for an unknown or missing one, or what it refuses itself."""
+    """Make the dataclass with these parameters. Raises UserError for an unknown, missing or invalid one."""
     known = {field.name: field for field in fields(kind)}  # type: ignore[arg-type]
     for name in parameters:
         if name not in known:
@@ -165,5 +175,5 @@ def made(kind: type[Thing], parameters: Mapping[str, object]) -> Thing:
 
 
 def parameters_of(thing: Any) -> dict[str, object]:
-    """The parameters from which ``made`` makes this dataclass again; what is None is left out, as TOML has no word for it."""
+    """Return the parameters from which ``made`` makes this dataclass; None is left out, because TOML has no null."""
     return {name: value for name, value in asdict(thing).items() if value is not None}

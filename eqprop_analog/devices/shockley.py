@@ -20,7 +20,7 @@ from eqprop_analog.devices.law import (
 Array = np.ndarray
 
 GMIN = 1e-12
-"""Siemens that the simulator puts across its junction, and that ``circuits/shockley.lib`` takes away again."""
+"""Conductance, siemens, that the simulator connects across its junction, and that ``circuits/shockley.lib`` cancels."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class Shockley:
     """Temperature of the junction and of its parameters, degrees Celsius."""
 
     def __post_init__(self) -> None:
-        """Raise ValueError for what is no diode."""
+        """Raise UserError for invalid parameters."""
         in_double_precision(self)
         require_within(*SATURATION_CURRENTS, saturation_current=self.saturation_current)
         require_within(*EMISSIONS, emission=self.emission)
@@ -60,7 +60,7 @@ class Shockley:
         return self.emission * thermal_voltage(self.celsius)
 
     def _junction(self, w: Float[Array, "..."]) -> tuple[Float[Array, "..."], Float[Array, "..."]]:
-        """Current and slope."""
+        """Current and slope of the junction."""
         current = self.saturation_current * np.expm1(w / self.thermal_voltage)
         return current, (current + self.saturation_current) / self.thermal_voltage
 
@@ -81,7 +81,7 @@ class Shockley:
             return self.saturation_current * (v_t * np.expm1(w / v_t) - w)
 
     def solve(self, conductance: Float[Array, "..."], source: Float[Array, "..."]) -> Float[Array, "..."]:
-        """The one root v of conductance·v + i(v) = source, volts."""
+        """The root v of conductance·v + i(v) = source, volts."""
         i_s, v_t = self.saturation_current, self.thermal_voltage
         return node_voltage(self._junction, i_s, v_t, self.rail, 0.0, conductance, source)
 
@@ -90,7 +90,7 @@ class Shockley:
         return current - self.current(v)
 
     def in_spice(self) -> "Shockley":
-        """Itself: ``circuits/shockley.lib`` is exact."""
+        """The law itself; ``circuits/shockley.lib`` is exact."""
         return self
 
     @property
@@ -100,7 +100,7 @@ class Shockley:
 
     @property
     def options(self) -> dict[str, float]:
-        """The simulator's gmin (S), which the subcircuit takes away, and its temperatures (°C)."""
+        """The simulator's gmin (S), which the subcircuit cancels, and its temperatures (°C)."""
         return {"gmin": GMIN, "temp": self.celsius, "tnom": self.celsius}
 
     @classmethod

@@ -1,6 +1,7 @@
-"""The SPICE text of a device that a law carries: definitions alone, wherever the law comes from.
+"""The SPICE text of a device that a law contains: only definitions are allowed, for a law from any source.
 
-A saved network or a device file may come from anybody, and ngspice runs commands and reads files for whoever writes its netlist.
+A saved network or a device file may come from an untrusted source, and ngspice executes commands and reads files as
+directed by its netlist.
 """
 
 import re
@@ -12,42 +13,42 @@ from eqprop_analog.files import packaged_circuits
 from eqprop_analog.text import in_one_line, printable
 
 NAME = re.compile(r"[A-Za-z_]\w*", re.ASCII)
-"""Of a subcircuit."""
+"""Pattern of the name of a subcircuit."""
 BEGINS = (".subckt", ".macro")
 ENDS = (".ends", ".eom")
 KEPT = (".param", ".params", ".parameter", ".func", ".if", ".elseif", ".else", ".endif")
-"""Statements beside subcircuits and models that stay as they are."""
+"""Statements apart from subcircuits and models that are kept unchanged."""
 COMMENTS = "*$;#"
-"""With which comments begin; ngspice executes those that begin with an asterisk and a number sign."""
+"""First characters of comments; ngspice executes comments that begin with an asterisk and a number sign."""
 CODE_MODELS = "a"
-"""The letter of devices that are programs: among ngspice's are some that start processes and read files."""
+"""Letter of code models; some of ngspice's start processes and read files."""
 SCALES = (1e-9, 1.0)
-"""Metres of a unit of length."""
+"""Range of the unit of length, metres."""
 DEVICE = "measured_device"
-"""Name of the subcircuit around a device of the user's own."""
+"""Name of the subcircuit around a user's device."""
 OUR_PARAMETERS = ("input_gain", "nodes_per_class", "g_min", "g_max", "rail", "beta", "gain")
-"""Names that netlists have already."""
+"""Names of parameters in our netlists."""
 SETTING = re.compile(r"(\w+)\s*=\s*('[^']*'|\{[^}]*\}|\S+)")
 
 
 def unfit(statement: str, *, inside: bool) -> str:
-    """What is wrong with a statement of a library, ``inside`` a subcircuit or beside them; empty for one that may stay."""
+    """Return what is wrong with a statement of a library, ``inside`` a subcircuit or outside; empty if it is allowed."""
     written = statement.split(maxsplit=1)[0]
     word = written.lower()
     if inside:
         if word[0] == CODE_MODELS:
-            return f"{word:.30}: a code model can start programs and read files; write the device without any"
+            return f"{word:.30}: a code model can start programs and read files; write the device without code models"
         if word[0] == "." and word not in (*BEGINS, *ENDS, *KEPT, ".model"):
-            return f"{word:.30} inside a subcircuit; a library has models, subcircuits and parameters alone"
+            return f"{word:.30} inside a subcircuit; a library may contain only models, subcircuits and parameters"
         return ""
     if word not in (*KEPT, ".model"):
-        return f"{written:.30}: a library has models, subcircuits and parameters alone; take this line out of the file"
+        return f"{written:.30}: a library may contain only models, subcircuits and parameters; remove this line from the file"
     taken = {name.lower() for name, _ in SETTING.findall(statement)} & set(OUR_PARAMETERS) if word in KEPT else set()
-    return f"netlists have a parameter {min(taken)} of their own; give this one another name" if taken else ""
+    return f"{min(taken)} is the name of a parameter of our netlists; rename this one" if taken else ""
 
 
 def our_subcircuits() -> set[str]:
-    """Names that subcircuits of netlists have already: the package's own, and those of registered laws."""
+    """Return the names of subcircuits in our netlists: those of this package, and those of registered laws."""
     laws = {getattr(law, "subcircuit", "") for registry in REGISTRIES for law in registry.values()}
     return {DEVICE, *_packaged_subcircuits(), *laws} - {""}
 
@@ -58,23 +59,23 @@ def _packaged_subcircuits() -> frozenset[str]:
 
 
 def require_definitions(text: str, name: str) -> None:
-    """Raise UserError unless ``text`` is what ``device from-spice`` keeps of a library, with subcircuit ``name`` in it."""
+    """Raise UserError unless ``text`` has the form that ``device from-spice`` writes, with subcircuit ``name`` in it."""
     if not NAME.fullmatch(name):
         raise UserError(
-            f"spice_name: expected the name of a subcircuit, letters, digits and _, got {in_one_line(name):.60}"
+            f"spice_name: expected the name of a subcircuit (letters, digits and _), got {in_one_line(name):.60}"
         )
     names = _subcircuits(text)
     taken = sorted(names & our_subcircuits())
     if taken or name.lower() not in names:
         what = ", ".join(taken or sorted(names)) or "none"
         raise UserError(
-            f"spice_text: expected subcircuit {name}, and none of a netlist's own names; there is {in_one_line(what):.200}"
+            f"spice_text: expected subcircuit {name}, and no name of our netlists; got {in_one_line(what):.200}"
         )
 
 
 @lru_cache(maxsize=8)
 def _subcircuits(text: str) -> frozenset[str]:
-    """Names of the subcircuits in ``text``. Raises UserError where there is anything but definitions."""
+    """Return the names of the subcircuits in ``text``. Raises UserError for anything but definitions."""
     names, depth = set(), 0
     for statement in _statements(text):
         words = statement.lower().split()
@@ -83,14 +84,14 @@ def _subcircuits(text: str) -> frozenset[str]:
         depth += (words[0] in BEGINS) - (words[0] in ENDS)
         why = unfit(statement, inside=bool(depth) or words[0] in ENDS)
         if why or depth < 0:
-            raise _refused(why or f"{in_one_line(statement):.60}: it ends no subcircuit")
+            raise _refused(why or f"{in_one_line(statement):.60}: there is no subcircuit to end")
     if depth:
         raise _refused("a subcircuit has no .ends")
     return frozenset(names)
 
 
 def _statements(text: str) -> list[str]:
-    """Continuation lines joined to those before. UserError for comments and for what is no text."""
+    """Join continuation lines to the previous ones. Raises UserError for comments and control characters."""
     found: list[str] = []
     for line in text.split("\n"):
         part = line.strip()
@@ -104,4 +105,4 @@ def _statements(text: str) -> list[str]:
 
 
 def _refused(why: str) -> UserError:
-    return UserError(f"spice_text: {why}. The text of a device is made by `eqprop-analog device from-spice`")
+    return UserError(f"spice_text: {why}. Use `eqprop-analog device from-spice` to make the text of a device")

@@ -1,4 +1,4 @@
-"""A law as the table that configurations and saved networks hold: ``law``, its parameters, and a diode's ``arrangement``."""
+"""A law as a table in configurations and saved networks: ``law``, its parameters, and a diode's ``arrangement``."""
 
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
@@ -28,16 +28,17 @@ LAWS: Registry[Law] = Registry(
         "table": Tabulated,
     },
 )
-"""Every law of one diode by its name in tables."""
+"""All laws of single diodes by their names in tables."""
 ARRANGEMENTS = ("single", "antiparallel")
-"""One diode a node, or two (devices.antiparallel); single goes without saying."""
+"""One diode per node, or two (devices.antiparallel); single is the default."""
 
 
 def register_law(name: str) -> Callable[[type[L]], type[L]]:
-    """A class decorator that makes a law known by ``name``, to configurations, saved networks, the study and netlists.
+    """A class decorator that registers a law as ``name``, for configurations, saved networks, the study and netlists.
 
-    Its subcircuit is ``<spice name>.lib`` beside the module that the class is written in, a dialect's own in a folder there
-    of the dialect's name. Raises UserError if another law has the name, or the subcircuit's has capitals (SPICE has none).
+    Its subcircuit is ``<spice name>.lib`` in the folder of the module of the class; that of a dialect is in a subfolder
+    with the dialect's name. Raises UserError if the name is taken, or if that of the subcircuit has capitals, which
+    SPICE ignores.
     """
 
     def known(kind: type[L]) -> type[L]:
@@ -51,17 +52,17 @@ def register_law(name: str) -> Callable[[type[L]], type[L]]:
 
 
 def check_law(law: object) -> None:
-    """UserError unless ``law`` has all that devices.law.Law asks for."""
+    """Raise UserError unless ``law`` implements devices.law.Law."""
     if isinstance(law, str):
         raise UserError(
-            f'diode: expected a law, got the name "{law}"; law_from({{"law": "{law}"}}) makes one, laws are '
+            f'diode: expected a law, got the name "{law}"; make one by law_from({{"law": "{law}"}}); the laws are '
             f"{', '.join(LAWS)}{suggestion(law, LAWS)}"
         )
     require_law(law)
 
 
 def law_from(table: Mapping[str, object]) -> Law:
-    """The law of a diode that a table describes. Raises UserError, saying what there is, for anything else."""
+    """Return the law of a diode that a table describes. Raises UserError, which lists the laws, for anything else."""
     require_table(table, "law")
     arrangement = table.get("arrangement", "single")
     if arrangement not in ARRANGEMENTS:
@@ -75,12 +76,12 @@ def law_from(table: Mapping[str, object]) -> Law:
 
 
 def with_units(table: Mapping[str, Any]) -> dict[str, Any]:
-    """``table`` with every parameter that is text, such as "1nA", as the number it stands for. Raises UserError."""
+    """Return ``table`` with text such as "1nA" converted to numbers. Raises UserError."""
     return LAWS.with_units(table)
 
 
 def table_of(law: Law) -> dict[str, object]:
-    """The table from which ``law_from`` makes this law again."""
+    """Return the table from which ``law_from`` makes this law."""
     if not isinstance(law, Antiparallel):
         return LAWS.table_of(law)
     table = LAWS.table_of(law.law)
@@ -88,7 +89,7 @@ def table_of(law: Law) -> dict[str, object]:
 
 
 def in_words(law: Law) -> str:
-    """A law by its name and parameters in one line, long tables by their ends."""
+    """Describe a law by its name and parameters in one line, and long tables by their ends."""
     table = table_of(law)
     words: Callable[[], str] | None = getattr(getattr(law, "law", law), "in_words", None)
     if words is None:

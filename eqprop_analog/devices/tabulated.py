@@ -27,30 +27,31 @@ if TYPE_CHECKING:
 Array = np.ndarray
 
 LEAST_SLOPE = 1e-12
-"""Siemens, beyond both ends of a table at least: what simulators put across a junction."""
+"""Smallest slope beyond both ends of a table, siemens: the conductance of simulators across a junction."""
 MOST_KNOTS = 20_000
 LARGEST_CURRENT = 1e6
 """Amperes."""
 PAIRS_A_LINE = 4
 FAR = 1e3
-"""Volts beyond the ends, where a dialect's own function is constant outside its knots."""
+"""Extension of a table beyond its ends, volts, for dialects whose function is constant outside its knots."""
 DEVICE_TOLERANCES = {"reltol": 1e-9, "vntol": 1e-11}
-"""Of transistors, whose internal nodes (0.1 to 1 S beside a network's uS) round off to no less: 5e-10 V from tighter ones."""
+"""Tolerances for transistors, whose internal nodes (0.1 to 1 S, against µS in a network) limit the rounding: 5e-10 V."""
 SOURCE = re.compile(r"b\S*\s+anode\s+cathode\s+i\s*=\s*pwl\s*\(\s*v\s*\(\s*anode\s*,\s*cathode\s*\)\s*,([^()]*)\)\s*")
-"""What stands in subcircuit tabulated, for ngspice."""
+"""Pattern of the source in subcircuit tabulated, for ngspice."""
 FUNCTIONS = {"ngspice": "pwl", "ltspice": "table", "xyce": "table"}
-"""By dialect the function of a behavioural source that interpolates linearly."""
+"""The linearly interpolating function of behavioural sources, by dialect."""
 
 
 @dataclass(frozen=True)
 class Tabulated:
-    """I(w) = I_k + (w - w_k)(I_{k+1} - I_k)/(w_{k+1} - w_k) between knots, continued beyond the last ones on each side.
+    """I(w) = I_k + (w - w_k)(I_{k+1} - I_k)/(w_{k+1} - w_k) between knots, continued beyond both ends.
 
-    w = rail - v is the voltage across a device from the rail into the node, so that the node loses i(v) = -I(rail - v). The
-    currents must not fall; beyond the ends the slope is that of the outermost piece, or 1e-12 S if that is larger.
+    w = rail - v is the voltage across a device from the rail into the node, so that the node loses i(v) = -I(rail - v).
+    The currents must not decrease; beyond the ends, the slope is that of the outermost piece, or 1e-12 S if that is
+    larger.
 
-    A table made from a SPICE device (``device from-spice``) carries its subcircuit: ``own_subcircuit`` is then the same law
-    whose subcircuit is that device.
+    A table made from a SPICE device (``device from-spice``) contains its subcircuit: ``own_subcircuit`` is then the
+    same law with that device as its subcircuit.
     """
 
     subcircuit: ClassVar[str] = "tabulated"
@@ -63,7 +64,7 @@ class Tabulated:
     rail: float = 0.0
     """Bias rail of the excitatory half, volts."""
     spice_text: str = ""
-    """SPICE text of the device that the table was made from, a subcircuit with two pins and its models; empty for none."""
+    """SPICE text of the device from which the table was made, a two-pin subcircuit with its models; empty for none."""
     spice_name: str = ""
     """Name of that subcircuit."""
     spice_scale: float = 1.0
@@ -71,10 +72,10 @@ class Tabulated:
     celsius: float = 27.0
     """Temperature at which the table holds, degrees Celsius."""
     as_device: bool = False
-    """Whether SPICE has the device itself in place of the table."""
+    """Whether SPICE uses the device itself instead of the table."""
 
     def __post_init__(self) -> None:
-        """Raise UserError for what is no monotone table."""
+        """Raise UserError unless the table is monotone."""
         in_double_precision(self)
         voltages, currents = numbers(self.voltages, "voltages"), numbers(self.currents, "currents")
         object.__setattr__(self, "voltages", voltages)
@@ -96,17 +97,17 @@ class Tabulated:
         if falls.any():
             k = int(np.argmax(falls))
             raise UserError(
-                f"currents: they must not fall with the voltage, got {currents[k + 1]:g} A at {voltages[k + 1]:g} V after "
-                f"{currents[k]:g} A"
+                f"currents: expected values that do not decrease with the voltage, got {currents[k + 1]:g} A at "
+                f"{voltages[k + 1]:g} V after {currents[k]:g} A"
             )
         require_rail(self.rail)
         require_celsius(self.celsius)
         self._require_device()
         if self.as_device and not (self.spice_text and self.spice_name):
-            raise UserError("as_device: the table was not made from a SPICE device; leave it out")
+            raise UserError("as_device: the table was not made from a SPICE device; leave out as_device")
 
     def _require_device(self) -> None:
-        """UserError for a device's text that is more than definitions, and for a name or a scale that is none."""
+        """Raise UserError if a device's text is not only definitions, and for an invalid name or scale."""
         for name in ("spice_text", "spice_name"):
             if not isinstance(getattr(self, name), str):
                 raise UserError(f"{name}: expected text, got {type(getattr(self, name)).__name__}")
@@ -118,7 +119,7 @@ class Tabulated:
 
     @cached_property
     def _knots(self) -> tuple[Float[Array, " knots"], Float[Array, " knots"], Float[Array, " pieces"]]:
-        """w_k (V), I_k (A), and the slope before, between and behind the knots (S)."""
+        """w_k (V), I_k (A), and the slopes before, between and after the knots (S)."""
         w, current = np.array(self.voltages), np.array(self.currents)
         inside = np.diff(current) / np.diff(w)
         ends = np.maximum([inside[0], inside[-1]], LEAST_SLOPE)
@@ -132,7 +133,7 @@ class Tabulated:
 
     @cached_property
     def _extremes(self) -> tuple[list[Array], list[Array]]:
-        """Least and largest of every 1, 2, 4, ... neighbouring slopes, for ``slopes_between``."""
+        """Smallest and largest of every 1, 2, 4, ... neighbouring slopes, for ``slopes_between``."""
         least, largest = [self._knots[2]], [self._knots[2]]
         while 2 ** len(least) <= len(least[0]):
             half = 2 ** (len(least) - 1)
@@ -141,11 +142,11 @@ class Tabulated:
         return least, largest
 
     def _piece(self, w: Float[Array, "..."]) -> Int[Array, "..."]:
-        """Number of the piece that each voltage is on; 0 is before the first knot."""
+        """Return the index of the piece of each voltage; 0 is before the first knot."""
         return np.searchsorted(self._knots[0], w, side="right")
 
     def _on(self, w: Float[Array, "..."]) -> tuple[Float[Array, "..."], Float[Array, "..."], Int[Array, "..."]]:
-        """Distance from the knot that a piece hangs on (V), the slope (S), and the knot."""
+        """Return the distance from the reference knot of a piece (V), the slope (S), and the index of the knot."""
         piece = self._piece(w)
         knot = np.maximum(piece - 1, 0)
         return w - self._knots[0][knot], self._knots[2][piece], knot
@@ -162,7 +163,7 @@ class Tabulated:
     def slopes_between(
         self, low: Float[Array, "..."], high: Float[Array, "..."]
     ) -> tuple[Float[Array, "..."], Float[Array, "..."]]:
-        """See devices.capabilities: of every piece that the voltages between touch."""
+        """See devices.capabilities: over all pieces between the voltages."""
         w = self._knots[0]
         first = np.searchsorted(w, self.rail - np.asarray(high), side="left")
         last = np.searchsorted(w, self.rail - np.asarray(low), side="right")
@@ -181,7 +182,7 @@ class Tabulated:
         return self._charge[knot] + away * (self._knots[1][knot] + 0.5 * away * slope)
 
     def solve(self, conductance: Float[Array, "..."], source: Float[Array, "..."]) -> Float[Array, "..."]:
-        """The one root v of conductance·v + i(v) = source, volts: its piece by bisection over the knots, then by division."""
+        """The root v of conductance·v + i(v) = source, volts: its piece by bisection over the knots, then by division."""
         dtype = np.result_type(conductance, source)
         g, s = np.broadcast_arrays(np.asarray(conductance, np.float64), np.asarray(source, np.float64))
         w, current, slopes = self._knots
@@ -197,11 +198,11 @@ class Tabulated:
         return (self.rail - w[knot] - missing / (g + slopes[low])).astype(dtype)
 
     def mismatch(self, v: Float[Array, "..."], current: Float[Array, "..."]) -> Float[Array, "..."]:
-        """``current`` - i(v), amperes, less what the rounding of v makes of it on a steep piece."""
+        """``current`` - i(v), amperes, minus the effect of rounding of v on a steep piece."""
         return beyond_rounding(self, v, current)
 
     def in_spice(self) -> Self:
-        """Itself: SPICE has the table as a piecewise-linear source, or the device."""
+        """The law itself: SPICE has the table as a piecewise-linear source, or the device."""
         return self
 
     def own_subcircuit(self) -> Self | None:
@@ -220,12 +221,12 @@ class Tabulated:
     def _device(self, dialect: str) -> str:
         if dialect != "ngspice":
             raise UserError(
-                f"the diode is the SPICE device {self.spice_name}, whose text is ngspice's; write the netlist for ngspice, or "
-                f"with the table (--devices table)"
+                f"the diode is the SPICE device {self.spice_name}, whose text is for ngspice; write the netlist for "
+                "ngspice, or use the table (--devices table)"
             )
         return "\n".join(
             [
-                f"* The user's own subcircuit {self.spice_name}, from the rail to a node (anode to cathode), or from a node",
+                f"* The user's subcircuit {self.spice_name}: from the rail to a node (anode to cathode), or from a node",
                 "* to the other rail: the inhibitory half has the same device reversed. Vmeter measures its current.",
                 self.spice_text.rstrip(),
                 f".subckt {DEVICE} anode cathode",
@@ -238,8 +239,8 @@ class Tabulated:
     def _table(self, dialect: str) -> str:
         if dialect not in FUNCTIONS:
             raise UserError(
-                f"{dialect} has no behavioural sources that interpolate a table, so no tabulated diode; use a junction ("
-                f"laws ngspice and shockley) or another --dialect"
+                f"{dialect} has no behavioural sources that interpolate a table, and therefore no tabulated diode; "
+                "use a junction (laws ngspice and shockley) or another --dialect"
             )
         w, current = self._written(dialect)
         pairs = [f"{v!r},{i!r}" for v, i in zip(w.tolist(), current.tolist(), strict=True)]
@@ -250,7 +251,7 @@ class Tabulated:
             source = f"{{{source}}}"
         return "\n".join(
             [
-                "* Tabulated device: pairs of volts (anode - cathode) and amperes, linear between them and beyond the ends.",
+                "* Tabulated device: pairs of volts (anode - cathode) and amperes; linear between and beyond them.",
                 ".subckt tabulated anode cathode",
                 f"Bd anode cathode I={source}",
                 ".ends tabulated",
@@ -258,7 +259,7 @@ class Tabulated:
         )
 
     def _written(self, dialect: str) -> tuple[Float[Array, " pairs"], Float[Array, " pairs"]]:
-        """The knots (V and A), and those that continue the ends as the law does."""
+        """Return the knots (V and A), including those that extend the ends as in the law."""
         w, current, slopes = self._knots
         if dialect != "ngspice":
             reached = current[0] - FAR * slopes[0], current[-1] + FAR * slopes[-1]
@@ -274,8 +275,8 @@ class Tabulated:
         words = found[1].split(",") if found else []
         if len(words) < 4 or len(words) % 2:
             raise UserError(
-                "subcircuit tabulated: expected one source, Bd anode cathode I=pwl(V(anode,cathode), volts,amperes, ...), of two "
-                "pairs or more"
+                "subcircuit tabulated: expected one source, Bd anode cathode I=pwl(V(anode,cathode), volts,amperes, "
+                "...), with at least two pairs"
             )
         numbers = [value(word.strip()) for word in words]
         pairs = np.array(numbers[::2]), np.array(numbers[1::2])
@@ -284,20 +285,20 @@ class Tabulated:
             if all(map(np.array_equal, law._written("ngspice"), pairs)):
                 return law
         raise UserError(
-            f"subcircuit tabulated: its outermost pieces rise by less than {LEAST_SLOPE:g} S, so that ngspice continues them in "
-            f"another way than the law does; expected that slope or more"
+            f"subcircuit tabulated: the slope of its outermost pieces is below {LEAST_SLOPE:g} S, so that ngspice "
+            "does not continue them as the law does; expected at least that slope"
         )
 
     @property
     def options(self) -> dict[str, float]:
-        """Of the table an abstol (A), as its steepest piece turns the rounding of a voltage into current; of a device its own."""
+        """An abstol (A) for the table, whose steepest piece turns rounding into current; for a device, its tolerances."""
         if self.as_device:
             scale = {} if self.spice_scale == 1 else {"scale": self.spice_scale}
             return {**DEVICE_TOLERANCES, "temp": self.celsius, "tnom": 27.0, **scale}
         return {"abstol": max(1e-15, 1e-15 * float(self._knots[2].max()))}
 
     def scaled(self, k: float) -> Self:
-        """See devices.capabilities; the table alone, as no transistor has k times the current of another one everywhere."""
+        """See devices.capabilities; only the table, because transistor currents do not scale by a factor k everywhere."""
         currents = tuple(k * current for current in self.currents)
         return replace(self, currents=currents, spice_text="", spice_name="", spice_scale=1.0, as_device=False)
 
@@ -305,8 +306,8 @@ class Tabulated:
         """See devices.capabilities."""
         made = f", made from subcircuit {self.spice_name}" if self.spice_name else ""
         return (
-            f"{len(self.voltages)} knots from {self.voltages[0]:.4g} V, {self.currents[0]:.4g} A to {self.voltages[-1]:.4g} V, "
-            f"{self.currents[-1]:.4g} A{made}, rail = {self.rail}"
+            f"{len(self.voltages)} knots from {self.voltages[0]:.4g} V, {self.currents[0]:.4g} A to "
+            f"{self.voltages[-1]:.4g} V, {self.currents[-1]:.4g} A{made}, rail = {self.rail}"
         )
 
     def compiled_node(self, dtype: np.dtype[Any]) -> "CompiledNode":  # noqa: ARG002 - one formula for both

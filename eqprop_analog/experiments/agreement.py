@@ -1,4 +1,4 @@
-"""The proof that the surrogate and the circuit are the same thing: one network, both solvers, every node, volt by volt."""
+"""The comparison of the surrogate with the circuit: one network, both solvers, every node voltage."""
 
 import logging
 import time
@@ -25,35 +25,35 @@ Array = np.ndarray
 log = logging.getLogger(__name__)
 
 REPEATS = 3
-"""What leaves rounding alone of ngspice's tolerances (spice.ngspice.solver), where its first answer does not keep the bound."""
+"""Repeated solutions (spice.ngspice.solver) that reduce ngspice's error to rounding, if its first answer misses the bound."""
 SAMPLES = 20
-"""Test images on which a trained network is confirmed."""
+"""Number of test images on which a trained network is compared."""
 FLAT_LIMIT = 250_000
-"""Connections above which the flat netlist takes minutes."""
+"""Number of connections above which the flat netlist takes minutes."""
 NORTON_LIMIT = 100_000
-"""Connections beyond the first array above which ngspice takes hours, whatever the form."""
+"""Number of connections after the first array above which ngspice takes hours in any form."""
 SPARSE_LIMIT, KLU_LIMIT = 5_000, 50_000
-"""Segments of wires above which SAMPLES samples take ngspice minutes: a mesh fills SPARSE's matrix, KLU's hardly."""
+"""Numbers of wire segments above which ngspice takes minutes for SAMPLES samples; SPARSE fills a mesh's matrix, KLU hardly."""
 LARGEST_DIFFERENCE = 1e-9
-"""Volts, for the surrogate and the circuit to be called the same thing."""
+"""Bound on the difference between surrogate and circuit, volts."""
 LARGEST_GRADIENT_DIFFERENCE = 1e-6
-"""Of the layer's largest."""
+"""Bound on the difference of gradients, relative to the layer's largest."""
 ELSEWHERE = 1e-3
-"""Volts, beyond which two states of a network are not one."""
+"""Distance, volts, above which two states of a network count as different."""
 ROUNDINGS = 100
-"""Where so many times what one rounding of every voltage makes of a layer's gradient is more than the bound, as where targets are
-met already, it is the bound: a layer within it counts as no difference."""
+"""Multiple of the change of a layer's gradient when every voltage is rounded once. If this is more than the bound, as when the
+targets are already met, it replaces the bound, and a layer within it counts as equal."""
 
 
 @dataclass(frozen=True)
 class Agreement:
-    """How surrogate and ngspice compare on some samples, in the free phase and under nudges of +β and -β."""
+    """Comparison of the surrogate with ngspice for a set of samples, in the free phase and under nudges of +β and -β."""
 
     form: str
     samples: int
     nodes: int
     beta: float
-    """Siemens; of a Hopfield network without unit."""
+    """Nudge, siemens; dimensionless for a Hopfield network."""
     statuses: dict[str, int]
     """ngspice's equilibria by status."""
     largest_difference: float
@@ -63,20 +63,20 @@ class Agreement:
     relative_difference: float
     """Largest |ΔV| over max(1 V, largest |V| of that circuit)."""
     largest_residual: float
-    """Of ngspice's voltages in the network's own equations, amperes; of a Hopfield network volts."""
+    """Largest residual of ngspice's voltages in the network's equations, amperes; volts for a Hopfield network."""
     gradient_difference: float
     """Largest over layers of |Δ dC/dθ| over the layer's largest |dC/dθ|; see ROUNDINGS."""
     same_predictions: bool
-    """Whether the free phases predict the same, ties within the bound on |ΔV| apart."""
+    """Whether the free phases predict the same classes, except for ties within the bound on |ΔV|."""
     ngspice_seconds: float
     surrogate_seconds: float
     cold_starts: dict[str, int] | None = None
-    """Of a network that jumps: in how many free phases ngspice, begun at rest, finds the ``same`` state as the surrogate, one
-    ``elsewhere``, or ``none`` that it stays at."""
+    """For a bistable network, the number of free phases in which ngspice, started from rest, finds the ``same`` state as the
+    surrogate, another one (``elsewhere``), or no stable one (``none``)."""
     other_winners: int = 0
-    """Of such a network: windows, over all samples and phases, whose winner is another one in ngspice than in the surrogate."""
+    """For such a network, the number of pooling windows, over all samples and phases, with another winner in ngspice."""
     pairs: tuple[Array, Array] = field(repr=False, compare=False, default=(np.zeros(0), np.zeros(0)))
-    """All node voltages, surrogate's and ngspice's, volts."""
+    """All node voltages of the surrogate and of ngspice, volts."""
     phases: tuple[Equilibrium, ...] = field(repr=False, compare=False, default=())
     """ngspice's equilibria: free, +β, -β."""
 
@@ -92,11 +92,11 @@ class Agreement:
 
     @property
     def equilibria(self) -> int:
-        """How many equilibria each solver found."""
+        """Number of equilibria that each solver found."""
         return 3 * self.samples
 
     def figures(self) -> dict[str, object]:
-        """Every figure, for JSON."""
+        """Return every figure, for JSON."""
         return {item.name: getattr(self, item.name) for item in fields(self) if item.repr} | {"met": self.met}
 
 
@@ -111,9 +111,9 @@ def confirmed(
     flat: bool = True,
     stage: Stage = silent,
 ) -> list[Agreement]:
-    """``compare`` of all samples in the network's first form; with ``flat`` also of the first in the flat one, if not too large.
+    """Apply ``compare`` to all samples in the network's first form; with ``flat``, also to the first sample in flat form.
 
-    Raises UserError as ``compare`` and ``require_possible`` do.
+    The flat form is left out if it is too large. Raises UserError as ``compare`` and ``require_possible`` do.
     """
     require_possible(network)
     log.info("solving %d samples in ngspice, free and nudged", len(inputs))
@@ -128,18 +128,19 @@ def confirmed(
 
 
 def require_possible(network: Network) -> None:
-    """Raise UserError where ngspice is missing, or would take hours for the network."""
+    """Raise UserError if ngspice is missing, or would take hours for the network."""
     libngspice.library_path()
     form = network.forms[0]
     if sum(network.connections_by_layer[1:]) > NORTON_LIMIT:
         raise UserError(
-            f"ngspice would take hours for so many connections between nodes; to solve it anyway, use verify --form {form}"
+            "ngspice would take hours for this number of connections between nodes; to solve it anyway, use verify --form "
+            f"{form}"
         )
     segments = network.resistors_in_circuit - sum(network.connections_by_layer)
     if segments > SPARSE_LIMIT and segments > (KLU_LIMIT if libngspice.has_klu() else SPARSE_LIMIT):
         raise UserError(
             f"ngspice would take long for {segments:,} segments of wires; to solve it anyway, use verify --form {form} "
-            "--samples 1, best with an ngspice that has KLU (version 42 or later)"
+            "--samples 1, preferably with an ngspice that has KLU (version 42 or later)"
         )
 
 
@@ -155,10 +156,10 @@ def compare(
 ) -> Agreement:
     """Solve ``inputs`` with both solvers, free and nudged towards ``targets`` (V) by ±``beta`` (S), and compare.
 
-    ``form``: of the circuit; None is the first that the network has. ``workers``: ngspice processes; ``time_limit``: seconds
-    that one sweep of theirs may take. A network with many equilibria is let go at rest in both, or at ``start``: where it begins
-    decides which one it finds. Raises UserError where the network, the inputs or beta make no circuit, or an equilibrium fails
-    its certificate.
+    ``form`` of the circuit; None is the first one of the network. ``workers``: number of ngspice processes;
+    ``time_limit``: time limit of one sweep, seconds. A network with several equilibria starts from rest or from ``start`` in
+    both solvers, because the initial state determines which one is found. Raises UserError if the network, the inputs or
+    beta do not form a circuit, or if an equilibrium fails its certificate.
 
     >>> import eqprop_analog as ea
     >>> network = ea.ResistiveNetwork.dense([2, 3, 2])
@@ -245,7 +246,7 @@ def _measured(
     nudges: Sequence[Nudge],
     start: Equilibrium | None,
 ) -> tuple[tuple[Equilibrium, ...], float]:
-    """All phases in ngspice, and the seconds they took. UserError for one that fails its certificate."""
+    """Solve all phases in ngspice; return them and the seconds taken. Raises UserError if one fails its certificate."""
     try:
         solver.start()
         begin = time.perf_counter()
@@ -284,9 +285,9 @@ def _worst_layer(
 
 
 def _rounded(network: Network, phase: Equilibrium) -> Equilibrium:
-    """Every voltage one rounding of the circuit's largest away, neighbouring nodes and layers and ±β opposite ways.
+    """Return the voltages, each changed by one rounding of the largest, with opposite signs at neighbours and for ±β.
 
-    Or as far as the surrogate leaves it, where the residual tells that: in volts.
+    The change is the surrogate's error instead, if a residual in volts states it.
     """
     away = np.spacing(np.max([np.abs(v).max(axis=1) for v in phase.voltages], axis=0))
     if network.residual_unit == "V":

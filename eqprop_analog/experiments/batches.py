@@ -1,4 +1,4 @@
-"""From a data set to what one epoch after the other sees of it: images held out, and batches in random order."""
+"""From a data set to the batches of an epoch: held-out images, and batches in random order."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -15,18 +15,18 @@ Array = np.ndarray
 
 
 def one_hot(labels: Int[Array, " samples"], classes: int, dtype: str = "float64") -> Float[Array, "samples classes"]:
-    """Targets in volts: 1 V at the right class's output, 0 V at the others."""
+    """Return targets in volts: 1 V at the output of the correct class, 0 V at the others."""
     return np.eye(classes, dtype=dtype)[labels]
 
 
 def targets_of(labels: Array, classes: int, dtype: str = "float64") -> Float[Array, "samples classes"]:
-    """Targets in volts: of classes as ``one_hot``, and labels that are targets themselves as they are."""
+    """Return targets in volts: ``one_hot`` for classes; the targets of a regression are unchanged."""
     return one_hot(labels, classes, dtype) if labels.ndim == 1 else labels.astype(dtype, copy=False)
 
 
 @dataclass(frozen=True)
 class Split:
-    """What is trained on, and what is held out."""
+    """The training samples and the held-out samples."""
 
     images: Float[Array, "samples inputs"]
     labels: Int[Array, " samples"] | Float[Array, "samples targets"]
@@ -37,7 +37,7 @@ class Split:
 
     @classmethod
     def of(cls, config: TrainConfig, dataset: Dataset) -> Self:
-        """As the configuration asks for, every image prepared in its precision."""
+        """Split a data set as configured, with every image prepared in the configured precision."""
         images, labels = config.prepared(dataset.train_images), dataset.train_labels
         training = images.astype(config.precision, copy=False)
         if config.validation:
@@ -49,7 +49,7 @@ class Split:
 def test_samples(
     config: TrainConfig, dataset: Dataset, which: Int[Array, " some"] | slice
 ) -> tuple[Float[Array, "some inputs"], Float[Array, "some classes"]]:
-    """Test samples as the network takes them, float64, and their targets, volts."""
+    """Return test samples as network inputs, float64, and their targets, volts."""
     images = config.prepared(dataset.test_images[which]).astype(np.float64)
     return images, targets_of(dataset.test_labels[which], config.classes)
 
@@ -57,23 +57,23 @@ def test_samples(
 def first_test_images(
     config: TrainConfig, dataset: Dataset, count: int
 ) -> tuple[Float[Array, "count inputs"], Float[Array, "count classes"]]:
-    """The first ones; see test_samples."""
+    """Return the first test samples; see test_samples."""
     return test_samples(config, dataset, slice(count))
 
 
 @dataclass(frozen=True)
 class Batches:
-    """Inputs and targets of one batch after the other, and, where they are asked for, the images' indices."""
+    """Iterates over batches: inputs, targets and, if requested, the indices of the images."""
 
     config: TrainConfig
     split: Split
     order: Int[Array, " samples"]
     random: np.random.Generator
     done: int = 0
-    """The first so many images have been in batches before."""
+    """Number of images that were in earlier batches."""
 
     def __iter__(self) -> Iterator[tuple[Array, ...]]:
-        """Batches are drawn as they are asked for."""
+        """Yield batches; each is drawn on demand."""
         config, split = self.config, self.split
         classes = split.labels.ndim == 1
         known = one_hot(np.arange(config.classes), config.classes, config.precision) if classes else None
@@ -86,7 +86,7 @@ class Batches:
 
 
 def require_fit(inputs: int, readouts: int, dataset: Dataset) -> None:
-    """Raise UserError unless a network of so many inputs and read-outs has the data set's inputs and one read-out a class."""
+    """Raise UserError unless the numbers of inputs and read-outs match the data set's inputs and classes."""
     labels, pixels = dataset.train_labels, dataset.train_images.shape[1]
     own = getattr(dataset, "own", None)
     if own is not None and own.found is not None:
@@ -95,5 +95,6 @@ def require_fit(inputs: int, readouts: int, dataset: Dataset) -> None:
         classes = labels.shape[1] if labels.ndim > 1 else int(labels.max()) + 1
     if inputs != pixels or readouts != classes:
         raise UserError(
-            f"layers: {dataset.name} needs {pixels} inputs and {classes} outputs or pairs of them, got {inputs} and {readouts}"
+            f"layers: {dataset.name} needs {pixels} inputs and {classes} outputs or pairs of them, got {inputs} and "
+            f"{readouts}"
         )

@@ -1,4 +1,4 @@
-"""Checkpoints: all that a run needs to go on to the same bits, at any batch of any epoch, written in one step."""
+"""Checkpoints: the state from which a run resumes bit-identically, at any batch of any epoch, written atomically."""
 
 from collections import Counter
 from collections.abc import Mapping
@@ -22,10 +22,10 @@ from eqprop_analog.learning.trainer import Learner, Pass
 Array = np.ndarray
 FORMAT = "eqprop-analog checkpoint 2"
 CHECKPOINT = "checkpoint.npz"
-"""In a run's folder."""
+"""Name of the checkpoint in a run's folder."""
 
 State = Mapping[str, Any]
-"""Of a random generator, as NumPy gives it."""
+"""State of a random generator, as returned by NumPy."""
 
 
 class _Pass(Strict):
@@ -50,22 +50,22 @@ class _Saved(Strict):
 
 @dataclass
 class Checkpoint:
-    """A run on its way: finished epochs, and how far the next one has come."""
+    """A run in progress: the finished epochs, and the progress of the next one."""
 
     training: Training
-    """Its arrays are in the precision of training."""
+    """The training; its arrays have the precision of training."""
     random: np.random.Generator
     history: list[dict[str, Any]] = field(default_factory=list)
-    """One entry a finished epoch."""
+    """One entry per finished epoch."""
     before: State = field(init=False)
-    """Of ``random`` before that epoch, which decides the order of its images."""
+    """State of ``random`` before the current epoch, which determines the order of its images."""
     trained: Pass = field(init=False)
     tested: Pass = field(init=False)
     seconds: float = field(init=False)
-    """Of its training alone."""
+    """Seconds of the current epoch's training, without tests."""
 
     def __post_init__(self) -> None:
-        """At the beginning of the first epoch."""
+        """Begin the first epoch."""
         self._begin()
 
     def _begin(self) -> None:
@@ -75,16 +75,16 @@ class Checkpoint:
 
     @cached_property
     def learner(self) -> Learner:
-        """Of the epoch under way; not made before it is asked for, since a GPU's begins with a copy of the parameters."""
+        """The learner of the current epoch; made on demand, because a GPU's learner begins with a copy of the parameters."""
         return self.training.learner(len(self.history))
 
     def finish_epoch(self, entry: dict[str, Any]) -> None:
-        """Put an epoch into the history, and be at the beginning of the next."""
+        """Add an epoch to the history, and begin the next one."""
         self.history.append(entry)
         self._begin()
 
     def order(self, images: int, passes: int = 1) -> Int[Array, " some"]:
-        """The order of so many images in the passes of the epoch under way; to be asked for once, before its next batch."""
+        """Return the order of the images in the passes of the current epoch; call it once, before the next batch."""
         now = self.random.bit_generator.state
         self.random.bit_generator.state = self.before
         order = np.concatenate([self.random.permutation(images) for _ in range(passes)])
@@ -93,7 +93,7 @@ class Checkpoint:
         return order
 
     def save(self, path: Path, config: TrainConfig) -> None:
-        """Write arrays and one JSON text, no pickle; UserError if the folder cannot be written."""
+        """Write arrays and one JSON text, without pickle. Raises UserError if the folder cannot be written."""
         state = {
             "config": config.model_dump(mode="json"),
             "history": self.history,
@@ -107,10 +107,10 @@ class Checkpoint:
         save_arrays(path, FORMAT, state, arrays, text="state")
 
     def restore(self, path: Path, config: TrainConfig, images: int | None = None, held_out: int | None = None) -> None:
-        """Become what a run with this configuration saved; ``images`` and ``held_out``: how many its data have of each.
+        """Restore the state that a run with this configuration saved; ``images``, ``held_out``: sample counts of its data.
 
-        UserError says what differs, or that the file is damaged, of another version, or not of this network; every array's
-        size is looked at before the array is.
+        Raises UserError if the configuration differs, or if the file is damaged, of another version, or of another
+        network. The size of every array is checked before the array is read.
         """
         with loaded_arrays(path, FORMAT, text="state", name="checkpoint") as (state, file):
             saved = _checked(path, state, config)
@@ -132,7 +132,7 @@ class Checkpoint:
 
 
 def require_same_run(path: Path, config: TrainConfig) -> None:
-    """Raise UserError, as restoring does, unless the checkpoint at ``path`` is of a run with this configuration."""
+    """Raise UserError, as ``restore`` does, unless the checkpoint at ``path`` belongs to a run with this configuration."""
     with loaded_arrays(path, FORMAT, text="state", name="checkpoint") as (state, _):
         _checked(path, state, config)
 
@@ -143,14 +143,14 @@ def _checked(path: Path, state: dict[str, Any], config: TrainConfig) -> _Saved:
     require_history(saved.history, validation=config.validation, every=config.test_every)
     done = len(saved.history)
     if done > config.epochs:
-        raise UserError(f"{path}: the run already has {done} epochs; give at least as many by --epochs")
+        raise UserError(f"{path}: the run already has {done} epochs; --epochs must be at least that")
     if done == config.epochs and done and saved.history[-1].test_error is saved.history[-1].validation_error is None:
-        raise UserError(f"{path}: epoch {done} was not tested (test_every = {config.test_every}); give more --epochs")
+        raise UserError(f"{path}: epoch {done} was not tested (test_every = {config.test_every}); increase --epochs")
     return saved
 
 
 def _require_within(saved: _Saved, config: TrainConfig, images: int | None, held_out: int | None) -> None:
-    """ValueError for more images done than the data have, or more of them wrong than done."""
+    """Raise ValueError if more images are done than the data have, or more are wrong than done."""
     most = None if images is None else min(images * config.passes, config.limit or images * config.passes)
     for name, done, all_of_them in (("trained", saved.trained, most), ("tested", saved.tested, held_out)):
         if done.wrong > done.samples or (all_of_them is not None and done.samples > all_of_them):
@@ -163,7 +163,7 @@ def _require_within(saved: _Saved, config: TrainConfig, images: int | None, held
 
 
 def trained_network(path: Path, config: TrainConfig) -> tuple[Network, list[dict[str, Any]]]:
-    """Network (float64) and finished epochs of the checkpoint of a run with this configuration. UserError as in restoring."""
+    """Return the network (float64) and the finished epochs of a checkpoint. Raises UserError as ``restore`` does."""
     network = config.network().astype(config.precision)
     with loaded_arrays(path, FORMAT, text="state", name="checkpoint") as (state, file):
         saved = _checked(path, state, config)
@@ -175,18 +175,21 @@ def trained_network(path: Path, config: TrainConfig) -> tuple[Network, list[dict
 
 
 def _read(file: Arrays, name: str, like: Array) -> Array:
-    """The array of that name; ValueError, before it is read, unless it has the form of ``like``, and if it is not finite."""
+    """Read an array.
+
+    Raises ValueError, before reading, unless dtype and shape are those of ``like``, and if it is not finite.
+    """
     shape, dtype = file.form(name)
     if (shape, dtype) != (like.shape, like.dtype):
         raise ValueError(f"{name}: expected {like.dtype} {like.shape}, got {dtype} {shape}")
     values = file[name]
     if not np.isfinite(values).all():
-        raise ValueError(f"{name}: holds NaN or infinite values")
+        raise ValueError(f"{name}: contains NaN or infinite values")
     return values
 
 
 def _dotted(settings: dict[str, Any], table: str) -> dict[str, Any]:
-    """``settings`` with those of ``table`` each by itself, and first of all which samples were found there."""
+    """Return ``settings`` with the entries of ``table`` under dotted names, beginning with the SHA-256 of the samples."""
     inner = settings.get(table) or {}
     found = {"SHA-256 of the samples": (inner.get("found") or {}).get("sha256")}
     parts = {f"{table}.{key}": each for key, each in inner.items() if key != "found"}
@@ -198,13 +201,15 @@ def _require_same(path: Path, saved: dict[str, Any], config: TrainConfig) -> Non
     if saved.get("model", USUAL) == asked["model"]:
         fields = type(config).model_fields
         defaults = {name: to_jsonable_python(each.default) for name, each in fields.items() if not each.is_required()}
-        saved = {**defaults, **saved}  # a setting that came later was at its default
-    else:  # whose settings are others altogether
+        saved = {**defaults, **saved}  # a setting that was added later had its default
+    else:  # whose settings are entirely different
         saved, asked = {"model": saved.get("model", USUAL)}, {"model": asked["model"]}
     if asked.get("own_data") and (saved.get("own_data") or {}).get("found") == asked["own_data"]["found"]:
-        saved["dataset"] = asked["dataset"]  # the same samples in another place
+        saved["dataset"] = asked["dataset"]  # the same samples under another path
     saved, asked = _dotted(saved, "own_data"), _dotted(asked, "own_data")
     differing = [name for name in asked if name not in config.changeable and saved.get(name) != asked[name]]
     if differing:
         changes = ", ".join(f"{name} = {saved.get(name)!r:.80} then and {asked[name]!r:.80} now" for name in differing)
-        raise UserError(f"{path}: the run was started with other settings ({changes}); use them, or another --output")
+        raise UserError(
+            f"{path}: the run was started with other settings ({changes}); use these settings, or another --output"
+        )

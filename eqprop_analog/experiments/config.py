@@ -1,4 +1,4 @@
-"""What the configuration of every training run has, and what a run needs of it."""
+"""The configuration that all training runs share, and the interface that a run uses."""
 
 import math
 from abc import ABC, abstractmethod
@@ -29,7 +29,7 @@ Count = Annotated[int, Field(ge=1, le=2**53)]
 
 
 PAIR = Field(strict=False)
-"""Of a tuple, which TOML writes as a list: its numbers are as strict as all."""
+"""Validation of a tuple, which TOML writes as a list; its numbers are checked as strictly as others."""
 
 
 def _shown(text: str) -> str:
@@ -39,22 +39,22 @@ def _shown(text: str) -> str:
 
 
 TOLERANCE = 0.05
-"""Volts: of a regression's read-outs, whose targets are 0 to 1 V, unless the configuration says."""
+"""Default tolerance of a regression's read-outs, volts; their targets are 0 to 1 V."""
 
 Text = Annotated[str, AfterValidator(_shown)]
-"""What a person is shown: in a terminal, a plot or a page."""
+"""Text shown to the user: in a terminal, a plot or a page."""
 
 
 class Training(Protocol):
-    """A network in training, with whatever its learners keep from batch to batch."""
+    """A network in training, with the state that its learners keep from batch to batch."""
 
     @property
     def network(self) -> Network:
-        """In the precision of training; learners change its arrays in place."""
+        """The network, in the precision of training; learners change its arrays in place."""
         ...
 
     def learner(self, epoch: int) -> Learner:
-        """What learns from the batches of epoch 0, 1, ..."""
+        """Return the learner for the batches of epoch 0, 1, ..."""
         ...
 
     def evaluate(
@@ -64,28 +64,28 @@ class Training(Protocol):
         progress: Progress,
         so_far: Pass | None = None,
     ) -> Pass:
-        """Error of the free phase's predictions, added to that of the first images (see learning.trainer.evaluate)."""
+        """Return the error of the free phase's predictions, added to that of earlier images (see learning.trainer.evaluate)."""
         ...
 
     def arrays(self) -> Mapping[str, Array]:
-        """All that training depends on but what learners keep, by name; checkpoints save it and write it back in place."""
+        """All arrays on which training depends, except those of learners, by name; checkpoints save and restore them in place."""
         ...
 
     def close(self) -> None:
-        """Let go of worker processes."""
+        """End the worker processes."""
         ...
 
 
 @dataclass(frozen=True)
 class PhaseTraining:
-    """Training by converged nudged phases of any solver, of which nothing is kept from batch to batch but the parameters."""
+    """Training by converged nudged phases of any solver; only the parameters are kept from batch to batch."""
 
     config: "TrainConfig"
     network: Network
     solver: Solver
 
     def learner(self, epoch: int) -> Learner:
-        """Phases, their contrast, one step."""
+        """Return a learner that computes phases, their contrast and one step."""
         return PhaseLearner(
             self.network, self.solver, self.config.rule(epoch), getattr(self.config, "on_failure", "stop") == "skip"
         )
@@ -97,7 +97,7 @@ class PhaseTraining:
         progress: Progress,
         so_far: Pass | None = None,
     ) -> Pass:
-        """Error of the free phase's read-outs."""
+        """Return the error of the free phase's read-outs."""
         tolerance = self.config.rule(0).tolerance
         return evaluate(
             self.network, self.solver.solve, images, labels, progress=progress, so_far=so_far, tolerance=tolerance
@@ -108,152 +108,155 @@ class PhaseTraining:
         return self.network.arrays()
 
     def close(self) -> None:
-        """Let go of worker processes, if the solver has some."""
+        """End the solver's worker processes, if there are any."""
         close(self.solver)
 
 
 class TrainConfig(BaseModel, ABC):
-    """Everything that decides a training run's result, and how it is computed; SI units."""
+    """All settings that determine the result of a training run, and how it is computed; SI units."""
 
     model_config = ConfigDict(strict=True, frozen=True, extra="forbid")
     changeable: ClassVar[frozenset[str]] = frozenset({"epochs", "threads", "description"})
-    """Settings that a resumed run may have otherwise. None of them enters the mathematics of what is already computed."""
+    """Settings that may change when a run is resumed, because they do not affect the computed results."""
 
     devices_of_regressions: ClassVar[tuple[str, ...]] = ("cpu",)
-    """Values of ``device`` on which numbers can be learned, not classes alone."""
+    """Values of ``device`` that support regressions as well as classifications."""
 
     model: str
     """The kind of network."""
     description: Text = ""
-    """What a report says first of the run."""
+    """First sentence of the report of a run."""
     datasets: ClassVar[tuple[str, ...]] = tuple(data.SHAPES)
-    """Published data sets, of which it is known before they are read what they hold."""
+    """Published data sets, whose shapes are known before they are read."""
     dataset: Text = "mnist"
-    """One of these, or what ``own_data`` is about: a file, a folder, or a name in data.toys."""
+    """A published data set, or the data set of ``own_data``: a file, a folder, or a name in data.toys."""
     own_data: data.OwnData | None = None
-    """How a data set of the user's own is read, and what was found in it."""
+    """How a user's data set is read, and what was found in it."""
     data_copy: Annotated[str, Field(pattern=r"^([A-Za-z0-9][A-Za-z0-9 ._+-]{0,39})?$")] = ""
-    """What to call files that are not the published ones, such as "JPEG copy"; without a name they are refused."""
+    """Name for a data set whose files are not the published ones, such as "JPEG copy"; without a name they are refused."""
     beta: Positive
-    """Of the nudge, in the unit of the kind of network."""
+    """Strength β of the nudge, in the unit of the kind of network."""
     rate_factor: Positive = 1.0
-    """Factor on all rates: another method than the preset's may bear less of them, or more."""
+    """Factor on all learning rates; other methods than the preset's may need smaller or larger rates."""
     decay: Positive = 1.0
-    """Factor on all rates after each epoch."""
+    """Factor on all learning rates after each epoch."""
     cosine: Count | None = None
-    """Epochs over which half a cosine takes all rates to zero as well, where they stay."""
+    """Number of epochs over which half a cosine additionally reduces all learning rates to zero; they stay at zero afterwards."""
     tolerance: Positive | None = None
-    """Of a regression, volts: a sample counts as right whose read-outs are within it, root mean square (0.05 unless given)."""
+    """Largest rms error of a sample's read-outs, volts, for it to count as correct in a regression (default 0.05)."""
     batch_size: Count = 4
-    """Samples an update."""
+    """Samples per update."""
     epochs: Count = 10
-    """Passes over the training samples."""
+    """Number of epochs of the training."""
     test_every: Count = 1
-    """Test after every so many epochs, and after the last."""
+    """Number of epochs between tests; the last epoch is always tested."""
     passes: Count = 1
-    """How often an epoch goes through the training images, each time in another order."""
+    """Passes over the training samples in each epoch, each in another order."""
     limit: Count | None = None
-    """Train on this many random images an epoch instead of all."""
+    """Train on this number of random samples per epoch instead of all samples."""
     shift: Annotated[int, Field(ge=0)] = 0
-    """Move every training image by up to so many pixels across and down, at random."""
+    """Shift every training image at random by up to this number of pixels horizontally and vertically."""
     validation: bool = False
-    """Hold out the last training images (10,000 of MNIST's) and report their error instead of the test set's."""
+    """Hold out the last training images (10,000 for MNIST) and report their error instead of that of the test set."""
     seed: Annotated[int, Field(ge=0)] = 0
-    """Of parameters, of the order of samples, and of all else that is drawn."""
+    """Seed of the initial parameters, of the order of samples, and of all other random numbers."""
     precision: Literal["float32", "float64"] = "float64"
-    """Of parameters and states in training."""
+    """Floating-point precision of parameters and states in training."""
     threads: Count = 1
-    """BLAS threads."""
+    """Number of BLAS threads."""
 
     @model_validator(mode="after")
     def _known_data(self) -> Self:
         if self.dataset in self.datasets:
             if self.own_data is not None:
                 raise ValueError(
-                    f"own_data: {self.dataset} is a published data set, which has no such settings; leave it out"
+                    f"own_data: {self.dataset} is a published data set, which has no such settings; leave out own_data"
                 )
         elif self.own_data is None or self.own_data.found is None:
             raise ValueError(
-                f"dataset: expected one of {', '.join((*self.datasets, *data.NAMES))}, or a file or folder of your own (as "
-                f"./{self.dataset:.40}), got {self.dataset!r:.80}{suggestion(self.dataset, (*self.datasets, *data.NAMES))}"
+                f"dataset: expected one of {', '.join((*self.datasets, *data.NAMES))}, or your own file or folder "
+                f"(such as ./{self.dataset:.40}), got "
+                f"{self.dataset!r:.80}{suggestion(self.dataset, (*self.datasets, *data.NAMES))}"
             )
         self._require_square()
         if self.regression and getattr(self, "cost", "squared-error") != "squared-error":
-            raise ValueError('cost: a regression has targets in volts; set cost = "squared-error"')
+            raise ValueError('cost: the targets of a regression are voltages; set cost = "squared-error"')
         if self.regression and getattr(self, "device", "cpu") not in self.devices_of_regressions:
             raise ValueError(
-                f"device: a regression of such a network is trained on {' or '.join(self.devices_of_regressions)}, got "
+                f"device: this network is trained for a regression on {' or '.join(self.devices_of_regressions)}, got "
                 f'"{getattr(self, "device", "cpu")}"'
             )
         return self
 
     @property
     def found(self) -> data.Found | None:
-        """What a data set of the user's own was found to hold."""
+        """What was found in a user's data set."""
         return None if self.own_data is None else self.own_data.found
 
     @property
     def regression(self) -> bool:
-        """Whether numbers are predicted and no classes."""
+        """Whether numbers, and not classes, are predicted."""
         return self.found is not None and self.found.task == "regression"
 
     @property
     def right_within(self) -> float | None:
-        """Volts, of a regression: see Rule.tolerance."""
+        """Tolerance of a regression, volts; see Rule.tolerance."""
         return (self.tolerance or TOLERANCE) if self.regression else None
 
     @property
     def measure(self) -> Measure:
-        """The figure that the training is judged by."""
+        """The figure of merit of the training."""
         return PREDICTIONS if self.right_within is None else VOLTS
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
-        """Channels, height and width of a sample, which is one row of so many numbers where it is no image."""
+        """Channels, height and width of a sample; a sample that is not an image is a single row."""
         if self.found is None:
             return data.SHAPES.get(self.dataset) or (1, 1, self.sizes[0])
         return self.found.shape or (1, 1, self.found.inputs)
 
     @property
     def samples_word(self) -> str:
-        """What a person calls samples."""
+        """The word for samples in messages."""
         return "images" if self.found is None or self.found.shape is not None else "samples"
 
     @property
     def input_rms(self) -> float:
-        """Root mean square of the training inputs, without unit."""
+        """Root mean square of the training inputs, dimensionless."""
         return data.RMS[self.dataset] if self.found is None else self.found.rms
 
     @property
     def validation_samples(self) -> int:
-        """How many of the last training samples ``validation`` holds out."""
+        """Number of the last training samples that ``validation`` holds out."""
         return data.VALIDATION[self.dataset] if self.found is None else self.found.validation
 
     def _require_square(self) -> None:
-        """ValueError where images are to be moved that are none, or not square."""
+        """Raise ValueError if samples are to be augmented that are not square images."""
         moved = [name for name in ("shift", "flip") if getattr(self, name, 0)]
         _, height, width = self.image_shape if moved else (1, 2, 2)
         if height != width or height == 1:
-            raise ValueError(f"{moved[0]}: this needs square images, got samples of {height} x {width}; leave it out")
+            raise ValueError(
+                f"{moved[0]}: this needs square images, got samples of {height} x {width}; leave out this setting"
+            )
 
     @classmethod
     def adapted(cls, values: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[str, Any]:  # noqa: ARG003
-        """``values`` of a preset, made to go with what is put in place of some of them."""
+        """Return ``values`` of a preset, adapted to the values that override some of them."""
         return dict(values)
 
     @classmethod
     def completed(cls, values: dict[str, Any]) -> dict[str, Any]:
-        """``values`` and, where they leave out what follows from the network they describe, that as well."""
+        """Return ``values``, completed by the settings that follow from the network."""
         return values
 
     @property
     def sizes(self) -> tuple[int, ...]:
-        """Inputs, and nodes of every layer."""
+        """Number of inputs, and of nodes of every layer."""
         return self.network().layers
 
     @property
     def inputs(self) -> int:
-        """Of a sample, before it is prepared."""
+        """Number of inputs of a sample, before it is prepared."""
         return self.sizes[0]
 
     @property
@@ -263,63 +266,63 @@ class TrainConfig(BaseModel, ABC):
 
     @property
     def method_in_words(self) -> str:
-        """How equilibria are found."""
+        """How equilibria are found, in words."""
         return "to convergence"
 
     @property
     def rule_in_words(self) -> str:
-        """What training is told it does, where that is not in the settings themselves; else empty."""
+        """A description of the learning rule, if the settings do not show it; else empty."""
         return ""
 
     @property
     def truncation(self) -> str:
-        """After what phases are stopped before they have converged, in words; empty where none is."""
+        """When phases are stopped before convergence, in words; empty if they are not."""
         return ""
 
     @property
     def held_out(self) -> Literal["test", "validation"]:
-        """Whose error an epoch reports."""
+        """The held-out set whose error an epoch reports."""
         return "validation" if self.validation else "test"
 
     def finished(self, history: list[dict[str, Any]]) -> bool:
-        """Whether a run of these finished epochs has no further one."""
+        """Return whether a run with these finished epochs is complete."""
         return len(history) >= self.epochs
 
     def tests(self, epoch: int) -> bool:
-        """Whether held-out images are tested after epoch 1, 2, ..."""
+        """Return whether held-out images are tested after epoch 1, 2, ..."""
         return epoch % self.test_every == 0 or epoch == self.epochs
 
     @property
     def indexed(self) -> bool:
-        """Whether batches name their images, for learners that remember something of each."""
+        """Whether batches contain the indices of their images, for learners that keep a state for each."""
         return False
 
     @property
     def data_name(self) -> str:
-        """The data set as figures name it."""
+        """Name of the data set in figures and reports."""
         return data.called(Path(self.dataset).name if self.own_data else self.dataset, self.data_copy)
 
     def load_data(self, data_dir: Path | None) -> data.Dataset:
-        """The data set, from ``data_dir`` if given; see data.load and data.opened."""
+        """Load the data set, from ``data_dir`` if given; see data.load and data.opened."""
         if self.own_data is not None:
             return data.opened(self.dataset, self.own_data, data_dir)
         return data.load(self.dataset, data_dir, self.data_copy)
 
     @property
     def data_key(self) -> str:
-        """The same for configurations that are about the same data."""
+        """A key that is equal for configurations with the same data."""
         return repr((self.dataset, self.data_copy, self.own_data))
 
     @abstractmethod
     def network(self) -> Network:
-        """A fresh network of this configuration and seed, float64."""
+        """Return a fresh network of this configuration and seed, float64."""
 
     @abstractmethod
     def rule(self, epoch: int) -> Rule:
-        """The learning rule in epoch 0, 1, ..."""
+        """Return the learning rule in epoch 0, 1, ..."""
 
     def circuit_beta(self, network: Network) -> float:  # noqa: ARG002 - some ask the network
-        """β of a nudge that the trained circuit takes whatever the run's own cost is, to compare simulators by."""
+        """Return β of a nudge that is stable in the trained circuit for any cost, to compare simulators."""
         return self.beta
 
     def circuit(self, network: Network) -> Network:
@@ -334,7 +337,7 @@ class TrainConfig(BaseModel, ABC):
         return found
 
     def surrogate(self) -> Solver:
-        """Finds converged equilibria as training does: by the same dynamics, where the beginning decides the end."""
+        """Return a solver of converged equilibria, with the training's dynamics if the equilibrium depends on the start."""
         return families()[self.model].surrogate()
 
     def training(
@@ -343,45 +346,45 @@ class TrainConfig(BaseModel, ABC):
         held_out: int,  # noqa: ARG002
         random: np.random.Generator,  # noqa: ARG002 - some draw
     ) -> Training:
-        """A fresh network for so many images to train on and held out; all that is left to chance draws from ``random``."""
+        """Return a fresh training for these numbers of training and held-out images; ``random`` draws all random numbers."""
         return PhaseTraining(self, self.network().astype(self.precision), self.surrogate())
 
     def prepared(self, images: Float[Array, "samples inputs"]) -> Float[Array, "samples inputs"]:
-        """What is done to every image, of training and test alike."""
+        """Apply the preprocessing of all images, for training and testing."""
         return images
 
     def augmented(
         self, images: Float[Array, "samples inputs"], random: np.random.Generator
     ) -> Float[Array, "samples inputs"]:
-        """Training images as this epoch sees them."""
+        """Return the augmented training images of an epoch."""
         return data.shifted(images, self.shift, random, channels=self.image_shape[0]) if self.shift else images
 
     def annealed(self, epoch: int) -> float:
-        """The factor on all rates in epoch 0, 1, ..."""
+        """Return the factor on all rates in epoch 0, 1, ..."""
         part = 1.0 if self.cosine is None else (1 + math.cos(math.pi * min(epoch / self.cosine, 1))) / 2
         return self.rate_factor * part * self.decay**epoch
 
     def toml(self) -> str:
-        """The resolved configuration as a file that reproduces the run (``--preset FILE``)."""
+        """Return the resolved configuration as a file that reproduces the run (``--preset FILE``)."""
         return tomli_w.dumps(self.model_dump(mode="json", exclude_none=True))
 
 
 def spread(rates: float | list[float], count: int) -> tuple[float, ...]:
-    """One rate for each of ``count`` connections."""
+    """Return one rate for each of ``count`` connections."""
     return tuple(rates) if isinstance(rates, list) else (rates,) * count
 
 
 OF_IMAGES = ("shift", "flip", "edge", "erase", "mirrored", "pixel_mean", "pixel_deviation")
-"""Settings of presets that are about the images of one data set."""
+"""Settings of presets that apply to the images of one data set."""
 
 
 def for_own_data(values: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[str, Any]:
-    """``values`` without what is about the preset's images, where ``overrides`` bring a data set of the user's own."""
+    """Return ``values`` without the settings for the preset's images, if ``overrides`` contain a user's data set."""
     return {name: value for name, value in values.items() if name not in OF_IMAGES or not overrides.get("own_data")}
 
 
 def outer_layers(values: Mapping[str, Any], overrides: Mapping[str, Any], paired: int = 1) -> list[int]:
-    """The layers of a preset, the first and the last those of the data in ``overrides``; ``paired``: output nodes a read-out."""
+    """Return a preset's layers with ends adapted to the data in ``overrides``; ``paired``: output nodes per read-out."""
     found = overrides["own_data"]["found"]
     hidden = (values.get("layers") or [0, 0])[1:-1]
     return [found["inputs"], *hidden, found["outputs"] * paired]

@@ -1,4 +1,4 @@
-"""What a finished training run has to say against itself: that it is at chance, and what its kind of network adds."""
+"""Warnings about a finished training run: an error at chance level, and warnings of its kind of network."""
 
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -7,24 +7,24 @@ from eqprop_analog.core import Network, family_of
 from eqprop_analog.experiments.config import TrainConfig
 
 CHANCE = 0.9
-"""Of the error of guessing: an error above counts as being at chance."""
+"""Fraction of the error of guessing above which an error counts as chance level."""
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that a user should know about a run."""
+    """A warning about a run."""
 
     kind: str
-    """Such as "chance", or of resistive networks "attenuation", "pinned" and "below-gmin"."""
+    """Kind of warning: "chance", or for resistive networks "attenuation", "pinned" and "below-gmin"."""
     text: str
 
 
 def findings(
     config: TrainConfig, network: Network, error: float, rms: float | None = None
 ) -> tuple[list[Finding], dict[str, Any]]:
-    """Of a run that ended with ``network`` and a held-out ``error`` (a fraction), and figures for metrics.json.
+    """Return the warnings about a run with this final ``network`` and held-out ``error`` (a fraction), and figures for JSON.
 
-    ``rms``: volts, of a regression.
+    ``rms``: error of a regression, volts.
     """
     found: list[Finding] = []
     guessing = 1 - 1 / max(config.classes, 2)
@@ -34,17 +34,18 @@ def findings(
             found.append(
                 Finding(
                     "chance",
-                    f"the network predicts no better than the targets' mean: its root mean square error is "
-                    f"{rms:.2g} V, the mean's is {mean:.2g} V. Train for more --epochs, or with other rates (--rate-factor)",
+                    f"the network predicts no better than the mean of the targets: its root mean square error is "
+                    f"{rms:.2g} V, that of the mean is {mean:.2g} V. Train for more --epochs, or with other rates "
+                    "(--rate-factor)",
                 )
             )
     elif error >= CHANCE * guessing:
         found.append(
             Finding(
                 "chance",
-                f"the network is at chance: {100 * error:.1f} % of the held-out images are wrong, as are "
-                f"{100 * guessing:.0f} % by guessing. Nothing was learned; use other rates (--rate-factor), or leave them to the "
-                "recipe of the shape by giving --layers without a preset",
+                f"the network is at chance level: {100 * error:.1f} % of the held-out images are wrong, compared with "
+                f"{100 * guessing:.0f} % by guessing. Nothing was learned; use other rates (--rate-factor), or use "
+                "the rates of the recipe by giving --layers without a preset",
             )
         )
     figures: dict[str, Any] = {}

@@ -1,4 +1,4 @@
-"""What settings mean, from the classes that define them."""
+"""Descriptions of settings, from the classes that define them."""
 
 import ast
 import inspect
@@ -9,12 +9,12 @@ from itertools import pairwise
 
 @cache
 def meanings(kind: type) -> dict[str, str]:
-    """The docstrings below the fields of a class and of those that it inherits from, each in one line."""
+    """Return the docstrings below the fields of a class and its base classes, each in one line."""
     found: dict[str, str] = {}
     for each in reversed(kind.__mro__):
         try:
             (body,) = ast.parse(textwrap.dedent(inspect.getsource(each))).body
-        except (OSError, TypeError, ValueError):  # a class of C, or typed in at a prompt
+        except (OSError, TypeError, ValueError):  # a class implemented in C, or typed at a prompt
             continue
         statements = body.body if isinstance(body, ast.ClassDef) else []
         for statement, following in pairwise(statements):

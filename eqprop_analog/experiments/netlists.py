@@ -12,11 +12,11 @@ from eqprop_analog.spice.netlist import static_netlist
 Array = np.ndarray
 
 DIGITS = 6
-"""Of the voltages at which a network of many equilibria begins."""
+"""Digits of the initial voltages of a network with several equilibria."""
 
 
 def phase(network: Network, inputs: Float[Array, "1 inputs"], nudge: Nudge) -> Equations:
-    """The equations of the nudged phase; a current nudge is taken at the surrogate's free equilibrium."""
+    """Return the equations of the nudged phase; a current nudge is computed at the surrogate's free equilibrium."""
     start = family_of(network).surrogate().solve(network, inputs).require() if nudge.kind == "current" else None
     return network.equations(inputs).nudged([nudge], start)
 
@@ -28,10 +28,10 @@ def netlist(
     nudge: Nudge | None = None,
     dialect: Dialect = NGSPICE,
 ) -> str:
-    """The text of ``circuit``, which is that of ``network`` at ``inputs`` under ``nudge``.
+    """Return the text of ``circuit``, which is that of ``network`` at ``inputs`` under ``nudge``.
 
-    Where there are many equilibria, Newton's iteration begins at the one where the circuit rests that is let go at 0 V: which
-    minimum it finds would else be left to it.
+    If there are several equilibria, Newton's iteration starts at the one that the circuit reaches from 0 V; otherwise
+    it could find any of them.
     """
     if network.convex:
         return static_netlist(circuit, dialect=dialect)
@@ -42,6 +42,6 @@ def netlist(
         rest = dynamics.solve(network, inputs, nudge, rest)
         equations = equations.nudged([nudge], None)
     start = np.concatenate(equations.unknowns(rest.voltages), axis=1)[0]
-    if network.continuous:  # else the last digit may decide between two winners
+    if network.continuous:  # otherwise the last digit may decide between two winners
         start = start.round(DIGITS)
     return static_netlist(circuit, start, dialect)

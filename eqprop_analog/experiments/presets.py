@@ -19,30 +19,30 @@ from eqprop_analog.files import packaged, packaged_or_own, read_toml
 from eqprop_analog.text import suggestion
 
 DEFAULT_PRESETS = {"surrogate": "mnist-1024", "ngspice": "mnist-100-ngspice"}
-"""What is trained, by solver, if nobody says otherwise."""
+"""The default preset for each solver."""
 OWN_SHAPES = {"surrogate": "own-shape", "ngspice": "own-shape-ngspice"}
-"""What is trained, by solver, if nobody names a preset but says what the circuit is to be."""
+"""The preset for each solver if the circuit is described and no preset is named."""
 
 
 def usual_preset(usual: Mapping[str, str], solver: str | None) -> str:
-    """That of ``usual`` for ``solver``; for one of the user's own that of ngspice, which converges, too."""
+    """Return the preset in ``usual`` for ``solver``; for a user's solver that of ngspice, which converges, too."""
     return usual[SURROGATE if solver is None else solver if solver in usual else "ngspice"]
 
 
 def models() -> dict[str, type[TrainConfig]]:
-    """Configurations by their ``model``: those of all families that can be trained."""
+    """Return the configuration classes by ``model``, for all families that can be trained."""
     return {name: family.config() for name, family in families().items() if family.config is not None}
 
 
 def presets() -> dict[str, Path]:
-    """Files of the presets that come with the package, by name."""
+    """Return the files of the packaged presets, by name."""
     return packaged("presets")
 
 
 def resolve(preset: str, overrides: Mapping[str, Any], data_dir: Path | None = None) -> TrainConfig:
-    """The preset (a name, or a TOML file) with ``overrides`` in place of its own values. Raises UserError.
+    """Return the preset (a name, or a TOML file) with ``overrides`` in place of its values. Raises UserError.
 
-    A data set of the user's own, of which the configuration says only where it is, is read: the network follows from it.
+    A user's data set of which only the location is configured is read, because the network follows from it.
     """
     path = packaged_or_own("presets", preset, "preset")
     values = read_toml(path, "configuration file")
@@ -63,7 +63,7 @@ def resolve(preset: str, overrides: Mapping[str, Any], data_dir: Path | None = N
             f"configuration: {strange[0]}: {path.stem} trains a {model} network, which has no such setting"
             f"{suggestion(strange[0], kind.model_fields)}"
         )
-    # A preset's epochs are for its own data set, those of a user's file for what it is about.
+    # A preset's epochs apply to its data set, those of a user's file to the data set of the file.
     written = {} if preset in presets() else {name: values[name] for name in ("epochs",) if name in values}
     try:
         return kind.model_validate(kind.completed({**kind.adapted(values, {**written, **overrides}), **overrides}))
@@ -74,7 +74,7 @@ def resolve(preset: str, overrides: Mapping[str, Any], data_dir: Path | None = N
 def _own_data(
     kind: type[TrainConfig], values: Mapping[str, Any], overrides: Mapping[str, Any], data_dir: Path | None
 ) -> dict[str, Any]:
-    """``dataset`` and ``own_data`` with what the data hold, where they are the user's own and that is not known yet."""
+    """Return ``dataset`` and ``own_data``, completed by what is found in a user's data set that was not read yet."""
     name, changed = str(overrides.get("dataset", values.get("dataset", "mnist"))), "dataset" in overrides
     own = overrides.get("own_data", values.get("own_data"))
     if name in kind.datasets:
@@ -100,7 +100,7 @@ def _own_data(
 
 
 def _joined(values: Mapping[str, Any], overrides: Mapping[str, Any], kind: type[BaseModel]) -> dict[str, Any]:
-    """``overrides`` with dotted names, such as diode.rail, put into the tables they are of, or into ``kind``'s usual ones."""
+    """Return ``overrides`` with dotted names, such as diode.rail, put into their tables or into ``kind``'s default tables."""
     joined: dict[str, Any] = {}
     for name, value in overrides.items():
         table, _, key = name.partition(".")
@@ -116,13 +116,13 @@ def _joined(values: Mapping[str, Any], overrides: Mapping[str, Any], kind: type[
 
 
 def refused(what: str, error: ValidationError, model: type[BaseModel] | None = None) -> str:
-    """What is wrong with a file's tables, one sentence a setting; ``model``: whose settings may be meant."""
+    """Return a UserError about a file's tables, one sentence per setting; ``model`` holds the settings for suggestions."""
     known = set() if model is None else _settings(model)
     return "; ".join(_sentence(what, problem, known) for problem in error.errors())
 
 
 def _settings(model: type[BaseModel]) -> set[str]:
-    """Names of its settings, and of those of the tables in it."""
+    """Return the names of the settings of a model and of its tables."""
     found = set(model.model_fields)
     for field in model.model_fields.values():
         for part in (field.annotation, *get_args(field.annotation)):

@@ -1,4 +1,4 @@
-"""What runs and studies leave as JSON, read back: every figure is checked before anything is made of it."""
+"""The JSON files of runs and studies: every figure is checked when they are read."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -13,7 +13,7 @@ from eqprop_analog.experiments.presets import refused
 from eqprop_analog.files import UNREADABLE
 
 TEXT_BYTES = 2**26
-"""The largest JSON file that is read: a study of many epochs and circuits has less than a hundredth of it."""
+"""Largest JSON file that is read, bytes; a study of many epochs and circuits has less than a hundredth of it."""
 
 
 def _statuses(counts: dict[str, int]) -> dict[str, int]:
@@ -31,17 +31,17 @@ NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 Statuses = Annotated[dict[str, Count], AfterValidator(_statuses)]
-"""Samples by the name of their status."""
+"""Number of samples by the name of their status."""
 
 
 class Strict(BaseModel):
-    """Nothing is converted, and what is not known is refused."""
+    """A model that converts nothing and refuses unknown entries."""
 
     model_config = ConfigDict(strict=True, extra="forbid")
 
 
 class Figures(BaseModel):
-    """Nothing is converted; figures that a later version may add are left as they are."""
+    """A model that converts nothing and keeps figures that a later version may add."""
 
     model_config = ConfigDict(strict=True, extra="allow")
 
@@ -60,12 +60,12 @@ class Epoch(Strict):
     samples: Annotated[Count, Field(ge=1)]
     statuses: Statuses
     contrast_checks: Count | None = None
-    """How many contrasts were computed in two ways (networks.nonideal.in_situ), and their largest deviation."""
+    """Number of contrasts that were computed in two ways (networks.nonideal.in_situ), and their largest deviation."""
     contrast_deviation: NotNegative | None = None
 
 
 class AgreementFigures(Figures):
-    """verification.Agreement as metrics.json has it."""
+    """agreement.Agreement in metrics.json."""
 
     form: Literal["flat", "norton"]
     samples: Annotated[Count, Field(ge=1)]
@@ -84,14 +84,14 @@ class AgreementFigures(Figures):
 
 
 class Warned(Figures):
-    """findings.Finding as metrics.json has it."""
+    """findings.Finding in metrics.json."""
 
     kind: str
     text: str
 
 
 class CellFigures(Figures):
-    """findings.Cells as metrics.json has it."""
+    """findings.Cells in metrics.json."""
 
     crossbar: Annotated[Count, Field(ge=1)]
     at_minimum: Fraction
@@ -101,7 +101,7 @@ class CellFigures(Figures):
 
 
 class Metrics(Figures):
-    """metrics.json of a run."""
+    """The metrics.json of a run."""
 
     test_error: Fraction | None
     validation_error: Fraction | None
@@ -169,7 +169,7 @@ COMPARED = (
 
 
 class ChipFigures(Figures):
-    """One chip of a study, or why it could not be brought to work."""
+    """One chip of a study, or the reason for its failure."""
 
     test_error: Fraction | None = None
     validation_error: Fraction | None = None
@@ -177,7 +177,7 @@ class ChipFigures(Figures):
     failure: str | None = None
     seconds: NotNegative = 0.0
     training_errors: list[Fraction] = Field(default_factory=list)
-    """Epoch by epoch, of what was learned on the chip."""
+    """Training error of each epoch on the chip."""
 
     @model_validator(mode="after")
     def _one_of_two(self) -> "ChipFigures":
@@ -187,7 +187,7 @@ class ChipFigures(Figures):
 
 
 def checked_every(config: Mapping[str, Any]) -> int:
-    """The ``test_every`` of a saved configuration; 1 in those of versions that had none."""
+    """Return ``test_every`` of a saved configuration; 1 for versions without this setting."""
     every = config.get("test_every", 1)
     if not isinstance(every, int) or every < 1:
         raise ValueError(f"config: test_every: expected a positive integer, got {every!r:.40}")
@@ -195,7 +195,7 @@ def checked_every(config: Mapping[str, Any]) -> int:
 
 
 def require_history(history: Sequence[Epoch], *, validation: bool, every: int = 1) -> None:
-    """ValueError unless epochs follow each other and those that were tested, of ``every`` so many one, on the same images."""
+    """Raise ValueError unless epochs are consecutive and every ``every``-th one was tested, on the same images."""
     for number, entry in enumerate(history, start=1):
         kinds = entry.test_error is not None, entry.validation_error is not None
         tested = number % every == 0 or any(kinds)
@@ -207,7 +207,7 @@ Read = TypeVar("Read", bound=BaseModel)
 
 
 def checked(model: type[Read], found: Any, what: str) -> Read:
-    """``found`` as ``model`` has it. Raises ValueError that names the figure that is wrong."""
+    """Validate ``found`` by ``model``. Raises ValueError, which names the wrong figure."""
     if not isinstance(found, Mapping):
         raise ValueError(f"{what}: expected a table, got {type(found).__name__}")
     try:
@@ -217,7 +217,10 @@ def checked(model: type[Read], found: Any, what: str) -> Read:
 
 
 def read_record(path: Path, model: type[BaseModel], what: str, advice: str = "") -> dict[str, Any]:
-    """The figures in a JSON file, as they are there; UserError, which calls the file ``what``, unless they are ``model``'s."""
+    """Return the figures in a JSON file.
+
+    Raises UserError, which calls the file ``what``, unless they match ``model``.
+    """
     try:
         if path.stat().st_size > TEXT_BYTES:
             raise ValueError(f"more than {TEXT_BYTES:,} bytes")
@@ -229,5 +232,5 @@ def read_record(path: Path, model: type[BaseModel], what: str, advice: str = "")
 
 
 def read_metrics(folder: Path) -> dict[str, Any]:
-    """metrics.json of the run in ``folder``. Raises UserError."""
+    """Return the metrics.json of the run in ``folder``. Raises UserError."""
     return read_record(folder / "metrics.json", Metrics, "the metrics of a run")

@@ -1,4 +1,4 @@
-"""What a finished run has left: its network and metrics, and where they are written."""
+"""The results of a finished run: network, metrics and their files."""
 
 import json
 import platform
@@ -25,7 +25,7 @@ class Run(Shown):
     metrics: dict[str, Any]
 
     def facts(self) -> dict[str, str]:
-        """What a person is shown of it."""
+        """Facts shown to the user."""
         last = self.metrics["history"][-1]
         errors = {
             name.replace("_", " "): f"{100 * value:.2f} %" for name, value in last.items() if name.endswith("_error")
@@ -39,21 +39,21 @@ class Run(Shown):
 
 
 def add_agreement(run: Run, agreements: list[Agreement]) -> None:
-    """Put the comparison with ngspice into the run's metrics and draw it."""
+    """Add the comparison with ngspice to the run's metrics, and draw it."""
     run.metrics["agreement"] = [agreement.figures() for agreement in agreements]
     write_metrics(run.folder, run.metrics)
     agreement_of_run(agreements[0], run.folder / "agreement.png")
 
 
 def write_metrics(folder: Path, metrics: dict[str, Any]) -> None:
-    """``metrics.json`` with every figure, ``metrics.csv`` with a line an epoch."""
+    """Write ``metrics.json`` with every figure, and ``metrics.csv`` with one line per epoch."""
     write_text(folder / "metrics.json", json.dumps(metrics, indent=2) + "\n")
     rows = [{key: value for key, value in epoch.items() if key != "statuses"} for epoch in metrics["history"]]
     write_csv(folder / "metrics.csv", rows)
 
 
 def versions() -> dict[str, str]:
-    """Versions of what a result depends on."""
+    """Return the versions of the software on which a result depends."""
     result = {name: version(name) for name in ("eqprop-analog", "numpy", "scipy", "PySpice")}
     result["python"] = platform.python_version()
     try:
@@ -61,6 +61,6 @@ def versions() -> dict[str, str]:
         result["ngspice"] = next((word for word in text.split() if word.startswith("ngspice-")), "unknown")
     except FileNotFoundError:
         result["ngspice"] = "not installed"
-    except (OSError, subprocess.TimeoutExpired) as error:  # a limit of the system's, say
+    except (OSError, subprocess.TimeoutExpired) as error:  # such as a limit of the system
         result["ngspice"] = f"unknown ({error})"
     return result

@@ -30,11 +30,11 @@ from eqprop_analog.report.live import LivePage
 
 Array = np.ndarray
 CHECKPOINT_SECONDS = 60.0
-"""Between two checkpoints within an epoch: what a run that is killed loses at most."""
+"""Seconds between two checkpoints within an epoch, which is the longest work that a killed run loses."""
 LONG = 0.6
-"""Seconds: where a checkpoint takes longer, they come as much less often, which leaves them one hundredth of the time."""
+"""Seconds; if writing a checkpoint takes longer, checkpoints are less frequent, so that they take one hundredth of the time."""
 SHARE = 0.05
-"""Of an epoch's time: a checkpoint that takes more is not written after every epoch, but only when it is due."""
+"""Fraction of an epoch's time; a checkpoint that takes more is not written after every epoch, but only when it is due."""
 log = logging.getLogger(__name__)
 
 
@@ -47,14 +47,14 @@ def train(
     checkpoint_seconds: float | None = None,
     piece: float = math.inf,
 ) -> Run:
-    """Train to ``config.epochs`` epochs, writing checkpoints on the way, and leave everything in ``folder``.
+    """Train to ``config.epochs`` epochs, write checkpoints during the training, and store all results in ``folder``.
 
-    A run that the folder holds goes on from its checkpoint, to the same bits as if it had never stopped; ``resume`` asks for
-    one. ``checkpoint_seconds``: between two checkpoints within an epoch, CHECKPOINT_SECONDS if not given. ``piece``: seconds
-    after which the next checkpoint ends the call by StoppedError, to be given again.
+    A run in the folder resumes bit-identically from its checkpoint; ``resume`` requires one. ``checkpoint_seconds``:
+    time between two checkpoints within an epoch, by default CHECKPOINT_SECONDS. ``piece``: seconds after which the next
+    checkpoint ends the call by StoppedError; another call continues the run.
 
-    Raises UserError for a run of other settings, for a folder that another process trains into or that cannot be written, and
-    for data that do not fit the layers.
+    Raises UserError for a run of other settings, for a folder that another process trains into or that cannot be
+    written, and for data that do not fit the layers.
     """
     require_fit(config.inputs, config.classes, dataset)
     path = folder / CHECKPOINT
@@ -88,10 +88,10 @@ def train(
 
 
 def _state(config: TrainConfig, checkpoint: Checkpoint) -> str:
-    """What a checkpoint is the state of."""
+    """Describe the state of a checkpoint."""
     done, images = len(checkpoint.history), checkpoint.trained.samples
     if config.finished(checkpoint.history):
-        return f"finished after {done} epochs; give more --epochs, or another --output to train from the beginning"
+        return f"finished after {done} epochs; increase --epochs, or give another --output to train from the beginning"
     return f"resuming after {done} of {config.epochs} epochs" + (
         f" and {images:,} {config.samples_word}" if images else ""
     )
@@ -100,7 +100,7 @@ def _state(config: TrainConfig, checkpoint: Checkpoint) -> str:
 def _finish(
     folder: Path, config: TrainConfig, dataset: Dataset, network: Network, history: list[dict[str, Any]]
 ) -> Run:
-    """Everything that a finished run leaves beside its checkpoint."""
+    """Write all results of a finished run in addition to its checkpoint."""
     network.save(folder / "network.npz")
     metrics = _metrics(config, history) | _size(network, config.circuit(network))
     held_out = "test_error" if metrics["test_error"] is not None else "validation_error"
@@ -118,18 +118,18 @@ def _finish(
 
 
 class StoppedError(Exception):
-    """A piece of a run is done, and its checkpoint written."""
+    """Raised when a piece of a run is done and its checkpoint is written."""
 
 
 class _Record:
-    """What a run leaves on its way: written at its beginning, after every epoch, and within one whenever it is due."""
+    """The checkpoints of a run: written at the beginning, after every epoch, and within an epoch when they are due."""
 
     def __init__(self, folder: Path, config: TrainConfig, checkpoint: Checkpoint, seconds: float, piece: float) -> None:
         self.folder, self.config, self.checkpoint, self._seconds = folder, config, checkpoint, min(seconds, piece)
         self._due, self._took, self._end = time.monotonic() + self._seconds, 0.0, time.monotonic() + piece
 
     def write(self) -> None:
-        """The checkpoint, in place of the last one. Raises UserError, and leaves that, if training has diverged."""
+        """Replace the checkpoint. Raises UserError, and keeps the previous one, if training has diverged."""
         require_finite(self.checkpoint.training.network)
         begin = time.monotonic()
         self.checkpoint.save(self.folder / CHECKPOINT, self.config)
@@ -138,13 +138,13 @@ class _Record:
         self._due = end + self._seconds * max(1.0, self._took / LONG)
 
     def write_if_due(self) -> None:
-        """Between two batches."""
+        """Write a checkpoint between two batches if it is due."""
         if time.monotonic() >= self._due:
             self.write()
             self._stop_if_long()
 
     def write_after(self, seconds: float, *, last: bool) -> None:
-        """After an epoch of so many seconds: always after the last one, and after others unless it takes long beside them."""
+        """Write a checkpoint after an epoch: always after the last one, and after others unless it takes too long."""
         if last or self._took <= SHARE * seconds or time.monotonic() >= self._due:
             self.write()
             if not last:
@@ -156,7 +156,7 @@ class _Record:
 
 
 def _epoch(config: TrainConfig, split: Split, checkpoint: Checkpoint, record: _Record, stage: Stage) -> None:
-    """What is left of the epoch under way: training, the held-out images, its entry in the history."""
+    """Complete the current epoch: training, the test of held-out images, its entry in the history."""
     training, trained, tested = checkpoint.training, checkpoint.trained, checkpoint.tested
     number = len(checkpoint.history) + 1
     order = checkpoint.order(len(split.images), config.passes)[: config.limit]
@@ -195,18 +195,18 @@ def _epoch(config: TrainConfig, split: Split, checkpoint: Checkpoint, record: _R
 
 
 def _working_time() -> float:
-    """Seconds on a clock that stands still while something is compiled."""
+    """Return the time, seconds, without the time of compilation."""
     return time.perf_counter() - compilation.total()
 
 
 def _how(config: TrainConfig) -> dict[str, Any]:
-    """How a stage shows samples and their error, where that is not of images and their classes."""
+    """Return how a stage names samples and their error, if they are not images with classes."""
     unit = {} if config.samples_word == "images" else {"unit": config.samples_word}
     return unit if config.measure is PREDICTIONS else {**unit, "measure": config.measure}
 
 
 def _test(split: Split, checkpoint: Checkpoint, record: _Record, stage: Stage) -> None:
-    """What is left of the test of the epoch under way."""
+    """Complete the test of the current epoch."""
     config, tested = record.config, checkpoint.tested
     with stage(f"  {split.held_out} {config.samples_word}", len(split.held_out_images), **_how(config)) as shown:
 
@@ -248,12 +248,12 @@ def _metrics(config: TrainConfig, history: list[dict[str, Any]]) -> dict[str, An
 
 
 def _size(network: Network, circuit: Network) -> dict[str, int]:
-    """Free parameters and, of a circuit of resistors, how many these are: several may share a parameter."""
+    """Return the numbers of free parameters and of resistors in the circuit, several of which may share a parameter."""
     size = {"free_parameters": network.free_parameters}
     return size | {"resistors": circuit.resistors_in_circuit} if network.residual_unit == "A" else size
 
 
 def _peak_memory() -> int:
-    """Of this process, bytes; what the system says of children counts what they shared with it before they began."""
+    """Return the peak memory of this process, bytes; that of child processes would include memory shared with it."""
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else 1024 * peak

@@ -1,4 +1,4 @@
-"""Solvers by the names that configurations and --solver give them: those of this package, and everybody's own."""
+"""Solvers by the names that configurations and --solver give them: the solvers of this package and registered ones."""
 
 from collections.abc import Callable
 from inspect import signature
@@ -12,25 +12,26 @@ from eqprop_analog.errors import UserError
 from eqprop_analog.spice.ngspice.solver import REDUCED, NgspiceSolver
 
 SURROGATE = "surrogate"
-"""The one that belongs to the kind of network and to its settings."""
+"""Name of the built-in solver of each kind of network."""
 
 
 class _TrainingInNgspice(NgspiceSolver):
     """NgspiceSolver on reduced circuits."""
 
     def __init__(self, workers: int = 1) -> None:
-        """``workers``: processes."""
+        """``workers``: number of processes."""
         super().__init__(workers, REDUCED)
 
 
 SOLVERS: Registry[Any] = Registry("solver", {"ngspice": _TrainingInNgspice})
-"""Others by name: classes of the protocol core.Solver that converge, for any network that they accept."""
+"""Other solvers by name: classes with the protocol core.Solver that converge, for any network that they accept."""
 
 
 def register_solver(name: str) -> Callable[[type[Any]], type[Any]]:
-    """A class decorator that makes a solver known by ``name``. UserError if another one has it.
+    """A class decorator that registers a solver as ``name``. Raises UserError if the name is taken.
 
-    The class is made without arguments, or with ``workers``, the number of processes, if it takes them.
+    The class is instantiated without arguments, or with ``workers``, the number of processes, if it accepts that
+    argument.
     """
     if name == SURROGATE:
         raise UserError(
@@ -40,7 +41,7 @@ def register_solver(name: str) -> Callable[[type[Any]], type[Any]]:
 
 
 def takes_workers(name: str) -> bool:
-    """Whether the solver of this name has processes of its own."""
+    """Return whether the solver of this name has worker processes."""
     return name in SOLVERS and "workers" in signature(SOLVERS[name]).parameters
 
 
@@ -53,11 +54,14 @@ def _known(name: str) -> str:
 
 
 SolverName = Annotated[str, AfterValidator(_known)]
-"""Of a setting."""
+"""Type of a setting that names a solver."""
 
 
 def solver_of(name: str, workers: int = 1) -> Solver:
-    """The solver of this name, with so many processes if it has some. UserError for an unknown one."""
+    """Return the solver of this name, with ``workers`` processes if it has any.
+
+    Raises UserError for an unknown name.
+    """
     try:
         kind = SOLVERS[_known(name)]
     except ValueError as error:

@@ -1,4 +1,4 @@
-"""Trainings at every point of a grid of settings, several at once, gone on with where they were interrupted."""
+"""Trainings at every point of a grid of settings, several at once; interrupted ones are resumed."""
 
 import json
 import logging
@@ -26,7 +26,7 @@ from eqprop_analog.spice.ngspice.tasks import PAUSED, WHOLE, ClusterError, Pause
 
 log = logging.getLogger(__name__)
 TIME_LIMIT = 30 * 86_400.0
-"""Seconds that one point may take: it ends by itself."""
+"""Time limit of a point, seconds; in effect none, because a training ends by itself."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class Point:
 
 
 def varied_settings(asked: list[list[str]]) -> dict[str, list[Any]]:
-    """Values by setting."""
+    """Return the values by setting."""
     result: dict[str, list[Any]] = {}
     for option, *texts in asked:
         name = option.replace("-", "_")
@@ -53,7 +53,7 @@ def varied_settings(asked: list[list[str]]) -> dict[str, list[Any]]:
 
 
 def value_of(text: str) -> Any:
-    """A value as TOML has it; what TOML does not know is text, so that --vary cost cross-entropy needs no quotes."""
+    """Parse a value as in TOML; anything else is text, so that --vary cost cross-entropy needs no quotes."""
     try:
         return tomllib.loads(f"value = {text}")["value"]
     except tomllib.TOMLDecodeError:
@@ -61,7 +61,7 @@ def value_of(text: str) -> Any:
 
 
 def grid(preset: str, fixed: Mapping[str, Any], varied: Mapping[str, list[Any]], folder: Path) -> list[Point]:
-    """The whole grid, every point of it checked."""
+    """Return all points of the grid, after checking each."""
     twice = [name for name in varied if name in fixed]
     if twice:
         raise UserError(f"--vary {twice[0]}: it is also set by --{twice[0].replace('_', '-')}; leave out one of them")
@@ -79,18 +79,18 @@ def grid(preset: str, fixed: Mapping[str, Any], varied: Mapping[str, list[Any]],
 
 
 def in_name(value: Any) -> str:
-    """A value as part of a folder's name."""
+    """Return a value as part of a folder's name."""
     if isinstance(value, list):
         return "-".join(map(in_name, value))
     return re.sub(r"[^\w.+-]+", "_", f"{value:g}" if isinstance(value, float) else str(value)).strip("_")
 
 
 def require_possible(points: list[Point], data_dir: Path | None) -> None:
-    """UserError where a point's folder holds another run, or its data do not fit. Data sets are fetched once."""
+    """Raise UserError if a point's folder holds another run, or if its data do not fit. Data sets are fetched once."""
     for point in points:
         if (point.folder / CHECKPOINT).exists():
             require_same_run(point.folder / CHECKPOINT, point.config)
-    fetched: dict[str, data.Dataset] = {}  # once, not by every worker
+    fetched: dict[str, data.Dataset] = {}  # once, instead of by every worker
     for point in points:
         config = point.config
         if config.data_key not in fetched:
@@ -101,7 +101,7 @@ def require_possible(points: list[Point], data_dir: Path | None) -> None:
 def trained(
     points: list[Point], workers: int, data_dir: Path | None, stage: Stage = silent
 ) -> list[dict[str, Any] | UserError]:
-    """Metrics of every point, or why there are none; those that are finished already are read."""
+    """Return the metrics of every point, or the reason for their absence; those of finished points are read."""
     found = [finished(point) for point in points]
     missing = [k for k, metrics in enumerate(found) if metrics is None]
     if len(missing) < len(points):
@@ -124,12 +124,12 @@ def trained(
                 results[k] = result = _outcome(points[k], partial(work.result, job))
                 progress(done, 1.0 if isinstance(result, UserError) else held_out_error(result)[1])
     finally:
-        work.close()  # checkpoints are whole whenever a worker ends
+        work.close()  # checkpoints are complete even if a worker ends
     return results
 
 
 def _outcome(point: Point, train: Callable[[], dict[str, Any]]) -> dict[str, Any] | UserError:
-    """The metrics, or what the user is told instead; says how it went."""
+    """Return the metrics or the error message of a point, and print the result."""
     name = point.folder.name
     try:
         metrics = train()
@@ -147,13 +147,13 @@ def _outcome(point: Point, train: Callable[[], dict[str, Any]]) -> dict[str, Any
 
 
 def finished(point: Point) -> dict[str, Any] | None:
-    """The metrics of a run that is done with just these settings."""
+    """Return the metrics of a finished run with exactly these settings."""
     path = point.folder / "metrics.json"
     if not path.exists():
         return None
     try:
         metrics = read_metrics(point.folder)
-    except UserError as error:  # its checkpoint knows how far it is
+    except UserError as error:  # its checkpoint holds its progress
         log.info("%s", str(error))
         return None
     same = metrics["config"] == point.config.model_dump(mode="json")
@@ -163,7 +163,7 @@ def finished(point: Point) -> dict[str, Any] | None:
 def train_point(
     folder: Path, config: TrainConfig, dataset: data.Dataset, piece: float = WHOLE, stage: Stage = silent
 ) -> dict[str, Any] | Paused:
-    """Train one point, or go on with what its folder holds of it; its metrics, or PAUSED after ``piece`` seconds."""
+    """Train one point, or resume it from its folder; return its metrics, or PAUSED after ``piece`` seconds."""
     try:
         return training.train(config, dataset, folder, resume=False, stage=stage, piece=piece).metrics
     except training.StoppedError:
@@ -175,17 +175,17 @@ def _trained_here(point: Point, data_dir: Path | None, stage: Stage) -> Any:
 
 
 def held_out_error(metrics: Mapping[str, Any]) -> tuple[str, float]:
-    """Which images were held out, and the error on them."""
+    """Return which images were held out, and the error on them."""
     kind = "validation" if metrics["test_error"] is None else "test"
     return kind, metrics[f"{kind}_error"]
 
 
 FIGURES = ("error", "train_error", "rms", "train_rms", "seconds")
-"""Of a point: fractions, volts, seconds of training."""
+"""Figures of a point: fractions, volts, seconds of training."""
 
 
 def row_of(point: Point, result: dict[str, Any] | UserError) -> dict[str, Any]:
-    """A line of sweep.csv."""
+    """Return one line of sweep.csv."""
     row: dict[str, Any] = {**point.varied, "folder": str(point.folder)}
     if isinstance(result, UserError):
         return row | {**dict.fromkeys(FIGURES), "failure": str(result)}
@@ -197,7 +197,7 @@ def row_of(point: Point, result: dict[str, Any] | UserError) -> dict[str, Any]:
 
 
 def summary(rows: list[dict[str, Any]], names: list[str]) -> list[dict[str, Any]]:
-    """Points that differ in nothing but their seed, together: mean and standard deviation (None of one) of what was found."""
+    """Combine points that differ only in their seed: mean and standard deviation (None for a single one) of the figures."""
     groups: dict[str, list[dict[str, Any]]] = {}
     for row in rows:
         groups.setdefault(json.dumps([row[name] for name in names]), []).append(row)

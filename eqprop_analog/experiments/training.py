@@ -1,4 +1,4 @@
-"""Training in one call: what the command ``train`` does, for Python programs and notebooks."""
+"""Training in one call, as by the command ``train``, for Python programs and notebooks."""
 
 import re
 from pathlib import Path
@@ -13,27 +13,27 @@ from eqprop_analog.files import locked
 from eqprop_analog.learning.trainer import silent
 
 TAKEN = ("network", "checkpoint")
-"""Names of a run's own files."""
+"""Names of files that a run writes."""
 
 
 def _file_name(name: str) -> str:
-    """Of the samples that were in memory alone, in the run's folder."""
+    """Return the name of the file in the run's folder for samples from memory."""
     return name if re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]*", name) and name not in TAKEN else "data"
 
 
 def train(dataset: data.Dataset | str | Path, output: str | Path, preset: str | None = None, **settings: Any) -> Run:
-    """Train a network on a data set and leave everything in a folder, as the command ``eqprop-analog train`` does.
+    """Train a network on a data set and store all results in a folder, as the command ``eqprop-analog train`` does.
 
     The arguments:
 
-    - dataset: of ``dataset_from_arrays``, ``dataset_from_loader`` or ``load_dataset``; or the name of a known one ("digits").
-    - output: the run's folder. The same call goes on with a run that is there; `verify` and `report` take it.
-    - preset: the name of a preset, or a TOML file; without one a recipe that follows from the network.
-    - settings: in place of the preset's own, such as ``layers=[4, 30, 3]``, ``epochs=20``, ``solver="ngspice"``, ``seed=1``; in
+    - dataset: made by ``dataset_from_arrays``, ``dataset_from_loader`` or ``load_dataset``; or a known name ("digits").
+    - output: the run's folder. The same call resumes a run in that folder; `verify` and `report` accept it.
+    - preset: the name of a preset, or a TOML file; without one, the settings follow from the network.
+    - settings: override those of the preset, such as ``layers=[4, 30, 3]``, ``epochs=20``, ``solver="ngspice"``, ``seed=1``; in
       SI units.
 
-    Returns the run: ``run.network`` (float64), ``run.metrics`` (errors as fractions, root mean square errors in volts) and
-    ``run.folder``. Raises UserError for settings and data that do not fit.
+    Returns the run: ``run.network`` (float64), ``run.metrics`` (errors as fractions, root mean square errors in volts)
+    and ``run.folder``. Raises UserError for settings and data that do not fit.
 
     >>> import tempfile
     >>> import numpy as np

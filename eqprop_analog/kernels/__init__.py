@@ -1,4 +1,4 @@
-"""The arithmetic of training on truncated phases, in place; one file a way of computing it."""
+"""The arithmetic of training with truncated phases, in place; one file for each implementation."""
 
 import logging
 from collections.abc import Sequence
@@ -18,10 +18,10 @@ log = logging.getLogger(__name__)
 
 
 class Kernels(Protocol):
-    """All that reads or writes a crossbar while a network learns; made for one network, and followed by its parameters.
+    """All operations on a crossbar during training; made for one network, whose parameters they change.
 
-    Arrays have the network's dtype and are C-contiguous; results go into the arrays given. What a crossbar's sums are is
-    kept from update to update, so nothing else may change the network meanwhile.
+    Arrays have the network's dtype and are C-contiguous; results are written to the given arrays. The sums of a
+    crossbar are kept from update to update, so that nothing else may change the network meanwhile.
     """
 
     driven: bool
@@ -38,7 +38,7 @@ class Kernels(Protocol):
         ...
 
     def arrays(self) -> dict[str, Array]:
-        """Every sum by name; the arrays themselves, to be written to."""
+        """Return all sums by name; the arrays can be written in place."""
         ...
 
     def drive(self, inputs: Float[Array, "batch inputs"], source: Float[Array, "batch nodes"]) -> None:
@@ -53,34 +53,37 @@ class Kernels(Protocol):
         current: Float[Array, "samples outputs"],
         voltages: Layers,
     ) -> bool:
-        """That many sweeps of coordinate descent on ``voltages``, under a nudge that injects current - nudge·v.
+        """Do a number of sweeps of coordinate descent on ``voltages``, under a nudge that injects current - nudge·v.
 
-        Whether all outputs are finite.
+        Returns whether all outputs are finite.
         """
         ...
 
     def descend(self, mean: Layers, slope: Layers, rates: Sequence[float], bias_rates: Sequence[float]) -> None:
-        """θ ← θ - rate·Σ_batch d(∂E/∂θ)/dβ, conductances within their window (see learning.contrast.drop_gradient).
+        """θ ← θ - rate·Σ_batch d(∂E/∂θ)/dβ, with conductances clipped to their window.
 
-        ``mean`` and ``slope`` are v and dv/dβ of every layer; rates are by layer, and hold 1/batch and γ_l/γ_L.
+        ``mean`` and ``slope`` are v and dv/dβ of every layer; rates are given for each layer, and include 1/batch and
+        γ_l/γ_L.
         """
         ...
 
     def follow(self) -> None:
-        """Take up conductances that were changed from outside, with new sums."""
+        """Recompute the sums after conductances were changed from outside."""
         ...
 
 
 def kernels_for(network: ResistiveNetwork) -> Kernels:
-    """Compiled kernels, where numba is installed and the diodes' law states a compiled node solve, else NumPy's, which is said.
+    """Return compiled kernels if numba is installed and the diodes' law has a compiled node solve; else NumPy's, with a message.
 
-    They take crossbar 1 of a kind that kernels.numba.inputs knows, and matrices behind it; other networks are left to NumPy.
+    Compiled kernels support a crossbar 1 of a kind in kernels.numba.inputs, followed by matrices; other networks use
+    NumPy.
     """
     if network.depth == 1 or not all(crossbar.is_matrix for crossbar in network.crossbars[1:]):
         return PlainKernels(network)
     if find_spec("numba") is None:
         _announce(
-            "numba is not installed (pip install numba), so NumPy computes the training steps: some three times slower"
+            "numba is not installed (pip install numba), so that NumPy computes the training steps, about three "
+            "times slower"
         )
         return PlainKernels(network)
     from eqprop_analog.kernels.numba.inputs import INPUTS
@@ -91,14 +94,15 @@ def kernels_for(network: ResistiveNetwork) -> Kernels:
         return PlainKernels(network)
     if node_of(network.diode, network.conductances[0].dtype) is None:
         _announce(
-            f"{network.diode} states no compiled node solve (compiled_node), so NumPy computes the training steps: slower"
+            f"{network.diode} has no compiled node solve (compiled_node), so that NumPy computes the training steps, "
+            "which is slower"
         )
         return PlainKernels(network)
-    _announce("compiling the training step for this machine, once; the first batch waits for it")
+    _announce("compiling the training step for this machine; the first batch waits for it")
     return CompiledKernels(network)
 
 
 @cache
 def _announce(text: str) -> None:
-    """Once a process."""
+    """Log a message once per process."""
     log.info(text)

@@ -1,4 +1,4 @@
-"""Where a training run computed, in words and bytes, for its metrics."""
+"""Description of the device on which a training run was computed, for its metrics."""
 
 from importlib.metadata import version
 from importlib.util import find_spec
@@ -6,7 +6,7 @@ from typing import Any
 
 
 def described(device: str) -> dict[str, Any]:
-    """The device's name, PyTorch's version and, of a GPU, the most memory taken (bytes), for ``device`` of a configuration."""
+    """Return the device's name, PyTorch's version and, for a GPU, the peak memory (bytes), for ``device`` of a configuration."""
     if device == "cpu" or find_spec("torch") is None:
         return {}
     import torch

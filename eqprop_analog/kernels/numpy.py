@@ -1,4 +1,4 @@
-"""The training kernels in NumPy, for crossbars of any kind: what they do as operators, and a few passes over the arrays."""
+"""The training kernels in NumPy, for crossbars of any kind, by their operators and a few passes over the arrays."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -48,7 +48,7 @@ class PlainKernels:
         """See Kernels."""
         network, depth, kind = self.network, len(voltages), source.dtype.type
         gains = [kind(gain) for gain in network.drive_gains]
-        with np.errstate(all="ignore"):  # what overflows is not finite at the outputs
+        with np.errstate(all="ignore"):  # an overflow leaves outputs that are not finite
             for _ in range(sweeps):
                 for layer in (*range(0, depth, 2), *range(1, depth, 2)):
                     v = voltages[layer]
@@ -101,7 +101,7 @@ class PlainKernels:
 
 
 def named_sums(column_sums: Sequence[Array], row_sums: Sequence[Array], totals: Sequence[Array]) -> dict[str, Array]:
-    """By the names they have in checkpoints."""
+    """Return the sums by their names in checkpoints."""
     named = {f"column_sums_{l}": sums for l, sums in enumerate(column_sums, start=1)}
     named |= {f"row_sums_{l}": sums for l, sums in enumerate(row_sums, start=2)}
     return named | {f"total_{l}": total for l, total in enumerate(totals, start=1)}

@@ -1,4 +1,4 @@
-"""The learning signal: the difference of ∂E/∂θ between two phases, as each model measures it."""
+"""The learning signal: the difference of ∂E/∂θ between two phases."""
 
 from typing import Any
 
@@ -17,12 +17,12 @@ Array = np.ndarray
 def contrast(network: Network, inputs: ArrayLike, plus: Equilibrium, minus: Equilibrium) -> Any:
     """dC/dθ = 1/(β₊ - β₋)·⟨∂E/∂θ₊ - ∂E/∂θ₋⟩ of every parameter.
 
-    A conductance: (γ_l/γ_L)/(β₊ - β₋) · ½⟨(Δv_ij)²₊ - (Δv_ij)²₋⟩; a bias current: -(γ_l/γ_L)/(β₊ - β₋)·⟨v₊ - v₋⟩; as a Gradient.
-    A Hopfield network's weight: -1/(β₊ - β₋)·⟨(s_i s_j)₊ - (s_i s_j)₋⟩. By the names of network.arrays().
+    A conductance: (γ_l/γ_L)/(β₊ - β₋) · ½⟨(Δv_ij)²₊ - (Δv_ij)²₋⟩; a bias current: -(γ_l/γ_L)/(β₊ - β₋)·⟨v₊ - v₋⟩; as a
+    Gradient. A Hopfield network's weight: -1/(β₊ - β₋)·⟨(s_i s_j)₊ - (s_i s_j)₋⟩; by the names of network.arrays().
 
     ``plus`` and ``minus`` may be any two phases of different β: ±β is centred (error O(β²)), +β and free one-sided
-    (O(β)). ``inputs`` as given to the solver; ⟨⟩ is the batch mean. Source: Scellier & Bengio 2017; Kendall et al. 2020.
-    Raises UserError if the phases do not differ in β, have not the shapes of network and inputs, or failed.
+    (O(β)). ``inputs`` are those given to the solver; ⟨⟩ is the batch mean. Source: Scellier & Bengio 2017; Kendall et al. 2020.
+    Raises UserError if the phases have the same β, do not match the network and the inputs in shape, or failed.
 
     >>> import eqprop_analog as ea
     >>> network, solver, x, y = ea.ResistiveNetwork.dense([2, 3, 2]), ea.SurrogateSolver(), [[0.1, 0.2]], [[1.0, 0.0]]
@@ -38,8 +38,11 @@ def contrast(network: Network, inputs: ArrayLike, plus: Equilibrium, minus: Equi
 def require_phases(
     network: Network, inputs: ArrayLike, plus: Equilibrium, minus: Equilibrium
 ) -> Float[Array, "batch inputs"]:
-    """``inputs`` as the network takes them, or UserError for phases that cannot be compared; see ``contrast``."""
-    family_of(network)  # or there is none
+    """Return ``inputs`` as the network uses them.
+
+    Raises UserError for phases that cannot be compared; see ``contrast``.
+    """
+    family_of(network)  # which is empty otherwise
     inputs = network.check_inputs(inputs)
     check_pair("contrast", network.phase_shapes(len(inputs)), plus, minus)
     return inputs

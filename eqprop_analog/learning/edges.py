@@ -1,4 +1,4 @@
-"""The learning signal of a network on a graph by its name of version 0.1.0; learning.contrast takes every network."""
+"""The learning signal of a graph network under its name in version 0.1.0; learning.contrast accepts any network."""
 
 import numpy as np
 from jaxtyping import Float

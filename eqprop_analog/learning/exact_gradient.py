@@ -23,10 +23,10 @@ def implicit_gradient(
 ) -> Mapping[str, Array]:
     """dC/dθ, batch mean, float64, by the names of ``network.arrays()`` (a resistive network's as a Gradient).
 
-    One linear solve of the equations linearised at ``free`` gives the response to the pull -∂C/∂(outputs), which equilibrium
-    propagation measures by a finite nudge; for untied weights, which have no energy, its adjoint. Exact where ``free`` has
-    converged and no node is at a corner of its device. Raises UserError unless ``free`` is a free phase of this network and batch
-    that did not fail, and where there is no one solution.
+    One linear solve of the equations linearized at ``free`` gives the response to the drive -∂C/∂(outputs), which
+    equilibrium propagation measures by a finite nudge; for untied weights, which have no energy, the adjoint is solved.
+    The result is exact if ``free`` has converged and no node is at a kink of its device. Raises UserError unless
+    ``free`` is a successful free phase of this network and batch, and if the linear system is singular.
     """
     network = network.astype(np.float64)
     batch = network.check_inputs(inputs)

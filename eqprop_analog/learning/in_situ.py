@@ -1,4 +1,4 @@
-"""Learning in situ: phases of the real circuit, as they are measured, become pulses on the real devices."""
+"""In-situ learning: measured phases of the real circuit are converted to pulses on the real devices."""
 
 from collections import Counter
 from collections.abc import Mapping
@@ -16,7 +16,7 @@ Array = np.ndarray
 
 
 class Hardware(Protocol):
-    """What the learner needs of a chip."""
+    """A chip as the learner uses it."""
 
     @property
     def network(self) -> Network:
@@ -24,23 +24,23 @@ class Hardware(Protocol):
         ...
 
     def circuit(self) -> Any:
-        """What the solver solves: the circuit as it is now."""
+        """The circuit in its present state, which the solver solves."""
         ...
 
     def measured(self, equilibrium: Equilibrium) -> Equilibrium:
-        """What is read of it."""
+        """Return an equilibrium as it is measured."""
         ...
 
     def change(self, wanted: Mapping[str, Array]) -> None:
-        """Pulses for the wanted changes."""
+        """Apply pulses for the wanted changes."""
         ...
 
 
 @dataclass
 class InSituLearner(Learner):
-    """wanted ΔG = -η dC/dG of measured voltages, a batch after the other; what the devices make of it is theirs.
+    """wanted ΔG = -η dC/dG from measured voltages, batch by batch; the devices determine the actual change.
 
-    An equilibrium that neither converged nor was truncated on purpose raises PhaseError before the update.
+    An equilibrium that neither converged nor was deliberately truncated raises PhaseError before the update.
     """
 
     hardware: Hardware
@@ -55,7 +55,7 @@ class InSituLearner(Learner):
     ) -> tuple[int, Counter[str]]:
         """See Learner."""
         hardware, rule = self.hardware, self.rule
-        with np.errstate(all="ignore"):  # an equilibrium that overflows says so by its status
+        with np.errstate(all="ignore"):  # an equilibrium that overflows is marked by its status
             phases = self.solver.solve_phases(hardware.circuit(), inputs, rule.nudges(targets))
         statuses: Counter[str] = Counter()
         for phase in phases:

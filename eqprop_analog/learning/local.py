@@ -1,4 +1,4 @@
-"""Learning signals that each weight finds at its own two ends, one for each direction in which a signal passes it."""
+"""Local learning signals of a weight, from the states at its two ends, one for each direction of the signal."""
 
 from collections.abc import Mapping, Sequence
 from typing import Literal
@@ -14,7 +14,7 @@ from eqprop_analog.learning.contrast import contrast, require_phases
 
 Array = np.ndarray
 Signal = Literal["contrast", "vector-field", "differential"]
-"""What a network learns from two phases, or from two moments of one; see ``contrast``, ``vector_field`` and ``differential``."""
+"""A learning signal from two phases, or from two moments of one; see ``contrast``, ``vector_field`` and ``differential``."""
 
 
 def vector_field(
@@ -24,11 +24,11 @@ def vector_field(
     minus: Equilibrium,
     free: Equilibrium | None = None,
 ) -> Mapping[str, Array]:
-    """dC/dW_ij ≈ -1/(β₊ - β₋)·⟨s̄_pre (s_post₊ - s_post₋)⟩: of untied weights, each way its own.
+    """dC/dW_ij ≈ -1/(β₊ - β₋)·⟨s̄_pre (s_post₊ - s_post₋)⟩: for untied weights, each direction separately.
 
-    s̄ are the states of ``free`` (the published code of Laborieux et al. 2021 without ``same_update``), or, where it is not
-    given, the mean of both phases: then a tied weight, which learns from the sum of its two directions, learns from its
-    contrast. Source: Scellier et al. 2018; Laborieux et al. 2021. Raises UserError like ``contrast``.
+    s̄ are the states of ``free`` (the published code of Laborieux et al. 2021 without ``same_update``), or, if it is
+    not given, the mean of both phases. In that case the two directions of a tied weight add up to its contrast. Source:
+    Scellier et al. 2018; Laborieux et al. 2021. Raises UserError like ``contrast``.
     """
     if free is None:
         return _directed(network, inputs, plus, minus, [(0.5, plus), (0.5, minus)])
@@ -37,10 +37,10 @@ def vector_field(
 
 
 def differential(network: Network, inputs: ArrayLike, plus: Equilibrium, minus: Equilibrium) -> Mapping[str, Array]:
-    """dC/dW_ij ≈ -1/(β₊ - β₋)·⟨s_pre₋ (s_post₊ - s_post₋)⟩: from moment to moment s_pre ds_post/dt, as spike timing has it.
+    """dC/dW_ij ≈ -1/(β₊ - β₋)·⟨s_pre₋ (s_post₊ - s_post₋)⟩: a discretization of s_pre ds_post/dt, related to STDP.
 
-    ``minus`` is the earlier moment. Added up over a slow nudged phase the two directions of a weight give its contrast at
-    the end. Source: Scellier & Bengio 2017; Ernoult et al. 2020. Raises UserError like ``contrast``.
+    ``minus`` is the earlier moment. Summed over a slow nudged phase, the two directions of a weight give its contrast
+    at the end. Source: Scellier & Bengio 2017; Ernoult et al. 2020. Raises UserError like ``contrast``.
     """
     return _directed(network, inputs, plus, minus, [(1.0, minus)])
 
@@ -53,9 +53,9 @@ def learning_signal(
     minus: Equilibrium,
     free: Equilibrium | None = None,
 ) -> Mapping[str, Array]:
-    """The signal of that name; ``free``: see vector_field. Conductances, which have no direction, know the contrast alone.
+    """Return the signal of that name; ``free``: see vector_field. Conductances, which have no direction, have only the contrast.
 
-    Raises UserError for a signal that the network does not know.
+    Raises UserError for a signal that the network does not have.
     """
     if signal != "contrast" and not network.directed:
         raise UserError(f'signal: a {network.family} network learns from the "contrast", got "{signal}"')

@@ -1,4 +1,4 @@
-"""By which figure a training is judged and shown: wrong predictions, or of a regression the read-outs' error in volts."""
+"""The figure of merit of a training: the fraction of wrong predictions, or the read-out error of a regression in volts."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -6,7 +6,7 @@ from typing import Any, Protocol
 
 
 class Judged(Protocol):
-    """What a pass over data has given (learning.trainer.Pass)."""
+    """The result of a pass over data (learning.trainer.Pass)."""
 
     @property
     def error(self) -> float:
@@ -15,35 +15,35 @@ class Judged(Protocol):
 
     @property
     def rms(self) -> float:
-        """Of the read-outs, volts."""
+        """Root mean square error of the read-outs, volts."""
         ...
 
 
 @dataclass(frozen=True)
 class Measure:
-    """A figure of every epoch, and how a person is shown it."""
+    """A figure of every epoch, and how it is displayed."""
 
     figure: str
-    """Of a Pass; an epoch's entry has it as train_error, test_rms ..."""
+    """Name of the figure in a Pass; an epoch's entry stores it as train_error, test_rms, ..."""
     name: str
-    """In words."""
+    """Name in words."""
     unit: str
     factor: float
-    """From the figure to that unit."""
+    """Factor from the figure to the displayed unit."""
     digits: str
     """Format."""
 
     def of(self, done: Judged) -> float:
-        """Of a pass, as it is saved: a fraction, or volts."""
+        """Return the figure of a pass as saved: a fraction, or volts."""
         return float(getattr(done, self.figure))
 
     def within(self, entry: Mapping[str, Any], kind: str) -> float | None:
-        """Of ``kind`` (train, test, validation) in an epoch's entry; None where that has none."""
+        """Return the figure of ``kind`` (train, test, validation) in an epoch's entry; None if it has none."""
         value = entry.get(f"{kind}_{self.figure}")
         return None if value is None else float(value)
 
     def text(self, value: float) -> str:
-        """With its unit."""
+        """Return the value with its unit."""
         return f"{self.factor * value:{self.digits}} {self.unit}"
 
     @property

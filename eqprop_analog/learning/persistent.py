@@ -1,4 +1,4 @@
-"""Free states kept per example from epoch to epoch, from which its next free phase begins (Scellier & Bengio 2017)."""
+"""Free states of each example, from which its free phase in the next epoch starts (Scellier & Bengio 2017)."""
 
 from dataclasses import dataclass
 
@@ -17,16 +17,16 @@ class PersistentStates:
     """The last free states of every example of a data set, volts; 0 V before the first."""
 
     states: tuple[Array, ...]
-    """Layers 1..L, each (examples, nodes)."""
+    """States of layers 1..L, each (examples, nodes), volts."""
 
     @classmethod
     def of(cls, network: Network, examples: int) -> "PersistentStates":
-        """All at 0 V, in the network's dtype."""
+        """Return states at 0 V, in the network's dtype."""
         dtype = next(iter(network.arrays().values())).dtype
         return cls(tuple(np.zeros((examples, nodes), dtype) for nodes in network.layers[1:]))
 
     def start(self, examples: Int[Array, " batch"] | None) -> Equilibrium:
-        """Where the free phases of ``examples`` begin. Raises UserError if a batch does not say which they are."""
+        """Return the initial states of ``examples``. Raises UserError if a batch has no indices."""
         if examples is None:
             raise UserError("persistent states: expected the indices of the examples with every batch, got none")
         size = len(examples)
@@ -34,12 +34,12 @@ class PersistentStates:
         return Equilibrium(tuple(s[examples] for s in self.states), np.full(size, np.nan), status)
 
     def keep(self, examples: Int[Array, " batch"] | None, free: Equilibrium) -> None:
-        """Remember the free phases of ``examples``, those that failed left out."""
+        """Store the free phases of ``examples``, except those that failed."""
         good = free.good
         which = np.asarray(examples)[good]
         for mine, its in zip(self.states, free.voltages, strict=True):
             mine[which] = its[good]
 
     def arrays(self) -> dict[str, Array]:
-        """By the names they have in checkpoints, ``state_<l>``; the arrays themselves, to be written to."""
+        """Return the arrays by their names in checkpoints, ``state_<l>``; they can be written in place."""
         return {f"state_{l}": s for l, s in enumerate(self.states, start=1)}

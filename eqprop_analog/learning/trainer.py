@@ -28,64 +28,64 @@ N = TypeVar("N", bound=Network)
 N_contra = TypeVar("N_contra", bound=Network, contravariant=True)
 Nudging = Literal["centred", "one-sided", "random-sign"]
 Progress = Callable[[int, float], None]
-"""Called after every batch with the samples done and the error so far: a fraction or, where a stage says so, another figure."""
+"""Called after every batch with the number of samples done and the error so far: a fraction, or the figure of the stage."""
 Stage = Callable[..., AbstractContextManager[Progress]]
-"""Opens a progress display for a stage of so many samples; ``unit``: what they are called, ``measure``: what their error is."""
+"""Opens a progress display for a stage with a number of samples; ``unit`` is their name, ``measure`` their error."""
 
 
 def silent(*_stage: object, **_how: object) -> AbstractContextManager[Progress]:
-    """A stage that nobody looks at."""
+    """A stage without a display."""
     return nullcontext(lambda _done, _error: None)
 
 
 class PhaseSolver(Protocol[N_contra]):
-    """What the trainer needs of a solver; Hopfield networks' solvers also take the free phase's start."""
+    """A solver as the trainer uses it; solvers of Hopfield networks also accept a start of the free phase."""
 
     def solve_phases(
         self, network: N_contra, inputs: Float[Array, "batch inputs"], nudges: Sequence[Nudge]
     ) -> tuple[Equilibrium, ...]:
-        """The free equilibrium, then one for each nudge."""
+        """Return the free equilibrium, followed by one for each nudge."""
         ...
 
 
 @dataclass(frozen=True)
 class Rule:
-    """How phases become an update.
+    """The learning rule: nudge, cost and rates, which turn phases into an update.
 
     >>> import eqprop_analog as ea
-    >>> rule = ea.Rule(ea.Rates((1e-14, 1e-15), (1e-13, 1e-14)), beta=1e-7)  # S²/V² a crossbar, A²/V² a layer; siemens
+    >>> rule = ea.Rule(ea.Rates((1e-14, 1e-15), (1e-13, 1e-14)), beta=1e-7)  # S²/V², A²/V²; siemens
     >>> rule.nudging, rule.kind, rule.cost
     ('centred', 'conductance', 'squared-error')
     """
 
     rates: LearningRates
-    """Rates (of a resistive network), WeightRates (of a Hopfield network) or UniformRates."""
+    """Learning rates: Rates (resistive networks), WeightRates (Hopfield networks) or UniformRates."""
     beta: float
-    """Siemens for squared error, amperes for cross-entropy; of a Hopfield network dimensionless."""
+    """Strength of the nudge: siemens for squared error, amperes for cross-entropy; dimensionless for a Hopfield network."""
     nudging: Nudging = "centred"
     """"random-sign" (Scellier & Bengio 2017): one-sided, with the sign of β drawn anew for every batch."""
     kind: Kind = "conductance"
     cost: Cost = "squared-error"
     signal: Signal = "contrast"
-    """What untied weights learn from: see learning.local."""
+    """Learning signal of untied weights; see learning.local."""
     tolerance: float | None = None
-    """Volts, root mean square over a sample's read-outs, within which it counts as right; None: it is its class that counts."""
+    """Largest rms error of a sample's read-outs, volts, for it to count as correct; None: its class counts."""
 
     def __post_init__(self) -> None:
-        """Raise UserError for what is no rule."""
+        """Raise UserError for invalid settings."""
         if not all(callable(getattr(self.rates, name, None)) for name in ("scaled", "of")):
             raise UserError(
-                f"rates: expected Rates(conductances, biases) or, for a Hopfield network, WeightRates(weights, biases), got "
-                f"{self.rates!r:.80}"
+                "rates: expected Rates(conductances, biases) or, for a Hopfield network, WeightRates(weights, "
+                f"biases), got {self.rates!r:.80}"
             )
         object.__setattr__(self, "beta", real_number(self.beta, "beta", "siemens, or amperes for cross-entropy"))
         for name, known in (("nudging", Nudging), ("kind", Kind), ("cost", Cost), ("signal", Signal)):
             one_of(getattr(self, name), name, get_args(known))
 
     def nudges(self, targets: Float[Array, "batch outputs"], random: np.random.Generator | None = None) -> list[Nudge]:
-        """The nudged phases of a batch with these ``targets`` (V).
+        """Return the nudges of a batch with these ``targets`` (V).
 
-        ``random`` draws signs. Raises UserError where it is needed and missing.
+        ``random`` draws signs. Raises UserError if it is needed and missing.
         """
         betas = {"centred": (self.beta, -self.beta), "one-sided": (self.beta,)}.get(self.nudging)
         if betas is None:
@@ -97,25 +97,25 @@ class Rule:
 
 @dataclass
 class Pass:
-    """What one pass over data has given so far."""
+    """The results of a pass over data so far."""
 
     samples: int = 0
     wrong: int = 0
-    """Of their predictions."""
+    """Number of wrong predictions."""
     statuses: Counter[str] = field(default_factory=Counter)
-    """Equilibria by the name of their status."""
+    """Number of equilibria by the name of their status."""
 
     squares: float = 0.0
-    """Every sample's squared error, the mean over its read-outs, added up, V²; 0 where a learner does not look at it."""
+    """Sum over samples of the squared error, averaged over read-outs, V²; 0 if the learner does not compute it."""
 
     @property
     def loss(self) -> float:
-        """Mean squared error of the read-outs, V²; of classes the targets are 1 V at the right one and 0 V at the others."""
+        """Mean squared error of the read-outs, V²; targets of classes are 1 V at the correct output and 0 V at the others."""
         return self.squares / max(self.samples, 1)
 
     @property
     def rms(self) -> float:
-        """The loss's root, volts."""
+        """Square root of the loss, volts."""
         return float(np.sqrt(self.loss))
 
     @property
@@ -125,19 +125,19 @@ class Pass:
 
 
 class Learner(Protocol):
-    """What a pass over data needs: something that learns from a batch."""
+    """A learner, which a pass over data calls with every batch."""
 
     renewed: int = 0
-    """How many times a column had lost its last conductance and was begun anew (networks.resistive.initial.renew)."""
+    """Number of times that a column without conductances was reinitialized (networks.resistive.initial.renew)."""
     squares: float = 0.0
     """Pass.squares of the last batch."""
 
     def learn(
         self, inputs: Float[Array, "batch inputs"], targets: Float[Array, "batch outputs"], *examples: Any
     ) -> tuple[int, Counter[str]]:
-        """One update of the network, in place; the wrong predictions of its free phases, and all phases by status.
+        """Update the network in place; return the number of wrong predictions of the free phases, and all phases by status.
 
-        ``examples``, where a batch has them, are the samples' indices in the data set.
+        ``examples`` are the samples' indices in the data set, if the batch has them.
         """
         ...
 
@@ -147,56 +147,56 @@ class Learner(Protocol):
         targets: Float[Array, "batch classes"],
         tolerance: float | None = None,
     ) -> int:
-        """Wrong predictions of a batch's free phase, as Rule.tolerance has it; its squared errors become ``squares``."""
+        """Return the number of wrong predictions of a batch's free phase (see Rule.tolerance), and set ``squares``."""
         self.squares = float(squared_errors(readout, targets).sum())
         return mistakes(readout, targets, tolerance)
 
     def run_pass(self, batches: Iterable[tuple[Array, ...]], progress: Progress, so_far: Pass) -> Pass:
-        """Learn from all ``batches``, see train_pass; a learner that holds the data itself goes through it in its own way."""
+        """Learn from all ``batches``, see train_pass; a learner that holds the data iterates over them itself."""
         return train_pass(self, batches, progress, so_far)
 
     def arrays(self) -> Mapping[str, Array]:
-        """What it keeps from batch to batch, by name, beside what experiments.config.Training.arrays has."""
+        """State kept from batch to batch, by name, in addition to experiments.config.Training.arrays."""
         return {}
 
     def figures(self) -> Mapping[str, float]:
-        """What it says of itself in the epoch's entry of metrics.json."""
+        """Figures of the learner for the epoch's entry in metrics.json."""
         return {}
 
     def restore(self, arrays: Mapping[str, Array]) -> None:
-        """Go on with what ``arrays`` gave, to the same bits; for a learner fresh from the network as it was then."""
+        """Resume bit-identically from the result of ``arrays``, with a fresh learner of the network in its state at that time."""
         for name, values in self.arrays().items():
             values[...] = arrays[name]
 
 
 class PhaseError(UserError):
-    """A batch holds a sample without an equilibrium."""
+    """Raised for a batch with a sample without an equilibrium."""
 
 
 @dataclass
 class PhaseLearner(Learner, Generic[N]):
-    """Phases from any solver, their contrast, one step of descent.
+    """A learner that takes phases from any solver, and one gradient step along their contrast.
 
-    An equilibrium that neither converged nor was truncated on purpose raises PhaseError before the update; with
-    ``skip_failures`` its sample is left out of the update instead, and counts as wrong.
+    An equilibrium that neither converged nor was deliberately truncated raises PhaseError before the update. With
+    ``skip_failures``, its sample is left out of the update instead, and counts as wrong.
     """
 
     network: N
-    """What learns, in place."""
+    """The network, which is changed in place."""
     solver: PhaseSolver[N]
-    """What finds its equilibria."""
+    """The solver of its equilibria."""
     rule: Rule
-    """Nudge and rates."""
+    """The learning rule."""
     skip_failures: bool = False
     momentum: Momentum | None = None
-    """Of the updates; None: plain descent."""
+    """Momentum of the updates; None is plain gradient descent."""
     random: np.random.Generator | None = None
-    """Draws the signs of random-sign nudging."""
+    """The random generator for the signs of random-sign nudging."""
     persistent: PersistentStates | None = None
-    """Where the free phases begin and end; needs a solver of Hopfield networks and the examples' indices."""
+    """Initial and final states of the free phases; needs a solver of Hopfield networks and the examples' indices."""
 
     def __post_init__(self) -> None:
-        """Raise UserError for rates that do not fit the network."""
+        """Raise UserError for rates that do not match the network."""
         check_rates(self.rule.rates, self.network)
 
     def learn(
@@ -205,9 +205,9 @@ class PhaseLearner(Learner, Generic[N]):
         targets: Float[Array, "batch outputs"],
         examples: Int[Array, " batch"] | None = None,
     ) -> tuple[int, Counter[str]]:
-        """One update from one batch of ``inputs`` and ``targets`` (V); ``examples``: their indices. See Learner."""
+        """Update from one batch of ``inputs`` and ``targets`` (V); ``examples``: their indices. See Learner."""
         inputs, targets = taken(self.network, inputs, targets)
-        with np.errstate(all="ignore"):  # an equilibrium that overflows says so by its status
+        with np.errstate(all="ignore"):  # an equilibrium that overflows is marked by its status
             phases = self._phases(inputs, targets, examples)
         statuses: Counter[str] = Counter()
         for phase in phases:
@@ -251,7 +251,10 @@ class PhaseLearner(Learner, Generic[N]):
 def taken(
     network: Network, inputs: ArrayLike, targets: ArrayLike
 ) -> tuple[Float[Array, "batch inputs"], Float[Array, "batch outputs"]]:
-    """A batch in the precision of training; NumPy's arrays that are in it, themselves. Raises UserError for what is no batch."""
+    """Return a batch in the precision of training, without copying arrays that have it.
+
+    Raises UserError for an invalid batch.
+    """
     batch = as_batch(network, inputs)
     shape = len(batch), network.classes
     if type(targets) is np.ndarray and targets.dtype == batch.dtype and targets.shape == shape:
@@ -265,10 +268,10 @@ def train_pass(
     progress: Progress = lambda _done, _error: None,
     so_far: Pass | None = None,
 ) -> Pass:
-    """One update for every batch: inputs, targets in volts, one output a class, and the examples' indices where they are needed.
+    """Update for every batch: inputs, targets in volts, one output per class, and the examples' indices if they are needed.
 
-    The error is that of the free phases before each update. What the batches give is added to ``so_far``, if it is given,
-    before ``progress`` hears of it. Raises UserError for a batch that the learner refuses.
+    The error is that of the free phases before each update. The results are added to ``so_far``, if given, before
+    ``progress`` is called. Raises UserError for a batch that the learner refuses.
     """
     result, renewed = Pass() if so_far is None else so_far, learner.renewed
     for batch in batches:
@@ -283,8 +286,9 @@ def train_pass(
         progress(done, result.error)
     if learner.renewed > renewed:
         log.warning(
-            "%d times an update removed the last conductance of a crossbar's column; the column was reset, every cell to the "
-            "mean of an untrained crossbar's conductances. Use smaller rates (--rate-factor) or a window with G_min > 0",
+            "an update removed the last conductance of a crossbar's column %d times; every cell of the column was "
+            "reset to the mean of an untrained crossbar's conductances. Use smaller rates (--rate-factor) or a "
+            "window with G_min > 0",
             learner.renewed - renewed,
         )
     return result
@@ -298,7 +302,7 @@ def train_epoch(
     *,
     skip_failures: bool = False,
 ) -> Pass:
-    """A pass of a PhaseLearner, which ends with finite parameters or UserError.
+    """Run one pass of a PhaseLearner; raises UserError if the parameters are not finite at its end.
 
     Arguments:
         network: its arrays are changed in place.
@@ -311,7 +315,7 @@ def train_epoch(
     >>> import eqprop_analog as ea
     >>> network = ea.ResistiveNetwork.dense([2, 4, 2], diode=ea.Clamp(rail=0.0))
     >>> x = np.random.default_rng(0).uniform(-1, 1, (40, 2))
-    >>> y = np.eye(2)[(x[:, 0] > 0).astype(int)]  # 1 V at the right output
+    >>> y = np.eye(2)[(x[:, 0] > 0).astype(int)]  # 1 V at the correct output
     >>> rule = ea.Rule(ea.Rates((1e-12, 1e-12), (0, 0)), beta=1e-8)
     >>> errors = [ea.train_epoch(network, ea.SurrogateSolver(), rule, [(x, y)]).rms for _ in range(30)]
     >>> errors[-1] < 0.9 * errors[0]  # volts, root mean square
@@ -338,11 +342,11 @@ def evaluate(
     so_far: Pass | None = None,
     tolerance: float | None = None,
 ) -> Pass:
-    """Error of the free phase's predictions over a data set; a sample without an equilibrium counts as wrong.
+    """Return the error of the free phase's predictions over a data set; a sample without an equilibrium counts as wrong.
 
-    ``labels``: every sample's class, or, with ``tolerance``, its targets, volts (see Rule). Goes on after the first images, of
-    which ``so_far`` tells, and adds to it. ``solve``: of a network and inputs, such as SurrogateSolver().solve; ``chunk``:
-    samples at a time; ``progress``: called after each of these.
+    ``labels``: class of every sample or, with ``tolerance``, its targets, volts (see Rule). ``so_far``: results of the
+    first images, after which the evaluation continues. ``solve``: a function of network and inputs, such as
+    SurrogateSolver().solve. ``chunk``: number of samples solved together. ``progress``: called after each chunk.
 
     >>> import eqprop_analog as ea
     >>> network = ea.ResistiveNetwork.dense([2, 3, 2])
@@ -368,7 +372,7 @@ def evaluate(
 
 
 def required(phase: Equilibrium) -> Equilibrium:
-    """``phase``, or PhaseError with its first failed sample's status."""
+    """Return ``phase``. Raises PhaseError with the status of its first failed sample."""
     try:
         return phase.require()
     except UserError as error:
@@ -384,7 +388,7 @@ def count_statuses(phase: Equilibrium, statuses: Counter[str]) -> None:
 def squared_errors(
     readout: Float[Array, "batch classes"], targets: Float[Array, "batch classes"]
 ) -> Float[Array, " batch"]:
-    """Every sample's squared error, the mean over its read-outs, V²."""
+    """Return every sample's squared error, averaged over its read-outs, V²."""
     off = readout - targets
     return np.einsum("bk,bk->b", off, off) / off.shape[1]
 
@@ -392,7 +396,7 @@ def squared_errors(
 def mistakes(
     readout: Float[Array, "batch classes"], targets: Float[Array, "batch classes"], tolerance: float | None = None
 ) -> int:
-    """Wrong predictions; with ``tolerance`` (volts), samples whose root mean square error is larger."""
+    """Return which predictions are wrong; with ``tolerance`` (volts), whose root mean square error is larger."""
     if tolerance is not None:
         return int((squared_errors(readout, targets) > tolerance**2).sum())
     return int((predictions(readout) != predictions(targets)).sum())

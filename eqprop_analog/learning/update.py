@@ -13,26 +13,26 @@ Array = np.ndarray
 
 
 class Parameters(Protocol):
-    """What the update needs of a network."""
+    """A network as the update uses it."""
 
     def arrays(self) -> dict[str, Array]:
-        """Every parameter by name."""
+        """Return every parameter by name."""
         ...
 
     def confine(self) -> int:
-        """Bring every parameter to where the network allows it, in place; how many columns were begun anew."""
+        """Clip every parameter to its allowed range, in place; return the number of reinitialized columns."""
         ...
 
 
 class LearningRates(Protocol):
-    """One rate a parameter."""
+    """One learning rate per parameter array."""
 
     def scaled(self, factor: float) -> Self:
-        """All rates times ``factor``."""
+        """Return all rates multiplied by ``factor``."""
         ...
 
     def of(self, name: str) -> float:
-        """The rate of the parameter of this ``name``."""
+        """Return the rate of the parameter ``name``."""
         ...
 
 
@@ -46,21 +46,21 @@ class Rates:
     """
 
     conductances: tuple[float, ...]
-    """η_G, S²/V²."""
+    """Rates η_G of the conductances, S²/V²."""
     biases: tuple[float, ...]
-    """η_b, A²/V²."""
+    """Rates η_b of the bias currents, A²/V²."""
 
     def __post_init__(self) -> None:
-        """Raise UserError for what is no list of finite numbers."""
+        """Raise UserError unless the rates are lists of finite numbers."""
         object.__setattr__(self, "conductances", numbers(self.conductances, "rates of conductances", unit="S²/V²"))
         object.__setattr__(self, "biases", numbers(self.biases, "rates of biases", unit="A²/V²"))
 
     def scaled(self, factor: float) -> "Rates":
-        """All rates times ``factor``."""
+        """Return all rates multiplied by ``factor``."""
         return Rates(tuple(factor * rate for rate in self.conductances), tuple(factor * rate for rate in self.biases))
 
     def of(self, name: str) -> float:
-        """That of ``conductance_<l>`` or ``bias_<l>``."""
+        """Return the rate of ``conductance_<l>`` or ``bias_<l>``."""
         kind, _, layer = name.partition("_")
         return _rate(self.conductances if kind == "conductance" else self.biases, int(layer), name)
 
@@ -75,20 +75,20 @@ class UniformRates:
     """
 
     rate: float
-    """η, of conductances S²/V²."""
+    """The rate η; S²/V² for conductances."""
 
     def scaled(self, factor: float) -> "UniformRates":
-        """The rate times ``factor``."""
+        """Return the rate multiplied by ``factor``."""
         return UniformRates(factor * self.rate)
 
     def of(self, name: str) -> float:  # noqa: ARG002 - the protocol's signature
-        """The rate."""
+        """Return the rate."""
         return self.rate
 
 
 @dataclass(frozen=True)
 class WeightRates:
-    """Learning rates of a Hopfield network's connections 1..L, and last of its read-out outside the system, if it has one.
+    """Learning rates of a Hopfield network's connections 1..L, followed by that of its external read-out, if it has one.
 
     >>> import eqprop_analog as ea
     >>> ea.WeightRates(weights=(0.4, 0.1), biases=(0.4, 0.1)).of("weight_2")
@@ -96,21 +96,21 @@ class WeightRates:
     """
 
     weights: tuple[float, ...]
-    """Of weights, returning ones too, 1/V²."""
+    """Rates of the weights, including feedback weights, 1/V²."""
     biases: tuple[float, ...]
-    """Without unit."""
+    """Rates of the biases, dimensionless."""
 
     def __post_init__(self) -> None:
-        """Raise UserError for what is no list of finite numbers."""
+        """Raise UserError unless the rates are lists of finite numbers."""
         object.__setattr__(self, "weights", numbers(self.weights, "rates of weights", unit="1/V²"))
         object.__setattr__(self, "biases", numbers(self.biases, "rates of biases"))
 
     def scaled(self, factor: float) -> "WeightRates":
-        """All rates times ``factor``."""
+        """Return all rates multiplied by ``factor``."""
         return WeightRates(tuple(factor * rate for rate in self.weights), tuple(factor * rate for rate in self.biases))
 
     def of(self, name: str) -> float:
-        """That of ``weight_<l>``, ``returning_<l>``, ``bias_<l>``, ``head_weight`` or ``head_bias``."""
+        """Return the rate of ``weight_<l>``, ``returning_<l>``, ``bias_<l>``, ``head_weight`` or ``head_bias``."""
         kind, _, which = name.partition("_")
         if kind == "head":
             return (self.weights if which == "weight" else self.biases)[-1]
@@ -126,20 +126,20 @@ def _rate(rates: tuple[float, ...], layer: int, name: str) -> float:
 
 
 def check_rates(rates: LearningRates, network: Parameters) -> None:
-    """UserError unless there is a rate for every parameter of ``network``."""
+    """Raise UserError unless there is a rate for every parameter of ``network``."""
     for name in network.arrays():
         rates.of(name)
 
 
 class Momentum:
-    """m ← μ m + (dC/dθ + λ θ), and θ descends along m: stochastic gradient descent as PyTorch has it."""
+    """m ← μ m + (dC/dθ + λ θ), and θ descends along m: stochastic gradient descent as in PyTorch."""
 
     def __init__(self, network: Parameters, momentum: float = 0.0, weight_decay: float = 0.0) -> None:
         self.momentum, self.weight_decay = momentum, weight_decay
         self._mean = {name: np.zeros_like(values) for name, values in network.arrays().items() if momentum}
 
     def direction(self, name: str, slope: Array, values: Array) -> Array:
-        """The m after a gradient ``slope`` of the parameter ``values``; ``slope`` is used up."""
+        """Return m after a gradient ``slope`` of the parameter ``values``; ``slope`` is overwritten."""
         if self.weight_decay:
             slope += self.weight_decay * values
         if not self.momentum:
@@ -151,16 +151,16 @@ class Momentum:
         return slope
 
     def arrays(self) -> dict[str, Array]:
-        """The m by the names it has in checkpoints, ``momentum_<parameter>``; the arrays themselves, to be written to."""
+        """Return m by its names in checkpoints, ``momentum_<parameter>``; the arrays can be written in place."""
         return {f"momentum_{name}": values for name, values in self._mean.items()}
 
 
 def descend(
     network: Parameters, gradient: Mapping[str, Array], rates: LearningRates, momentum: Momentum | None = None
 ) -> int:
-    """θ ← θ - η dC/dθ, or along ``momentum``, in place, then within the network's bounds; ``gradient`` is used up.
+    """θ ← θ - η dC/dθ, or along ``momentum``, in place, and clip to the network's bounds; ``gradient`` is overwritten.
 
-    Returns how many columns had lost their last conductance and were begun anew (networks.resistive.initial.renew).
+    Returns the number of columns without conductances that were reinitialized (networks.resistive.initial.renew).
     """
     slopes = dict(gradient)
     for name, values in network.arrays().items():

@@ -1,1 +1,1 @@
-"""Plots, one subject a file, readable in print and in grey."""
+"""Plots, one subject per file, readable in print and in greyscale."""

@@ -1,4 +1,4 @@
-"""How far ngspice and the surrogate agree: on a trained network, and over hundreds of random circuits."""
+"""Agreement of ngspice and the surrogate: for a trained network, and over hundreds of random circuits."""
 
 from itertools import cycle
 from pathlib import Path
@@ -11,9 +11,9 @@ from eqprop_analog.plotting.style import AMBER, BARS, BLUE, GREEN, PURPLE, RED, 
 
 
 def agreement_of_run(result: Agreement, path: Path) -> None:
-    """Every node voltage in ngspice against the surrogate's, and how large the differences are.
+    """Plot every node voltage in ngspice against the surrogate's, and a histogram of the differences.
 
-    Voltages that are the same to the last bit have no place on a logarithmic axis; they have a bar of their own at its left.
+    Bit-identical voltages cannot be shown on a logarithmic axis; a separate bar at its left counts them.
     """
     ours, theirs = result.pairs
     with drawing(path, (9.6, 4.4)) as figure:
@@ -27,9 +27,11 @@ def agreement_of_run(result: Agreement, path: Path) -> None:
         difference = np.abs(ours - theirs)
         apart = difference[difference > 0]
         lowest = 10.0 ** np.floor(np.log10(apart.min())) if apart.size else 1e-17
-        spread.hist(apart, bins=np.geomspace(lowest, 1e-8, 81).tolist(), color=BARS, label="differ by rounding or more")
+        spread.hist(
+            apart, bins=np.geomspace(lowest, 1e-8, 81).tolist(), color=BARS, label="not identical (rounding or more)"
+        )
         same = difference.size - apart.size
-        label = f"identical to the last bit: {same:,} ({100 * same / difference.size:.0f} %)"
+        label = f"bit-identical: {same:,} ({100 * same / difference.size:.0f} %)"
         spread.bar(
             lowest / 10, same, width=lowest / 10, color=GREEN, hatch="////", edgecolor="white", lw=0, label=label
         )
@@ -52,7 +54,7 @@ def agreement_of_run(result: Agreement, path: Path) -> None:
 
 
 def random_circuits(circuits: list[dict[str, Any]], path: Path) -> None:
-    """How many circuits are how far apart in ngspice and the surrogate, and that against the circuits' condition."""
+    """Plot histograms of the differences between ngspice and the surrogate, and the differences against the condition number."""
     solved = [circuit for circuit in circuits if "relative_difference" in circuit]
     floor = 1e-17
     shares = (np.arange(len(solved)) + 1) / max(1, len(solved))
@@ -82,9 +84,12 @@ def random_circuits(circuits: list[dict[str, Any]], path: Path) -> None:
             condition.plot(x, y, marker, color=shade, markersize=4, markerfacecolor="none", label=law)
         limits = np.array(condition.get_xlim())
         condition.axhline(1e-9, color="0.6")
-        condition.plot(limits, np.finfo(float).eps * limits, ":", color="0.3", label="rounding × condition")
+        condition.plot(limits, np.finfo(float).eps * limits, ":", color="0.3", label="rounding × condition number")
         condition.set(
-            xlabel="condition of the linearised circuit", ylabel="|ΔV| / max(1 V, |V|)", xscale="log", yscale="log"
+            xlabel="condition number of the linearized circuit",
+            ylabel="|ΔV| / max(1 V, |V|)",
+            xscale="log",
+            yscale="log",
         )
-        condition.set_title("Voltages against condition")
+        condition.set_title("Differences against condition number")
         condition.legend(loc="lower right", fontsize=8, frameon=True, framealpha=0.8, edgecolor="none")

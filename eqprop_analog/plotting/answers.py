@@ -1,4 +1,4 @@
-"""What a network answers: read-out voltages of single samples, and which classes it takes for which."""
+"""Predictions of a network: read-out voltages of single samples, and the confusion matrix."""
 
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from eqprop_analog.plotting.style import BLUE, GREEN, RED, drawing
 Array = np.ndarray
 
 WORDS = 20
-"""Classes up to which every cell of a confusion matrix has its number."""
+"""Largest number of classes for which every cell of a confusion matrix shows its number."""
 
 
 def answers(
@@ -26,9 +26,9 @@ def answers(
     path: Path,
     classes: bool = True,
 ) -> None:
-    """For each sample its image, if it has one, and its read-outs as bars (``unit``), the targets as lines.
+    """Draw for each sample its image, if it has one, and its read-outs as bars (``unit``), with the targets as lines.
 
-    With ``classes`` the bar of the right class is green and hatched; a wrong prediction is red.
+    With ``classes``, the bar of the correct class is green and hatched; a wrong prediction is red.
     """
     samples, count = readout.shape
     rows = 1 if images is None else 2
@@ -48,7 +48,7 @@ def answers(
                 if count > 1:
                     bars[said].set(facecolor=RED)
                     bars[right].set(facecolor=GREEN, hatch="////", edgecolor="white", linewidth=0)
-                axes.set_title(f"{said}" if right == said else f"{said}, should be {right}", fontsize=10)
+                axes.set_title(f"{said}" if right == said else f"predicted {said}, correct {right}", fontsize=10)
             axes.set(ylim=(low - margin, high + margin), xlabel="read-out")
             axes.axhline(0, color="black", linewidth=0.6)
             if count <= WORDS:
@@ -59,7 +59,7 @@ def answers(
 
 
 def confusion(said: Int[Array, " samples"], right: Int[Array, " samples"], classes: int, path: Path) -> None:
-    """How many samples of each class are taken for which: shades are shares of the class, numbers are samples."""
+    """Draw the confusion matrix: shades are fractions of the class, numbers are samples."""
     counts = np.zeros((classes, classes), int)
     np.add.at(counts, (right, said), 1)
     share = 100 * counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
@@ -67,7 +67,7 @@ def confusion(said: Int[Array, " samples"], right: Int[Array, " samples"], class
     with drawing(path, (side + 0.9, side), PLAIN) as figure:
         axes = figure.subplots()
         image = axes.imshow(share, cmap="Blues", vmin=0, vmax=100)
-        figure.colorbar(image, ax=axes, label="share of the class (%)", shrink=0.85)
+        figure.colorbar(image, ax=axes, label="fraction of the class (%)", shrink=0.85)
         axes.set(xlabel="predicted class", ylabel="class")
         wrong = int((said != right).sum())
         axes.set_title(f"{len(said):,} samples, {wrong:,} wrong ({100 * wrong / len(said):.2f} %)", fontsize=10)

@@ -1,4 +1,4 @@
-"""A network as a block diagram: what follows what, for circuits too large for a schematic."""
+"""A network as a block diagram, for circuits too large for a schematic."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,28 +10,28 @@ from eqprop_analog.plotting.crossbars import PLAIN
 from eqprop_analog.plotting.style import BLUE, drawing
 
 HIGH, GAP = 1.3, 0.42
-"""Inches of a block and between two of them."""
+"""Size of a block and of the gap between blocks, inches."""
 LETTER = 0.084
-"""Inches of a letter, with some margin."""
+"""Width of a letter with some margin, inches."""
 ACROSS = 7
-"""Blocks in a row."""
+"""Number of blocks in a row."""
 FILLS = {"nodes": "#dfe9f3", "array": "white"}
 
 
 @dataclass(frozen=True)
 class BlockOfDiagram:
-    """One box."""
+    """One box of a block diagram."""
 
     title: str
     lines: Sequence[str]
     kind: str
     """"nodes" or "array"."""
     both_ways: bool = False
-    """Whether what it computes acts back on the block before."""
+    """Whether it acts back on the previous block."""
 
 
 def block_diagram(blocks: Sequence[BlockOfDiagram], path: Path) -> None:
-    """Boxes from left to right, in rows of ACROSS; an arrow with two heads where signals go both ways."""
+    """Draw boxes from left to right, in rows of ACROSS; an arrow with two heads shows signals in both directions."""
     rows = [blocks[k : k + ACROSS] for k in range(0, len(blocks), ACROSS)]
     wide = [max(1.2, LETTER * max(map(len, (block.title, *block.lines)))) for block in blocks]
     widths = [wide[k : k + ACROSS] for k in range(0, len(blocks), ACROSS)]

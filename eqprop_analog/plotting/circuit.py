@@ -1,4 +1,4 @@
-"""A circuit as a picture: its schematic where it is small, else its crossbars as maps."""
+"""A circuit as a picture: its schematic if it is small, otherwise its crossbars as maps."""
 
 from pathlib import Path
 
@@ -10,7 +10,10 @@ from eqprop_analog.spice.circuit import Circuit
 
 
 def draw_circuit(circuit: Circuit, path: Path) -> str:
-    """Draw ``circuit`` to ``path``; returns what is drawn, in words. Raises UserError for a path or circuit that cannot be."""
+    """Draw ``circuit`` to ``path``; return a description.
+
+    Raises UserError if the circuit cannot be drawn or the file written.
+    """
     require_picture(path)
     if drawable(circuit):
         return schematic(circuit, path).caption.rpartition("\n")[2]

@@ -1,4 +1,4 @@
-"""Crossbars as maps of conductances, and what the inputs' conductances respond to, as images."""
+"""Crossbars as maps of conductances, and the receptive fields of the first layer as images."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -17,11 +17,11 @@ from eqprop_analog.spice.saturating import Weights
 Array = np.ndarray
 
 POINTS = 400
-"""A map's largest number of points across and down; more cells are averaged."""
+"""Largest number of points of a map in each direction; further cells are averaged."""
 SHADES = "magma_r"
-"""Dark is much; the order stays in grey."""
+"""Colour map: dark means large, also in greyscale."""
 FIELDS = 100
-"""Nodes whose receptive fields are drawn."""
+"""Largest number of receptive fields that are drawn."""
 PLAIN = {**STYLE, "axes.grid": False, "axes.spines.top": True, "axes.spines.right": True}
 
 
@@ -31,11 +31,11 @@ class _Map:
     conductance: Float[Array, "rows columns"]
     """Siemens."""
     halves: tuple[tuple[str, int], ...]
-    """What the rows are, one group after the other: (name, rows)."""
+    """The groups of rows in order: (name, rows)."""
 
 
 def crossbar_maps(circuit: Circuit, path: Path) -> int:
-    """A panel a crossbar, its conductances in µS; returns how many there are, and draws none where there is none."""
+    """Draw one panel per crossbar, conductances in µS; return their number, and draw nothing if there is none."""
     maps = list(_maps(circuit))
     if not maps:
         return 0
@@ -49,7 +49,7 @@ def crossbar_maps(circuit: Circuit, path: Path) -> int:
                 values, cmap=SHADES, aspect="auto", interpolation="nearest", vmin=0, vmax=top, extent=extent
             )
             figure.colorbar(image, ax=axes, label="conductance (µS)", extend="max" if values.max() > top else "neither")
-            cell = "one point per cell" if down == across == 1 else f"a point is the mean of {down} x {across} cells"
+            cell = "one point per cell" if down == across == 1 else f"each point is the mean of {down} x {across} cells"
             axes.set_title(f"{each.name}: {rows} x {columns}\n{cell}", fontsize=10)
             axes.set(xlabel="column", ylabel="row")
             _mark(axes, each.halves)
@@ -61,16 +61,16 @@ def crossbar_maps(circuit: Circuit, path: Path) -> int:
 def receptive_fields(
     values: Float[Array, "pixels nodes"], shape: tuple[int, int], unit: str, path: Path
 ) -> tuple[int, int]:
-    """What each node of layer 1 weighs the pixels by, as images of ``shape``: black negative, white positive.
+    """Draw the weights of the pixels at each node of layer 1 as images of ``shape``: black is negative, white is positive.
 
-    ``values`` in ``unit``, of a resistive network G+ - G-. Where there are more than FIELDS nodes, those drawn are spread evenly
-    over the layer; returns (drawn, nodes).
+    ``values`` are in ``unit``; for a resistive network they are G+ - G-. If there are more than FIELDS nodes, the drawn
+    ones are evenly spaced over the layer. Returns (drawn, nodes).
     """
     nodes = values.shape[1]
     shown = np.unique(np.linspace(0, nodes - 1, min(nodes, FIELDS)).round().astype(int))
     columns = min(len(shown), 20 if shape[1] > 16 else 16)
     rows = -(-len(shown) // columns)
-    high, wide = shape[0] + 1, shape[1] + 1  # a point between one image and the next
+    high, wide = shape[0] + 1, shape[1] + 1  # one point between adjacent images
     sheet = np.full((rows * high - 1, columns * wide - 1), np.nan)
     for k, node in enumerate(shown.tolist()):
         y, x = (k // columns) * high, (k % columns) * wide
@@ -81,14 +81,14 @@ def receptive_fields(
         axes = figure.subplots()
         image = axes.imshow(sheet, cmap="gray", vmin=-top, vmax=top, interpolation="nearest")
         axes.axis("off")
-        which = f"nodes 0 to {nodes - 1}" if len(shown) == nodes else f"{len(shown)} of {nodes} nodes, evenly spread"
+        which = f"nodes 0 to {nodes - 1}" if len(shown) == nodes else f"{len(shown)} of {nodes} nodes, evenly spaced"
         axes.set_title(f"layer 1, {which}, row by row; black negative, white positive", fontsize=10)
         figure.colorbar(image, ax=axes, label=unit, ticks=[-top, 0, top], format="%.2g", pad=0.01)
     return len(shown), nodes
 
 
 def coarsened(values: Float[Array, "rows columns"]) -> tuple[Float[Array, "down across"], tuple[int, int]]:
-    """Means over blocks of cells, so that no more than POINTS a side are left, and the size of a block."""
+    """Return means over blocks of cells, at most POINTS on a side, and the size of a block."""
     down, across = (-(-size // POINTS) for size in values.shape)
     if down == across == 1:
         return values, (1, 1)
@@ -112,7 +112,7 @@ def _maps(circuit: Circuit) -> Iterator[_Map]:
 
 
 def _mark(axes: Axes, halves: tuple[tuple[str, int], ...]) -> None:
-    """Lines between groups of rows, and their names at the right."""
+    """Draw lines between groups of rows, and their names at the right."""
     begin = 0
     for name, rows in halves:
         if not rows:

@@ -1,4 +1,4 @@
-"""A device's measured curve, the law made from it, and what it leaves."""
+"""A device's measured curve, the law made from it, and the residuals."""
 
 from pathlib import Path
 from typing import Any
@@ -12,9 +12,9 @@ from eqprop_analog.text import printable
 Array = np.ndarray
 
 POINTS = 2000
-"""Along the law."""
+"""Number of points along the law."""
 LEAST_DECADES = 1e-12
-"""Of the largest current: smaller ones are left out of the logarithmic plot."""
+"""Fraction of the largest current below which points are omitted from the logarithmic plot."""
 
 
 def curve_and_law(
@@ -25,9 +25,9 @@ def curve_and_law(
     title: str,
     label: str,
 ) -> None:
-    """Currents (A) against voltages (V), linear and logarithmic, and below what the law leaves of each point, relative.
+    """Plot currents (A) against voltages (V), linear and logarithmic, and below the relative residuals of the law.
 
-    ``line``: ascending voltages, the measured ones among them, and currents along the law.
+    ``line``: ascending voltages, including the measured ones, and currents of the law.
     """
     along, by_law = line
     least = LEAST_DECADES * float(np.abs(current).max())

@@ -1,4 +1,4 @@
-"""Node voltages of a set of samples, layer by layer: in the free phase, and what the nudges change."""
+"""Node voltages of a set of samples, layer by layer: in the free phase, and their changes under nudges."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,15 +16,15 @@ from eqprop_analog.plotting.style import BLUE, GREEN, RED, drawing
 Array = np.ndarray
 
 BARS = 40
-"""Of a histogram."""
+"""Number of bars of a histogram."""
 DOTS = 4000
-"""Of a scatter; more voltages are thinned out evenly."""
+"""Largest number of dots of a scatter plot; further voltages are thinned out evenly."""
 
 
 def voltages_by_layer(free: Equilibrium, path: Path | None = None, levels: Sequence[tuple[str, float]] = ()) -> Figure:
-    """One row per layer: each node's range over the samples, its middle half and median; and all of them as a histogram.
+    """Draw one row per layer: range, interquartile range and median of each node over the samples, and a histogram of all.
 
-    ``levels``: voltages of the hidden layers to mark, (name, volts).
+    ``levels``: voltages to mark in the hidden layers, (name, volts).
     """
     depth = len(free.voltages)
     with drawing(path, (9.6, 0.9 + 2.1 * depth)) as figure:
@@ -33,8 +33,8 @@ def voltages_by_layer(free: Equilibrium, path: Path | None = None, levels: Seque
             node = np.arange(v.shape[1])
             low, first, median, third, high = np.quantile(v, (0, 0.25, 0.5, 0.75, 1), axis=0)
             for ends, shade, name in (
-                ((low, high), "#d3dfeb", "smallest to largest"),
-                ((first, third), FILL, "middle half"),
+                ((low, high), "#d3dfeb", "minimum to maximum"),
+                ((first, third), FILL, "interquartile range"),
             ):
                 row[0].fill_between(
                     np.append(node, node[-1] + 1) - 0.5, *map(_held, ends), step="post", color=shade, lw=0, label=name
@@ -60,9 +60,9 @@ def voltages_by_layer(free: Equilibrium, path: Path | None = None, levels: Seque
 def free_against_nudged(
     free: Equilibrium, plus: Equilibrium, minus: Equilibrium, beta: str, path: Path | None = None
 ) -> Figure:
-    """One row per layer: what +β and -β each change against the free voltage, and how large the whole difference is.
+    """Draw one row per layer: the changes under +β and -β against the free voltage, and a histogram of their difference.
 
-    ``beta``: its size with its unit, for the title.
+    ``beta``: its magnitude with its unit, for the title.
     """
     depth = len(free.voltages)
     with drawing(path, (9.6, 0.9 + 2.3 * depth)) as figure:
@@ -83,7 +83,7 @@ def free_against_nudged(
         rows[-1, 0].set_xlabel("free voltage (V)")
         rows[-1, 1].set_xlabel("|V(+β) - V(-β)| (V), the learning signal")
         rows[0, 0].legend(loc="best", fontsize=9, frameon=True, framealpha=0.8, edgecolor="none", markerscale=2)
-        rows[0, 0].set_title(f"What a nudge changes, {len(free.status)} samples, ±β = {beta}", loc="left", fontsize=10)
+        rows[0, 0].set_title(f"Changes under a nudge, {len(free.status)} samples, ±β = {beta}", loc="left", fontsize=10)
     return figure
 
 
@@ -92,7 +92,7 @@ def _held(values: Float[Array, " nodes"]) -> Float[Array, " steps"]:
 
 
 def _sizes(axes: Axes, difference: Array) -> None:
-    """Histogram of magnitudes over decades, and their root mean square."""
+    """Draw a histogram of magnitudes over decades, and their root mean square."""
     size = np.abs(difference)
     rms = float(np.sqrt((size**2).mean()))
     some = size[size > 0]
@@ -104,7 +104,7 @@ def _sizes(axes: Axes, difference: Array) -> None:
         axes.legend(fontsize=9, frameon=True, framealpha=0.8, edgecolor="none")
     still = 1 - some.size / size.size
     if still:
-        axes.set_title(f"{100 * still:.1f} % do not change at all", fontsize=9)
+        axes.set_title(f"{100 * still:.1f} % do not change", fontsize=9)
     axes.set_ylabel("nodes x samples")
 
 

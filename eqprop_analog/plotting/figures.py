@@ -19,17 +19,17 @@ from eqprop_analog.plotting.training import learning_curve
 Array = np.ndarray
 
 PANEL = (3.2, 3.0)
-"""Inches of one array's map."""
+"""Size of one array's map, inches."""
 MOST = 8
-"""Maps a figure has."""
+"""Largest number of maps in a figure."""
 SIGNED = "PuOr"
 
 
 def plot_learning_curve(run: Any) -> Figure:
-    """Training and test error against the epoch: percent, or of a regression's run mV.
+    """Plot training and test error against the epoch: percent, or mV for a regression.
 
     Arguments:
-        run: what ``train`` returned, or its ``metrics["history"]``.
+        run: the result of ``train``, or its ``metrics["history"]``.
 
     >>> import eqprop_analog as ea
     >>> history = [{"epoch": k, "train_error": 0.5 / k, "test_error": 0.6 / k} for k in (1, 2, 3)]
@@ -38,7 +38,7 @@ def plot_learning_curve(run: Any) -> Figure:
     """
     history: Sequence[Mapping[str, Any]] = run.metrics["history"] if hasattr(run, "metrics") else run
     if not history:
-        raise UserError("history: expected one epoch or more, got none")
+        raise UserError("history: expected at least one epoch, got none")
     config = run.metrics.get("config", {}) if hasattr(run, "metrics") else {}
     found = (config.get("own_data") or {}).get("found") or {}
     measure = VOLTS if found.get("task") == "regression" else PREDICTIONS
@@ -46,10 +46,10 @@ def plot_learning_curve(run: Any) -> Figure:
 
 
 def plot_voltages(free: Equilibrium) -> Figure:
-    """Node voltages of every layer over a batch: range, middle half and median of each node, volts.
+    """Plot the node voltages of every layer over a batch: range, interquartile range and median of each node, volts.
 
     Arguments:
-        free: an equilibrium of one sample or more.
+        free: an equilibrium of at least one sample.
 
     >>> import eqprop_analog as ea
     >>> network = ea.ResistiveNetwork.dense([2, 3, 2])
@@ -60,7 +60,7 @@ def plot_voltages(free: Equilibrium) -> Figure:
 
 
 def plot_phases(free: Equilibrium, plus: Equilibrium, minus: Equilibrium) -> Figure:
-    """What nudges by +β and -β change at every node against the free phase, volts.
+    """Plot the changes of every node voltage under nudges of +β and -β against the free phase, volts.
 
     Arguments:
         free, plus, minus: equilibria of the same samples; the last two under opposite nudges.
@@ -76,11 +76,12 @@ def plot_phases(free: Equilibrium, plus: Equilibrium, minus: Equilibrium) -> Fig
 
 
 def plot_parameters(network: Network, size: tuple[float, float] = PANEL) -> Figure:
-    """A map of every array that a network learns, in its own unit: conductances in siemens, weights in 1/V.
+    """Draw a map of every array that a network learns, in its unit: conductances in siemens, weights in 1/V.
 
     Arguments:
-        network: of any kind. Arrays of one dimension are drawn as a block, row by row; of more than two, as rows of kernels.
-        size: inches of one map.
+        network: any network. Arrays of one dimension are drawn as a block, row by row, and arrays of more than two as
+            rows of kernels.
+        size: size of one map, inches.
 
     >>> import eqprop_analog as ea
     >>> [axes.get_title() for axes in ea.plot_parameters(ea.ResistiveNetwork.dense([2, 3, 2])).axes[:2]]
@@ -90,7 +91,7 @@ def plot_parameters(network: Network, size: tuple[float, float] = PANEL) -> Figu
     named = [each for each in arrays if each[1].ndim > 1] or arrays
     named = named[:MOST]
     if not named:
-        raise UserError("network: it has no parameters to draw")
+        raise UserError("network: it has no parameters that can be drawn")
     with drawing(
         None, (size[0] * len(named), size[1]), PLAIN | {"font.size": 7 if size[0] < PANEL[0] else 10}
     ) as figure:

@@ -12,16 +12,16 @@ from eqprop_analog.plotting.style import BLUE, drawing
 Array = np.ndarray
 
 DOTS = 4000
-"""Of a scatter: the largest of either gradient, and others evenly."""
+"""Largest number of dots of a scatter plot: the largest values of either gradient, and evenly spaced others."""
 
 
 @dataclass(frozen=True)
 class GradientAgreement:
-    """One parameter array."""
+    """Both gradients of one parameter array."""
 
     name: str
     cosine: float
-    """Of the angle between both gradients."""
+    """Cosine of the angle between the two gradients."""
     error: float
     """|measured - exact|/|exact|, Euclidean."""
     size: int
@@ -31,7 +31,7 @@ class GradientAgreement:
 def gradient_agreement(
     measured: Mapping[str, Array], exact: Mapping[str, Array], path: Path
 ) -> list[GradientAgreement]:
-    """A panel a parameter array that has a gradient: the measured one of each parameter over the exact one."""
+    """Draw one panel per parameter array that has a gradient: the measured gradient of each parameter over the exact one."""
     names = [name for name in measured if exact[name].any() and measured[name].any()]
     found = [_compared(name, measured[name].ravel(), exact[name].ravel()) for name in names]
     if not names:
@@ -46,7 +46,7 @@ def gradient_agreement(
             limits = [min(x.min(), y.min()), max(x.max(), y.max())]
             axes.plot(limits, limits, color="0.6", linewidth=1, label="equal")
             axes.plot(x[some], y[some], "o", color=BLUE, markersize=2.5, markerfacecolor="none", markeredgewidth=0.5)
-            axes.set_title(f"{each.name}: off by {100 * each.error:.2g} %", fontsize=9)
+            axes.set_title(f"{each.name}: relative error {100 * each.error:.2g} %", fontsize=9)
             for axis in (axes.xaxis, axes.yaxis):
                 axis.set_major_locator(MaxNLocator(4))
                 axis.set_major_formatter(_scientific())

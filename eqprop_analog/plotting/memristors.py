@@ -1,4 +1,4 @@
-"""A crossbar of memristors along its pulses: ngspice's conductances as dots, the pulse model's as lines."""
+"""A crossbar of memristors during pulses: conductances in ngspice as dots, those of the pulse model as lines."""
 
 from pathlib import Path
 
@@ -16,7 +16,7 @@ SHOWN = 6
 def memristors(
     simulated: Float[Array, "moments rows columns"], model: Float[Array, "moments rows columns"], path: Path
 ) -> None:
-    """Conductances (S) of the first cells after every pulse, and below how far the model is off, of its window."""
+    """Plot conductances (S) of the first cells after every pulse, and below the error of the model, relative to the window."""
     span = np.ptp(simulated)
     with drawing(path, (7.5, 5.2)) as figure:
         above, below = figure.subplots(2, 1, sharex=True, height_ratios=[3, 1])
@@ -26,5 +26,5 @@ def memristors(
         below.plot(100 * np.abs(simulated - model).max(axis=(1, 2)) / span, color="0.3")
         above.set_ylabel("conductance (µS)")
         above.legend(fontsize=7, title="ngspice (dots), pulse model (lines)", title_fontsize=7, ncols=2)
-        below.set_ylabel("largest |ΔG| (% of range)")
+        below.set_ylabel("largest |ΔG| (% of window)")
         below.set_xlabel("number of pulses, each on one cell")

@@ -1,4 +1,4 @@
-"""What a notebook shows of an object: its facts as a table, and, of a network, a small map of its parameters."""
+"""The display of an object in a notebook: its facts as a table and, for a network, a small map of its parameters."""
 
 import base64
 import io
@@ -13,13 +13,13 @@ from eqprop_analog.core.shown import Shown
 from eqprop_analog.plotting.figures import plot_parameters
 
 WIDTH = 480
-"""Pixels of the picture on the page, at most."""
+"""Largest width of the picture on the page, pixels."""
 SMALL = (1.7, 1.6)
-"""Inches of one array's map."""
+"""Size of one array's map, inches."""
 
 
 def html(thing: Shown) -> str:
-    """A table of ``thing``'s facts; below it the picture, if it is a network."""
+    """Return a table of ``thing``'s facts, followed by the picture if it is a network."""
     rows = "".join(
         f'<tr><th style="text-align:left">{escape(name)}</th><td style="text-align:left">{escape(value)}</td></tr>'
         for name, value in thing.facts().items()

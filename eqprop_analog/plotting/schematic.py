@@ -1,8 +1,9 @@
-"""The schematic of a circuit in layers, drawn from the lines of its netlist: it cannot show what is not in there.
+"""The schematic of a layered circuit, drawn from the lines of its netlist, so that it shows exactly what the netlist holds.
 
-Every crossbar is a grid of wires with a resistor at each crossing. Its columns are the nodes of a layer; behind the last row
-follows what else joins each node (the cell), then the wires that are the rows of the next crossbar, which is turned by a
-right angle. A net that appears in two places has its name at both. Whatever has no place in this is counted in the caption.
+Every crossbar is a grid of wires with a resistor at each crossing. Its columns are the nodes of a layer. After the last
+row follow the other devices of each node (the cell), then the wires that form the rows of the next crossbar, which is
+rotated by a right angle. A net that appears in two places has its name at both. Devices that do not fit this scheme are
+counted in the caption.
 """
 
 from collections import Counter, defaultdict
@@ -21,25 +22,25 @@ from eqprop_analog.spice.parts import Part, parts
 from eqprop_analog.spice.saturating import Buffers, Weights
 
 INCHES = 0.4
-"""Of a unit."""
+"""Length of a unit, inches."""
 LARGEST = 12
-"""Nodes of a layer, and inputs, that are still drawn one by one."""
+"""Largest number of inputs, and of nodes of a layer, for which a schematic is drawn."""
 ROW, NODE, STEP, BRANCH = 2.0, 3.6, 2.1, 1.9
-"""Units between rows from sources, between nodes, between the branches of a node; length of a device in a branch."""
+"""Units between rows from sources, between nodes, and between the branches of a node; length of a device in a branch."""
 ASIDE = 2.4
 """Units between the two outputs of a buffer."""
 CROSSING = 1.0
-"""Of a resistor at a crossing: how far it leads along its row and its column."""
+"""Extent of a resistor at a crossing along its row and its column."""
 
 
 @dataclass(frozen=True)
 class Picture:
-    """What a schematic shows."""
+    """The content of a schematic."""
 
     drawn: frozenset[str]
-    """Names of devices as the netlist has them."""
+    """Names of the drawn devices, as in the netlist."""
     missing: tuple[str, ...]
-    """Those that it has not."""
+    """Names of the devices that are not drawn."""
     caption: str
 
 
@@ -49,12 +50,12 @@ class _Stage:
 
     columns: tuple[str, ...]
     banks: list[tuple[tuple[str, ...], list[Part]]] = field(default_factory=list)
-    """(rows, resistors) of each."""
+    """(rows, resistors) of each crossbar."""
 
 
 @dataclass(frozen=True)
 class _Frame:
-    """Where a stage is: ``t`` grows along its columns, ``s`` across them; down and right, or, turned, right and down."""
+    """Coordinates of a stage: ``t`` along its columns, ``s`` across them; down and right or, if rotated, right and down."""
 
     turned: bool
 
@@ -63,7 +64,7 @@ class _Frame:
 
 
 def drawable(circuit: Circuit) -> bool:
-    """Whether its layers are small enough for a schematic."""
+    """Return whether the layers are small enough for a schematic."""
     return circuit.points == 1 and all(
         len(stage.columns) <= LARGEST and all(len(rows) <= 2 * LARGEST + 1 for rows, _ in stage.banks)
         for stage in _stages(circuit, resistors=False)
@@ -71,7 +72,10 @@ def drawable(circuit: Circuit) -> bool:
 
 
 def schematic(circuit: Circuit, path: Path) -> Picture:
-    """Draw a circuit of one point to ``path`` (SVG, PNG or PDF, by its name). Raises UserError for one that is not drawable."""
+    """Draw a circuit with a single operating point to ``path`` (SVG, PNG or PDF, by its name).
+
+    Raises UserError if it cannot.
+    """
     if not drawable(circuit):
         raise UserError(
             f"schematic: expected one sample in one phase, and layers of at most {LARGEST} nodes, got {circuit.title}"
@@ -96,7 +100,7 @@ def schematic(circuit: Circuit, path: Path) -> Picture:
 
 
 class _Layout:
-    """Places a circuit on a sheet."""
+    """Lays out a circuit on a sheet."""
 
     def __init__(self, circuit: Circuit, sheet: Sheet) -> None:
         self.sheet = sheet
@@ -115,7 +119,7 @@ class _Layout:
         self.placed: set[str] = set()
 
     def draw(self) -> None:
-        """Every stage after the one before, then the sources that stand alone."""
+        """Draw all stages in order, then the remaining sources."""
         wires: dict[str, tuple[float, float]] = {}
         end = 0.0
         right = 0.0
@@ -129,7 +133,7 @@ class _Layout:
     def _stage(
         self, stage: _Stage, frame: _Frame, wires: dict[str, tuple[float, float]], begin: float
     ) -> tuple[float, dict[str, tuple[float, float]]]:
-        """Crossbars, cells and wires out; ``wires``: the rows that come from before, (t here, s where they end)."""
+        """Draw crossbars, cells and outgoing wires; ``wires``: rows from earlier stages, (t here, s of their end)."""
         pitch = NODE + (STEP if self._series(stage) and not frame.turned else 0)
         if any(isinstance(self.parts[name][0], Buffers) for net in stage.columns for name in self.touching[net]):
             pitch = max(pitch, 2 * ASIDE)
@@ -167,7 +171,7 @@ class _Layout:
         column: dict[str, float],
         first: dict[str, float],
     ) -> None:
-        """Resistors from rows, (t, s of their beginning), to columns (s); ``first`` collects where each column's wire begins."""
+        """Draw resistors from rows, (t, s of their start), to columns (s); ``first`` collects the start of each column's wire."""
         reach: dict[str, float] = {}
         for part in resistors:
             row, net = part.nets
@@ -182,7 +186,7 @@ class _Layout:
             self.sheet.wire(frame.at(begins, t), frame.at(s - CROSSING, t))
 
     def _row_begin(self, net: str, frame: _Frame, at: tuple[float, float]) -> None:
-        """The sources that hold a row, or its name, where it comes from elsewhere."""
+        """Draw the sources of a row, or its name if it is driven elsewhere."""
         t, s = at
         chain = self._chain(net)
         if not chain:
@@ -195,7 +199,7 @@ class _Layout:
         self.sheet.terminal(net, frame.at(s, t))
 
     def _cell(self, net: str, frame: _Frame, s: float, t: float) -> tuple[float, dict[str, tuple[float, float]]]:
-        """Branches of a node from ``t`` on: where they end, and (s, t) of where each net begins that the node drives."""
+        """Draw the branches of a node from ``t``; return their end, and the start (s, t) of each net that the node drives."""
         self._name(net, frame, s, t - (0.45 if frame.turned else 0.6))
         step, begin = STEP + (0.9 if frame.turned else 0), t
         for name in self.touching[net]:
@@ -221,25 +225,25 @@ class _Layout:
         return t, drives
 
     def _drives(self, name: str, net: str) -> bool:
-        """Whether it is the amplifier or buffer that senses ``net``."""
+        """Return whether a device is the amplifier or buffer that senses ``net``."""
         element, part = self.parts[name]
         return isinstance(element, (Amplifiers, Buffers)) and part.nets[0] == net
 
     def _name(self, net: str, frame: _Frame, s: float, t: float) -> None:
-        """Of a net, beside its wire."""
+        """Write the name of a net next to its wire."""
         if frame.turned:
             self.sheet.text(frame.at(s - 0.25, t), net, "center")
         else:
             self.sheet.text(frame.at(s - 0.2, t), net, "right")
 
     def _device(self, part: Part, net: str, near: Point, far: Point) -> None:
-        """A device of a branch, its end on ``net`` near."""
+        """Draw a device of a branch, with its terminal at ``net`` first."""
         begin, end = (near, far) if part.nets[0] == net else (far, near)
         self.sheet.symbol(part, begin, end)
         self.placed.add(part.name)
 
     def _amplifier(self, part: Part, frame: _Frame, s: float, t: float) -> tuple[float, dict[str, tuple[float, float]]]:
-        """A source of current back and one of voltage forward, as in circuits/amplifier.lib."""
+        """Draw an amplifier: a current source backward and a voltage source forward, as in circuits/amplifier.lib."""
         gain = dict(word.split("=") for word in part.value.split()[1:])["gain"]
         node, drive = part.nets
         step = STEP + (0.9 if frame.turned else 0)
@@ -263,7 +267,7 @@ class _Layout:
         return ahead + (2.6 if frame.turned else 1.3), {drive: (s, ahead + 0.8)}
 
     def _buffer(self, part: Part, frame: _Frame, s: float, t: float) -> tuple[float, dict[str, tuple[float, float]]]:
-        """A triangle with a true output ahead and an inverted one beside it."""
+        """Draw a triangle with a true output ahead and an inverted one next to it."""
         _, true, inverted = part.nets
         self.placed.add(part.name)
         self.sheet.drawn.append(part.name)
@@ -280,7 +284,7 @@ class _Layout:
         return tip + 0.8, {true: (s, tip), inverted: (aside, tip)}
 
     def _chain(self, net: str, name: str | None = None) -> list[tuple[Part, str]]:
-        """Two-terminal devices in series from ``net`` on, as (device, net behind it), as long as nothing else joins them."""
+        """Return the two-terminal devices in series from ``net``, as (device, next net), until another device is connected."""
         nodes = {column for stage in self.stages for column in stage.columns}
         found: list[tuple[Part, str]] = []
         while True:
@@ -302,7 +306,7 @@ class _Layout:
         )
 
     def _supplies(self, left: float) -> None:
-        """Sources between a net and ground that no branch ended in, one below the other."""
+        """Draw the sources between a net and ground that no branch contains, one below the other."""
         alone = [part for name, (_, part) in self.parts.items() if name not in self.placed and part.kind in "VBRCI"]
         y = 0.0
         for part in alone:
@@ -316,7 +320,7 @@ class _Layout:
 
 
 def _stages(circuit: Circuit, *, resistors: bool = True) -> Iterator[_Stage]:
-    """Layers in order; the nodes that no crossbar ends in, of the Norton form, come first."""
+    """Return the layers in order; nodes of the Norton form, which have no crossbar, come first."""
     found: dict[tuple[str, ...], _Stage] = {}
     for element in circuit.elements:
         if isinstance(element, (Crossbar, Weights)):

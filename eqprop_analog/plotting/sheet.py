@@ -31,12 +31,12 @@ WIRE = 0.8
 
 
 def engineering(value: float, unit: str) -> str:
-    """Three digits and a prefix: 3.71 MΩ."""
+    """Format a quantity with three digits and a prefix: 3.71 MΩ."""
     return EngFormatter(unit)(float(f"{value:.3g}"))
 
 
 def value_of(part: Part) -> str:
-    """What is written beside a device."""
+    """Return the label of a device."""
     if part.kind == "G":
         return f"{engineering(float(part.value.split()[-1]), 'S')} · V({part.nets[2]})"
     if part.kind in UNITS and part.number is not None:
@@ -45,29 +45,29 @@ def value_of(part: Part) -> str:
 
 
 class Sheet:
-    """What is drawn so far."""
+    """A drawing in progress."""
 
     def __init__(self, axes: Axes) -> None:
         self.axes = axes
         self.drawing = schemdraw.Drawing(canvas=axes, show=False)
         self.drawing.config(lw=WIRE, fontsize=TEXT)
         self.drawn: list[str] = []
-        """Names of devices, as often as they were drawn."""
+        """Begin an empty sheet; it counts how often each device is drawn."""
         self.corners: list[Point] = []
 
     def wire(self, *points: Point) -> None:
-        """Straight from point to point."""
+        """Draw a wire of straight lines through points."""
         self.axes.plot(*zip(*map(_up, points), strict=True), color="black", linewidth=WIRE, zorder=1)
         self.corners += points
 
     def dot(self, at: Point, face: str = "black") -> None:
-        """Where wires join."""
+        """Draw a dot where wires are connected."""
         self.axes.plot(
             *_up(at), "o", color="black", markersize=2.6, markeredgewidth=WIRE, markerfacecolor=face, zorder=3
         )
 
     def text(self, at: Point, text: str, align: str = "left", size: float = TEXT, va: str = "center") -> None:
-        """``align``: left, right or center of ``at``."""
+        """Write text; ``align``: left, right or center of ``at``."""
         self.axes.text(*_up(at), text, ha=align, va=va, fontsize=size, linespacing=1.1, zorder=4)
         lines = text.split("\n")
         width, height = 0.019 * size * max(map(len, lines)), 0.042 * size * len(lines)
@@ -76,7 +76,7 @@ class Sheet:
         self.corners += [(left, top), (left + width, top + height)]
 
     def symbol(self, part: Part, begin: Point, end: Point) -> None:
-        """A two-terminal device whose first net is at ``begin``, its name and value beside it."""
+        """Draw a two-terminal device with its first net at ``begin``, and its name and value."""
         kind, backwards = SYMBOLS[part.kind]
         if part.kind == "B" and part.value.startswith("I="):
             kind, backwards = symbols.SourceControlledI, False
@@ -93,7 +93,7 @@ class Sheet:
             self.text((middle[0] + (0.6 if begin[0] == end[0] else 0.68), middle[1]), label, size=SMALL)
 
     def controlled(self, name: str, begin: Point, end: Point, label: str, *, current: bool) -> None:
-        """Half of an amplifier: a controlled source from ``begin`` to ``end``, positive at ``begin`` where it holds a voltage."""
+        """Draw half of an amplifier: a controlled source from ``begin`` to ``end``; a voltage source is positive at ``begin``."""
         kind, ends = (symbols.SourceControlledI, (begin, end)) if current else (symbols.SourceControlledV, (end, begin))
         self.drawing.add(kind().endpoints(*map(_up, ends)))
         self.corners += [begin, end]
@@ -105,7 +105,7 @@ class Sheet:
         self.drawn.append(name)
 
     def terminal(self, net: str, at: Point, side: str = "right") -> None:
-        """Where a wire ends for the eye: at ground, or at the name of its net, "right" or "left" of the end, or "below" it."""
+        """End a wire with the ground symbol or the name of its net, "right" or "left" of its end or "below" it."""
         if net == GROUND:
             self.drawing.add(symbols.Ground().at(_up(at)))
             self.corners.append((at[0], at[1] + 0.6))
@@ -115,19 +115,19 @@ class Sheet:
         self.text((at[0] + offset[0], at[1] + offset[1]), net, align)
 
     def outline(self, *points: Point) -> None:
-        """A symbol's outline."""
+        """Draw the outline of a symbol."""
         self.axes.add_patch(Polygon([*map(_up, points)], closed=True, fill=False, linewidth=WIRE))
         self.corners += points
 
     def box(self, one: Point, other: Point) -> None:
-        """A dashed frame around the parts of one device."""
+        """Draw a dashed frame around the parts of one device."""
         (left, right), (top, bottom) = sorted((one[0], other[0])), sorted((one[1], other[1]))
         corners = [(left, top), (right, top), (right, bottom), (left, bottom), (left, top)]
         self.axes.plot(*zip(*map(_up, corners), strict=True), "--", color="0.45", linewidth=0.6, zorder=0)
         self.corners += corners
 
     def arrow(self, begin: Point, end: Point, label: str) -> None:
-        """A current along a wire."""
+        """Draw the arrow of a current along a wire."""
         style = {"arrowstyle": "-|>", "linewidth": WIRE, "mutation_scale": 6, "shrinkA": 0, "shrinkB": 0}
         self.axes.annotate("", _up(end), _up(begin), arrowprops=style)
         sideways = begin[1] == end[1]
@@ -137,11 +137,11 @@ class Sheet:
         )
 
     def bubble(self, at: Point) -> None:
-        """An inverting output."""
+        """Draw the bubble of an inverting output."""
         self.axes.add_patch(Circle(_up(at), 0.12, facecolor="white", edgecolor="black", linewidth=WIRE, zorder=3))
 
     def finish(self) -> tuple[float, float]:
-        """Width and height of everything, in units; the axes show just that."""
+        """Fit the axes to the drawing; return its width and height in units."""
         self.drawing.draw(show=False)
         xs, ys = zip(*self.corners, strict=True)
         left, right, top, bottom = min(xs) - 0.4, max(xs) + 0.4, min(ys) - 0.4, max(ys) + 0.4

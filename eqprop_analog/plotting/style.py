@@ -1,4 +1,4 @@
-"""How every plot looks, and how it is written."""
+"""The style of all plots, and how they are written."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -24,35 +24,36 @@ STYLE: Any = {
 }
 
 DPI = 150
-"""Points an inch of a PNG."""
+"""Pixels per inch of a PNG."""
 
 BLUE, RED, GREEN, PURPLE, AMBER = "#0b62a4", "#c8501e", "#1b7f5c", "#8c4a86", "#b07900"
-"""Colours that people with any colour vision tell apart, each of another lightness in grey."""
+"""Colours for any colour vision, each with a different lightness in greyscale."""
 BARS = "#7f9dbb"
-"""Fill of a histogram."""
+"""Fill colour of a histogram."""
 NEUTRAL = "0.55"
-"""Of what is there for comparison."""
+"""Colour of curves for comparison."""
 LOOKS = ((BLUE, "-", "o"), (RED, "--", "s"), (GREEN, "-.", "^"), (PURPLE, ":", "D"), (AMBER, (0, (5, 1, 1, 1)), "v"))
-"""Colour, line and marker of one curve after the other."""
+"""Colour, line style and marker of successive curves."""
 
 
 FORMATS = (".svg", ".png", ".pdf")
 
 
 def require_picture(path: Path) -> None:
-    """Raises UserError unless ``path`` names a picture that can be written."""
+    """Raise UserError unless ``path`` names a picture that can be written."""
     if path.suffix.lower() not in FORMATS:
         raise UserError(
-            f"{path}: expected a picture's name, which ends in {', '.join(FORMATS)}; got {path.suffix or 'no ending'}"
+            f"{path}: expected the name of a picture, which ends in {', '.join(FORMATS)}; got "
+            f"{path.suffix or 'no ending'}"
         )
     require_writable(path)
 
 
 @contextmanager
 def drawing(path: Path | None, size: tuple[float, float], style: Any = STYLE) -> Iterator[Figure]:
-    """A figure of ``size`` inches to draw on, which is then written to ``path``, if there is one. UserError if it cannot be.
+    """Make a figure of ``size`` inches; write it to ``path``, if given, at the end. Raises UserError if it cannot be written.
 
-    It looks the same everywhere: Matplotlib's defaults and ``style``, whatever a ``matplotlibrc`` in the current folder says.
+    The style is Matplotlib's default and ``style``, independent of any ``matplotlibrc`` in the current folder.
     """
     with mpl.rc_context():
         mpl.rcdefaults()
@@ -60,7 +61,7 @@ def drawing(path: Path | None, size: tuple[float, float], style: Any = STYLE) ->
         figure = Figure(figsize=size)
         yield figure
         if path is None:
-            figure.draw_without_rendering()  # in this style, whatever the program's own is
+            figure.draw_without_rendering()  # in this style, independent of the calling program's
             return
         with replacing(path) as temporary:
             figure.savefig(temporary, dpi=DPI)

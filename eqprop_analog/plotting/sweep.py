@@ -1,4 +1,4 @@
-"""The error of trainings against the settings that were varied."""
+"""The error of trainings against the varied settings."""
 
 from collections.abc import Mapping, Sequence
 from itertools import cycle
@@ -11,7 +11,7 @@ from eqprop_analog.learning.measure import PREDICTIONS, Measure
 from eqprop_analog.plotting.style import LOOKS, drawing
 
 DECADE = 10
-"""Values that span more than this are drawn on a logarithmic axis."""
+"""Ratio of largest to smallest value above which the axis is logarithmic."""
 
 
 def errors_by_setting(
@@ -21,10 +21,10 @@ def errors_by_setting(
     path: Path,
     measure: Measure = PREDICTIONS,
 ) -> None:
-    """Held-out error against the first of ``names``, a curve for each of the others' values.
+    """Plot the held-out error against the first of ``names``, with a curve for each value of the others.
 
-    ``groups``: settings by name, the figure of ``measure`` (None for a failure) and its deviation (a bar, or None), such as
-    ``error`` and ``error_deviation``.
+    ``groups``: settings by name, the figure of ``measure`` (None for a failure) and its standard deviation (an error
+    bar, or None), such as ``error`` and ``error_deviation``.
     """
     figure_name = measure.figure
     first, *others = names
@@ -92,7 +92,7 @@ def _numeric(values: Sequence[Any]) -> bool:
 
 
 def _places(values: Sequence[Any]) -> dict[str, float]:
-    """Where each value stands: a number at itself, anything else in the order given."""
+    """Return the position of each value on the axis: numbers at their value, anything else in the given order."""
     if _numeric(values):
         return {_text(value): float(value) for value in values}
     return {text: float(place) for place, text in enumerate(dict.fromkeys(map(_text, values)))}

@@ -1,4 +1,4 @@
-"""A fitted technology over its data: conductance along the pulses, one pulse's step, what is left, the devices' spread."""
+"""A fitted technology and its data: conductance along the pulses, step of a pulse, residuals, and spread of the devices."""
 
 from pathlib import Path
 from typing import Any
@@ -14,14 +14,14 @@ from eqprop_analog.plotting.style import BARS, BLUE, LOOKS, NEUTRAL, RED, drawin
 Array = np.ndarray
 
 SHOWN = 3
-"""Devices whose readings are drawn along the pulses."""
+"""Number of devices whose readings are drawn along the pulses."""
 PIECES = 8
-"""Of each."""
+"""Number of sequences drawn for each device."""
 MICRO = 1e6
 
 
 def technology(fit: TechnologyFit, path: Path) -> None:
-    """Four panels: data as dots, the model without noise as lines; conductances in µS."""
+    """Draw four panels: data as dots, the model without noise as lines; conductances in µS."""
     several = len(fit.readings.names) > 1
     with drawing(path, (10.5, 6.6)) as figure:
         along, step, left, apart = figure.subplots(2, 2).ravel()
@@ -35,7 +35,7 @@ def technology(fit: TechnologyFit, path: Path) -> None:
 
 
 def _simulated(candidate: Candidate, readings: Readings, piece: int) -> Float[Array, " readings"]:
-    """Conductances (S) along a piece from its first reading, without noise."""
+    """Return the conductances (S) along a sequence from its first reading, without noise."""
     device, pulses = readings.device[piece], candidate.pulses(readings)[piece]
     low, high = candidate.lowest[device], candidate.highest[device]
     state = np.clip(readings.conductance[piece, :1], low, high)
@@ -69,7 +69,7 @@ def _along(axes: Axes, fit: TechnologyFit) -> None:
 
 
 def _quiet(fit: TechnologyFit) -> Candidate:
-    """The fitted devices without noise from pulse to pulse."""
+    """Return the fitted devices without pulse-to-pulse noise."""
     found = fit.estimate.candidate()
     object.__setattr__(found.law, "cycle_noise", 0.0)
     return found
@@ -109,7 +109,7 @@ def _left(axes: Axes, fit: TechnologyFit) -> None:
     bins: Any = np.linspace(-5, 5, 41)
     axes.hist(np.clip(z, -5, 5), bins, density=True, color=BARS, label=f"{len(z)} steps")
     axes.plot(bins, np.exp(-0.5 * bins**2) / np.sqrt(2 * np.pi), color="black", label="normal distribution")
-    axes.set_xlabel("reading minus its prediction (standard deviations)")
+    axes.set_xlabel("reading minus prediction (standard deviations)")
     axes.set_ylabel("density")
     axes.legend(fontsize=8)
 
@@ -120,7 +120,7 @@ def _apart(axes: Axes, fit: TechnologyFit) -> None:
     axes.plot(MICRO * one.lowest, one.factor, "v", color=BLUE, label="lower end")
     axes.axhline(1, color="0.6", linestyle=":", linewidth=1)
     axes.set_xlabel("end of a device's window (µS)")
-    axes.set_ylabel("factor on its pulses")
+    axes.set_ylabel("scale factor of its pulses")
     axes.legend(fontsize=8)
 
 
@@ -132,6 +132,6 @@ def _compared(axes: Axes, fit: TechnologyFit) -> None:
         [fit.compared[name][0] - best for name in names],
         color=["0.3" if name == fit.law else "0.75" for name in names],
     )
-    axes.set_xlabel("Bayesian information criterion above the best")
+    axes.set_xlabel("Bayesian information criterion, difference from the best")
     axes.set_xscale("symlog", linthresh=10)
     axes.invert_yaxis()

@@ -1,4 +1,4 @@
-"""A training run: its learning curve, and where its parameters end."""
+"""A training run: its learning curve, and the distributions of its parameters."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -17,13 +17,13 @@ from eqprop_analog.plotting.style import BARS, BLUE, LOOKS, RED, drawing
 Array = np.ndarray
 
 FEW = 100
-"""Values, up to which a histogram's counts have a linear axis."""
+"""Largest number of values for which a histogram's counts have a linear axis."""
 DECADES = 7
-"""Of a logarithmic histogram, at most; smaller values are counted in its lowest bar."""
+"""Largest number of decades of a logarithmic histogram; smaller values are counted in its lowest bar."""
 
 
 def learning_curve(history: list[dict[str, Any]], path: Path | None = None, measure: Measure = PREDICTIONS) -> Figure:
-    """Training error (of the free phases, before each update) and test or validation error against epoch."""
+    """Plot the training error (of the free phases, before each update) and the test or validation error against the epoch."""
     with drawing(path, (6.4, 3.8)) as figure:
         axes = figure.subplots()
         held_out = "validation" if any("validation_error" in entry for entry in history) else "test"
@@ -42,7 +42,7 @@ def learning_curve(history: list[dict[str, Any]], path: Path | None = None, meas
 def outputs_by_epoch(
     outputs: Float[Array, "epochs patterns"], targets: Float[Array, " patterns"], names: Sequence[str], path: Path
 ) -> None:
-    """The output (V) of each pattern before training (epoch 0) and after every epoch; targets as thin lines."""
+    """Plot the output (V) of each pattern before training (epoch 0) and after every epoch, with targets as thin lines."""
     with drawing(path, (6.4, 3.8)) as figure:
         axes = figure.subplots()
         for values, name, (color, line, marker) in zip(outputs.T, names, LOOKS, strict=False):
@@ -50,13 +50,13 @@ def outputs_by_epoch(
             axes.plot(values, color=color, linestyle=line, marker=marker, markersize=4, markevery=every, label=name)
         for level in np.unique(targets):
             axes.axhline(level, color="black", linewidth=0.8)
-        axes.set(xlabel="epoch", ylabel="output (V)", title="Outputs while XOR is learned (thin lines: targets)")
+        axes.set(xlabel="epoch", ylabel="output (V)", title="Outputs during the training of XOR (thin lines: targets)")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.legend(title="inputs", loc="center left", bbox_to_anchor=(1, 0.5))
 
 
 def histograms(arrays: Mapping[str, Float[Array, "..."]], path: Path) -> None:
-    """How each array's values are distributed, one panel each, with its name."""
+    """Draw a histogram of each array's values, one panel each, with its name."""
     with drawing(path, (3.6 * len(arrays) + 0.6, 3.4)) as figure:
         for axes, (name, values) in zip(figure.subplots(1, len(arrays), squeeze=False)[0], arrays.items(), strict=True):
             axes.hist(values.ravel(), bins=60, color=BARS)
@@ -64,9 +64,10 @@ def histograms(arrays: Mapping[str, Float[Array, "..."]], path: Path) -> None:
 
 
 def conductances(axes: Axes, values: Float[Array, "..."], window: tuple[float, float], what: str = "cells") -> None:
-    """A histogram of ``values`` (siemens) over a logarithmic axis, on which the ends of ``window`` are marked.
+    """Draw a histogram of ``values`` (siemens) over a logarithmic axis, on which the ends of ``window`` are marked.
 
-    Values at the lower end have a bar of their own, which is labelled 0 and stands left of the axis's numbers if that end is 0 S.
+    A separate bar counts the values at the lower end. If that end is 0 S, the bar is labelled 0 and lies left of the
+    axis's numbers.
     """
     low, high = window
     above, held = values[values > low], int((values <= low).sum())

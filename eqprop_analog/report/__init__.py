@@ -1,1 +1,1 @@
-"""A run as a page of HTML: the light one while it goes on (live), and the whole report (whole)."""
+"""A run as a page of HTML: a light page during the run (live), and the complete report (whole)."""

@@ -1,4 +1,4 @@
-"""The part of a report that says what was built: layers, devices, the circuit's picture, its netlist."""
+"""The part of a report that describes what was built: layers, devices, the picture of the circuit, its netlist."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,13 +19,13 @@ from eqprop_analog.report.page import Block, Missing, Text, download, picture
 from eqprop_analog.spice.circuit import Circuit
 
 FLAT = 250_000
-"""Resistors above which the page carries the Norton form."""
+"""Number of resistors above which the page contains the Norton form."""
 UNROLLED = 20_000_000
-"""Weights that a circuit of a convolution may have for the report to compile it."""
+"""Largest number of weights of a convolution's circuit that the report compiles."""
 
 
 def built(run: RunFolder, folder: Path) -> Iterator[Block]:
-    """Tables and pictures; these pass through ``folder``."""
+    """Yield tables and pictures; ``folder`` holds the pictures temporarily."""
     network = run.network
     yield from description_of(network).tables(network)
     try:
@@ -36,7 +36,7 @@ def built(run: RunFolder, folder: Path) -> Iterator[Block]:
 
 
 def netlists(run: RunFolder) -> Iterator[Block]:
-    """The circuit of the first test image, to take out of the page."""
+    """Yield the circuit of the first test image as a download."""
     try:
         image, of = _example(run)
         network = run.circuit
@@ -74,7 +74,7 @@ def _compiled(run: RunFolder, network: Network, image: np.ndarray, form: str, *,
 
 
 def _example(run: RunFolder) -> tuple[np.ndarray, str]:
-    """One input vector, and what it is."""
+    """Return one input vector and its description."""
     try:
         return run.samples[0][:1], f"the first test {run.config.samples_word[:-1]} of {run.config.data_name}"
     except UserError as error:
@@ -109,8 +109,9 @@ def _circuit_pictures(run: RunFolder, folder: Path) -> Iterator[Block]:
     count = crossbar_maps(circuit, folder / "maps.png")
     yield picture(
         folder / "maps.png",
-        f"{count} maps of conductances, one for each crossbar; dark cells conduct most.",
-        "The conductances of each crossbar, as in the netlist; the largest 0.5 % of a map have its darkest shade.",
+        f"{count} maps of conductances, one for each crossbar; dark cells have the largest conductances.",
+        "The conductances of each crossbar, as in the netlist; the largest 0.5 % of the values in a map have the "
+        "darkest shade.",
     )
 
 
@@ -125,6 +126,6 @@ def _fields(config: TrainConfig, network: Network, folder: Path) -> Iterator[Blo
     drawn, nodes = receptive_fields(values, (height, width), unit, folder / "fields.png")
     yield picture(
         folder / "fields.png",
-        f"What {drawn} of {nodes} nodes of layer 1 respond to, each as an image of {height} x {width} pixels.",
+        f"Weights of the inputs at {drawn} of {nodes} nodes of layer 1, each as an image of {height} x {width} pixels.",
         f"Receptive fields of layer 1: for each node and pixel, {what}; {drawn} of {nodes} nodes.",
     )

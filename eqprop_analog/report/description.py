@@ -1,4 +1,4 @@
-"""What a kind of network adds to the report: the parts of a page that its mathematics does not tell."""
+"""The contributions of a kind of network to the report."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ from eqprop_analog.report.page import Block, Table, Tile
 
 Array = np.ndarray
 Fields = tuple[Array, str, str]
-"""Values (pixels, nodes) of receptive fields, what each is, and their unit."""
+"""Values (pixels, nodes) of receptive fields, their meaning, and their unit."""
 
 
 def _arrays(network: Network) -> Iterator[Table]:
@@ -46,25 +46,25 @@ def _histograms(network: Network, path: Path) -> str:
 
 @dataclass(frozen=True)
 class Description:
-    """What there is to say of any network; a kind says more by functions of its own."""
+    """The description of any network; a kind of network adds its own functions."""
 
     tables: Callable[[Any], Iterator[Table]] = _arrays
-    """Of what was built."""
+    """Tables of what was built."""
     histograms: Callable[[Any, Path], str] = _histograms
-    """Draws how parameters are distributed, and returns what they are."""
+    """Draws the distributions of the parameters, and returns their description."""
     fields: Callable[[Any, int], Fields | None] = lambda _network, _pixels: None
-    """What nodes of layer 1 respond to, if the inputs are so many pixels."""
+    """Receptive fields of layer 1, if the inputs are an image with this number of pixels."""
     levels: Callable[[Any], Sequence[tuple[str, float]]] = lambda _network: ()
-    """Voltages that are marked beside those of the nodes, and their names."""
+    """Voltages that are marked in plots of node voltages, with their names."""
     picture: Callable[[Any, Path], str] | None = None
-    """Draws the network where no schematic and no map of crossbars shows it, and returns what is seen."""
+    """Draws a network that has neither schematic nor maps of crossbars, and returns a description."""
     blocks: Callable[[Any], Sequence[BlockOfDiagram]] = _blocks
-    """What a block diagram shows of a network whose schematic would be too large."""
+    """The block diagram of a network whose schematic would be too large."""
     energy: Callable[[RunFolder, Path], tuple[list[Tile], list[Block]]] | None = None
-    """What is said of power and energy, at the head of the page and in their section; see the pictures' folder in ``built``."""
+    """Power and energy, for the head of the page and for their section; the folder is that of the pictures, as in ``built``."""
 
 
 def description_of(network: Network) -> Description:
-    """That of the network's kind."""
+    """Return the description of the network's kind."""
     own = family_of(network).description
     return Description() if own is None else own()

@@ -1,4 +1,4 @@
-"""A run on its way as a page that a browser shows and loads again by itself, until the run ends."""
+"""A page that shows a run in progress, and that a browser reloads automatically until the run ends."""
 
 import logging
 import time
@@ -26,17 +26,17 @@ from eqprop_analog.report.page import (
 from eqprop_analog.text import shell_word
 
 SECONDS = 5
-"""Between two versions of the page."""
+"""Seconds between two versions of the page."""
 FIRST = 1
-"""Seconds until the first: a run of a moment has none but the last."""
+"""Seconds until the first version; a very short run writes only the last one."""
 log = logging.getLogger(__name__)
 
 
 class LivePage:
-    """``live.html`` in a run's folder, written anew as the run goes on; used in a ``with``, which leaves it at rest."""
+    """``live.html`` in a run's folder, rewritten during the run; used in a ``with`` block, which writes the final version."""
 
     def __init__(self, folder: Path, config: TrainConfig, history: list[dict[str, Any]], stage: Stage) -> None:
-        """``history``: the run's own list of finished epochs; ``stage``: the display that the page follows."""
+        """``history``: the run's list of finished epochs; ``stage``: the display that the page follows."""
         self.path, self.config, self.history, self._stage = folder / "live.html", config, history, stage
         self._begin = time.monotonic()
         self._due = self._begin + FIRST
@@ -49,14 +49,14 @@ class LivePage:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """The last version, which no browser loads again."""
+        """Write the last version, which a browser does not reload."""
         if self._now is not None:
             finished = kind is None and self.config.finished(self.history)
             self._write("finished" if finished else f"stopped after {len(self.history)} epochs", running=False)
 
     @contextmanager
     def stage(self, description: str, total: int, **how: Any) -> Iterator[Progress]:
-        """The display's own stage, followed."""
+        """Start a stage of the display, and follow its progress."""
         with self._stage(description, total, **how) as progress:
 
             def advance(done: int, error: float) -> None:
@@ -71,7 +71,7 @@ class LivePage:
             yield advance
 
     def _write(self, state: str, *, running: bool) -> None:
-        """A page that cannot be written does not stop a run."""
+        """Write the page; an error does not stop the run."""
         if self._broken:
             return
         try:
@@ -87,7 +87,7 @@ class LivePage:
         training = description.startswith("epoch")
         begun = (
             (done / total if training else 1.0) if running else 0.0
-        )  # of the epoch under way; the test follows its images
+        )  # of the current epoch; the test follows its images
         part = min((len(history) + begun) / config.epochs, 1.0)
         in_epoch = running and training and done > 0
         chart: list[Block] = []

@@ -1,4 +1,4 @@
-"""The part of a report that is solved and measured for it: voltages, nudges, gradients, ngspice, energy."""
+"""The part of a report with computed and measured results: voltages, nudges, gradients, ngspice."""
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -30,17 +30,17 @@ from eqprop_analog.report.page import Block, Missing, Table, Text, picture
 Array = np.ndarray
 
 SHOWN = 6
-"""Test samples whose read-outs are drawn."""
+"""Number of test samples whose read-outs are drawn."""
 READ_OUTS = 100
-"""Of a network, above which they are not drawn."""
+"""Number of read-outs of a network above which they are not drawn."""
 MOST, SOLVED = 1000, 2_000_000_000
-"""Test samples of the confusion matrix, and connections times samples, at most."""
+"""Largest number of test samples of the confusion matrix, and of connections times samples."""
 SMALLER = 0.1
-"""Of the run's β, to see that what is left of the gradient's error is β's."""
+"""Fraction of the run's β, which shows that the error of the gradient is due to β."""
 
 
 def equilibria(run: RunFolder, folder: Path) -> Iterator[Block]:
-    """Voltages by layer, what nudges change, EP's gradient against the exact one."""
+    """Yield voltages by layer, changes under nudges, and EP's gradient against the exact one."""
     try:
         free, plus, minus = run.phases
     except UserError as error:
@@ -52,23 +52,23 @@ def equilibria(run: RunFolder, folder: Path) -> Iterator[Block]:
     voltages_by_layer(free, folder / "voltages.png", list(description_of(network).levels(network)))
     yield picture(
         folder / "voltages.png",
-        f"Node voltages of each layer in the free phase over {count} test {what}: range, middle half and median of each node, "
-        "beside a histogram of all.",
+        f"Node voltages of each layer in the free phase over {count} test {what}: range, interquartile range and "
+        "median of each node, next to a histogram of all.",
         f"Free equilibria of {count} test {what}, solved by the surrogate.",
     )
     free_against_nudged(free, plus, minus, _beta(run, plus), folder / "nudged.png")
     yield picture(
         folder / "nudged.png",
-        "For each layer, the change of every node's voltage under +β and -β against its free voltage, and a histogram of the "
-        "difference between both.",
+        "For each layer, the change of every node's voltage under +β and -β against its free voltage, and a "
+        "histogram of the difference between the two.",
         "The nudge acts on the outputs; the conductances learn from the changes that it causes at all nodes. "
-        "A read-out that trains the circuit has to resolve the differences at the right.",
+        "A read-out circuit for training must resolve the differences shown at the right.",
     )
     yield from _gradients(run, folder)
 
 
 def _answers(run: RunFolder, folder: Path) -> Iterator[Block]:
-    """Read-outs of the first samples beside their images, and the confusion matrix of more."""
+    """Yield the read-outs of the first samples with their images, and a confusion matrix of more samples."""
     free, targets = run.phases[0], run.samples[1]
     network, what = run.network, run.config.samples_word
     classes = run.dataset.test_labels.ndim == 1
@@ -85,7 +85,7 @@ def _answers(run: RunFolder, folder: Path) -> Iterator[Block]:
             folder / "answers.png",
             f"The first {shown} test {what} and the read-outs of the free equilibrium, as bars, with their targets.",
             f"The first {shown} test {what}: the read-outs at the free equilibrium as bars, the targets as dashed lines"
-            + ("; the right class is hatched." if classes else "."),
+            + ("; the correct class is hatched." if classes else "."),
         )
     if not classes:
         return
@@ -100,13 +100,13 @@ def _answers(run: RunFolder, folder: Path) -> Iterator[Block]:
     yield picture(
         folder / "confusion.png",
         f"Confusion matrix of the first {len(said):,} test {what}: classes against predicted classes.",
-        f"The first {len(said):,} test {what}, solved by the surrogate to convergence: rows are classes, columns what the "
-        "network predicts.",
+        f"The first {len(said):,} test {what}, solved by the surrogate to convergence: rows are classes, columns are "
+        "the predicted classes.",
     )
 
 
 def _beta(run: RunFolder, plus: Equilibrium) -> str:
-    """With its unit."""
+    """Return β with its unit."""
     unit = run.network.beta_unit
     if unit and plus.nudge is not None and plus.nudge.cost == "cross-entropy":
         unit = "A"
@@ -127,9 +127,8 @@ def _gradients(run: RunFolder, folder: Path) -> Iterator[Block]:
         return
     if getattr(run.config, "kind", "") == "output":
         yield Text(
-            "The nudge of this run acts behind the output buffers, so that the run descends another cost "
-            "than the squared error. The two "
-            "gradients agree in direction at most."
+            "The nudge of this run acts behind the output buffers, so that the run minimizes a different cost from "
+            "the squared error. The two gradients can therefore agree only in direction."
         )
     if getattr(run.config, "wire_resistance", 0) and getattr(run.config, "read_at", "") == "nodes":
         yield Text(
@@ -138,7 +137,8 @@ def _gradients(run: RunFolder, folder: Path) -> Iterator[Block]:
         )
     yield picture(
         folder / "gradients.png",
-        "Each parameter's gradient by equilibrium propagation against the exact one, one panel for each parameter array.",
+        "Each parameter's gradient by equilibrium propagation against the exact one, one panel for each parameter "
+        "array.",
         f"dC/dθ, mean of {len(free.status)} test {run.config.samples_word}: measured by the run's "
         f"own ±β = {_beta(run, plus)}, and "
         "exact. Where "
@@ -154,7 +154,7 @@ def _gradients(run: RunFolder, folder: Path) -> Iterator[Block]:
         )
         for each in found
     ]
-    yield Table("Gradients", ("parameters", "how many", "cosine", "relative error", "with β/10"), rows)
+    yield Table("Gradients", ("parameters", "parameters", "cosine", "relative error", "with β/10"), rows)
 
 
 def _measured(run: RunFolder, phases: tuple[Equilibrium, ...]) -> Mapping[str, Array]:
@@ -168,7 +168,7 @@ def _exact(run: RunFolder, free: Equilibrium) -> Mapping[str, Array]:
 
 
 def confirm(run: RunFolder) -> str:
-    """Have the run confirmed in ngspice, if it is not yet, and its metrics say so; what keeps it from being, else empty."""
+    """Confirm the run in ngspice, unless it is already, and update its metrics; return the reason if this is not possible."""
     if not run.finished:
         return "the run is not finished"
     if run.metrics.get("agreement"):
@@ -185,7 +185,7 @@ def confirm(run: RunFolder) -> str:
 
 
 def confirmation(run: RunFolder, why_not: str) -> Iterator[Block]:
-    """What metrics.json says of ngspice against the surrogate."""
+    """Yield the comparison of ngspice with the surrogate in metrics.json."""
     found: list[dict[str, Any]] = run.metrics.get("agreement") or []
     if not found:
         yield Missing(f"Not confirmed in ngspice: {why_not}.")
@@ -223,11 +223,12 @@ def confirmation(run: RunFolder, why_not: str) -> Iterator[Block]:
     if drawn.exists():
         yield picture(
             drawn,
-            "Every node voltage in ngspice against the surrogate's, on the diagonal, and a histogram of the differences, "
-            "all below the marked bound."
+            "Every node voltage in ngspice against the surrogate's, on the diagonal, and a histogram of the "
+            "differences, all below the marked bound."
             if met
             else "Node voltages in ngspice against the surrogate's.",
-            "Left: every voltage in ngspice against the surrogate's. Right: the differences; the dashed line is the bound.",
+            "Left: every voltage in ngspice against the surrogate's. Right: the differences; the dashed line is the "
+            "bound.",
         )
 
 

@@ -1,4 +1,4 @@
-"""A page of HTML that needs nothing but itself: no script, no request, pictures and files as data URIs."""
+"""A self-contained page of HTML: no scripts, no requests, and pictures and files as data URIs."""
 
 import base64
 import gzip
@@ -18,12 +18,12 @@ from eqprop_analog.learning.measure import PREDICTIONS, Measure
 from eqprop_analog.plotting.style import DPI
 
 LARGE = 200_000
-"""Bytes above which a file that is offered for download is compressed."""
+"""Size, bytes, above which a download is compressed."""
 
 WORDY = 24
-"""Letters of a table's entry that is no number."""
+"""Number of letters above which a table's entry counts as words."""
 SCREEN = 96
-"""Pixels an inch, as CSS has it."""
+"""Pixels per inch in CSS."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class Text:
 
 @dataclass(frozen=True)
 class Missing:
-    """What the page does not show, and why."""
+    """Something that the page does not show, with the reason."""
 
     kind: ClassVar[str] = "missing"
     text: str
@@ -44,7 +44,7 @@ class Missing:
 
 @dataclass(frozen=True)
 class Table:
-    """The first column names, the others are values."""
+    """A table; the first column holds names, the others values."""
 
     kind: ClassVar[str] = "table"
     caption: str
@@ -53,13 +53,13 @@ class Table:
 
     @property
     def wordy(self) -> list[bool]:
-        """Of each column, whether it is read from the left: it holds words rather than numbers."""
+        """For each column, whether it is left-aligned because it holds words rather than numbers."""
         return [k == 0 or max(len(row[k]) for row in self.rows) > WORDY for k in range(len(self.columns))]
 
 
 @dataclass(frozen=True)
 class Picture:
-    """A picture with what it says in words."""
+    """A picture with a description in words."""
 
     kind: ClassVar[str] = "picture"
     source: str
@@ -67,7 +67,7 @@ class Picture:
     alt: str
     caption: str
     width: int
-    """As it is to be shown, pixels; 0 is as it is."""
+    """Width on the page, pixels; 0 is the natural width."""
 
 
 @dataclass(frozen=True)
@@ -92,7 +92,7 @@ class Download:
 
 @dataclass(frozen=True)
 class Line:
-    """One curve of a chart, in the chart's own units of length."""
+    """One curve of a chart, in the chart's units of length."""
 
     name: str
     points: Sequence[tuple[float, float]]
@@ -100,13 +100,13 @@ class Line:
 
     @property
     def path(self) -> str:
-        """As SVG points."""
+        """The points of the curve for SVG."""
         return " ".join(f"{x:.1f},{y:.1f}" for x, y in self.points)
 
 
 @dataclass(frozen=True)
 class Chart:
-    """Error against epoch, drawn by the template itself: it takes no time, and is as sharp as the printer."""
+    """Error against epoch, drawn by the template as SVG, which is fast and has no fixed resolution."""
 
     kind: ClassVar[str] = "chart"
     caption: str
@@ -114,7 +114,7 @@ class Chart:
     x_ticks: Sequence[tuple[float, str]]
     y_ticks: Sequence[tuple[float, str]]
     axis: str
-    """Label of the vertical one."""
+    """Label of the vertical axis."""
 
 
 @dataclass(frozen=True)
@@ -122,12 +122,12 @@ class Tile:
     """A figure at the top of the page."""
 
     name: str
-    """Of the figure in metrics.json, or a name of its own."""
+    """Name of the figure in metrics.json, or another name."""
     label: str
     text: str
-    """With its unit."""
+    """The value with its unit, as shown."""
     value: str = ""
-    """For machines: SI units, all digits."""
+    """The value for programs: SI units, all digits."""
     note: str = ""
 
 
@@ -136,50 +136,50 @@ Block = Text | Missing | Table | Picture | Code | Download | Chart
 
 @dataclass(frozen=True)
 class Section:
-    """A heading and what follows it."""
+    """A heading and its content."""
 
     title: str
     blocks: Sequence[Block]
 
     @property
     def anchor(self) -> str:
-        """For links within the page."""
+        """Anchor for links within the page."""
         return self.title.lower().replace(" ", "-")
 
 
 @dataclass(frozen=True)
 class Page:
-    """All of it."""
+    """The whole page."""
 
     title: str
     lead: str
     state: str
-    """Of the run, in a word or two."""
+    """State of the run, in a word or two."""
     tiles: Sequence[Tile]
     sections: Sequence[Section]
     foot: str
     refresh: int | None = None
-    """Seconds after which a browser is to load the page again."""
+    """Seconds after which a browser reloads the page."""
     done: float | None = None
-    """Part of the work, of a run on its way."""
+    """Fraction of the work done, for a run in progress."""
 
 
 def write_page(page: Page, path: Path) -> None:
-    """Write it in one step. Raises UserError if it cannot be."""
+    """Write the page atomically. Raises UserError if it cannot be written."""
     write_text(path, _template().render(page=page))
 
 
 def picture(path: Path, alt: str, caption: str = "") -> Picture:
-    """A picture file, SVG or PNG, taken into the page; all PNGs at one scale, so that their letters are of one size."""
+    """Embed a picture file, SVG or PNG; all PNGs have the same scale, so that their letters have the same size."""
     content = path.read_bytes()
     if path.suffix == ".svg":
         return Picture(data_uri(content, "image/svg+xml"), alt, caption, 0)
-    width = int.from_bytes(content[16:20], "big")  # of the header, which every PNG begins with
+    width = int.from_bytes(content[16:20], "big")  # of the header at the beginning of every PNG
     return Picture(data_uri(content, "image/png"), alt, caption, round(width * SCREEN / DPI))
 
 
 def download(name: str, content: bytes, note: str = "") -> Download:
-    """A file to take out of the page again, compressed if it is large; its size is said."""
+    """Embed a file as a download, compressed if it is large, with its size."""
     size = f"{_bytes(len(content))}"
     kind = "text/plain;charset=utf-8"
     if len(content) > LARGE:
@@ -189,7 +189,7 @@ def download(name: str, content: bytes, note: str = "") -> Download:
 
 
 def data_uri(content: bytes, kind: str) -> str:
-    """``content`` as a URI that holds it."""
+    """Return a URI that holds ``content``."""
     return f"data:{kind};base64,{base64.b64encode(content).decode()}"
 
 
@@ -198,7 +198,7 @@ WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM = 640.0, 300.0, 52.0, 14.0, 14.0, 44.0
 
 
 def _held_out(history: Sequence[dict[str, Any]]) -> str:
-    """Whose error a run's epochs report."""
+    """Return the name of the held-out set of a run's epochs."""
     return "validation" if any("validation_error" in entry for entry in history) else "test"
 
 
@@ -208,7 +208,7 @@ def learning_chart(
     running: tuple[float, float] | None = None,
     measure: Measure = PREDICTIONS,
 ) -> Chart:
-    """Training error and test or validation error over ``epochs``; ``running``: (epochs done, error so far)."""
+    """Draw the training and the test or validation error over ``epochs``; ``running``: (epochs done, error so far)."""
     held_out = _held_out(history)
     train, test = (
         [
@@ -240,8 +240,8 @@ def learning_chart(
     across = [x for x in MaxNLocator(8, integer=True).tick_values(0, last) if 0 <= x <= last]
     up = [y for y in MaxNLocator(5).tick_values(0, top) if 0 <= y <= top]
     return Chart(
-        f"{measure.axis.capitalize()} against epoch: training (of the free phases, before each update) dashed, held out "
-        "solid.",
+        f"{measure.axis.capitalize()} against epoch: training (of the free phases, before each update) dashed, held "
+        "out solid.",
         lines,
         [(place(x, 0)[0], f"{x:g}") for x in across],
         [(place(0, y)[1], f"{y:g}") for y in up],
@@ -252,12 +252,15 @@ def learning_chart(
 def history_table(
     history: Sequence[dict[str, Any]], truncation: str = "", measure: Measure = PREDICTIONS, samples: str = "images"
 ) -> Table:
-    """A row an epoch; of many epochs the first, every so many, and the last. ``truncation``: see statuses_in_words."""
+    """Make a table with one row per epoch; for many epochs, the first, equally spaced ones and the last.
+
+    ``truncation``: see statuses_in_words.
+    """
     step = -(-len(history) // 30)
     rows = [entry for k, entry in enumerate(history) if k % step == 0 or k == len(history) - 1]
     held_out = _held_out(history)
     return Table(
-        "Epoch by epoch" if step == 1 else f"Every {step} epochs, and the last",
+        "Epoch by epoch" if step == 1 else f"Every {step} epochs, and the last epoch",
         (
             "epoch",
             f"training {measure.name}",

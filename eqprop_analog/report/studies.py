@@ -1,4 +1,4 @@
-"""The report of a study: chips, random circuits, or a sweep over settings; what the command left in its folder, as one page."""
+"""The report of a study: chips, random circuits, or a sweep over settings, as one page made from the files in its folder."""
 
 import csv
 import json
@@ -24,11 +24,11 @@ PERCENT = (
     "error_deviation",
     "train_error_deviation",
 )
-"""Columns that hold fractions, and are shown in percent."""
+"""Columns of fractions that are shown in percent."""
 PICTURES = {
     "imperfections.png": "Test error against each imperfection, one curve per protocol; bars are 95 % intervals over chips.",
     "chips.png": "Test error of every chip by protocol; and the training error, epoch by epoch, on chips and in software.",
-    "yield.png": "Share of the chips whose test error is at most the target, against each imperfection.",
+    "yield.png": "Fraction of the chips whose test error is at most the target, against each imperfection.",
     "agreement.png": "Differences between ngspice and the surrogate, and the same against the condition number of the circuit.",
     "sweep.png": "Error of the last epoch against the settings that were varied; bars are standard deviations over seeds.",
     "curves.png": "Error of every point of the grid after each epoch.",
@@ -41,13 +41,13 @@ DIFFERENCES = {
     "relative_difference": "largest |ΔV| / max(1 V, |V|)",
     "gradient_difference": "gradients, largest |Δ| / layer's largest",
 }
-"""Of random circuits, by the name of the figure."""
+"""Headings of figures of random circuits, by the name of the figure."""
 ROWS = 300
-"""Of a table, at most; the file beside it has all."""
+"""Largest number of rows of a table; the file in the folder has all of them."""
 
 
 def is_study(folder: Path) -> bool:
-    """Whether a study's figures are there."""
+    """Return whether a folder contains the figures of a study."""
     return _figures_file(folder) is not None
 
 
@@ -56,7 +56,7 @@ def write_study_report(folder: Path, output: Path) -> None:
     path = _figures_file(folder)
     if path is None:
         raise UserError(
-            f"{folder}: expected study.json or sweep.json, as chips, study and sweep write them; found neither"
+            f"{folder}: expected study.json or sweep.json, as chips, study and sweep write them; got neither"
         )
     figures = read_record(path, Figures, "the figures of a study")
     sections = [
@@ -91,7 +91,7 @@ def _lead(path: Path, figures: Mapping[str, Any]) -> str:
 
 
 def _tiles(figures: Mapping[str, Any]) -> Iterator[Tile]:
-    """Numbers that stand for the whole study."""
+    """Return the figures that summarize the whole study."""
     for name in ("circuits", "equilibria", "gradients", "seed"):
         if isinstance(figures.get(name), int):
             yield Tile(name, name, f"{figures[name]:,}", str(figures[name]))
@@ -104,7 +104,11 @@ def _tiles(figures: Mapping[str, Any]) -> Iterator[Tile]:
     chips = figures.get("study", {}).get("chips")
     if chips:
         yield Tile(
-            "chips", "chips at each point", f"{chips}", str(chips), "no interval of one chip" if chips == 1 else ""
+            "chips",
+            "chips at each point",
+            f"{chips}",
+            str(chips),
+            "no confidence interval for one chip" if chips == 1 else "",
         )
     if isinstance(figures.get("points"), list):
         yield Tile("points", "points of the grid", f"{len(figures['points'])}", str(len(figures["points"])))
@@ -142,7 +146,8 @@ def _results(folder: Path, figures: Mapping[str, Any]) -> Iterator[Block]:
         yield _in_ngspice(figures["ngspice"])
     if not found:
         yield Missing(
-            "No pictures and no tables are in the folder; run the command again; it continues from what is there."
+            "The folder contains neither pictures nor tables; run the command again to continue from the existing "
+            "files."
         )
 
 

@@ -1,4 +1,4 @@
-"""The circuit as a bipartite graph of nets and devices, and what makes it a circuit that can be solved."""
+"""The circuit as a bipartite graph of nets and devices, and the checks that it can be solved."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Section:
-    """Elements that belong together, under one heading of the netlist."""
+    """A group of elements under one heading of the netlist."""
 
     heading: str
     elements: tuple[Element, ...]
@@ -25,37 +25,37 @@ class Section:
 
 @dataclass(frozen=True)
 class Circuit:
-    """Sections of elements, with what SPICE must be told about them."""
+    """Sections of elements, with the options and models that SPICE needs."""
 
     title: str
     notes: tuple[str, ...]
-    """What the circuit is, in sentences for the netlist's header."""
+    """A description of the circuit, in sentences for the netlist's header."""
     sections: tuple[Section, ...]
     models: tuple[str, ...]
-    """Subcircuits used, files in ``circuits/`` but for those in ``laws``."""
+    """Names of the subcircuits, which are files in ``circuits/`` except for those in ``laws``."""
     options: dict[str, float]
     """Simulator options that the laws need."""
     probes: tuple[str, ...]
-    """Nets whose voltages are the result: the nodes of layers 1..L."""
+    """Nets whose voltages are measured: the nodes of layers 1..L."""
     outputs: tuple[str, ...]
     """The last layer's nets."""
     points: int = 1
-    """Length of the sweep; 1 is a static circuit."""
+    """Number of points of the sweep; 1 is a static circuit."""
     phases: int = 1
-    """Points of each sample, one after the other."""
+    """Number of consecutive points of each sample."""
     jumps: bool = False
     """Whether a source is a discontinuous function of voltages."""
     parameters: Mapping[str, float] = field(default_factory=dict)
-    """What is true of the network and not of its circuit: ``.param`` lines that no device uses, for reading the netlist back."""
+    """Properties of the network apart from its circuit: ``.param`` lines that no device uses, for reading the netlist back."""
 
     laws: Mapping[str, Law] = field(default_factory=dict)
-    """By subcircuit the law that has its text (``subcircuit_text``, devices.capabilities)."""
+    """The law with the text of a subcircuit, by its name (``subcircuit_text``, devices.capabilities)."""
 
     factors: tuple[float, ...] = ()
     """What each probe's voltage is multiplied by to be the result; () is 1: nets of a reduced circuit may be at a part of it."""
 
     meters: tuple[str, ...] = ()
-    """Voltage sources whose currents belong to the result, too: those of metered diodes."""
+    """Voltage sources whose currents are measured, too: those of metered diodes."""
 
     def select(self, samples: Int[np.ndarray, " some"]) -> Self:
         """The sweep of some of its samples, in this order."""
@@ -74,12 +74,12 @@ class Circuit:
 
     @property
     def mesh(self) -> int:
-        """Cells or sites joined into a mesh: ngspice's own ordering of the matrix fills it, so that KLU's is asked for."""
+        """Number of cells or sites in a mesh; ngspice's ordering of the matrix fills it, so that KLU is requested."""
         return sum(element.mesh for element in self.elements)
 
     @property
     def rounding(self) -> float:
-        """How far rounding may move voltages, over the largest: what no tolerance of Newton's iteration can be below."""
+        """Relative change of voltages due to rounding: a lower bound for tolerances of Newton's iteration."""
         return max((element.rounding for element in self.elements), default=0.0)
 
     def graph(self) -> "nx.Graph[str]":
@@ -97,18 +97,19 @@ class Circuit:
         return graph
 
     def check(self) -> None:
-        """Raise UserError, naming the net, for values no circuit can have: not finite, negative, an empty column.
+        """Raise UserError, which names the net, for invalid values: not finite, negative, an empty column.
 
-        In a layered network that is enough: every node has a conductance from the layer below, down to the sources.
+        This is sufficient in a layered network: every node has a conductance from the layer below, down to the sources.
         """
         for element in self.elements:
             element.check()
 
     def validate(self, *, whole: bool = True) -> None:
-        """Raise UserError, naming the net, unless the circuit has one operating point that SPICE can find.
+        """Raise UserError, which names the net, unless the circuit has a unique operating point that SPICE can find.
 
-        In order: values, ideal voltage sources in a loop, nets that touch nothing else, nets without a path to ground at
-        direct current. If not ``whole``, values alone.
+        The checks are, in order: values, loops of ideal voltage sources, nets with a single connection, nets without a
+            DC path to
+        ground. If not ``whole``, only values are checked.
         """
         import networkx as nx
 
@@ -127,12 +128,11 @@ class Circuit:
                 continue
             if graph.degree(net) < 2:
                 (device,) = graph[net]
-                raise UserError(f"net {net}: floating, only {device} touches it; connect it or leave it out")
+                raise UserError(f"net {net}: floating, only {device} is connected to it; connect it or leave it out")
             island = sorted(nx.node_connected_component(paths, net))
-            others = f" (nor have {', '.join(n for n in island if n != net)})"[:200] if len(island) > 1 else ""
+            others = f" (nor from {', '.join(n for n in island if n != net)})"[:200] if len(island) > 1 else ""
             raise UserError(
-                f"net {net}: no path to ground at direct current{others}; diodes, current sources and amplifier inputs do "
-                f"not count"
+                f"net {net}: no DC path to ground{others}; diodes, current sources and amplifier inputs do not count"
             )
 
     def _refuse_source_loops(self) -> None:
@@ -142,5 +142,7 @@ class Circuit:
         for element in self.elements:
             for one, other in element.held():
                 if held[one] == held[other]:
-                    raise UserError(f"net {one}: two ideal voltage sources in a loop with {other}; remove one of them")
+                    raise UserError(
+                        f"net {one}: two ideal voltage sources form a loop with {other}; remove one of them"
+                    )
                 held.union(one, other)

@@ -1,9 +1,9 @@
-"""What a circuit is made of, in banks: one element is an array of like devices, written to SPICE as one block of lines.
+"""Elements of a circuit, in banks: one element is an array of equal devices, written to SPICE as one block of lines.
 
-Every bank says which nets its devices touch, which pairs of nets it joins at direct current, which pairs it holds at a
-fixed voltage, and its netlist lines. Values are (points, devices) arrays: one point is a static circuit; several are
-written as piecewise-linear functions of the voltage of net ``point``, which a ``.dc`` sweep takes through them, or a
-source that changes with time in a ``.tran``. What changes only from sample to sample follows net ``sample`` instead.
+Every bank states the nets of its devices, the pairs of nets that it connects at DC, the pairs between which it fixes
+the voltage, and its netlist lines. Values are (points, devices) arrays: one point is a static circuit; several are
+written as piecewise-linear functions of the voltage of net ``point``, which a ``.dc`` sweep, or a time-dependent source
+in a ``.tran``, takes through them. Values that change only from sample to sample follow net ``sample`` instead.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -22,10 +22,10 @@ GROUND = "0"
 POINT = "point"
 """Net whose voltage counts the points of a sweep."""
 SAMPLE = "sample"
-"""Net whose voltage counts the samples of a sweep, each of which stays for all its phases."""
+"""Net whose voltage counts the samples of a sweep; it is constant over the phases of a sample."""
 
 CAPACITANCES = (1e-21, 1e-3)
-"""That a node may have to ground, farads: a node on a chip has 1e-15 to 1e-11 F, one on a board up to 1e-6 F."""
+"""Range of the capacitance of a node to ground, farads: 1e-15 to 1e-11 F on a chip, up to 1e-6 F on a board."""
 
 Pair = tuple[str, str]
 Injection = tuple[float | Float[Array, "#batch 1"], Float[Array, "#batch outputs"]]
@@ -33,32 +33,32 @@ Injection = tuple[float | Float[Array, "#batch 1"], Float[Array, "#batch outputs
 
 
 class Element(Protocol):
-    """One bank of devices."""
+    """A bank of devices."""
 
     @property
     def mesh(self) -> int:
-        """Cells that wires join into a mesh, or sites that kernels do; 0 where nets meet in nodes alone."""
+        """Number of cells in a mesh of wires, or of sites connected by kernels; 0 without a mesh."""
         return 0
 
     @property
     def rounding(self) -> float:
-        """How far rounding may move voltages where nodes' conductances are added up, over the largest; 0 is as usual."""
+        """Relative change of voltages due to rounding of summed conductances; 0 is the ordinary rounding."""
         return 0.0
 
     def devices(self) -> Iterator[tuple[str, tuple[str, ...]]]:
-        """(name, nets) of each device in the graph; a crossbar is one device."""
+        """Return (name, nets) of each device in the graph; a crossbar is one device."""
         ...
 
     def dc_paths(self) -> Iterable[Pair]:
-        """Pairs of nets joined by a conductance or an ideal voltage source; forced currents and what can block join none."""
+        """Return pairs of nets connected by a conductance or an ideal voltage source, but not by current sources or diodes."""
         return ()
 
     def held(self) -> Iterable[Pair]:
-        """Pairs of nets between which an ideal voltage source (or amplifier output) fixes the voltage; none elsewhere."""
+        """Return pairs of nets between which an ideal voltage source (or amplifier output) fixes the voltage."""
         return ()
 
     def lines(self) -> Iterable[str]:
-        """SPICE lines."""
+        """Return the SPICE lines."""
         ...
 
     def select(self, points: Mapping[str, Int[Array, " some"]]) -> "Element":  # noqa: ARG002
@@ -70,12 +70,12 @@ class Element(Protocol):
         return self
 
     def check(self) -> None:
-        """Raise UserError, naming the net, for values no circuit can have."""
+        """Raise UserError, which names the net, for invalid values."""
         ...
 
 
 class Resistive(Protocol):
-    """What is asked of a crossbar (networks.crossbars.Crossbar)."""
+    """A crossbar as the netlist needs it (networks.crossbars.Crossbar)."""
 
     @property
     def conductance(self) -> Float[Array, "..."]:
@@ -83,11 +83,11 @@ class Resistive(Protocol):
         ...
 
     def elements(self) -> tuple[Int[Array, " resistors"], Int[Array, " resistors"], Float[Array, " resistors"]]:
-        """(row, column, siemens) of every resistor."""
+        """Return (row, column, siemens) of every resistor."""
         ...
 
     def place(self, cell: tuple[int, ...]) -> tuple[int, int]:
-        """(row, column) of a resistor that has this parameter."""
+        """Return (row, column) of a resistor with this parameter."""
         ...
 
     def matrix(self) -> Float[Array, "rows columns"]:
@@ -100,24 +100,24 @@ class Resistive(Protocol):
 
 
 def series(values: Float[Array, " points"], counter: str = POINT) -> str:
-    """A value along the sweep, as SPICE text: a number, or a piecewise-linear function of the net that counts."""
+    """Return a value along the sweep as SPICE text: a number, or a piecewise-linear function of the counting net."""
     numbers = values.tolist()
     if numbers.count(numbers[0]) == len(numbers):
         return repr(numbers[0])
     around = enumerate(zip(numbers, numbers[1:], numbers[2:], strict=False), start=1)
-    turns = (k for k, (before, here, after) in around if here != before or here != after)  # other knots say nothing
+    turns = (k for k, (before, here, after) in around if here != before or here != after)  # other knots are redundant
     points = (0, *turns, len(numbers) - 1)
     return _knots(points, counter) % tuple(numbers if len(points) == len(numbers) else [numbers[k] for k in points])
 
 
 @lru_cache(maxsize=256)
 def _knots(points: tuple[int, ...], counter: str) -> str:
-    """How ``series`` writes the values at ``points``, with a place for each."""
+    """Return the text of ``series`` for the values at ``points``, with a placeholder for each."""
     return f"pwl(V({counter}),{','.join(f'{k},%r' for k in points)})"
 
 
 def subcircuit(model: str, parameters: Mapping[str, float]) -> str:
-    """How an X element ends: the subcircuit that it is, and its parameters."""
+    """Return the end of an X element: the name of its subcircuit and its parameters."""
     return " ".join([model, *(f"{key}={float(value)!r}" for key, value in parameters.items())])
 
 
@@ -146,7 +146,7 @@ class VoltageSources(Element):
         return ((net, GROUND) for net in self.nets)
 
     def lines(self) -> Iterable[str]:
-        """V elements, or B elements where the voltage follows the sweep."""
+        """V elements, or B elements if the voltage follows the sweep."""
         for net, values in zip(self.nets, self.volts.T, strict=True):
             text = series(values, self.counter)
             yield f"B{net} {net} 0 V={text}" if text.startswith("pwl") else f"V{net} {net} 0 {text}"
@@ -158,7 +158,7 @@ class VoltageSources(Element):
 
 @dataclass(frozen=True, eq=False)
 class CurrentSources(Element):
-    """Current into net = amperes; devices without current are left out."""
+    """Current into net = amperes; devices without current are omitted."""
 
     prefix: str
     """I<prefix>_<index> is a device's name."""
@@ -178,7 +178,7 @@ class CurrentSources(Element):
         return ((f"I{self.prefix}_{k}", (GROUND, net)) for k, net in self._present())
 
     def lines(self) -> Iterable[str]:
-        """I elements, or B elements where the current follows the sweep."""
+        """I elements, or B elements if the current follows the sweep."""
         for k, net in self._present():
             text = series(self.amperes[:, k], self.counter)
             kind = f"B{self.prefix}_{k} 0 {net} I=" if text.startswith("pwl") else f"I{self.prefix}_{k} 0 {net} "
@@ -191,7 +191,7 @@ class CurrentSources(Element):
 
 @dataclass(frozen=True, eq=False)
 class Crossbar(Element):
-    """I_ij = G_ij (V(row_i) - V(column_j)); G_ij = 0 is no resistor."""
+    """I_ij = G_ij (V(row_i) - V(column_j)); for G_ij = 0, there is no resistor."""
 
     number: int
     rows: tuple[str, ...]
@@ -199,7 +199,7 @@ class Crossbar(Element):
     crossbar: Resistive
 
     def devices(self) -> Iterator[tuple[str, tuple[str, ...]]]:
-        """The crossbar as one device; rows that are empty touch nothing."""
+        """The crossbar as one device; empty rows are not connected."""
         used = np.unique(self.crossbar.elements()[0]).tolist()
         yield f"crossbar_{self.number}", (*(self.rows[i] for i in used), *self.columns)
 
@@ -222,7 +222,7 @@ class Crossbar(Element):
         return self._between(*self.crossbar.elements())
 
     def between(self, some: Int[Array, " rows"], others: Int[Array, " columns"]) -> Iterable[str]:
-        """The lines of the resistors between these rows and columns."""
+        """Return the lines of the resistors between these rows and columns."""
         i, j, siemens = self.crossbar.elements()
         chosen = np.isin(i, some) & np.isin(j, others)
         return self._between(i[chosen], j[chosen], siemens[chosen])
@@ -235,7 +235,7 @@ class Crossbar(Element):
         ]
 
     def check(self) -> None:
-        """Finite, not negative, and no column that is all zero."""
+        """Finite, not negative, and no column of zeros."""
         values = self.crossbar.conductance
         for good, what in ((np.isfinite(values), "is not finite"), (values >= 0, "is negative")):
             if not good.all():
@@ -247,7 +247,8 @@ class Crossbar(Element):
         _require(
             self.crossbar.driven(),
             self.columns,
-            f"its column of crossbar {self.number} is all zero, so nothing drives it; give it a conductance or raise G_min",
+            f"its column of crossbar {self.number} is all zero, so that nothing drives it; give it a conductance or "
+            "raise G_min",
         )
 
 
@@ -281,7 +282,7 @@ class Conductances(Element):
 
 @dataclass(frozen=True, eq=False)
 class Resistors(Element):
-    """I_k = (V(one_k) - V(other_k))/R_k: single resistors, each with a name of its own."""
+    """I_k = (V(one_k) - V(other_k))/R_k: single resistors, each with its own name."""
 
     names: tuple[str, ...]
     ends: tuple[Pair, ...]
@@ -334,7 +335,7 @@ class Capacitors(Element):
 
 @dataclass(frozen=True, eq=False)
 class Diodes(Element):
-    """One diode a pair of nets."""
+    """I = i(V(anode, cathode)): one diode for each pair of nets."""
 
     prefix: str
     """Xd<prefix><index> is a device's name."""
@@ -343,9 +344,9 @@ class Diodes(Element):
     model: str
     """Subcircuit, defined in ``circuits/<model>.lib``."""
     parameters: Mapping[str, float | Float[Array, " nodes"]]
-    """One value for all, or one for each."""
+    """Parameters, with one value for all devices or one for each."""
     layer: int = 0
-    """Of hidden nodes, where there are layers."""
+    """Layer of the hidden nodes, if there are layers."""
 
     def devices(self) -> Iterator[tuple[str, tuple[str, ...]]]:
         """(anode, cathode) of each."""
@@ -356,7 +357,7 @@ class Diodes(Element):
         return _instances(self.devices(), self.model, self.parameters)
 
     def check(self) -> None:
-        """Parameters are the law's own business."""
+        """The law checks its parameters."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -370,7 +371,7 @@ class Amplifiers(Element):
     model: str = "amplifier"
     """Subcircuit, defined in ``circuits/<model>.lib``."""
     parameters: Mapping[str, float | Float[Array, " nodes"]] = field(default_factory=dict)
-    """Further ones, one value for all, or one for each node."""
+    """Further parameters, with one value for all nodes or one for each."""
 
     def devices(self) -> Iterator[tuple[str, tuple[str, ...]]]:
         """(node, drive) of each."""
@@ -390,7 +391,7 @@ class Amplifiers(Element):
         return _instances(self.devices(), self.model, {"gain": self.gain, **self.parameters})
 
     def check(self) -> None:
-        """A gain that can be divided by."""
+        """A positive gain."""
         _require(
             np.array([np.isfinite(self.gain) and self.gain > 0]),
             self.nodes[:1],
@@ -400,23 +401,23 @@ class Amplifiers(Element):
 
 @dataclass(frozen=True, eq=False)
 class NudgeSources(Element):
-    """I_k = c_k - f_k g·V(plus_k, minus_k) into plus: statically f_k g to a source at c_k/(f_k g), or the current c_k alone.
+    """I_k = c_k - f_k g·V(plus_k, minus_k) into plus: statically f_k g to a source at c_k/(f_k g), or only the current c_k.
 
-    The free phase must stand without them.
+    The circuit must have an operating point without them.
     """
 
     outputs: tuple[Pair, ...]
-    """(plus, minus) of each; minus is ground where one net is read."""
+    """(plus, minus) of each output; minus is ground if a single net is read."""
     conductance: Float[Array, " points"]
     """g, siemens."""
     current: Float[Array, "points outputs"]
     """c, amperes."""
     factor: Float[Array, " outputs"] | None = None
-    """On g, of each output; None is 1."""
+    """Factor on g of each output; None is 1."""
 
     @classmethod
     def of(cls, outputs: tuple[Pair, ...], batch: int, injections: Sequence[Injection | None]) -> Self:
-        """Every sample under every injection, sample by sample."""
+        """Return the nudges of every sample under every injection, sample by sample."""
         phases = len(injections)
         conductance, current = np.zeros((batch, phases, 1)), np.zeros((batch, phases, len(outputs)))
         for phase, injection in enumerate(injections):
@@ -430,7 +431,7 @@ class NudgeSources(Element):
         return replace(self, conductance=self.conductance[some], current=self.current[some])
 
     def devices(self) -> Iterator[tuple[str, tuple[str, ...]]]:
-        """One an output (its target source included)."""
+        """One device per output (including its target source)."""
         return ((f"nudge_{k}", (minus, plus)) for k, (plus, minus) in enumerate(self.outputs))
 
     def lines(self) -> Iterable[str]:
@@ -461,7 +462,7 @@ def _instances(
     model: str,
     parameters: Mapping[str, float | Float[Array, " devices"]],
 ) -> Iterator[str]:
-    """X lines, each device with its own parameters."""
+    """Yield X lines, each device with its parameters."""
     bank = list(devices)
     columns = [np.broadcast_to(np.asarray(values, float), (len(bank),)).tolist() for values in parameters.values()]
     for (name, nets), *values in zip(bank, *columns, strict=True):

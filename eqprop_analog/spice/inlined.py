@@ -1,7 +1,7 @@
-"""Subcircuits written out in the netlist itself, device by device: what a sweep that is loaded for every batch is made of.
+"""Subcircuits expanded in the netlist, device by device, for sweeps that are loaded for every batch.
 
-ngspice writes them out as well, with the same names, but takes a quarter of a netlist's loading time for it. And it has five
-unknowns an amplifier where three would do (see ``_without_ammeters``).
+ngspice also expands them, with the same names, but this takes a quarter of a netlist's loading time, and its amplifiers
+have five unknowns where three are sufficient (see ``_without_ammeters``).
 """
 
 import re
@@ -13,18 +13,18 @@ from eqprop_analog.spice.reading.expressions import Parameters
 from eqprop_analog.spice.reading.statements import INNER, Statement, source_of
 
 NODES = {"r": 2, "c": 2, "d": 2, "v": 2, "i": 2, "e": 4, "g": 4, "f": 2, "h": 2}
-"""Devices that can be written out, by the letter that their names begin with, and how many nets each joins."""
+"""Devices that can be expanded, by the first letter of their names, and their numbers of nets."""
 WORDS = {"v": 4, "i": 4, "e": 6, "g": 6, "f": 5, "h": 5}
-"""How many words such a device's line has; with more or fewer it says something else."""
+"""Numbers of words of such a device's line; other lines have another meaning."""
 CONTROLLED = "fh"
-"""Those whose next word is the voltage source that controls them."""
+"""Devices whose next word is the voltage source that controls them."""
 NOT_NETS = re.compile(r"[(),\"]")
-"""Brackets and commas separate words in some places of a line alone; quotes hold names of files."""
+"""Brackets and commas are separators only in some parts of a line; quotes enclose names of files."""
 
 
 @dataclass(frozen=True)
 class Subcircuit:
-    """A subcircuit of devices alone, with numbers in place of its parameters once ``filled``."""
+    """A subcircuit that consists only of devices, with numbers instead of its parameters after ``filled``."""
 
     name: str
     ports: tuple[str, ...]
@@ -35,13 +35,19 @@ class Subcircuit:
     """Text of each .model card behind its name."""
 
     def joined(self, nets: int, given: Mapping[str, str]) -> "Subcircuit":
-        """An instance on so many nets, ``filled``. Raises ValueError for another number of nets than it has ports, too."""
+        """Return an instance on a number of nets, ``filled``.
+
+        Raises ValueError also if the number differs from that of its ports.
+        """
         if nets != len(self.ports):
             raise ValueError(f"{self.name}: {len(self.ports)} ports, got {nets} nets")
         return self.filled(given)
 
     def filled(self, given: Mapping[str, str]) -> "Subcircuit":
-        """With the parameters of an instance. Raises ValueError for others than it has, and for values not understood."""
+        """Return it with the parameters of an instance.
+
+        Raises ValueError for unknown parameters and for unreadable values.
+        """
         if not given.keys() <= self.defaults.keys():
             raise ValueError(f"{self.name}: no such parameter")
         parameters = Parameters({**self.defaults, **given})
@@ -55,9 +61,9 @@ class Subcircuit:
 
 
 def _without_ammeters(devices: tuple[tuple[str, ...], ...], ports: Sequence[str]) -> tuple[tuple[str, ...], ...]:
-    """The same circuit where a source of 0 V in series with an E element is left out: the E element's own current is read.
+    """Return the circuit without sources of 0 V in series with an E element, whose own current is used instead.
 
-    That is two unknowns fewer, the net between the two and a current. Raises ValueError for values that are no numbers.
+    This saves two unknowns, the net between the two and a current. Raises ValueError for values that are not numbers.
     """
     for source in devices:
         if source[0][0] != "v" or float(source[3]) != 0 or source[1] in ports:
@@ -72,7 +78,7 @@ def _without_ammeters(devices: tuple[tuple[str, ...], ...], ports: Sequence[str]
         def read(each: tuple[str, ...], meter: str = source[0], driver: str = driver[0]) -> tuple[str, ...]:
             if each[0][0] not in CONTROLLED or each[3] != meter:
                 return each
-            return (*each[:3], driver, repr(-float(each[4])))  # it flows into an E element where it flows out of a V
+            return (*each[:3], driver, repr(-float(each[4])))  # the sign of the current of an E element is opposite
 
         rest = (merged if each is driver else read(each) for each in devices if each is not source)
         return _without_ammeters(tuple(rest), ports)
@@ -81,7 +87,7 @@ def _without_ammeters(devices: tuple[tuple[str, ...], ...], ports: Sequence[str]
 
 @lru_cache(maxsize=64)
 def read_subcircuit(text: str) -> Subcircuit | None:
-    """The subcircuit in ``text``; None if it has anything but devices that can be written out."""
+    """Return the subcircuit in ``text``; None if it has anything but devices that can be expanded."""
     try:
         source = source_of(f"\n{text}", "subcircuit")
         ((head, body),) = source.blocks
@@ -113,15 +119,15 @@ def _of_devices(head: Statement, body: Sequence[Statement]) -> Subcircuit:
 
 @dataclass
 class Inlined:
-    """Writes out the instances of those of ``texts`` that it can."""
+    """Expands the instances of those of ``texts`` for which this is possible."""
 
     texts: Sequence[str]
-    """Of the circuit's subcircuits."""
+    """Texts of the circuit's subcircuits."""
     kept: list[str] = field(init=False)
-    """Those that instances still need."""
+    """Subcircuits that instances still need."""
     _known: dict[str, tuple[Subcircuit, str]] = field(init=False)
     _forms: dict[tuple[str, ...], str] = field(init=False, default_factory=dict)
-    """What an instance of this name, number of nets and parameters is written as: {0} its name, {1}, ... its nets."""
+    """Expansion of an instance by name, number of nets and parameters: {0} is its name, {1}, ... are its nets."""
 
     def __post_init__(self) -> None:
         """Read the texts."""
@@ -129,10 +135,10 @@ class Inlined:
         self._known = {each.name: (each, text) for each, text in zip(read, self.texts, strict=True) if each is not None}
         self.kept = [text for text, each in zip(self.texts, read, strict=True) if each is None]
         if any(re.search(r"^\s*x", text, re.IGNORECASE | re.MULTILINE) for text in self.kept):
-            self.kept = list(self.texts)  # one may be made of others
+            self.kept = list(self.texts)  # a subcircuit may contain others
 
     def lines(self, lines: Iterable[str]) -> Iterator[str]:
-        """``lines``, with an instance's devices in its place, before the first of its kind the models that they need."""
+        """Return ``lines`` with instances replaced by their devices; the first of each kind is preceded by its models."""
         for line in lines:
             if line[:1] != "X":
                 yield line
@@ -145,11 +151,11 @@ class Inlined:
             yield self._forms[key].format(name, *words[: count - 1]) if key in self._forms else line
 
     def _begin(self, key: tuple[str, ...]) -> Iterator[str]:
-        """What instances with these words behind their nets need; how they are written is known from here on."""
+        """Return the models of instances with these words after their nets, and store their expansion."""
         subcircuit, text = self._known[key[0]]
         try:
             filled = subcircuit.joined(int(key[1]), dict(word.lower().split("=", 1) for word in key[2:]))
-        except ValueError:  # ngspice says what is wrong, or knows better
+        except ValueError:  # ngspice reports the error, or accepts it
             del self._known[key[0]]
             yield text
             return
@@ -159,7 +165,7 @@ class Inlined:
 
 
 def _form(filled: Subcircuit, names: Mapping[str, str]) -> str:
-    """The lines of an instance's devices, with places for its name and its nets, and ``names`` for its models."""
+    """Return the lines of an instance's devices, with placeholders for its name and nets, and ``names`` for its models."""
     at = {port: f"{{{number}}}" for number, port in enumerate(filled.ports, start=1)} | {"0": "0"}
     lines = []
     for device, *words in filled.devices:

@@ -16,36 +16,37 @@ from eqprop_analog.spice.ngspice.workers import Workers
 
 Array = np.ndarray
 Write = tuple[int, int, int]
-"""Row, column and sign of a pulse: +1 raises the cell's conductance."""
+"""Row, column and sign of a pulse; +1 increases the cell's conductance."""
 
 GAP = 0.1
-"""Of a pulse's width, between two pulses."""
+"""Gap between two pulses, as a fraction of a pulse's width."""
 STEPS = 100
-"""In a pulse, at least."""
+"""Smallest number of time steps in a pulse."""
 TIME_LIMIT = 600.0
-"""Seconds that ngspice may take."""
+"""Time limit of ngspice, seconds."""
 OPTIONS = ".options reltol=1e-7 vntol=1e-9 abstol=1e-12 method=trap"
 
 
 @dataclass(frozen=True, eq=False)
 class PulsedCrossbar:
-    """Cells between row and column lines; a write puts +V/2 on the cell's row and -V/2 on its column, all other lines at 0 V.
+    """Cells between row and column lines; a write applies +V/2 to the cell's row and -V/2 to its column, 0 V to all others.
 
-    So cells of the same row or column have V/2 across them, which must not reach a threshold, and all others 0 V.
+    Other cells of the same row or column therefore have V/2 across them, which must be below the threshold, and all
+    others 0 V.
     """
 
     device: Yakopcic2011
     states: Float[Array, "rows columns"]
-    """Where the cells begin, 0 ... 1."""
+    """Initial states of the cells, 0 ... 1."""
     volts: float
     """V."""
     width: float
-    """Of a pulse, seconds."""
+    """Width of a pulse, seconds."""
     line_resistance: float = 0.0
-    """Between each line and its driver, ohms."""
+    """Resistance between each line and its driver, ohms."""
 
     def __post_init__(self) -> None:
-        """Raise UserError for pulses that would move other cells, too, or none."""
+        """Raise UserError for pulses that would change other cells, too, or none."""
         states = real_array(self.states, "states", float)
         if states.ndim != 2 or not states.size or states.min() <= 0 or states.max() >= 1:
             raise UserError("states: expected a matrix of numbers between 0 and 1")
@@ -58,17 +59,17 @@ class PulsedCrossbar:
         low, high = sorted((self.device.vp, self.device.vn))
         if not high < self.volts <= 2 * low:
             raise UserError(
-                f"volts: expected above {high:g} V, so that the cell moves, and at most {2 * low:g} V, so that half moves no "
-                f"other cell, got {self.volts:g} V"
+                f"volts: expected above {high:g} V, so that the cell changes, and at most {2 * low:g} V, so that "
+                f"half of it changes no other cell, got {self.volts:g} V"
             )
 
     @property
     def slot(self) -> float:
-        """Seconds from one pulse to the next."""
+        """Time from one pulse to the next, seconds."""
         return self.width * (1 + 2 * RAMP + GAP)
 
     def netlist(self, writes: Sequence[Write]) -> str:
-        """What ``ngspice -b`` runs as it stands; the state of cell (i, j) is the voltage of net x<i>_<j>."""
+        """Return a self-contained netlist for ``ngspice -b``; the state of cell (i, j) is the voltage of net x<i>_<j>."""
         rows, columns = self.states.shape
         waves: dict[tuple[str, int], list[tuple[float, float]]] = {
             **{("r", i): [] for i in range(rows)},
@@ -116,9 +117,9 @@ class PulsedCrossbar:
         ]
 
     def written(self, writes: Sequence[Write]) -> Float[Array, "moments rows columns"]:
-        """States of all cells before the first of ``writes`` and after each of them, by ngspice in a process of its own.
+        """Return the states of all cells before the first of ``writes`` and after each of them, by ngspice in a separate process.
 
-        Raises UserError for a transient that ngspice does not finish.
+        Raises UserError if ngspice does not finish the transient.
         """
         rows, columns = self.states.shape
         nets = [f"x{i}_{j}" for i, j in np.ndindex(rows, columns)]

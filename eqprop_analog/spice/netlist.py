@@ -1,4 +1,4 @@
-"""SPICE text of a circuit: a file that runs as it stands, or the sweep bench that the ngspice solver loads."""
+"""SPICE text of a circuit: a self-contained file, or the sweep that the ngspice solver loads."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from types import MappingProxyType
@@ -26,8 +26,8 @@ TOLERANCES: dict[str, float] = {
     "temp": 27,
     "tnom": 27,
 }
-"""Options that leave a few 1e-12 V along a sweep (1e-6 leaves up to 4e-8 V, 1e-13 does not converge); no rshunt, which alone
-costs 1e-9 V."""
+"""Options that leave errors of a few 1e-12 V along a sweep (1e-6 leaves up to 4e-8 V, 1e-13 does not converge), without rshunt,
+which alone causes an error of 1e-9 V."""
 NEWTON: dict[str, float] = {"reltol": 1.0, "vntol": 0.1, "abstol": 0.01}
 """Tolerances of Newton's iteration in units of what rounding leaves of voltages, relative: volts in relation to 0.1 V at least,
 amperes of what conducts up to 10 mS."""
@@ -39,19 +39,20 @@ times its column's largest entry, and keeps it for all of Newton's iterations. n
 amplifiers' branch equations and steep diodes take a thousand times of the digits; 3 of 101 chips then did not converge. With 0.5
 (and with 0.1) all do; with either the kept pivots cost 2 of 300 chips digits that SPARSE finds (docs/whole_chip.md)."""
 SPARSE: dict[str, float] = {"klu": 0, "pivrel": 1e-3}
-"""SPARSE 1.3 again, and its own default."""
+"""Options for SPARSE 1.3 with its default."""
 
 
 TRANSIENT: dict[str, float] = {"reltol": 1e-7, "vntol": 1e-9, "itl4": 100}
-"""Options that keep ``.tran`` within 1e-4 of full scale (trapezoidal rule, steps by truncation error)."""
+"""Options with which ``.tran`` is accurate to 1e-4 of full scale (trapezoidal rule, steps by truncation error)."""
 
 
 def static_netlist(
     circuit: Circuit, guess: Float[np.ndarray, " probes"] | None = None, dialect: Dialect = NGSPICE
 ) -> str:
-    """A netlist of one point that the dialect's program runs as it stands and that prints every output to 15 digits.
+    """Return a self-contained netlist of one point for the dialect's program, which prints every output with 15 digits.
 
-    ``guess`` (V) is where Newton's iteration begins (``.nodeset``). Raises UserError for what the dialect cannot say.
+    ``guess`` (V) is the initial guess of Newton's iteration (``.nodeset``). Raises UserError for elements that the
+    dialect lacks.
     """
     return _text(circuit, [*_nodeset(circuit, guess), *dialect.operating_point(circuit.outputs)], dialect=dialect)
 
@@ -61,9 +62,10 @@ def sweep_netlist(
     options: Mapping[str, float] = MappingProxyType({}),
     guess: Float[np.ndarray, " probes"] | None = None,
 ) -> str:
-    """The circuit with a ``.dc`` sweep through its points, saving the probes alone.
+    """Return the circuit with a ``.dc`` sweep through its points that saves only the probes.
 
-    ``options`` override the simulator's; ``guess`` (V) is where Newton's iteration begins at the first point (``.nodeset``).
+    ``options`` override the simulator's; ``guess`` (V) is the initial guess of Newton's iteration at the first point
+    (``.nodeset``).
     """
     saves = [*(f".save v({net})" for net in circuit.probes), *(f".save i({name})" for name in circuit.meters)]
     sweep = [f"V{POINT} {POINT} 0 0", f".dc V{POINT} 0 {circuit.points - 1} 1"]
@@ -73,9 +75,10 @@ def sweep_netlist(
 
 
 def _sample_counter(circuit: Circuit) -> str:
-    """The sample of a point: constant over its phases, then a step up to the next.
+    """Return the sample of a point: constant over its phases, then a step to the next.
 
-    Newton's iteration follows the slope to the right of a knot, and so has the new sample's sources from its first step on.
+    Newton's iteration uses the slope to the right of a knot, and therefore the new sample's sources from its first step
+    on.
     """
     phases = circuit.phases
     knots = (
@@ -86,7 +89,7 @@ def _sample_counter(circuit: Circuit) -> str:
 
 
 def metered_netlist(circuit: Circuit, vectors: Sequence[str], points: int) -> str:
-    """A circuit of one point, solved ``points`` times over by a ``.dc`` sweep that changes nothing, saving ``vectors``."""
+    """Return a circuit of one point, solved ``points`` times by a ``.dc`` sweep that changes nothing, saving ``vectors``."""
     saves = [f".save {vector}" for vector in vectors]
     return _text(circuit, [f"V{POINT} {POINT} 0 0", f".dc V{POINT} 0 {points - 1} 1", *saves])
 
@@ -94,10 +97,11 @@ def metered_netlist(circuit: Circuit, vectors: Sequence[str], points: int) -> st
 def transient_netlist(
     circuit: Circuit, course: Sequence[tuple[float, float]], end: float, max_step: float, charge: float
 ) -> str:
-    """A netlist that ``ngspice -b`` runs as it stands: ``.tran`` from all nodes at 0 V, saving the probes.
+    """Return a self-contained netlist for ``ngspice -b``: ``.tran`` from all nodes at 0 V, saving the probes.
 
     ``course``: (time, point) pairs, seconds from 0 on, between which the circuit moves linearly through its sweep. ``end``
-    and ``max_step`` in seconds; ``charge`` (C) is what counts as none. Prints every output before each change and at the end.
+    and ``max_step`` in seconds; ``charge`` (C) is the smallest charge that counts. It prints every output before each
+    change and at the end.
     """
     knots = " ".join(f"{float(time)!r} {float(point)!r}" for time, point in course)
     saves = [f".save v({net})" for net in circuit.probes]
@@ -120,10 +124,10 @@ def _nodeset(circuit: Circuit, guess: Float[np.ndarray, " probes"] | None) -> li
 
 
 def library(name: str, dialect: str = NGSPICE.name) -> str:
-    """Text of ``circuits/<name>.lib``, or of the dialect's own where ``circuits/<dialect>`` has one.
+    """Return the text of ``circuits/<name>.lib``, or that of the dialect if ``circuits/<dialect>`` has one.
 
-    Subcircuits of laws from outside this package are beside the modules that registered them (devices.register_law). Raises
-    UserError where there is none.
+    Subcircuits of laws from outside this package are in the folders of the modules that registered them
+    (devices.register_law). Raises UserError if there is none.
     """
     folders = [packaged_circuits(), *dict.fromkeys(LAWS.folders().values())]
     found = [folder for folder in folders if (folder / f"{name}.lib").is_file()]
@@ -131,22 +135,25 @@ def library(name: str, dialect: str = NGSPICE.name) -> str:
         there = ", ".join(sorted(each.stem for each in folders[0].glob("*.lib")))
         searched = " or ".join(map(str, folders))
         raise UserError(
-            f"{name}.lib: there is no subcircuit {name} in {searched}; a law is written into netlists by a file of its spice "
-            f"name, beside {there} or beside the module that registers the law (devices.register_law)"
+            f"{name}.lib: there is no subcircuit {name} in {searched}; the subcircuit of a law is a file with its "
+            f"spice name, in the folder of {there} or of the module that registers the law (devices.register_law)"
         )
     own = found[0] / dialect / f"{name}.lib"
     return (own if own.is_file() else found[0] / f"{name}.lib").read_text(encoding="utf-8")
 
 
 def subcircuits(circuit: Circuit, dialect: Dialect) -> Iterator[str]:
-    """The text of each subcircuit used, an empty line before it. Raises UserError for one that the dialect cannot say."""
+    """Return the text of each used subcircuit, preceded by an empty line.
+
+    Raises UserError for one that the dialect lacks.
+    """
     for name in circuit.models:
         yield ""
         yield model_text(circuit, name, dialect)
 
 
 def model_text(circuit: Circuit, name: str, dialect: Dialect = NGSPICE) -> str:
-    """Text of one subcircuit: its law's own, or ``library``'s in the dialect. Raises UserError."""
+    """Return the text of a subcircuit: that of its law, or of ``library`` in the dialect. Raises UserError."""
     law: Any = circuit.laws.get(name)
     if law is not None:
         return str(law.subcircuit_text(dialect.name))
@@ -154,15 +161,15 @@ def model_text(circuit: Circuit, name: str, dialect: Dialect = NGSPICE) -> str:
 
 
 def laws_in_text(law: Law) -> dict[str, Law]:
-    """By its subcircuit's name a law, or each of a pair, that has the subcircuit's text itself; empty for all others."""
+    """Return laws that contain the text of their subcircuit (both laws of a pair), by its name; empty for all others."""
     law = getattr(law, "law", law)
     return {law.spice[0]: law} if hasattr(law, "subcircuit_text") else {}
 
 
 def settings(circuit: Circuit, options: Mapping[str, float] = MappingProxyType({})) -> dict[str, float]:
-    """The simulator's options for a circuit: what all need, what its laws need, and ``options`` over both.
+    """Return the simulator's options for a circuit: the common ones and those of its laws, overridden by ``options``.
 
-    Where rounding leaves more than the tolerances, Newton's iteration would go in circles: there they are what it leaves.
+    If rounding exceeds the tolerances, Newton's iteration would not converge; the tolerances are then those of rounding.
     """
     own = {**TOLERANCES, **circuit.options}
     left = {key: share * circuit.rounding for key, share in NEWTON.items()}

@@ -1,4 +1,4 @@
-"""The single devices of a circuit, read back from its netlist lines: whoever draws or counts them shows the netlist."""
+"""The single devices of a circuit, read back from its netlist lines, so that drawings and counts agree with the netlist."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ class Part:
     nets: tuple[str, ...]
     """In the order of the line."""
     value: str
-    """What follows the nets, as SPICE text; of a subcircuit (X) its model and parameters."""
+    """The text after the nets; for a subcircuit (X) its model and parameters."""
 
     @property
     def kind(self) -> str:
@@ -26,7 +26,7 @@ class Part:
 
     @property
     def number(self) -> float | None:
-        """The value in SI units, where it is a number."""
+        """The value in SI units, if it is a number."""
         try:
             return float(self.value)
         except ValueError:
@@ -34,7 +34,7 @@ class Part:
 
 
 def parts(element: Element) -> Iterator[Part]:
-    """Every device of ``element``, in the order of its lines; parameters (``.param``) are none."""
+    """Every device of ``element``, in the order of its lines; parameters (``.param``) are not devices."""
     for line in element.lines():
         if line.startswith("."):
             continue

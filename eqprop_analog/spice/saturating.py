@@ -1,4 +1,4 @@
-"""What a Hopfield network's circuit has beside spice.elements, in banks: weights, buffers, and the parts of a nudge."""
+"""Elements of a Hopfield network's circuit in addition to spice.elements, in banks: weights, buffers, and parts of a nudge."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -13,7 +13,7 @@ from eqprop_analog.spice.elements import GROUND, POINT, SAMPLE, Element, Pair, s
 Array = np.ndarray
 
 PINS = 1005
-"""That a subcircuit of ngspice has at most."""
+"""Largest number of pins of a subcircuit in ngspice."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -23,22 +23,22 @@ class Kernel:
     stem: str
     values: Float[Array, "out in height width"]
     shared: Int[Array, "rows columns"]
-    """Which value, by its flat index, each weight is."""
+    """Flat index of the value of each weight."""
     here: bool
-    """Whether the bank writes the parameters; tied weights back are written from those of the way forward."""
+    """Whether this bank writes the parameters; tied feedback weights use those of the forward weights."""
 
     @property
     def names(self) -> list[str]:
-        """Of all values, flat."""
+        """Names of all values, flat."""
         return [f"{self.stem}_{'_'.join(map(str, index))}" for index in np.ndindex(self.values.shape)]
 
 
 @dataclass(frozen=True, eq=False)
 class Weights(Element):
-    """I_ij = |W_ij|·unit·(±V(row_i) - V(column_j)), the sign that of W_ij; W_ij = 0 is no resistor.
+    """I_ij = |W_ij|·unit·(±V(row_i) - V(column_j)), with the sign of W_ij; for W_ij = 0, there is no resistor.
 
-    Rows are ideal sources, so that a resistor is a current W_ij·unit·V(row_i) and a conductance at the column. ``controlled``
-    writes these currents alone, as G elements: ngspice orders their matrix three times as fast.
+    Rows are ideal sources, so that a resistor is equivalent to a current W_ij·unit·V(row_i) and a conductance at the
+    column. ``controlled`` writes only these currents, as G elements, whose matrix ngspice orders three times as fast.
     """
 
     prefix: str
@@ -52,11 +52,11 @@ class Weights(Element):
     unit: float
     """g/K, siemens."""
     kernel: Kernel | None = None
-    """Values that weights share; None writes each resistor's own."""
+    """Values that weights share; None writes each resistor separately."""
     controlled: bool = False
 
     def devices(self) -> Iterator[tuple[str, tuple[str, ...]]]:
-        """All of them as one device; rows that no weight uses touch nothing."""
+        """All weights as one device; rows without a weight are not connected."""
         used = dict.fromkeys(net for pair in self._pairs() for net in pair)
         yield f"weights_{self.prefix}", tuple(used)
 
@@ -65,7 +65,7 @@ class Weights(Element):
         return [] if self.controlled else self._pairs()
 
     def lines(self) -> Iterable[str]:
-        """R elements, ohms, or G elements, siemens; where weights share a kernel, its parameters first."""
+        """R elements, ohms, or G elements, siemens; a shared kernel is preceded by its parameters."""
         i, j = np.nonzero(self.weights)
         G = self.unit * self.weights[i, j]
         values = G.tolist() if self.controlled else (1 / np.abs(G)).tolist()
@@ -134,30 +134,30 @@ class Buffers(Element):
         return (f"{name} {' '.join(nets)} {tail}" for name, nets in self.devices())
 
     def check(self) -> None:
-        """Parameters are the law's own business."""
+        """The law checks its parameters."""
 
 
 @dataclass(frozen=True, eq=False)
 class Pools(Element):
     """I into node = g·V(the winner of its sites); V(won) is 1 V at the winner and 0 V elsewhere. Subcircuit ``max_pool_<sites>``.
 
-    One X element a window; its subcircuit is a chain of ``circuits/pool_site.lib``.
+    One X element per window; its subcircuit is a chain of ``circuits/pool_site.lib``.
     """
 
     prefix: str
     """Xpool<prefix>_<index> is a device's name."""
     nodes: tuple[str, ...]
-    """Into which the currents go; ground where the winner alone is asked for."""
+    """Nodes that receive the currents; ground if only the winner is needed."""
     sites: tuple[tuple[str, ...], ...]
-    """Of each window, those that are compared, the first first."""
+    """Compared sites of each window, in order."""
     won: tuple[tuple[str, ...], ...]
-    """Nets at 1 V or 0 V, one a site."""
+    """Nets at 1 V or 0 V, one per site."""
     conductance: float
     """g, siemens."""
     tie: Float[Array, " windows"]
-    """How far below the largest a site still wins, volts."""
+    """Tolerance for ties, volts: the first site this close to the largest wins."""
     here: bool
-    """Whether the bank writes the subcircuit, or one before it has."""
+    """Whether this bank writes the subcircuit; otherwise an earlier one does."""
 
     @property
     def model(self) -> str:
@@ -166,7 +166,7 @@ class Pools(Element):
 
     @property
     def mesh(self) -> int:
-        """Its sites: kernels join neighbouring ones to the same nodes, and winners return there."""
+        """Number of sites: kernels connect neighbouring ones to the same nodes, and winners act back on them."""
         return sum(map(len, self.sites))
 
     def devices(self) -> Iterator[tuple[str, tuple[str, ...]]]:
@@ -190,10 +190,10 @@ class Pools(Element):
             yield f"{name} {' '.join(nets)} {subcircuit(self.model, {'g': self.conductance, 'tie': tie})}"
 
     def _definition(self) -> Iterator[str]:
-        """The chain: each site hands on the largest so far, and whether one has won."""
+        """Return the chain: each site passes on the largest value so far, and whether one has won."""
         sites = range(1, len(self.sites[0]) + 1)
         pins = " ".join([*(f"site{k}" for k in sites), *(f"won{k}" for k in sites)])
-        yield "* A max pool: g (siemens) times the largest site goes into node as a current; tie in volts, see pool_site."
+        yield "* A max pool: the current into node is g (siemens) times the largest site; tie in volts, see pool_site."
         yield f".subckt {self.model} node {pins} params: g=1e-6 tie=0"
         for k in sites:
             before, earlier = ("site1", "0") if k == 1 else (f"most{k - 1}", f"taken{k - 1}")
@@ -202,25 +202,28 @@ class Pools(Element):
         yield f".ends {self.model}"
 
     def check(self) -> None:
-        """No more pins than a subcircuit may have."""
+        """No more pins than a subcircuit can have."""
         pins = 1 + 2 * len(self.sites[0])
         if pins > PINS:
             raise UserError(
-                f"net {self.nodes[0]}: a pool of {len(self.sites[0])} sites is a subcircuit of {pins} pins, and ngspice takes "
-                f"{PINS}; pool in two steps"
+                f"net {self.nodes[0]}: a pool of {len(self.sites[0])} sites is a subcircuit of {pins} pins, and "
+                f"ngspice allows {PINS}; pool in two steps"
             )
 
 
 @dataclass(frozen=True, eq=False)
 class PoolReturns(Element):
-    """V(true) = V(output)·V(won), V(inverted) = -V(true): the way back through every site. Subcircuit ``pool_return``."""
+    """V(true) = V(output)·V(won), V(inverted) = -V(true): the feedback through every site.
+
+    Subcircuit ``pool_return``.
+    """
 
     prefix: str
     """Xback<prefix>_<index> is a device's name."""
     numbers: tuple[int, ...]
-    """Of the sites."""
+    """Numbers of the sites."""
     outputs: tuple[str, ...]
-    """Of each site, the true output of the node behind its pool."""
+    """True output of the node after the pool, for each site."""
     won: tuple[str, ...]
     true: tuple[str, ...]
     inverted: tuple[str, ...]
@@ -251,13 +254,13 @@ class Pulls(Element):
     """V(p_k) = V(beta)·(V(y_k) - r_k), or V(beta)·(V(y_k) - V(y)·softmax(r)_k) for cross-entropy, y the sum of the targets."""
 
     readouts: tuple[str, ...]
-    """r_k as SPICE expressions, volts."""
+    """Read-outs r_k as SPICE expressions, volts."""
     nets: tuple[str, ...]
     """The nodes that they sense."""
     cost: Cost
 
     def devices(self) -> Iterator[tuple[str, tuple[str, ...]]]:
-        """One a read-out."""
+        """One source per read-out."""
         for k, net in enumerate(self.nets):
             yield f"Bp_{k}", (f"p_{k}", "beta", f"y_{k}", net, *(("y", "z") if self.cost == "cross-entropy" else ()))
 
@@ -291,7 +294,7 @@ class Transconductances(Element):
     nodes: tuple[str, ...]
     pulls: tuple[str, ...]
     transconductance: Float[Array, "nodes pulls"]
-    """Siemens, of any sign; 0 is none."""
+    """Transconductances, siemens, of either sign; 0 is omitted."""
 
     def _present(self) -> Iterator[tuple[int, int]]:
         return ((j, k) for j, k in np.argwhere(self.transconductance).tolist())
@@ -306,12 +309,12 @@ class Transconductances(Element):
         return (f"Gnudge_{j}_{k} 0 {self.nodes[j]} {self.pulls[k]} 0 {G[j][k]!r}" for j, k in self._present())
 
     def check(self) -> None:
-        """Weights of a read-out are checked where it is made."""
+        """The read-out checks its weights."""
 
 
 @dataclass(frozen=True, eq=False)
 class Holds(Element):
-    """I_j = HOLD·g·(start_j - V(node_j)) at the first of every sample's two points, nothing at the second."""
+    """I_j = HOLD·g·(start_j - V(node_j)) at the first of every sample's two points, 0 at the second."""
 
     nodes: tuple[str, ...]
     start: Float[Array, "samples nodes"]
@@ -346,4 +349,4 @@ class Holds(Element):
         """Finite voltages."""
         good = np.isfinite(self.start).all(axis=0)
         if not good.all():
-            raise UserError(f"net {self.nodes[int(np.argmin(good))]}: it cannot begin at a voltage that is not finite")
+            raise UserError(f"net {self.nodes[int(np.argmin(good))]}: its initial voltage must be finite")

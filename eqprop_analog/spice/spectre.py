@@ -1,7 +1,7 @@
-"""Spectre's own language (Cadence Spectre Circuit Simulator Reference): every line of a netlist said in it.
+"""Spectre's own language (Cadence Spectre Circuit Simulator Reference): translation of every line of a netlist.
 
-An instance is ``name (nets) master parameter=value``; a subcircuit begins with ``subckt``, its parameters stand in a line of
-their own; a comment begins with //. Directions of currents and signs of controlled sources are SPICE's.
+An instance is ``name (nets) master parameter=value``; a subcircuit begins with ``subckt``, followed by a line with
+its parameters; a comment begins with //. Directions of currents and signs of controlled sources are SPICE's.
 """
 
 import re
@@ -11,11 +11,11 @@ from eqprop_analog.errors import UserError
 from eqprop_analog.spice.dialects import PHASES, Dialect, coarser, pairs
 
 OWN = "spectre:"
-"""Begins a line that is said in Spectre's language already."""
+"""Prefix of a line that is already in Spectre's language."""
 LONGEST = 200
-"""Characters of a line, beyond which it goes on in the next."""
+"""Largest number of characters of a line, after which it is continued on the next."""
 SUBCIRCUIT = "eq_"
-"""Before the names of subcircuits: "diode" is a master of Spectre's."""
+"""Prefix of the names of subcircuits, because "diode" is a master in Spectre."""
 BEHAVIOURAL = re.compile(r"(B\S+) (\S+) (\S+) ([VI])=(.+)")
 MODEL = re.compile(r"\.model (\S+) D\((.*)\)", re.IGNORECASE)
 SIMPLE = re.compile(r"[A-Za-z_]\w*|[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?")
@@ -23,20 +23,20 @@ NODESET = re.compile(r"\.nodeset v\((\S+)\)=(\S+)")
 ASSIGNED = re.compile(r"(\w+)=(\{[^}]*\}|\S+)")
 TWO_PINS = {"R": "resistor r=", "C": "capacitor c=", "V": "vsource type=dc dc=", "I": "isource type=dc dc="}
 CONTROLLED = {"E": ("vcvs gain=", 4), "G": ("vccs gm=", 4), "F": ("cccs gain=", 2), "H": ("ccvs rm=", 2)}
-"""Master and parameter, and how many nets; F and H then name the source that measures the current."""
+"""Master and parameter, and number of nets; F and H elements then name the source that measures the current."""
 
 
 class Spectre(Dialect):
-    """Spectre, with results as text beside the netlist."""
+    """Spectre, with results as text files next to the netlist."""
 
     name = "spectre"
     command = "spectre"
     note = (
-        "For Spectre. Its k, q and the reverse branch of its junctions are its own: expect some 1e-7 V to ngspice and surrogate.",
+        "For Spectre. Its k, q and junctions in reverse differ from ngspice's: expect voltage differences of 1e-7 V.",
     )
 
     def options(self, settings: Mapping[str, float], models: Sequence[str]) -> list[str]:  # noqa: ARG002
-        """Of the whole simulation; results are written as text."""
+        """Options of the whole simulation; results are written as text."""
         given = coarser(settings)
         names = {
             "reltol": "reltol",
@@ -53,24 +53,24 @@ class Spectre(Dialect):
         ]
 
     def operating_point(self, outputs: Sequence[str]) -> list[str]:
-        """Saved in the folder NETLIST.raw, file dcOp.dc."""
+        """Save the outputs in the folder NETLIST.raw, file dcOp.dc."""
         return [f"{OWN}save {' '.join(outputs)}", f"{OWN}dcOp dc maxiters=500"]
 
     def two_phases(self, outputs: Sequence[str]) -> list[str]:
-        """A sweep of V(phase), saved in NETLIST.raw, file phases.dc: first the free phase, then the nudged one."""
+        """Sweep V(phase), saved in NETLIST.raw, file phases.dc: first the free phase, then the nudged one."""
         (_, start), (_, stop) = PHASES
         sweep = f"phases dc dev=Vphase param=dc start={start} stop={stop} step=1 maxiters=500"
         return [f"{OWN}save {' '.join(outputs)}", OWN + sweep]
 
     def finished(self, lines: Sequence[str]) -> list[str]:
-        """All of a netlist in Spectre's language. Raises UserError for a line that has no translation."""
+        """Translate a whole netlist to Spectre's language. Raises UserError for a line that has no translation."""
         title, *rest = _logical(lines)
         said = [*_translated(title), "simulator lang=spectre", *(part for line in rest for part in _translated(line))]
         return [part for line in said for part in _wrapped(line)]
 
 
 def _logical(lines: Sequence[str]) -> Iterator[str]:
-    """Lines without their ends, continuations joined."""
+    """Return the lines without line ends, with continuations joined."""
     waiting: str | None = None
     for line in (each for text in lines for each in text.split("\n")):
         if line.startswith("+") and waiting is not None:
@@ -84,7 +84,7 @@ def _logical(lines: Sequence[str]) -> Iterator[str]:
 
 
 def _wrapped(line: str) -> Iterator[str]:
-    """A long line in several, which begin with a plus sign."""
+    """Split a long line into several, which begin with a plus sign."""
     while len(line) > LONGEST and not line.startswith("//") and (at := line.rfind(" ", 3, LONGEST)) > 0:
         yield line[:at]
         line = "+ " + line[at + 1 :]
@@ -119,7 +119,7 @@ def _statement(line: str) -> list[str]:
     }
     if word in said:
         return said[word]
-    raise UserError(f"Spectre: this line has no translation: {line:.80}; take another --dialect")
+    raise UserError(f"Spectre: this line has no translation: {line:.80}; use another --dialect")
 
 
 def _instance(line: str) -> str:
@@ -141,16 +141,16 @@ def _instance(line: str) -> str:
         end = own[0] if own else len(words)
         assigned = _assigned(" ".join(words[end:]))
         return f"{name} ({' '.join(words[: end - 1])}) {SUBCIRCUIT}{words[end - 1]} {assigned}".rstrip()
-    raise UserError(f"Spectre: this element has no translation: {line:.80}; take another --dialect")
+    raise UserError(f"Spectre: this element has no translation: {line:.80}; use another --dialect")
 
 
 def _assigned(text: str) -> str:
-    """``name=value`` of each, values as expressions."""
+    """Format ``name=value`` of each, values as expressions."""
     return " ".join(f"{name}={_expression(value)}" for name, value in ASSIGNED.findall(text))
 
 
 def _expression(text: str) -> str:
-    """A value without braces, its powers by two asterisks and its functions in small letters; in parentheses unless a number."""
+    """Format a value without braces, powers as two asterisks, functions in lower case; in parentheses unless it is a number."""
     plain = text.strip().replace("{", "").replace("}", "").replace("^", "**")
     plain = re.sub(r"\bV\(", "v(", plain)
     return plain if SIMPLE.fullmatch(plain) else f"({plain})"

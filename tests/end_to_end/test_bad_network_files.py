@@ -67,7 +67,7 @@ class TestNetworkFiles:
     def test_truncated(self, netlist, file, kept):
         content = file.read_bytes()
         file.write_bytes(content[: int(kept * len(content))])
-        assert re.search(r"net\.npz: not a network file, or a damaged one", netlist())
+        assert re.search(r"net\.npz: not a network file", netlist())
 
     @pytest.mark.parametrize("flag", [0x01, 0x20], ids=["encrypted", "patched"])
     def test_zip_flags_that_python_cannot_read(self, netlist, file, flag):
@@ -76,14 +76,14 @@ class TestNetworkFiles:
             if content[entry : entry + 4] == b"PK\1\2":
                 content[entry + 8] |= flag
         file.write_bytes(content)
-        assert re.search("not a network file, or a damaged one", netlist())
+        assert re.search("not a network file", netlist())
 
     @pytest.mark.parametrize(("offset", "value"), [(10, 99), (6, 200)], ids=["compression", "zip-version"])
     def test_zip_methods_that_python_cannot_read(self, netlist, file, offset, value):
         content = bytearray(file.read_bytes())
         content[content.index(b"PK\1\2") + offset] = value
         file.write_bytes(content)
-        assert re.search("not a network file, or a damaged one", netlist())
+        assert re.search("not a network file", netlist())
 
     @given(place=st.floats(0, 1, exclude_max=True), value=st.integers(0, 255))
     def test_any_changed_byte_loads_or_is_refused(self, tmp_path_factory, place, value):

@@ -5,6 +5,7 @@ import gzip
 import hashlib
 import importlib.util
 import io
+import re
 import struct
 import subprocess
 import sys
@@ -109,10 +110,10 @@ def test_named_folder_gives_scaled_rows(publish, tmp_path, below, gz):
 @pytest.mark.parametrize(
     ("damage", "words"),
     [
-        (lambda content: content[:-1], "shape .* expected .* bytes, came"),
+        (lambda content: content[:-1], "shape .* expected .* bytes, got"),
         (lambda content: content[:6], "truncated IDX header"),
-        (lambda content: b"\0\0\x0d" + content[3:], "expected magic 00 00 08 0N, came '00 00 0d 03'"),
-        (lambda content: content[:-1] + bytes([content[-1] ^ 1]), "expected SHA-256 .*, came"),
+        (lambda content: b"\0\0\x0d" + content[3:], "expected magic 00 00 08 0N, got '00 00 0d 03'"),
+        (lambda content: content[:-1] + bytes([content[-1] ^ 1]), "expected SHA-256 .*, got"),
         (lambda content: b"", "not an IDX file"),
     ],
     ids=["truncated", "header", "magic", "checksum", "empty"],
@@ -178,7 +179,7 @@ def test_nothing_reachable_lists_every_way_and_what_to_do(publish):
     with pytest.raises(UserError) as caught:
         data.load("mnist")
     message = str(caught.value)
-    assert "mnist could not be had" in message
+    assert re.search("mnist could not .*Tried", message, re.DOTALL)
     assert f"the cache: {publications.cache_dir()}" in message
     assert "carrier pigeon: it rains" in message
     assert "telegraph: cut" in message
@@ -212,7 +213,7 @@ def test_broken_torchvision_is_only_a_reason(publish, monkeypatch, tmp_path, mod
 
 def test_unreachable_mirror_is_a_data_error(monkeypatch, tmp_path):
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-    with pytest.raises(DataError, match=r"train-images-idx3-ubyte\.gz did not come \(ConnectionError\)"):
+    with pytest.raises(DataError, match=r"train-images-idx3-ubyte\.gz .*\(ConnectionError\)"):
         publications._from_mirror("http://127.0.0.1:9", publications.PUBLICATIONS["mnist"], tmp_path)
 
 
@@ -308,13 +309,13 @@ def test_cifar_is_kept_in_the_cache_as_it_came(publish_cifar, tmp_path):
         (b"", "not CIFAR-10's binary archive"),
         (cifar_archive({})[:2000], "not CIFAR-10's binary archive"),
         (cifar_archive({"data_batch_3.bin": None}), "not CIFAR-10's binary archive: .*data_batch_3.bin"),
-        (cifar_archive({"test_batch.bin": b""}), "test_batch.bin: expected records of 3073 bytes, came 0 bytes"),
-        (cifar_archive({"test_batch.bin": bytes(3072)}), "test_batch.bin: .*3073 bytes, came 3072 bytes"),
+        (cifar_archive({"test_batch.bin": b""}), "test_batch.bin: expected records of 3073 bytes, got 0 bytes"),
+        (cifar_archive({"test_batch.bin": bytes(3072)}), "test_batch.bin: .*3073 bytes, got 3072 bytes"),
         (
             cifar_archive({"data_batch_1.bin": b"\x0a" + bytes(3072)}),
-            "data_batch_1.bin: expected classes 0 to 9, came 10",
+            "data_batch_1.bin: expected classes 0 to 9, got 10",
         ),
-        (cifar_archive({"data_batch_1.bin": bytes(3073)}), "expected SHA-256 .*, came"),
+        (cifar_archive({"data_batch_1.bin": bytes(3073)}), "expected SHA-256 .*, got"),
     ],
     ids=["text", "empty", "truncated", "missing", "empty-batch", "record", "class", "checksum"],
 )
@@ -331,7 +332,7 @@ def test_a_copy_is_taken_where_the_user_names_it_and_only_there(publish_cifar, c
     folder = publish_cifar(published)
     other = {name: np.concatenate([each[:, :1], 255 - each[:, 1:]], axis=1) for name, each in CIFAR.items()}
     (folder / formats.CIFAR_ARCHIVE).write_bytes(cifar_archive({name: each.tobytes() for name, each in other.items()}))
-    with pytest.raises(DataError, match=r"expected SHA-256 .*, came .*--data-copy"):
+    with pytest.raises(DataError, match=r"expected SHA-256 .*, got .*--data-copy"):
         data.load("cifar-10", folder)
     dataset = data.load("cifar-10", folder, "JPEG copy")
     assert "expected SHA-256" in caplog.text
@@ -354,7 +355,7 @@ def test_a_name_for_a_copy_where_there_is_none_is_refused(publish_cifar):
 
 def test_cifar_folder_without_the_archive_says_what_it_should_hold(publish_cifar, tmp_path):
     publish_cifar(cifar_archive({}))
-    with pytest.raises(DataError, match=r"expected cifar-10-binary\.tar\.gz, here$"):
+    with pytest.raises(DataError, match=r"expected cifar-10-binary\.tar\.gz here$"):
         data.load("cifar-10", tmp_path)
 
 

@@ -67,7 +67,11 @@ def test_fit_says_how_well_and_its_confidence_holds_the_truth(run: Any) -> None:
             "V (V),I (A)\n" + "".join(f"{k},{1e-9 * 10 ** (k % 3 * 3)}\n" for k in range(1, 20)),
             ["junction", "device table"],
         ),
-        ("table", "V (uA),I (mV)\n" + "".join(f"{k},{k}\n" for k in range(9)), ["iv.csv, line 1", "called a", "unit"]),
+        (
+            "table",
+            "V (uA),I (mV)\n" + "".join(f"{k},{k}\n" for k in range(9)),
+            ["iv.csv, line 1", "current", "unit", "header"],
+        ),
     ],
 )
 def test_a_curve_that_makes_no_law_is_refused_and_nothing_is_written(

@@ -104,7 +104,8 @@ def test_what_a_netlist_does_not_say_is_printed_or_given(run, tmp_path: Path) ->
     assert "the input gain is given as 1 and 4" in result.err
     result = run("netlist", "--network", "a.sp", "--amplifier-gain", 4, "--output", "c.npz")
     assert result.code == 2
-    assert "a.sp has its own; leave out --amplifier-gain" in result.err
+    assert "a.sp" in result.err
+    assert "leave out --amplifier-gain" in result.err
 
 
 def nudge(path: Path) -> tuple[float, float]:
@@ -147,7 +148,7 @@ def test_a_fresh_network_takes_outputs_and_window_from_the_command_line(run, tmp
     [
         (("--network", "bad.cir"), r"bad\.cir, line 3: not understood.*\.include|bad\.cir, line 3: only packaged"),
         (("--network", "none.cir"), "none.cir: no such netlist"),
-        (("--network", NETLISTS / "xor_bench.cir"), "a testbench is not read back"),
+        (("--network", NETLISTS / "xor_bench.cir"), "a testbench cannot be read back"),
         (("--network", FREE, "--layers", 2, 3, 1), "disagrees with"),
         (("--layers", 2, 3, 1, "--form", "subcircuits", "--dialect", "gnucap"), "gnucap cannot measure o_0 in two phases"),
         (("--layers", 2, 3, 1, "--model", "hopfield", "--form", "subcircuits"), "resistive networks, not"),

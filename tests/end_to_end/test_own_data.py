@@ -105,7 +105,7 @@ class TestTables:
             (TABLE, {"ignore_columns": ["a", "b"]}, ["inputs"]),
             (TABLE, {"ignore_columns": ["kind"]}, ["kind", "two roles"]),
             (TABLE, {"task": "regression"}, ["line 2", '"kind"', '"x"']),
-            (TABLE.replace("y", "x").replace("z", "x"), {}, ['"kind"', "one class"]),
+            (TABLE.replace("y", "x").replace("z", "x"), {}, ['"kind"', "same class"]),
             ("a,b,kind\n" + "1,2,x\n1,3,y\n" * 9, {}, ['"a"', "1 in every", "--scaling common"]),
             (b"a,b,kind\n1,2,x\n1,\xff,y\n", {}, ["line 3", "UTF-8", "0xff"]),
             ("a,b,kind\n1,2,x\n2,3,y\n", {}, ["at least"]),
@@ -178,12 +178,12 @@ class TestArchives:
             ({"inputs": X}, ["targets or labels"]),
             ({"inputs": X, "labels": np.arange(39)}, ["labels", "(40,)", "(39,)"]),
             ({"inputs": X, "labels": np.eye(4)[np.arange(40) % 4]}, ["argmax"]),
-            ({"inputs": X, "labels": np.zeros(40, int)}, ["one class"]),
+            ({"inputs": X, "labels": np.zeros(40, int)}, ["same class"]),
             ({"inputs": np.full((40, 3), np.nan), "labels": np.arange(40) % 2}, ["sample 0", "nan"]),
             ({"inputs": X + 1j, "labels": np.arange(40) % 2}, ["real numbers"]),
             ({"inputs": X, "targets": X[:, 0], "split": np.arange(40)}, ["split"]),
             ({"inputs": X, "targets": X[:, 0], "split": np.zeros(40, bool)}, ["test samples", "0"]),
-            ({"inputs": X, "targets": X[:, 0] * 0}, ["nothing to learn"]),
+            ({"inputs": X, "targets": X[:, 0] * 0}, ["every training sample"]),
             ({"inputs": X, "labels": np.arange(40) % 2, "colour": X}, ['"colour"']),
             ({"inputs": np.array([{}] * 40, dtype=object), "labels": np.arange(40) % 2}, ["inputs", "pickle"]),
             ({"inputs": X, "labels": np.array(["a", "b"] * 20, dtype=object)}, ["labels", "astype(str)"]),
@@ -262,7 +262,7 @@ class TestFolders:
             assert word in str(caught.value), str(caught.value)
 
     def test_an_empty_folder_says_what_was_expected(self, tmp_path):
-        with pytest.raises(DataError, match=r"one folder a class.*IDX"):
+        with pytest.raises(DataError, match=r"images .* folder.*IDX"):
             data.opened(str(tmp_path), OwnData())
 
 

@@ -200,7 +200,7 @@ def test_without_ngspice_it_says_what_is_missing_and_why(
 def test_without_the_data_set_it_shows_the_rest_and_says_why(finished_run: Path, tmp_path: Path) -> None:
     folder = shutil.copytree(finished_run, tmp_path / "run")
     page = report(folder, tmp_path / "nowhere")
-    for sentence in ("No equilibria to show", "No figures of energy", "Not confirmed in ngspice", "drawn from U(0, 1)"):
+    for sentence in ("No equilibria to show", "No energy figures", "Not confirmed in ngspice", "drawn from U(0, 1)"):
         assert sentence in page.text
     assert str(tmp_path / "nowhere") in page.text
     assert page.download("network_free.cir")
@@ -228,7 +228,7 @@ def test_a_hopfield_run_has_its_report_too(dataset: Path, tmp_path: Path) -> Non
     assert main(["train", *map(str, options)]) == 0
     page = report(folder, dataset)
     assert len(page.all("img")) >= 6
-    assert "No figures of energy" in page.text
+    assert "No energy figures" in page.text
     assert float(page.figures["largest_difference"]) < 1e-9
     assert b"hopfield" in page.download("network_free.cir").lower()
 
@@ -236,7 +236,7 @@ def test_a_hopfield_run_has_its_report_too(dataset: Path, tmp_path: Path) -> Non
 @pytest.mark.parametrize(
     ("damage", "sentence"),
     [
-        (lambda folder: (folder / "config.toml").unlink(), "no run is here"),
+        (lambda folder: (folder / "config.toml").unlink(), "contains no run"),
         (lambda folder: (folder / "metrics.json").write_text("{"), "not the metrics of a run"),
         (lambda folder: (folder / "metrics.json").write_text("[]"), "not the metrics of a run"),
         (lambda folder: (folder / "network.npz").rename(folder / "checkpoint.npz"), "checkpoint"),

@@ -3,6 +3,7 @@
 import errno
 import fcntl
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -25,8 +26,8 @@ TRUNCATED = 'sweeps = 4\nprecision = "float32"\nshift = 1\n'
 BATCHES = 90 // 5
 """Batches of an epoch; a progress report each, and one for the test images after them."""
 
-# conftest.py's synthetic data set becomes the published one, and SIGKILL comes after so many batches, or in place of the
-# rename that ends the writing of the n-th checkpoint; these come every so many seconds, 0 is after every batch.
+# conftest.py's synthetic data set becomes the published one, and SIGKILL comes after so many batches, or in place of
+# the rename that ends the writing of the n-th checkpoint; these come every so many seconds, 0 is after every batch.
 KILLED = """
 import contextlib, os, runpy, signal, sys
 from pathlib import Path
@@ -240,7 +241,8 @@ class TestFolder:
         assert not Path("run/network.npz").exists()
         result = train("run")
         assert result.code == 0
-        assert "run: finished after 2 epochs; give more --epochs" in result.out
+        assert "run: finished after 2 epochs" in result.out
+        assert "--epochs" in result.out
         assert train("whole").code == 0
         assert state("run") == state("whole")
 
@@ -284,7 +286,7 @@ class TestFolder:
             patch.setattr("os.fsync", full)
             result = train("run")
         assert result.code == 2
-        assert "No space left on device; what was there before is intact: make room, then give the same" in result.err
+        assert re.search("No space left on device; .*intact", result.err)
         assert train("run").code == 0
         assert train("whole").code == 0
         assert state("run") == state("whole")

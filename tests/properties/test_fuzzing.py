@@ -1,6 +1,7 @@
 """Whatever a file holds, reading it ends with a result or with a UserError: no traceback, no code of the file's, no hoard.
 
-``pytest tests/properties/test_fuzzing.py --hypothesis-profile=long`` tries a thousand times as much; see docs/reliability.md.
+``pytest tests/properties/test_fuzzing.py --hypothesis-profile=long`` tries a thousand times as much; see
+docs/reliability.md.
 """
 
 import gzip
@@ -421,12 +422,12 @@ def test_checkpoint(folder, saved, data, kind):
             f'expected format "{FORMAT}", got "eqprop-analog checkpoint 1"; use the version',
         ),
         ({"weight_1": np.zeros((7, 5))}, r"weight_1: expected float64 \(16, 5\), got float64 \(7, 5\)"),
-        ({"weight_1": lying((2**40, 5), "<f8")}, "its header says float64"),
-        ({"momentum_weight_1": np.full((16, 5), np.nan)}, "momentum_weight_1: holds NaN or infinite values"),
-        ({"state_1": np.array([[Executing()] * 5] * 6)}, "its header says object"),
+        ({"weight_1": lying((2**40, 5), "<f8")}, "header .* float64"),
+        ({"momentum_weight_1": np.full((16, 5), np.nan)}, "momentum_weight_1: .*NaN"),
+        ({"state_1": np.array([[Executing()] * 5] * 6)}, "header .* object"),
         ({"trained": {"samples": -1, "wrong": 0, "statuses": {}}}, "state: trained.samples"),
         ({"history": [{"epoch": 1}]}, "state: history.0.train_error"),
-        ({"random": {"bit_generator": "MT19937"}}, "not a checkpoint, or a damaged one"),
+        ({"random": {"bit_generator": "MT19937"}}, "not a checkpoint"),
     ],
 )
 def test_checkpoint_of_another_kind_is_refused_with_the_reason(folder, saved, changes, words):

@@ -127,7 +127,7 @@ def test_a_long_line_of_one_character_is_refused_soon(character: str, line: str,
 def test_names_cannot_ask_for_all_memory() -> None:
     rows = "".join(f"Vxp_{i} xp_{i} 0 0\nVxn_{i} xn_{i} 0 0\n" for i in range(3000))
     outputs = "".join(f"R1_0_{k} xp_0 o_{k} 1\n" for k in range(3000))
-    with pytest.raises(UserError, match="fewer than one in 1000 is there"):
+    with pytest.raises(UserError, match="less than one cell in 1000"):
         netlist_in_text(f"title\n{rows}{outputs}")
     with pytest.raises(UserError, match=r"crossbars .* got 999999999"):
         netlist_in_text("title\nR999999999_0_0 a b 1\n")

@@ -226,7 +226,7 @@ def test_levels_may_be_a_list_in_siemens_or_with_units() -> None:
     ("levels", "words"),
     [
         ([1e-6], "at least two"),
-        ([2e-6, 1e-6], "each above the one before"),
+        ([2e-6, 1e-6], "ascending"),
         ([1e-6, 2e-4], "between lowest and highest"),
         ([1e-6, True], "finite number, got True"),
         (["1uS", "2V"], "siemens"),

@@ -131,7 +131,7 @@ def test_mapping_refuses_a_diode_that_has_its_own_scale():
 def test_mapping_refuses_conductances_that_the_networks_own_window_does_not_hold():
     net = network()
     net.conductances[0][0, 0] = 2e-4
-    with pytest.raises(UserError, match="outside of its own conductance_window"):
+    with pytest.raises(UserError, match="outside its conductance_window"):
         mapped(net, Window(0.0, 1e-6))
 
 
@@ -152,7 +152,7 @@ def test_without_scaling_a_network_is_kept_or_refused(diode):
 
 
 def test_a_chip_takes_only_networks_of_its_devices_window():
-    with pytest.raises(UserError, match="map it to them first"):
+    with pytest.raises(UserError, match="map the network"):
         Chip.drawn(specification(**{"conductance.window": {"lowest": 1e-6, "highest": 1e-4}}), network(), 0)
 
 

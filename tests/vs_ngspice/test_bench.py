@@ -179,7 +179,7 @@ def test_the_log_replayed_makes_the_same_board(tmp_path: Path) -> None:
         np.testing.assert_array_equal(one, other)
     kinds = Counter(each["event"] for each in events(tmp_path / "bench.jsonl"))
     assert kinds["read"] == kinds["drive"] == 3 * 3 * len(X)
-    with pytest.raises(UserError, match="other shapes"):
+    with pytest.raises(UserError, match="another network"):
         replay(tmp_path / "bench.jsonl", [(5, 3), (3, 1)])
     (tmp_path / "other.jsonl").write_text("{}\n")
     with pytest.raises(UserError, match="line 1: not a bench log"):

@@ -71,27 +71,25 @@ def test_a_small_circuit_made_by_hand_is_accepted() -> None:
 @pytest.mark.parametrize(
     ("wrong", "named"),
     [
-        pytest.param([*DRIVEN, currents("lost")], "net lost: floating, only Ib_0 touches it", id="floating"),
-        pytest.param(
-            [*DRIVEN, crossbar(("p",), ("q",), number=2)], "net [pq]: floating, only crossbar_2 touches it", id="loose"
-        ),
+        pytest.param([*DRIVEN, currents("lost")], "net lost: floating, only Ib_0 ", id="floating"),
+        pytest.param([*DRIVEN, crossbar(("p",), ("q",), number=2)], "net [pq]: floating, only crossbar_2 ", id="loose"),
         pytest.param(
             [*DRIVEN, crossbar(("p",), ("q",), number=2), currents("p", "q")],
-            "net p: no path to ground at direct current .*nor have q",
+            "net p: no DC path to ground .*q",
             id="island of resistors",
         ),
         pytest.param(
-            [*DRIVEN, RAILS, diodes("h1_9"), currents("h1_9")], "net h1_9: no path to ground", id="only a diode"
+            [*DRIVEN, RAILS, diodes("h1_9"), currents("h1_9")], "net h1_9: no DC path to ground", id="only a diode"
         ),
         pytest.param(
-            [*DRIVEN, Amplifiers(1, ("h1_9",), ("a1_9",), 2.0), currents("h1_9")], "net h1_9: no path", id="sensed only"
+            [*DRIVEN, Amplifiers(1, ("h1_9",), ("a1_9",), 2.0), currents("h1_9")],
+            "net h1_9: no DC path",
+            id="sensed only",
         ),
-        pytest.param(
-            [sources("xp_0", "xp_0"), *DRIVEN[1:]], "net xp_0: two ideal voltage sources in a loop", id="loop"
-        ),
+        pytest.param([sources("xp_0", "xp_0"), *DRIVEN[1:]], "net xp_0: two ideal voltage sources .* loop", id="loop"),
         pytest.param(
             [*DRIVEN, sources("a1_0"), Amplifiers(1, ("h1_0",), ("a1_0",), 2.0)],
-            "net a1_0: two ideal voltage sources in a loop",
+            "net a1_0: two ideal voltage sources .* loop",
             id="source against amplifier",
         ),
         pytest.param(

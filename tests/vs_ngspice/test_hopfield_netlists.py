@@ -174,7 +174,7 @@ def test_every_net_has_a_path_to_ground_and_without_the_leaks_it_would_still_be_
             for section in circuit.sections
         ),
     )
-    with pytest.raises(UserError, match="net h1_0: no path to ground"):
+    with pytest.raises(UserError, match="net h1_0: no DC path to ground"):
         bare.validate()
 
 

@@ -1,7 +1,7 @@
-"""Programmable conductances as a fab delivers them: one a file, composed in ``Technology``, drawn as ``ChipDevices``.
+"""Imperfections of programmable conductances, one per file; composed in ``Technology``, drawn as ``ChipDevices``.
 
-What a write does: wanted → nearest level → device's own factor → programming noise → device's own window → stuck cells.
-What a training step does: wanted change → pulses → the pulse law within the device's own window → stuck cells.
+A write: wanted conductance → nearest level → device's own factor → programming noise → device's own window → stuck
+cells. A training step: wanted change → pulses → the pulse law within the device's own window → stuck cells.
 """
 
 from eqprop_analog.devices.conductance.chip import ChipDevices, Devices

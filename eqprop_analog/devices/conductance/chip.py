@@ -1,4 +1,4 @@
-"""The devices of one chip: every one of every crossbar, drawn once."""
+"""The devices of one chip: those of every crossbar, drawn once."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ Array = np.ndarray
 
 
 class _Stream(IntEnum):
-    """What is drawn, each from a stream of its own, so that one imperfection more or less changes no other."""
+    """Random streams, one for each imperfection, so that adding or removing one does not change the others."""
 
     FACTOR = 0
     LOWEST = 1
@@ -28,15 +28,15 @@ class _Stream(IntEnum):
 
 @dataclass(frozen=True, eq=False)
 class Devices:
-    """The devices of one crossbar. What is alike in all of them is an array without axes."""
+    """The devices of one crossbar. A property that is equal for all of them is a zero-dimensional array."""
 
     technology: Technology
     shape: tuple[int, ...]
     key: tuple[int, int, int]
-    """(seed, chip number, crossbar), from which everything is drawn."""
+    """(seed, chip number, crossbar), the seed of all random numbers."""
     dtype: np.dtype
     factor: Values
-    """f of Spread."""
+    """Factor f of each device; see Spread."""
     lowest: Values
     """Each device's own G_min, siemens."""
     highest: Values
@@ -48,7 +48,7 @@ class Devices:
     def drawn(
         cls, technology: Technology, shape: Sequence[int], key: tuple[int, int, int], dtype: DTypeLike = np.float64
     ) -> "Devices":
-        """The crossbar ``key`` of that technology; the same one wherever, whenever and in whatever dtype it is drawn."""
+        """Draw the crossbar ``key`` of a technology; it is the same in every process and every dtype."""
         size = tuple(int(length) for length in shape)
 
         def normal(stream: _Stream, spread: float) -> Array:
@@ -65,9 +65,9 @@ class Devices:
         return cls(technology, size, key, np.dtype(dtype), factor, lowest, highest, on, off)
 
     def programmed(self, wanted: Float[Array, "rows columns"], write: int = 0) -> Float[Array, "rows columns"]:
-        """What write number ``write`` of the conductances ``wanted`` (S) delivers, siemens.
+        """Return the conductances (S) after write number ``write`` of the conductances ``wanted`` (S).
 
-        Within each device's own window. Raises UserError for another shape, NaN or infinity.
+        They are within each device's own window. Raises UserError for another shape, NaN or infinity.
         """
         aim = self._checked(wanted)
         delivered = self.technology.window.nearest(aim)
@@ -84,9 +84,9 @@ class Devices:
         change: Float[Array, "rows columns"],
         random: np.random.Generator,
     ) -> Float[Array, "rows columns"]:
-        """``conductance`` (S) after the pulses for a wanted ``change`` (S), in place; ``change`` is used up.
+        """``conductance`` (S) after the pulses for a wanted ``change`` (S), in place; ``change`` is overwritten.
 
-        ``random`` rounds pulses and draws cycle-to-cycle noise.
+        ``random`` draws the stochastic rounding of pulses and the cycle-to-cycle noise.
         """
         law = self.technology.pulses
         pulses = law.count(change, self.technology.window.span, random)
@@ -95,11 +95,11 @@ class Devices:
         return self._stick(law.apply(conductance, pulses, self.lowest, self.highest, random))
 
     def within(self, conductance: Float[Array, "rows columns"]) -> Float[Array, "rows columns"]:
-        """``conductance`` (S) as these devices can have it without a write, in place: own windows, stuck cells."""
+        """Limit ``conductance`` (S) to what the devices can have, in place: their windows and stuck cells."""
         return self._stick(confine(conductance, self.lowest, self.highest))
 
     def after(self, seconds: float, conductance: Float[Array, "rows columns"]) -> Float[Array, "rows columns"]:
-        """Conductances (S) ``seconds`` after they were programmed to ``conductance`` (S); stuck cells stay."""
+        """Return the conductances (S) ``seconds`` after programming to ``conductance`` (S); stuck cells do not change."""
         if not (np.isfinite(seconds) and seconds >= 0):
             raise UserError(f"seconds: expected a finite time after programming, at least 0, got {seconds}")
         given = self._checked(conductance)
@@ -122,7 +122,9 @@ class Devices:
                 f"conductances of crossbar {self.key[2] + 1}: expected shape {self.shape}, got {array.shape}"
             )
         if not np.isfinite(array).all():
-            raise UserError(f"conductances of crossbar {self.key[2] + 1}: NaN or infinite values; expected siemens")
+            raise UserError(
+                f"conductances of crossbar {self.key[2] + 1}: contains NaN or infinite values; expected finite siemens"
+            )
         return array
 
 
@@ -141,9 +143,10 @@ class ChipDevices:
         number: int = 0,
         dtype: DTypeLike = np.float64,
     ) -> "ChipDevices":
-        """Those of chip ``number`` (from 0) of the lot ``seed``, with a crossbar of each of the ``shapes`` (rows, columns).
+        """Draw chip ``number`` (from 0) of the lot ``seed``, with one crossbar for each of ``shapes`` (rows, columns).
 
-        The same chip whatever was drawn before it, in any process. Raises UserError for a negative seed or number.
+        A chip does not depend on chips that were drawn before, or on the process. Raises UserError for a negative seed
+        or number.
         """
         for name, value in (("seed", seed), ("chip number", number)):
             if int(value) != value or value < 0:
@@ -154,13 +157,13 @@ class ChipDevices:
     def programmed(
         self, wanted: Sequence[Float[Array, "rows columns"]], write: int = 0
     ) -> tuple[Float[Array, "rows columns"], ...]:
-        """What write number ``write`` of these conductances (S) delivers, siemens."""
+        """Return the conductances (S) after write number ``write`` of these conductances (S)."""
         return tuple(devices.programmed(matrix, write) for devices, matrix in zip(self.crossbars, wanted, strict=True))
 
     def after(
         self, seconds: float, conductances: Sequence[Float[Array, "rows columns"]]
     ) -> tuple[Float[Array, "rows columns"], ...]:
-        """Conductances (S) ``seconds`` after they were programmed."""
+        """Return the conductances (S) ``seconds`` after they were programmed."""
         return tuple(
             devices.after(seconds, matrix) for devices, matrix in zip(self.crossbars, conductances, strict=True)
         )

@@ -1,4 +1,4 @@
-"""What retention does to a conductance after it was programmed."""
+"""Drift of a conductance after programming."""
 
 from dataclasses import dataclass
 from typing import Protocol
@@ -11,10 +11,10 @@ from eqprop_analog.errors import UserError
 
 
 class Drift(Protocol):
-    """Conductance some time after its write, for a standard normal ξ that belongs to the device."""
+    """G(t), the conductance a time t after its write, for a standard normal ξ that is fixed for each device."""
 
     def after(self, seconds: float, conductance: Values, normal: Values) -> Values:
-        """Conductances (S) ``seconds`` after they were programmed to ``conductance`` (S), never negative."""
+        """Return the conductances (S) ``seconds`` after programming to ``conductance`` (S), never negative."""
         ...
 
 
@@ -22,19 +22,19 @@ class Drift(Protocol):
 class PowerLawDrift:
     """G(t) = G(t₀) (t/t₀)^-ν for t > t₀,   ν = max(ν̄ + σ_ν ξ, 0).
 
-    Source: structural relaxation of phase-change memory: Ielmini, Lacaita & Mantegazza 2007, IEEE Trans. Electron Devices
-    54, 308; Le Gallo et al. 2018, Advanced Electronic Materials 4, 1700627.
+    Source: structural relaxation of phase-change memory: Ielmini, Lacaita & Mantegazza 2007, IEEE Trans. Electron
+    Devices 54, 308; Le Gallo et al. 2018, Advanced Electronic Materials 4, 1700627.
     """
 
     exponent: float
     """ν̄ of G(t) = G(t₀) (t/t₀)^-ν, mean over devices, dimensionless."""
     spread: float = 0.0
-    """σ_ν from device to device, dimensionless."""
+    """σ_ν, device-to-device standard deviation of the exponent, dimensionless."""
     reference: float = 1.0
-    """t₀, seconds after the write; until then nothing is said to drift."""
+    """t₀, seconds after the write; there is no drift before."""
 
     def __post_init__(self) -> None:
-        """Raise UserError for a negative exponent or spread, or no reference time."""
+        """Raise UserError for a negative exponent or spread, or an invalid reference time."""
         require_finite(exponent=self.exponent, spread=self.spread)
         require_positive(reference=self.reference)
         if self.exponent < 0 or self.spread < 0:
@@ -46,5 +46,5 @@ class PowerLawDrift:
 
 
 def decayed(conductance: Values, exponent: Values, ratio: float) -> Values:
-    """G·ratio^-ν, siemens, in the dtype of G; G itself for a ratio of times up to 1."""
+    """G·ratio^-ν, siemens, in the dtype of G; G for ratios of times up to 1."""
     return (conductance * np.exp(-exponent * np.log(max(ratio, 1.0)))).astype(conductance.dtype)

@@ -1,4 +1,4 @@
-"""Drift of phase-change memory whose exponent depends on the state, as measured on a million devices."""
+"""Drift of phase-change memory with a state-dependent exponent, as measured on a million devices."""
 
 from dataclasses import dataclass
 
@@ -15,7 +15,8 @@ class Joshi2020Drift:
 
     μ_ν = -0.0155 ln g + 0.0244 within 0.049 ... 0.1 and σ_ν = -0.0125 ln g - 0.0059 within 0.008 ... 0.045.
     Source: Joshi et al. 2020, "Accurate deep neural network inference using computational phase-change memory", Nature
-    Communications 11, 2473, with g of the programmed state; coefficients and t₀ as in IBM's aihwkit (PCMLikeNoiseModel).
+    Communications 11, 2473, with g of the programmed state; coefficients and t₀ as in IBM's aihwkit
+    (PCMLikeNoiseModel).
     """
 
     highest: float = 25e-6
@@ -24,7 +25,7 @@ class Joshi2020Drift:
     """t₀, the first reading after the write, seconds."""
 
     def __post_init__(self) -> None:
-        """Raise ValueError unless both are positive."""
+        """Raise UserError unless both are positive."""
         require_positive(highest=self.highest, reference=self.reference)
 
     def statistics(self, conductance: Values) -> tuple[Values, Values]:

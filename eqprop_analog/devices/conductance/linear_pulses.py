@@ -1,4 +1,4 @@
-"""Pulses of one size everywhere in the window."""
+"""Pulses of constant size throughout the window."""
 
 from dataclasses import dataclass
 
@@ -9,7 +9,7 @@ from eqprop_analog.devices.law import require_positive
 
 @dataclass(frozen=True)
 class LinearPulses(PulseLaw):
-    """G ← G + n (G_max - G_min)/P for n pulses, kept in the window."""
+    """G ← G + n (G_max - G_min)/P for n pulses, clipped to the window."""
 
     pulses: float = 1000
     """P, number of pulses from one end of the window to the other."""
@@ -17,7 +17,7 @@ class LinearPulses(PulseLaw):
     cycle_noise: float = 0.0
 
     def __post_init__(self) -> None:
-        """Raise ValueError for what is no pulse law."""
+        """Raise UserError for invalid parameters."""
         require_positive(pulses=self.pulses)
         super().__post_init__()
 
@@ -26,5 +26,5 @@ class LinearPulses(PulseLaw):
         return self.pulses / span, self.pulses / span
 
     def move(self, conductance: Values, pulses: Values, lowest: Values, highest: Values) -> None:
-        """Equal steps."""
+        """Move the devices by equal steps."""
         conductance += pulses * ((highest - lowest) / self.pulses).astype(pulses.dtype, copy=False)

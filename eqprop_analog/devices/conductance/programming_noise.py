@@ -1,4 +1,4 @@
-"""How far a write lands from where it was aimed, drawn anew at every write."""
+"""The error of a write, resampled at every write."""
 
 from dataclasses import dataclass
 from typing import Protocol
@@ -11,10 +11,10 @@ from eqprop_analog.errors import UserError
 
 
 class ProgrammingNoise(Protocol):
-    """Conductance after a write aimed at G, for a standard normal ξ; may leave the window, which the device then clips."""
+    """Conductance after a write with target G, for a standard normal ξ; it may leave the window, to which the device clips it."""
 
     def written(self, conductance: Values, normal: Values) -> Values:
-        """Conductance (S) where the write ends, of aim ``conductance`` (S) and ``normal`` of its shape."""
+        """Return the conductance (S) after a write with target ``conductance`` (S); ``normal`` has the same shape."""
         ...
 
 
@@ -22,19 +22,19 @@ class ProgrammingNoise(Protocol):
 class GaussianNoise:
     """G + σ(G) ξ,   σ(G) = max(c₀ + c₁ G + c₂ G², 0).
 
-    Source of the form: Joshi et al. 2020, Nature Communications 11, 2473 (phase-change memory, c₂ < 0); Falcone et al. 2025,
-    arXiv 2502.04524 (CMO/HfOx, c₂ = 0). The error left by write-and-verify.
+    Source of the form: Joshi et al. 2020, Nature Communications 11, 2473 (phase-change memory, c₂ < 0); Falcone et al.
+    2025, arXiv 2502.04524 (CMO/HfOx, c₂ = 0). It is the remaining error of write-and-verify.
     """
 
     absolute: float = 0.0
     """c₀ of σ(G) = c₀ + c₁ G + c₂ G², the standard deviation of one write, siemens."""
     relative: float = 0.0
-    """c₁ of it, dimensionless."""
+    """c₁ of σ(G), dimensionless."""
     curvature: float = 0.0
-    """c₂ of it, 1/siemens."""
+    """c₂ of σ(G), 1/siemens."""
 
     def __post_init__(self) -> None:
-        """Raise UserError for coefficients that are no numbers."""
+        """Raise UserError unless the coefficients are finite numbers."""
         require_finite(absolute=self.absolute, relative=self.relative, curvature=self.curvature)
 
     def sigma(self, conductance: Values) -> Values:

@@ -1,4 +1,4 @@
-"""From a wanted change of a conductance to pulses, and what they do: a law says what a pulse is worth and what it moves."""
+"""Conversion of a wanted change of a conductance to pulses, and their effect, according to a pulse law."""
 
 from abc import ABC, abstractmethod
 from typing import Literal, get_args
@@ -11,22 +11,22 @@ from eqprop_analog.errors import UserError
 
 Array = np.ndarray
 Counting = Literal["exact", "stochastic", "truncated"]
-"""How a wanted change becomes pulses: any real number of them (their length is modulated), a whole number rounded up with
-the probability of its fraction (right on average), or a whole number rounded towards zero."""
+"""Conversion of a wanted change to pulses: a real number of them (their width is modulated), an integer by stochastic rounding
+(correct on average), or an integer rounded towards zero."""
 
 
 class PulseLaw(ABC):
-    """How pulses change conductances. A positive number of pulses potentiates (raises G), a negative one depresses."""
+    """G ← G + ΔG(G, n) for n pulses: a positive number potentiates (increases G), a negative one depresses."""
 
     counting: Counting
-    """How a wanted change becomes pulses: "exact" (any real number of them), "stochastic" (a whole number, right on average) or
-    "truncated" (a whole number, rounded towards zero)."""
+    """Conversion of a wanted change to pulses: "exact" (a real number of them), "stochastic" (an integer, correct on average) or
+    "truncated" (an integer, rounded towards zero)."""
     cycle_noise: float
     """σ of the noise that one pulse adds to the conductance, as a fraction of the window's width; √n σ for n pulses
     (Chen, Peng & Yu 2018)."""
 
     def __post_init__(self) -> None:
-        """Raise UserError for a counting that there is not, or a negative noise."""
+        """Raise UserError for an unknown counting or a negative noise."""
         if self.counting not in get_args(Counting):
             raise UserError(f'counting "{self.counting}" is unknown; there are {", ".join(get_args(Counting))}')
         require_finite(cycle_noise=self.cycle_noise)
@@ -35,14 +35,14 @@ class PulseLaw(ABC):
 
     @abstractmethod
     def worth(self, span: float) -> tuple[float, float]:
-        """Pulses up and pulses down for a wanted change of 1 S, where the nominal window is ``span`` (S) wide."""
+        """Numbers of pulses up and down for a wanted change of 1 S, for a nominal window of width ``span`` (S)."""
 
     @abstractmethod
     def move(self, conductance: Values, pulses: Values, lowest: Values, highest: Values) -> None:
-        """Add to ``conductance`` (S) what ``pulses`` do between ``lowest`` and ``highest`` (S), without noise."""
+        """Add the effect of ``pulses`` between ``lowest`` and ``highest`` (S) to ``conductance`` (S), without noise."""
 
     def count(self, change: Values, span: float, random: np.random.Generator) -> Values:
-        """The signed number of pulses for a wanted change (S), in place, where the nominal window is ``span`` (S) wide."""
+        """Convert a wanted change (S) to a signed number of pulses, in place, for a nominal window of width ``span`` (S)."""
         up, down = self.worth(span)
         if up == down:
             change *= up
@@ -58,9 +58,9 @@ class PulseLaw(ABC):
     def apply(
         self, conductance: Values, pulses: Values, lowest: Values, highest: Values, random: np.random.Generator
     ) -> Values:
-        """``conductance`` (S) after ``pulses``, in place, within each device's own window (S).
+        """Apply ``pulses`` to ``conductance`` (S), in place, within each device's own window (S).
 
-        Without cycle noise nothing is drawn, and with it only for devices that get a pulse.
+        Noise is drawn only if there is cycle noise, and only for devices that get a pulse.
         """
         self.move(conductance, pulses, lowest, highest)
         if self.cycle_noise:
@@ -73,7 +73,7 @@ class PulseLaw(ABC):
 
 
 def _normal(where: Array, dtype: np.dtype, random: np.random.Generator) -> Array:
-    """Standard normal variates in these places, zeros elsewhere: drawing takes longer than all the rest."""
+    """Draw standard normal variates where needed, zeros elsewhere, because drawing takes most of the time."""
     normal = np.zeros(where.shape, dtype)
     normal[where] = random.standard_normal(np.count_nonzero(where), dtype)
     return normal
@@ -84,10 +84,10 @@ def approach(conductance: Values, pulses: Values, upper: Values, lower: Values, 
 
     B is ``upper`` (S) and r the first of ``rates`` for pulses above zero, else ``lower`` and the second.
     """
-    with np.errstate(over="ignore"):  # a rate below zero runs away, to the edge of the window
+    with np.errstate(over="ignore"):  # a negative rate diverges, up to the edge of the window
         rise = np.expm1(np.maximum(pulses, 0) * -rates[0])
         fall = np.expm1(np.minimum(pulses, 0) * rates[1])
         rise *= conductance - upper
         fall *= conductance - lower
-    conductance += rise  # one of the two is zero: branches without a branch, which takes NumPy several times longer
+    conductance += rise  # one of the two is zero: this avoids a branch, which takes NumPy several times longer
     conductance += fall

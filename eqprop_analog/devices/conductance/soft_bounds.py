@@ -1,4 +1,4 @@
-"""Pulses that move a conductance the less, the nearer it is to the bound that it is driven to."""
+"""Pulses whose effect decreases as the conductance approaches the bound."""
 
 from dataclasses import dataclass
 
@@ -19,14 +19,14 @@ class SoftBounds(PulseLaw):
     """
 
     up: float
-    """α₊, the part of the way to G_max that one pulse up goes; 0 < α₊ < 1."""
+    """α₊, the fraction of the distance to G_max covered by one pulse up; 0 < α₊ < 1."""
     down: float
-    """α₋, the part of the way to G_min that one pulse down goes; 0 < α₋ < 1."""
+    """α₋, the fraction of the distance to G_min covered by one pulse down; 0 < α₋ < 1."""
     counting: Counting = "stochastic"
     cycle_noise: float = 0.0
 
     def __post_init__(self) -> None:
-        """Raise UserError for what is no pulse law."""
+        """Raise UserError for invalid parameters."""
         require_finite(up=self.up, down=self.down)
         if not (0 < self.up < 1 and 0 < self.down < 1):
             raise UserError(f"up and down must lie between 0 and 1, got {self.up} and {self.down}")
@@ -34,13 +34,13 @@ class SoftBounds(PulseLaw):
 
     @property
     def rates(self) -> tuple[float, float]:
-        """-ln(1 - α) up and down, a pulse."""
+        """-ln(1 - α) up and down, per pulse."""
         return float(-np.log1p(-self.up)), float(-np.log1p(-self.down))
 
     def worth(self, span: float) -> tuple[float, float]:
-        """1/(α span): right where a pulse moves the farthest, at the opposite bound."""
+        """1/(α span): correct at the opposite bound, where the effect of a pulse is largest."""
         return 1 / (self.up * span), 1 / (self.down * span)
 
     def move(self, conductance: Values, pulses: Values, lowest: Values, highest: Values) -> None:
-        """The closer to its bound, the less."""
+        """Move the devices by a fraction of their distance to the bound."""
         approach(conductance, pulses, highest, lowest, self.rates)

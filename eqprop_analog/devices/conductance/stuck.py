@@ -1,4 +1,4 @@
-"""Cells that no write moves."""
+"""Stuck cells, which no write changes."""
 
 from dataclasses import dataclass
 
@@ -21,16 +21,16 @@ class StuckCells:
     """
 
     on: float = 0.0
-    """p_on, fraction of cells that stay at their highest conductance whatever is written."""
+    """p_on, fraction of cells that stay at their highest conductance at every write."""
     off: float = 0.0
-    """p_off, fraction of cells that stay at their lowest conductance."""
+    """p_off, fraction of cells that stay at their lowest conductance at every write."""
 
     def __post_init__(self) -> None:
-        """Raise UserError for what are no probabilities."""
+        """Raise UserError for invalid probabilities."""
         require_finite(on=self.on, off=self.off)
         if not (self.on >= 0 and self.off >= 0 and self.on + self.off <= 1):
             raise UserError(f"stuck fractions must be at least 0 and together at most 1, got {self.on} and {self.off}")
 
     def cells(self, uniform: Values) -> tuple[Bool[Array, "..."], Bool[Array, "..."]]:
-        """(stuck on, stuck off) of devices with these uniform variates; a larger fraction adds cells to a smaller one's."""
+        """Return (stuck on, stuck off) for these uniform variates; a larger fraction includes the cells of a smaller one."""
         return uniform < self.on, uniform >= 1 - self.off

@@ -1,4 +1,4 @@
-"""The specification of a technology of programmable conductances: its imperfections, each from its own file."""
+"""A technology of programmable conductances: all its imperfections, each from its own file."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -33,25 +33,26 @@ PULSES: Registry[PulseLaw] = Registry(
 
 @dataclass(frozen=True)
 class Technology:
-    """What all chips of one fab have in common; as it stands, ideal devices between 0 and 100 µS."""
+    """The common properties of all chips of one technology; by default ideal devices between 0 and 100 µS."""
 
     window: Window = field(default_factory=Window)
     noise: ProgrammingNoise | None = None
-    """Anew at every write; None is none."""
+    """Programming noise, resampled at every write; None is no noise."""
     spread: Spread = field(default_factory=Spread)
-    """From device to device."""
+    """Device-to-device variation."""
     stuck: StuckCells = field(default_factory=StuckCells)
     drift: Drift | None = None
-    """After a write; None is none."""
+    """Drift after a write; None is no drift."""
     pulses: PulseLaw = field(default_factory=LinearPulses)
-    """How training changes a conductance."""
+    """Pulse law, by which training changes a conductance."""
 
     @classmethod
     def from_table(cls, table: Mapping[str, object]) -> "Technology":
-        """The technology of a TOML file's [conductance]; what it does not say stays ideal.
+        """Make the technology of a TOML file's table [conductance]; omitted imperfections are ideal.
 
-        ``window``, ``spread`` and ``stuck`` hold parameters; ``noise``, ``drift`` and ``pulses`` a ``law`` (NOISES, DRIFTS,
-        PULSES) and its parameters, quantities with units or without. Raises UserError, naming table and key, for anything else.
+        ``window``, ``spread`` and ``stuck`` hold parameters; ``noise``, ``drift`` and ``pulses`` a ``law`` (NOISES,
+        DRIFTS, PULSES) and its parameters, with or without units. Raises UserError, which names table and key, for
+        anything else.
         """
         parts: dict[str, Any] = {}
         for name, values in table.items():
@@ -66,7 +67,10 @@ class Technology:
         return cls(**parts)
 
     def table(self) -> dict[str, object]:
-        """The table from which ``from_table`` makes this technology again. Raises ValueError for a law without a name."""
+        """Return the table from which ``from_table`` makes this technology.
+
+        Raises UserError for a law without a name.
+        """
         laws = {
             "noise": None if self.noise is None else NOISES.table_of(self.noise),
             "drift": None if self.drift is None else DRIFTS.table_of(self.drift),
@@ -78,12 +82,12 @@ class Technology:
 
 
 def _with_units(table: str, values: Mapping[str, object]) -> dict[str, object]:
-    """``values`` with what is text, such as "3nS", as the number it stands for. Raises UserError."""
+    """Return ``values`` with text such as "3nS" converted to numbers. Raises UserError."""
     return {key: _number(value, UNITS.get((table, key), ""), key) for key, value in values.items()}
 
 
 def _number(value: object, unit: str, name: str) -> object:
-    """``value``, or every entry of a list, in ``unit`` where it is text; levels that are a number are counted, not measured."""
+    """Convert ``value``, or every entry of a list, from text to ``unit``; an integer number of levels has no unit."""
     if not unit or (name == "levels" and not isinstance(value, list)):
         return value
     return (
@@ -99,7 +103,7 @@ UNITS = {
     **{("drift", key): "S" for key in ("highest", "fall", "initial", "widening")},
     ("drift", "reference"): "s",
 }
-"""Of the parameters, by table and key, that have one."""
+"""Units of the parameters that have one, by table and key."""
 _MAKERS: dict[str, Callable[[Mapping[str, object]], object]] = {
     "window": partial(made, Window),
     "noise": NOISES.from_table,

@@ -1,4 +1,4 @@
-"""The conductances that a device can be set to: a window and its levels."""
+"""The conductances to which a device can be set: a window and its levels."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,23 +11,26 @@ from eqprop_analog.errors import UserError
 
 Array = np.ndarray
 Values = Float[Array, "..."]
-"""One number a device, or one for all of them, in arrays of any shape."""
+"""One number per device, or one for all devices, in arrays of any shape."""
 
 
 @dataclass(frozen=True)
 class Window:
-    """G = G_min + k (G_max - G_min)/(N - 1), k = 0 ... N - 1: N levels equally spaced in conductance; or levels from a list."""
+    """G = G_min + k (G_max - G_min)/(N - 1), k = 0 ...
+
+    N - 1: N levels equally spaced in conductance; or a list of levels.
+    """
 
     lowest: float = 0.0
     """G_min, the lowest conductance of the nominal device, siemens."""
     highest: float = 1e-4
     """G_max, its highest conductance, siemens."""
     levels: int | tuple[float, ...] | None = None
-    """Number N of equally spaced levels, both ends included, or a list of their conductances in siemens, rising; left out, every
-    conductance between the ends."""
+    """Number N of equally spaced levels, including both ends, or an ascending list of their conductances in siemens; by default,
+    every conductance between the ends."""
 
     def __post_init__(self) -> None:
-        """Raise UserError for what is no window."""
+        """Raise UserError for an invalid window."""
         require_finite(lowest=self.lowest, highest=self.highest)
         if not 0 <= self.lowest < self.highest:
             raise UserError(f"expected 0 <= lowest < highest in siemens, got {self.lowest:g} and {self.highest:g}")
@@ -43,7 +46,7 @@ class Window:
             require_finite(levels=level)
         if len(levels) < 2 or (np.diff(levels) <= 0).any():
             raise UserError(
-                f"levels: expected at least two conductances (siemens), each above the one before, got {list(levels)}"
+                f"levels: expected at least two conductances (siemens) in ascending order, got {list(levels)}"
             )
         if levels[0] < self.lowest or levels[-1] > self.highest:
             raise UserError(
@@ -58,7 +61,7 @@ class Window:
         return self.highest - self.lowest
 
     def nearest(self, wanted: Values) -> Values:
-        """The level nearest to each of the conductances ``wanted`` (S), as a new array of their dtype."""
+        """Return the level nearest to each of the conductances ``wanted`` (S), as a new array of their dtype."""
         delivered = np.clip(wanted, self.lowest, self.highest)
         if self.levels is None:
             return delivered
@@ -74,7 +77,7 @@ class Window:
         return np.minimum(delivered, delivered.dtype.type(self.highest), out=delivered)
 
     def spacing(self, wanted: Values) -> Values:
-        """Distance of the two levels that each of the conductances ``wanted`` (S) lies between, siemens; 0 without levels."""
+        """Return the spacing of the levels around each of the conductances ``wanted`` (S), siemens; 0 without levels."""
         if self.levels is None:
             return np.zeros(())
         if not isinstance(self.levels, tuple):
@@ -84,7 +87,7 @@ class Window:
 
 
 def confine(conductance: Values, lowest: Values, highest: Values) -> Values:
-    """``conductance`` (S) clipped to [``lowest``, ``highest``] (S), in place."""
+    """Clip ``conductance`` (S) to [``lowest``, ``highest``] (S), in place."""
     if lowest.ndim == 0:
         return np.clip(conductance, lowest, highest, out=conductance)
     np.maximum(conductance, lowest, out=conductance)  # NumPy's clip is four times slower between arrays

@@ -1,4 +1,4 @@
-"""A memristor with threshold voltages whose state moves exponentially fast beyond them."""
+"""A memristor with threshold voltages, above which its state changes exponentially fast."""
 
 from dataclasses import dataclass
 
@@ -13,24 +13,24 @@ from eqprop_analog.errors import UserError
 Array = np.ndarray
 
 RAMP = 0.01
-"""Of a pulse's width: its rise and its fall."""
+"""Rise time and fall time of a pulse, as a fraction of its width."""
 GRID = 4001
-"""States on which a pulse's curve is integrated."""
+"""Number of states on which a pulse's curve is integrated."""
 POINTS = 501
-"""Of the table that is made of it."""
+"""Number of points of the resulting table."""
 
 
 @dataclass(frozen=True)
 class Yakopcic2011:
     """i(v, x) = a x sinh(b v),   dx/dt = η g(v) f(v, x),   0 <= x <= 1.
 
-    a is a₁ for v >= 0 and a₂ below. g is A_p (e^v - e^V_p) above V_p, -A_n (e^-v - e^V_n) below -V_n, and 0 between (v in
-    volts). f is 1 until the state nears the end it moves to: for ηv >= 0 and x >= x_p, exp(-α_p (x - x_p)) (1 - x)/(1 - x_p);
-    for ηv < 0 and x <= 1 - x_n, exp(α_n (x + x_n - 1)) x/(1 - x_n).
+    a is a₁ for v >= 0 and a₂ below. g is A_p (e^v - e^V_p) above V_p, -A_n (e^-v - e^V_n) below -V_n, and 0 between (v
+    in volts). f is 1 until the state approaches the end towards which it moves: for ηv >= 0 and x >= x_p, exp(-α_p (x -
+    x_p)) (1 - x)/(1 - x_p); for ηv < 0 and x <= 1 - x_n, exp(α_n (x + x_n - 1)) x/(1 - x_n).
 
     Source: Yakopcic, Taha, Subramanyam, Pino & Rogers 2011, "A memristor device model", IEEE Electron Device Letters 32,
-    1436; IEEE TCAD 32, 1201 (2013). The defaults are the authors' for the silver chalcogenide device of Oblea et al. 2010 (IJCNN)
-    under 0.45 V, 100 Hz: millisiemens, switched in a millisecond.
+    1436; IEEE TCAD 32, 1201 (2013). The defaults are the authors' for the silver chalcogenide device of Oblea et al.
+    2010 (IJCNN) under 0.45 V, 100 Hz: millisiemens, switched in a millisecond.
     """
 
     a1: float = 0.17
@@ -56,10 +56,10 @@ class Yakopcic2011:
     alphan: float = 5.0
     """α_n."""
     eta: int = 1
-    """η: 1 if a positive voltage raises x, else -1."""
+    """η: 1 if a positive voltage increases x, else -1."""
 
     def __post_init__(self) -> None:
-        """Raise UserError for what is no memristor."""
+        """Raise UserError for invalid parameters."""
         require_positive(a1=self.a1, a2=self.a2, b=self.b, ap=self.ap, an=self.an)
         require_finite(vp=self.vp, vn=self.vn, alphap=self.alphap, alphan=self.alphan)
         if min(self.vp, self.vn, self.alphap, self.alphan) < 0:
@@ -81,7 +81,7 @@ class Yakopcic2011:
         return self.a1 * self.b * state
 
     def state(self, conductance: Float[Array, "..."]) -> Float[Array, "..."]:
-        """The x whose conductance (S) at v = 0+ this is."""
+        """Return the state x for a conductance (S) at v = 0+."""
         return conductance / (self.a1 * self.b)
 
     def rate(self, v: Float[Array, "..."], state: Float[Array, "..."]) -> Float[Array, "..."]:
@@ -94,9 +94,10 @@ class Yakopcic2011:
         return self.eta * speed * np.where(self.eta * v < 0, falling, rising)
 
     def dose(self, volts: float, width: float) -> float:
-        """∫g dt of one pulse of ``volts`` and ``width`` (s), with a rise and a fall of RAMP each: what moves x at f = 1.
+        """Return ∫g dt of a pulse of ``volts`` and ``width`` (s), with rise and fall of RAMP: the change of x for f = 1.
 
-        As dx/dt = η g(v(t)) f(x), pulses of any shape move the state along the same curve, the farther the larger their dose.
+        Because dx/dt = η g(v(t)) f(x), pulses of any shape move the state along the same curve, by a distance given by
+        their dose.
         """
         ramp = RAMP * width
         time = np.concatenate([np.linspace(0, ramp, 501), np.linspace(ramp + width, 2 * ramp + width, 501)])
@@ -113,9 +114,9 @@ class Yakopcic2011:
         return float(-self.an * (np.exp(-volts) - np.exp(self.vn))) if volts < -self.vn else 0.0
 
     def pulses(self, volts: float, width: float, states: tuple[float, float]) -> TablePulses:
-        """The law of pulses of ±``volts`` and ``width`` (s) in the window of conductances between two ``states``.
+        """Return the law of pulses of ±``volts`` and ``width`` (s) in the window of conductances between two ``states``.
 
-        Raises UserError for pulses below a threshold, and states that are no window.
+        Raises UserError for pulses below a threshold, and for states that do not form a window.
         """
         low, high = states
         if not 0 < low < high < 1:
@@ -139,6 +140,6 @@ class Yakopcic2011:
 
     @property
     def spice(self) -> tuple[str, dict[str, float]]:
-        """Subcircuit ``yakopcic2011`` (nets te, be, state) and its parameters; ``x0`` is the user's."""
+        """Subcircuit ``yakopcic2011`` (nets te, be, state) and its parameters; the user sets ``x0``."""
         names = ("a1", "a2", "b", "vp", "vn", "ap", "an", "xp", "xn", "alphap", "alphan", "eta")
         return "yakopcic2011", {name: float(getattr(self, name)) for name in names}

@@ -1,1 +1,1 @@
-"""Chips: what a specification of imperfections delivers, how a network is brought onto it, and statistics over many."""
+"""Chips: specifications of imperfections, read-out of a chip, and fitted technologies."""

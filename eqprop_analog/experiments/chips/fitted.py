@@ -1,4 +1,4 @@
-"""A fitted technology as a specification file: the numbers, each with its uncertainty beside it."""
+"""A fitted technology as a specification file: each number with its uncertainty."""
 
 from pathlib import Path
 from typing import Any
@@ -14,13 +14,13 @@ UNMEASURED = (
 
 
 def specification_text(fit: TechnologyFit, source: Path) -> str:
-    """The text of a TOML file from which Specification.load makes the technology."""
+    """Return the text of a TOML file from which Specification.load makes the technology."""
     table: dict[str, Any] = fit.technology().table()
     comments = {each.key: _comment(each.error, each.note) for each in fit.quantities()}
     lines = [f"# {line}" for line in _head(fit, source)]
     lines += [
         tomli_w.dumps({"description": f"fitted to {in_one_line(source.name)}"}).rstrip(),
-        "impedance_scaling = true # a network of another window is multiplied by one factor: conductances, currents, diodes",
+        "impedance_scaling = true # conductances, currents and diodes of other windows are scaled by one factor",
     ]
     for name, part in table.items():
         values: dict[str, Any] = {

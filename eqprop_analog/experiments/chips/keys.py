@@ -1,4 +1,4 @@
-"""Every key of a specification file with its default and its meaning, from the classes that read them."""
+"""Every key of a specification file with its default and its meaning, derived from the classes that read it."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import MISSING, dataclass, fields
@@ -19,15 +19,15 @@ from eqprop_analog.experiments.meanings import meanings
 
 @dataclass(frozen=True)
 class Key:
-    """One key."""
+    """One key of a specification file."""
 
     table: str
-    """Under which it stands in the file, such as "conductance.noise"; "" is the file's head."""
+    """Table of the key in the file, such as "conductance.noise"; "" is the head of the file."""
     name: str
     law: str
-    """The ``law`` of its table for which it exists; "" is any."""
+    """The ``law`` of its table for which the key exists; "" means any."""
     default: str
-    """As TOML has it; "required" if there is none, "left out" where leaving it out has a meaning of its own."""
+    """The default in TOML; "required" if there is none, "left out" if omission has its own meaning."""
     meaning: str
 
 
@@ -36,7 +36,7 @@ LAWS: Mapping[str, Registry[Any]] = {"noise": NOISES, "drift": DRIFTS, "pulses":
 
 
 def keys() -> list[Key]:
-    """All of them, table by table in the order of the specification's fields."""
+    """Return all keys, table by table in the order of the specification's fields."""
     found: list[Key] = []
     for name, field in Specification.model_fields.items():
         if name == "conductance":
@@ -47,11 +47,11 @@ def keys() -> list[Key]:
             found += list(_of_model(name, field.annotation))
         else:
             found.append(Key("", name, "", _shown(field.default), meanings(Specification)[name]))
-    return sorted(found, key=lambda key: key.table != "")  # a TOML file's head comes first
+    return sorted(found, key=lambda key: key.table != "")  # the head of a TOML file precedes its tables
 
 
 def markdown() -> str:
-    """The keys as a table for the documentation, a line a key."""
+    """Return the keys as a Markdown table for the documentation, one line per key."""
     rows = ["| table | key | default | meaning |", "| --- | --- | --- | --- |"]
     for key in keys():
         of_law = f'`law = "{key.law}"`: ' if key.law else ""
@@ -69,7 +69,7 @@ def _conductance() -> list[Key]:
     found = [key for name, kind in PARTS.items() for key in _of_dataclass(f"conductance.{name}", "", kind)]
     for name, registry in LAWS.items():
         known = ", ".join(f'"{law}"' for law in registry)
-        found.append(Key(f"conductance.{name}", "law", "", "required", f"Which law: {known}."))
+        found.append(Key(f"conductance.{name}", "law", "", "required", f"Name of the law: {known}."))
         for law, kind in registry.items():
             found += _of_dataclass(f"conductance.{name}", law, kind)
     return found

@@ -1,4 +1,4 @@
-"""What is measured of a circuit: its node voltages as comparators and converters give them."""
+"""The read-out of a circuit: node voltages as measured by comparators and converters."""
 
 from dataclasses import dataclass, replace
 
@@ -13,30 +13,30 @@ Array = np.ndarray
 
 @dataclass(frozen=True, eq=False)
 class Readout:
-    """v̂ = LSB·round((v + o + σ ξ)/LSB), kept between -range and range;   LSB = 2·range/2^bits, ξ anew at every reading."""
+    """v̂ = LSB·round((v + o + σ ξ)/LSB), limited to ±range;   LSB = 2·range/2^bits, ξ resampled at every reading."""
 
     offsets: tuple[Float[Array, " nodes"], ...]
-    """o of every node of layers 1..L, volts."""
+    """Offset o of every node of layers 1..L, volts."""
     noise: float = 0.0
-    """σ, volts."""
+    """Standard deviation σ of the noise, volts."""
     bits: int | None = None
-    """None resolves everything."""
+    """Resolution of the converter, bits; None is an ideal converter."""
     range: float = 1.0
     """Volts."""
 
     @property
     def ideal(self) -> bool:
-        """Whether it reads what is there."""
+        """Whether readings equal the true voltages."""
         return not (self.noise or self.bits or any(offset.any() for offset in self.offsets))
 
     def read(self, voltages: Layers, random: np.random.Generator) -> Layers:
-        """One reading of node voltages (V), in their dtype, its noise drawn from ``random``."""
+        """Return a reading of node voltages (V), in their dtype, with noise drawn from ``random``."""
         if self.ideal:
             return voltages
         return tuple(self._converted(v, offset, random) for v, offset in zip(voltages, self.offsets, strict=True))
 
     def measured(self, equilibrium: Equilibrium, random: np.random.Generator) -> Equilibrium:
-        """``equilibrium`` with what is read in place of what is there; residual and status stay those of the circuit."""
+        """Return ``equilibrium`` with read voltages in place of true ones; residual and status remain those of the circuit."""
         if len(equilibrium.voltages) != len(self.offsets):
             raise UserError(f"read-out: expected {len(self.offsets)} layers, got {len(equilibrium.voltages)}")
         return replace(equilibrium, voltages=self.read(equilibrium.voltages, random))

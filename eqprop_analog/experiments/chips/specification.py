@@ -1,6 +1,6 @@
 """The specification of a chip: every imperfection with its unit, as a TOML file.
 
-A spread is a standard deviation from part to part, drawn once for a chip. What is left out is ideal.
+A spread is a device-to-device standard deviation, drawn once for each chip. Omitted imperfections are ideal.
 """
 
 import re
@@ -33,13 +33,13 @@ class DiodeTable(_Table):
     emission: NotNegative = 0.0
     """Standard deviation of ln n, the emission coefficient, dimensionless."""
     celsius: Annotated[float, Field(gt=-273.15, allow_inf_nan=False), In("°C")] | None = None
-    """Temperature of the chip, degrees Celsius; left out, that of the diode's parameters."""
+    """Temperature of the chip, degrees Celsius; by default, that of the diode's parameters."""
     temperature: Annotated[NotNegative, In("K")] = 0.0
     """Standard deviation of a node's temperature about the chip's, kelvin."""
 
 
 class AmplifierTable(_Table):
-    """Bidirectional amplifiers behind the hidden nodes."""
+    """Bidirectional amplifiers after the hidden nodes."""
 
     gain: NotNegative = 0.0
     """Standard deviation of ln of the voltage gain, dimensionless."""
@@ -52,7 +52,7 @@ class AmplifierTable(_Table):
     output_resistance: Annotated[NotNegative, In("ohm")] = 0.0
     """Resistance in series with the row that it drives, ohms."""
     saturation: Annotated[Positive, In("V")] | None = None
-    """Largest voltage that it drives, volts: S tanh(A v/S)."""
+    """Largest output voltage S, volts; the output is S tanh(A v/S)."""
 
 
 class SourceTable(_Table):
@@ -90,13 +90,13 @@ class ReadoutTable(_Table):
     offset: Annotated[NotNegative, In("V")] = 0.0
     """Standard deviation of the offset of a node's comparator, volts."""
     bits: Annotated[int, Field(ge=1, le=24)] | None = None
-    """Resolution of the converter, bits; left out, it resolves everything."""
+    """Resolution of the converter, bits; ideal if left out."""
     range: Annotated[Positive, In("V")] = 1.0
     """Range of the converter, which reads from -range to range, volts."""
 
 
 class NudgeTable(_Table):
-    """What pulls the outputs."""
+    """The circuit that nudges the outputs."""
 
     gain: NotNegative = 0.0
     """Standard deviation from output to output of ln of the nudge's β, dimensionless."""
@@ -105,26 +105,28 @@ class NudgeTable(_Table):
 
 
 class Specification(_Table):
-    """What all chips of one design have in common; as it stands, an ideal one with conductances of 0 to 100 µS."""
+    """The common properties of all chips of one design; by default ideal, with conductances of 0 to 100 µS."""
 
     name: Text = "ideal"
-    """Of the technology, for messages and plots; left out, the file's own name."""
+    """Name of the technology, for messages and plots; by default, the name of the file."""
     description: Text = ""
-    """One line, as `eqprop-analog specifications` lists it."""
+    """One-line description, listed by `eqprop-analog specifications`."""
     conductance: dict[str, Any] = Field(default_factory=dict)
     """The programmable devices: window, noise, spread, stuck, drift and pulses of devices.conductance.Technology."""
     cell: dict[str, Any] = Field(default_factory=lambda: dict(LINEAR))
     """Current-voltage law of the programmable devices in the circuit; see devices.cells."""
     impedance_scaling: bool = False
-    """Whether a network of another window is brought onto the devices' by multiplying conductances, bias currents, nudges and
-    diodes' currents by one factor; without it no constant of a network changes, and a network that does not fit is refused."""
+    """Whether a network with another window is scaled to the devices' window: conductances, bias currents, nudges and diode
+    currents are multiplied by one factor. Otherwise no constant of a network is changed, and a network that does not
+    fit is
+    refused."""
     diode: DiodeTable = DiodeTable()
     amplifier: AmplifierTable = AmplifierTable()
     source: SourceTable = SourceTable()
     wires: WireTable = WireTable()
     readout: ReadoutTable = ReadoutTable()
     retention: Annotated[NotNegative, In("s")] = 0.0
-    """Time between the last write and the test, seconds, in which devices drift."""
+    """Time between the last write and the test, seconds, during which devices drift."""
     nudge: NudgeTable = NudgeTable()
 
     @field_validator("conductance")
@@ -147,7 +149,7 @@ class Specification(_Table):
         return re.sub(r"[^A-Za-z0-9._-]+", "-", self.name)[:40] or "unnamed"
 
     def settings(self) -> dict[str, Any]:
-        """Every number, switch and law that it sets, by dotted names."""
+        """Every number, switch and law of the specification, by dotted names."""
         return dict(_leaves(self.model_dump(exclude_unset=True, exclude={"name", "description"}), ""))
 
     @cached_property
@@ -173,7 +175,7 @@ class Specification(_Table):
 
     @cached_property
     def circuit_is_ideal(self) -> bool:
-        """Whether all imperfections are those of devices and read-out."""
+        """Whether only devices and read-out are imperfect."""
         default = Specification()
         return (
             all(
@@ -184,7 +186,10 @@ class Specification(_Table):
         )
 
     def having(self, changes: Mapping[str, Any]) -> Self:
-        """Itself with other values, by their dotted names: ``{"conductance.spread.factor": 0.1}``. Raises UserError."""
+        """Return a copy with other values, by dotted names: ``{"conductance.spread.factor": 0.1}``.
+
+        Raises UserError.
+        """
         values = self.model_dump(exclude_unset=True)
         for name, value in changes.items():
             table = values
@@ -198,7 +203,7 @@ class Specification(_Table):
 
     @classmethod
     def of(cls, values: Mapping[str, Any]) -> Self:
-        """From tables as a TOML file has them. Raises UserError."""
+        """Make a specification from the tables of a TOML file. Raises UserError."""
         try:
             return cls.model_validate(dict(values))
         except ValidationError as error:
@@ -206,7 +211,7 @@ class Specification(_Table):
 
     @classmethod
     def load(cls, name: str) -> Self:
-        """One that comes with the package, by its name, or a TOML file. Raises UserError."""
+        """Load a packaged specification by its name, or a TOML file. Raises UserError."""
         path = packaged_or_own("specifications", name, "specification")
         return cls.of({"name": path.stem, **read_toml(path, "specification")})
 

@@ -1,5 +1,5 @@
-"""A convolution at the inputs, compiled: what it drives, and one step of its kernels against the contrast."""
-# ruff: noqa: PLR0913, PLR0917 - a compiled function takes arrays, not objects, and calls cost it nothing less
+"""A convolution at the inputs, compiled: its source currents, and one step of its kernels against the contrast."""
+# ruff: noqa: PLR0913, PLR0917 - a compiled function takes arrays and not objects
 
 import numpy as np
 
@@ -67,7 +67,7 @@ def _over_places(values: Array) -> Array:
 
 @compiled
 def _own(held: Array, present: Array, drives: int) -> Array:
-    """Σ over the places at which each drive of the patch is there (channels, patch)."""
+    """Σ over the places at which each drive of the patch is within the image (channels, patch)."""
     if len(present):
         return np.dot(held, present.T)
     own, everywhere = np.zeros((len(held), drives), held.dtype), _over_places(held)
@@ -78,7 +78,7 @@ def _own(held: Array, present: Array, drives: int) -> Array:
 
 @compiled
 def _column_sums(G: Array, present: Array, drives: int, sums: Array) -> None:
-    """Of the rows ±x, (channels, places)."""
+    """Column sums of the rows ±x, (channels, places)."""
     both = np.ascontiguousarray((G[:drives] + G[drives : 2 * drives]).T)
     if len(present):
         np.dot(both, present, sums)
@@ -103,7 +103,7 @@ def descend_kernels(
 ) -> None:
     """G ← clip(G - step·Σ_batch Σ_places (v - a)dv, low, high), and the new column sums (channels, places).
 
-    ``present``: (patch, places), 1 where a drive of the patch is within the image; of no rows, where all are.
+    ``present``: (patch, places), 1 where a drive of the patch is within the image; without rows if all are.
     """
     drives = patches.shape[1]
     held, product = _moved(patches, v, dv)

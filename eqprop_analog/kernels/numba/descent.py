@@ -1,5 +1,5 @@
-"""One step of every parameter against the contrast, compiled: conductances in one pass, with the sums of the new ones."""
-# ruff: noqa: PLR0913, PLR0917 - a compiled function takes arrays, not objects, and calls cost it nothing less
+"""One step of all parameters against the contrast, compiled; one pass updates the conductances and their sums."""
+# ruff: noqa: PLR0913, PLR0917 - a compiled function takes arrays and not objects
 
 import numpy as np
 
@@ -10,12 +10,12 @@ from eqprop_analog.kernels.numba.jit import BLAS_SAMPLES, NARROW, compiled
 Array = np.ndarray
 
 ROWS_AT_ONCE = 64
-"""Rows of a crossbar whose products are computed together, so that they are still in the cache when they are added."""
+"""Number of crossbar rows whose products are computed together, so that they are still in the cache when they are added."""
 
 
 @formula
 def clip(g: float, low: float, high: float) -> float:
-    """``g`` within its bounds."""
+    """Clip ``g`` to its bounds."""
     return min(max(g, low), high)
 
 
@@ -31,7 +31,7 @@ def _own(step: float, v: Array, dv: Array) -> Array:
 
 @compiled
 def _product(scale: float, factors: Array, indices: Array, count: int, rows: Array, out: Array) -> None:
-    """``out`` = scale · Σ_k factors[k] · rows[indices[k]] over the first ``count``, after which up to three zeros follow."""
+    """``out`` = scale · Σ_k factors[k] · rows[indices[k]] over the first ``count``, which are followed by up to three zeros."""
     for k in range(0, count, 4):
         x0, x1, x2, x3 = scale * factors[k], scale * factors[k + 1], scale * factors[k + 2], scale * factors[k + 3]
         b0, b1, b2, b3 = indices[k], indices[k + 1], indices[k + 2], indices[k + 3]
@@ -57,9 +57,9 @@ def descend_inputs(
     high: float,
     sums: Array,
 ) -> None:
-    """G ← clip(G - step·Σ_b(v - a)dv, low, high) of crossbar 1 in one pass, which also gives the new column sums.
+    """G ← clip(G - step·Σ_b(v - a)dv, low, high) of crossbar 1 in one pass, which also computes the new column sums.
 
-    The rows' voltages a are ±x and the bias row's; rows of inputs that are 0 in the whole batch move by v dv alone.
+    The rows' voltages a are ±x and the bias row's; rows whose inputs are 0 in the whole batch change only by v dv.
     """
     half, columns = G.shape[0] // 2, G.shape[1]
     own = _own(step, v, dv)
@@ -147,7 +147,7 @@ def _descend_nodes(
 
 @compiled
 def total(column_sums: Layers, row_sums: Layers, totals: Layers) -> bool:
-    """D_l of every layer; whether every column has a conductance."""
+    """Compute D_l of every layer; return whether every column has a conductance."""
     driven = True
     for l in range(len(totals)):
         columns, total = column_sums[l], totals[l]
@@ -177,7 +177,7 @@ def descend(
     row_sums: Layers,
     totals: Layers,
 ) -> bool:
-    """One step of every parameter but the first crossbar's, and the sums of the new conductances (see total)."""
+    """Do one step of all parameters except those of the first crossbar, and compute the new sums (see total)."""
     low, high = window
     one = steps.dtype.type(1)
     for l in range(len(mean)):

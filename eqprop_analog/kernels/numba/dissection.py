@@ -1,7 +1,7 @@
 """Wires of an array eliminated by nested dissection, compiled: the smallest blocks side by side, larger ones by LAPACK.
 
-Conductances between ends are kept above the diagonal alone; a node's total is the sum of what joins it (KCL), so that only
-positive numbers are added (Grassmann, Taksar & Heyman 1985, Oper. Res. 33, 1107).
+Conductances between ends are stored only above the diagonal. A node's total is the sum of its conductances (KCL), so
+that only positive numbers are added (Grassmann, Taksar & Heyman 1985, Oper. Res. 33, 1107).
 """
 
 import ctypes

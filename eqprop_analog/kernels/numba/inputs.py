@@ -1,4 +1,4 @@
-"""Crossbar 1 in compiled training: its rows are sources, so that it drives the first layer and takes part in no sweep."""
+"""Crossbar 1 in compiled training: its rows are sources, so that it only drives the first layer and is not part of the sweeps."""
 
 from collections.abc import Mapping
 from math import prod
@@ -16,7 +16,7 @@ Array = np.ndarray
 
 
 class Inputs(Protocol):
-    """Of one kind of crossbar; ``descend`` is of the inputs that ``drive`` had last."""
+    """Operations of one kind of crossbar 1; ``descend`` uses the inputs of the last ``drive``."""
 
     def drive(
         self, inputs: Float[Array, "batch inputs"], bias: Float[Array, " nodes"], source: Float[Array, "batch nodes"]
@@ -32,12 +32,12 @@ class Inputs(Protocol):
         window: tuple[float, float],
         sums: Float[Array, " nodes"],
     ) -> None:
-        """One step of its conductances against the contrast, and its new column sums."""
+        """Do one step of its conductances against the contrast, and compute its new column sums."""
         ...
 
 
 class DenseInputs:
-    """Goes through the inputs that are not 0 V alone."""
+    """A dense crossbar 1, which processes only inputs other than 0 V."""
 
     def __init__(self, crossbar: Dense, gain: float, bias_row: float) -> None:
         self._matrix = crossbar.conductance
@@ -47,7 +47,7 @@ class DenseInputs:
         self._make_room(0)
 
     def _make_room(self, batch: int) -> None:
-        """Space for the nonzero inputs of batches up to this size."""
+        """Allocate space for the nonzero inputs of batches up to this size."""
         self._room = batch
         shapes = ((batch, self._size + 3), batch), ((self._size, batch + 3), self._size)
         self._by_sample, self._by_row = (
@@ -76,7 +76,7 @@ class DenseInputs:
 
 
 class ConvolutionInputs:
-    """Copies the patches of every place, for matrix products."""
+    """A convolution at the inputs, which copies the patches of all places for matrix products."""
 
     def __init__(self, crossbar: Convolution, gain: float, bias_row: float) -> None:
         self._kernels = crossbar.conductance
@@ -119,4 +119,4 @@ class ConvolutionInputs:
 
 
 INPUTS: Mapping[type[Crossbar], Any] = {Dense: DenseInputs, Convolution: ConvolutionInputs}
-"""By the kind of crossbar; others are left to NumPy."""
+"""Implementations by the kind of crossbar; others use NumPy."""

@@ -1,4 +1,4 @@
-"""How functions are compiled by numba. Sums may be reassociated; NaN and infinity keep their meaning."""
+"""Compilation of functions by numba. Sums may be reassociated; NaN and infinity keep their meaning."""
 
 import time
 from collections.abc import Callable
@@ -12,27 +12,27 @@ from eqprop_analog import compilation
 F = TypeVar("F", bound=Callable[..., Any])
 
 BLAS_SAMPLES = 64
-"""Rows of the smaller factor from which BLAS's packing of the larger one pays for itself."""
+"""Number of rows of the smaller factor above which BLAS is faster, despite its packing of the larger one."""
 NARROW = 32
-"""A crossbar of fewer columns is kept transposed: its rows are too short for vector registers."""
+"""Number of columns below which a crossbar is stored transposed, because its rows are too short for vector registers."""
 SUMS = {"reassoc", "contract", "nsz", "arcp"}
-"""What may be done to sums: taken in another order, fused with products; nothing that takes NaN for impossible."""
+"""Allowed optimizations: reordering of sums and fusion with products, but none that assumes the absence of NaN."""
 
 
 class _Clock(event.Listener):
-    """Counts how long numba compiles; a function that another one compiles on its way is part of that one's time."""
+    """Measures the time of numba's compilations; a nested compilation is part of the time of the outer one."""
 
     def __init__(self) -> None:
         self.depth, self.begin = 0, 0.0
 
     def on_start(self, event: Any) -> None:  # noqa: ARG002
-        """A function begins to be compiled."""
+        """Called when the compilation of a function begins."""
         if self.depth == 0:
             self.begin = time.perf_counter()
         self.depth += 1
 
     def on_end(self, event: Any) -> None:  # noqa: ARG002
-        """It is compiled."""
+        """Called when the compilation of a function ends."""
         self.depth -= 1
         if self.depth == 0:
             compilation.add(time.perf_counter() - self.begin)
@@ -42,5 +42,5 @@ event.register("numba:compile", _Clock())  # type: ignore[no-untyped-call]
 
 
 def compiled(function: F) -> F:
-    """For loops over arrays; anew in every process, because what numba's cache gives back differs in the last bits."""
+    """Compile loops over arrays, without numba's cache, because cached functions give results that differ in the last bits."""
     return cast("F", njit(error_model="numpy", fastmath=SUMS)(function))

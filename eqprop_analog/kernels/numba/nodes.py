@@ -1,4 +1,4 @@
-"""The scalar problem of a hidden node, compiled: a law's own node solve (devices.CompiledNode) inside the loop over nodes."""
+"""The scalar problem of a hidden node, compiled: a law's node solve (devices.CompiledNode) inside the loop over nodes."""
 
 from collections.abc import Callable
 from typing import Any
@@ -17,15 +17,15 @@ Array = np.ndarray
 Loop = Callable[[Any, Array, Array, Array], None]
 
 BOUNDS = {np.dtype(np.float64): 1e-9, np.dtype(np.float32): 1e-4}
-"""How far a law's formula may be from its own node solve, relative to the larger of the voltage and 1 V."""
+"""Largest difference between a law's formula and its node solve, relative to the larger of the voltage and 1 V."""
 _LOOPS: dict[tuple[type[Any], str], tuple[Any, Loop]] = {}
-"""By class of parameters and precision: the function that the law gave, and the loop over nodes made of it."""
+"""The law's function and the resulting loop over nodes, by class of parameters and precision."""
 
 
 def node_of(law: Law, dtype: np.dtype[Any]) -> Any:
-    """The law's parameters as ``solve_nodes`` takes them, or None where the law states no compiled solution.
+    """Return the law's parameters for ``solve_nodes``, or None if the law has no compiled solution.
 
-    Raises UserError for one that cannot be compiled, or has other roots than the law's own ``solve``.
+    Raises UserError if it cannot be compiled, or if its roots differ from those of the law's ``solve``.
     """
     stated = compiled_node(law, dtype)
     if stated is None:
@@ -38,14 +38,15 @@ def node_of(law: Law, dtype: np.dtype[Any]) -> Any:
         return node
     if known is not None:
         raise UserError(
-            f"{type(law).__name__}.compiled_node: {kind.__qualname__} belongs to another law's node; give each a class of its own"
+            f"{type(law).__name__}.compiled_node: {kind.__qualname__} is used by another law; define a separate "
+            "class for each law"
         )
     _LOOPS[key] = given, stated.loop or _checked(law, stated, node, dtype)
     return node
 
 
 def _checked(law: Law, stated: CompiledNode, node: Any, dtype: np.dtype[Any]) -> Loop:
-    """The loop over a law's formula for one node, after a look at what it gives."""
+    """Return the loop over a law's formula for one node, after checking its results."""
     name = f"{type(law).__name__}.compiled_node"
     if stated.solve is None:
         raise UserError(f"{name}: expected a CompiledNode with a solve(parameters, conductance, source), or a loop")
@@ -61,7 +62,8 @@ def _checked(law: Law, stated: CompiledNode, node: Any, dtype: np.dtype[Any]) ->
     if not (apart <= BOUNDS[dtype]).all():
         k = int(np.argmax(np.where(np.isfinite(apart), apart, np.inf)))
         raise UserError(
-            f"{name}: at {g[k]:g} S and {s[k]:g} A it finds {found[k]:g} V, and the law's own solve {wanted[k]:g} V"
+            f"{name}: at {g[k]:g} S and {s[k]:g} A the result is {found[k]:g} V, but that of the law's solve is "
+            f"{wanted[k]:g} V"
         )
 
     def loop(node: Any, polarity: Array, conductance: Array, v: Array) -> None:
@@ -72,9 +74,9 @@ def _checked(law: Law, stated: CompiledNode, node: Any, dtype: np.dtype[Any]) ->
 
 
 def solve_nodes(node: Any, polarity: Array, conductance: Array, v: Array) -> None:
-    """In place of the currents ``v``, the roots of conductance·v + i(v) = current of nodes of that polarity (Law.solve).
+    """Replace the currents ``v`` by the roots of conductance·v + i(v) = current of nodes of that polarity (Law.solve).
 
-    For compiled code alone, which takes the loop that fits the kind of node.
+    It exists only in compiled code, which selects the loop for the kind of node.
     """
     raise NotImplementedError
 

@@ -1,5 +1,5 @@
-"""Sweeps of coordinate descent, compiled: what drives the first layer, products with crossbars, one layer after the other."""
-# ruff: noqa: PLR0913, PLR0917, C901, PLR0912 - a compiled function takes arrays, not objects, and calls cost it nothing less
+"""Sweeps of coordinate descent, compiled: source currents of the first layer, and products with crossbars, layer by layer."""
+# ruff: noqa: PLR0913, PLR0917, C901, PLR0912 - a compiled function takes arrays and not objects
 
 import math
 from typing import Any
@@ -24,7 +24,7 @@ def gather_nonzero(
     weights: Array,
     row_counts: Array,
 ) -> None:
-    """The inputs that are not 0 V: rows and volts by sample, samples and weights (volts) by row, with zeros after them."""
+    """Collect the inputs other than 0 V: rows and volts by sample, samples and weights (volts) by row, padded with zeros."""
     batch, size = inputs.shape
     for i in range(size):
         row_counts[i] = 0
@@ -33,7 +33,7 @@ def gather_nonzero(
         for i in range(size):
             volt = inputs[b, i] * gain
             here = volt != 0
-            rows[b, count], volts[b, count] = i, volt  # without a branch: the next one overwrites what is 0
+            rows[b, count], volts[b, count] = i, volt  # without a branch: the next value overwrites a zero
             samples[i, row_counts[i]], weights[i, row_counts[i]] = b, volt
             count += here
             row_counts[i] += here
@@ -47,7 +47,7 @@ def gather_nonzero(
 
 @compiled
 def drive(rows: Array, volts: Array, counts: Array, bias_row: float, G: Array, bias: Array, source: Array) -> None:
-    """Source current x (G⁺ - G⁻) + b over the nonzero rows alone, four at a time."""
+    """Source current x (G⁺ - G⁻) + b over the nonzero rows, four at a time."""
     half = G.shape[0] // 2
     for b in range(len(source)):
         for j in range(G.shape[1]):
@@ -163,7 +163,7 @@ def settle(
     current: Array,
     voltages: Layers,
 ) -> bool:
-    """Sweeps of coordinate descent in place (see networks.resistive.coordinate_descent); whether all outputs are finite."""
+    """Do sweeps of coordinate descent in place (see networks.resistive.coordinate_descent); return whether outputs are finite."""
     depth = len(voltages)
     for _ in range(sweeps):
         for parity in range(2):

@@ -1,6 +1,6 @@
-"""The training kernels compiled by numba; kernels/numpy.py says the same in NumPy.
+"""The training kernels compiled by numba; kernels/numpy.py has the same in NumPy.
 
-Sums may be reassociated; NaN and infinity keep their meaning, so that a diverged network is seen.
+Sums may be reassociated; NaN and infinity keep their meaning, so that divergence is detected.
 """
 
 from collections.abc import Sequence

@@ -1,6 +1,6 @@
-"""Tensors that NumPy's functions take, so that a device's law, stated once for arrays, runs wherever PyTorch does."""
+"""Tensors that NumPy's functions accept, so that a device's law, written once for arrays, runs on any PyTorch device."""
 
-from __future__ import annotations  # they can then be read where PyTorch is not installed
+from __future__ import annotations  # the module can then be imported without PyTorch
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -13,19 +13,19 @@ from eqprop_analog.errors import UserError
 from eqprop_analog.text import in_one_line
 
 STEPS = 12
-"""Of each of a law's loops inside a graph, which cannot end where its data would have it. Six do in
-ordinary nodes; one that hangs on a reverse current alone takes a dozen."""
+"""Number of steps of each loop of a law inside a graph, where it cannot depend on the data. Six are enough for ordinary nodes; a
+node that is held only by a reverse current takes about 12."""
 
 
 class Patience:
-    """How often a law's loop goes on: as its data say, or inside a graph a fixed number of times, which ``unsettled`` judges."""
+    """Control of a law's loops: they depend on the data or, inside a graph, run a fixed number of steps (``unsettled``)."""
 
     def __init__(self, device: torch.device, steps: int | None = None) -> None:
         self.steps = self.left = steps
         self.unsettled = torch.zeros((), dtype=torch.bool, device=device)
 
     def goes_on(self, moving: Tensor) -> bool:
-        """Whether the loop takes another step; ``moving``: whether anything has not settled."""
+        """Return whether the loop takes another step; ``moving``: whether anything has not converged."""
         if self.left is None:
             return bool(moving)
         self.left -= 1
@@ -37,7 +37,7 @@ class Patience:
 
 
 class Condition:
-    """A truth that may be known to the device alone: whether ``any`` still moves, or ``all`` have settled."""
+    """A truth value that may exist only on the device: whether ``any`` still changes, or ``all`` have converged."""
 
     def __init__(self, value: Tensor, patience: Patience, *, settled: bool = False) -> None:
         self.value, self.patience, self.settled = value, patience, settled
@@ -50,9 +50,9 @@ class Condition:
 
 
 class TensorArray(np.lib.mixins.NDArrayOperatorsMixin):
-    """A tensor as an array: elementwise functions, comparisons, ``where`` and ``clip``; each is PyTorch's of the same meaning.
+    """A tensor as an array: elementwise functions, comparisons, ``where`` and ``clip``, all computed by PyTorch.
 
-    A function that is not among them raises UserError with its name.
+    Any other function raises UserError with its name.
     """
 
     __array_priority__ = 1000
@@ -62,31 +62,31 @@ class TensorArray(np.lib.mixins.NDArrayOperatorsMixin):
 
     @property
     def dtype(self) -> np.dtype[Any]:
-        """NumPy's name of the tensor's."""
+        """NumPy's name of the tensor's dtype."""
         return np.dtype(str(self.tensor.dtype).removeprefix("torch."))
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Of the tensor."""
+        """Shape of the tensor."""
         return tuple(self.tensor.shape)
 
     def astype(self, dtype: Any) -> TensorArray:
-        """In another precision."""
+        """Convert to another precision."""
         return self._like(self.tensor.to(_of(dtype)))
 
     def any(self) -> Condition:
-        """Whether one is true: a loop goes on as long as any moves."""
+        """Return whether any is true: a loop continues while any element changes."""
         return Condition(self.tensor.any(), self.patience)
 
     def all(self) -> Condition:
-        """Whether all are: a loop ends where all have settled."""
+        """Return whether all are true: a loop ends when all elements have converged."""
         return Condition(self.tensor.all(), self.patience, settled=True)
 
     def _like(self, tensor: Tensor) -> TensorArray:
         return TensorArray(tensor, self.patience)
 
     def _tensor(self, value: Any) -> Any:
-        """``value`` as PyTorch takes it; numbers have no precision of their own."""
+        """Return ``value`` for PyTorch; numbers have no precision."""
         if isinstance(value, TensorArray):
             return value.tensor
         if isinstance(value, np.ndarray) and value.ndim:
@@ -94,15 +94,17 @@ class TensorArray(np.lib.mixins.NDArrayOperatorsMixin):
         return value.item() if isinstance(value, np.ndarray | np.generic) else value
 
     def __array__(self, *_arguments: Any, **_named: Any) -> Any:
-        """Raise UserError: a law makes a NumPy array of its arguments, as tables do; a tensor of a graph has no numbers yet."""
-        raise UserError("device: the diode's law takes its numbers out of PyTorch (numpy.asarray); use --device cpu")
+        """Raise UserError for a law that converts its arguments to NumPy arrays; tensors of a graph have no values yet."""
+        raise UserError(
+            "device: the diode's law converts its arguments to NumPy arrays (numpy.asarray); use --device cpu"
+        )
 
     def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **settings: Any) -> Any:
-        """NumPy's elementwise functions, also in place."""
+        """Apply NumPy's elementwise functions, also in place."""
         function = ELEMENTWISE.get(ufunc.__name__)
         dtype, out = settings.pop("dtype", None), settings.pop("out", None)
         if function is None or method != "__call__" or settings:
-            raise UserError(f"device: the law's numpy.{ufunc.__name__} is not known to PyTorch here; use --device cpu")
+            raise UserError(f"device: the law's numpy.{ufunc.__name__} is not supported on tensors; use --device cpu")
         given = [self._tensor(value) for value in inputs]
         floating = [value for value in given if isinstance(value, Tensor) and value.is_floating_point()]
         kind = self.tensor.dtype if not floating else floating[0].dtype
@@ -116,18 +118,18 @@ class TensorArray(np.lib.mixins.NDArrayOperatorsMixin):
         return out[0]
 
     def _number(self, value: Any, dtype: torch.dtype) -> Tensor:
-        """A number as a tensor of ``dtype``, so that it changes no precision."""
+        """Convert a number to a tensor of ``dtype``, so that it does not change the precision."""
         dtype = torch.bool if isinstance(value, bool) else dtype
         return torch.full((), value, dtype=dtype, device=self.tensor.device)
 
     def __array_function__(
         self, function: Callable[..., Any], types: Any, arguments: Sequence[Any], settings: dict[str, Any]
     ) -> Any:
-        """``where``, ``clip`` and a few more."""
+        """Apply ``where``, ``clip`` and a few other functions."""
         name = function.__name__
         known = FUNCTIONS.get(name)
         if known is None:
-            raise UserError(f"device: the law's numpy.{name} is not known to PyTorch here; use --device cpu")
+            raise UserError(f"device: the law's numpy.{name} is not supported on tensors; use --device cpu")
         return known(self, *arguments, **settings)
 
 
@@ -138,7 +140,9 @@ def _of(dtype: Any) -> torch.dtype:
 
 def _where(self: TensorArray, condition: Any, one: Any, other: Any) -> TensorArray:
     given = [self._tensor(value) for value in (one, other)]
-    kind = next((value.dtype for value in given if isinstance(value, Tensor)), torch.float64)  # NumPy's of two numbers
+    kind = next(
+        (value.dtype for value in given if isinstance(value, Tensor)), torch.float64
+    )  # NumPy's result for two numbers
     ends = (value if isinstance(value, Tensor) else self._number(value, kind) for value in given)
     return self._like(torch.where(self._tensor(condition), *ends))
 
@@ -186,9 +190,10 @@ ELEMENTWISE: dict[str, Callable[..., Any]] = {
 
 
 def node_roots(law: Any, conductance: Tensor, source: Tensor, steps: int | None = None) -> tuple[Tensor, Tensor]:
-    """``law.solve`` of tensors, volts, and whether any node had not settled after ``steps`` (None: as many as it takes).
+    """Return ``law.solve`` of tensors, volts, and whether any node had not converged after ``steps`` (None: no limit).
 
-    The law is the one that NumPy runs, its iteration included. Raises UserError for one that calls what is not known here.
+    It runs the same code as in NumPy, including the iteration. Raises UserError if the law calls an unsupported
+    function.
     """
     patience = Patience(source.device, steps)
     found = law.solve(TensorArray(conductance, patience), TensorArray(source, patience))

@@ -1,6 +1,6 @@
-"""The contrast of two phases on tensors, as HopfieldNetwork.contrast: products of means and differences, without cancellation."""
+"""The contrast of two phases on tensors, as in HopfieldNetwork.contrast: products of means and differences."""
 
-from __future__ import annotations  # they can then be read where PyTorch is not installed
+from __future__ import annotations  # the module can then be imported without PyTorch
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,21 +17,21 @@ Gradients = dict[str, Tensor]
 
 @dataclass(frozen=True)
 class Measured:
-    """What the contrast needs of two phases."""
+    """The quantities of two phases that the contrast needs."""
 
     inputs: Tensor
     states: Sequence[Pair]
-    """Of layers 1..L."""
+    """States of layers 1..L."""
     first: Tensor
     """The difference of layer 1 at the winners of the inputs, which are the same in both phases."""
     spreads: Sequence[Pair]
-    """Of layers 2..L, at the winners of the forward weights."""
+    """Spreads of layers 2..L, at the winners of the forward weights."""
     spreads_back: Sequence[Pair] | None = None
-    """Of layers 2..L at those of the weights on the way back, where these are others."""
+    """Spreads of layers 2..L at the winners of the feedback weights, if these are separate."""
 
 
 def of_phases(plus: Phase, minus: Phase) -> Measured:
-    """Of two phases of Values."""
+    """Measure two phases of Values."""
     primitives = plus.primitives
     assert isinstance(primitives, Values)
     layers = range(2, plus.network.depth + 1)
@@ -45,7 +45,7 @@ def of_phases(plus: Phase, minus: Phase) -> Measured:
 
 
 def _spread_ahead(phase: Phase, layer: int) -> Tensor:
-    """Of states at the winners of the forward weights."""
+    """Return the spreads of states at the winners of the forward weights."""
     if not phase.network.untied:
         return phase.spread(layer)
     values = phase.primitives
@@ -54,7 +54,7 @@ def _spread_ahead(phase: Phase, layer: int) -> Tensor:
 
 
 def of_differences(phase: Phase) -> Measured:
-    """Of nudged phases as differences from the free one: of both, or of one and the free one."""
+    """Measure nudged phases as differences from the free one: both phases, or one and the free phase."""
     differences = phase.primitives
     assert isinstance(differences, Differences)
     values, network = differences.values, phase.network
@@ -76,9 +76,9 @@ def of_differences(phase: Phase) -> Measured:
 
 
 def contrast(network: TorchNetwork, measured: Measured, gap: float, dtype: torch.dtype | None = None) -> Gradients:
-    """dC/dθ of weights and biases, batch mean, named as in HopfieldNetwork.arrays.
+    """Return dC/dθ of weights and biases, batch mean, named as in HopfieldNetwork.arrays.
 
-    ``gap`` is β₊ - β₋; products are of factors rounded to ``dtype`` (that of the inputs unless given).
+    ``gap`` is β₊ - β₋; factors of products are rounded to ``dtype`` (default: that of the inputs).
     """
     kind = measured.inputs.dtype if dtype is None else dtype
     named: Gradients = {}
@@ -101,7 +101,7 @@ def contrast(network: TorchNetwork, measured: Measured, gap: float, dtype: torch
 
 
 def head_gradient(network: TorchNetwork, outputs: Tensor, pull: Pull, gap: float, batch: int) -> Gradients:
-    """See HopfieldNetwork.head_gradient: of the ``outputs`` of all nudged phases, each of ``batch`` samples; {} with no head."""
+    """See HopfieldNetwork.head_gradient: ``outputs`` of all nudged phases, with ``batch`` samples each; {} without a head."""
     if not network.has_head:
         return {}
     weight = network.values["head_weight"]

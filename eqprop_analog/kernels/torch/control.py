@@ -1,10 +1,10 @@
 """The control of a Hopfield network: a feed-forward network of the same parameters, trained by backpropagation in bfloat16.
 
-Same shapes, initial values, data, augmentation, batches, update and schedule; each layer is ρ(MaxPool(W ∗ s) + b), the last is
-read by the head, and nothing returns. What equilibrium propagation gives is to be compared with what it gives.
+It has the same shapes, initial values, data, augmentation, batches, update and schedule. Each layer is ρ(MaxPool(W ∗ s)
++ b), the head reads the last layer, and there is no feedback. It is the baseline for equilibrium propagation.
 """
 
-from __future__ import annotations  # they can then be read where PyTorch is not installed
+from __future__ import annotations  # the module can then be imported without PyTorch
 
 from dataclasses import dataclass
 from typing import Literal
@@ -22,7 +22,7 @@ Activation = Literal["buffer", "relu"]
 
 
 def forward(network: TorchNetwork, values: dict[str, Tensor], x: Tensor, activation: Activation) -> Tensor:
-    """Read-outs of a batch; ``values`` are the parameters, in the precision of ``x``."""
+    """Return the read-outs of a batch; ``values`` are the parameters, in the precision of ``x``."""
     buffer = network.buffer
     for layer, coupling in enumerate(network.couplings, start=1):
         raw = coupling.raw(coupling.prepared(values[f"weight_{layer}"]), x)
@@ -42,12 +42,12 @@ def forward(network: TorchNetwork, values: dict[str, Tensor], x: Tensor, activat
 
 @dataclass
 class ControlTrainer(HopfieldTrainer):
-    """See the module; of ``settings`` it takes what does not concern phases."""
+    """See the module; it uses the ``settings`` that do not concern phases."""
 
     activation: Activation = "buffer"
 
     def step(self, size: int) -> None:
-        """One update from the next ``size`` images."""
+        """Update from the next ``size`` images."""
         epoch = self.epoch
         positions = epoch.at + torch.arange(size, device=self.network.device)
         which = epoch.order[positions]
@@ -55,7 +55,7 @@ class ControlTrainer(HopfieldTrainer):
         epoch.at += size
 
     def slopes(self, x: Tensor, labels: Tensor) -> Gradients:
-        """dC/dθ by backpropagation."""
+        """Return dC/dθ by backpropagation."""
         kind = torch.bfloat16 if self.settings.precision == "half" else x.dtype
         leaves = {name: value.detach().requires_grad_() for name, value in self.network.values.items()}
         with torch.enable_grad():
@@ -73,12 +73,12 @@ class ControlTrainer(HopfieldTrainer):
 
 @dataclass
 class ControlEvaluator(Evaluator):
-    """The error of the feed-forward network."""
+    """Evaluates the error of the feed-forward network."""
 
     activation: Activation = "buffer"
 
     def readout(self, x: Tensor, which: Tensor) -> Tensor:  # noqa: ARG002 - nothing is kept of them
-        """Read-outs of a batch."""
+        """Return the read-outs of a batch."""
         kind = torch.bfloat16 if self.settings.precision == "half" else x.dtype
         small = {name: value.to(kind) for name, value in self.network.values.items()}
         return forward(self.network, small, x.to(kind), self.activation)

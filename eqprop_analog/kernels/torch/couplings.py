@@ -1,10 +1,11 @@
 """Connections of Hopfield networks on PyTorch tensors: dense layers are (batch, nodes), maps (batch, channels, height, width).
 
-Maps are stored with their channels last. A connection acts in two halves, so that what the dynamics share is computed once:
-``raw`` is W ∗ s before the pooling, ``spread`` puts the states after the connection where they act, at the pooling's winners.
+Maps are stored with their channels last. A connection acts in two steps, so that common parts of the dynamics are
+computed once: ``raw`` is W ∗ s before the pooling, ``spread`` places the states after the connection at the pooling's
+winners.
 """
 
-from __future__ import annotations  # they can then be read where PyTorch is not installed
+from __future__ import annotations  # the module can then be imported without PyTorch
 
 from dataclasses import dataclass
 from math import prod
@@ -21,16 +22,16 @@ LAST = torch.channels_last
 
 @dataclass(frozen=True)
 class DenseCoupling:
-    """s W; nothing is pooled, so that winners are None and states act where they are."""
+    """s W without pooling, so that winners are None and states act at their own positions."""
 
     shape: tuple[int, ...]
-    """Of one sample of the layer before, which is flattened as NumPy's maps are."""
+    """Shape of a sample of the previous layer, which is flattened like NumPy's maps."""
     outputs: int
     pool: int = 1
 
     @property
     def shape_after(self) -> tuple[int, ...]:
-        """Of one sample of the layer after."""
+        """Shape of a sample of the next layer."""
         return (self.outputs,)
 
     def raw(self, weights: Tensor, before: Tensor) -> Tensor:
@@ -38,7 +39,7 @@ class DenseCoupling:
         return before.flatten(1) @ weights
 
     def returned(self, weights: Tensor, spread: Tensor) -> Tensor:
-        """The product s' Wᵀ, in the shape of the layer before."""
+        """The product s' Wᵀ, in the shape of the previous layer."""
         product = spread @ weights.T
         if len(self.shape) == 1:
             return product
@@ -49,15 +50,15 @@ class DenseCoupling:
         return before.flatten(1).T @ spread
 
     def prepared(self, weights: Tensor) -> Tensor:
-        """Weights as the products take them."""
+        """Return the weights in the form of the products."""
         return weights
 
     def bias_shape(self) -> tuple[int, ...]:
-        """In which biases are added to a layer."""
+        """Shape in which biases are added to a layer."""
         return (-1,)
 
     def tie(self, weights: Tensor, before: Tensor) -> None:
-        """Nothing is pooled."""
+        """None, because nothing is pooled."""
 
 
 @dataclass(frozen=True)
@@ -68,22 +69,22 @@ class ConvolvedCoupling:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Of one sample of the layer before."""
+        """Shape of a sample of the previous layer."""
         return self.convolution.shape
 
     @property
     def shape_after(self) -> tuple[int, ...]:
-        """Of one sample of the layer after."""
+        """Shape of a sample of the next layer."""
         return self.convolution.pooled
 
     @property
     def pool(self) -> int:
-        """The side of a window."""
+        """The side of a pooling window."""
         return self.convolution.pool
 
     @property
     def patch(self) -> int:
-        """Weights into a node."""
+        """Number of weights into a node."""
         return self.convolution.fans[0]
 
     def _narrow(self, before: Tensor) -> bool:
@@ -91,7 +92,7 @@ class ConvolvedCoupling:
         return self.patch <= 64 and before.is_cuda and before.dtype in (torch.float16, torch.bfloat16)
 
     def patches(self, before: Tensor) -> Tensor:
-        """What each place of the convolution sees, (batch · height · width, patch)."""
+        """Return the patch of each place of the convolution, (batch · height · width, patch)."""
         edge, kernel = self.convolution.padding, self.convolution.kernel
         padded = functional.pad(before, (edge, edge, edge, edge)).permute(0, 2, 3, 1)
         return padded.unfold(1, kernel, 1).unfold(2, kernel, 1).reshape(-1, self.patch)
@@ -140,15 +141,15 @@ class ConvolvedCoupling:
         )[1]
 
     def prepared(self, weights: Tensor) -> Tensor:
-        """Weights as the products take them."""
+        """Return the weights in the form of the products."""
         return weights.contiguous(memory_format=LAST)
 
     def bias_shape(self) -> tuple[int, ...]:
-        """In which biases are added to a map."""
+        """Shape in which biases are added to a map."""
         return (-1, 1, 1)
 
     def tie(self, weights: Tensor, before: Tensor) -> Tensor | None:
-        """By how much the first winner may fall short of the largest value of a window, (batch, channels, 1, 1, 1)."""
+        """Return the tolerance for ties: the first value this close to the largest one wins, (batch, channels, 1, 1, 1)."""
         if self.pool == 1:
             return None
         reach = before.abs().amax((1, 2, 3), keepdim=True).clamp(min=1)
@@ -160,7 +161,7 @@ Coupling = DenseCoupling | ConvolvedCoupling
 
 
 def coupling_of(connection: Connection, shape: tuple[int, ...]) -> Coupling:
-    """The same connection on tensors, behind a layer whose samples have ``shape``."""
+    """Return the connection on tensors, after a layer whose samples have ``shape``."""
     if isinstance(connection, Dense):
         return DenseCoupling(shape, connection.outputs)
     assert isinstance(connection, Convolution)
@@ -168,20 +169,20 @@ def coupling_of(connection: Connection, shape: tuple[int, ...]) -> Coupling:
 
 
 def mapped(flat: Tensor, shape: tuple[int, ...]) -> Tensor:
-    """(batch, nodes) in NumPy's order as a layer whose samples have ``shape``."""
+    """Convert (batch, nodes) in NumPy's order to a layer whose samples have ``shape``."""
     assert flat.shape[1] == prod(shape)
     return flat if len(shape) == 1 else flat.unflatten(1, shape).contiguous(memory_format=LAST)
 
 
 def zeros(batch: int, shape: tuple[int, ...], like: Tensor, dtype: torch.dtype | None = None) -> Tensor:
-    """A layer at 0, on the device of ``like`` and of its dtype unless given."""
+    """Return a layer of zeros, on the device of ``like`` and with its dtype by default."""
     full = (batch, *shape)
     room = {"dtype": like.dtype if dtype is None else dtype, "device": like.device}
     return torch.zeros(full, **room) if len(shape) == 1 else torch.empty(full, **room, memory_format=LAST).zero_()
 
 
 def windows(raw: Float[Tensor, "batch c h w"], pool: int) -> Float[Tensor, "batch c ph pw window"]:
-    """The values of every window, row by row; what fills no window is left out."""
+    """Return the values of every window, row by row; incomplete windows are left out."""
     rows, columns = raw.shape[2] // pool, raw.shape[3] // pool
     cut = raw[:, :, : rows * pool, : columns * pool]
     parts = cut.unflatten(3, (columns, pool)).unflatten(2, (rows, pool))
@@ -189,19 +190,19 @@ def windows(raw: Float[Tensor, "batch c h w"], pool: int) -> Float[Tensor, "batc
 
 
 def first_winner(values: Tensor, tie: Tensor | float) -> Tensor:
-    """The first value of each window that is the largest up to ``tie``, as an index with a last axis of one."""
+    """Return the index of the first value of each window within ``tie`` of the largest, with a last axis of one."""
     count = values.shape[-1]
-    places = torch.arange(count, 0, -1, device=values.device)  # argmax promises no order among equals
+    places = torch.arange(count, 0, -1, device=values.device)  # argmax does not guarantee the order of equal values
     return torch.where(values >= values.amax(-1, keepdim=True) - tie, places, 0).argmax(-1, keepdim=True)
 
 
 def at_winner(values: Tensor, winner: Tensor) -> Tensor:
-    """The value of each window at its winner."""
+    """Return the value of each window at its winner."""
     return values.gather(-1, winner).squeeze(-1)
 
 
 def put(after: Tensor, winner: Tensor, raw: Tensor, pool: int) -> Tensor:
-    """``after`` at the winners of a map shaped like ``raw``, 0 elsewhere."""
+    """Place ``after`` at the winners of a map shaped like ``raw``, with 0 elsewhere."""
     rows, columns = after.shape[2:]
     filled = torch.zeros((*after.shape, pool * pool), dtype=after.dtype, device=after.device)
     filled.scatter_(-1, winner, after[..., None])

@@ -1,6 +1,6 @@
-"""Phases of dense Hopfield networks whose layers all move at once: a step is one Triton kernel, see triton_dense."""
+"""Phases of dense Hopfield networks with synchronous layers: a step is one Triton kernel, see triton_dense."""
 
-from __future__ import annotations  # they can then be read where PyTorch is not installed
+from __future__ import annotations  # the module can then be imported without PyTorch
 
 from dataclasses import dataclass
 from functools import cache, cached_property
@@ -18,37 +18,37 @@ from eqprop_analog.kernels.torch.phases import Phase, Pull, Values
 
 
 def possible(network: TorchNetwork, motion: Motion) -> bool:
-    """Whether the kernel knows this network and these steps."""
+    """Return whether the kernel supports this network and these steps."""
     dense = all(isinstance(each, DenseCoupling) for each in network.couplings) and not network.has_head
     return dense and isinstance(network.buffer, HardSigmoid | Sigmoid) and motion.dynamics != "descent"
 
 
 @dataclass(frozen=True)
 class Layout:
-    """Where the layers of a network lie: columns in the matrix of all states, and weights in one array."""
+    """Memory layout of a network: columns of the layers in the matrix of all states, and weights in one array."""
 
     sizes: tuple[int, ...]
-    """Nodes of layers 1..L."""
+    """Numbers of nodes of layers 1..L."""
     untied: bool
-    """Whether the weights on the way back are others, or scaled: they then follow those ahead."""
+    """Whether the feedback weights are separate or scaled; they then follow the forward weights."""
 
     @cached_property
     def widths(self) -> tuple[int, ...]:
-        """Columns of each layer."""
+        """Number of columns of each layer."""
         return tuple(-(-size // kernels.ALIGNED) * kernels.ALIGNED for size in self.sizes)
 
     @cached_property
     def columns(self) -> tuple[int, ...]:
-        """The first of each layer, and how many there are in all."""
+        """The first column of each layer, and the total number of columns."""
         return tuple(accumulate(self.widths, initial=0))
 
     @cached_property
     def places(self) -> tuple[int, ...]:
-        """Where the weights of connections 2..L begin, and how many numbers there are in all."""
+        """Offsets of the weights of connections 2..L, and the total number of weights."""
         return tuple(accumulate((a * b for a, b in zip(self.widths, self.widths[1:], strict=False)), initial=0))
 
     def spans(self, matrix: Tensor, rows: int) -> list[Tensor]:
-        """The states of each layer within the ``matrix`` of all."""
+        """Return the states of each layer in the ``matrix`` of all states."""
         return [matrix[:rows, c : c + size] for c, size in zip(self.columns, self.sizes, strict=False)]
 
     def tiles(self) -> list[list[int]]:
@@ -66,15 +66,15 @@ class Layout:
 
 @cache
 def _tiles(layout: Layout, device: torch.device) -> Tensor:
-    """On the device, made once: what a CUDA graph captures copies nothing from the CPU."""
+    """Return the tiles on the device, made once, because a CUDA graph must not copy from the CPU."""
     return torch.tensor(layout.tiles(), dtype=torch.int32, device=device)
 
 
 class DensePhase(Phase):
-    """States on their way, all steps of a run at once."""
+    """A phase in progress, which does all steps of a run at once."""
 
     def run(self, steps: int, order: Order) -> None:
-        """So many steps of all layers."""
+        """Do a number of steps of all layers."""
         assert len(order) == 1
         values = self.primitives
         assert isinstance(values, DenseValues)
@@ -83,19 +83,19 @@ class DensePhase(Phase):
 
 
 class DenseValues(Values):
-    """Values whose steps are one kernel each."""
+    """Values with one kernel per step."""
 
     phase_class = DensePhase
 
     @cached_property
     def layout(self) -> Layout:
-        """Of this network."""
+        """Memory layout of this network."""
         sizes = tuple(shape[0] for shape in self.network.shapes)
         return Layout(sizes, self.products.behind is not self.products.ahead)
 
     @cached_property
     def weights(self) -> Tensor:
-        """Of connections 2..L, filled up with zeros, one behind the other; then those on the way back if they are others."""
+        """Weights of connections 2..L, padded with zeros and concatenated, followed by separate feedback weights."""
         layout, size = self.layout, self.layout.places[-1]
         packed = self.inputs.new_zeros(size * (2 if layout.untied else 1))
         sources = [self.products.ahead, self.products.behind] if layout.untied else [self.products.ahead]
@@ -107,7 +107,7 @@ class DenseValues(Values):
 
     @cached_property
     def constant(self) -> Tensor:
-        """The part of each force that stays, a row for each sample."""
+        """The constant part of each force, one row per sample."""
         matrix = self._room()
         for layer, span in enumerate(self.layout.spans(matrix, len(self.inputs)), start=1):
             span[...] = self.drive if layer == 1 else self.network.bias(layer)
@@ -115,7 +115,7 @@ class DenseValues(Values):
 
     @cached_property
     def nudge(self) -> tuple[Tensor, Tensor]:
-        """β of each sample, and its target in the last layer's columns."""
+        """β of each sample, and its target in the columns of the last layer."""
         assert self.pull is not None
         rows, target = len(self.inputs), self._room()
         beta = self.inputs.new_zeros(len(target))
@@ -133,7 +133,7 @@ class DenseValues(Values):
         return nudged
 
     def _room(self, given: list[Tensor] | None = None) -> Tensor:
-        """A matrix of all states, of as many rows as the kernel's tiles have; 0 where nothing is ``given``."""
+        """Return a matrix of all states, padded to the rows of the kernel's tiles; 0 unless ``given``."""
         rows = -(-len(self.inputs) // kernels.ROWS) * kernels.ROWS
         matrix = self.inputs.new_zeros(rows, self.layout.columns[-1])
         if given is not None:
@@ -144,7 +144,7 @@ class DenseValues(Values):
     def advanced(
         self, states: list[Tensor], voltages: list[Tensor | None], steps: int
     ) -> tuple[list[Tensor], list[Tensor | None]]:
-        """States and, where these move, voltages after so many steps."""
+        """Return the states and, if they evolve, the voltages after a number of steps."""
         rows, layout, motion, buffer = len(self.inputs), self.layout, self.motion, self.network.buffer
         moving = [v for v in voltages if v is not None]
         before = self._room(states)

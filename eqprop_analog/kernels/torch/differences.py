@@ -1,21 +1,23 @@
 """Nudged phases as differences δ = s_nudged - s_free, iterated exactly, so that their contrast has no cancellation.
 
-Nudged states differ from free ones by 1e-2 in the last layer and 1e-8 in the first: in half precision, and in early layers even
-in float32, the difference of two phases is rounding. Here it is δ that moves. Convolutions are linear in δ; max pooling and the
-clip of the hard sigmoid have exact differences, element by element, changes of winners included:
+Nudged states differ from free ones by 1e-2 in the last layer and 1e-8 in the first. In half precision, and in early
+layers even in float32, the difference of two phases is only rounding. Here δ itself is iterated. Convolutions are
+linear in δ; max pooling and the clip of the hard sigmoid have exact elementwise differences, including changes of
+winners:
 
     max(z + δz) - max(z) = (z_w' - z_w) + δz_w'            w, w' the winners before and after
     clip(x + d) - clip(x) = clip(s + e + d) - s = max(-s, min(1 - s, e + d))    s = clip(x), e = x - s, 0 where 0 < s < 1
 
-The free state is taken as an equilibrium: what its last step left as a residual is frozen, and does not move with the nudge.
+The free state is treated as an equilibrium: the residual of its last step is constant, and does not change with the
+nudge.
 
-With ``frozen`` winners pooling is linear about the free state, w' = w. For β → 0 that is no approximation: a winner changes only
-where two values of a window are as near to each other as the nudge moves them. At a finite β such a change moves a whole state
-from one place to another, and in half precision, where near values are equal, nearly all changes are due to rounding: they then
-make up most of what arrives in the first layers.
+With ``frozen`` winners, pooling is linear about the free state, w' = w. This is exact for β → 0: a winner changes only
+if two values of a window are closer than the change due to the nudge. At finite β, such a change moves a whole state
+from one place to another. In half precision, where close values are equal, nearly all changes are due to rounding, and
+they then dominate the signal in the first layers.
 """
 
-from __future__ import annotations  # they can then be read where PyTorch is not installed
+from __future__ import annotations  # the module can then be imported without PyTorch
 
 from dataclasses import dataclass
 
@@ -31,37 +33,37 @@ from eqprop_analog.kernels.torch.phases import Phase, Pull, States, Values, stac
 
 
 def excess(x: Tensor, s: Tensor) -> Tensor:
-    """By how much x lies beyond the corner at which s = clip(x) is; 0 between them."""
+    """Return the distance of x beyond the corner of s = clip(x); 0 between the corners."""
     below, above = x.clamp(max=0), (x - 1).clamp(min=0)
     return below.where(s <= 0, above.where(s >= 1, 0.0))
 
 
 @dataclass(frozen=True)
 class Pair:
-    """Of two phases, s₊ and s₋."""
+    """Mean and difference of two phases, s₊ and s₋."""
 
     mean: Tensor
     difference: Tensor
 
     @classmethod
     def of(cls, plus: Tensor, minus: Tensor) -> Pair:
-        """Of two tensors, by plain subtraction."""
+        """Make the pair of two tensors by subtraction."""
         return cls((plus + minus) / 2, plus - minus)
 
     @classmethod
     def around(cls, base: Tensor, change: Tensor) -> Pair:
-        """Of changes from ``base``: those of both phases, one below the other, or of one that is compared with ``base``."""
+        """Make the pair of changes from ``base``: of both phases, stacked, or of one phase compared with ``base``."""
         if len(change) == len(base):
             return cls(base + change / 2, change)
         plus, minus = change.chunk(2)
         return cls(base + (plus + minus) / 2, plus - minus)
 
     def mean_first(self, dtype: torch.dtype) -> Tensor:
-        """Both, one below the other."""
+        """Mean and difference, stacked."""
         return torch.cat([self.mean, self.difference]).to(dtype)
 
     def difference_first(self, dtype: torch.dtype) -> Tensor:
-        """In the other order."""
+        """Difference and mean, stacked."""
         return torch.cat([self.difference, self.mean]).to(dtype)
 
 
@@ -86,7 +88,7 @@ class Differences:
         self.motion = values.motion if motion is None else motion
         buffer = self.network.buffer
         if not isinstance(buffer, HardSigmoid) or self.motion.moves_voltages(buffer):
-            raise UserError("differences: need hard sigmoids, whose states move themselves")
+            raise UserError("differences: this needs hard sigmoids and dynamics of the states")
         self.gain = buffer.gain
         self.excesses = self.excesses_of(free)
         layers = range(2, self.network.depth + 1)
@@ -96,16 +98,16 @@ class Differences:
         self.damping = pull.damping(buffer) if self.motion.dynamics == "descent" else None
 
     def zeros(self) -> States:
-        """No difference."""
+        """Return differences of zero."""
         batch, dtype = self.times * len(self.bases[0]), self.products.dtype
         return [zeros(batch, shape, self.bases[0], dtype) for shape in self.network.shapes]
 
     def excesses_of(self, free: Phase) -> States:
-        """By how much the forces of the free phase lie beyond the corners."""
+        """Return the distances of the free phase's forces beyond the corners."""
         return [excess(u * self.gain, s) for u, s in zip(free.forces(), free.states, strict=True)]
 
     def stacked(self, tensor: Tensor) -> Tensor:
-        """``tensor`` of the free phase below itself, once for each nudged phase."""
+        """Repeat ``tensor`` of the free phase along the batch for each nudged phase."""
         return stacked(tensor, self.times)
 
     def raw(self, layer: int, before: Tensor, *, back: bool) -> Tensor:
@@ -117,7 +119,7 @@ class Differences:
         return self.products.returned(layer, spread)
 
     def _windows(self, layer: int, raw: Tensor, *, back: bool) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Windows of the free phase, the winners there, windows of the difference, the winners now."""
+        """Return windows and winners of the free phase, windows of the difference, and the present winners."""
         pool = self.network.couplings[layer - 1].pool
         before = windows((self.raws_back if back else self.raws)[layer], pool)
         winner = self.stacked(self.values.winner(layer, before, back=back))
@@ -127,14 +129,14 @@ class Differences:
         return before, winner, change, self.values.winner(layer, before + change, back=back)
 
     def pooled(self, layer: int, raw: Tensor) -> Tensor:
-        """The change of the winners' values."""
+        """Return the change of the winners' values."""
         if self.network.couplings[layer - 1].pool == 1:
             return raw
         before, winner, change, now = self._windows(layer, raw, back=False)
         return (at_winner(before, now) - at_winner(before, winner)) + at_winner(change, now)
 
     def spread(self, layer: int, raw: Tensor, s: Tensor, *, back: bool = True) -> Tensor:
-        """The change of ``spread``; ``s`` is δ, ``raw`` its W ∗ δ."""
+        """Return the change of ``spread``; ``s`` is δ, ``raw`` its W ∗ δ."""
         pool = self.network.couplings[layer - 1].pool
         if pool == 1:
             return s
@@ -144,19 +146,19 @@ class Differences:
         return put(s, now, raw, pool) + change.to(s.dtype)
 
     def pair(self, layer: int, s: Tensor) -> Pair:
-        """States of a layer in both phases."""
+        """Return the states of a layer in both phases."""
         return Pair.around(self.bases[layer - 1], s)
 
     def spread_pair(self, layer: int, change: Tensor) -> Pair:
-        """The same at the winners of the forward weights, from the ``change`` of these."""
+        """Return the same at the winners of the forward weights, from their ``change``."""
         return Pair.around(self.values.spread_forward(layer, self.raws[layer], self.bases[layer - 1]), change)
 
     def outputs(self, s: Tensor) -> Tensor:
-        """The last layer's states."""
+        """Return the states of the last layer."""
         return self.stacked(self.bases[-1]) + s
 
     def force(self, layer: int, raw: Tensor | None, returned: Tensor | None, s: Tensor) -> Tensor:
-        """δu of a layer, the pull included."""
+        """Return δu of a layer, including the nudge."""
         parts = [] if raw is None else [self.pooled(layer, raw)]
         if returned is not None:
             parts.append(returned)

@@ -1,6 +1,6 @@
-"""The primitives of phases of networks that pool, each element-by-element part of a step one Triton kernel."""
+"""The primitives of phases of networks with pooling; each elementwise part of a step is one Triton kernel."""
 
-from __future__ import annotations  # they can then be read where PyTorch is not installed
+from __future__ import annotations  # the module can then be imported without PyTorch
 
 from functools import cached_property
 
@@ -16,16 +16,16 @@ from eqprop_analog.kernels.torch.phases import Phase, States, Values
 
 
 def possible(network: TorchNetwork, motion: Motion) -> bool:
-    """Whether the kernels know this network and these steps."""
+    """Return whether the kernels support this network and these steps."""
     simple = isinstance(network.buffer, HardSigmoid) and not motion.moves_voltages(network.buffer)
     return simple and all(each.pool <= 2 for each in network.couplings)
 
 
 class FusedValues(Values):
-    """Values by fused kernels; in half precision winners are compared as it stores them."""
+    """Values by fused kernels; in half precision, winners are compared in stored precision."""
 
     def tie(self, layer: int, *, back: bool = False) -> Tensor | None:
-        """By how much the first winner of a window may fall short of its largest value, by channel; None: not at all."""
+        """Tolerance for ties of each channel: the first value within it of a window's largest one wins; None is no tolerance."""
         coupling, back = self.network.couplings[layer - 1], back and self.network.untied
         if coupling.pool == 1 or self.inputs.dtype == torch.float16:
             return None
@@ -41,11 +41,11 @@ class FusedValues(Values):
         return {}
 
     def _known(self, layer: int) -> bool:
-        """Whether a tie does not depend on the sample: behind the inputs it does, by the precision of these."""
+        """Return whether the tolerance for ties is independent of the sample; after the inputs it depends on their precision."""
         return layer > 1 or self.inputs.dtype == torch.float16
 
     def pooled(self, layer: int, raw: Tensor) -> Tensor:
-        """The largest of each window."""
+        """Return the largest value of each window."""
         if self.network.couplings[layer - 1].pool == 1 or not self._known(layer):
             return super().pooled(layer, raw)
         return triton_windows.pooled(raw, self.tie(layer), torch.zeros_like(self.network.values[f"bias_{layer}"]))
@@ -69,7 +69,7 @@ class FusedValues(Values):
     def moved(
         self, layer: int, raw: Tensor | None, returned: Tensor | None, s: Tensor, voltage: Tensor | None
     ) -> tuple[Tensor, Tensor | None, Tensor | None]:
-        """See Primitives; the nudge's pull is no kernel's."""
+        """See Primitives; the nudge is not part of a kernel."""
         assert voltage is None
         if layer == self.network.depth and self.pull is not None:
             return super().moved(layer, raw, returned, s, voltage)
@@ -100,7 +100,7 @@ class FusedValues(Values):
 
 
 class MeanFirst(Pair):
-    """A pair that lies in one tensor, as states enter the contrast."""
+    """A pair stored in one tensor in the order of states in the contrast."""
 
     both: Tensor
 
@@ -114,7 +114,7 @@ class MeanFirst(Pair):
 
 
 class DifferenceFirst(Pair):
-    """A pair that lies in one tensor, as states at the winners enter the contrast."""
+    """A pair stored in one tensor in the order of states at the winners in the contrast."""
 
     both: Tensor
 
@@ -157,7 +157,7 @@ class FusedDifferences(Differences):
 
     @cached_property
     def _head(self) -> Tensor:
-        """The read-out's weights in the order in which states are stored, channels last."""
+        """Return the read-out's weights in the order of stored states, channels last."""
         weights, shape = self.network.values["head_weight"], self.network.shapes[-1]
         if len(shape) == 1:
             return weights
@@ -172,7 +172,7 @@ class FusedDifferences(Differences):
 
     @cached_property
     def _codes(self) -> dict[int, Tensor]:
-        """The winners of the free phase."""
+        """Return the winners of the free phase."""
         pooled = [layer for layer in self.raws if self.network.couplings[layer - 1].pool > 1]
         return {
             layer: triton_windows.winners(self.raws[layer], self.values.tie(layer), self.bases[layer - 1])

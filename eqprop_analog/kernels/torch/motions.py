@@ -1,6 +1,6 @@
-"""How a layer moves towards ρ(u), and in which order layers do: the steps of the solvers of Hopfield networks, on tensors."""
+"""How layers move towards ρ(u), and their order: the steps of the solvers of Hopfield networks, on tensors."""
 
-from __future__ import annotations  # they can then be read where PyTorch is not installed
+from __future__ import annotations  # the module can then be imported without PyTorch
 
 from dataclasses import dataclass
 from typing import Literal
@@ -14,7 +14,7 @@ from eqprop_analog.kernels.torch.network import inverse, output, rise
 Dynamics = Literal["discrete-time", "descent", "gradient-flow", "leaky-integrator", "energy-based"]
 Sweep = Literal["alternating", "forward", "backward"]
 Order = tuple[tuple[int, ...], ...]
-"""Groups of layers (1..L); those of a group move at once, from the same states."""
+"""Groups of layers (1..L); the layers of a group move simultaneously, from the same states."""
 
 
 @dataclass(frozen=True)
@@ -23,12 +23,12 @@ class Motion:
 
     dynamics: Dynamics
     step: float = 1.0
-    """ε; of descent the over-relaxation ω, in (0, 2)."""
+    """Step ε; for descent the over-relaxation ω, in (0, 2)."""
     sweep: Sweep = "alternating"
-    """Of descent: odd layers and then even ones, or one after the other from the first layer or from the last."""
+    """Order of descent: odd layers and then even ones, or one by one from the first or from the last layer."""
 
     def order(self, depth: int) -> Order:
-        """The groups of layers that move one after the other in a step."""
+        """The groups of layers that move in turn in a step."""
         layers = tuple(range(1, depth + 1))
         if self.dynamics != "descent":
             return (layers,)
@@ -37,7 +37,7 @@ class Motion:
         return tuple((layer,) for layer in (layers if self.sweep == "forward" else layers[::-1]))
 
     def moves_voltages(self, buffer: Buffer) -> bool:
-        """Whether voltages before the buffers move, which states do not determine."""
+        """Whether voltages before the buffers evolve, which states do not determine."""
         if self.dynamics in ("leaky-integrator", "energy-based"):
             return True
         return self.dynamics == "gradient-flow" and buffer.span != (0, 1)
@@ -45,7 +45,7 @@ class Motion:
     def moved(
         self, buffer: Buffer, u: Tensor, s: Tensor, voltage: Tensor | None, damping: Tensor | None
     ) -> tuple[Tensor, Tensor | None]:
-        """States, and voltages where these move, after a step under the force u; ``damping`` is λ of descent."""
+        """Return the states and, if they evolve, the voltages after a step under the force u; ``damping`` is λ of descent."""
         if self.dynamics == "discrete-time":
             target = output(buffer, u)
             return (target if self.step == 1 else s + self.step * (target - s)), None

@@ -1,6 +1,6 @@
 """A Hopfield network's parameters on a device, and the read-out and cost of networks.hopfield.network and nudging on tensors."""
 
-from __future__ import annotations  # they can then be read where PyTorch is not installed
+from __future__ import annotations  # the module can then be imported without PyTorch
 
 from collections.abc import Mapping
 
@@ -33,13 +33,13 @@ class TorchNetwork:
             self.couplings.append(coupling_of(connection, shape))
             shape = self.couplings[-1].shape_after
         self.shapes = tuple(each.shape_after for each in self.couplings)
-        """Of one sample of layers 1..L."""
+        """Shapes of a sample of layers 1..L."""
         self.untied = bool(network.returning)
         self.feedback = network.feedback
         self.classes = network.classes
 
     def _stored(self, array: Array) -> Tensor:
-        """A copy on the device, kernels with their channels last as convolutions take them."""
+        """Return a copy on the device; kernels have their channels last, as for convolutions."""
         tensor = torch.from_numpy(array.copy()).to(self.device)
         return tensor.contiguous(memory_format=LAST) if tensor.ndim == 4 else tensor
 
@@ -50,19 +50,19 @@ class TorchNetwork:
 
     @property
     def has_head(self) -> bool:
-        """Whether classes are read outside the system."""
+        """Whether the read-out of classes is external."""
         return "head_weight" in self.values
 
     def weight(self, layer: int) -> Tensor:
-        """Of connection ``layer`` (1..L)."""
+        """Return the weights of connection ``layer`` (1..L)."""
         return self.values[f"weight_{layer}"]
 
     def back(self, layer: int) -> Tensor:
-        """Of connection ``layer`` (2..L) on the way back."""
+        """Return the feedback weights of connection ``layer`` (2..L)."""
         return self.values[f"returning_{layer}" if self.untied else f"weight_{layer}"]
 
     def bias(self, layer: int) -> Tensor:
-        """Shaped to be added to layer ``layer``."""
+        """Return the biases in the shape of layer ``layer``."""
         return self.values[f"bias_{layer}"].view(self.couplings[layer - 1].bias_shape())
 
     def readout(self, outputs: Float[Tensor, "batch ..."]) -> Float[Tensor, "batch classes"]:
@@ -78,18 +78,18 @@ class TorchNetwork:
         return pull @ self.values["head_weight"].T if self.has_head else pull
 
     def write_back(self, network: HopfieldNetwork) -> None:
-        """Bring the parameters into ``network``, in its own precision."""
+        """Copy the parameters to ``network``, in its precision."""
         for name, array in network.arrays().items():
             array[...] = self.values[name].cpu().numpy()
 
     def load(self, arrays: Mapping[str, Array]) -> None:
-        """Take parameters by name."""
+        """Load parameters by name."""
         for name, tensor in self.values.items():
             tensor.copy_(torch.from_numpy(np.asarray(arrays[name])))
 
 
 class Products:
-    """The products of all connections with the parameters as they are now, rounded to ``dtype``."""
+    """The products of all connections with the present parameters, rounded to ``dtype``."""
 
     def __init__(self, network: TorchNetwork, dtype: torch.dtype) -> None:
         self._couplings, layers = network.couplings, range(1, network.depth + 1)
@@ -97,7 +97,7 @@ class Products:
         self.ahead = {layer: self._prepared(layer, network.weight(layer)) for layer in layers}
         """Weights by connection (1..L)."""
         self.behind = self.ahead
-        """Those on the way back (2..L)."""
+        """Feedback weights by connection (2..L)."""
         if network.untied or network.feedback != 1:
             back = {layer: network.back(layer) * network.feedback for layer in layers[1:]}
             self.behind = {layer: self._prepared(layer, weights) for layer, weights in back.items()}
@@ -106,11 +106,11 @@ class Products:
         return self._couplings[layer - 1].prepared(weights.to(self.dtype))
 
     def raw(self, layer: int, before: Tensor, *, back: bool = False) -> Tensor:
-        """W ∗ s of connection ``layer``, of the weights on the way back if asked for."""
+        """Return W ∗ s of connection ``layer``, with the feedback weights on request."""
         return self._couplings[layer - 1].raw((self.behind if back else self.ahead)[layer], before)
 
     def returned(self, layer: int, spread: Tensor) -> Tensor:
-        """The force of connection ``layer`` on the layer before it."""
+        """Return the force of connection ``layer`` on the previous layer."""
         return self._couplings[layer - 1].returned(self.behind[layer], spread)
 
 

@@ -1,6 +1,6 @@
 """A phase of a Hopfield network on tensors: the states, the forces at them, and steps. See networks.hopfield.equations."""
 
-from __future__ import annotations  # they can then be read where PyTorch is not installed
+from __future__ import annotations  # the module can then be imported without PyTorch
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -24,26 +24,26 @@ States = list[Tensor]
 
 @dataclass(frozen=True)
 class Pull:
-    """What a nudge adds at the last layer, -β ∂C/∂s_L, for phases stacked along the batch."""
+    """The force of a nudge on the last layer, -β ∂C/∂s_L, for phases stacked along the batch."""
 
     network: TorchNetwork
     beta: Float[Tensor, "batch 1"]
     target: Float[Tensor, "batch classes"]
     cost: Cost = "squared-error"
     behind: bool = False
-    """Whether it acts behind the buffers (kind "output")."""
+    """Whether it acts after the buffers (kind "output")."""
     constant: Float[Tensor, "batch outputs"] | None = None
-    """Of current nudges, which do not follow the state."""
+    """Force of current nudges, which do not depend on the state."""
 
     def at(self, outputs: Tensor) -> Tensor:
-        """The pull where the last layer's states are ``outputs``."""
+        """Return the force for the states ``outputs`` of the last layer."""
         if self.constant is not None:
             return self.constant
         slope = cost_slope(self.cost, self.network.readout(outputs), self.target)
         return self.network.along_readout(-self.beta * slope).to(outputs.dtype).view(outputs.shape)
 
     def damping(self, buffer: Buffer) -> Tensor | None:
-        """λ of descent: gain times a bound on ∂²(βC)/∂s_L² where it is positive."""
+        """λ of descent: gain times a bound on ∂²(βC)/∂s_L² if it is positive."""
         if self.constant is not None:
             return None
         bound = self.beta.clamp(min=0)
@@ -54,7 +54,7 @@ class Pull:
         return buffer.gain * bound
 
     def largest_gain(self) -> Tensor:
-        """The largest eigenvalue of WᵀW of the read-out; on a GPU a bound on it, tr((WᵀW)⁴)^¼, without a look from the CPU."""
+        """The largest eigenvalue of WᵀW of the read-out; on a GPU a bound, tr((WᵀW)⁴)^¼, without a transfer to the CPU."""
         weights = self.network.values["head_weight"]
         square = weights.T @ weights
         if not square.is_cuda:
@@ -64,46 +64,46 @@ class Pull:
 
 @cache
 def _side(layer: int, device: torch.device) -> torch.cuda.Stream:  # noqa: ARG001 - one stream a layer
-    """Where a layer moves beside others."""
+    """Return a stream in which a layer moves in parallel with others."""
     return torch.cuda.Stream(device)
 
 
 def stacked(values: Tensor, times: int) -> Tensor:
-    """``values`` below themselves, so many times."""
+    """Repeat ``values`` along the batch a number of times."""
     return values if times == 1 else values.repeat(times, *([1] * (values.ndim - 1)))
 
 
 class Primitives(Protocol):
-    """The operations a phase is made of; ``layer`` counts from 1, connection ``layer`` ends there."""
+    """The operations of a phase; ``layer`` counts from 1, and connection ``layer`` ends there."""
 
     network: TorchNetwork
     motion: Motion
 
     def raw(self, layer: int, before: Tensor, *, back: bool) -> Tensor:
-        """W ∗ s before the pooling, of the forward weights or of those on the way back."""
+        """Return W ∗ s before the pooling, with the forward or the feedback weights."""
         ...
 
     def spread(self, layer: int, raw: Tensor, s: Tensor) -> Tensor:
-        """States after connection ``layer`` at the winners of ``raw``."""
+        """Return the states after connection ``layer`` at the winners of ``raw``."""
         ...
 
     def returned(self, layer: int, spread: Tensor) -> Tensor:
-        """The force of connection ``layer`` on the layer before it."""
+        """Return the force of connection ``layer`` on the previous layer."""
         ...
 
     def moved(
         self, layer: int, raw: Tensor | None, returned: Tensor | None, s: Tensor, voltage: Tensor | None
     ) -> tuple[Tensor, Tensor | None, Tensor | None]:
-        """States, voltages where these move, and the new states' ``spread`` if that is known, after one step."""
+        """Return states, voltages if they evolve, and the new states' ``spread`` if it is known, after one step."""
         ...
 
     def force(self, layer: int, raw: Tensor | None, returned: Tensor | None, s: Tensor) -> Tensor:
-        """U of a layer, the pull included."""
+        """Return u of a layer, including the nudge."""
         ...
 
 
 class Phase:
-    """States on their way. What the forces consist of is kept until the states that it depends on move."""
+    """A phase in progress. Parts of the forces are kept until the states change on which they depend."""
 
     def __init__(self, primitives: Primitives, states: Sequence[Tensor]) -> None:
         self.primitives, self.network = primitives, primitives.network
@@ -115,7 +115,7 @@ class Phase:
         self._spread: list[Tensor | None] = [None] * (depth + 1)
 
     def raw(self, layer: int, *, back: bool = False) -> Tensor:
-        """W ∗ s of connection ``layer`` (2..L) at the present states."""
+        """Return W ∗ s of connection ``layer`` (2..L) at the present states."""
         kept = self._raw_back if back and self.network.untied else self._raw
         found = kept[layer]
         if found is None:
@@ -123,7 +123,7 @@ class Phase:
         return found
 
     def spread(self, layer: int) -> Tensor:
-        """States of ``layer`` (2..L) where they act on the layer before."""
+        """Return the states of ``layer`` (2..L) where they act on the previous layer."""
         found = self._spread[layer]
         if found is None:
             pooled = self.network.couplings[layer - 1].pool > 1
@@ -133,13 +133,13 @@ class Phase:
         return found
 
     def parts(self, layer: int) -> tuple[Tensor | None, Tensor | None]:
-        """What arrives from the layer before (before the pooling) and what returns from the one behind."""
+        """Return the input from the previous layer (before the pooling) and the feedback from the next one."""
         raw = None if layer == 1 else self.raw(layer)
         behind = None if layer == self.network.depth else self.primitives.returned(layer + 1, self.spread(layer + 1))
         return raw, behind
 
     def move(self, layers: Sequence[int]) -> None:
-        """One step of ``layers``, all from the present states; on a GPU side by side where they share nothing."""
+        """Do one step of ``layers``, all from the present states; on a GPU in parallel if they share nothing."""
         apart = len(layers) > 1 and self.states[0].is_cuda and all(b - a > 1 for a, b in pairwise(layers))
         moved = self._moved_apart(layers) if apart else [self._moved(layer) for layer in layers]
         for layer, (s, v, spread) in zip(layers, moved, strict=True):
@@ -150,7 +150,7 @@ class Phase:
                 self._raw[layer + 1] = self._raw_back[layer + 1] = self._spread[layer + 1] = None
 
     def forget(self) -> None:
-        """Nothing that the forces consist of is known: all states have moved."""
+        """Discard all parts of the forces, because all states have changed."""
         for kept in (self._raw, self._raw_back, self._spread):
             kept[:] = [None] * len(kept)
 
@@ -159,7 +159,7 @@ class Phase:
         return self.primitives.moved(layer, *self.parts(layer), s, v)
 
     def _moved_apart(self, layers: Sequence[int]) -> list[tuple[Tensor, Tensor | None, Tensor | None]]:
-        """The same of each layer in a stream of its own; what one reads and another made is let go of after all have met."""
+        """Do the same with one stream per layer; shared tensors are released after all streams have joined."""
         here = torch.cuda.current_stream()
         begin = here.record_event()
         moved = []
@@ -174,13 +174,13 @@ class Phase:
         return moved
 
     def run(self, steps: int, order: Order) -> None:
-        """So many steps of all groups of ``order``, one after the other."""
+        """Do a number of steps of all groups of ``order`` in turn."""
         for _ in range(steps):
             for group in order:
                 self.move(group)
 
     def forces(self) -> States:
-        """U of every layer."""
+        """Return u of every layer."""
         return [
             self.primitives.force(layer, *self.parts(layer), self.states[layer - 1])
             for layer in range(1, self.network.depth + 1)
@@ -210,10 +210,10 @@ def begun(values: Values, start: Sequence[Tensor] | None = None) -> Phase:
 
 
 class Values:
-    """The primitives of states themselves, in the precision of the tensors."""
+    """The primitives of states, in the precision of the tensors."""
 
     phase_class: type[Phase] = Phase
-    """Of states on their way by these."""
+    """Class of phases with these primitives."""
 
     def __init__(
         self,
@@ -224,7 +224,7 @@ class Values:
         products: Products | None = None,
         first: tuple[Tensor, Tensor] | None = None,
     ) -> None:
-        """``first``: W ∗ x of the inputs and what of it reaches layer 1, where these are known."""
+        """``first``: W ∗ x of the inputs and its part that reaches layer 1, if known."""
         self.network, self.motion, self.inputs, self.pull = network, motion, inputs, pull
         self.products = Products(network, inputs.dtype) if products is None else products
         if first is None:
@@ -234,18 +234,18 @@ class Values:
         self.damping = None if pull is None or motion.dynamics != "descent" else pull.damping(network.buffer)
 
     def under(self, pull: Pull, times: int) -> Values:
-        """The same batch ``times`` below itself, under a nudge."""
+        """Return the batch, repeated ``times``, under a nudge."""
         first = stacked(self.first_raw, times), stacked(self.drive, times)
         return type(self)(self.network, self.motion, stacked(self.inputs, times), pull, self.products, first)
 
     def free(self) -> Values:
-        """The same without the nudge."""
+        """Return the same without the nudge."""
         if self.pull is None:
             return self
         return type(self)(self.network, self.motion, self.inputs, None, self.products, (self.first_raw, self.drive))
 
     def zeros(self) -> States:
-        """All states at 0."""
+        """Return states of zero."""
         return [zeros(len(self.inputs), shape, self.inputs) for shape in self.network.shapes]
 
     def raw(self, layer: int, before: Tensor, *, back: bool) -> Tensor:
@@ -257,15 +257,15 @@ class Values:
         return self.products.returned(layer, spread)
 
     def winner(self, layer: int, values: Tensor, *, back: bool = False) -> Tensor:
-        """The winners of windows of connection ``layer``; see networks.hopfield.connections.Convolution."""
+        """Return the winners of windows of connection ``layer``; see networks.hopfield.connections.Convolution."""
         weights = self.network.back(layer) if back and layer > 1 else self.network.weight(layer)
-        reach = self.inputs if layer == 1 else values.new_ones(1, 1, 1, 1)  # behind buffers states are at most 1
+        reach = self.inputs if layer == 1 else values.new_ones(1, 1, 1, 1)  # after buffers, states are at most 1
         tie = self.network.couplings[layer - 1].tie(weights, reach)
         assert tie is not None
         return first_winner(values, tie)
 
     def pooled(self, layer: int, raw: Tensor) -> Tensor:
-        """The winners' values."""
+        """Return the winners' values."""
         pool = self.network.couplings[layer - 1].pool
         if pool == 1:
             return raw
@@ -278,7 +278,7 @@ class Values:
         return s if pool == 1 else put(s, self.winner(layer, windows(raw, pool), back=True), raw, pool)
 
     def spread_forward(self, layer: int, raw: Tensor, s: Tensor) -> Tensor:
-        """The same at the winners of the forward weights, ``raw`` of these."""
+        """Return the same at the winners of the forward weights, with their ``raw``."""
         pool = self.network.couplings[layer - 1].pool
         return s if pool == 1 else put(s, self.winner(layer, windows(raw, pool)), raw, pool)
 
@@ -310,7 +310,7 @@ class Values:
 
 
 def residual(phase: Phase) -> Float[Tensor, " batch"]:
-    """Largest |s - ρ(u)| of each sample; of phases of Values."""
+    """Return the largest |s - ρ(u)| of each sample of a phase of Values."""
     values = phase.primitives
     assert isinstance(values, Values)
     largest = torch.zeros(len(values.inputs), dtype=values.inputs.dtype, device=values.inputs.device)

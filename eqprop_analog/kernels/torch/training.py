@@ -1,6 +1,6 @@
 """Training a Hopfield network on a device: data, augmentation, phases, contrast and update of a batch are one CUDA graph."""
 
-from __future__ import annotations  # they can then be read where PyTorch is not installed
+from __future__ import annotations  # the module can then be imported without PyTorch
 
 import os
 from collections.abc import Callable, Mapping
@@ -24,58 +24,61 @@ from eqprop_analog.kernels.torch.phases import Phase, Pull, Values, begun, stack
 
 Array = np.ndarray
 Precision = Literal["half", "float32", "float64"]
-"""Of phases; "half" is float16 for free states and bfloat16 for differences. Parameters have their own."""
+"""Precision of phases; "half" is float16 for free states and bfloat16 for differences.
+
+Parameters have a separate one.
+"""
 Stages = tuple[tuple[Motion, int], ...]
 
 
 @dataclass(frozen=True)
 class Settings:
-    """What decides a training step; the rates come with every epoch."""
+    """Settings of a training step; the rates are given for each epoch."""
 
     batch: int
     free: Stages
-    """How free phases move, and for how many steps; one after the other."""
+    """Motions of the free phase and their numbers of steps, in order."""
     nudged: Stages
-    """The same of nudged phases."""
+    """The same for nudged phases."""
     beta: float
     nudging: Literal["centred", "one-sided", "random-sign"] = "centred"
     cost: Cost = "squared-error"
     behind: bool = False
-    """Whether nudges act behind the buffers."""
+    """Whether nudges act after the buffers."""
     differences: bool = True
     """Whether nudged phases are computed as differences from the free one."""
     frozen: bool = False
-    """Whether winners stay those of the free phase in them; see torch_differences."""
+    """Whether differences keep the winners of the free phase; see kernels.torch.differences."""
     precision: Precision = "float32"
     fused: bool | None = None
-    """Whether steps are Triton kernels; None: on a GPU, where a kernel supports the network and the precision."""
+    """Whether steps are Triton kernels; None: on a GPU, if the kernels support the network and the precision."""
     momentum: float = 0.0
     weight_decay: float = 0.0
     flip: bool = False
     shift: int = 0
     edge: bool = False
     erase: int = 0
-    """Side of a square of each training image that is set to the mean, at a random place."""
+    """Side of a square, at a random place of each training image, that is set to the mean."""
     mean: tuple[float, ...] = (0.0,)
-    """Of the pixels of each channel, which are fractions of full white."""
+    """Mean of the pixels of each channel, as a fraction of white."""
     deviation: tuple[float, ...] = (1.0,)
     persistent: bool = False
-    """Whether the free phase of an image begins where its last one ended."""
+    """Whether the free phase of an image starts at its last free state."""
     seed: int = 0
 
     @property
     def betas(self) -> tuple[float, ...]:
-        """Of the nudged phases; the sign of a random one is drawn later."""
+        """β of the nudged phases; a random sign is drawn later."""
         return (self.beta, -self.beta) if self.nudging == "centred" else (self.beta,)
 
     @property
     def dtype(self) -> torch.dtype:
-        """Of free states."""
+        """Dtype of free states."""
         return {"half": torch.float16, "float32": torch.float32, "float64": torch.float64}[self.precision]
 
 
 def classes_of(settings: Settings, network: TorchNetwork) -> tuple[type[Values], type[Differences]]:
-    """The primitives of phases. Raises UserError if Triton kernels are asked for and none supports the network."""
+    """Return the primitives of phases. Raises UserError if Triton kernels are requested that do not support the network."""
     on_gpu, interpreted = network.device.type == "cuda", os.environ.get("TRITON_INTERPRET") == "1"
     wanted = on_gpu or settings.precision == "half" if settings.fused is None else settings.fused
     if wanted and find_spec("triton") is not None and (interpreted or on_gpu):
@@ -99,7 +102,7 @@ def classes_of(settings: Settings, network: TorchNetwork) -> tuple[type[Values],
 
 
 def run(phase: Phase, stages: Stages) -> None:
-    """All steps of ``stages``."""
+    """Do all steps of ``stages``."""
     for motion, steps in stages:
         phase.primitives.motion = motion
         phase.run(steps, motion.order(phase.network.depth))
@@ -107,7 +110,7 @@ def run(phase: Phase, stages: Stages) -> None:
 
 @dataclass
 class Epoch:
-    """Where an epoch is: what chance has decided for it, and how far it has come; all on the device."""
+    """State of an epoch: its random numbers and its progress, all on the device."""
 
     order: Tensor
     turned: Tensor
@@ -117,14 +120,14 @@ class Epoch:
     at: Tensor
     wrong: Tensor
     squares: Tensor
-    """Of the read-outs' errors, the mean over a sample's, V²."""
+    """Sum over samples of the squared error, averaged over read-outs, V²."""
 
 
 @dataclass
 class HopfieldTrainer:
     """One network, its momentum and the training images, (samples, channels, height, width) or (samples, pixels).
 
-    Images are uint8, to be divided by 255 and normalised, or floating, and then taken as they are.
+    Images are uint8, which are divided by 255 and normalized, or floating-point numbers, which are used unchanged.
     """
 
     network: TorchNetwork
@@ -132,14 +135,14 @@ class HopfieldTrainer:
     images: Tensor
     labels: Tensor
     number: int = -1
-    """Of the epoch under way."""
+    """Number of the current epoch."""
     momentum: dict[str, Tensor] = field(init=False)
     rates: dict[str, Tensor] = field(init=False)
     epoch: Epoch = field(init=False)
     states: list[Tensor] = field(init=False, default_factory=list)
 
     def __post_init__(self) -> None:
-        """Everything at rest, before the first epoch."""
+        """Begin at rest, before the first epoch."""
         values, device = self.network.values, self.network.device
         self.momentum = {n: torch.zeros_like(v) for n, v in values.items()} if self.settings.momentum else {}
         self.rates = {name: torch.zeros((), dtype=v.dtype, device=device) for name, v in values.items()}
@@ -163,7 +166,7 @@ class HopfieldTrainer:
         self._steps: dict[int, Callable[[], None]] = {}
 
     def begin_epoch(self, number: int, rates: Mapping[str, float]) -> None:
-        """Draw the order, flips, shifts and signs of epoch ``number``, which depend on it and the seed alone."""
+        """Draw the order, flips, shifts and signs of epoch ``number``, which depend only on it and the seed."""
         random = np.random.default_rng((self.settings.seed, number))
         count, shift, epoch = len(self.images), self.settings.shift, self.epoch
         epoch.order.copy_(torch.from_numpy(random.permutation(count)))
@@ -182,11 +185,11 @@ class HopfieldTrainer:
             rate.fill_(rates[name])
 
     def place(self) -> int:
-        """Images done in this epoch."""
+        """Number of images done in this epoch."""
         return int(self.epoch.at)
 
     def advance(self, batches: int | None = None, limit: int | None = None) -> None:
-        """The next ``batches`` of the epoch, or all that are left of all images or of the first ``limit`` in its order."""
+        """Train on the next ``batches`` of the epoch, or on all remaining images, or on those up to ``limit`` in its order."""
         done, size, count = self.place(), self.settings.batch, len(self.images)
         count = count if limit is None else min(count, limit)
         while done < count and batches != 0:
@@ -198,12 +201,12 @@ class HopfieldTrainer:
             batches = None if batches is None else batches - 1
 
     def _changed(self) -> list[Tensor]:
-        """What a step changes."""
+        """Return the tensors that a step changes."""
         counts = [self.epoch.at, self.epoch.wrong, self.epoch.squares]
         return [*self.network.values.values(), *self.momentum.values(), *counts, *self.states]
 
     def step(self, size: int) -> None:
-        """One update from the next ``size`` images."""
+        """Update from the next ``size`` images."""
         epoch = self.epoch
         positions = epoch.at + torch.arange(size, device=self.network.device)
         which = epoch.order[positions]
@@ -220,12 +223,12 @@ class HopfieldTrainer:
         epoch.at += size
 
     def count(self, read: Tensor, labels: Tensor) -> None:
-        """Wrong predictions and squared errors of a batch's read-outs."""
+        """Count wrong predictions and squared errors of a batch's read-outs."""
         self.epoch.wrong += (read.argmax(1) != labels).sum()
         self.epoch.squares += squared_errors(read, labels)
 
     def augmented(self, which: Tensor, positions: Tensor) -> Tensor:
-        """The images ``which`` as chance has them at ``positions`` of this epoch."""
+        """Return the images ``which`` with the random augmentation at ``positions`` of this epoch."""
         epoch, erased = self.epoch, None
         if self.settings.erase:
             erased = epoch.erased[:, positions]
@@ -233,7 +236,7 @@ class HopfieldTrainer:
         return prepared(self.images, which, self.settings, turned, epoch.moves[:, positions], erased)
 
     def gradient(self, free: Phase, labels: Tensor, sign: Tensor | float = 1.0) -> Gradients:
-        """dC/dθ from the nudged phases that begin at ``free``."""
+        """Return dC/dθ from the nudged phases that start at ``free``."""
         network, settings, values = self.network, self.settings, free.primitives
         assert isinstance(values, Values)
         motion = settings.nudged[0][0]
@@ -262,7 +265,7 @@ class HopfieldTrainer:
         return gradients | head_gradient(network, outputs, pull, gap, size)
 
     def update(self, gradients: Gradients) -> None:
-        """Momentum, decay, descent; see learning.update."""
+        """Apply momentum, weight decay and the gradient step; see learning.update."""
         for name, values in self.network.values.items():
             slope = gradients[name]
             if self.fused:
@@ -284,7 +287,7 @@ class HopfieldTrainer:
         )
 
     def arrays(self) -> dict[str, Array]:
-        """All that training depends on, beside its settings; ``restore`` goes on from it to the same bits."""
+        """Return the state of training, without its settings; ``restore`` resumes bit-identically from it."""
         named = {**self.network.values, **{f"momentum_{name}": m for name, m in self.momentum.items()}}
         named |= {f"state_{layer}": s for layer, s in enumerate(self.states, start=1)}
         named |= {"at": self.epoch.at, "wrong": self.epoch.wrong, "squares": self.epoch.squares}
@@ -292,7 +295,7 @@ class HopfieldTrainer:
         return copies | {"epoch": np.array(self.number)}
 
     def restore(self, arrays: Mapping[str, Array], rates: Mapping[str, float]) -> None:
-        """Go on where ``arrays`` were taken; ``rates`` are those of that epoch."""
+        """Resume where ``arrays`` were taken; ``rates`` are those of that epoch."""
         number = int(arrays["epoch"])
         if number >= 0:
             self.begin_epoch(number, rates)
@@ -304,13 +307,13 @@ class HopfieldTrainer:
 
 
 def squared_errors(read: Tensor, labels: Tensor) -> Tensor:
-    """Sum over a batch of learning.trainer.squared_errors."""
+    """Return the sum over a batch of learning.trainer.squared_errors."""
     target = labels[:, None] == torch.arange(read.shape[1], device=read.device)
     return (read - target.to(read.dtype)).square().mean(1, dtype=torch.float64).sum()
 
 
 def constant(values: tuple[float, ...], dtype: torch.dtype, device: torch.device) -> Tensor:
-    """``values`` on the device, made there: a graph copies nothing from the CPU."""
+    """Create ``values`` on the device, because a graph must not copy from the CPU."""
     return torch.cat([torch.full((1,), value, dtype=dtype, device=device) for value in values])
 
 
@@ -322,7 +325,7 @@ def prepared(
     moves: Tensor | None = None,
     erased: Tensor | None = None,
 ) -> Tensor:
-    """The images ``which``, flipped, shifted and erased in part (training), normalised, in the precision of phases."""
+    """Return the images ``which``, flipped, shifted and partly erased (training), normalized, in the precision of phases."""
     if images.ndim == 2:
         x = images[which].to(settings.dtype)
         return x if images.is_floating_point() else (x / 255 - settings.mean[0]) / settings.deviation[0]
@@ -357,7 +360,7 @@ def prepared(
 
 @dataclass
 class Evaluator:
-    """The error of free phases over a data set, in chunks of one size."""
+    """Evaluates the error of free phases over a data set, in chunks of one size."""
 
     network: TorchNetwork
     settings: Settings
@@ -365,10 +368,10 @@ class Evaluator:
     labels: Tensor
     chunk: int = 500
     mirrored: bool = False
-    """Whether the read-outs of an image and of its mirror image are added up."""
+    """Whether the read-outs of an image and of its mirror image are added."""
 
     def __post_init__(self) -> None:
-        """Room for the place and the count."""
+        """Allocate the position and the count."""
         device = self.network.device
         self.at = torch.zeros((), dtype=torch.int64, device=device)
         self.wrong = torch.zeros((), dtype=torch.int64, device=device)
@@ -391,7 +394,7 @@ class Evaluator:
         self.at += size
 
     def readout(self, x: Tensor, which: Tensor) -> Tensor:
-        """Read-outs of the images ``which``, as prepared."""
+        """Return the read-outs of the prepared images ``which``."""
         values = self.values_class(self.network, self.settings.free[0][0], x)
         free = begun(values, [kept[which] for kept in self.states] if self.states else None)
         run(free, self.settings.free)
@@ -400,14 +403,14 @@ class Evaluator:
         return self.network.readout(free.states[-1])
 
     def error(self) -> float:
-        """Fraction of wrong predictions with the parameters as they are now."""
+        """Return the fraction of wrong predictions with the present parameters."""
         self.wrong.zero_()
         for begin in range(0, len(self.images), self.chunk):
             self.run(begin, min(self.chunk, len(self.images) - begin))
         return int(self.wrong) / len(self.images)
 
     def run(self, begin: int, size: int) -> None:
-        """So many images from ``begin`` on, added to ``wrong``."""
+        """Evaluate a number of images from index ``begin``, and add their wrong predictions to ``wrong``."""
         self.at.fill_(begin)
         if size not in self._steps:
             changed = [self.at, self.wrong, self.squares, *self.states]
@@ -416,7 +419,7 @@ class Evaluator:
 
 
 def captured(step: Callable[[], Any], changed: list[Tensor], device: torch.device) -> Callable[[], None]:
-    """``step`` as a CUDA graph, ``changed`` left as they are; on a CPU ``step`` itself."""
+    """Return ``step`` as a CUDA graph, captured without changing ``changed``; on a CPU return ``step`` itself."""
     if device.type == "cpu":
         return step
     saved = [values.clone() for values in changed]

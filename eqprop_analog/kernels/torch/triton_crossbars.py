@@ -1,29 +1,29 @@
-"""Triton kernels of truncated training with one hidden layer, which read and write the first crossbar once a batch.
+"""Triton kernels of truncated training with one hidden layer, which read and write the first crossbar once per batch.
 
-The first crossbar is nearly all of the memory. A batch is: sweeps of the phases; the second crossbar's update; the first one's
-and, while its cells are at hand, the currents that the next batch drives through them. Sums over hidden nodes are taken block by
-block, in a fixed order. Ideal clamps, up to four samples, single outputs; the equations are those of
-networks.resistive.truncated_torch.
+The first crossbar takes nearly all of the memory. A batch consists of sweeps of the phases, the update of the second
+crossbar, and the update of the first one, with the currents of the next batch while its cells are in registers. Sums
+over hidden nodes are computed block by block, in a fixed order. The kernels support ideal clamps, up to four samples,
+and single outputs; the equations are those of networks.resistive.truncated_torch.
 """
 
 # mypy: disable-error-code="no-untyped-def, no-untyped-call, untyped-decorator"
-# (kernels are not Python)
+# (Triton kernels have no Python types)
 
 import triton
 import triton.language as tl
 
 SAMPLES = 4
-"""Of a batch, at most."""
+"""Largest number of samples of a batch."""
 NODES = 256
-"""Hidden nodes of a block in the sweeps and in the second crossbar."""
+"""Number of hidden nodes of a block in the sweeps and in the second crossbar."""
 ROWS, COLUMNS = 16, 64
-"""Cells of the first crossbar that are at hand at once."""
+"""Rows and columns of the cells of the first crossbar that are processed at once."""
 
 
 @triton.jit
 def output(partial, bias, columns, current, nudge, gain, r, USED: tl.constexpr, BLOCKS: tl.constexpr, R: tl.constexpr,
            O: tl.constexpr, WIDE: tl.constexpr):  # fmt: skip
-    """Voltages of the output nodes of row r, from each block's part of the currents into them."""
+    """Return the voltages of the output nodes of row r, from the currents of all blocks."""
     block, k = tl.arange(0, BLOCKS), tl.arange(0, WIDE)
     parts = tl.load(partial + (block[:, None] * R + r) * WIDE + k[None, :], (block < USED)[:, None], 0.0)
     inward = gain * tl.sum(parts, 0) + tl.load(bias + k, k < O, 0.0) + tl.load(current + r * O + k, k < O, 0.0)

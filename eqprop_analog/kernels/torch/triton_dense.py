@@ -1,26 +1,26 @@
 """Triton kernel of a synchronous step of a dense Hopfield network: all layers, forces, nudge and activation, in one launch.
 
-States of all layers lie side by side in one matrix, a row for each sample, each layer filled up with zeros to a multiple of
-ALIGNED columns; a step reads one such matrix and writes another. A program computes a tile of one layer, for a few samples. Its
-products are taken in SPLITS parts at once, one for each warp, and added up in a fixed order.
+The states of all layers are concatenated in one matrix with one row per sample; each layer is padded with zeros to a
+multiple of ALIGNED columns. A step reads one such matrix and writes another. A program computes a tile of one layer for
+a few samples. Its products are computed in SPLITS parts, one per warp, and added in a fixed order.
 """
 
 # mypy: disable-error-code="no-untyped-def, no-untyped-call, untyped-decorator"
-# (kernels are not Python)
+# (Triton kernels have no Python types)
 
 import triton
 import triton.language as tl
 
 ALIGNED = 16
-"""Columns that a layer is filled up to."""
+"""A layer is padded to a multiple of this number of columns."""
 ROWS, COLUMNS = 16, 16
 """Samples and nodes of a tile; COLUMNS divides ALIGNED."""
 SPLITS, DEPTH = 4, 32
-"""Parts of a product that are taken at once, and terms of each."""
+"""Number of parts of a product that are computed at once, and of terms of each."""
 FIELDS = 10
-"""Numbers that describe a tile: see ``step``."""
+"""Number of integers that describe a tile; see ``step``."""
 EXACT = "tf32x3"
-"""How products of float32 are taken: by tensor cores from three parts, to 21 bits or more; "ieee" by the other cores."""
+"""Products of float32: by tensor cores from three parts, to at least 21 bits; "ieee" uses the other cores."""
 
 
 @triton.jit

@@ -1,10 +1,10 @@
-"""Triton kernels of a step: pooling, bias, force, clip, winners and unpooling of a layer in one pass; and the pull of a read-out.
+"""Triton kernels of a step: pooling, bias, force, clip, winners and unpooling of a layer in one pass; nudge of a read-out.
 
 Maps have their channels last and windows are 2 x 2 or absent; see triton_windows.
 """
 
 # mypy: disable-error-code="no-untyped-def, no-untyped-call, untyped-decorator"
-# (kernels are not Python)
+# (Triton kernels have no Python types)
 
 import torch
 import triton
@@ -77,7 +77,7 @@ def move_values(
 ) -> "tuple[Tensor, Tensor | None]":
     """(s + part·(x - s) clipped to [0, 1], the same spread), x = gain·u; ``inside`` clips x too.
 
-    ``excess`` gives what torch_differences.excess does instead.
+    With ``excess``, return the result of kernels.torch.differences.excess instead.
     """
     out = torch.empty_like(s)
     pooled = raw is not None and pool == 2 and spreads and not excess
@@ -181,9 +181,9 @@ def move_differences(
     inside: bool,
     spreads: bool = True,
 ) -> "tuple[Tensor, Tensor | None]":
-    """δ after a step and, if it ``spreads``, its change of the spread; see kernels.torch.differences.
+    """Return δ after a step and, if it ``spreads``, its change of the spread; see kernels.torch.differences.
 
-    ``codes`` are frozen winners; ``parts`` gives a part for each sample instead.
+    ``codes`` are frozen winners; ``parts`` holds a separate part for each sample.
     """
     out = torch.empty_like(d)
     pooled = raw is not None and pool == 2 and spreads
@@ -251,7 +251,7 @@ def _pull(base, change, weights, biases, target, beta, out, samples, nodes: tl.c
 def pull(
     base: Tensor, change: Tensor, weights: Tensor, biases: Tensor, target: Tensor, beta: Tensor, *, cross_entropy: bool
 ) -> Tensor:
-    """-β ∂C/∂s_L of a read-out outside the system at base + change; ``weights`` in the order in which states are stored."""
+    """Return -β ∂C/∂s_L of an external read-out at base + change; ``weights`` are in the order of stored states."""
     out = torch.empty_like(change)
     nodes, classes = weights.shape
     _pull[(len(change),)](

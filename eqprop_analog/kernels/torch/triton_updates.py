@@ -1,7 +1,7 @@
-"""Triton kernels of an update: means and differences of two phases as the contrast takes them, and the step of the parameters."""
+"""Triton kernels of an update: means and differences of two phases for the contrast, and the step of the parameters."""
 
 # mypy: disable-error-code="no-untyped-def, no-untyped-call, untyped-decorator"
-# (kernels are not Python)
+# (Triton kernels have no Python types)
 
 import torch
 import triton
@@ -25,7 +25,7 @@ def _pair(base, change, out, count, TWO: tl.constexpr, SIZE: tl.constexpr):  # f
 
 
 def pair(base: Tensor, change: Tensor) -> Tensor:
-    """Means of both phases and, below them, their differences; see torch_differences.Pair.around."""
+    """Return means and differences of both phases, stacked; see kernels.torch.differences.Pair.around."""
     shape, room = (2 * len(base), *base.shape[1:]), {"dtype": change.dtype, "device": base.device}
     last = torch.channels_last if base.ndim == 4 else torch.contiguous_format
     out, count = torch.empty(shape, **room, memory_format=last), base.numel()
@@ -55,7 +55,7 @@ def _pair_spread(raw, tie, base, change, out, count, C: tl.constexpr, P: tl.cons
 
 
 def pair_spread(raw: Tensor, tie: "Tensor | None", base: Tensor, change: Tensor) -> Tensor:
-    """Differences of both phases at the winners and, below them, their means; ``change`` are their spreads."""
+    """Return differences and means of both phases at the winners, stacked; ``change`` are their spreads."""
     out, count = map_like(raw, change.dtype, batch=2 * len(base)), base.numel()
     two = len(change) > len(base)
     _pair_spread[(triton.cdiv(count, BLOCK),)](
@@ -77,7 +77,7 @@ def _update(values, mean, slope, rate, momentum, decay, count, MOMENTUM: tl.cons
 
 
 def update(values: Tensor, mean: "Tensor | None", slope: Tensor, rate: Tensor, momentum: float, decay: float) -> None:
-    """See learning.update, in place; all of one layout."""
+    """See learning.update, in place; all tensors have the same layout."""
     count = values.numel()
     grid = (triton.cdiv(count, BLOCK),)
     kept = values if mean is None else mean

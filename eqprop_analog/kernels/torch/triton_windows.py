@@ -1,12 +1,12 @@
-"""Triton kernels of max pooling: the largest value of each window, where it stands, and states put there.
+"""Triton kernels of max pooling: the largest value of each window, its position, and states placed there.
 
-Maps have their channels last and windows are 2 x 2. Values are compared as they are stored, and the first of those wins that are
-the largest up to ``tie``, a number for each channel: the bound of networks.hopfield.connections. In half precision there is none:
-it rounds exact ties to equal numbers, and the bound is below its rounding.
+Maps have their channels last and windows are 2 x 2. Values are compared in stored precision. The first value within
+``tie`` of the largest wins; ``tie`` is a number for each channel, the bound of networks.hopfield.connections. It is not
+used in half precision, which rounds exact ties to equal numbers, because the bound is below its rounding.
 """
 
 # mypy: disable-error-code="no-untyped-def, no-untyped-call, untyped-decorator"
-# (kernels are not Python)
+# (Triton kernels have no Python types)
 
 import torch
 import triton
@@ -14,12 +14,12 @@ import triton.language as tl
 from torch import Tensor
 
 BLOCK = 1024
-"""Elements of a program."""
+"""Number of elements of a program."""
 
 
 @triton.jit
 def loaded(values, at, ok, C: tl.constexpr, W: tl.constexpr):
-    """The four values of the window that begins ``at``, row by row, in float32."""
+    """Load the four values of the window at ``at``, row by row, in float32."""
     a = tl.load(values + at, ok, 0.0).to(tl.float32)
     b = tl.load(values + at + C, ok, 0.0).to(tl.float32)
     c = tl.load(values + at + W * C, ok, 0.0).to(tl.float32)
@@ -29,13 +29,13 @@ def loaded(values, at, ok, C: tl.constexpr, W: tl.constexpr):
 
 @triton.jit
 def chosen(a, b, c, d, place):
-    """The value of a window at ``place``."""
+    """Return the value of a window at ``place``."""
     return tl.where(place == 0, a, tl.where(place == 1, b, tl.where(place == 2, c, d)))
 
 
 @triton.jit
 def tied(tie, i, ok, C: tl.constexpr):
-    """By how much the first winner of the window of element i may fall short of its largest value: 0 where nothing is given."""
+    """Return the tolerance for ties in the window of element i; 0 if none is given."""
     short = 0.0
     if tie is not None:
         short = tl.load(tie + i % C, ok, 0.0)
@@ -44,7 +44,7 @@ def tied(tie, i, ok, C: tl.constexpr):
 
 @triton.jit
 def winner(a, b, c, d, tie):
-    """(its value, its place) of the first that is the largest of a window up to ``tie``."""
+    """Return (value, place) of the first value within ``tie`` of the largest of a window."""
     least = tl.maximum(tl.maximum(a, b), tl.maximum(c, d)) - tie
     place = tl.where(a >= least, 0, tl.where(b >= least, 1, tl.where(c >= least, 2, 3)))
     return chosen(a, b, c, d, place), place
@@ -52,7 +52,7 @@ def winner(a, b, c, d, tie):
 
 @triton.jit
 def spread_out(spread, at, ok, s, place, C: tl.constexpr, W: tl.constexpr):
-    """Put s at ``place`` of the window that begins ``at``, and 0 at the others."""
+    """Store s at ``place`` of the window at ``at``, and 0 at the other places."""
     zero = tl.zeros_like(s)
     for other in tl.static_range(4):
         tl.store(spread + at + (other // 2) * W * C + (other % 2) * C, tl.where(place == other, s, zero), ok)
@@ -60,7 +60,7 @@ def spread_out(spread, at, ok, s, place, C: tl.constexpr, W: tl.constexpr):
 
 @triton.jit
 def window(i, C: tl.constexpr, P: tl.constexpr, Q: tl.constexpr, H: tl.constexpr, W: tl.constexpr):
-    """(sample, offset of its window's first value within a sample) of element i of a pooled map."""
+    """Return (sample, offset of the window's first value within a sample) of element i of a pooled map."""
     channel, pixel = i % C, i // C
     column, pixel = pixel % Q, pixel // Q
     row, sample = pixel % P, pixel // P
@@ -68,12 +68,12 @@ def window(i, C: tl.constexpr, P: tl.constexpr, Q: tl.constexpr, H: tl.constexpr
 
 
 def last(values: Tensor) -> Tensor:
-    """As the kernels take them: channels last."""
+    """Return a tensor in the kernels' layout: channels last."""
     return values.contiguous(memory_format=torch.channels_last) if values.ndim == 4 else values.contiguous()
 
 
 def sizes(state: Tensor, raw: "Tensor | None", pool: int) -> dict[str, int]:
-    """Channels, rows and columns of ``state``, and rows and columns of the map ``raw`` that it is pooled from."""
+    """Return channels, rows and columns of ``state``, and rows and columns of the map ``raw`` from which it is pooled."""
     channels = state.shape[1]
     rows, columns = state.shape[2:] if state.ndim == 4 else (1, 1)
     high, wide = raw.shape[2:] if raw is not None and pool == 2 else (rows, columns)
@@ -81,7 +81,7 @@ def sizes(state: Tensor, raw: "Tensor | None", pool: int) -> dict[str, int]:
 
 
 def map_like(raw: Tensor, dtype: torch.dtype, *, batch: int | None = None) -> Tensor:
-    """Room for a spread map; where windows leave rows out, these are 0."""
+    """Allocate a spread map; rows that no window covers are 0."""
     shape = (raw.shape[0] if batch is None else batch, *raw.shape[1:])
     room = torch.empty(shape, dtype=dtype, device=raw.device, memory_format=torch.channels_last)
     return room.zero_() if raw.shape[2] % 2 or raw.shape[3] % 2 else room
@@ -100,7 +100,7 @@ def _pool(raw, tie, bias, out, count, C: tl.constexpr, P: tl.constexpr, Q: tl.co
 
 
 def pooled(raw: Tensor, tie: "Tensor | None", bias: Tensor) -> Tensor:
-    """The winner's value of each 2 x 2 window, and the bias."""
+    """Return the winner's value of each 2 x 2 window plus the bias."""
     shape = (len(raw), raw.shape[1], raw.shape[2] // 2, raw.shape[3] // 2)
     out = torch.empty(shape, dtype=raw.dtype, device=raw.device, memory_format=torch.channels_last)
     _pool[(triton.cdiv(out.numel(), BLOCK),)](raw, tie, bias, out, out.numel(), **sizes(out, raw, 2), SIZE=BLOCK)
@@ -120,7 +120,7 @@ def _winners(raw, tie, codes, count, C: tl.constexpr, P: tl.constexpr, Q: tl.con
 
 
 def winners(raw: Tensor, tie: "Tensor | None", s: Tensor) -> Tensor:
-    """Which of the four places of each window wins, in the layout of ``s``."""
+    """Return which of the four places of each window wins, in the layout of ``s``."""
     codes = torch.empty_like(s, dtype=torch.uint8)
     _winners[(triton.cdiv(s.numel(), BLOCK),)](raw, tie, codes, s.numel(), **sizes(s, raw, 2), SIZE=BLOCK)
     return codes
@@ -140,7 +140,7 @@ def _spread(raw, tie, state, spread, count, reference, C: tl.constexpr, P: tl.co
 
 
 def spread(raw: Tensor, tie: "Tensor | None", s: Tensor) -> Tensor:
-    """``s`` at the winners of 2 x 2 windows of ``raw``, 0 elsewhere; ``s`` may hold several phases, one below the other."""
+    """Place ``s`` at the winners of 2 x 2 windows of ``raw``, with 0 elsewhere; ``s`` may hold several stacked phases."""
     out, s = map_like(raw, s.dtype, batch=len(s)), last(s)
     _spread[(triton.cdiv(s.numel(), BLOCK),)](raw, tie, s, out, s.numel(), len(raw), **sizes(s, raw, 2), SIZE=BLOCK)
     return out

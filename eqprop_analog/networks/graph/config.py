@@ -1,4 +1,4 @@
-"""The configuration of the training of a network on a graph."""
+"""The configuration of the training of a graph network."""
 
 from collections.abc import Mapping
 from functools import cached_property
@@ -31,39 +31,39 @@ from eqprop_analog.quantities import In
 
 Array = np.ndarray
 NODES = 4
-"""Times those that inputs, read-outs and rails take: how many a graph has at least, so that others are left to learn with."""
+"""Smallest ratio of nodes to those of inputs, read-outs and rails, so that enough nodes remain for learning."""
 
 
 class GraphConfig(TrainConfig):
-    """How a network of resistors and diodes on a graph is trained; SI units."""
+    """Training of a network of resistors and diodes on a graph; SI units."""
 
     changeable: ClassVar[frozenset[str]] = TrainConfig.changeable | {"workers", "on_failure"}
 
     model: Literal["graph"]
     datasets: ClassVar[tuple[str, ...]] = get_args(Name)
-    """Tasks that make the network as well as the data (networks.graph.tasks)."""
+    """Tasks that define both the network and the data (networks.graph.tasks)."""
     dataset: Text
-    """One of these, or a data set of the user's own, whose every input drives a node of the graph and, mirrored, another."""
+    """A task, or a user's data set, each of whose inputs drives one node of the graph and, mirrored, another one."""
     input_gain: Annotated[Positive, In("V")] = 1.0
-    """Volts at an input of 1; of a data set of the user's own."""
+    """Voltage at an input of 1 of a user's data set, volts."""
     topology: Topology
-    """disordered: random points joined to near ones; square, periodic: lattices; random: Erdős-Rényi, mean degree 12."""
+    """disordered: random points connected to near ones; square, periodic: lattices; random: Erdős-Rényi, mean degree 12."""
     nodes: int
-    """Of the graph."""
+    """Number of nodes of the graph."""
     nudging: Literal["centred", "one-sided"] = "centred"
-    """Phases under +β and -β, or one under +β beside the free one."""
+    """Nudged phases: under +β and -β (centred), or only under +β (one-sided)."""
     kind: Literal["conductance", "current"] = "conductance"
     """A nudge by conductances to the targets, or by constant currents."""
     rate: Positive
-    """Of every conductance, S²/V²."""
+    """Learning rate of every conductance, S²/V²."""
     enough: NotNegative = 0.0
-    """Volts, root mean square over the held-out samples: training ends there, or after all epochs."""
+    """Root mean square error on the held-out samples, volts, at which training ends before all epochs are done."""
     solver: SolverName = SURROGATE
-    """What finds every equilibrium."""
+    """Solver of every equilibrium."""
     workers: Count = 1
-    """ngspice only: worker processes."""
+    """Number of worker processes; ngspice only."""
     on_failure: Literal["stop", "skip"] = "stop"
-    """What training does about a sample without a certified equilibrium: end with its status, or leave it out."""
+    """Treatment of a sample without a certified equilibrium: end the training with its status, or leave it out."""
     precision: Literal["float64"] = Field("float64")
 
     @cached_property
@@ -73,17 +73,17 @@ class GraphConfig(TrainConfig):
 
     @cached_property
     def _network(self) -> GraphNetwork:
-        """Looked at, and not changed."""
+        """The network, which must not be changed."""
         return self.task.network if self.found is None else self.network()
 
     @property
     def sizes(self) -> tuple[int, ...]:
-        """Inputs, nodes, read-outs."""
+        """Numbers of inputs, nodes and read-outs."""
         return self._network.layers
 
     @property
     def inputs(self) -> int:
-        """Of a sample: without the mirrors of the user's own data."""
+        """Number of inputs of a sample, without the mirrored inputs of a user's data."""
         return self.sizes[0] if self.found is None else self.found.inputs
 
     @property
@@ -93,11 +93,11 @@ class GraphConfig(TrainConfig):
 
     @property
     def method_in_words(self) -> str:
-        """The solver."""
+        """The solver, in words."""
         return f"with {self.solver}"
 
     def load_data(self, data_dir: Path | None) -> Dataset:
-        """The task's own data. UserError for a folder, since they are in none."""
+        """Return the data of the task. Raises UserError for a folder, because a task generates its data."""
         if self.own_data is not None:
             return super().load_data(data_dir)
         if data_dir is not None:
@@ -106,12 +106,12 @@ class GraphConfig(TrainConfig):
 
     @property
     def data_key(self) -> str:
-        """A task's data come with its network."""
+        """A key of the data; those of a task depend on its network."""
         task = (self.topology, self.nodes, self.seed) if self.own_data is None else ()
         return repr((super().data_key, task))
 
     def prepared(self, images: Float[Array, "samples inputs"]) -> Float[Array, "samples nodes"]:
-        """Volts at the nodes: of the user's own data every input times the gain, and then each of them mirrored."""
+        """Return the node voltages, volts: for a user's data, the inputs times the gain, followed by their mirrored values."""
         if self.own_data is None:
             return images
         volts = self.input_gain * images
@@ -119,12 +119,12 @@ class GraphConfig(TrainConfig):
 
     @property
     def right_within(self) -> float | None:
-        """Volts; of a task, and of a regression."""
+        """Tolerance of a task or a regression, volts."""
         return self.tolerance or TOLERANCE if self.own_data is None or self.regression else None
 
     @classmethod
     def adapted(cls, values: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[str, Any]:
-        """Nodes enough for the inputs and read-outs of the user's own data."""
+        """Set a sufficient number of nodes for the inputs and read-outs of a user's data."""
         if not overrides.get("own_data"):
             return dict(values)
         found = overrides["own_data"]["found"]
@@ -134,26 +134,26 @@ class GraphConfig(TrainConfig):
         }
 
     def finished(self, history: list[dict[str, Any]]) -> bool:
-        """After all epochs, or once the held-out samples are right enough."""
+        """Return whether all epochs are done, or the held-out error is small enough."""
         close = bool(history) and 0 < self.enough >= history[-1].get(f"{self.held_out}_rms", np.inf)
         return close or super().finished(history)
 
     def network(self) -> GraphNetwork:
-        """A fresh network of this configuration and seed, float64."""
+        """Return a fresh network of this configuration and seed, float64."""
         if self.found is None:
             return task(self.dataset, self.topology, self.nodes, self.seed).network  # type: ignore[arg-type]
         return network_for(self.found.inputs, self.found.outputs, self.topology, self.nodes, self.seed)
 
     def rule(self, epoch: int) -> Rule:
-        """The learning rule in epoch 0, 1, ..."""
+        """Return the learning rule in epoch 0, 1, ..."""
         rates = UniformRates(self.rate).scaled(self.annealed(epoch))
         return Rule(rates, self.beta, self.nudging, self.kind, tolerance=self.right_within)
 
     def circuit_beta(self, network: Network) -> float:
-        """A tenth of the safe bound: under the training's, which is far smaller, ngspice's last digits show in the gradient."""
+        """Return a tenth of the stability bound; at the training's far smaller β, rounding in ngspice affects the gradient."""
         return network.usual_beta()
 
     def training(self, samples: int, held_out: int, random: np.random.Generator) -> Training:  # noqa: ARG002
-        """A fresh network."""
+        """Return the training of a fresh network."""
         solver = self.surrogate() if self.solver == SURROGATE else solver_of(self.solver, self.workers)
         return PhaseTraining(self, self.network(), solver)

@@ -1,4 +1,4 @@
-"""What the report says of a network on a graph."""
+"""The description of a graph network in the report."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,7 +22,7 @@ def _tables(network: GraphNetwork) -> Iterator[Table]:
     held = f"{len(network.inputs)} at inputs, {len(network.rails)} at rails"
     yield Table(
         "Network",
-        ("part", "how many", "what it is"),
+        ("part", "number", "description"),
         [
             ("nodes", f"{len(network.names)}", f"held by ideal sources: {held}"),
             (

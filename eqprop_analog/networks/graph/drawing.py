@@ -1,4 +1,4 @@
-"""Drawing of a network on a graph: edges by conductance, diodes by arrows, sources and read-outs by marks."""
+"""Drawing of a graph network: edges by conductance, diodes by arrows, sources and read-outs by marks."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -19,7 +19,7 @@ Array = np.ndarray
 
 
 def positions(graph: "nx.Graph[Any]") -> Float[Array, "nodes 2"]:
-    """Where nodes are drawn: their ``pos``, or on a circle."""
+    """Return the positions of nodes: their ``pos``, or a circle."""
     places: Mapping[Any, Any] = nx.get_node_attributes(graph, "pos")
     if len(places) < len(graph):
         places = nx.circular_layout(graph)
@@ -27,11 +27,11 @@ def positions(graph: "nx.Graph[Any]") -> Float[Array, "nodes 2"]:
 
 
 def draw_network(figure: Figure, axes: Axes, network: GraphNetwork, at: Float[Array, "nodes 2"]) -> None:
-    """Edges darker and wider with conductance; ``at``: where each node is, in the network's order."""
+    """Draw edges darker and wider with conductance; ``at``: position of each node, in the network's order."""
     low, high = network.conductance_window
     width = 0.4 + 3.2 * np.log(network.conductances / low) / np.log(high / low)
     norm = LogNorm(1e6 * low, 1e6 * high)
-    order = np.argsort(network.conductances)  # the widest on top
+    order = np.argsort(network.conductances)  # the widest edges on top
     edges = LineCollection(
         at[network.resistors[order]].tolist(), cmap="Greys", norm=norm, linewidths=width[order].tolist()
     )

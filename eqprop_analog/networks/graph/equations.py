@@ -1,4 +1,4 @@
-"""Kirchhoff's current law of a network on a graph, for given inputs and nudge, and its linearisation."""
+"""Kirchhoff's current law of a network on a graph, for given inputs and nudge, and its linearization."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -23,13 +23,13 @@ if TYPE_CHECKING:
 Array = np.ndarray
 
 AMPLE = 10.0
-"""How far the ceiling on a diode's current lies above what the sources can drive through resistors."""
+"""Ratio of the ceiling on a diode's current to the current that the sources can drive through resistors."""
 HIGHER = 1e3
-"""Next ceiling on the current, over the one before."""
+"""Ratio of successive ceilings on the current."""
 SHORT = 1e6
-"""Amperes through a diode beyond which it only shorts the sources."""
+"""Current through a diode, amperes, above which it only shorts the sources."""
 NODES_AT_ONCE = 4096
-"""In one factorisation of many samples: more strain the processor's caches, fewer cost calls."""
+"""Number of nodes in one factorization of many samples: a compromise between cache size and number of calls."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,23 +37,23 @@ class GraphEquations(Equations):
     """F(v) = c - Δᵀ i(Δv) = 0 at every free node, with i = G w in resistors, I(w) in diodes, g·o - y between read-out nodes.
 
     (g, y) is the nudge: it drives the current y - g·o out of output o's plus node's source into it and back from its minus
-    node. A diode's law goes on along its tangent from ``ceiling`` on, so that nothing overflows on the way; an equilibrium above
-    it is one of ``raised`` equations.
+    node. Above ``ceiling``, a diode's law continues along its tangent, so that the iteration does not overflow; an
+    equilibrium above it is one of the ``raised`` equations.
     """
 
     network: GraphNetwork
     sources: Float[Array, "batch nodes"]
     """Voltages of held nodes, 0 elsewhere."""
     nudge_conductance: Float[Array, "#batch 1"]
-    """g, siemens."""
+    """Nudge conductance g, siemens."""
     nudge_current: Float[Array, "#batch outputs"]
-    """y, amperes."""
+    """Nudge current y, amperes."""
     ceiling: float
-    """Volts across a diode up to which its law is followed."""
+    """Voltage across a diode, volts, up to which its law is used."""
 
     @classmethod
     def of(cls, network: GraphNetwork, inputs: Float[Array, "batch inputs"]) -> Self:
-        """The free phase's equations."""
+        """Return the equations of the free phase."""
         sources = np.zeros((len(inputs), len(network.names)))
         sources[:, network.inputs] = inputs
         sources[:, network.rails] = network.rail_volts
@@ -65,10 +65,10 @@ class GraphEquations(Equations):
         return len(self.sources)
 
     def nudged(self, nudges: Sequence[Nudge], free: Equilibrium | None) -> Self:
-        """The equations under each of ``nudges``, one batch below the other: (len(nudges)·batch) samples.
+        """Return the equations under each of ``nudges``, stacked: (len(nudges)·batch) samples.
 
-        ``free`` is where current nudges are taken. Raises UserError for a nudge that does not fit the outputs or makes the
-        circuit indefinite, and for a current nudge taken at anything but a free equilibrium.
+        Current nudges are computed at ``free``. Raises UserError for a nudge that does not match the outputs or makes
+        the circuit indefinite, and for a current nudge computed at anything but a free equilibrium.
         """
         batch, outputs = len(self), len(self.network.outputs)
         fitted = fitted_nudges(nudges, batch, outputs, free, float)
@@ -81,32 +81,35 @@ class GraphEquations(Equations):
         return replace(self, sources=sources, nudge_conductance=conductance, nudge_current=current, ceiling=ceiling)
 
     def raised(self) -> Self | None:
-        """The same with a higher ceiling; None where a diode at it would carry SHORT."""
+        """Return the same with a higher ceiling; None if a diode would then carry SHORT."""
         carried = -float(self.network.diode.current(np.array([self.network.diode.rail - self.ceiling]))[0])
         return None if carried >= SHORT else replace(self, ceiling=_ceiling(self.network, HIGHER * carried))
 
     def unlimited(self) -> Self:
-        """The same with the highest ceiling."""
+        """Return the same with the highest ceiling."""
         return replace(self, ceiling=max(self.ceiling, _ceiling(self.network, SHORT)))
 
     @property
     def injection(self) -> tuple[Float[Array, "#batch 1"], Float[Array, "#batch outputs"]]:
-        """The nudge as (g, y), siemens and amperes; zeros in the free phase."""
+        """Return the nudge as (g, y), siemens and amperes; zeros in the free phase."""
         return self.nudge_conductance, self.nudge_current
 
     def begun(self, start: Equilibrium | None) -> Equilibrium | None:
-        """``start`` in float64; UserError unless it has a voltage for every node, every read-out and sample."""
+        """Return ``start`` in float64.
+
+        Raises UserError unless it has a voltage for every node, every read-out and sample.
+        """
         sizes = len(self.network.names), len(self.network.outputs)
         return checked_start(start, len(self.sources), sizes, float)
 
     def select(self, samples: Bool[Array, " batch"] | Int[Array, " some"]) -> Self:
-        """The equations of some of the samples."""
+        """Return the equations of some of the samples."""
         nudge = (self.nudge_conductance, self.nudge_current)
         conductance, current = (each if len(each) == 1 else each[samples] for each in nudge)
         return replace(self, sources=self.sources[samples], nudge_conductance=conductance, nudge_current=current)
 
     def initial(self) -> tuple[Array]:
-        """Held nodes at their sources', all others at 0 V."""
+        """Return fixed nodes at the voltages of their sources, all others at 0 V."""
         return (self.sources,)
 
     def measured(self, probes: Float[Array, "batch nodes"]) -> tuple[Array]:
@@ -114,17 +117,17 @@ class GraphEquations(Equations):
         return (probes,)
 
     def states(self, nodes: Nodes) -> tuple[Array, Array]:
-        """All nodes, and the read-outs."""
+        """Return the voltages of all nodes, and the read-outs."""
         return nodes[0], self.network.drops(nodes[0])[2]
 
     def unknowns(self, voltages: tuple[Array, ...]) -> tuple[Array]:
-        """All nodes."""
+        """Return the voltages of all nodes."""
         return (voltages[0],)
 
     def imbalance(self, nodes: Nodes) -> tuple[Float[Array, " batch"], Float[Array, " batch"]]:
-        """See core.Equations: the excess is the largest voltage that Newton's step would move, over the circuit's largest.
+        """See core.Equations: the excess is the largest voltage of the next Newton step, over the circuit's largest voltage.
 
-        Or by which a held node is off its source.
+        It includes the deviation of fixed nodes from their sources.
         """
         (voltages,) = nodes
         excess = np.full(len(voltages), np.inf)
@@ -140,7 +143,7 @@ class GraphEquations(Equations):
         return np.asarray(np.abs(self.unlimited().residuals(nodes[0])).max(axis=1, initial=0))
 
     def out_of_bounds(self, nodes: Nodes, close: Bool[Array, " batch"]) -> Bool[Array, " batch"]:
-        """A diode that carries more than SHORT amperes."""
+        """Return which samples have a diode that carries more than SHORT amperes."""
         return np.asarray(close & (self.network.drops(nodes[0])[1] > self.unlimited().ceiling).any(axis=1))
 
     def proof(self, nodes: tuple[Array, ...], excess: Float[Array, " batch"]) -> "GraphProof":  # noqa: ARG002
@@ -150,13 +153,13 @@ class GraphEquations(Equations):
         return GraphProof(self, nodes[0][:, self.network.free])
 
     def held(self, voltages: Float[Array, "batch nodes"]) -> Float[Array, "batch nodes"]:
-        """``voltages`` with the held nodes at their sources'."""
+        """Return ``voltages`` with the fixed nodes at the voltages of their sources."""
         result = voltages.copy()
         result[:, self.network.held] = self.sources[:, self.network.held]
         return result
 
     def residuals(self, voltages: Float[Array, "batch nodes"]) -> Float[Array, "batch free"]:
-        """F: net current into each free node, amperes."""
+        """Return F, the net current into each free node, amperes."""
         network = self.network
         drops, across, outputs = network.drops(voltages)
         capped, beyond = self._split(across)
@@ -169,7 +172,7 @@ class GraphEquations(Equations):
         return np.asarray(network.currents - flow.T)[:, network.free]
 
     def slopes(self, voltages: Float[Array, "batch nodes"]) -> Float[Array, "batch branches"]:
-        """di/dw of resistors, diodes and nudges, siemens."""
+        """Return di/dw of resistors, diodes and nudges, siemens."""
         network, batch = self.network, len(voltages)
         capped, _ = self._split(network.drops(voltages)[1])
         through = [
@@ -180,7 +183,7 @@ class GraphEquations(Equations):
         return np.concatenate(through, axis=1)
 
     def energy(self, voltages: Float[Array, "batch nodes"]) -> Float[Array, " batch"]:
-        """The energy whose gradient is -F, the nudge's share included, watts up to a constant."""
+        """Return the energy whose gradient is -F, including that of the nudge, watts up to a constant."""
         network = self.network
         drops, across, outputs = network.drops(voltages)
         capped, beyond = self._split(across)
@@ -193,10 +196,10 @@ class GraphEquations(Equations):
     def response(
         self, voltages: Float[Array, "batch nodes"], currents: Float[Array, "batch free"]
     ) -> Float[Array, "batch nodes"]:
-        """J⁻¹ ``currents``, volts: what currents into the free nodes (A) move, linearised at ``voltages``.
+        """Return J⁻¹ ``currents``, volts: the response to currents into the free nodes (A), linearized at ``voltages``.
 
-        J = -∂F/∂v = Δᵀ diag(slopes) Δ. Without diodes it is one matrix for all samples, factorised once; else the samples'
-        matrices are the blocks of one. Newton's step is the response to F.
+        J = -∂F/∂v = Δᵀ diag(slopes) Δ. Without diodes, it is one matrix for all samples, factorized once; otherwise the
+        samples' matrices are blocks of a single one. Newton's step is the response to F.
         """
         moved = np.zeros_like(voltages)
         free = self.network.free
@@ -213,7 +216,7 @@ class GraphEquations(Equations):
         return moved
 
     def adjoint(self, voltages: tuple[Array, ...], pull: Float[Array, "batch outputs"]) -> tuple[Array, ...]:
-        """What currents ``pull`` between the read-outs' nodes (A) move, linearised: all nodes and the read-outs, volts."""
+        """Return the linearized response (V) of all nodes and read-outs to currents ``pull`` (A) between the read-outs' nodes."""
         network = self.network
         into = (network.incidence[-len(network.outputs) :].T @ pull.T).T[:, network.free]
         moved = self.response(voltages[0], into)
@@ -221,7 +224,7 @@ class GraphEquations(Equations):
 
     @cached_property
     def _linear(self) -> Mapping[float, Any]:
-        """Solvers of the circuit without diodes, by the nudge's conductance."""
+        """Return solvers of the circuit without diodes, by the nudge's conductance."""
         found = {}
         for g in np.unique(self.nudge_conductance).tolist():
             branches = replace(self, nudge_conductance=np.array([[g]])).slopes(self.sources[:1])
@@ -229,32 +232,32 @@ class GraphEquations(Equations):
         return found
 
     def _split(self, across: Float[Array, "batch diodes"]) -> tuple[Array, Array]:
-        """Law's node voltage of each diode, no further than the ceiling, and the volts across the diode beyond that."""
+        """Return the law's node voltage of each diode, limited to the ceiling, and the excess voltage across the diode."""
         capped = np.minimum(across, self.ceiling) if across.size else across
         return self.network.diode.rail - capped, across - capped
 
 
 def relative(step: Float[Array, "batch nodes"], voltages: Float[Array, "batch nodes"]) -> Float[Array, " batch"]:
-    """The largest voltage of ``step`` over the circuit's largest."""
+    """Return the largest voltage of ``step`` over the circuit's largest."""
     scale = np.abs(voltages).max(axis=1)
     return np.asarray(np.abs(step).max(axis=1) / np.where(scale > 0, scale, 1))
 
 
 def _driven(network: GraphNetwork, sources: Array, nudge_conductance: Array, nudge_current: Array) -> float:
-    """Amperes: AMPLE times what all resistors in parallel would carry at the largest difference between sources."""
+    """Return AMPLE times the current, amperes, of all resistors in parallel at the largest difference between sources."""
     total = float(network.conductances.sum() + np.abs(nudge_conductance).max())
     injected = np.abs(network.currents).sum() + np.abs(nudge_current).sum(axis=1).max()
     return float(AMPLE * (2 * np.abs(sources).max() * total + injected))
 
 
 def _ceiling(network: GraphNetwork, current: float) -> float:
-    """Volts across a diode that carries so many amperes beside all resistors in parallel."""
+    """Return the voltage across a diode, volts, that carries this current, amperes, in parallel with all resistors."""
     law, total = network.diode, np.array([network.conductances.sum()])
     return float(law.rail - law.solve(total, total * law.rail - current)[0])
 
 
 def factors(network: GraphNetwork, slopes: Float[Array, "blocks branches"]) -> Any:
-    """SuperLU of Δᵀ diag(slopes) Δ over the free nodes, in their order, a block for each row; symmetric, so without pivoting."""
+    """Factorize Δᵀ diag(slopes) Δ over the free nodes by SuperLU, one block per row; symmetric, hence without pivoting."""
     scatter, rows, starts = network.stencil
     blocks, size = np.arange(len(slopes))[:, None], len(network.free)
     data = (scatter @ slopes.T).T.ravel()
@@ -264,7 +267,7 @@ def factors(network: GraphNetwork, slopes: Float[Array, "blocks branches"]) -> A
 
 
 def output_resistance(network: GraphNetwork) -> Float[Array, "outputs outputs"]:
-    """Ohms: how the read-outs answer currents between their nodes, with every diode off."""
+    """The output resistance matrix, ohms: response of the read-outs to currents between their nodes, with all diodes off."""
     branches = network.incidence.shape[0]
     slopes = np.zeros((1, branches))
     slopes[0, : len(network.resistors)] = network.conductances
@@ -273,9 +276,10 @@ def output_resistance(network: GraphNetwork) -> Float[Array, "outputs outputs"]:
 
 
 def require_definite(network: GraphNetwork, beta: float) -> None:
-    """Raise UserError, naming the output, if a nudge of ``beta`` siemens makes the circuit indefinite.
+    """Raise UserError, which names the output, if a nudge of ``beta`` siemens makes the circuit indefinite.
 
-    It is definite, whatever its diodes do, while -beta is below the smallest eigenvalue of the inverse output resistance.
+    It is definite for any state of the diodes if -beta is below the smallest eigenvalue of the inverse output
+    resistance.
     """
     if beta >= 0:
         return
@@ -284,6 +288,6 @@ def require_definite(network: GraphNetwork, beta: float) -> None:
         plus, minus = network.outputs[int(np.abs(vectors[:, -1]).argmax())]
         output = network.names[plus] + (f" - {network.names[minus]}" if minus >= 0 else "")
         raise UserError(
-            f"nudge: beta = {beta:.4g} S makes the circuit indefinite at output {output}: the stiffness of the outputs is only "
-            f"{1 / values[-1]:.4g} S; use |beta| below that"
+            f"nudge: beta = {beta:.4g} S makes the circuit indefinite at output {output}: the smallest eigenvalue of "
+            f"the output conductance is only {1 / values[-1]:.4g} S; use |beta| below that"
         )

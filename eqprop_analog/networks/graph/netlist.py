@@ -1,4 +1,4 @@
-"""Compilation of a network on a graph: every edge becomes a device between the nets of its two nodes.
+"""Compilation of a graph network: every edge becomes a device between the nets of its two nodes.
 
 Nets: ``n_<label>`` the nodes, ``y_k`` the targets. Devices: ``R<e>`` resistors, ``Xd<d>`` diodes, ``Vn_<label>`` sources (inputs
 and rails), ``Ic_<k>`` constant currents into node k, ``Rnudge_k`` the nudge between the nodes of output k.
@@ -33,7 +33,7 @@ Array = np.ndarray
 
 @dataclass(frozen=True, eq=False)
 class Resistors(Element):
-    """I_e = G_e (V(tail_e) - V(head_e)); G_e = 0 is no resistor."""
+    """I_e = G_e (V(tail_e) - V(head_e)); for G_e = 0, there is no resistor."""
 
     pairs: tuple[Pair, ...]
     conductance: Float[Array, " edges"]
@@ -44,7 +44,7 @@ class Resistors(Element):
         return ((e, pair) for e, (pair, here) in enumerate(zip(self.pairs, conducting, strict=True)) if here)
 
     def devices(self) -> Iterator[tuple[str, tuple[str, ...]]]:
-        """One resistor an edge."""
+        """One resistor per edge."""
         return ((f"R{e}", pair) for e, pair in self._present())
 
     def dc_paths(self) -> Iterable[Pair]:
@@ -74,10 +74,10 @@ def compile_graph(
     *,
     validate: bool = True,
 ) -> Circuit:
-    """The validated circuit that solves every sample under every injection (None is the free phase).
+    """Return the validated circuit of all samples under all injections (None is the free phase).
 
-    Sweep point ``len(injections)·sample + phase``, as for layered networks; one sample in one phase is a static circuit.
-    Raises UserError. ``validate=False`` checks values but not the graph, for loops over one topology.
+    The sweep point is ``len(injections)·sample + phase``, as for layered networks; one sample in one phase is a static
+    circuit. Raises UserError. ``validate=False`` checks values but not the graph, for loops over one topology.
     """
     network, inputs = network.in_spice(), network.check_inputs(inputs)
     model, parameters = network.diode.spice
@@ -90,7 +90,7 @@ def compile_graph(
         ("resistors", True, Resistors(_nets(network, network.resistors), network.conductances)),
         ("diodes", len(network.diodes) > 0, Diodes("", _nets(network, network.diodes), model, parameters)),
         (
-            "nudge: pulls every output towards its target",
+            "nudge: drives every output towards its target",
             bool(nudges.conductance.any() or nudges.current.any()),
             nudges,
         ),

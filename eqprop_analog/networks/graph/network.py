@@ -1,4 +1,4 @@
-"""Resistive networks on any graph: resistors and diodes between any two nodes, sources at some, read-outs at others.
+"""Resistive networks on any graph: resistors and diodes between any two nodes, sources at some nodes, read-outs at others.
 
 Source: Stern et al. 2021, PRX 11 021045; Dillavou et al. 2022, Phys. Rev. Applied 18 014040 (networks of learning resistors).
 """
@@ -42,39 +42,39 @@ FORMAT = "eqprop-analog graph network 1"
 
 @dataclass(frozen=True, eq=False, repr=False)
 class GraphNetwork(Network):
-    """E = Σ_e ½ G_e (v_tail - v_head)² + Σ_d Φ(v_anode - v_cathode) - Σ_k c_k v_k, least over the voltages of free nodes.
+    """E = Σ_e ½ G_e (v_tail - v_head)² + Σ_d Φ(v_anode - v_cathode) - Σ_k c_k v_k, minimal over the voltages of free nodes.
 
-    Nodes of ``inputs`` and ``rails`` are held by ideal sources. Φ' = I is the diode's current from anode to cathode: that of
-    a law's diode from its rail into a node, I(w) = -i(rail - w). Kirchhoff's current law is ∂E/∂v = 0.
+    Nodes of ``inputs`` and ``rails`` are fixed by ideal sources. Φ' = I is the diode's current from anode to cathode:
+    that of a law's diode from its rail into a node, I(w) = -i(rail - w). Kirchhoff's current law is ∂E/∂v = 0.
     """
 
     family: ClassVar[str] = "graph"
 
     names: tuple[str, ...]
-    """One a node, as in netlists: all different, of the characters a-z, 0-9 and _ alone."""
+    """One unique name per node, as in netlists, of the characters a-z, 0-9 and _."""
     resistors: Int[Array, "edges 2"]
-    """(tail, head) of each."""
+    """(tail, head) of each resistor."""
     conductances: Float[Array, " edges"]
-    """Siemens, writable."""
+    """Conductances of the resistors, siemens, writable."""
     inputs: Int[Array, " inputs"]
-    """Nodes held at each sample's voltages."""
+    """Nodes that are fixed at each sample's voltages."""
     outputs: Int[Array, "outputs 2"]
     """(plus, minus) nodes of each read-out v_plus - v_minus; minus = -1 is ground."""
     rails: Int[Array, " rails"]
-    """Nodes held at fixed voltages."""
+    """Nodes at fixed voltages."""
     rail_volts: Float[Array, " rails"]
-    """Of each of these, volts."""
+    """Voltages of the rails, volts."""
     currents: Float[Array, " nodes"]
-    """Amperes that constant sources drive into each node, any sign."""
+    """Currents of constant sources into each node, amperes, of either sign."""
     diodes: Int[Array, "diodes 2"]
-    """(anode, cathode) of each."""
+    """(anode, cathode) of each diode."""
     diode: Law = field(default_factory=NgspiceDiode)
     """Law of every diode."""
     conductance_window: tuple[float, float] = (1e-8, 1e-4)
-    """(G_min, G_max), siemens: what learning may reach."""
+    """(G_min, G_max), siemens: the range of learned conductances."""
 
     def __post_init__(self) -> None:
-        """Bring values into float64 and nodes into integers. Raises UserError for what is neither, and for unsuitable names."""
+        """Convert values to float64 and nodes to integers. Raises UserError for other types and for invalid names."""
         for name in _FLOATS:
             object.__setattr__(self, name, real_array(getattr(self, name), name, float, finite=False))
         for name, columns in _INTEGERS.items():
@@ -94,7 +94,7 @@ class GraphNetwork(Network):
             raise UserError(f"names: {trouble}; expected a unique name for each node, such as n_3_4")
 
     def facts(self) -> dict[str, str]:
-        """What a person is shown of it."""
+        """Facts shown to the user."""
         low, high = (quantity_text(value, "S") for value in self.conductance_window)
         return {
             "nodes": f"{len(self.names):,}",
@@ -117,14 +117,14 @@ class GraphNetwork(Network):
         diode: Law | None = None,
         conductance_window: tuple[float, float] = (1e-8, 1e-4),
     ) -> Self:
-        """The circuit on an undirected ``networkx`` graph (a MultiGraph may put a resistor beside a diode).
+        """Make the circuit on an undirected ``networkx`` graph (in a MultiGraph, a resistor may be parallel to a diode).
 
         An edge with ``anode=node`` is a diode from that end to the other; every other edge is a resistor of ``conductance``
         siemens or ``resistance`` ohms (default 1 µS). A node may have ``current``, amperes, and ``pos`` for drawings; any
-        other attribute is refused. ``inputs``: nodes held at each sample's voltages, in the order of a sample's values.
-        ``outputs``: a node, or a pair (plus, minus) of nodes whose voltage difference is read. ``rails``: fixed voltages by
-        node; ground is one at 0 V. ``diode``: the law of every diode. ``conductance_window``: (G_min, G_max) of
-        learning, siemens. Raises UserError.
+        other attribute is refused. ``inputs``: nodes fixed at each sample's voltages, in the order of a sample's
+        values. ``outputs``: a node, or a pair (plus, minus) of nodes whose voltage difference is read. ``rails``: fixed
+        voltages by node; ground is a rail at 0 V. ``diode``: the law of every diode. ``conductance_window``: (G_min,
+        G_max) of learning, siemens. Raises UserError.
 
         >>> import networkx as nx
         >>> import eqprop_analog as ea
@@ -165,12 +165,12 @@ class GraphNetwork(Network):
 
     @property
     def connections_by_layer(self) -> tuple[int, int]:
-        """None at the inputs alone; all resistors and diodes."""
+        """None at the inputs; all resistors and diodes."""
         return 0, len(self.resistors) + len(self.diodes)
 
     @property
     def resistors_in_circuit(self) -> int:
-        """One an edge."""
+        """One resistor per edge."""
         return len(self.resistors)
 
     @cached_property
@@ -180,7 +180,7 @@ class GraphNetwork(Network):
 
     @cached_property
     def free(self) -> Int[Array, " free"]:
-        """Nodes without a source, whose voltages are to be found, in an order of elimination that keeps factors sparse."""
+        """Nodes without a source, whose voltages are unknown, in an order of elimination that keeps the factors sparse."""
         nodes = np.setdiff1d(np.arange(len(self.names)), self.held)
         if not nodes.size:
             return nodes
@@ -199,8 +199,8 @@ class GraphNetwork(Network):
 
     @cached_property
     def stencil(self) -> tuple[csr_array, Int[Array, " entries"], Int[Array, " free+1"]]:
-        """The Jacobian ΔᵀSΔ over the free nodes by columns: (what makes its entries of the branches' slopes, rows, starts)."""
-        at = np.full(len(self.names) + 1, -1)  # the last is ground
+        """The Jacobian ΔᵀSΔ over the free nodes by columns: (map from the branches' slopes to its entries, rows, starts)."""
+        at = np.full(len(self.names) + 1, -1)  # the last one is ground
         at[self.free] = np.arange(len(self.free))
         ends = at[np.concatenate([self.resistors, self.diodes, self.outputs])]
         row, column = ends[:, [0, 1, 0, 1]], ends[:, [0, 1, 1, 0]]
@@ -213,7 +213,7 @@ class GraphNetwork(Network):
         return scatter, rows, np.searchsorted(columns, np.arange(len(self.free) + 1))
 
     def drops(self, voltages: Float[Array, "batch nodes"]) -> tuple[Array, Array, Array]:
-        """Voltages (V) across resistors (batch, edges), across diodes (batch, diodes), and the read-outs (batch, outputs).
+        """Return voltages (V) across resistors (batch, edges), across diodes (batch, diodes), and the read-outs (batch, outputs).
 
         ``voltages``: of all nodes.
         """
@@ -222,17 +222,17 @@ class GraphNetwork(Network):
         return across[:, :edges], across[:, edges:diodes], across[:, diodes:]
 
     def energy(self, voltages: Float[Array, "batch nodes"]) -> Float[Array, " batch"]:
-        """E of each sample, watts (up to the constant of the co-contents); ``voltages`` of all nodes."""
+        """Return E of each sample, watts (up to the constant of the co-contents); ``voltages`` of all nodes."""
         drops, across, _ = self.drops(voltages)
         contents = self.diode.cocontent(self.diode.rail - across).sum(axis=1)
         return np.asarray(0.5 * drops**2 @ self.conductances + contents - voltages @ self.currents)
 
     def check_inputs(self, inputs: ArrayLike) -> Float[Array, "batch inputs"]:
-        """``inputs`` as (batch, inputs) float64 volts, or UserError."""
+        """Return ``inputs`` as (batch, inputs) float64 volts. Raises UserError if they are invalid."""
         return checked_inputs(inputs, len(self.inputs), float, "voltage")
 
     def equations(self, inputs: Float[Array, "batch inputs"]) -> "GraphEquations":
-        """Kirchhoff's current law at every free node."""
+        """Return Kirchhoff's current law at every free node."""
         from eqprop_analog.networks.graph.equations import GraphEquations
 
         return GraphEquations.of(self, inputs)
@@ -252,33 +252,33 @@ class GraphNetwork(Network):
         return compile_graph(self, inputs, [each and each.injection for each in phases], validate=validate)
 
     def usual_beta(self) -> float:
-        """The nudge, in siemens, where none is asked for: a tenth of what keeps the circuit definite."""
+        """Return the default β, siemens: a tenth of the bound below which the circuit is definite."""
         from eqprop_analog.networks.graph.equations import output_resistance
 
         return 0.1 / float(np.linalg.eigvalsh(output_resistance(self))[-1])
 
     def astype(self, dtype: DTypeLike) -> Self:
-        """Itself, in float64: sparse factors have no other precision. UserError for another one."""
+        """Return the network; sparse factors exist only in float64. Raises UserError for another precision."""
         if np.dtype(dtype) != np.float64:
-            raise UserError(f"precision: networks on graphs are computed in float64, got {np.dtype(dtype)}")
+            raise UserError(f"precision: graph networks are computed in float64, got {np.dtype(dtype)}")
         return replace(self, conductances=self.conductances.copy())
 
     def arrays(self) -> dict[str, Array]:
-        """The conductances (S), by the name they have in files."""
+        """Return the conductances (S), by their name in files."""
         return {"conductances": self.conductances}
 
     def confine(self) -> int:
-        """Bring every conductance into the window, in place; edges that open stay open."""
+        """Clip every conductance to the window, in place; edges that reach 0 S stay open."""
         np.clip(self.conductances, *self.conductance_window, out=self.conductances)
         return 0
 
     def contrast(
         self, inputs: Float[Array, "batch inputs"] | None, plus: Equilibrium, minus: Equilibrium
     ) -> dict[str, Array]:
-        """dC/dG_e = 1/(β₊ - β₋) · ½⟨(Δv_e)²₊ - (Δv_e)²₋⟩, batch mean, V²/S: each edge from the voltage across itself alone.
+        """dC/dG_e = 1/(β₊ - β₋) · ½⟨(Δv_e)²₊ - (Δv_e)²₋⟩, batch mean, V²/S: each edge uses only its own voltage.
 
         Source: Scellier & Bengio 2017; for such networks Stern et al. 2021 (coupled learning) and Kendall et al. 2020.
-        UserError for phases that failed or do not fit.
+        Raises UserError for phases that failed or do not match.
         """
         batch = len(plus.status) if inputs is None else len(inputs)
         check_pair("contrast", self.phase_shapes(batch), plus, minus)
@@ -289,22 +289,22 @@ class GraphNetwork(Network):
 
     def gradient(
         self,
-        inputs: Float[Array, "batch inputs"] | None,  # noqa: ARG002 - the nodes' voltages say it all
+        inputs: Float[Array, "batch inputs"] | None,  # noqa: ARG002 - the node voltages suffice
         voltages: tuple[Array, ...],
         response: tuple[Array, ...],
     ) -> dict[str, Array]:
-        """⟨Δv_e · (Δ dv/dβ)_e⟩ of every edge, from all nodes' voltages and what they move by, V²/S."""
+        """⟨Δv_e · (Δ dv/dβ)_e⟩ of every edge, from all nodes' voltages and their response, V²/S."""
         return {"conductances": (self.drops(voltages[0])[0] * self.drops(response[0])[0]).mean(axis=0)}
 
     def in_spice(self) -> Self:
-        """The network that SPICE solves in place of this one (see Law.in_spice)."""
+        """Return the network that SPICE solves instead of this one (see Law.in_spice)."""
         return replace(self, diode=self.diode.in_spice())
 
     def validate(self) -> None:
-        """Raise UserError, naming the node, unless every free node has a resistive path to a source and all values are sound."""
+        """Raise UserError, with the node, unless every free node has a resistive path to a source and all values are valid."""
         self._require_shapes()
         for values, what in ((self.rail_volts, "rail voltage"), (self.currents, "source current")):
-            sound = np.abs(values) <= LARGEST  # of NaN neither
+            sound = np.abs(values) <= LARGEST  # neither holds for NaN
             if not sound.all():
                 k = int(np.argmin(sound))
                 node = self.rails[k] if values is self.rail_volts else k
@@ -388,7 +388,10 @@ class GraphNetwork(Network):
             )
 
     def save(self, path: str | Path) -> None:
-        """Write an uncompressed ``.npz`` (arrays and one JSON text, no pickle) in one step; UserError if it cannot."""
+        """Write an uncompressed ``.npz`` (arrays and one JSON text, no pickle) atomically.
+
+        Raises UserError if it cannot be written.
+        """
         description = {
             "names": self.names,
             "diode": table_of(self.diode),
@@ -399,7 +402,7 @@ class GraphNetwork(Network):
 
     @classmethod
     def load(cls, path: str | Path) -> Self:
-        """Read a network written by ``save``; UserError if the file is not one."""
+        """Read a network written by ``save``. Raises UserError for any other file."""
         with loaded_arrays(path, FORMAT) as (description, file):
             integers = {name: real(file[name]).astype(np.intp) for name in _INTEGERS}
             floats = {name: real(file[name]) for name in _FLOATS}
@@ -415,5 +418,5 @@ class GraphNetwork(Network):
 
 
 _INTEGERS: dict[str, tuple[int, ...]] = {"resistors": (2,), "inputs": (), "outputs": (2,), "rails": (), "diodes": (2,)}
-"""Arrays of nodes, and what their shape ends with."""
+"""Arrays of nodes, and the last axes of their shapes."""
 _FLOATS = ("conductances", "rail_volts", "currents")

@@ -18,36 +18,37 @@ from eqprop_analog.networks.graph.network import GraphNetwork
 Array = np.ndarray
 
 LEVEL = 0.1
-"""Part of its slope at the beginning to which the energy's slope must fall along a step."""
+"""Fraction of its initial value to which the energy's slope must decrease along a step."""
 DOUBLINGS, BISECTIONS = 10, 50
-"""Enough to cross any scale."""
+"""Numbers of doublings and bisections, enough for any scale."""
 
 
 @dataclass(frozen=True)
 class SparseNewtonSolver:
     """v ← v + t·J⁻¹F(v) with J = -∂F/∂v = Δᵀ diag(G, I', g) Δ (networks.graph.equations), sparse and positive definite.
 
-    t is where the convex energy has levelled off along the step, found by its slope -F·δ, so that it never rises. Without
-    diodes one factorisation serves all samples; with them, samples that have not converged are iterated together.
+    t minimizes the convex energy along the step approximately, found by its slope -F·δ, so that the energy never
+    increases. Without diodes, one factorization serves all samples; with diodes, the samples that have not converged
+    are iterated together.
     """
 
     tolerance: float = 1e-12
-    """Largest voltage that Newton's next step would move, over the circuit's largest voltage."""
+    """Largest voltage of the next Newton step, over the circuit's largest voltage."""
     max_iterations: int = 200
-    """Steps, after which a sample has the status ITERATION_LIMIT."""
+    """Largest number of steps, after which a sample has the status STALLED."""
 
     def __post_init__(self) -> None:
-        """Raise UserError for bounds that are none."""
+        """Raise UserError for invalid settings."""
         require_tolerance(self.tolerance)
         whole_number(self.max_iterations, "max_iterations")
 
     def solve(
         self, network: GraphNetwork, inputs: ArrayLike, nudge: Nudge | None = None, start: Equilibrium | None = None
     ) -> Equilibrium:
-        """Equilibrium of each row of ``inputs`` (batch, inputs) volts, begun at ``start`` or with free nodes at 0 V.
+        """Return the equilibrium of each row of ``inputs`` (batch, inputs; V), starting at ``start`` or with free nodes at 0 V.
 
-        Its ``voltages`` are those of all nodes, (batch, nodes), and the read-outs, (batch, outputs). Raises UserError for a
-        network, inputs, a nudge or a start that do not make a circuit with one equilibrium.
+        Its ``voltages`` are those of all nodes, (batch, nodes), and the read-outs, (batch, outputs). Raises UserError
+        if network, inputs, nudge and start do not form a circuit with a unique equilibrium.
         """
         require_kind("network of SparseNewtonSolver", network, GraphNetwork)
         network.validate()
@@ -61,7 +62,7 @@ class SparseNewtonSolver:
     def solve_phases(
         self, network: GraphNetwork, inputs: ArrayLike, nudges: Sequence[Nudge]
     ) -> tuple[Equilibrium, ...]:
-        """The free equilibrium, then one for each nudge, begun at the free one."""
+        """Return the free equilibrium, followed by one for each nudge, started at the free one."""
         free = self.solve(network, inputs)
         return free, *(self.solve(network, inputs, nudge, free) for nudge in nudges)
 
@@ -80,7 +81,7 @@ class SparseNewtonSolver:
         return certified(equations, (voltages,), self.tolerance, nudge, error, mend=True)
 
     def _iterate(self, equations: GraphEquations, voltages: Array, error: Array, active: Array) -> None:
-        """Newton's steps of the ``active`` samples' ``voltages``, and how far the last one went, ``error``; in place."""
+        """Do Newton steps of the ``active`` samples' ``voltages``, and store the size of the last one in ``error``; in place."""
         for _ in range(self.max_iterations):
             some = equations if len(active) == len(voltages) else equations.select(active)
             v = voltages[active]
@@ -104,10 +105,11 @@ def _length(
     step: Float[Array, "batch nodes"],
     begin: Float[Array, " batch"],
 ) -> Float[Array, " batch"]:
-    """t: where the energy has levelled off along the step, by doubling and bisection, and is certainly no higher.
+    """Return t, the approximate minimum of the energy along the step, by doubling and bisection; the energy does not increase.
 
-    The slope grows with t, for the energy is convex, and the energy falls while its slope is negative. The whole step may end
-    where it is positive, if that and the slope at the middle add up to less than none. ``begin``: the slope at t = 0, watts.
+    The slope increases with t because the energy is convex, and the energy decreases while its slope is negative. The
+        whole step is accepted with a positive slope at its end if the sum with the slope at the middle is negative.
+        ``begin``: the slope at t = 0, watts.
     """
     low, high = np.zeros(len(step)), np.ones(len(step))
     ahead = _slope(equations, voltages, step, high)
@@ -135,6 +137,6 @@ def _length(
 
 
 def _slope(equations: GraphEquations, voltages: Array, step: Array, length: Float[Array, " batch"]) -> Array:
-    """dE/dt of each sample, watts, ``length`` t along its step."""
+    """Return dE/dt of each sample, watts, at ``length`` t along its step."""
     current = equations.residuals(voltages + length[:, None] * step)
     return -(current * step[:, equations.network.free]).sum(axis=1)

@@ -1,4 +1,4 @@
-"""The proof of a graph network's equilibria (core.proof): diodes join any two nodes, and a negative nudge may do so too."""
+"""The proof of a graph network's equilibria (core.proof): diodes connect any two nodes, and so may a negative nudge."""
 
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -17,14 +17,14 @@ from eqprop_analog.networks.node_proof import MORE
 
 Array = np.ndarray
 UNSURE = 1e-10
-"""Part of the outputs' resistance that rounding may hide."""
+"""Fraction of the output resistance that may be lost in rounding."""
 Free = Float[Array, "batch free"]
 Branches = Float[Array, "batch branches"]
 
 
 @dataclass(frozen=True, eq=False)
 class GraphProof:
-    """See core.proof.Provable; its nodes are the free ones."""
+    """See core.proof.Provable; its nodes are the free nodes."""
 
     equations: GraphEquations
     given: Free
@@ -44,7 +44,7 @@ class GraphProof:
         return (self.everywhere(voltages),)
 
     def quick(self) -> Float[Array, " batch"]:
-        """None: conductances between free nodes may add to what one moves another."""
+        """No quick bound exists, because conductances between free nodes may amplify their interaction."""
         return np.full(len(self.given), np.inf)
 
     def currents(self, voltages: Free, precision: np.dtype[Any]) -> tuple[Free, Free]:
@@ -72,14 +72,14 @@ class GraphProof:
         return _Linearised(self, voltages, radius)
 
     def everywhere(self, free: Free) -> Float[Array, "batch nodes"]:
-        """Voltages of all nodes."""
+        """Return the voltages of all nodes."""
         v = self.equations.sources.copy()
         v[:, self.equations.network.free] = free
         return v
 
     @cached_property
     def parts(self) -> tuple[slice, slice, slice]:
-        """Where resistors, diodes and outputs stand among the branches."""
+        """Slices of resistors, diodes and outputs among the branches."""
         network = self.equations.network
         ends = np.cumsum((0, len(network.resistors), len(network.diodes), len(network.outputs))).tolist()
         resistors, diodes, outputs = (slice(*pair) for pair in pairwise(ends))
@@ -92,17 +92,17 @@ class GraphProof:
 
     @property
     def degree(self) -> int:
-        """Branches at a node, at most."""
+        """Largest number of branches at a node."""
         return int(np.bincount(self._ends[self._ends != GROUND]).max(initial=0))
 
     def drops(self, voltages: Float[Array, "batch nodes"]) -> Branches:
-        """Volts across every branch, each rounded once."""
+        """Return the volts across every branch, each rounded once."""
         ends = self._ends
         behind = np.where(ends[:, 1] == GROUND, 0, voltages[:, ends[:, 1]])
         return voltages[:, ends[:, 0]] - behind
 
     def gathered(self, flow: Branches, *, positive: bool = False) -> Free:
-        """Sum of what branches take out of each free node, amperes; ``positive``: of what they carry either way."""
+        """Return the sum of branch currents out of each free node, amperes; ``positive``: of their magnitudes."""
         network = self.equations.network
         if flow.dtype == DOUBLE:
             incidence = abs(network.incidence) if positive else network.incidence
@@ -116,7 +116,7 @@ class GraphProof:
 
 
 class _Linearised:
-    """J = Δᵀ diag(slopes) Δ; see core.proof.Linearised. It is M less the nudge's share, where that is negative."""
+    """J = Δᵀ diag(slopes) Δ; see core.proof.Linearised. For a negative nudge, it is M minus the nudge's part."""
 
     def __init__(self, circuit: GraphProof, voltages: Free, radius: Float[Array, " batch"]) -> None:
         self.circuit, equations = circuit, circuit.equations
@@ -148,7 +148,7 @@ class _Linearised:
         return (np.abs(currents - self.circuit.gathered(flow)) + error).astype(np.float64)
 
     def reach(self, currents: Free) -> Free:
-        """See Linearised: M⁻¹ verified, and what a negative nudge of the outputs adds, |M⁻¹|R|ᵀ w (w·|R| M⁻¹ c)|, w² >= diag W.
+        """See Linearised: M⁻¹ verified, plus the contribution of a negative nudge, |M⁻¹|R|ᵀ w (w·|R| M⁻¹ c)|, w² >= diag W.
 
         W = (1/|g| - R M⁻¹ Rᵀ)⁻¹, positive definite while the circuit is (Woodbury's identity).
         """
@@ -161,7 +161,7 @@ class _Linearised:
         return plain + np.einsum("bo,bon->bn", weights, answers) * seen
 
     def _answers(self, batch: int) -> Float[Array, "batch outputs free"]:
-        """A bound of |M⁻¹ Rᵀ| of each sample, ohms."""
+        """Return a bound of |M⁻¹ Rᵀ| of each sample, ohms."""
         answers = []
         for row in self._readout:
             asked = np.tile(row, (batch, 1))
@@ -176,7 +176,7 @@ class _Linearised:
         return np.asarray(np.sqrt(stiffest * (asked * self.reach(asked)).sum(axis=1)))
 
     def _stiffened(self, answers: Float[Array, "batch outputs free"]) -> Float[Array, "batch outputs"]:
-        """Diag W, siemens, R M⁻¹ Rᵀ to rounding; infinite where the circuit is not safely definite."""
+        """Return diag W, siemens, from R M⁻¹ Rᵀ to rounding; infinite if the circuit is not safely definite."""
         taken = np.broadcast_to(self.circuit.equations.nudge_conductance, (len(answers), 1))
         strength = np.where(taken < 0, -1 / np.where(taken < 0, taken, 1), np.inf)
         exact = np.stack(
@@ -194,7 +194,7 @@ class _Linearised:
         return np.asarray(network.incidence[-len(network.outputs) :].toarray()[:, network.free])
 
     def _passive_reach(self, currents: Free) -> Free:
-        """A verified bound of |M⁻¹ c| for all |c| <= ``currents``."""
+        """Return a verified bound of |M⁻¹ c| for all |c| <= ``currents``."""
         gathered, slopes = self.circuit.gathered, self._without_nudge
 
         def image(found: Free) -> tuple[Free, Free]:
@@ -225,7 +225,7 @@ class _Linearised:
         )
 
     def _factorised(self, slopes: Branches) -> list[tuple[Array, Any]]:
-        """Factors of a block for each of some samples, None where it is singular; without diodes, of the one of a nudge."""
+        """Factorize a block for each of some samples, None if singular; without diodes, only the single block of a nudge."""
         network, samples = self.circuit.equations.network, np.arange(len(slopes))
         if not len(network.diodes):
             taken = np.broadcast_to(self.circuit.equations.nudge_conductance[:, 0], len(slopes))
@@ -248,14 +248,14 @@ class _Linearised:
         return found
 
     def _drops(self, free: Free) -> Branches:
-        """Across every branch, held nodes at 0 V."""
+        """Return the volts across every branch, with fixed nodes at 0 V."""
         v = np.zeros((len(free), len(self.circuit.equations.network.names)), free.dtype)
         v[:, self.circuit.equations.network.free] = free
         return self.circuit.drops(v)
 
 
 def _factors(network: GraphNetwork, slopes: Branches) -> Any:
-    """Factors of the samples' matrices, or None if one of them is singular."""
+    """Factorize the samples' matrices; None if one of them is singular."""
     try:
         return factors(network, slopes)
     except RuntimeError:

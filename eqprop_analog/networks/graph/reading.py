@@ -1,4 +1,4 @@
-"""What a ``networkx`` graph says about a circuit: nothing in it is ignored, and what is not understood is refused by name."""
+"""Reading of a circuit from a ``networkx`` graph: nothing is ignored, and unknown attributes are refused by name."""
 
 import math
 import re
@@ -16,19 +16,19 @@ Array = np.ndarray
 Node = Hashable
 
 INITIAL = 1e-6
-"""Siemens: of an edge that names neither a conductance nor a resistance."""
+"""Conductance, siemens, of an edge with neither a conductance nor a resistance."""
 GROUND = -1
-"""Second node of a read-out against ground."""
+"""Index of ground as the second node of a read-out."""
 OF_EDGES = ("conductance", "resistance", "anode")
 OF_NODES = ("current", "pos")
-"""Attributes that are understood; ``pos`` is where a drawing puts the node."""
+"""Known attributes; ``pos`` is the position in a drawing."""
 
 
 class GraphReader:
-    """The nodes of a graph by their indices, and what its attributes say of them. Every method raises UserError."""
+    """The nodes of a graph by their indices, and its attributes. Every method raises UserError."""
 
     def __init__(self, graph: "nx.Graph[Any]", window: tuple[float, float]) -> None:
-        """``window``: (G_min, G_max), siemens, in which an edge without a value must find its default."""
+        """``window``: (G_min, G_max), siemens, which must contain the default of an edge without a value."""
         if not isinstance(graph, nx.Graph):
             raise UserError(f"graph: expected a networkx Graph or MultiGraph, got {type(graph).__name__}")
         if graph.is_directed():
@@ -44,7 +44,7 @@ class GraphReader:
         self.index: dict[Node, int] = {label: k for k, label in enumerate(graph)}
 
     def names(self) -> tuple[str, ...]:
-        """n_3_4 for node (3, 4): what a netlist may call it."""
+        """Return the names of nodes in netlists, such as n_3_4 for node (3, 4)."""
         names: dict[str, Node] = {}
         for label in self.graph:
             name = "_".join(["n", *re.findall(r"[a-z0-9]+", str(label).lower())])
@@ -56,7 +56,7 @@ class GraphReader:
         return tuple(names)
 
     def branches(self) -> tuple[list[tuple[int, int]], list[float], list[tuple[int, int]]]:
-        """(tail, head) and siemens of every resistor; (anode, cathode) of every diode."""
+        """Return (tail, head) and siemens of every resistor, and (anode, cathode) of every diode."""
         resistors, conductances, diodes = [], [], []
         for one, other, settings in self.graph.edges(data=True):
             known(settings, OF_EDGES, f"edge {one}-{other}", ADVICE_EDGE)
@@ -68,7 +68,7 @@ class GraphReader:
         return resistors, conductances, diodes
 
     def currents(self) -> list[float]:
-        """Amperes into every node."""
+        """Return the current into every node, amperes."""
         for node, settings in self.graph.nodes(data=True):
             known(settings, OF_NODES, f"node {node}", ADVICE_NODE)
         return [
@@ -76,7 +76,7 @@ class GraphReader:
         ]
 
     def listed(self, nodes: Any, what: str) -> list[Any]:
-        """``nodes`` in their order; UserError for what has none, or is a single node."""
+        """Return ``nodes`` as a list. Raises UserError for unordered collections and for a single node."""
         single = isinstance(nodes, str) or (isinstance(nodes, Hashable) and nodes in self.index)
         if single or isinstance(nodes, Mapping | set | frozenset) or not isinstance(nodes, Iterable):
             kind = "one node" if single else type(nodes).__name__
@@ -86,14 +86,14 @@ class GraphReader:
         return list(nodes)
 
     def find(self, label: Any, where: str) -> int:
-        """The index of a node."""
+        """Return the index of a node."""
         try:
             return self.index[label]
         except (KeyError, TypeError) as error:
             raise UserError(f"{where}: {label!r} is not a node of the graph") from error
 
     def readout(self, output: Any) -> tuple[int, int]:
-        """The indices of (plus, minus)."""
+        """Return the indices of (plus, minus)."""
         if isinstance(output, Hashable) and output in self.index:
             return self.index[output], GROUND
         if isinstance(output, tuple) and len(output) == 2:
@@ -101,7 +101,7 @@ class GraphReader:
         raise UserError(f"outputs: expected a node or a pair (plus, minus) of nodes of the graph, got {output!r}")
 
     def _ends(self, one: Node, other: Node, settings: Mapping[str, Any]) -> tuple[int, int]:
-        """(anode, cathode)."""
+        """Return the indices of (anode, cathode)."""
         for name in ("conductance", "resistance"):
             if name in settings:
                 raise UserError(
@@ -114,7 +114,7 @@ class GraphReader:
 
     def _conductance(self, edge: str, settings: Mapping[str, Any]) -> float:
         if len(settings) > 1:
-            raise UserError(f"{edge}: both a conductance and a resistance are given; leave one of them out")
+            raise UserError(f"{edge}: both a conductance and a resistance are given; leave out one of them")
         if "resistance" in settings:
             ohms = real_number(settings["resistance"], f"{edge}: resistance", "ohms")
             if not (ohms > 0 and math.isfinite(1 / ohms)):
@@ -125,8 +125,8 @@ class GraphReader:
         low, high = self.window
         if not low <= INITIAL <= high:
             raise UserError(
-                f"{edge}: has no conductance, and the default of {INITIAL:g} S lies outside the conductance_window "
-                f"({low:g}, {high:g}) S; give the edge a conductance"
+                f"{edge}: no conductance is given, and the default of {INITIAL:g} S lies outside the "
+                f"conductance_window ({low:g}, {high:g}) S; give the edge a conductance"
             )
         return INITIAL
 
@@ -142,12 +142,12 @@ ADVICE_NODE = (
 
 
 def known(settings: Mapping[str, Any], names: Sequence[str], owner: str, advice: str) -> None:
-    """UserError for an attribute that is not among ``names``."""
+    """Raise UserError for an attribute that is not among ``names``."""
     for name in settings:
         if name not in names:
             raise UserError(f'{owner}: attribute "{name!s:.40}" is not understood; {advice}')
 
 
 def integers(values: Iterable[Any], *columns: int) -> Int[Array, "..."]:
-    """Indices, ``columns`` of them in a row."""
+    """Return an array of indices with ``columns`` columns."""
     return np.array(list(values), dtype=np.intp).reshape(-1, *columns)

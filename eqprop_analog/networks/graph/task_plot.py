@@ -1,4 +1,4 @@
-"""A trained network on a graph beside its learning curve and what it has learned."""
+"""A trained graph network, its learning curve, and the learned function."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,7 +18,7 @@ Array = np.ndarray
 def draw_lattice(
     task: Task, network: GraphNetwork, errors: Sequence[float], before: Array, after: Array, path: Path
 ) -> None:
-    """``errors`` after every epoch, and the outputs at training and test inputs ``before`` and ``after`` training, volts."""
+    """Plot ``errors`` after every epoch, and the outputs at training and test inputs ``before`` and ``after`` training, volts."""
     with drawing(path, (14, 4.6)) as figure:
         drawn, curve, result = figure.subplots(1, 3, width_ratios=[1.4, 1, 1])
         draw_network(figure, drawn, network, positions(task.graph))

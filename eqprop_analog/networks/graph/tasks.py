@@ -1,4 +1,4 @@
-"""What networks on graphs learn: allostery, and the regression of a function, each as a fresh network and a small data set."""
+"""Tasks of graph networks: allostery, and the regression of a function, each with a fresh network and a small data set."""
 
 import math
 from dataclasses import dataclass
@@ -22,21 +22,21 @@ Topology = Literal["disordered", "square", "periodic", "random"]
 WINDOW = (1e-8, 1e-5)
 """Siemens."""
 INITIAL = (0.5e-6, 1.5e-6)
-"""Siemens, uniform: the allosteric network's; the regression's are log-uniform in the window."""
+"""Initial conductance of the allosteric network, siemens; those of the regression are log-uniform in the window."""
 DROP = 0.1
-"""Volts, the drop that targets of allostery are to show; the source applies 1 V."""
+"""Target voltage drop of allostery, volts; the source applies 1 V."""
 TARGETS = 5
 RANGE = 3.0
-"""Volts, of the regression's inputs and rails, either sign."""
+"""Magnitude of the regression's inputs and rails, volts."""
 TRAINED, HELD_OUT = 12, 100
-"""Inputs of the regression."""
+"""Numbers of training and held-out inputs of the regression."""
 DIODES = 0.12
-"""Share of the regression's edges."""
+"""Fraction of the regression's edges that are diodes."""
 
 
 @dataclass(frozen=True)
 class Task:
-    """A fresh network and what it has to learn; inputs and targets (the data's labels) in volts."""
+    """A fresh network and its task; inputs and targets (the data's labels) are in volts."""
 
     graph: "nx.Graph[Any]"
     network: GraphNetwork
@@ -44,24 +44,24 @@ class Task:
 
 
 def task(name: Name, topology: Topology, nodes: int, seed: int) -> Task:
-    """The task of that name on a graph of that topology. Raises UserError for a number of nodes that it cannot have."""
+    """Return the named task on a graph of that topology. Raises UserError for an impossible number of nodes."""
     return {"allostery": _allostery, "regression": _regression}[name](_graph(topology, nodes, seed), seed)
 
 
 def parabola(x: Float[Array, "..."]) -> Float[Array, "..."]:
-    """0.1 x² - 0.3, volts, of x in volts: the regression's function."""
+    """Return 0.1 x² - 0.3, volts, for x in volts: the function of the regression."""
     return 0.1 * x**2 - 0.3
 
 
 def used_nodes(inputs: int, outputs: int) -> int:
-    """How many nodes so many inputs, their mirrors, read-outs between two nodes each and two rails take."""
+    """Return the number of nodes for inputs, their mirrors, two-node read-outs and two rails."""
     return 2 * inputs + 2 * outputs + 2
 
 
 def network_for(inputs: int, outputs: int, topology: Topology, nodes: int, seed: int) -> GraphNetwork:
-    """A network for so many inputs and read-outs of the user's own: the regression's circuit with more of them.
+    """Return a network for these numbers of inputs and read-outs: the circuit of the regression with more of them.
 
-    Sources are the nodes of the inputs, and then those of their mirrors. Raises UserError for too few nodes.
+    Sources are the nodes of the inputs, followed by those of their mirrors. Raises UserError for too few nodes.
     """
     if nodes < used_nodes(inputs, outputs):
         raise UserError(
@@ -86,7 +86,7 @@ def _graph(topology: Topology, nodes: int, seed: int) -> "nx.Graph[Any]":
 
 
 def _allostery(graph: "nx.Graph[Any]", seed: int) -> Task:
-    """1 V between two nodes; DROP across each of TARGETS edges, in the direction that it has by chance.
+    """1 V between two nodes; DROP across each of TARGETS edges, in the direction of the initial drop.
 
     Source: Rocks et al. 2017 and 2019, PNAS; Stern et al. 2021, PRX 11, 021045.
     """
@@ -107,7 +107,7 @@ def _allostery(graph: "nx.Graph[Any]", seed: int) -> Task:
 
 
 def _regression(graph: "nx.Graph[Any]", seed: int) -> Task:
-    """V(plus) - V(minus) = parabola(x), from nodes at x and at -x and rails at ±RANGE, with a share of diodes.
+    """V(plus) - V(minus) = parabola(x), from nodes at x and at -x and rails at ±RANGE, with a fraction of diodes.
 
     After Dillavou et al. 2024, PNAS 121, e2319718121.
     """
@@ -121,7 +121,7 @@ def _regression(graph: "nx.Graph[Any]", seed: int) -> Task:
 def _with_diodes(
     graph: "nx.Graph[Any]", inputs: int, outputs: int, random: np.random.Generator, seed: int
 ) -> tuple["nx.Graph[Any]", GraphNetwork]:
-    """A share of diodes; sources at nodes and at others for their mirrors, two rails, read-outs between two nodes each."""
+    """Return a network with a fraction of diodes, sources for inputs and their mirrors, two rails, and two-node read-outs."""
     nodes = list(graph)
     used = [nodes[k] for k in random.permutation(len(nodes))[: used_nodes(inputs, outputs)].tolist()]
     sources, (low, high, *ends) = used[: 2 * inputs], used[2 * inputs :]

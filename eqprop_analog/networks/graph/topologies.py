@@ -1,6 +1,6 @@
-"""Graphs that networks of learning resistors are built on: lattices, disordered packings, and diodes among their edges.
+"""Graphs for networks of learning resistors: lattices, disordered packings, and diodes among their edges.
 
-Any other ``networkx`` graph will do as well, ``networkx.gnm_random_graph`` (Erdős-Rényi) for instance.
+Any other ``networkx`` graph can be used, too, such as ``networkx.gnm_random_graph`` (Erdős-Rényi).
 """
 
 from collections.abc import Collection, Hashable
@@ -15,10 +15,10 @@ from eqprop_analog.errors import UserError
 
 
 def square_lattice(rows: int, columns: int, *, periodic: bool = False) -> "nx.Graph[Any]":
-    """Nodes (row, column), each joined to its four neighbours; ``periodic`` joins opposite borders too.
+    """Return nodes (row, column), each connected to its four neighbours; ``periodic`` connects opposite borders, too.
 
-    Nodes have ``pos``, (x, y) in lattice spacings, on bowed rows if ``periodic`` so that a drawing shows the edges which close
-    them. Raises UserError for a lattice of fewer than two nodes.
+    Nodes have ``pos``, (x, y) in lattice spacings; rows are bowed if ``periodic``, so that a drawing shows the closing
+    edges. Raises UserError for a lattice of fewer than two nodes.
     """
     if min(rows, columns) < 1 or rows * columns < 2:
         raise UserError(f"lattice: expected at least two nodes, got {rows} x {columns}")
@@ -30,16 +30,17 @@ def square_lattice(rows: int, columns: int, *, periodic: bool = False) -> "nx.Gr
 
 
 def _arch(place: int, count: int) -> float:
-    """0 at both ends, 0.5 in the middle."""
+    """Return 0 at both ends, 0.5 in the middle."""
     return 2 * place * (count - 1 - place) / max(1, count - 1) ** 2
 
 
 def disordered(nodes: int, coordination: float = 4.5, seed: int = 0) -> "nx.Graph[Any]":
-    """Nodes 0, 1 ... at random in the unit square, joined to near ones like the grains of a jammed packing, in the plane.
+    """Return random nodes 0, 1, ... in the unit square, connected to near ones like the grains of a jammed packing; planar.
 
-    Of the points' Delaunay triangulation it keeps the shortest spanning tree, then the shortest edges, until nodes have
-    ``coordination`` neighbours on average, as in the flow networks of Rocks et al. 2019, PNAS 116, 2506. Nodes have ``pos``,
-    (x, y). Raises UserError for fewer than four nodes, or a coordination that no connected planar graph has.
+    The graph consists of the shortest spanning tree of the points' Delaunay triangulation and its shortest edges, until
+    nodes have ``coordination`` neighbours on average, as in the flow networks of Rocks et al. 2019, PNAS 116, 2506.
+    Nodes have ``pos``, (x, y). Raises UserError for fewer than four nodes, or a coordination that no connected planar
+    graph has.
     """
     edges = round(coordination * nodes / 2)
     if nodes < 4 or not nodes - 1 <= edges:
@@ -68,10 +69,10 @@ def disordered(nodes: int, coordination: float = 4.5, seed: int = 0) -> "nx.Grap
 
 
 def with_diodes(graph: "nx.Graph[Any]", share: float, held: Collection[Hashable], seed: int = 0) -> "nx.Graph[Any]":
-    """A copy in which ``share`` of the edges, drawn at random, are diodes that point at random; the rest stay resistors.
+    """Return a copy in which a random fraction ``share`` of the edges are diodes in random directions; the others are resistors.
 
-    Resistors still join all nodes, and diodes alone join no two nodes of ``held``: they would short sources, or pin a read-out
-    to one. Raises UserError if that leaves too few edges to draw from.
+    Resistors still connect all nodes. No path of diodes connects two nodes of ``held``, because it would short sources
+    or pin a read-out. Raises UserError if too few edges remain.
     """
     random = np.random.default_rng(seed)
     weighted: nx.Graph[Any] = nx.Graph()

@@ -36,104 +36,104 @@ Array = np.ndarray
 
 
 class HopfieldConfig(TrainConfig):
-    """How a Hopfield network is trained; states in volts, weights, β and time steps without unit."""
+    """Training of a Hopfield network; states in volts; weights, β and time steps are dimensionless."""
 
     changeable: ClassVar[frozenset[str]] = TrainConfig.changeable | {"workers", "on_failure"}
 
     model: Literal["hopfield"]
     layers: list[Count] | None = Field(None, min_length=2)
-    """Inputs, and nodes of every layer, joined by dense connections."""
+    """Number of inputs, and of nodes of every layer, connected by dense connections."""
     connections: list[dict[str, int]] | None = Field(None, min_length=1)
-    """Instead: one table a connection, {outputs} or {channels, kernel, padding, pool}; the first takes the data's images."""
+    """Instead of layers: one table per connection, {outputs} or {channels, kernel, padding, pool}, beginning at the images."""
     buffer: dict[str, str | float] = Field({"law": "hard-sigmoid"})
-    """``law``, and its ``gain``."""
+    """Buffers of the nodes: ``law`` and its ``gain``."""
     initial: Initial = "glorot"
-    """How weights are drawn; see HopfieldNetwork.build."""
+    """Distribution of the initial weights; see HopfieldNetwork.build."""
     untied: bool = False
-    """Give the way back weights of its own."""
+    """Use separate feedback weights."""
     feedback: Positive = 1.0
-    """What returns through a tied weight, as a part of what goes forward through it; see HopfieldNetwork."""
+    """Strength of the feedback through a tied weight, relative to the forward direction; see HopfieldNetwork."""
     head: Count | None = None
-    """Read so many classes by weights outside the system; absent, the last layer itself."""
+    """Number of classes of an external read-out with its own weights; by default, the last layer is the read-out."""
 
     method: Literal["equilibrium-propagation", "bptt", "feed-forward"] = "equilibrium-propagation"
-    """Nudged phases; or, to compare with, backpropagation through the steps of the free one; or the control, a feed-forward
-    network of the same shapes, initial values, images and schedule by backpropagation (on a device)."""
+    """Nudged phases; or, for comparison, backpropagation through the steps of the free phase; or the control, a feed-forward
+    network with the same shapes, initial values, images and schedule, trained by backpropagation (on a device)."""
     activation: Literal["buffer", "relu"] = "buffer"
-    """Of the control's nodes: ρ, or max(0, u)."""
+    """Activation of the control's nodes: ρ, or max(0, u)."""
     nudging: Nudging = "centred"
-    """Phases under +β and -β, under one of both beside the free one, or under either at random."""
+    """Nudged phases: under +β and -β (centred), under one of them (one-sided), or under one with a random sign."""
     kind: Literal["conductance", "output"] = "conductance"
-    """Of squared errors: a pull at the output nodes, before their buffers, or behind these (discrete time alone; or "bptt")."""
+    """Where a nudge by the squared error acts: before the output buffers, or after them (only discrete time, or "bptt")."""
     cost: Cost = "squared-error"
-    """What nudges descend."""
+    """Cost function that the training minimizes."""
     signal: Signal = "contrast"
-    """What the phases say about a weight; see learning.local."""
+    """Learning signal of a weight; see learning.local."""
     update: Literal["once", "continual"] = "once"
-    """After the nudged phases, or at every step of the nudged phase."""
+    """Time of the update: once after the nudged phases, or at every step of the nudged phase (continual)."""
     weight_rates: NotNegative | list[NotNegative]
-    """1/V², one for all connections (and the head, last) or one each."""
+    """Learning rates of weights, 1/V²: one for all connections (and the head, last), or one for each."""
     bias_rates: NotNegative | list[NotNegative] | None = None
-    """Without unit; as those of the weights unless given."""
+    """Learning rates of biases, dimensionless; by default, those of the weights."""
     cosine_end: NotNegative = 0.0
-    """1/V² (without unit of biases): the rate that ``cosine`` takes all larger ones to."""
+    """Final rate of ``cosine`` for all larger rates, 1/V² (dimensionless for biases)."""
     momentum: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    """Of updates: the part of the last one that is added to the next."""
+    """Momentum of the updates: fraction of the previous update that is added to the next one."""
     weight_decay: NotNegative = 0.0
-    """V², times the weights in the gradient."""
+    """Weight decay, V²: factor on the weights that is added to the gradient."""
 
     device: Literal["cpu", "cuda", "torch-cpu"] = "cpu"
-    """Where phases are computed: "cpu" by NumPy, "cuda" on a GPU by PyTorch, "torch-cpu" the same kernels on the CPU."""
+    """Device that computes the phases: "cpu" by NumPy, "cuda" on a GPU by PyTorch, "torch-cpu" by PyTorch on the CPU."""
     phases: Literal["half", "tf32", "float32", "float64"] | None = None
-    """On a device: the precision of phases, that of the parameters unless given; "half" is float16, differences bfloat16; "tf32"
-    is float32 whose products a GPU takes of factors rounded to 10 bits."""
+    """On a device: precision of the phases, by default that of the parameters; "half" is float16 with bfloat16 differences;
+    "tf32" is float32 with factors of products rounded to 10 bits on a GPU."""
     differences: bool = False
-    """On a device: compute nudged phases as differences from the free one, taken as an equilibrium, without cancellation."""
+    """On a device: compute nudged phases as differences from the free phase, treated as an equilibrium, without cancellation."""
     frozen: bool | None = None
-    """Of differences: keep the free phase's winners of the pooling; unless given, where phases are in half precision."""
+    """With differences: keep the pooling winners of the free phase; by default, only if phases are in half precision."""
     fused: bool | None = None
-    """On a GPU: take steps by Triton kernels, one for all layers of a dense network; the default where a kernel supports the
-    network and the precision, which float64 never is."""
+    """On a GPU: compute steps by Triton kernels, a single one for all layers of a dense network; the default if a kernel
+    supports the network and the precision, which excludes float64."""
     over_relaxation: Annotated[float, Field(gt=0, lt=2)] = 1.0
-    """Of descent on a device: how far a layer goes, of the way to the minimum over it."""
+    """Over-relaxation of descent on a device: step of a layer relative to the distance to its minimum."""
     directed: bool = False
-    """Of descent on a device: the first sweep of a free phase goes from layer 1 to L, that of nudged phases from L to 1."""
+    """Descent on a device: the first sweep of a free phase goes from layer 1 to L, that of nudged phases from L to 1."""
     solver: SolverName = SURROGATE
-    """What finds every equilibrium: steps in NumPy; or others, of the circuit, whose dynamics are leaky integrators."""
+    """Solver of every equilibrium: steps in NumPy, or solvers of the circuit, whose dynamics are leaky integrators."""
     workers: Count = 1
-    """ngspice only: worker processes."""
+    """Number of worker processes; ngspice only."""
     on_failure: Literal["stop", "skip"] = "stop"
-    """What training does about a sample without a certified equilibrium: end with its status, or leave it out."""
+    """Treatment of a sample without a certified equilibrium: end the training with its status, or leave it out."""
     dynamics: Literal["gradient-flow", "leaky-integrator", "discrete-time", "descent", "energy-based"]
-    """How states find their equilibrium; see the solvers of these names."""
+    """Dynamics by which states reach their equilibrium; see the solvers of these names."""
     step: Annotated[float, Field(gt=0, le=1)] | None = None
-    """Of the flows and the leaky integrator, in units of the nodes' time constant; of discrete time the part of the way to ρ(u)
-    that a step goes, 1 unless given."""
+    """Time step of the gradient flow and the leaky integrator, in units of the nodes' time constant; for discrete time, the step
+    relative to the distance to ρ(u) (default 1)."""
     free_steps: Count | None = None
-    """Truncate the free phase after this many steps (sweeps, of descent) instead of converging."""
+    """Truncate the free phase after this number of steps (sweeps of descent) instead of converging."""
     nudged_steps: Count | None = None
-    """The same for nudged phases."""
+    """Truncate nudged phases after this number of steps instead of converging."""
     test_steps: Count | None = None
-    """The same for the test images; as the free phase unless given."""
+    """Truncate the phases of test images after this number of steps; by default, as for the free phase."""
     backward_steps: Count | None = None
-    """Of "bptt": go back through the last so many steps of the free phase; through all, unless given."""
+    """"bptt": number of last steps of the free phase for backpropagation; all steps by default."""
     persistent: bool = False
-    """Begin the free phase of each image, of training and test, where that of the epoch before ended instead of at 0 V."""
+    """Start the free phase of each training and test image at its final state in the previous epoch instead of at 0 V."""
 
     flip: bool = False
-    """Turn training images left to right, every other one at random."""
+    """Mirror training images horizontally with probability one half."""
     erase: Annotated[int, Field(ge=0)] = 0
-    """On a device: set a square of so many pixels a side, at a random place of every training image, to the mean."""
+    """On a device: set a square with sides of this number of pixels, at a random place of every training image, to the mean."""
     mirrored: bool = False
     """On a device: classify test images by the sum of the read-outs of an image and of its mirror image."""
     edge: bool = False
     """Continue shifted images by their edge instead of 0."""
     input_buffer: bool = False
-    """Send the pixels through a buffer like the nodes' as well."""
+    """Apply the nodes' buffer to the pixels, too."""
     pixel_mean: list[float] | None = None
-    """Taken off the pixels of each channel."""
+    """Mean that is subtracted from the pixels of each channel."""
     pixel_deviation: list[Positive] | None = None
-    """What the pixels of each channel are then divided by."""
+    """Standard deviation by which the pixels of each channel are then divided."""
 
     @field_validator("buffer")
     @classmethod
@@ -168,7 +168,7 @@ class HopfieldConfig(TrainConfig):
         if timed and self.step is None:
             raise ValueError(f"step: {self.dynamics} needs a step size")
         if self.dynamics == "descent" and self.step is not None:
-            raise ValueError("step: descent has no step size; leave it out")
+            raise ValueError("step: descent has no step size; leave out step")
         behind = self.dynamics == "discrete-time" or self.method == "bptt"
         if self.kind == "output" and not (behind and self.cost == "squared-error"):
             raise ValueError('kind: "output" needs discrete-time or "bptt", and the squared error')
@@ -195,7 +195,8 @@ class HopfieldConfig(TrainConfig):
             raise ValueError(f'precision: {self.solver} computes in float64; set precision = "float64"')
         if not self.free_steps == self.nudged_steps == self.test_steps is None or self.method == "bptt":
             raise ValueError(
-                f"free_steps: {self.solver} always solves to convergence; leave out the numbers of steps, and bptt"
+                f"free_steps: {self.solver} always solves to convergence; leave out free_steps, nudged_steps, "
+                "test_steps and bptt"
             )
         if self.update != "once":
             raise ValueError(f'update: "{self.update}" needs the steps of the surrogate, got solver = "{self.solver}"')
@@ -240,7 +241,7 @@ class HopfieldConfig(TrainConfig):
             if value and self.dynamics != "descent":
                 raise ValueError(f'{name}: this needs dynamics = "descent"')
         if self.untied and self.feedback != 1:
-            raise ValueError("feedback: untied backward weights have their own scale; leave it at 1")
+            raise ValueError("feedback: untied backward weights have their own scale; set feedback = 1")
 
     def _require_pixels(self) -> None:
         channels = self.image_shape[0]
@@ -251,10 +252,10 @@ class HopfieldConfig(TrainConfig):
 
     @classmethod
     def adapted(cls, values: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[str, Any]:
-        """Layers in place of connections, and the rates of another depth: the first for all but the last.
+        """Adapt layers instead of connections, and the rates for another depth: the first rate for all but the last.
 
-        And for ``method="bptt"`` a cost behind the output buffers: before them, saturated outputs have no gradient. And for
-        another ``solver`` than the surrogate the circuit's dynamics, its nudge, float64 and converged phases.
+        For ``method="bptt"``, the cost acts before the output buffers, because saturated outputs get no gradient behind them. For
+        another ``solver`` than the surrogate, set the circuit's dynamics and nudge, float64 and converged phases.
         """
         adapted = for_own_data(values, overrides)
         if overrides.get("solver", SURROGATE) != SURROGATE:
@@ -289,18 +290,18 @@ class HopfieldConfig(TrainConfig):
 
     @property
     def sizes(self) -> tuple[int, ...]:
-        """Inputs, and nodes of every layer."""
+        """Number of inputs, and of nodes of every layer."""
         made = self.joins()
         return (made[0].sizes[0], *(each.sizes[1] for each in made))
 
     @property
     def classes(self) -> int:
-        """Read-outs: the last layer's nodes, or the head's."""
+        """Number of read-outs: the last layer's nodes, or those of the head."""
         return self.head or self.sizes[-1]
 
     @property
     def method_in_words(self) -> str:
-        """The dynamics, or the simulator."""
+        """The dynamics or the simulator, in words."""
         if self.method == "feed-forward":
             return f"by backpropagation in a feed-forward network ({self.activation}) on {self.device}"
         if self.solver != SURROGATE:
@@ -309,7 +310,7 @@ class HopfieldConfig(TrainConfig):
 
     @property
     def truncation(self) -> str:
-        """After how many steps phases are stopped."""
+        """The numbers of steps after which phases are stopped, in words."""
         if self.method == "feed-forward":
             return ""
         steps = {"free": self.free_steps, "nudged": self.nudged_steps, "test": self.test_steps}
@@ -317,13 +318,13 @@ class HopfieldConfig(TrainConfig):
         return f"{', '.join(given)} steps" if given else ""
 
     def network(self) -> "HopfieldNetwork":
-        """A fresh network of this configuration and seed, float64."""
+        """Return a fresh network of this configuration and seed, float64."""
         from eqprop_analog.networks.hopfield.training import network
 
         return network(self)
 
     def prepared(self, images: Float[Array, "samples inputs"]) -> Float[Array, "samples inputs"]:
-        """(pixel - mean)/deviation, channel by channel; then, if asked for, what a buffer makes of it."""
+        """Return (pixel - mean)/deviation for each channel, optionally followed by a buffer."""
         from eqprop_analog.networks.hopfield.images import prepared
 
         return prepared(self, images)
@@ -331,30 +332,30 @@ class HopfieldConfig(TrainConfig):
     def augmented(
         self, images: Float[Array, "samples inputs"], random: np.random.Generator
     ) -> Float[Array, "samples inputs"]:
-        """Flipped and shifted."""
+        """Return flipped and shifted images."""
         from eqprop_analog.networks.hopfield.images import augmented
 
         return augmented(self, images, random)
 
     def rule(self, epoch: int) -> "Rule":
-        """The learning rule in epoch 0, 1, ..."""
+        """Return the learning rule in epoch 0, 1, ..."""
         from eqprop_analog.networks.hopfield.training import rule
 
         return rule(self, epoch)
 
     def surrogate(self) -> "Relaxation":
-        """The dynamics of training, until they have converged."""
+        """Return a solver with the dynamics of training that runs to convergence."""
         from eqprop_analog.networks.hopfield.training import relaxation
 
         return replace(relaxation(self), free_steps=None, nudged_steps=None)
 
     @property
     def indexed(self) -> bool:
-        """Whether batches name their images."""
+        """Whether batches contain the indices of their images."""
         return self.persistent
 
     def training(self, samples: int, held_out: int, random: np.random.Generator) -> Training:
-        """A fresh network, its momentum, and, if asked for, the states of all images."""
+        """Return the training of a fresh network, with its momentum and, optionally, the states of all images."""
         from eqprop_analog.networks.hopfield.training import training
 
         return training(self, samples, held_out, random)

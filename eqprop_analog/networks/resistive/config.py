@@ -42,96 +42,100 @@ if TYPE_CHECKING:
 
 Array = np.ndarray
 FOLLOWING = ("beta", "conductance_rates", "bias_rates")
-"""Settings that follow from the network where a configuration leaves them out; input gain and sweeps then do, too."""
+"""Settings that follow from the network if a configuration omits them; input gain and sweeps then follow, too."""
 LARGEST_CONDUCTANCE = 1.0
-"""Siemens: the window of the published recipes, which have no upper end. A device of one ohm is no memory any more."""
+"""Largest conductance, siemens: the window of published recipes without an upper end.
+
+A memory device never has one ohm.
+"""
 SMALLEST_CONDUCTANCE = 1e-12
-"""Siemens, at the upper end of a window."""
+"""Smallest upper end of a window, siemens."""
 ABSURD_RATE = 1e11
-"""Of conductances, over (G/V)², G being the largest conductance of the fresh crossbar and V the input gain, at most 1 V.
-Published and derived rates of circuits that do not attenuate have 1 to 200."""
+"""Largest rate of conductances relative to (G/V)², with G the largest conductance of the fresh crossbar and V the input gain, at
+most 1 V. Published and derived rates of circuits that do not attenuate are 1 to 200."""
 ABSURD_BIAS_RATE = 1e7
-"""Of bias currents, over (D/V)², D being the sum of a fresh column's conductances; published and derived ones have up to 200."""
+"""Largest rate of bias currents relative to (D/V)², with D the sum of a fresh column's conductances; published and derived ones
+are up to 200."""
 LEAST_NUDGE = 16
-"""Roundings of what holds an output in the precision of training: β moves it by no more than that, and nothing is learned."""
+"""Smallest β, in roundings of the conductance at an output; below it, β changes the output by less than rounding."""
 LARGEST_GAIN = 1e4
-"""Of an amplifier, and one over the smallest."""
+"""Largest gain of an amplifier; its inverse is the smallest gain."""
 SHOWN, MOST_EPOCHS = 30_000, 100
-"""Training samples that a network of the recipe is shown in all where there are few of them, in no more epochs than that."""
+"""Total number of training samples of the recipe for a small data set, and the largest number of epochs."""
 PLACEHOLDER = 1e-30
-"""What stands for them while the network is looked at."""
+"""Placeholder for them while the recipe inspects the network."""
 
 
 class ResistiveConfig(TrainConfig):
-    """How a resistive network is trained; SI units."""
+    """Training of a resistive network; SI units."""
 
     changeable: ClassVar[frozenset[str]] = TrainConfig.changeable | {"workers", "on_failure"}
     devices_of_regressions: ClassVar[tuple[str, ...]] = ("cpu", "cuda", "torch-cpu")
 
     model: Literal["resistive"] = "resistive"
     layers: list[Count] | None = Field(None, min_length=2)
-    """Inputs, and nodes of every layer, joined by dense crossbars."""
+    """Number of inputs, and of nodes of every layer, connected by dense crossbars."""
     connections: list[dict[str, int | float]] | None = Field(None, min_length=1)
-    """Instead: one table a connection, {channels, kernel, stride, padding}, {pool, siemens} or {outputs} (see
-    ResistiveNetwork.convolutional); the first takes the data's images."""
+    """Instead of layers: one table per connection, {channels, kernel, stride, padding}, {pool, siemens} or {outputs} (see
+    ResistiveNetwork.convolutional); the first connects the images."""
     outputs: Outputs = "single"
-    """One output node a class, or pairs of them."""
+    """Outputs: one node per class, or pairs of nodes whose difference is read."""
     input_gain: Annotated[Positive, In("V")] = 1.0
-    """Volts at an input of 1."""
+    """Voltage at an input of 1, volts."""
     amplifier_gain: Positive | list[Positive] = 1.0
-    """Of the amplifiers after hidden nodes, one for all layers or one each; 1: no amplifiers."""
+    """Gain of the amplifiers after hidden nodes: one for all layers, or one for each; 1 means no amplifiers."""
     conductance_window: Annotated[tuple[Annotated[NotNegative, In("S")], Annotated[Positive, In("S")]], PAIR] = (
         0.0,
         1e-4,
     )
-    """Siemens."""
+    """Smallest and largest conductance, siemens, to which learning clips."""
     diode: dict[str, bool | float | str | list[float]] = Field({"law": "ngspice"})
-    """``law``, its parameters, and ``arrangement``: "single" or "antiparallel"; or ``file``, a device file."""
+    """Diodes of hidden nodes: ``law``, its parameters, ``arrangement`` ("single", "antiparallel"); or ``file``, a device file."""
     bias_row: Annotated[float, Field(allow_inf_nan=False), In("V")] = 0.0
-    """Volts of one further row of crossbar 1; 0 is none."""
+    """Voltage of an additional row of crossbar 1, volts; 0 means no bias row."""
 
     method: Method = "equilibrium-propagation"
-    """Nudged phases, or the exact response of the free one to compare them with."""
+    """Nudged phases or, for comparison, the exact response of the free phase."""
     nudging: Literal["centred", "one-sided"] = "centred"
-    """Phases under +β and -β, or one under +β beside the free one."""
+    """Nudged phases: under +β and -β (centred), or only under +β (one-sided)."""
     kind: Literal["conductance", "current"] = "conductance"
     """A nudge by conductances to the targets, or by constant currents."""
     cost: Cost = "squared-error"
-    """What nudges descend."""
+    """Cost function that the training minimizes."""
     beta: Positive
-    """Siemens; amperes for cross-entropy."""
+    """Strength β of the nudge: siemens; amperes for cross-entropy."""
     conductance_rates: Annotated[NotNegative, In("S²/V²")] | list[Annotated[NotNegative, In("S²/V²")]]
-    """S²/V², one for all crossbars or one each."""
+    """Learning rates of conductances, S²/V²: one for all crossbars, or one for each."""
     bias_rates: Annotated[NotNegative, In("A²/V²")] | list[Annotated[NotNegative, In("A²/V²")]]
-    """A²/V²."""
+    """Learning rates of bias currents, A²/V²: one for all layers, or one for each."""
 
     solver: SolverName = SURROGATE
-    """What finds every equilibrium."""
+    """Solver of every equilibrium."""
     sweeps: Count | None = None
-    """Surrogate only: truncate every training phase after this many sweeps instead of converging."""
+    """Surrogate only: truncate every training phase after this number of sweeps instead of converging."""
     test_sweeps: Count | None = None
-    """Surrogate only: the same for the test images."""
+    """Surrogate only: truncate the phases of test images after this number of sweeps."""
     device: Literal["cpu", "cuda", "torch-cpu"] = "cpu"
-    """Surrogate only: where truncated phases are computed: "cpu" by NumPy or compiled, "cuda" on a GPU by PyTorch, "torch-cpu"
-    by PyTorch on the CPU."""
+    """Surrogate only: device that computes truncated phases: "cpu" by NumPy or compiled code, "cuda" on a GPU by PyTorch,
+    "torch-cpu" by PyTorch on the CPU."""
     wire_resistance: Annotated[NotNegative, In("ohm")] = 0.0
-    """Of the crossbars' wires, ohms from one cell to the next; above 0 every phase, in training and testing, is solved in the
-    circuit with its wires."""
+    """Resistance of the crossbars' wires from one cell to the next, ohms; above 0, every phase in training and testing is solved
+    in the circuit with its wires."""
     tile: Annotated[tuple[Count, Count], PAIR] = TILE
-    """With wires: rows and columns of one array, at most; larger crossbars are several arrays, joined at their ends."""
+    """With wires: largest number of rows and columns of one array; larger crossbars are several arrays joined at their ends."""
     link_resistance: Annotated[NotNegative, In("ohm")] = 0.0
-    """With wires: of the wire between each end of an array's rows and columns and the node that it leads to, ohms, in addition to
-    one segment."""
+    """With wires: resistance of the wire between each end of an array's rows and columns and its node, ohms, in addition to one
+    segment."""
     cell: dict[str, float | str] = Field(dict(LINEAR))
     """Current-voltage law of every crossbar cell, I = G f(V), where G is learned: ``law``, "linear", or "sinh" or "cubic" with
     its ``scale`` in volts."""
     read_at: Literal["nodes", "cells"] = "nodes"
-    """With wires: where the voltages of an update are read, at the ends of rows and columns ("nodes") or across every cell by a
-    read-out of its own ("cells")."""
+    """With wires: where the voltages of an update are read: at the ends of rows and columns ("nodes"), or across each cell by its
+    own read-out ("cells")."""
     workers: Count = 1
-    """ngspice only: worker processes."""
+    """Number of worker processes; ngspice only."""
     on_failure: Literal["stop", "skip"] = "stop"
-    """What training does about a sample without a certified equilibrium: end with its status, or leave it out."""
+    """Treatment of a sample without a certified equilibrium: end the training with its status, or leave it out."""
 
     @property
     def cell_law(self) -> CellLaw | None:
@@ -190,11 +194,11 @@ class ResistiveConfig(TrainConfig):
         return self
 
     def _require_wires(self) -> None:
-        """ValueError for settings that do not go with wires, or are about wires where there are none."""
+        """Raise ValueError for settings that are incompatible with wires, or that need wires."""
         if self.wire_resistance == 0:
             if self.read_at == "cells":
                 raise ValueError(
-                    'read_at: without wire_resistance nodes and cells see the same voltages; set it to "nodes"'
+                    'read_at: without wire_resistance, nodes and cells have the same voltages; set read_at = "nodes"'
                 )
             if self.link_resistance:
                 raise ValueError(
@@ -208,14 +212,14 @@ class ResistiveConfig(TrainConfig):
             raise ValueError(f'{name}: training through {what} is for solver = "surrogate", got "{self.solver}"')
         if not self.sweeps == self.test_sweeps is None or self.on_failure == "skip" or self.precision == "float32":
             raise ValueError(
-                f"{name}: with {what} every phase converges, in float64; leave sweeps and test_sweeps out, and set "
+                f"{name}: with {what}, every phase converges, in float64; leave out sweeps and test_sweeps, and set "
                 'precision = "float64" and on_failure = "stop"'
             )
         if self.connections is not None:
-            raise ValueError(f"{name}: dense crossbars have {what}; use layers in place of connections")
+            raise ValueError(f"{name}: only dense crossbars have {what}; use layers instead of connections")
 
     def _require_shape(self) -> None:
-        """ValueError for layers, or settings one each, that make no network."""
+        """Raise ValueError for invalid layers, and for lists of the wrong length."""
         if (self.layers is None) == (self.connections is None):
             raise ValueError("layers: give either layers or connections")
         try:
@@ -230,7 +234,7 @@ class ResistiveConfig(TrainConfig):
             raise ValueError(f"amplifier_gain: {len(self.amplifier_gain)} values for {crossbars - 1} hidden layers")
 
     def _plausible(self) -> None:
-        """ValueError for values that no circuit has, or no update survives."""
+        """Raise ValueError for values that no circuit has, or that no update can use."""
         high = self.conductance_window[1]
         if high > LARGEST_CONDUCTANCE:
             raise ValueError(
@@ -283,9 +287,9 @@ class ResistiveConfig(TrainConfig):
 
     @classmethod
     def adapted(cls, values: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[str, Any]:
-        """Layers in place of connections or the other way round, rates for their depth, and outputs for a user's own data.
+        """Adapt layers instead of connections or vice versa, rates for their depth, and outputs for a user's data.
 
-        And for another ``solver`` than the surrogate float64 and converged phases.
+        For another ``solver`` than the surrogate, set float64 and converged phases.
         """
         adapted = for_own_data(values, overrides)
         paired = 2 if {**values, **overrides}.get("outputs") == "pairs" else 1
@@ -311,7 +315,7 @@ class ResistiveConfig(TrainConfig):
 
     @classmethod
     def completed(cls, values: dict[str, Any]) -> dict[str, Any]:
-        """The recipe of the network that ``values`` describe, where they lack any of FOLLOWING; what they have stays."""
+        """Complete ``values`` by the recipe of the network if they lack any of FOLLOWING; given values are kept."""
         if all(name in values for name in FOLLOWING):
             return values
         described = cls.model_validate({**dict.fromkeys(FOLLOWING, PLACEHOLDER), **values})
@@ -329,7 +333,7 @@ class ResistiveConfig(TrainConfig):
         return following | values
 
     def crossbars(self) -> tuple[Crossbar, ...]:
-        """Of the network, over conductances without values. Raises UserError."""
+        """Return the crossbars of the network, with conductances without values. Raises UserError."""
         if self.connections is not None:
             return crossbars_from(self.image_shape, self.connections, bias_row=bool(self.bias_row))
         sizes = self.layers or []
@@ -337,29 +341,29 @@ class ResistiveConfig(TrainConfig):
 
     @property
     def sizes(self) -> tuple[int, ...]:
-        """Inputs, and nodes of every layer."""
+        """Number of inputs, and of nodes of every layer."""
         made = self.crossbars()
         return (made[0].rows // 2, *(crossbar.columns for crossbar in made))
 
     @property
     def classes(self) -> int:
-        """Read-outs: output nodes, or pairs of them."""
+        """Number of read-outs: output nodes, or pairs of them."""
         return self.sizes[-1] // 2 if self.outputs == "pairs" else self.sizes[-1]
 
     @property
     def method_in_words(self) -> str:
-        """The solver."""
+        """The solver, in words."""
         return f"with {self.solver}"
 
     @property
     def truncation(self) -> str:
-        """After how many sweeps phases are stopped."""
+        """The numbers of sweeps after which phases are stopped, in words."""
         tests = f"{self.test_sweeps} sweeps in tests" if self.test_sweeps not in (None, self.sweeps) else ""
         return " and ".join(filter(None, (f"{self.sweeps} sweeps" if self.sweeps else "", tests)))
 
     @property
     def rule_in_words(self) -> str:
-        """Amplitudes, nudge and rates, with their units."""
+        """Amplitudes, nudge and rates, with their units, in words."""
         low, high = self.conductance_window
         crossbars = len(self.crossbars())
         unit = "S" if self.cost == "squared-error" else "A"
@@ -373,19 +377,19 @@ class ResistiveConfig(TrainConfig):
         )
 
     def network(self) -> "ResistiveNetwork":
-        """A fresh network of this configuration and seed, float64."""
+        """Return a fresh network of this configuration and seed, float64."""
         from eqprop_analog.networks.resistive.training import network
 
         return network(self)
 
     def rule(self, epoch: int) -> "Rule":
-        """The learning rule in epoch 0, 1, ..."""
+        """Return the learning rule in epoch 0, 1, ..."""
         from eqprop_analog.networks.resistive.training import rule
 
         return rule(self, epoch)
 
     def circuit_beta(self, network: Network) -> float:
-        """The training's, if it is a conductance's, else a tenth of the safe bound."""
+        """Return the training's β if it nudges by conductances, else a tenth of the stability bound."""
         return network.usual_beta() if self.kind == "current" else self.beta
 
     def circuit(self, network: Network) -> Network:
@@ -410,14 +414,14 @@ class ResistiveConfig(TrainConfig):
         return wired_solver(self) if self.wired else super().surrogate()
 
     def training(self, samples: int, held_out: int, random: np.random.Generator) -> Training:  # noqa: ARG002 - draws nothing
-        """A fresh network; UserError where a negative nudge is more than it bears."""
+        """Return the training of a fresh network. Raises UserError if a negative nudge makes the circuit indefinite."""
         from eqprop_analog.networks.resistive.training import training
 
         return training(self)
 
 
 def _schedule_for(values: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[str, float]:
-    """Epochs enough for SHOWN samples of a small data set in all, and a decay that is the same over all of them."""
+    """Return enough epochs for SHOWN samples of a small data set in total, and a decay with the same total effect."""
     epochs = overrides.get("epochs", values["epochs"])
     if "epochs" not in overrides:
         epochs = int(np.clip(SHOWN // overrides["own_data"]["found"]["training"], epochs, MOST_EPOCHS))
@@ -425,7 +429,7 @@ def _schedule_for(values: Mapping[str, Any], overrides: Mapping[str, Any]) -> di
 
 
 def _rates_for(values: Mapping[str, Any], crossbars: int) -> dict[str, list[float]]:
-    """Rates of a preset of another depth: its first for all crossbars but the last, which keeps the preset's last."""
+    """Return a preset's rates for another depth: its first rate for all crossbars but the last, which keeps the last rate."""
     lists = {name: values[name] for name in ("conductance_rates", "bias_rates") if isinstance(values.get(name), list)}
     return {
         name: [rates[0]] * (crossbars - 1) + [rates[-1]]

@@ -1,4 +1,4 @@
-"""The crossbars of a fresh network, from a table for each connection between two layers."""
+"""The crossbars of a fresh network, from one table per connection between two layers."""
 
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -76,8 +76,7 @@ def _kind(number: int, table: Any) -> str:
     for name in table:
         if name not in KINDS[found[0]]:
             raise UserError(
-                f'connection {number}: unknown setting "{name}" beside "{found[0]}"; expected '
-                f"{', '.join(KINDS[found[0]])}"
+                f'connection {number}: unknown setting "{name}" of "{found[0]}"; expected {", ".join(KINDS[found[0]])}'
             )
     return found[0]
 

@@ -1,4 +1,4 @@
-"""What the report says of a layered resistive network."""
+"""The description of a layered resistive network in the report."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,7 +22,7 @@ def _tables(network: ResistiveNetwork) -> Iterator[Table]:
 
 def _histograms(network: ResistiveNetwork, path: Path) -> str:
     conductance_histograms(network, path)
-    return "conductances of each crossbar, and the share of cells at G_min"
+    return "conductances of each crossbar, and the fraction of cells at G_min"
 
 
 def _fields(network: ResistiveNetwork, pixels: int) -> Fields | None:

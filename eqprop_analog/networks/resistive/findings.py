@@ -1,4 +1,4 @@
-"""What a finished run of a resistive network says against itself: attenuation, cells at a bound, cells below gmin."""
+"""Warnings about a finished run of a resistive network: attenuation, cells at a bound, cells below gmin."""
 
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -57,7 +57,7 @@ def _attenuation(config: ResistiveConfig, network: ResistiveNetwork) -> list[Fin
         Finding(
             "attenuation",
             f"the circuit attenuates: inputs of {network.input_gain:.3g} V at 1 move its outputs by {moved:.2g} V root mean "
-            f"square, the targets are {TARGET:g} V apart. Raise --input-gain or --amplifier-gain, or leave out --input-gain",
+            f"square, but the targets are {TARGET:g} V apart. Raise --input-gain or --amplifier-gain, or leave out --input-gain",
         )
     ]
 
@@ -81,10 +81,11 @@ def _of_cells(one: Cells, network: ResistiveNetwork) -> list[Finding]:
         found.append(
             Finding(
                 "below-gmin",
-                f"{round(one.below_gmin * matrix.size)} of {matrix.size} cells of crossbar {one.crossbar} conduct less than gmin "
-                f"= {gmin:g} S but more than nothing, the least {least:.2g} S (a resistor of {1 / least:.2g} ohm), and make up "
-                f"{100 * one.share_below_gmin:.2g} % of a column's conductance: no device holds such a value, and simulators put "
-                "gmin across junctions. Train with G_min > 0, or with conductances far above gmin",
+                f"{round(one.below_gmin * matrix.size)} of {matrix.size} cells of crossbar {one.crossbar} have "
+                f"conductances below gmin = {gmin:g} S but above 0, the smallest {least:.2g} S (a resistor of "
+                f"{1 / least:.2g} ohm), and make up {100 * one.share_below_gmin:.2g} % of a column's conductance. No "
+                "device can hold such a value, and simulators connect gmin across junctions. Train with G_min > 0, "
+                "or with conductances far above gmin",
             )
         )
     return found

@@ -1,4 +1,4 @@
-"""A resistive network as subcircuits, one a crossbar and one a layer, and a testbench that includes them.
+"""A resistive network as subcircuits, one per crossbar and one per layer, and a testbench that includes them.
 
 The subcircuits hold the lines of the flat form as they are: a pin has the name of the net that it is joined to.
 """
@@ -25,7 +25,7 @@ Array = np.ndarray
 PINS = 1004
 """Of one subcircuit, at most: ngspice 39 refuses 1,005, because its table of 1,005 has ground in it, too."""
 JUNCTION, SPREAD = "diode_is", "diode_spread"
-"""Of the testbench: a junction's saturation current (A), and the standard deviation of its logarithm from diode to diode."""
+"""Parameters of the testbench: a junction's saturation current (A), and the standard deviation of its logarithm."""
 WIDTH = 120
 """Of a line; lists of pins go on in the next."""
 

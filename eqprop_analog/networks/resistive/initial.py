@@ -1,4 +1,4 @@
-"""Conductances that a network begins with: one law for every window."""
+"""Initial conductances of a network: one distribution for every window."""
 
 import numpy as np
 from jaxtyping import Float

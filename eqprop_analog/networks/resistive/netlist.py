@@ -113,7 +113,7 @@ def layered_circuit(
     if np.ndim(network.nudge_factor):
         nudges = replace(nudges, factor=network.nudge_factor)
     if nudges.conductance.any() or nudges.current.any():
-        sections.append(Section("nudge: pulls every output towards its target", (nudges,)))
+        sections.append(Section("nudge: drives every output towards its target", (nudges,)))
     amplified = [layer for layer in range(1, network.depth) if network.amplified(layer)]
     return Circuit(
         title=f"eqprop-analog: resistive network {'-'.join(map(str, network.layers))}, {form} form{network.circuit_kind}",

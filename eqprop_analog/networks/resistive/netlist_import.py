@@ -123,7 +123,7 @@ def _network_of(source: Source, given: Given) -> WrittenNetlist:
     lines = source.statements[-1].number if source.statements else 1
     written = _Reader(source, devices, lines, given).network()
     if source.title[:1] == "." or FlatDevices.names(source.title):
-        note = f"the first line is the title, as in ngspice, and is not read: {source.title[:60]!r}"
+        note = f"the first line is the title, as in ngspice, and is ignored: {source.title[:60]!r}"
         written = replace(written, notes=(note, *written.notes))
     for note in written.notes:
         log.warning("%s: %s", source.file, note)
@@ -174,7 +174,7 @@ class _Reader:
         with np.errstate(over="ignore"):
             inputs = nearest(volts / gain, lambda x: gain * x, volts)[None]
         if not np.isfinite(inputs).all():
-            self.fail(f"input gain {gain:g} V a unit: the inputs are too large")
+            self.fail(f"input gain {gain:g} V per unit: the inputs are too large")
         return WrittenNetlist(network, inputs, self._injection(sizes[-1]), (*stated.notes, *self.devices.notes, *notes))
 
     def fail(self, why: str) -> NoReturn:
@@ -221,7 +221,7 @@ class _Reader:
             nets, model, given = instance(statement, self.devices.subcircuits)
             usual = {**defaults("amplifier"), "gain": given.get("gain", 0.0)}
             if nets != expected or model != "amplifier" or given != usual:
-                statement.refuse(f"expected {' and '.join(expected)}, amplifier, gain=..., and nothing else")
+                statement.refuse(f"expected {' and '.join(expected)}, amplifier, gain=... and no other words")
             gains.append(given["gain"])
             if gains[-1] != gains[0]:
                 statement.refuse(f"expected one gain for all amplifiers of a layer; the first has {gains[0]:g}")
@@ -230,7 +230,9 @@ class _Reader:
     def _conductances(self, rows: list[str], sizes: list[int]) -> tuple[Float[Array, "..."], ...]:
         shapes = list(zip([len(rows), *sizes], sizes, strict=False))
         if sum(i * j for i, j in shapes) > SPARSEST * self.lines:
-            self.fail(f"crossbars of {shapes} cells for {self.lines} lines; fewer than one in {SPARSEST} is there")
+            self.fail(
+                f"crossbars of {shapes} cells for {self.lines} lines; less than one cell in {SPARSEST} has a line"
+            )
         ohms = [np.full(shape, np.inf) for shape in shapes]
         hidden = list(enumerate(sizes[:-1], start=1))
         amplified = {layer for layer, _ in self.devices.found["amplifier"]}
@@ -345,7 +347,7 @@ def _count(reader: _Reader, indices: Sequence[str], what: str, start: int = 0) -
     found = {int(index) for index in indices}
     if not found or min(found) != start or max(found) != start + len(found) - 1:
         some = ", ".join(map(str, sorted(found)[:8])) or "none"
-        reader.fail(f"{what}: expected all from {start} on without a gap, and at least one; got {some}")
+        reader.fail(f"{what}: expected consecutive numbers from {start}, and at least one; got {some}")
     return len(found)
 
 

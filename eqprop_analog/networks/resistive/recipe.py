@@ -76,8 +76,8 @@ def recipe(network: ResistiveNetwork, pixel: float, batch: int, *, given_gain: b
     if not given_gain and (moved < REACHED * SWING * TARGET or network.input_gain > LARGEST_VOLTAGE):
         raise UserError(
             f"recipe: inputs of {network.input_gain:.2g} V at 1 move the outputs by only {moved:.2g} V, expected "
-            f"{SWING * TARGET:g} V: hidden nodes are held by their diodes, or the circuit attenuates; check the diode's rail "
-            "and saturation current, use --amplifier-gain or fewer layers, or give --input-gain"
+            f"{SWING * TARGET:g} V: the diodes clamp the hidden nodes, or the circuit attenuates; check the diode's "
+            "rail and saturation current, use --amplifier-gain or fewer layers, or give --input-gain"
         )
     conductances, biases = _kernels(network, inputs)
     relative = np.sqrt(conductances * [(matrix**2).mean() if matrix.size else 0.0 for matrix in network.conductances])

@@ -1,4 +1,4 @@
-"""A feed-forward network of rectified linear units as a resistive network, whose outputs are the same but for O(1/gain).
+"""A feed-forward network of rectified linear units as a resistive network, whose outputs are equal up to O(1/gain).
 
 A unit h = max(0, z) becomes two nodes: an excitatory one at +σh and an inhibitory one at -σh, which an ideal diode to ground
 keeps on its side. A weight W is the difference of the conductances from the two nodes (of the first layer: from the rows +x and
@@ -82,12 +82,12 @@ def layers_of(model: Any) -> list[Layer]:
             raise UserError(f"biases of layer {number}: expected shape ({weights.shape[1]},), got {biases.shape}")
         if found and found[-1][0].shape[1] != len(weights):
             raise UserError(
-                f"weights of layer {number}: expected {found[-1][0].shape[1]} rows, as many as layer {number - 1} has units, got "
-                f"{len(weights)}; of PyTorch's own weights take .T"
+                f"weights of layer {number}: expected {found[-1][0].shape[1]} rows, the number of units of layer "
+                f"{number - 1}, got {len(weights)}; transpose PyTorch's weights by .T"
             )
         found.append((weights, biases))
     if len(found) < 2:
-        raise UserError(f"expected two layers or more, with ReLU between them, got {len(found)}")
+        raise UserError(f"expected at least two layers, with ReLU between them, got {len(found)}")
     return found
 
 
@@ -149,7 +149,7 @@ def translate_relu(
     if not 0 < volts <= LARGEST:
         raise UserError(f"input_gain: expected more than 0 V, and at most {LARGEST:g} V, got {volts:g}")
     if not all(weights.any() for weights, _ in layers):
-        raise UserError("weights: those of a layer are all 0, so nothing goes through it")
+        raise UserError("weights: those of a layer are all 0, so that no signal passes it")
     least = _least_gain(layers, volts, window)
     gain = USUAL_GAIN * least if amplifier_gain is None else real_number(amplifier_gain, "amplifier_gain")
     if gain > LARGEST_GAIN:
@@ -224,7 +224,7 @@ def _least_gain(layers: Sequence[Layer], volts: float, window: tuple[float, floa
         low, high = high, 2 * high
         if high > LARGEST_GAIN:
             raise UserError(
-                "weights: no gain of the amplifiers brings them into the window; take one that begins at 0 S"
+                "weights: no gain of the amplifiers maps them into the window; use a window that begins at 0 S"
             )
     if low == 1.0 and _made(layers, volts, low, window) is not None:
         return low

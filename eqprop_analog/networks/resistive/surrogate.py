@@ -117,8 +117,8 @@ class SurrogateSolver:
             return None
         if self != usual:
             raise UserError(
-                f"SurrogateSolver: its settings apply to layered resistive networks; for a {network.family} network leave them "
-                f"out, or use {type(own).__name__} with its own"
+                f"SurrogateSolver: its settings apply to layered resistive networks; for a {network.family} network, "
+                f"leave them out, or use {type(own).__name__} with its settings"
             )
         return own
 

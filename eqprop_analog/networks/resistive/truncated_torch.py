@@ -121,7 +121,7 @@ class TorchLearner(Learner):
             self.network.validate()
             if not driven and not self._renew():
                 raise UserError(
-                    "a column of a crossbar has no conductance left: nothing drives its node; use smaller rates"
+                    "a column of a crossbar has no conductance left, so that nothing drives its node; use smaller rates"
                 )
             if not definite:
                 self.network.require_definite(-self.rule.beta)
@@ -129,7 +129,8 @@ class TorchLearner(Learner):
             raise PhaseError(f"{Status.OUT_OF_BOUNDS.name}: {Status.OUT_OF_BOUNDS.value}")
         if not settled:
             raise PhaseError(
-                f"a node did not settle in {STEPS} steps of its law's own iteration, all that a graph on a GPU takes; use the CPU"
+                f"a node did not converge in {STEPS} steps of its law's iteration, the limit of a graph on a GPU; "
+                "use the CPU"
             )
 
     def evaluate(

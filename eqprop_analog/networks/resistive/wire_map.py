@@ -1,4 +1,4 @@
-"""What learning on the chip absorbs of its wires: errors against wire resistance and the size of arrays."""
+"""The map of wires: errors of in-situ learning against wire resistance and the size of arrays."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -38,10 +38,10 @@ class WireMap:
         """Raise UserError for what is no grid."""
         for name, values in (("resistances", self.resistances), ("sizes", self.sizes)):
             if len(set(values)) < len(values):
-                raise UserError(f"--{name}: the same is asked for twice")
+                raise UserError(f"--{name}: a value is given twice")
         if min(self.resistances) <= 0:
             raise UserError(
-                f"--resistances: expected ohms above 0, got {min(self.resistances):g}; ideal wires are always there"
+                f"--resistances: expected ohms above 0, got {min(self.resistances):g}; ideal wires are always included"
             )
 
     def ideal(self) -> Point:

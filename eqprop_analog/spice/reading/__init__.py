@@ -1,1 +1,1 @@
-"""What ngspice reads: statements, expressions and devices of a netlist."""
+"""Reading of ngspice's netlists: statements, expressions and devices of a netlist."""

@@ -1,4 +1,4 @@
-"""Numbers and expressions as ngspice reads them; nothing is run, and there are no functions but those of arithmetic."""
+"""Numbers and expressions as ngspice reads them; nothing is executed, and only arithmetic functions exist."""
 
 import math
 import operator
@@ -7,11 +7,14 @@ from collections.abc import Callable, Mapping
 
 MANTISSA = r"(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)"
 SUFFIX = "(?:(meg|mil|[tgkmunpf\u00b5])[a-z\u03a9\u2126]*|(?![edtgkmunpf\u00b5])[a-z\u03a9\u2126]+)?"
-"""A scale, \u00b5 among them, and a unit, which may be an ohm sign. Not e or d alone: ngspice goes on after it, 2em is 0.002."""
+"""Pattern of a scale (including \u00b5) and a unit, which may be an ohm sign.
+
+Not e or d alone: ngspice skips it, 2em is 0.002.
+"""
 NUMBER = re.compile(rf"([+-]?{MANTISSA})(?:(?:e|d(?![+-]))([+-]?[0-9]{{1,5}}))?{SUFFIX}", re.ASCII)
-"""Fortran's 1d3 is 1000 to ngspice, but 1d+3 and 1d-3 are 1; they are none here."""
+"""Pattern of a number. In ngspice, Fortran's 1d3 is 1000, but 1d+3 and 1d-3 are 1; the latter are refused here."""
 EXPONENTS = {"t": 12, "g": 9, "meg": 6, "k": 3, "m": -3, "u": -6, "\u00b5": -6, "n": -9, "p": -12, "f": -15}
-"""SPICE's suffixes: m is milli, meg is 1e6; letters behind them are units and say nothing."""
+"""SPICE's suffixes: m is milli, meg is 1e6; letters after them are units and have no effect."""
 MIL = 25.4e-6
 TOKEN = re.compile(
     rf"(?P<number>{MANTISSA}(?:e[+-]?[0-9]{{1,5}})?{SUFFIX})"
@@ -19,13 +22,13 @@ TOKEN = re.compile(
     re.ASCII,
 )
 LONGEST = 500
-"""Characters of an expression."""
+"""Largest number of characters of an expression."""
 DEEPEST = 30
-"""Brackets in brackets, and parameters of parameters."""
+"""Largest depth of nested brackets and of nested parameters."""
 
 
 def _power(base: float, exponent: float) -> float:
-    """Of ^ and **; ValueError for a negative base, whose sign ngspice forgets."""
+    """Compute ^ and **; raises ValueError for a negative base, whose sign ngspice drops."""
     if base < 0:
         raise ValueError("a negative number to a power")
     return math.pow(base, exponent)
@@ -48,7 +51,7 @@ FUNCTIONS: dict[str, tuple[int, Callable[..., float]]] = {
     "pow": (2, math.pow),
     "pwr": (2, _power),
 }
-"""How many arguments, and what they make; ``log`` is the natural logarithm, as in ngspice."""
+"""Functions with their numbers of arguments; ``log`` is the natural logarithm, as in ngspice."""
 OPERATORS: dict[str, tuple[int, Callable[[float, float], float]]] = {
     "+": (1, operator.add),
     "-": (1, operator.sub),
@@ -57,13 +60,13 @@ OPERATORS: dict[str, tuple[int, Callable[[float, float], float]]] = {
     "^": (4, _power),
     "**": (4, _power),
 }
-"""Precedence, and what it does. All lead from left to right, powers too: 2^3^2 is 64."""
+"""Operators with their precedence. All are left-associative, including powers: 2^3^2 is 64."""
 SIGNS = 3
 """Precedence of a sign: -2^2 is -4."""
 
 
 def number(word: str) -> float | None:
-    """What a word such as 2.5e6, 2.5meg or 1kohm says; None if it is no number."""
+    """Return the number of a word such as 2.5e6, 2.5meg or 1kohm; None if it is not a number."""
     found = NUMBER.fullmatch(word)
     if found is None:
         return None
@@ -73,7 +76,7 @@ def number(word: str) -> float | None:
 
 
 class Parameters:
-    """The ``.param`` lines of a netlist, by name, each worked out when it is asked for."""
+    """The ``.param`` lines of a netlist, by name, each evaluated on demand."""
 
     def __init__(self, texts: Mapping[str, str]) -> None:
         self.texts = texts
@@ -84,7 +87,7 @@ class Parameters:
         return name in self.texts
 
     def __getitem__(self, name: str) -> float:
-        """Its value. Raises ValueError with the reason."""
+        """Return the value of a parameter. Raises ValueError with the reason."""
         if name not in self._known:
             if name not in self.texts:
                 raise ValueError(f"there is no .param {name[:60]}")
@@ -98,11 +101,11 @@ class Parameters:
         return self._known[name]
 
     def get(self, name: str) -> float | None:
-        """Its value, None where there is no such parameter."""
+        """Return the value of a parameter, or None if it does not exist."""
         return self[name] if name in self.texts else None
 
     def evaluated(self, text: str) -> float:
-        """Of an expression, in braces or quotes or without. Raises ValueError with the reason."""
+        """Evaluate an expression, with or without braces or quotes. Raises ValueError with the reason."""
         bare = text.strip(" ")
         if bare[:1] + bare[-1:] in ("{}", "''") and len(bare) > 1:
             bare = bare[1:-1]
@@ -135,14 +138,14 @@ class _Expression:
         self.depth = 0
 
     def value(self) -> float:
-        """Of all of it."""
+        """Return the value of the whole expression."""
         result = self._sum(0)
         if self.tokens[0][0] != "end":
             raise ValueError(f'"{self.tokens[0][1][:20]}" is not expected there')
         return result
 
     def _sum(self, least: int) -> float:
-        """Operators of more than ``least`` precedence."""
+        """Evaluate operators with a precedence above ``least``."""
         self.depth += 1
         if self.depth > DEEPEST:
             raise ValueError("too many brackets")
@@ -174,7 +177,7 @@ class _Expression:
         raise ValueError(f'"{text[:20]}" is not expected there' if text else "it ends too early")
 
     def _bracketed(self, count: int) -> list[float]:
-        """So many values, and the bracket behind them."""
+        """Evaluate a number of values and the closing bracket."""
         values = [self._sum(0)]
         while self.tokens[0][1] == ",":
             self._next()

@@ -1,4 +1,4 @@
-"""Which program a netlist was written for, where it was not ngspice."""
+"""Detection of netlists that were written for another program than ngspice."""
 
 from eqprop_analog.spice.reading.statements import Statement
 
@@ -9,7 +9,7 @@ OPTIONS = {
     "HSPICE": "post accurate ingold brief runlvl probe lis_new measform",
     "PSpice": "advconv pseudotran autoconverge limit cptime",
 }
-"""Words behind ``.options`` by which a program is known."""
+"""Words after ``.options`` that identify a program."""
 DIRECTIVES = {
     "LTspice": ".backanno .step .wave .machine .loadbias .savebias .net .ferret .text",
     "Xyce": ".global_param .preprocess .sampling .hb .mpde .mor .embeddedsampling .pce",
@@ -18,24 +18,24 @@ DIRECTIVES = {
     "PSpice": ".stmlib .vector .watch .wcase .mc .stimulus .distribution .aliases",
     "Spectre": "simulator",
 }
-"""First words of a line by which a program is known."""
+"""First words of a line that identify a program."""
 
 
 def program_of_option(word: str) -> str | None:
-    """The program that has an option of this name, unlike ngspice."""
+    """Return the program that has an option of this name, unlike ngspice."""
     return _known(OPTIONS, word)
 
 
 def program_of_line(first: str) -> str | None:
-    """The program whose lines begin so, unlike ngspice's."""
+    """Return the program that has lines with this beginning, unlike ngspice."""
     return _known(DIRECTIVES, first)
 
 
 def refuse_program(statement: Statement, program: str) -> None:
-    """Raise UserError: this is no netlist of ngspice."""
+    """Raise UserError, because the netlist is not for ngspice."""
     statement.refuse(
-        f"this netlist is for {program}, and only ngspice's are read; keep the network's .npz, or write it again with "
-        f"--dialect ngspice"
+        f"this netlist is for {program}, but only those for ngspice can be read; use the network's .npz, or write it "
+        "again with --dialect ngspice"
     )
 
 

@@ -1,4 +1,4 @@
-"""The statements of a netlist, read as ngspice reads its text: nothing in it is run, and no file that it names is opened."""
+"""The statements of a netlist, read as ngspice reads its text: nothing is executed, and no file that it names is opened."""
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -12,20 +12,20 @@ from eqprop_analog.spice.reading.expressions import Parameters, number
 BLANKS = str.maketrans(
     {chr(c): " " if c < 14 else "\ufffd" for c in range(1, 0x3001) if chr(c).isspace() and c not in (10, 32)}
 )
-"""To ngspice tabs and the like are blanks; what else Unicode calls blank is a letter."""
+"""Characters that are blanks for ngspice; other Unicode blanks are letters."""
 ODD = re.compile(r"[^ -~]")
 LOWER = {ord("A") + k: ord("a") + k for k in range(26)}
 INLINE = re.compile(r";|//|(?:^|[\s,])\$")
-"""What begins a comment within a line."""
+"""Beginning of a comment within a line."""
 IN_CONTROL = re.compile(r";|(?:^|\s)\$\s")
 """The same in a ``.control`` block, where $name is a variable."""
 INNER = re.compile(r"(\{[^{}]*\}|'[^']*')")
-"""An expression, which is one word."""
+"""Pattern of an expression, which is one word."""
 ASSIGNMENT = re.compile(r"(?<![a-z0-9_])([a-z_][a-z0-9_]{0,99}) ?= ?")
 PARAMETERS = (".param", ".params")
 CLOSING = {".subckt": ".ends", ".control": ".endc"}
 SHOWN = 60
-"""Characters of a line in a message."""
+"""Largest number of characters of a line in a message."""
 NONE = Parameters({})
 SEPARATORS = str.maketrans(dict.fromkeys("(),=", " "))
 BRACKETS = str.maketrans(dict.fromkeys("()", " "))
@@ -34,61 +34,61 @@ LISTS = str.maketrans(dict.fromkeys("(),", " "))
 
 @dataclass(frozen=True)
 class Statement:
-    """One statement in lower case, lines that continue it joined."""
+    """One statement in lower case, with its continuation lines joined."""
 
     file: str
     number: int
-    """Of its first line, from 1."""
+    """Number of its first line, from 1."""
     text: str
     parameters: Parameters = field(default=NONE, repr=False, compare=False)
-    """The netlist's own."""
+    """Parameters of the netlist."""
 
     @property
     def words(self) -> list[str]:
-        """Separated by blanks, ``a = b`` as ``a=b``; ``params:`` says nothing and is left out."""
+        """Separated by blanks, ``a = b`` as ``a=b``; ``params:`` has no effect and is left out."""
         return self._joined_words({})
 
     @property
     def terms(self) -> list[str]:
-        """Words of an R, V or I device: brackets, commas and ``=`` separate them, too, and a net ``gnd`` is ``0``."""
+        """Words of an R, V or I device: brackets, commas and ``=`` are separators, too, and net ``gnd`` is ``0``."""
         words = self._without(SEPARATORS).split()
         return [*words[:1], *("0" if word == "gnd" else word for word in words[1:3]), *words[3:]]
 
     @property
     def pins(self) -> list[str]:
-        """Words of an X device: brackets separate them, too."""
+        """Words of an X device: brackets are separators, too."""
         return self._joined_words(BRACKETS)
 
     @property
     def parts(self) -> list[str]:
-        """Words of any line of a subcircuit: brackets and commas separate them, too, and ``gnd`` is ``0``."""
+        """Words of any line of a subcircuit: brackets and commas are separators, too, and ``gnd`` is ``0``."""
         return ["0" if word == "gnd" else word for word in self._joined_words(LISTS)]
 
     def _joined_words(self, separators: Mapping[int, str]) -> list[str]:
-        """Without ``separators``, ``a = b`` as ``a=b``, and without ``params:``."""
+        """Return the words without ``separators``, with ``a = b`` as ``a=b``, and without ``params:``."""
         joined = " ".join(self._without(separators).split()).replace(" =", "=").replace("= ", "=")
         return [word for word in joined.split() if word != "params:"]
 
     def _without(self, separators: Mapping[int, str]) -> str:
-        """The text with blanks for ``separators``, but for those in expressions."""
+        """Return the text with blanks instead of ``separators``, except in expressions."""
         if "{" not in self.text and "'" not in self.text:
             return self.text.translate(separators)
         parts = INNER.split(self._joined())
         return "".join(part if k % 2 else part.translate(separators) for k, part in enumerate(parts))
 
     def _joined(self) -> str:
-        """The text without blanks in expressions."""
+        """Return the text without blanks in expressions."""
         if "{" not in self.text and "'" not in self.text:
             return self.text
         return INNER.sub(lambda found: found[0].replace(" ", ""), self.text)
 
     def refuse(self, why: str) -> NoReturn:
-        """Raise UserError naming file, line number and line."""
+        """Raise UserError, which names file, line number and line."""
         shown = self.text if len(self.text) <= SHOWN else self.text[:SHOWN] + " ..."
         raise UserError(f"{self.file}, line {self.number}: {why}: {shown!r}")
 
     def value(self, word: str) -> float:
-        """The number that a word says: itself, an expression, or a parameter's name. Raises UserError."""
+        """Return the value of a word: a number, an expression, or the name of a parameter. Raises UserError."""
         try:
             value = number(word)
             if value is None:
@@ -122,22 +122,22 @@ class Statement:
 
 @dataclass
 class Source:
-    """A netlist taken apart."""
+    """A netlist split into its parts."""
 
     file: str
     title: str
     comments: list[Statement] = field(default_factory=list)
     statements: list[Statement] = field(default_factory=list)
-    """Everything else outside of the blocks and ``.param``."""
+    """All other statements outside the blocks and ``.param``."""
     blocks: list[tuple[Statement, list[Statement]]] = field(default_factory=list)
-    """``.subckt`` and ``.control`` with what stands between them and their ends."""
+    """``.subckt`` and ``.control`` blocks with their content."""
     parameters: Parameters = NONE
 
 
 def read_source(path: Path) -> Source:
-    """The file's statements. Raises UserError for what is no text, for a block that never ends, for text behind ``.end``.
+    """Return the file's statements. Raises UserError for binary data, for a block without an end, and for text after ``.end``.
 
-    UTF-8, with a byte order mark or without, or else Latin-1, as ngspice takes both.
+    The text is UTF-8, with or without a byte order mark, or else Latin-1; ngspice accepts both.
     """
     try:
         raw = Path(path).read_bytes()
@@ -146,7 +146,7 @@ def read_source(path: Path) -> Source:
     except OSError as error:
         raise UserError(f"{path}: not a readable netlist ({error})") from error
     if b"\0" in raw:
-        raise UserError(f"{path}: not a readable netlist (it holds zero bytes; expected text in UTF-8 or Latin-1)")
+        raise UserError(f"{path}: not a readable netlist (it contains zero bytes; expected text in UTF-8 or Latin-1)")
     try:
         text = raw.decode("utf-8-sig")
     except UnicodeDecodeError:
@@ -155,7 +155,7 @@ def read_source(path: Path) -> Source:
 
 
 def source_of(text: str, file: str) -> Source:
-    """``read_source`` of a text that has been read."""
+    """Do the same as ``read_source`` for a text that is already read."""
     lines = text.split("\n")
     source = Source(file, lines[0])
     assigned: dict[str, str] = {}
@@ -174,7 +174,7 @@ def source_of(text: str, file: str) -> Source:
             block = []
             source.blocks.append((statement, block))
         elif source.statements and source.statements[-1].text == ".end" != statement.text:
-            statement.refuse("text behind .end, which ngspice reads too; put it before .end, or leave it out")
+            statement.refuse("there is text after .end, which ngspice also reads; put it before .end, or leave it out")
         elif first in PARAMETERS:
             for name, expression in _assignments(statement):
                 assigned[name], owners[name] = expression, statement
@@ -188,7 +188,7 @@ def source_of(text: str, file: str) -> Source:
 
 
 def _assignments(statement: Statement) -> Iterator[tuple[str, str]]:
-    """(name, expression) of each parameter of a ``.param`` line. Raises UserError for anything else in it."""
+    """Return (name, expression) of each parameter of a ``.param`` line. Raises UserError for anything else."""
     text = " ".join(statement.text.split()[1:])
     found = list(ASSIGNMENT.finditer(text))
     if not found or found[0].start():
@@ -201,7 +201,7 @@ def _assignments(statement: Statement) -> Iterator[tuple[str, str]]:
 
 
 def _statements(lines: Sequence[str], source: Source) -> Iterator[Statement]:
-    """All but the title, comments and empty lines; comments go into ``source``."""
+    """Return all statements except title, comments and empty lines; comments are stored in ``source``."""
     first, parts, control = 0, [""], False
     for line_number, line in enumerate(lines[1:], start=2):
         stripped = (line.translate(BLANKS) if ODD.search(line) else line).strip(" ")
@@ -221,6 +221,6 @@ def _statements(lines: Sequence[str], source: Source) -> Iterator[Statement]:
         elif first:
             parts.append(stripped[1:].translate(LOWER))
         else:
-            Statement(source.file, line_number, stripped).refuse("continues no line")
+            Statement(source.file, line_number, stripped).refuse("there is no line to continue")
     if first:
         yield Statement(source.file, first, " ".join(parts), source.parameters)

@@ -1,9 +1,9 @@
-"""The adjustment of one pulse law to readings: the law, window and noise of all devices, and what sets each device apart.
+"""The fit of one pulse law to readings: law, window and noise of all devices, and the deviations of each device.
 
-Minimised is -ln of the filter's likelihood (likelihood.py) plus that of the devices' own deviations, normal with the spreads σ_f
-and σ_w, by scoring with the outer products of the steps' slopes; the spreads follow from the deviations and their uncertainties
-(MacKay 1992, Neural Computation 4, 415). A device's deviations meet only its own readings, so they are eliminated device by
-device.
+The fit minimizes -ln of the filter's likelihood (likelihood.py) plus that of the devices' deviations, which are normal
+with the spreads σ_f and σ_w. It uses scoring with the outer products of the steps' gradients. The spreads follow from
+the deviations and their uncertainties (MacKay 1992, Neural Computation 4, 415). The deviations of a device affect only
+its own readings, so that they are eliminated device by device.
 """
 
 from collections.abc import Callable
@@ -22,48 +22,48 @@ Own = Float[Array, "devices three"]
 
 ITERATIONS = 60
 ENOUGH = 1e-2
-"""Of -ln likelihood: two iterations that gain no more are the last."""
+"""Gain of the log-likelihood below which two successive iterations end the fit."""
 STEP = 1e-5
-"""For differences, on scales on which everything is about 1."""
+"""Step of finite differences, for parameters scaled to about 1."""
 LEAST_SPREAD = 1e-3
 LARGEST_SPREAD = 1.0
 TIGHT = 1e12
-"""Precision of what is held fixed."""
+"""Prior precision of parameters that are held fixed."""
 LAST = 5
-"""lowest, highest, ln σ_c, ln σ_r and θ follow the law's own parameters."""
+"""Number of parameters after those of the law: lowest, highest, ln σ_c, ln σ_r and θ."""
 
 
 @dataclass(frozen=True, eq=False)
 class Estimate:
-    """What the readings say under one law."""
+    """The estimate from the readings under one law."""
 
     form: Form
     shared: Vector
     covariance: Float[Array, "parameters parameters"]
     own: Own
-    """ln f, and relative deviations of the two ends of the window, of every device."""
+    """ln f, and relative deviations of the two ends of the window, for every device."""
     own_variance: Own
-    """Of these."""
+    """Variances of these deviations."""
     spreads: Float[Array, " two"]
     """(σ_f, σ_w)."""
     spread_errors: Float[Array, " two"]
     loss: float
     """-ln of the probability of the readings, up to a constant."""
     adjusted: int
-    """Number of shared parameters and spreads that were adjusted."""
+    """Number of shared parameters and spreads that were fitted."""
     scale: tuple[float, float]
     """(smallest reading, range of readings), siemens."""
     held: Float[Array, " parameters"]
-    """1 for what was held, else 0."""
+    """1 for parameters that were held fixed, else 0."""
 
     def value(self, function: Callable[[Vector], float]) -> tuple[float, float]:
-        """A function of the shared parameters and its standard error."""
+        """Return a function of the shared parameters and its standard error."""
         x = self.shared
         slope = np.array([(function(x + e) - function(x - e)) / (2 * STEP) for e in STEP * np.eye(len(x))])
         return function(x), float(np.sqrt(max(slope @ self.covariance @ slope, 0)))
 
     def candidate(self, shared: Vector | None = None, own: Own | None = None) -> Candidate:
-        """The law and its devices, at other parameters if these are given."""
+        """Return the law and its devices, at other parameters if given."""
         x = self.shared if shared is None else shared
         u = self.own if own is None else own
         return candidate(self.form, x, u, self.scale)
@@ -76,7 +76,7 @@ def ends(x: Vector, scale: tuple[float, float]) -> tuple[float, float]:
 
 
 def cycle_noise(x: Vector) -> float:
-    """σ_c, of the window."""
+    """σ_c, as a fraction of the window."""
     return float(np.exp(x[2 - LAST]))
 
 
@@ -86,7 +86,7 @@ def reading_noise(x: Vector, scale: tuple[float, float]) -> float:
 
 
 def candidate(form: Form, x: Vector, own: Own, scale: tuple[float, float]) -> Candidate:
-    """What the parameters stand for."""
+    """Return the candidate with these parameters."""
     low, high = ends(x, scale)
     lowest = np.maximum(low * (1 + own[:, 1]), 0)
     highest = np.maximum(high * (1 + own[:, 2]), lowest + 1e-3 * scale[1])
@@ -102,10 +102,10 @@ def estimated(
     prior: Vector,
     near: Estimate | None = None,
 ) -> Estimate:
-    """The best parameters, from ``begin``, shared and own, on.
+    """Find the best parameters, starting from ``begin`` (shared and individual ones).
 
-    ``held``: which of the shared parameters stay as they begin. ``prior``: precision with which each is believed to be what it
-    begins with, 0 for none. ``near``: an estimate a step away, whose spreads stay.
+    ``held``: which shared parameters are fixed. ``prior``: precision of a prior around the initial value of each, 0 for
+    none. ``near``: a neighbouring estimate, whose spreads are kept.
     """
     values, _ = readings.every
     scale = float(values.min()), float(np.ptp(values))
@@ -164,7 +164,7 @@ class _Problem:
     precision: Vector
 
     def filtered(self, *points: tuple[Vector, Own]) -> list[Filtered]:
-        """Of points that share the law's own parameters."""
+        """Return the filter's results for points that share the parameters of the law."""
         with np.errstate(all="ignore"):
             return densities([candidate(self.form, *point, self.scale) for point in points], self.readings)
 
@@ -177,7 +177,7 @@ class _Problem:
         return _State(found, loss if np.isfinite(loss) else np.inf)
 
     def scored(self, x: Vector, u: Own, spreads: Array, state: _State) -> "_Blocks":
-        """Slopes of every step's ln density, collected device by device."""
+        """Return the gradients of every step's log density, collected by device."""
         there = self.readings.there
         device = np.broadcast_to(self.readings.device[:, None], there.shape)[there]
 
@@ -189,7 +189,7 @@ class _Problem:
         shared, own = slopes[:, : len(x)], slopes[:, len(x) :]
         pull = self.precision * (x - self.centre)
         low_high = np.array(ends(x, self.scale)) / self.scale[1]
-        for end, value in enumerate(low_high):  # to the last digit, as both are one
+        for end, value in enumerate(low_high):  # to full precision, because both are the same
             if own.size and value > STEP:
                 shared[:, len(x) - LAST + end] = own[:, 1 + end] * (1 + u[device, 1 + end]) / value
         at_end, off_end = state.found.at_end[:, there], state.found.off_end[:, there]
@@ -197,14 +197,14 @@ class _Problem:
 
 
 def _weights(spreads: Array) -> Array:
-    """Precisions of a device's three deviations; 0 where there is one device, whose deviations stay 0."""
+    """Return the precisions of a device's three deviations; 0 for a single device, whose deviations are 0."""
     found: Array = np.where(spreads > 0, 1 / np.maximum(spreads, 1e-12) ** 2, 0)[[0, 1, 1]]
     return found
 
 
 @dataclass(frozen=True, eq=False)
 class _Blocks:
-    """Normal equations: shared and own parts, and what joins them."""
+    """Normal equations: blocks of shared and individual parameters, and their coupling."""
 
     shared: Array
     """(m, m)."""
@@ -213,7 +213,7 @@ class _Blocks:
     own: Array
     """(devices, k, k), with the weights of the spreads."""
     data: Array
-    """Diagonals of ``own`` without them."""
+    """Diagonals of ``own`` without the weights."""
     right_shared: Array
     right_own: Array
 
@@ -227,10 +227,10 @@ class _Blocks:
         precision: Array,
         pull: Array,
     ) -> "_Blocks":
-        """``slopes``: of every step by shared and by own parameters, and its device; ``at_ends``: see Filtered.
+        """``slopes``: gradients of every step by shared and individual parameters, and its device; ``at_ends``: see Filtered.
 
-        Outer products of slopes stand for the curvature, but for a reading at an end of the window, whose slope vanishes with
-        its deviation: there it is the information on that end.
+        Outer products of gradients replace the curvature, except for a reading at an end of the window, whose gradient
+        vanishes with its deviation: there it is the information on that end.
         """
         shared, own, device = slopes
         low_high, information, off = at_ends
@@ -258,7 +258,7 @@ class _Blocks:
         return cls(matrix, joining, inner + np.diag(weights), data, right_shared - pull, right_own)
 
     def step(self, damping: float) -> tuple[Array, Own]:
-        """Changes of shared and own parameters."""
+        """Return the changes of shared and individual parameters."""
         shared = self.shared + damping * np.diag(np.diag(self.shared))
         own = self.own * (1 + damping * np.eye(self.own.shape[-1]))
         if not own.size:
@@ -270,7 +270,7 @@ class _Blocks:
         return dx, du
 
     def covariances(self) -> tuple[Array, Own]:
-        """Of the shared parameters, and variances of the own ones."""
+        """Return the covariances of the shared parameters, and the variances of the individual ones."""
         if not self.own.size:
             return np.linalg.pinv(self.shared, hermitian=True), np.zeros((len(self.own), 3))
         inverse = np.linalg.inv(self.own)
@@ -278,7 +278,7 @@ class _Blocks:
         return np.linalg.pinv(schur, hermitian=True), np.einsum("dkk->dk", inverse)
 
     def spreads(self, u: Own, before: Array) -> Array:
-        """σ_f and σ_w that deviations and their uncertainties speak for."""
+        """Return σ_f and σ_w as estimated from the deviations and their uncertainties."""
         variance = self.covariances()[1]
         found = []
         for number, columns in enumerate(([0], [1, 2])):
@@ -288,7 +288,7 @@ class _Blocks:
         return np.array(found)
 
     def spread_errors(self, spreads: Array) -> Array:
-        """Standard errors of σ_f and σ_w: û is normal with variance σ² + v, v that of a device's own readings."""
+        """Return standard errors of σ_f and σ_w: û is normal with variance σ² + v, where v is that of a device's readings."""
         if not spreads.any():
             return np.zeros(2)
         errors = []
@@ -299,7 +299,7 @@ class _Blocks:
         return np.array(errors)
 
     def evidence(self, loss: float) -> float:
-        """``loss`` with the devices' deviations integrated out."""
+        """Return ``loss`` with the devices' deviations integrated out."""
         if not self.own.size:
             return loss
         weights = self.own[:, range(3), range(3)] - self.data

@@ -1,4 +1,4 @@
-"""A technology from readings between pulses: every law is adjusted, one is chosen, and each number has its uncertainty."""
+"""A technology from readings between pulses: all laws are fitted, one is selected, and each number gets its uncertainty."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -29,62 +29,62 @@ from eqprop_analog.errors import UserError
 Array = np.ndarray
 
 DIFFERENCE = 2.0
-"""Of the Bayesian information criterion, by which a law with more parameters must be better."""
+"""Difference of the Bayesian information criterion by which a law with more parameters must be better."""
 CRITERION = f"the smallest Bayesian information criterion (more parameters must gain at least {DIFFERENCE:g})"
 FORMULAS = tuple(name for name in FORMS if name != "table")
-"""Laws that are tried without being asked for; a table is, too, where the best of them misses the steps by MISSED."""
+"""Laws that are fitted by default; a table is fitted, too, if the best of them deviates from the steps by MISSED."""
 MISSED = 3.5
-"""Standard errors."""
+"""Deviation of the best law, in standard errors, above which a table is fitted."""
 OUTSIDE = 0.2
-"""Of the range of readings: an end of the window that may as well lie so far outside is not seen in the data."""
+"""Fraction of the range of readings; an end of the window that may lie this far outside is not determined by the data."""
 STUCK = 0.1
-"""Of the devices' median range of readings: a device that moves less is stuck."""
+"""Fraction of the devices' median range of readings; a device with a smaller range is stuck."""
 WIDENINGS = 2
 ENOUGH = 1.15
-"""A standard error that is too small by a smaller factor stays."""
+"""Smallest factor by which a standard error is increased."""
 MISFIT = 5.0
-"""Standard errors by which a law may miss the mean of a tenth of the steps."""
+"""Largest deviation of a law from the mean of a tenth of the steps, in standard errors."""
 BINS = 10
 
 
 @dataclass(frozen=True)
 class Quantity:
-    """A number that was fitted."""
+    """A fitted number."""
 
     key: str
-    """Of a specification, such as "conductance.pulses.up"; or what it is, where no key holds it."""
+    """Key in a specification, such as "conductance.pulses.up", or a description if there is no key."""
     value: float
     error: float | None
-    """Standard error; None where the readings do not say."""
+    """Standard error; None if the readings do not determine it."""
     unit: str
     note: str = ""
 
 
 @dataclass(frozen=True, eq=False)
 class TechnologyFit:
-    """The outcome."""
+    """The result of a fit."""
 
     readings: Readings
-    """Of the devices that move."""
+    """Readings of the devices that are not stuck."""
     law: str
     estimate: Estimate
     compared: dict[str, tuple[float, int]]
-    """Bayesian information criterion and number of parameters of every law that was tried."""
+    """Bayesian information criterion and number of parameters of every fitted law."""
     levels: Levels | None
     stuck: tuple[tuple[str, ...], tuple[str, ...]]
-    """Devices that are stuck on, and off."""
+    """Names of devices that are stuck on, and stuck off."""
     window_seen: tuple[bool, bool]
-    """Whether the lower and the upper end are seen; what is not is the smallest or largest reading."""
+    """Whether the data determine the lower and the upper end; otherwise it is the smallest or the largest reading."""
     misfit: float
     """Largest mean deviation of a tenth of the steps from the law, in standard errors."""
 
     @property
     def devices(self) -> int:
-        """All of them."""
+        """Number of all devices."""
         return len(self.readings.names) + sum(map(len, self.stuck))
 
     def quantities(self) -> list[Quantity]:
-        """Every number with its uncertainty."""
+        """Return every fitted number with its uncertainty."""
         one, scale = self.estimate, self.estimate.scale
         found = []
         for number, key in enumerate(("lowest", "highest")):
@@ -93,17 +93,17 @@ class TechnologyFit:
                 error = float(self.levels.errors[-number])
             seen = self.window_seen[number]
             reading = ("smallest", "largest")[number]
-            note = "" if seen else f"not reached: the {reading} reading"
+            note = "" if seen else f"not reached: this is the {reading} reading"
             found.append(Quantity(f"conductance.window.{key}", value, error if seen else None, "S", note))
         for key, function in one.form.named.items():
             value, error = one.value(lambda x, f=function: f(x[:-LAST]))  # type: ignore[misc]
             found.append(Quantity(f"conductance.pulses.{key}", value, error, ""))
         found.append(self._noise("conductance.pulses.cycle_noise", cycle_noise, ""))
-        found.append(self._noise("noise of one reading", partial(reading_noise, scale=scale), "S"))
+        found.append(self._noise("noise of a single reading", partial(reading_noise, scale=scale), "S"))
         if len(self.readings.names) > 1:
             for number, key in enumerate(("factor", "window")):
                 value, error = float(one.spreads[number]), float(one.spread_errors[number])
-                note = "not told from none" if value <= 1.01 * LEAST_SPREAD else ""
+                note = "not distinguishable from none" if value <= 1.01 * LEAST_SPREAD else ""
                 found.append(Quantity(f"conductance.spread.{key}", value, error, "", note))
         if self.readings.widths_vary:
             value, error = one.value(lambda x: float(x[-1]))
@@ -125,7 +125,7 @@ class TechnologyFit:
         return Quantity(key, value, error, unit)
 
     def technology(self) -> Technology:
-        """The technology, to the six digits that a file has."""
+        """Return the technology, rounded to the six digits of a file."""
         found = {each.key: float(f"{each.value:.6g}") for each in self.quantities()}
 
         def part(table: str) -> dict[str, float]:
@@ -148,9 +148,9 @@ class TechnologyFit:
 
 
 def fitted(readings: Readings, laws: Sequence[str] = ()) -> TechnologyFit:
-    """The technology that ``readings`` speak for, with the best of ``laws`` by CRITERION; () are FORMULAS, then a table.
+    """Fit a technology to ``readings``, with the best of ``laws`` by CRITERION; () means FORMULAS, then a table.
 
-    Raises UserError for readings that say nothing.
+    Raises UserError for readings without information.
     """
     found = _fitted(readings, laws or FORMULAS)
     if not laws and found.misfit > MISSED:
@@ -179,7 +179,7 @@ def _fitted(readings: Readings, laws: Sequence[str]) -> TechnologyFit:
 
 
 def _chosen(compared: dict[str, tuple[float, int]]) -> str:
-    """The law of the fewest parameters that none with more parameters beats clearly."""
+    """Return the law with the fewest parameters that no law with more parameters clearly improves on."""
     best = None
     for name in sorted(compared, key=lambda each: compared[each][1]):
         if best is None or compared[name][0] < compared[best][0] - DIFFERENCE * (compared[name][1] > compared[best][1]):
@@ -189,7 +189,7 @@ def _chosen(compared: dict[str, tuple[float, int]]) -> str:
 
 
 def _moving(readings: Readings) -> tuple[Bool[Array, " devices"], tuple[tuple[str, ...], tuple[str, ...]]]:
-    """Which devices move, and the names of those that are stuck at high and at low conductance."""
+    """Return which devices are not stuck, and the names of those stuck at high and at low conductance."""
     values, device = readings.every
     own = [values[device == number] for number in range(len(readings.names))]
     ranges = np.array([np.ptp(each) if len(each) else 0.0 for each in own])
@@ -206,18 +206,18 @@ def _moving(readings: Readings) -> tuple[Bool[Array, " devices"], tuple[tuple[st
 
 
 def _require_polarities(readings: Readings) -> None:
-    """UserError where pulses up lower the conductance, and pulses down raise it."""
+    """Raise UserError if pulses up decrease the conductance, and pulses down increase it."""
     change = np.diff(readings.conductance, axis=1)[readings.there]
     sign = np.sign(readings.polarity[readings.there])
     if change[sign > 0].mean() < 0 < change[sign < 0].mean():
         raise UserError(
-            "pulses up lower the conductance, and pulses down raise it; +1 stands for a pulse that raises the conductance, so "
-            "exchange the signs in the column polarity"
+            "pulses up decrease the conductance, and pulses down increase it; +1 means a pulse that increases the "
+            "conductance: exchange the signs in the column polarity"
         )
 
 
 def _window_held(form: Form, readings: Readings, levels: Levels | None) -> tuple[Estimate, tuple[bool, bool]]:
-    """The estimate, with the window's ends held at the outermost levels, or at an extreme reading that shows none."""
+    """Return the estimate, with undetermined ends of the window fixed at the outermost levels or the extreme readings."""
     shared, own = _begin(form, readings)
     prior = np.zeros(len(shared))
     prior[-LAST : 2 - LAST] = 1.0
@@ -240,9 +240,9 @@ def _window_held(form: Form, readings: Readings, levels: Levels | None) -> tuple
 
 
 def _end_seen(estimate: Estimate, readings: Readings, end: int) -> bool:
-    """Whether the readings speak against a lower (0) or upper (1) end of the window that lies clearly farther outside.
+    """Return whether the readings exclude a lower (0) or upper (1) end of the window that lies clearly farther outside.
 
-    An end at 0 S is the lowest that there can be.
+    An end at 0 S is the lowest possible.
     """
     place = end - LAST
     x, held = estimate.shared.copy(), estimate.held.copy()
@@ -254,10 +254,10 @@ def _end_seen(estimate: Estimate, readings: Readings, end: int) -> bool:
 
 
 def _widened(estimate: Estimate, readings: Readings) -> Estimate:
-    """The same with standard errors of the window's ends and of the noise that the likelihood itself supports.
+    """Return the fit with standard errors of the window's ends and of the noise corrected by the likelihood.
 
-    Where a curve fades into an end of the window, -ln of the likelihood is no parabola: two standard errors away from the best
-    value, with everything else adjusted anew, it must have risen by 2.
+    Where a curve approaches an end of the window, -ln of the likelihood is not parabolic: two standard errors from the
+    best value, with everything else refitted, it must have increased by 2.
     """
     for place in range(-LAST, -1):
         for _ in range(WIDENINGS):
@@ -278,7 +278,7 @@ def _widened(estimate: Estimate, readings: Readings) -> Estimate:
 
 
 def _begin(form: Form, readings: Readings) -> tuple[Array, Array]:
-    """(shared parameters, every device's own) to begin with, from extreme readings and from steps alone."""
+    """Return initial values (shared parameters, those of every device) from extreme readings and from steps."""
     values, device = readings.every
     scale, lowest = np.ptp(values), values.min()
     own = np.array([[each.min(), each.max()] for each in (values[device == k] for k in range(len(readings.names)))])
@@ -312,7 +312,7 @@ def _begin(form: Form, readings: Readings) -> tuple[Array, Array]:
 
 
 def _misfit(estimate: Estimate, readings: Readings) -> float:
-    """Largest mean of the standardized innovations of a tenth of the window's width, in its standard errors."""
+    """Return the largest mean of the standardized innovations over a tenth of the window, in standard errors."""
     found = filtered(estimate.candidate(), readings)
     there = readings.there & (readings.polarity != 0)
     z = (found.missed / np.sqrt(found.variance))[there]

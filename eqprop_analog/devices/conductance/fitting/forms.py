@@ -1,4 +1,4 @@
-"""What is adjusted in each pulse law, on scales without bounds, and where the adjustment begins."""
+"""The fitted parameters of each pulse law, on unbounded scales, and their initial values."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -19,20 +19,20 @@ Array = np.ndarray
 Vector = Float[Array, " parameters"]
 
 KNOTS = 6
-"""Places between the ends of the window where a table's step is adjusted."""
+"""Number of positions in the window at which a table's step is fitted."""
 POINTS = 33
-"""Of a table."""
+"""Number of points of a table."""
 LINE = 200
-"""Points on which a table's curve is integrated."""
+"""Number of points on which a table's curve is integrated."""
 STEEPEST = 50.0
-"""Largest |ν| that is adjusted; beyond, the curve is a step."""
+"""Largest |ν| of a fit; above it, the curve is a step."""
 FLATTEST = 1e-4
-"""Smallest |ν|, which is linear for every purpose."""
+"""Smallest |ν|, which is linear in practice."""
 
 
 @dataclass(frozen=True)
 class Steps:
-    """What one pulse does at the beginning: change over the window at some places in it, up and down (both positive)."""
+    """Initial steps of a pulse: change relative to the window at some positions in it, up and down (both positive)."""
 
     places: Float[Array, " some"]
     up: Float[Array, " some"]
@@ -45,14 +45,14 @@ class Steps:
 
 @dataclass(frozen=True)
 class Form:
-    """How one law is adjusted."""
+    """How one law is fitted."""
 
     made: Callable[[Vector], PulseLaw]
     begin: Callable[[Steps], Vector]
     named: Mapping[str, Callable[[Vector], float]]
-    """The numbers that a person reads, by their key in a specification."""
+    """The parameters in a specification, by their key."""
     beyond: float = 0.0
-    """How far outside of the extreme readings the window's ends begin, of the range: where curves never arrive there."""
+    """Initial distance of the window's ends outside the extreme readings, relative to the range, if curves never reach them."""
 
 
 def _linear(x: Vector) -> PulseLaw:
@@ -82,7 +82,7 @@ def _curve(logarithms: Vector) -> tuple[tuple[float, ...], float]:
     step = np.interp(line, np.linspace(0, 1, len(logarithms)), np.exp(np.clip(logarithms, -25, 5)))
     pulses = cumulative_trapezoid(1 / step, line, initial=0)
     g = np.interp(np.linspace(0, pulses[-1], POINTS), pulses, line)
-    g = np.maximum.accumulate(g + np.arange(POINTS) * 1e-12)  # every point beyond the one before
+    g = np.maximum.accumulate(g + np.arange(POINTS) * 1e-12)  # every point above the previous one
     return (0.0, *(g[1:-1] / g[-1]).tolist(), 1.0), float(pulses[-1])
 
 
@@ -102,7 +102,7 @@ def _begin_exponential(steps: Steps) -> Vector:
 
 
 def _bent(a: float, b: float) -> tuple[float, float]:
-    """(ν, P) of steps a - b g of one pulse."""
+    """Return (ν, P) of the steps a - b g of one pulse."""
     a = max(a, 1e-6)
     b = float(np.clip(b, -5 * a, 0.98 * a))
     if abs(b) < 1e-3 * a:
@@ -132,4 +132,4 @@ FORMS: Mapping[str, Form] = {
     ),
     "table": Form(_table, _begin_table, {key: _of(key, _table) for key in ("pulses_up", "pulses_down")}),
 }
-"""By the law's name in specifications."""
+"""Forms by the law's name in specifications."""

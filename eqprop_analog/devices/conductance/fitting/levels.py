@@ -1,4 +1,4 @@
-"""Levels: whether readings gather at a few conductances that are visited again and again."""
+"""Levels: whether readings cluster at a few conductances that are visited repeatedly."""
 
 from dataclasses import dataclass
 
@@ -8,37 +8,37 @@ from jaxtyping import Float
 Array = np.ndarray
 
 FARTHEST_APART = 6.0
-"""Levels are levels if every gap is at least so many standard deviations of the readings of one."""
+"""Smallest gap between levels, in standard deviations of the readings of one level."""
 VISITS = 4
-"""Readings that a level needs on average; fewer are places of a curve that was passed once."""
+"""Smallest average number of readings per level; with fewer, they are points of a curve that was passed once."""
 MOST = 256
 EQUAL = 3.0
-"""Standard errors by which equally spaced levels may miss the means."""
+"""Largest deviation of equally spaced levels from the means, in standard errors."""
 
 
 @dataclass(frozen=True, eq=False)
 class Levels:
-    """What was found."""
+    """The levels that were found."""
 
     means: Float[Array, " levels"]
     """Siemens."""
     errors: Float[Array, " levels"]
-    """Standard errors, siemens."""
+    """Standard errors of the levels, siemens."""
     spread: float
     """Standard deviation of the readings of one level, siemens."""
 
     @property
     def equally_spaced(self) -> bool:
-        """Whether a straight line meets all of them."""
+        """Whether a straight line fits all levels."""
         number = np.arange(len(self.means))
         line = np.polyval(np.polyfit(number, self.means, 1, w=1 / self.errors), number)
         return bool((np.abs(self.means - line) <= EQUAL * self.errors + 1e-9 * line[-1]).all())
 
 
 def levels_of(readings: Float[Array, " readings"]) -> Levels | None:
-    """The levels at which ``readings`` (S) gather, or None where they do not.
+    """Return the levels at which ``readings`` (S) cluster, or None if they do not.
 
-    Every cut of the sorted readings at their k largest gaps is tried, the largest k whose groups lie far apart counts.
+    The sorted readings are split at their k largest gaps; the largest k with well-separated groups is used.
     """
     ordered = np.sort(readings)
     gaps = np.diff(ordered)
@@ -54,6 +54,6 @@ def levels_of(readings: Float[Array, " readings"]) -> Levels | None:
         if np.diff(means).min() >= FARTHEST_APART * max(sigma, floor):
             sizes = np.array([len(group) for group in groups])
             best = Levels(means, max(sigma, floor) / np.sqrt(sizes), sigma)
-    if best is None or len(best.means) < 3:  # two groups are two ends
+    if best is None or len(best.means) < 3:  # two groups are only the two ends
         return None
     return best

@@ -1,9 +1,10 @@
-"""How probable readings are under a pulse law with noise: an assumed-density filter along every piece of readings.
+"""The likelihood of readings under a pulse law with noise: an assumed-density filter along every sequence of readings.
 
-State: the conductance, G ← clip(move(G, n) + σ_c √|n| (G_max - G_min) ξ) as devices.conductance.pulses has it. Reading:
-G + σ_r ξ.
-A reading's density is exact for a state that was normal before the pulses: a part at each end of the window, and a normal part
-between. After the reading the state is taken for normal, with the mean and variance that these three parts have.
+State: the conductance, G ← clip(move(G, n) + σ_c √|n| (G_max - G_min) ξ) as in devices.conductance.pulses.
+Reading: G + σ_r ξ.
+The density of a reading is exact for a state that was normal before the pulses: a part at each end of the window, and a
+normal part between. After the reading, the state is approximated as normal, with the mean and variance of these three
+parts.
 """
 
 from collections.abc import Sequence
@@ -20,65 +21,68 @@ Array = np.ndarray
 Steps = Float[Array, "pieces steps"]
 
 RESOLUTION = 2e-4
-"""Of the range of readings: a standard deviation that every reading has at least, and every pulse, for the sake of arithmetic."""
+"""Smallest standard deviation of a reading and of a pulse, relative to the range of readings, for numerical reasons."""
 CERTAIN = 0.99
 _LOG_ROOT = 0.5 * np.log(2 * np.pi)
 
 
 @dataclass(frozen=True, eq=False)
 class Candidate:
-    """A law with everything that the readings depend on; ``factor``, ``lowest`` and ``highest`` have an entry a device."""
+    """A law with all parameters of the readings; ``factor``, ``lowest`` and ``highest`` have one entry per device."""
 
     law: PulseLaw
     factor: Float[Array, " devices"]
-    """By which pulses count for more, or for less."""
+    """Factor on the number of pulses of each device."""
     lowest: Float[Array, " devices"]
     """Siemens."""
     highest: Float[Array, " devices"]
     """Siemens."""
     cycle_noise: float
-    """σ_c, of the window."""
+    """σ_c, as a fraction of the window."""
     reading_noise: float
     """σ_r, siemens."""
     width_exponent: float = 1.0
     """θ: a pulse of w times the usual width counts as w^θ pulses."""
 
     def pulses(self, readings: Readings) -> Steps:
-        """Effective numbers of pulses between two readings."""
+        """Return effective numbers of pulses between two readings."""
         counted = readings.polarity * self.factor[readings.device][:, None]
         return counted * readings.width**self.width_exponent if readings.widths_vary else counted
 
 
 @dataclass(frozen=True, eq=False)
 class Filtered:
-    """What the filter says of every step."""
+    """The filter's results for every step."""
 
     density: Steps
-    """ln of the probability density of the reading, given all before, in units of the range of readings."""
+    """ln of the probability density of the reading, given all previous ones, in units of the range of readings."""
     missed: Steps
-    """Reading less its prediction, siemens."""
+    """Reading minus prediction, siemens."""
     variance: Steps
-    """Of that, siemens²."""
+    """Variance of the reading about its prediction, siemens²."""
     at_end: Float[Array, "two pieces steps"]
-    """Information on the lower and the upper end of the window: 1 over the variance of a reading where the state is confined to
-    that end beyond doubt (CERTAIN), else 0."""
+    """Information on the lower and the upper end of the window: 1 over the variance of a reading if the state is certainly
+    (CERTAIN) at that end, else 0."""
     off_end: Float[Array, "two pieces steps"]
-    """The slope of ``density`` by that end which goes with it. Both in units of the range of readings."""
+    """The corresponding derivative of ``density`` with respect to that end.
+
+    Both are in units of the range of readings.
+    """
 
 
 def filtered(candidate: Candidate, readings: Readings) -> Filtered:
-    """Follow all pieces at once, step by step; every piece begins at its first reading."""
-    with np.errstate(all="ignore"):  # far outside of the window
+    """Filter all sequences at once, step by step; every sequence begins at its first reading."""
+    with np.errstate(all="ignore"):  # far outside the window
         return _filtered([candidate], readings, moments=True)[0]
 
 
 def densities(candidates: Sequence[Candidate], readings: Readings) -> list[Filtered]:
-    """The same for candidates that share a law, without ``missed`` and ``variance``: a call costs little more than one alone."""
+    """Filter several candidates of one law, without ``missed`` and ``variance``, at little more than the cost of one."""
     return _filtered(candidates, readings, moments=False)
 
 
 def _filtered(candidates: Sequence[Candidate], readings: Readings, *, moments: bool) -> list[Filtered]:
-    """Pieces of all candidates below each other."""
+    """Filter the stacked sequences of all candidates."""
     scale, law, count = float(np.ptp(readings.conductance)), candidates[0].law, len(readings.device)
     pulses = np.concatenate([each.pulses(readings) for each in candidates])
     low = np.concatenate([each.lowest[readings.device] for each in candidates]) / scale
@@ -116,7 +120,7 @@ def _filtered(candidates: Sequence[Candidate], readings: Readings, *, moments: b
 
 
 def _clipped(mean: Array, variance: Array, low: Array, high: Array) -> tuple[Array, Array]:
-    """Mean and variance of a normal variable that is clipped to [low, high]."""
+    """Return mean and variance of a normal variable clipped to [low, high]."""
     sigma = np.sqrt(variance)
     a, b = np.clip((low - mean) / sigma, -30, 30), np.clip((high - mean) / sigma, -30, 30)
     below, above = ndtr(a), ndtr(-b)
@@ -130,9 +134,10 @@ def _clipped(mean: Array, variance: Array, low: Array, high: Array) -> tuple[Arr
 def _read(
     reading: Array, ahead: tuple[Array, Array], read: Array, ends: tuple[Array, Array]
 ) -> tuple[Array, Array, Array, Array]:
-    """(ln of the density of a reading; mean and variance of the state after it; probabilities that it is at either end).
+    """Return (ln of the density of a reading; mean and variance of the state after it; probabilities of both ends).
 
-    ``ahead``: mean and variance of the state before the window confines it; ``read``: variance of the reading alone.
+    ``ahead``: mean and variance of the state before it is clipped to the window; ``read``: variance of the reading
+    noise.
     """
     (mean, variance), (low, high) = ahead, ends
     sigma, total = np.sqrt(variance), variance + read

@@ -1,4 +1,4 @@
-"""Readings of conductances between pulses, from a table: what was read, and which pulses lie between two readings."""
+"""Readings of conductances between pulses, from a table: the readings, and the pulses between two readings."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -19,40 +19,40 @@ DOWN = ("-1", "-", "−1", "−", "down", "reset", "depression", "dep", "d", "lt
 NONE = ("0", "", "none", "read", "0.0")
 """Spellings of a polarity, in lower case: a pulse that raises the conductance, one that lowers it, a reading without a pulse."""
 LONGEST = 32
-"""Steps from reading to reading that are followed in one piece; a longer run is cut, which loses one step in as many."""
+"""Largest number of steps in one sequence; a longer sequence is split, which loses one step per split."""
 MOST_PULSES = 1e5
-"""Between two readings."""
+"""Largest number of pulses between two readings."""
 FEWEST = 10
-"""Steps without which there is nothing to fit."""
+"""Smallest number of steps for a fit."""
 NEGATIVE = 0.02
-"""Of the largest reading: further below zero a reading is no noise."""
+"""Fraction of the largest reading; a reading further below zero is not noise."""
 IMPLAUSIBLE = 0.1
-"""Siemens: beyond any programmable device."""
+"""Conductance, siemens, above that of any programmable device."""
 
 
 @dataclass(frozen=True, eq=False)
 class Readings:
-    """Pieces of successive readings, one a row; short ones are filled up by steps that do not count."""
+    """Sequences of successive readings, one per row; short ones are padded with steps that do not count."""
 
     names: tuple[str, ...]
-    """Of the devices."""
+    """Names of the devices."""
     device: Int[Array, " pieces"]
-    """Which device each piece is of."""
+    """The device of each sequence."""
     conductance: Float[Array, "pieces steps+1"]
     """Siemens."""
     polarity: Float[Array, "pieces steps"]
-    """Number of pulses between two readings, positive up; 0 where there is none."""
+    """Number of pulses between two readings, positive for pulses up; 0 if there are none."""
     width: Float[Array, "pieces steps"]
-    """Of these pulses over the usual one."""
+    """Width of these pulses relative to the usual width."""
     there: Bool[Array, "pieces steps"]
     """Which steps count."""
     usual_width: float | None
-    """Median width, seconds; None where the file has no widths."""
+    """Median width, seconds; None if the file has no widths."""
     notes: tuple[str, ...]
 
     @property
     def count(self) -> int:
-        """Steps that count."""
+        """Number of steps that count."""
         return int(self.there.sum())
 
     @property
@@ -63,12 +63,12 @@ class Readings:
 
     @property
     def every(self) -> tuple[Float[Array, " readings"], Int[Array, " readings"]]:
-        """(conductance, device) of all readings."""
+        """Return (conductance, device) of all readings."""
         seen = np.concatenate([np.ones((len(self.device), 1), bool), self.there], axis=1)
         return self.conductance[seen], np.broadcast_to(self.device[:, None], seen.shape)[seen]
 
     def of(self, devices: Bool[Array, " devices"]) -> "Readings":
-        """Those of some of the devices."""
+        """Return the readings of some of the devices."""
         kept = devices[self.device]
         numbers = np.cumsum(devices) - 1
         return Readings(
@@ -84,12 +84,12 @@ class Readings:
 
 
 def read_pulses(path: str | Path) -> Readings:
-    """The readings of a CSV file with columns pulse, polarity, conductance and, if need be, width and device.
+    """Read the readings of a CSV file with columns pulse, polarity, conductance and, optionally, width and device.
 
-    A row is what is read after a pulse of that polarity. ``pulse`` counts the pulses of a device; where not every pulse is
-    followed by a reading, those between two readings are of the later row's polarity. A number that is not above the one
-    before begins to count anew: after a change of polarity the device goes on from its last reading, else nothing is known of
-    what happened between. Raises UserError, with the line, for what is no such table.
+    A row is a reading after a pulse of that polarity. ``pulse`` counts the pulses of a device; if not every pulse is
+    followed by a reading, the pulses between two readings have the polarity of the later row. A number that does not
+    exceed the previous one restarts the count: after a change of polarity the device continues from its last reading,
+    otherwise its state in between is unknown. Raises UserError, with the line, for any other table.
     """
     path = Path(path)
     found = read_columns(path, COLUMNS, OPTIONAL, blank=["width"])
@@ -121,8 +121,9 @@ def read_pulses(path: str | Path) -> Readings:
                     late = int(np.argmax(taken > MOST_PULSES))
                     raise found.refuse(
                         int(part[1:][late]),
-                        f'column "pulse": {taken[late]:g} pulses lie between this reading and the one before; expected at most '
-                        f"{MOST_PULSES:g}, since what one pulse does cannot be told from that",
+                        f'column "pulse": {taken[late]:g} pulses lie between this reading and the one before; '
+                        "expected at most "
+                        f"{MOST_PULSES:g}, because the effect of one pulse cannot be determined from more",
                     )
                 if len(part) > 1:
                     pieces.append((number, conductance[part], taken * signs[part[1:]], relative[part[1:]]))
@@ -145,7 +146,8 @@ def _signs(found: Columns) -> Float[Array, " rows"]:
         elif word not in NONE:
             raise found.refuse(
                 row,
-                f'column "polarity": expected +1 or -1 (or up, down; 0 for a reading without a pulse), got {text!r:.40}',
+                'column "polarity": expected +1 or -1 (or up, down; 0 for a reading without a pulse), got '
+                f"{text!r:.40}",
             )
     return signs
 
@@ -158,11 +160,11 @@ def _check(found: Columns, conductance: Array, pulse: Array, signs: Array) -> No
         ),
         (
             conductance > IMPLAUSIBLE,
-            "{:g} S is beyond any device; write the unit into the header: conductance (uS)",
+            "{:g} S is above that of any device; write the unit into the header: conductance (uS)",
         ),
         (
             ~(found.numbers.get("width", np.ones(len(pulse))) > 0) & (signs != 0),
-            'column "width": expected a positive number for every pulse; it may be left out without a pulse (polarity 0)',
+            'column "width": expected a positive number for every pulse; it may be empty for polarity 0',
         ),
         (
             np.array([not name for name in found.texts.get("device", ["1"] * len(pulse))]),
@@ -179,7 +181,7 @@ def _check(found: Columns, conductance: Array, pulse: Array, signs: Array) -> No
 
 
 def _runs(pulse: Array, signs: Array) -> Iterator[tuple[Array, Array]]:
-    """(rows that follow each other, number of pulses before each of them) of one device; a run's first number means nothing."""
+    """Yield (consecutive rows, number of pulses before each of them) of one device; the first number is meaningless."""
     if not len(pulse):
         return
     begin, counts = 0, [0.0]
@@ -213,7 +215,8 @@ def _notes(found: Columns) -> tuple[str, ...]:
     empty = [int(line) for line, text in zip(found.lines, found.texts["polarity"], strict=True) if not text]
     if empty:
         notes.append(
-            f'column "polarity" is empty in {len(empty)} line{"s" if len(empty) > 1 else ""}, first in line {empty[0]}: read as '
+            f'column "polarity" is empty in {len(empty)} line{"s" if len(empty) > 1 else ""}, first in line '
+            f"{empty[0]}: read as "
             "0, a reading without a pulse"
         )
     notes += [
@@ -222,5 +225,5 @@ def _notes(found: Columns) -> tuple[str, ...]:
         if not given
     ]
     if found.ignored:
-        notes.append(f"unused columns: {', '.join(found.ignored)}")
+        notes.append(f"unused columns:  {', '.join(found.ignored)}")
     return tuple(notes)

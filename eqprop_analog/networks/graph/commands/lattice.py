@@ -36,8 +36,9 @@ tasks:
               are linear, so some edges are diodes (after Dillavou et al. 2024, PNAS 121, e2319718121); held-out inputs judge it
 
 Every edge changes its own conductance by the difference of its squared voltage drop between two nudged phases, and by nothing
-else. --output gets what `eqprop-analog train --preset allostery` leaves in a run folder (the same command goes on with an
-interrupted run, and `report` makes a page of it), and trained.cir (run it: ngspice -b trained.cir) and lattice.png.
+else. --output gets the files that `eqprop-analog train --preset allostery` writes to a run folder (the same
+command resumes an interrupted run, and `report` makes a page of it), trained.cir (run it: ngspice -b trained.cir) and
+lattice.png.
 
 examples:
   amorphous network, five targets:            --task allostery
@@ -51,7 +52,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--topology",
         choices=get_args(Topology),
-        help="disordered: random points joined to near ones; square, periodic: lattices; random: Erdős-Rényi, mean degree 12 "
+        help="disordered: random points connected to near ones; square, periodic: lattices; random: Erdős-Rényi, mean degree 12 "
         "(default disordered for allostery, random for regression)",
     )
     parser.add_argument("--nodes", type=int, metavar="N", help="default 100 for allostery, 20 for regression")
@@ -63,14 +64,14 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Train, print, draw, and solve the trained network in ngspice."""
+    """Train a network, print and draw it, and solve the trained network in ngspice."""
     if arguments.seed < 0:
         raise UserError(f"--seed: expected an integer of at least 0, got {arguments.seed}")
     asked = {name: getattr(arguments, name) for name in ("topology", "nodes", "seed")}
     config: Any = resolve(arguments.task, {name: value for name, value in asked.items() if value is not None})
     folder, task = arguments.output, config.task
     require_writable(folder / "network.npz")
-    NgspiceSolver()  # if it is missing, say so before training
+    NgspiceSolver()  # if ngspice is missing, this is reported before the training
     inputs = np.concatenate([task.data.train_images, task.data.test_images])
     solver, fresh = SparseNewtonSolver(), config.network()
     console.say(
@@ -158,7 +159,7 @@ def _show_regression(config: GraphConfig, before: Array, after: Array) -> dict[s
     for name, outputs in (
         ("before", before),
         ("trained", after),
-        ("best straight line, the limit of resistors alone", line),
+        ("best straight line, the limit of networks of resistors", line),
     ):
         errors = [rms(outputs[part], parabola(x[part])) for part in (slice(TRAINED), slice(TRAINED, None))]
         rows.append([name, *(f"{1e3 * error:.1f}" for error in errors)])

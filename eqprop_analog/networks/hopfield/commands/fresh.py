@@ -1,4 +1,4 @@
-"""How --layers makes a Hopfield network on the command line."""
+"""Construction of a Hopfield network from --layers on the command line."""
 
 import argparse
 from collections.abc import Sequence
@@ -15,11 +15,11 @@ class FreshHopfield:
     of_netlists = ()
 
     def add_options(self, group: "argparse._ArgumentGroup") -> None:
-        """The buffers' law, and weights of the way back."""
+        """Add the options for the buffers' law and for feedback weights."""
         group.add_argument(
             "--buffer",
             metavar="LAW",
-            help=f"buffer of a Hopfield network made by --layers: {', '.join(BUFFERS)}, or one of "
+            help=f"buffer of a Hopfield network made by --layers: {', '.join(BUFFERS)}, or "
             "your own (default hard-sigmoid)",
         )
         group.add_argument(
@@ -29,7 +29,7 @@ class FreshHopfield:
     def make(
         self, layers: Sequence[int], seed: int, *, buffer: str = "hard-sigmoid", untied: bool = False
     ) -> HopfieldNetwork:
-        """Drawn by "fan-in", which gives it biases, too: without them half of the nodes of a hard sigmoid rest at a corner."""
+        """Draw it by "fan-in", which includes biases; otherwise half of the nodes of a hard sigmoid would rest at a corner."""
         law = buffer_from({"law": buffer})
         return HopfieldNetwork.dense(layers, seed, buffer=law, untied=untied, initial="fan-in")
 

@@ -37,9 +37,9 @@ against β, one-sided and centred (±β).
 --output gets dense.png and convolutional.png (both sides, step by step) and beta.png.
 
 examples:
-  all of it, every figure as JSON:   --json matching.json
+  the complete comparison, as JSON:   --json matching.json
   other networks, one-sided:         --seed 7 --nudging one-sided --beta 1e-7
-  further back:                      --steps 60"""
+  more steps:                        --steps 60"""
 
 BOUND = 1e-6
 """Largest relative difference where the theorem is exact."""
@@ -75,7 +75,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Compare, print, draw."""
+    """Compare, print and draw."""
     if arguments.seed < 0:
         raise UserError(f"--seed: expected an integer of at least 0, got {arguments.seed}")
     if arguments.steps < 1:

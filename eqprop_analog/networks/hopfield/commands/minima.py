@@ -1,4 +1,4 @@
-"""``eqprop-analog minima``: how often the fast ways to a trained Hopfield network's equilibrium end where the flow does."""
+"""``eqprop-analog minima``: how often fast dynamics of a trained Hopfield network reach the same equilibrium as the flow."""
 
 import argparse
 from collections.abc import Mapping
@@ -26,13 +26,13 @@ from eqprop_analog.networks.hopfield.training import relaxation
 Array = np.ndarray
 
 STEP = 0.1
-"""Time constants: of the flow that the others are held against."""
+"""Step of the reference flow, in time constants."""
 LONG_STEP = 0.5
-"""The same of 2017, which shows how much of a difference is the step's."""
+"""Step of the 2017 paper, which shows the effect of the step."""
 COUNT = 1000
-"""Test samples, if nobody says otherwise."""
+"""Default number of test samples."""
 CHUNK = 200
-"""Samples that are relaxed together: what a step touches stays in the cache."""
+"""Number of samples that are relaxed together, so that a step's data stay in the cache."""
 SUMMARY = (
     "Count how often the faster dynamics of a trained Hopfield network end in the same minimum as the gradient flow."
 )
@@ -40,13 +40,13 @@ EXAMPLES = f"""\
 The energy of a Hopfield network is not convex. It may have several minima for one image, and the dynamics decide which of them
 is found. All dynamics begin at 0 V:
 
-  gradient flow  ds/dt = -∂E/∂s, what the founding papers integrate, in Euler steps of {STEP:g} and {LONG_STEP:g} time constants
-                 (of smooth buffers, whose ∂s/∂u makes it slow: Hopfield's leaky integrators, which descend the same energy)
-  descent        each layer's minimum while its neighbours hold, layers 1, 3, ... and 2, 4, ... in turn, until converged
-  as trained     the run's own dynamics and number of steps, from the config.toml beside the network; seldom converged
+  gradient flow  ds/dt = -∂E/∂s, as in the original papers, by Euler steps of {STEP:g} and {LONG_STEP:g} time constants
+                 (for smooth buffers, which make it slow: Hopfield's leaky integrators, which descend the same energy)
+  descent        the minimum of each layer for fixed neighbours, layers 1, 3, ... and 2, 4, ... in turn, to convergence
+  as trained     the run's dynamics and number of steps, from the config.toml next to the network; seldom converged
 
-The first is what the others are held against. Two ends are one minimum if no node differs by more than {SAME:g} V; ΔE > 0 is an
-end of higher energy. Another minimum need not be another class: see the last column.
+The first one is the reference. Two final states are the same minimum if no node differs by more than {SAME:g} V; ΔE > 0 means a
+final state of higher energy. A different minimum can still give the same class: see the last column.
 
 examples:
   a trained run:                     --network runs/hopfield-1h-0/network.npz --samples 1000
@@ -59,13 +59,13 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "--network", type=Path, required=True, metavar="FILE.npz", help="a Hopfield network with tied weights"
     )
     parser.add_argument("--samples", type=int, metavar="N", help=f"the first N test samples (default {COUNT:,})")
-    parser.add_argument("--sample", type=int, nargs="+", metavar="K", help="these test samples, from 0 on")
-    samples.add_dataset(parser, "whose test samples (default: what the run was trained on, or mnist)")
+    parser.add_argument("--sample", type=int, nargs="+", metavar="K", help="solve these test samples, counted from 0")
+    samples.add_dataset(parser, "data set of the test samples (default: that of the run's training, or mnist)")
     options.add_json(parser, "every figure of every sample")
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Relax every way, compare, print."""
+    """Relax by all dynamics, compare and print."""
     network = HopfieldNetwork.load(arguments.network)
     if network.returning:
         raise UserError(
@@ -100,7 +100,7 @@ def run(arguments: argparse.Namespace) -> None:
 
 @dataclass(frozen=True)
 class _Way:
-    """Where one way ends."""
+    """Final states of one kind of dynamics."""
 
     name: str
     phase: Equilibrium
@@ -108,7 +108,7 @@ class _Way:
     done: Pass
     """Its errors."""
     within: float | None
-    """Of a regression, volts: a sample counts as right whose read-outs are within it."""
+    """Tolerance of a regression, volts, for a sample to count as correct."""
 
     @property
     def error(self) -> float:
@@ -117,7 +117,7 @@ class _Way:
 
     @property
     def shown(self) -> str:
-        """The error for a person: of a regression the read-outs' root mean square."""
+        """The error in words; for a regression the root mean square of the read-outs."""
         return f"{100 * self.error:.2f} %" if self.within is None else f"{1e3 * self.done.rms:.3g} mV rms"
 
     @property
@@ -148,7 +148,7 @@ def _relaxed(
     labels: Int[Array, " samples"] | Float[Array, "samples targets"],
     within: float | None,
 ) -> _Way:
-    """Free phases from 0 V."""
+    """Relax free phases from 0 V."""
     phases: list[Equilibrium] = []
 
     def solve(network: HopfieldNetwork, some: Float[Array, "batch inputs"]) -> Equilibrium:

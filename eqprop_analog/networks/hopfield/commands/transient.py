@@ -1,4 +1,4 @@
-"""What ``eqprop-analog transient`` does with a Hopfield network: the circuit in time beside its integrated equations."""
+"""What ``eqprop-analog transient`` does with a Hopfield network: compares the circuit over time with its integrated equations."""
 
 import argparse
 from typing import Any
@@ -25,10 +25,10 @@ def run(
     inputs: Float[Array, "samples inputs"],
     targets: Float[Array, "samples classes"],
 ) -> None:
-    """Simulate and integrate, print, write plot, waveforms and netlist."""
+    """Simulate and integrate; print, and write plot, waveforms and netlist."""
     if len(arguments.capacitance) != 1:
         raise UserError(
-            "--capacitance: expected one value, because all nodes of a Hopfield network have the same, "
+            "--capacitance: expected one value, because all nodes of a Hopfield network have the same capacitance, "
             f"got {len(arguments.capacitance)}"
         )
     nudge = Nudge(targets, options.beta(arguments, network))

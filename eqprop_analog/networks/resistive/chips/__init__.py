@@ -1,1 +1,1 @@
-"""Resistive networks on chips that a fab delivers: drawn, programmed, learned on, and many of them."""
+"""Resistive networks on imperfect chips: drawing, programming, learning, and statistics over many chips."""

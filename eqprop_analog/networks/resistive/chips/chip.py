@@ -67,8 +67,8 @@ class Chip:
         if not np.allclose(network.conductance_window, (window.lowest, window.highest), rtol=1e-9, atol=0):
             low, high = network.conductance_window
             raise UserError(
-                f"conductance_window: the devices reach {window.lowest:g} to {window.highest:g} S, the network {low:g} to "
-                f"{high:g} S; map it to them first (chips.mapping.onto)"
+                f"conductance_window: the window of the devices is {window.lowest:g} to {window.highest:g} S, that "
+                f"of the network {low:g} to {high:g} S; map the network to the devices first (chips.mapping.onto)"
             )
         require_cells(network)
         dtype = network.conductances[0].dtype

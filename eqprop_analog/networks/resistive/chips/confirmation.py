@@ -1,4 +1,4 @@
-"""A chip's free phases in ngspice beside the surrogate's: SPICE as the witness of what is said of the chip."""
+"""A chip's free phases in ngspice beside the surrogate's, as an independent check."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -70,7 +70,7 @@ def _array(chip: Chip, inputs: Float[Array, "images inputs"]) -> dict[str, Any]:
     circuit: Any = chip.circuit(np.float64)
     if chip.specification.circuit_is_ideal or chip.periphery.differs(["source_resistance"]):
         raise UserError(
-            "confirm: an array can be solved in ngspice only behind ideal sources; leave source.resistance out"
+            "confirm: an array can be solved in ngspice only behind ideal sources; leave out source.resistance"
         )
     free = chip.solver().solve(circuit, inputs).require()
     drive, whole = circuit.ideal.rows(circuit.check_inputs(inputs)), circuit.crossbars[0].wired

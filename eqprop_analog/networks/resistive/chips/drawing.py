@@ -1,4 +1,4 @@
-"""The periphery of one chip, drawn from a specification: what stands around its crossbars."""
+"""The periphery of one chip, drawn from a specification."""
 
 import math
 from collections.abc import Callable, Sequence

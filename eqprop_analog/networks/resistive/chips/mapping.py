@@ -1,4 +1,4 @@
-"""What a network becomes on devices of another window: itself if it fits, or impedance scaling where that is asked for."""
+"""Mapping of a network to devices with another window: unchanged if it fits, or by impedance scaling on request."""
 
 from dataclasses import replace
 
@@ -49,7 +49,7 @@ def require_cells(network: ResistiveNetwork) -> None:
         if not crossbar.is_matrix:
             raise UserError(
                 f"crossbar {number}: a chip has a separate device for every cell, but a crossbar of kind {crossbar.name} has "
-                f"{crossbar.free_parameters} parameters for {crossbar.cells} cells. Take a network of dense crossbars"
+                f"{crossbar.free_parameters} parameters for {crossbar.cells} cells; use a network of dense crossbars"
             )
 
 
@@ -60,8 +60,8 @@ def require_same_window(network: ResistiveNetwork, specification: Specification)
         return
     low, high = network.conductance_window
     raise UserError(
-        f"specification {specification.label}: training takes conductances of {low:g} to {high:g} S, the devices have "
-        f"{window.lowest:g} to {window.highest:g} S. {_advice(network, window)}"
+        f"specification {specification.label}: training uses conductances of {low:g} to {high:g} S, but the window "
+        f"of the devices is {window.lowest:g} to {window.highest:g} S. {_advice(network, window)}"
     )
 
 
@@ -125,8 +125,8 @@ def mapped(network: ResistiveNetwork, window: Window) -> ResistiveNetwork:
         low, high = network.conductance_window
         largest = max(float(matrix.max()) for matrix in network.conductances)
         raise UserError(
-            f"mapping: the network has conductances outside of its own conductance_window, {low:g} to {high:g} S (largest: "
-            f"{largest:.4g} S); set its window to what it uses"
+            f"mapping: the network has conductances outside its conductance_window, {low:g} to {high:g} S (largest: "
+            f"{largest:.4g} S); set a window that contains all conductances"
         )
     k, low = impedance_scale(network, window), network.conductance_window[0]
     if (k, low) == (1.0, window.lowest):

@@ -1,4 +1,4 @@
-"""Three ways to bring a network onto a chip: learn there, program what was learned elsewhere, or program and go on learning."""
+"""Three protocols for a network on a chip: in-situ learning, programming a trained network, or programming and learning."""
 
 from dataclasses import dataclass
 from functools import cached_property

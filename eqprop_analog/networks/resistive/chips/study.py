@@ -1,4 +1,4 @@
-"""What a study of chips is to find out: imperfections from none to much, and the cases that this takes."""
+"""A study of chips: sweeps of imperfections, and the resulting cases."""
 
 import hashlib
 import json
@@ -36,7 +36,7 @@ CIRCUIT = frozenset(
         "precision",
     }
 )
-"""Settings that the network which is written into a chip must share with what learns there."""
+"""Settings that the network written into a chip must share with the training on the chip."""
 ONLY = {
     "solver": "surrogate",
     "method": "equilibrium-propagation",
@@ -45,7 +45,7 @@ ONLY = {
     "wire_resistance": 0.0,
     "cell": LINEAR,
 }
-"""Settings that have one value where a network is brought onto chips."""
+"""Settings with a fixed value for networks on chips."""
 
 
 class Point(BaseModel):
@@ -167,7 +167,7 @@ def _config(preset: str, changes: dict[str, Any]) -> ResistiveConfig:
     family(config.model).feature("chip netlist", f"study: preset {preset}")  # or there are no chips of such networks
     for name, value in ONLY.items():
         if (given := getattr(config, name)) != value:
-            raise UserError(f'study: preset {preset}: {name}: chips can be trained with "{value}" only, got "{given}"')
+            raise UserError(f'study: preset {preset}: {name}: chips can be trained only with "{value}", got "{given}"')
     if config.regression:
         raise UserError(f"study: preset {preset}: {config.dataset} is a regression; chips are judged by classes")
     return cast("ResistiveConfig", config)

@@ -1,4 +1,4 @@
-"""The one law of all diodes of a flat netlist, at the temperature that the netlist has."""
+"""The common law of all diodes of a flat netlist, at the temperature of the netlist."""
 
 import re
 from collections.abc import Iterator, Sequence
@@ -37,7 +37,7 @@ class DiodeReader:
         rails = self.devices.values("rail", lambda key: (f"rail_{key[0]}", "0"), constant)
         if len(sizes) == 1:
             for statement in self.devices.found["rail"].values():
-                statement.refuse("there are no diodes, so there are no rails")
+                statement.refuse("without diodes, there are no rails")
             return self._noted(), ()
         rail = self._rail(rails)
         found = self.devices.found["diode"]
@@ -56,7 +56,7 @@ class DiodeReader:
                 statement.refuse(f"expected the nets {' and '.join(here)}")
             if (other := self._instance(statement)) != given:
                 statement.refuse(
-                    f"every diode of a network is alike; this one differs from the first, in line {first.number}: "
+                    f"all diodes of a network are equal; this one differs from the first, in line {first.number}: "
                     f"{_difference(given, other)}"
                 )
         return law, notes

@@ -1,4 +1,4 @@
-"""What an R, V, I or X line says: each form of them that ngspice takes, and a sentence for what a network cannot have."""
+"""Reading of R, V, I and X lines in all forms that ngspice accepts, with an error for anything that a network cannot have."""
 
 from collections.abc import Sequence
 
@@ -42,7 +42,7 @@ def resistance(statement: Statement) -> float:
         statement.refuse("expected m and scale above zero")
     ohms *= multiplied[0] / multiplied[1]
     if not SMALLEST <= abs(ohms) < float("inf"):
-        statement.refuse(f"expected a resistance of {SMALLEST:g} ohm or more")
+        statement.refuse(f"expected a resistance of at least {SMALLEST:g} ohm")
     return ohms
 
 
@@ -50,7 +50,7 @@ def positive_resistance(statement: Statement) -> float:
     """The same above zero."""
     ohms = resistance(statement)
     if ohms < 0:
-        statement.refuse(f"expected a resistance of {SMALLEST:g} ohm or more")
+        statement.refuse(f"expected a resistance of at least {SMALLEST:g} ohm")
     return ohms
 
 

@@ -1,4 +1,4 @@
-"""The devices that a flat netlist may have, by their names, and all else that may stand in it."""
+"""The devices and other statements that a flat netlist may contain, by their names."""
 
 import re
 from collections.abc import Callable, Iterable, Sequence
@@ -32,10 +32,10 @@ NAMES = {
 """Of every device of the flat form; # is an index."""
 KINDS = {letter: [kind for kind, name in NAMES.items() if name.pattern[0] == letter] for letter in "rvix"}
 NO_NETWORK = {
-    "hopfield": "a Hopfield network's netlist is not read back; keep its .npz",
+    "hopfield": "a Hopfield network's netlist cannot be read back; use its .npz",
     "norton": "the Norton form has only the sums of crossbar 1, not its conductances; write --form flat",
-    "as subcircuits": "subcircuits are not read back; write the network with --form flat",
-    "testbench": "a testbench is not read back; write the network with --form flat",
+    "as subcircuits": "subcircuits cannot be read back; write the network with --form flat",
+    "testbench": "a testbench cannot be read back; write the network with --form flat",
 }
 """What this package writes besides flat networks of ngspice."""
 OTHER_FORMS = {"norton": re.compile(r"[bir]n1_\d+"), "hopfield": re.compile(r"(xb|rl|rr)\d+_\d+(_\d+)?")}
@@ -45,7 +45,7 @@ IN_ITS_PLACE = {
     **dict.fromkeys(
         "efgh", "write an amplifier, both its sources, as Xa<l>_<j> h<l>_<j> a<l>_<j> amplifier gain=...; "
     ),
-    **dict.fromkeys("cl", "a network has resistors alone; leave out what only matters in time; "),
+    **dict.fromkeys("cl", "a network has only resistors; leave out devices that matter only over time; "),
 }
 """What to do about devices that a network has under other names or not at all, by their first letter."""
 OF_DIODES = ("temp", "tnom", "gmin")
@@ -126,7 +126,7 @@ class FlatDevices:
             if matched:
                 earlier = self.found[kind].setdefault(matched.groups(), statement)
                 if earlier is not statement:
-                    statement.refuse(f"{name} is there already, in line {earlier.number}")
+                    statement.refuse(f"{name} occurs already in line {earlier.number}")
                 return
         program = program_of_line(name)
         if program:
@@ -152,10 +152,11 @@ class FlatDevices:
         elif first in (".include", ".inc", ".lib"):
             model = " ".join(words).strip("\"'").removesuffix(".lib")
             if model not in (*readable(), "amplifier"):
-                statement.refuse("only packaged subcircuits are included, by their names; no file is opened")
+                statement.refuse("only packaged subcircuits can be included, by their names; no file is opened")
             self.subcircuits.add(model)
             self.notes.append(
-                f"line {statement.number} includes {model}.lib, which is taken to be the packaged one; no file is opened"
+                f"line {statement.number} includes {model}.lib; the packaged file of this name is used, and no file "
+                "is opened"
             )
         elif first not in NO_DEVICES.split():
             program = program_of_line(first)
@@ -221,13 +222,15 @@ class FlatDevices:
         if name not in (*readable(), "amplifier"):
             names = ", ".join((*readable(), *with_own_text(), "amplifier"))
             opening.refuse(
-                f"expected one of the subcircuits {names}; a law of your own is made known by --import FILE.py, a SPICE device "
-                f"of your own by --diode FILE.toml"
+                f"expected one of the subcircuits {names}; register your own law by --import FILE.py, and your own "
+                "SPICE device by --diode FILE.toml"
             )
         ((known, body),) = source_of("\n" + library(name), name).blocks
         for ours, given in zip_longest((known, *body), (opening, *inside)):
             if ours is None or given is None or ours.parts != given.parts:
-                (given or opening).refuse(f"subcircuit {name} is not the one that is written; networks have no other")
+                (given or opening).refuse(
+                    f"subcircuit {name} differs from the packaged one, which is the only one that networks have"
+                )
         self.subcircuits.add(name)
 
     def _require_harmless(self, commands: Iterable[Statement]) -> None:
@@ -237,8 +240,8 @@ class FlatDevices:
             redirected = any(character in command.text for character in "`;<>") and first != "if"
             if (first not in COMMANDS.split() and not (first == "set" and setting)) or redirected:
                 command.refuse(
-                    "commands are not run; expected the .control block as it is written, none, or only commands such as op "
-                    "and print"
+                    "commands are not executed; expected the .control block as written, no block, or only commands "
+                    "such as op and print"
                 )
 
 

@@ -1,4 +1,4 @@
-"""Netlists whose diodes are a SPICE device of the user's own: recognised, and read by the device file that it was made with."""
+"""Netlists whose diodes are a user's SPICE device, which are read with its device file."""
 
 from dataclasses import replace
 from typing import Any
@@ -23,8 +23,9 @@ def without_device(source: Source, given: Law | None) -> tuple[Source, Any]:
     law: Any = None if given is None else own_subcircuit(given)
     if law is None:
         opening.refuse(
-            f"the diodes are a SPICE device of your own, subcircuit {name}, of which a netlist has no law; give the file that "
-            f"`eqprop-analog device from-spice` made of it by --diode FILE.toml, or write the netlist with --devices table"
+            f"the diodes are your own SPICE device, subcircuit {name}, whose law is not in the netlist; give the "
+            "file that `eqprop-analog device from-spice` wrote for it by --diode FILE.toml, or write the netlist "
+            "with --devices table"
         )
     written = source_of("\n" + law.subcircuit_text(), "the device file")
     for ours, theirs in written.blocks:
@@ -32,13 +33,14 @@ def without_device(source: Source, given: Law | None) -> tuple[Source, Any]:
         if name not in openings or not _same([ours, *theirs], [openings[name][0], *openings[name][1]]):
             where = openings.get(name, (opening, []))[0]
             where.refuse(
-                f"subcircuit {name} is not the one of the device file that --diode names; give the one it was made with"
+                f"subcircuit {name} differs from that of the device file of --diode; give the device file with which "
+                "the netlist was made"
             )
     left = list(source.statements)
     for statement in written.statements:
         found = next((each for each in left if _same([each], [statement])), None)
         if found is None:
-            opening.refuse(f"{statement.text[:60]!r} of the device file that --diode names is not in the netlist")
+            opening.refuse(f"{statement.text[:60]!r} of the device file of --diode is not in the netlist")
         left.remove(found)
     names = {ours.words[1] for ours, _ in written.blocks}
     blocks = [each for each in source.blocks if (*each[0].words, "", "")[1] not in names]
@@ -48,7 +50,7 @@ def without_device(source: Source, given: Law | None) -> tuple[Source, Any]:
 def require_no_other(file: str, given: Any, found: Law) -> None:
     """UserError unless the law that was named for a netlist is the netlist's own, at the netlist's rail."""
     if replace(given, rail=found.rail) != getattr(found, "law", found):
-        raise UserError(f"{file}: the netlist has its own diodes, others than --diode names; leave out --diode")
+        raise UserError(f"{file}: the diodes of the netlist differ from --diode; leave out --diode")
 
 
 def _same(ours: list[Statement], theirs: list[Statement]) -> bool:
