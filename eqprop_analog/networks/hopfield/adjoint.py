@@ -1,4 +1,4 @@
-"""The adjoint of a Hopfield network's equations, by which exact gradients judge equilibrium propagation."""
+"""The adjoint of a Hopfield network's equations, for exact gradients, the reference for equilibrium propagation."""
 
 from typing import Any
 
@@ -14,7 +14,7 @@ from eqprop_analog.networks.hopfield.network import HopfieldNetwork
 Array = np.ndarray
 
 LEFT = 1e-13
-"""What the linear solve may leave of its right side."""
+"""Largest relative residual of the linear solve."""
 
 
 def adjoint(
@@ -24,10 +24,10 @@ def adjoint(
     forces: Layers,
     pull: Float[Array, "batch outputs"],
 ) -> Layers:
-    """a_l = dC/du_l of a = ρ′·(pull + (∂u/∂s)ᵀ a), ``pull`` acting on the last states; ``forces`` are u at ``states``.
+    """a_l = dC/du_l of a = ρ′·(pull + (∂u/∂s)ᵀ a), with ``pull`` on the last states; ``forces`` are u at ``states``.
 
-    Source: Almeida 1987; Pineda 1987. Raises UserError where the linear solve fails, as it does where the equilibrium is about to
-    vanish.
+    Source: Almeida 1987; Pineda 1987. Raises UserError if the linear solve fails, as it does for an equilibrium close
+    to losing stability.
     """
     slopes = tuple(network.buffer.slope(u) for u in forces)
     before = (inputs, *states[:-1])
@@ -42,7 +42,7 @@ def adjoint(
 def _solved(
     network: HopfieldNetwork, slopes: Layers, choices: list[Choice], back_choices: list[Choice], right: Layers
 ) -> Layers:
-    """The a of a - ρ′·(∂u/∂s)ᵀ a = ``right``."""
+    """Solve a - ρ′·(∂u/∂s)ᵀ a = ``right``."""
     shapes = [s.shape for s in slopes]
     ends = np.cumsum([s.size for s in slopes])[:-1]
 

@@ -1,4 +1,4 @@
-"""Backpropagation through time of a Hopfield network's relaxation, written out: what equilibrium propagation is judged by.
+"""Backpropagation through time of a Hopfield network's relaxation, written explicitly: the reference for equilibrium propagation.
 
 Source: Ernoult et al. 2019; at a fixed point the recursion is that of Almeida 1987 and Pineda 1987.
 """
@@ -24,21 +24,21 @@ from eqprop_analog.networks.hopfield.relaxation import Relaxation
 
 Array = np.ndarray
 Steps = tuple[Float[Array, "steps batch nodes"], ...]
-"""One array a layer 1..L."""
+"""One array per layer 1..L."""
 Side = Literal["conductance", "output"]
-"""Before or behind the output buffers."""
+"""Whether the cost acts before or after the output buffers."""
 
 
 class Unrolling:
-    """``length`` steps of a solver's free phase, s' of s and u(s), and the way back through them.
+    """``length`` steps of a solver's free phase, s' of s and u(s), and backpropagation through them.
 
     With A = ∂s'/∂u and c = ∂s'/∂s of one node, dC/du = A·dC/ds' and dC/ds = c·dC/ds' + (∂u/∂s)ᵀ·dC/du:
 
     discrete time    s' = s + ε(ρ(u) - s)               A = ερ′(u)    c = 1 - ε     (descent: ε = 1)
     gradient flow    s' = clip(s + εg(gu - s), 0, 1)    A = εg²       c = 1 - εg    (hard sigmoid of gain g)
 
-    where ρ′(u) = 0 if ρ(u) is 0 or 1 V, and A = c = 0 if the flow is stopped there. Memory is linear in the steps: two arrays of
-    (length, batch, nodes) a layer. Raises UserError for another solver, or gradient flow of another buffer.
+    where ρ′(u) = 0 if ρ(u) is 0 or 1 V, and A = c = 0 if the flow is clipped there. Memory is linear in the steps: two
+    arrays of (length, batch, nodes) per layer. Raises UserError for another solver, or gradient flow of another buffer.
     """
 
     def __init__(self, network: HopfieldNetwork, solver: Relaxation, batch: int, length: int) -> None:
@@ -47,7 +47,7 @@ class Unrolling:
         self.states: Steps = tuple(np.empty((length + 1, batch, nodes), dtype) for nodes in sizes)
         """s before each step and after the last, volts."""
         self.forces: Steps = tuple(np.empty((length, batch, nodes), dtype) for nodes in sizes)
-        """After ``backward``, dC/du of each step, of each sample's own C."""
+        """After ``backward``, dC/du of each step, for the cost C of each sample."""
         self._winners: list[list[tuple[Choice, Choice]]] = []
         steps = solver.explicit_steps(network)
         self._groups, self._rate, self._flows = steps.groups, steps.rate, steps.flows
@@ -58,7 +58,7 @@ class Unrolling:
         return self.states[-1][-1]
 
     def forward(self, inputs: Float[Array, "batch inputs"], start: Layers | None = None) -> None:
-        """Take all steps, from ``start`` or from 0 V."""
+        """Do all steps, from ``start`` or from 0 V."""
         network, first = self.network, self.network.connections[0]
         self._inputs = inputs
         drive, self._first_choice = first.forward(network.weights[0], inputs)
@@ -68,7 +68,7 @@ class Unrolling:
         self._winners = [self._step(drive, t) for t in range(self.length)]
 
     def _step(self, drive: Float[Array, "batch nodes"], t: int) -> list[tuple[Choice, Choice]]:
-        """Step t; of each connection but the first the winners on the way forward, and on the way back."""
+        """Do step t; return the forward and backward winners of each connection except the first."""
         network = self.network
         ahead: list[Choice] = [None] * network.depth
         back: list[Choice] = [None] * network.depth
@@ -93,7 +93,7 @@ class Unrolling:
         return list(zip(ahead, back, strict=True))
 
     def _take(self, layer: int, t: int) -> None:
-        """The new state of a layer from its u; of a part of a step, ρ(u) takes the place of u."""
+        """Return the new state of a layer from its u; for a partial step, ρ(u) is used instead of u."""
         before, u, after = self.states[layer][t], self.forces[layer][t], self.states[layer][t + 1]
         buffer, rate = self.network.buffer, u.dtype.type(self._rate)
         if self._flows:
@@ -111,7 +111,7 @@ class Unrolling:
     def backward(
         self, targets: Float[Array, "batch classes"], cost: Cost = "squared-error", kind: Side = "conductance"
     ) -> None:
-        """From C of the read-outs after the last step to ``forces`` = dC/du of every step; ``kind``: see BpttLearner."""
+        """Backpropagate C of the read-outs after the last step to ``forces`` = dC/du of every step; ``kind``: see BpttLearner."""
         self._pull = cost_slope(cost, self.network.readout(self.outputs), targets)
         adjoint = self._last()
         behind = np.zeros_like(adjoint[-1])
@@ -127,20 +127,20 @@ class Unrolling:
                 self._return(group, t, adjoint)
 
     def _last(self) -> list[Float[Array, "batch nodes"]]:
-        """dC/ds of every layer after the last step."""
+        """Return dC/ds of every layer after the last step."""
         adjoint = [np.zeros_like(states[0]) for states in self.states]
         adjoint[-1][...] = self.network.along_readout(self._pull)
         return adjoint
 
     def _slope(self, layer: int, t: int) -> Float[Array, "batch nodes"]:
-        """A of step t, where ``forces`` are not yet dC/du."""
+        """Return A of step t, before ``forces`` become dC/du."""
         parted = self._rate != 1 and not self._flows
         output = self.forces[layer][t] if parted else self.states[layer][t + 1]
         rise = self.network.buffer.rise(output) * output.dtype.type(self._rate)
         return rise * _inside(output)
 
     def _return(self, group: range, t: int, adjoint: list[Float[Array, "batch nodes"]]) -> None:
-        """From dC/ds' to dC/ds of the layers that step at once, by dC/du."""
+        """Propagate dC/ds' to dC/ds of layers that step simultaneously, by dC/du."""
         for layer in group:
             adjoint[layer] *= adjoint[layer].dtype.type(1 - self._rate)
             if self._flows:
@@ -159,9 +159,9 @@ class Unrolling:
             each.add_forward(network.back[layer], du, adjoint[layer + 1], choice)
 
     def state_gradients(self, t: int) -> Layers:
-        """dC/ds of every layer before step t, or after the last (t = ``length``), of each sample's own C.
+        """Return dC/ds of every layer before step t, or after the last (t = ``length``), for the cost of each sample.
 
-        After ``backward`` of kind "conductance".
+        It requires ``backward`` of kind "conductance".
         """
         adjoint = self._last()
         for later in reversed(range(t, self.length)):
@@ -170,7 +170,7 @@ class Unrolling:
         return tuple(adjoint)
 
     def gradient(self) -> dict[str, Array]:
-        """dC/dθ, batch mean, named as ``network.arrays()``; after ``backward``."""
+        """Return dC/dθ, batch mean, named as ``network.arrays()``, after ``backward``."""
         named = self._gradient(slice(None))
         if self.network.head is not None:
             named["head_weight"] = self.outputs.T @ self._pull / self._pull.dtype.type(self.batch)
@@ -178,7 +178,7 @@ class Unrolling:
         return named
 
     def contribution(self, t: int) -> dict[str, Array]:
-        """What step t contributes to dC/dθ, batch mean: dC/dθ_t, if every step had parameters θ_t of its own."""
+        """Return the contribution of step t to dC/dθ, batch mean: dC/dθ_t for separate parameters θ_t of every step."""
         return self._gradient(slice(t, t + 1))
 
     def _gradient(self, steps: slice) -> dict[str, Array]:
@@ -187,9 +187,7 @@ class Unrolling:
         seen = [[states[later:][: self.length][steps] for states in self.states] for later in range(len(self._groups))]
         group = {layer: later for later, layers in enumerate(self._groups) for layer in layers}
         total = [forces.sum(axis=0) for forces in du]
-        weights = [
-            network.connections[0].gradient(self._inputs, total[0], self._first_choice)
-        ]  # the same at every step
+        weights = [network.connections[0].gradient(self._inputs, total[0], self._first_choice)]  # equal at every step
         returning: list[Array] = []
         for layer in range(1, network.depth):
             each, winners = network.connections[layer], [step[layer] for step in self._winners[steps]]
@@ -208,7 +206,7 @@ class Unrolling:
 
 
 def _inside(output: Float[Array, "batch nodes"]) -> Bool[Array, "batch nodes"]:
-    """Where a node is at none of its corners."""
+    """Return where a node is strictly between its corners."""
     return np.asarray((output > 0) & (output < 1))
 
 
@@ -218,7 +216,7 @@ def _product(
     after: Float[Array, "steps batch nodes"],
     choices: list[Choice],
 ) -> Float[Array, "..."]:
-    """∂Φ/∂W summed over steps and batch, at once where it is one matrix product."""
+    """Return ∂Φ/∂W summed over steps and batch, as one matrix product if possible."""
     if isinstance(connection, Dense):
         return connection.gradient(before.reshape(-1, before.shape[2]), after.reshape(-1, after.shape[2]), None)
     total = connection.gradient(before[0], after[0], choices[0])
@@ -236,12 +234,12 @@ def bptt_gradient(
     backward_steps: int | None = None,
     kind: Side = "conductance",
 ) -> dict[str, Array]:
-    """dC/dθ, batch mean, named as ``network.arrays()``, of C after the free phase of ``solver`` begun at 0 V.
+    """Return dC/dθ, batch mean, named as ``network.arrays()``, for C after the free phase of ``solver`` from 0 V.
 
-    Of ``kind`` "output" that of another cost, see BpttLearner. It goes back through all ``solver.free_steps``, or the last
-    ``backward_steps`` alone (Ernoult et al. 2019). A solver that goes on until it has converged takes ``backward_steps`` more;
-    enough of them give the gradient of the equilibrium. Raises UserError for a solver that Unrolling does not take, and for a
-    phase that fails.
+    ``kind`` "output" gives that of another cost, see BpttLearner. Backpropagation covers all ``solver.free_steps``, or only the
+    last ``backward_steps`` (Ernoult et al. 2019). A solver that runs to convergence does ``backward_steps`` more steps;
+    enough of them give the gradient of the equilibrium. Raises UserError for a solver that Unrolling does not support,
+    and for a phase that fails.
     """
     batch = network.check_inputs(inputs)
     unrolling = Unrolling(network, solver, len(batch), _kept(solver, backward_steps))
@@ -252,7 +250,7 @@ def bptt_gradient(
 
 
 def _kept(solver: Relaxation, backward_steps: int | None) -> int:
-    """How many steps of the free phase to go back through; UserError where that is not said or too many."""
+    """Return the number of steps for backpropagation. Raises UserError if it is missing or too large."""
     if backward_steps is not None and (int(backward_steps) != backward_steps or backward_steps < 1):
         raise UserError(f"bptt: backward_steps must be an integer of at least 1, got {backward_steps!r}")
     if solver.free_steps is None and backward_steps is None:
@@ -260,7 +258,7 @@ def _kept(solver: Relaxation, backward_steps: int | None) -> int:
     if solver.free_steps is None or backward_steps is None:
         return backward_steps or solver.free_steps or 0
     if backward_steps > solver.free_steps:
-        raise UserError(f"bptt: cannot go back {backward_steps} steps through {solver.free_steps}")
+        raise UserError(f"bptt: backward_steps = {backward_steps} exceeds free_steps = {solver.free_steps}")
     return backward_steps
 
 
@@ -271,7 +269,7 @@ def _lead(
     inputs: Float[Array, "batch inputs"],
     start: Equilibrium | None,
 ) -> Equilibrium | None:
-    """The free phase as far as the last ``kept`` steps, from ``start`` or 0 V; ``start`` itself where no step is left out."""
+    """Return the free phase before its last ``kept`` steps, from ``start`` or 0 V; ``start`` if no step is left out."""
     if solver.free_steps == kept:
         return start
     steps = None if solver.free_steps is None else solver.free_steps - kept
@@ -279,14 +277,15 @@ def _lead(
 
 
 class BpttLearner(Learner):
-    """What PhaseLearner does with the same solver's free phase, by ``bptt_gradient`` in place of nudged phases.
+    """A learner like PhaseLearner for the same solver's free phase, with ``bptt_gradient`` instead of nudged phases.
 
-    ``kind`` says where C pulls, as that of a nudge does. "conductance", before the output buffers: the gradient itself, dC/du =
-    ρ′·∂C/∂s, which is zero at an output that is 0 or 1 V however wrong; a finite nudge moves such a node, this gradient never,
-    and with hard sigmoids class after class dies out. "output", behind them: dC/du = ∂C/∂s at the outputs, the gradient of their
-    matching cost ∫(ρ(u) - y)du, at rest or after whole steps (Auer, Herbster & Warmuth 1996; of sigmoids a cross-entropy).
+    ``kind`` says where C acts, as for a nudge. "conductance", before the output buffers: the gradient itself, dC/du = ρ′·∂C/∂s.
+    Saturated outputs, at 0 or 1 V, get no gradient, even if they are wrong; a finite nudge can move such a node. With
+    hard sigmoids, training can lose one class after another. "output", after the buffers: dC/du = ∂C/∂s at the outputs,
+    the gradient of their matching cost ∫(ρ(u) - y)du, at rest or after whole steps (Auer, Herbster & Warmuth 1996; for
+    sigmoids a cross-entropy).
 
-    States kept from epoch to epoch are where a phase begins and no further back: to the gradient they are constants.
+    States kept from epoch to epoch are the start of a phase; the gradient treats them as constants.
     """
 
     tolerance: float | None = None
@@ -315,7 +314,7 @@ class BpttLearner(Learner):
         targets: Float[Array, "batch classes"],
         examples: Int[Array, " batch"] | None = None,
     ) -> tuple[int, Counter[str]]:
-        """One update from one batch; see Learner. ``inputs`` and ``targets`` are taken as valid and of the network's dtype."""
+        """Update from one batch; see Learner. ``inputs`` and ``targets`` must be valid and of the network's dtype."""
         if self._unrolling.batch != len(inputs):
             self._unrolling = Unrolling(self.network, self.solver, len(inputs), self._unrolling.length)
         unrolling, start = self._unrolling, None

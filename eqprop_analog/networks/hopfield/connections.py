@@ -1,4 +1,4 @@
-"""Connections between two layers of a Hopfield network: what each adds to Φ, and its derivatives.
+"""Connections between two layers of a Hopfield network: their contribution to Φ, and its derivatives.
 
 Layers are flat, (batch, nodes); a convolution reads its nodes as (channels, height, width).
 """
@@ -20,7 +20,7 @@ Array = np.ndarray
 TIE = 4
 """Rounding errors of a convolution's sum by which two values of a pooling window may differ and still count as equal."""
 Choice = Int[Array, "..."] | None
-"""Which node of every pooling window won; None where nothing is pooled."""
+"""The winner of every pooling window; None without pooling."""
 
 
 class Connection(Protocol):
@@ -33,7 +33,7 @@ class Connection(Protocol):
 
     @property
     def weight_shape(self) -> tuple[int, ...]:
-        """Of W."""
+        """Shape of W."""
         ...
 
     @property
@@ -43,19 +43,19 @@ class Connection(Protocol):
 
     @property
     def bias_size(self) -> int:
-        """Biases that the nodes after share: one a node, or one a channel."""
+        """Number of biases of the nodes after: one per node, or one per channel."""
         ...
 
     def forward(
         self, weights: Float[Array, "..."], before: Float[Array, "batch nodes"], choice: Choice = None
     ) -> tuple[Float[Array, "batch after"], Choice]:
-        """∂Φ_l/∂s_l, and the winners of the pooling: its own, or those of ``choice``, at which it is linear."""
+        """Return ∂Φ_l/∂s_l and the winners of the pooling, or those of ``choice``, at which it is linear."""
         ...
 
     def backward(
         self, weights: Float[Array, "..."], after: Float[Array, "batch nodes"], choice: Choice
     ) -> Float[Array, "batch before"]:
-        """∂Φ_l/∂s_{l-1}, with the winners that ``forward`` finds with the same weights at the same s_{l-1}."""
+        """Return ∂Φ_l/∂s_{l-1}, with the winners of ``forward`` for the same weights and the same s_{l-1}."""
         ...
 
     def add_forward(
@@ -65,7 +65,7 @@ class Connection(Protocol):
         total: Float[Array, "batch after"],
         choice: Choice = None,
     ) -> Choice:
-        """Add what ``forward`` gives to ``total``, in place; the winners of the pooling."""
+        """Add the result of ``forward`` to ``total``, in place; return the winners of the pooling."""
         values, winners = self.forward(weights, before, choice)
         np.add(total, values, out=total)
         return winners
@@ -77,11 +77,11 @@ class Connection(Protocol):
         choice: Choice,
         total: Float[Array, "batch before"],
     ) -> None:
-        """Add what ``backward`` gives to ``total``, in place."""
+        """Add the result of ``backward`` to ``total``, in place."""
         np.add(total, self.backward(weights, after, choice), out=total)
 
     def winners(self, weights: Float[Array, "..."], before: Float[Array, "batch nodes"]) -> Choice:
-        """Those of the pooling at ``before``."""
+        """Return the winners of the pooling at ``before``."""
         ...
 
     def gradient(
@@ -101,21 +101,21 @@ class Connection(Protocol):
     def matrix(
         self, weights: Float[Array, "..."], sites: Int[Array, " some"] | None = None
     ) -> Float[Array, "before sites"]:
-        """The linear part: what sites, all or some, get of each node before. They are the nodes after, or what these pool."""
+        """Return the linear part: weights from each node before to all or some sites (the nodes after or their pooled inputs)."""
         ...
 
     @property
     def windows(self) -> Int[Array, "nodes window"]:
-        """The sites of which each node after gets the largest, the first first; one each where nothing is pooled."""
+        """Return the sites of the window of each node after, in order; one site each without pooling."""
         ...
 
     def ties(self, weights: Float[Array, "..."], before: Float[Array, "batch nodes"]) -> Float[Array, "batch nodes"]:
-        """How far below the largest of its window a site still counts as equal, volts."""
+        """Return the tolerance, volts, within which a site counts as equal to the largest of its window."""
         ...
 
 
 def _gemm(dtype: np.dtype[Any]) -> Any:
-    """BLAS's α A B + β C, which NumPy cannot accumulate; on transposes, since it stores by columns."""
+    """Compute α A B + β C by BLAS, because NumPy cannot accumulate; on transposes, because BLAS stores by columns."""
     return dgemm if dtype == np.float64 else sgemm
 
 
@@ -127,7 +127,7 @@ class Dense(Connection):
     outputs: int
 
     def __post_init__(self) -> None:
-        """Raise UserError for sizes that are no whole numbers of at least 1."""
+        """Raise UserError unless sizes are integers of at least 1."""
         for name in ("inputs", "outputs"):
             object.__setattr__(self, name, whole_number(getattr(self, name), f"dense connection: {name}", 1))
 
@@ -235,13 +235,14 @@ class Dense(Connection):
 class Convolution(Connection):
     """Φ = Σ s' · MaxPool(W ∗ s): stride 1, zero padding, then the largest of each pool × pool window.
 
-    W is (out channels, in channels, kernel, kernel); ∗ is the cross-correlation that everyone calls convolution. Source:
+    W is (out channels, in channels, kernel, kernel); ∗ is the cross-correlation usually called convolution. Source:
     Ernoult et al. 2019; Laborieux et al. 2021.
 
-    Equal values of a window are equal up to the rounding of the sums, and which of them is largest would depend on the order of
-    summation. So the winner is the first value v of the window, row by row, with v ≥ max v - 4ε·Σ|W_c|·max(1, max|s|): ε the
-    machine epsilon of the arithmetic, Σ|W_c| of the output channel, max|s| of the sample. Behind buffers s is at most 1 V, so
-    that only the inputs can make the last factor more than 1. The pool passes on the winner's own value.
+    Equal values of a window are equal only up to the rounding of the sums, so that the largest would depend on the
+    order of summation. The winner is therefore the first value v of the window, row by row, with v ≥ max v -
+    4ε·Σ|W_c|·max(1, max|s|): ε the machine epsilon of the arithmetic, Σ|W_c| of the output channel, max|s| of the
+    sample. After buffers, s is at most 1 V, so that only inputs can make the last factor exceed 1. The pool passes on
+    the winner's value.
     """
 
     shape: tuple[int, int, int]
@@ -253,7 +254,7 @@ class Convolution(Connection):
     pool: int = 1
 
     def __post_init__(self) -> None:
-        """Raise UserError unless the kernel fits and the pooling leaves something."""
+        """Raise UserError unless the kernel fits and the pooling leaves at least one node."""
         if len(numbers(self.shape, "convolution: shape")) != 3:
             raise UserError(f"convolution: shape: expected (channels, height, width), got {self.shape!r:.80}")
         sizes = tuple(whole_number(size, "convolution: a size in shape", 1) for size in self.shape)
@@ -272,7 +273,7 @@ class Convolution(Connection):
 
     @property
     def pooled(self) -> tuple[int, int, int]:
-        """(channels, height, width) after the pooling; rows and columns that fill no window are left out."""
+        """(channels, height, width) after the pooling; incomplete windows are left out."""
         height, width = self.convolved
         return self.channels, height // self.pool, width // self.pool
 
@@ -299,7 +300,7 @@ class Convolution(Connection):
     def _windows(self, before: Float[Array, "batch nodes"]) -> Float[Array, "places patch"]:
         """Every patch that the kernel sees, one a row: batch, height, width fold into places, and kernel, kernel, channels.
 
-        Channels come last inside, so that copies go in long runs.
+        Channels are last, so that copies are contiguous.
         """
         images = before.reshape(-1, *self.shape).transpose(0, 2, 3, 1)
         edge = (self.padding, self.padding)
@@ -328,7 +329,7 @@ class Convolution(Connection):
     def _winners(
         self, windows: Float[Array, "batch c ph pw window"], weights: Float[Array, "..."], before: Float[Array, "..."]
     ) -> Int[Array, "batch c ph pw"]:
-        """The first of each window that is the largest up to rounding; see the class."""
+        """Return the first value of each window that is the largest up to rounding; see the class."""
         tie = rounding(before, windows.dtype) * np.abs(weights).sum(axis=(1, 2, 3))
         return first_largest(windows, tie.astype(windows.dtype)[:, :, None, None])
 
@@ -410,19 +411,19 @@ class Convolution(Connection):
 
 
 def rounding(before: Float[Array, "batch nodes"], dtype: DTypeLike) -> Float[Array, "batch 1"]:
-    """By how much equal sums over ``before`` may differ, over the sum of their weights' magnitudes; see Convolution."""
+    """Return the largest difference of equal sums over ``before``, relative to the sum of their weights' magnitudes."""
     reach = np.maximum(np.abs(before).max(axis=1, initial=0, keepdims=True), 1)
     return np.asarray(TIE * np.finfo(dtype).eps * reach)
 
 
 def first_largest(windows: Float[Array, "*nodes window"], tie: Float[Array, "*#nodes"]) -> Int[Array, "*nodes"]:
-    """The first of each window that is not below its largest by more than ``tie``."""
+    """Return the first value of each window within ``tie`` of its largest."""
     least = windows.max(axis=-1) - tie
     return np.asarray((windows >= least[..., None]).argmax(axis=-1))
 
 
 def connection_from(table: dict[str, Any], shape: tuple[int, ...]) -> Connection:
-    """The connection that a table describes after a layer of ``shape``: {outputs} or {channels, kernel, padding, pool}."""
+    """Return the connection that a table describes after a layer of ``shape``: {outputs} or {channels, kernel, padding, pool}."""
     if "outputs" in table:
         return Dense(prod(shape), **table)
     if len(shape) != 3:

@@ -24,9 +24,8 @@ Array = np.ndarray
 class ContinualLearner(Learner):
     """θ ← θ - η·signal(s_{t+1}, s_t) after every step t of the nudged phase; see Rule.signal.
 
-    As the rates go to zero the updates of a phase add up to the one that its end gives. Raises UserError for a centred rule,
-    whose two phases cannot both be lived through, for a nudged phase without a number of steps, and for a read-out outside
-    the system.
+    For rates towards zero, the updates of a phase add up to that of its end. Raises UserError for a centred rule, whose
+    two phases exclude each other, for a nudged phase without a number of steps, and for an external read-out.
     """
 
     network: HopfieldNetwork
@@ -34,9 +33,9 @@ class ContinualLearner(Learner):
     rule: Rule
     momentum: Momentum | None = None
     random: np.random.Generator | None = None
-    """Draws the signs of random-sign nudging."""
+    """The random generator for the signs of random-sign nudging."""
     persistent: PersistentStates | None = None
-    """Where the free phases begin and end."""
+    """Initial and final states of the free phases."""
 
     def __post_init__(self) -> None:
         """See the class."""
@@ -54,7 +53,7 @@ class ContinualLearner(Learner):
         targets: Float[Array, "batch classes"],
         examples: Int[Array, " batch"] | None = None,
     ) -> tuple[int, Counter[str]]:
-        """One update a nudged step from one batch; see Learner."""
+        """Update at every nudged step of one batch; see Learner."""
         inputs, targets = taken(self.network, inputs, targets)
         (nudge,) = self.rule.nudges(targets, self.random)
         start = None if self.persistent is None else self.persistent.start(examples)
@@ -72,7 +71,7 @@ class ContinualLearner(Learner):
     def _relax(
         self, inputs: Float[Array, "batch inputs"], equations: HopfieldEquations, start: Layers, nudge: Nudge
     ) -> Equilibrium:
-        """The nudged phase, and every update on its way."""
+        """Run the nudged phase with an update at every step."""
         network, batch = self.network, self.solver.begin(equations, start)
         earlier = _moment(batch.states, None)
         for _ in range(self.solver.nudged_steps or 0):
@@ -86,7 +85,7 @@ class ContinualLearner(Learner):
 
 
 def _moment(states: Layers, nudge: Nudge | None) -> Equilibrium:
-    """``states`` now, as one of two phases to compare; the earlier one stands for β = 0, so that differences are over β."""
+    """Return the present ``states`` as one of two phases; the earlier one has β = 0, so that differences are divided by β."""
     size = len(states[0])
     status = np.full(size, Status.TRUNCATED, dtype=object)
     return Equilibrium(tuple(s.copy() for s in states), np.full(size, np.nan), status, nudge)

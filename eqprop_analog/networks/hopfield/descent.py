@@ -1,4 +1,4 @@
-"""Coordinate descent on the Hopfield energy: the layers of one parity at once, then the others."""
+"""Coordinate descent on the Hopfield energy: odd layers simultaneously, then even layers."""
 
 from dataclasses import dataclass
 
@@ -12,16 +12,16 @@ from eqprop_analog.networks.hopfield.relaxation import ExplicitSteps, Relaxation
 
 @dataclass(frozen=True, kw_only=True)
 class HopfieldDescentSolver(Relaxation):
-    """s_l ← ρ(u_l(s)) of layers 1, 3, ..., then of 2, 4, ...: each the minimum of E over its layer while the others hold.
+    """s_l ← ρ(u_l(s)) of layers 1, 3, ..., then of 2, 4, ...: each the minimum of E over its layer for fixed other layers.
 
     A nudge that follows the state makes the last layer's force depend on the layer itself; it is damped to
-    v ← (u + λv)/(1 + λ), s = ρ(v), with λ = gain · max ∂²(βC)/∂s²: with the hard sigmoid and the squared error again the
-    minimum, else a step of mirror descent. The energy of tied weights falls at every step, through max pooling too, where it
-    is concave and lies below the tangent that is minimised.
+    v ← (u + λv)/(1 + λ), s = ρ(v), with λ = gain · max ∂²(βC)/∂s²: with the hard sigmoid and the squared error this is
+    again the minimum, otherwise a step of mirror descent. The energy of tied weights decreases at every step, also with
+    max pooling, where it is concave and lies below the minimized tangent.
     """
 
     def begin(self, equations: HopfieldEquations, start: Layers | None) -> RelaxingBatch:
-        """A batch at ``start``, or at rest."""
+        """Begin a batch at ``start``, or at rest."""
         return RelaxingBatch.of_states(equations, start)
 
     def explicit_steps(self, network: HopfieldNetwork) -> ExplicitSteps:
@@ -29,7 +29,7 @@ class HopfieldDescentSolver(Relaxation):
         return ExplicitSteps([range(0, network.depth, 2), range(1, network.depth, 2)])
 
     def advance(self, batch: RelaxingBatch) -> None:
-        """One step of all samples, in place."""
+        """Do one step of all samples, in place."""
         equations, buffer = batch.equations, batch.equations.network.buffer
         depth = equations.network.depth
         for layer in (*range(1, depth + 1, 2), *range(2, depth + 1, 2)):

@@ -1,4 +1,4 @@
-"""What the report says of a Hopfield network."""
+"""The description of a Hopfield network in the report."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -42,7 +42,7 @@ def _layers(network: HopfieldNetwork) -> Table:
         weights = network.head[0]
         shape = " x ".join(map(str, weights.shape))
         rows.append(("read-out", f"{network.classes}", "dense", shape, f"{weights.min():.3g} to {weights.max():.3g}"))
-    return Table("Layers", ("layer", "nodes", "connection before it", "weights", "from"), rows)
+    return Table("Layers", ("layer", "nodes", "incoming connection", "weights", "from"), rows)
 
 
 def _back(network: HopfieldNetwork) -> str:
@@ -59,7 +59,7 @@ def _devices(network: HopfieldNetwork) -> Table:
     law, parameters = network.buffer.spice
     rows = [
         ("buffer", ", ".join([law.replace("_", " "), *(f"{name} = {value:g}" for name, value in parameters.items())])),
-        ("weights back", _back(network)),
+        ("feedback weights", _back(network)),
     ]
     try:
         rows.append(("swing K of the buffer outputs", engineering(default_swing(network), "V")))

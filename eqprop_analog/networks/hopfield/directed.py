@@ -1,4 +1,4 @@
-"""What each weight of a Hopfield network finds at its own two ends, in each direction in which a signal passes it."""
+"""The local learning signals of a Hopfield network's weights, in each direction of the signal."""
 
 from collections.abc import Sequence
 
@@ -18,12 +18,12 @@ def directed_contrast(
     minus: Equilibrium,
     references: Sequence[tuple[float, Equilibrium]],
 ) -> dict[str, Array]:
-    """-1/(β₊ - β₋)·⟨s_pre (s_post₊ - s_post₋)⟩ of every weight in each of its directions, by the names of ``network.arrays()``.
+    """-1/(β₊ - β₋)·⟨s_pre (s_post₊ - s_post₋)⟩ of every weight in each direction, by the names of ``network.arrays()``.
 
-    s_pre is the sum of ``references``, each weighed by its share, and pooled at the winners of each.
+    s_pre is the weighted sum of ``references``, pooled at the winners of each.
 
-    On the way back s_pre is the state behind the connection, and it is the state before it that differs between the phases:
-    its patches are taken at the winners of each phase.
+    For the feedback, s_pre is the state after the connection, and the state before it differs between the phases; its
+    patches are those at the winners of each phase.
     """
     scale = -1 / ((plus.beta - minus.beta) * len(inputs))
     layers = zip(network.shares, plus.voltages, minus.voltages, strict=True)

@@ -1,4 +1,4 @@
-"""The discrete-time map, all layers at once."""
+"""The discrete-time map of all layers simultaneously."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -15,21 +15,21 @@ from eqprop_analog.networks.hopfield.relaxation import ExplicitSteps, Relaxation
 class DiscreteTimeSolver(Relaxation):
     """s ← s + ε(ρ(u(s)) - s), all layers at once. Source: Ernoult et al. 2019; Laborieux et al. 2021 (ε = 1).
 
-    Where weights are large a whole step can alternate between two states for ever, which is STALLED; a part of it does not. It
-    alone takes nudges of kind "output".
+    For large weights, a whole step can alternate between two states forever, which is STALLED; a partial step does not.
+    Only this solver supports nudges of kind "output".
     """
 
     nudges_outputs: ClassVar[bool] = True
     step: float = 1.0
-    """ε, the part of the way that a step goes."""
+    """ε, the step relative to the distance to ρ(u)."""
 
     def __post_init__(self) -> None:
-        """Raise UserError for steps that are none."""
+        """Raise UserError for invalid steps."""
         super().__post_init__()
         require_step(self.step)
 
     def begin(self, equations: HopfieldEquations, start: Layers | None) -> RelaxingBatch:
-        """A batch at ``start``, or at rest."""
+        """Begin a batch at ``start``, or at rest."""
         return RelaxingBatch.of_states(equations, start)
 
     def explicit_steps(self, network: HopfieldNetwork) -> ExplicitSteps:
@@ -37,7 +37,7 @@ class DiscreteTimeSolver(Relaxation):
         return ExplicitSteps([range(network.depth)], self.step)
 
     def advance(self, batch: RelaxingBatch) -> None:
-        """One step of all samples, in place."""
+        """Do one step of all samples, in place."""
         equations, buffer = batch.equations, batch.equations.network.buffer
         equations.forces(batch.states, batch.forces)
         behind = equations.pull(batch.states[-1]) if equations.at_output else None

@@ -1,4 +1,4 @@
-"""The flow of the energy that the founding papers write, as the energy-based networks of 2019 relax it."""
+"""The flow of the energy in the original papers, as in the energy-based networks of 2019."""
 
 from dataclasses import dataclass
 
@@ -13,7 +13,7 @@ Array = np.ndarray
 
 
 class EnergyBasedBatch(RelaxingBatch):
-    """Voltages v, of which states s = ρ(v) are seen by the other layers."""
+    """Voltages v; other layers see the states s = ρ(v)."""
 
     def residual(self) -> Float[Array, " batch"]:
         """Largest |v - clip(ρ′(v)·u, 0, 1)| of each sample, volts."""
@@ -22,7 +22,7 @@ class EnergyBasedBatch(RelaxingBatch):
 
 
 def _forced(batch: RelaxingBatch) -> Layers:
-    """ρ′(v)·u of hidden layers, and u with the nudge's pull at v of the last, volts, in ``batch.forces``."""
+    """ρ′(v)·u of hidden layers, and u with the nudge at v of the last one, volts, in ``batch.forces``."""
     equations, forces = batch.equations, batch.forces
     equations.free().forces(batch.states, forces)
     for u, s in zip(forces[:-1], batch.states[:-1], strict=True):
@@ -33,23 +33,23 @@ def _forced(batch: RelaxingBatch) -> Layers:
 
 @dataclass(frozen=True, kw_only=True)
 class EnergyBasedSolver(Relaxation):
-    """dv/dt = -v + ρ′(v)·u,  s = ρ(v),  v kept in [0, 1]; of the last layer -v + u + β(y - v); by Euler's method.
+    """dv/dt = -v + ρ′(v)·u,  s = ρ(v),  v clipped to [0, 1]; for the last layer -v + u + β(y - v); by Euler's method.
 
-    For a smooth ρ the flow of E = ½Σv² - Σ s_l·(W_l s_{l-1}) - Σ b_l·s_l (Scellier & Bengio 2017), except at the last layer,
-    where the published code has no ρ′. Its fixed points are not s = ρ(u): ρ acts on v, and ½v² is the leak's energy. Source: the
-    published code of Ernoult et al. 2019, EPcont; there the inputs pass ρ as well.
+    For a smooth ρ, this is the flow of E = ½Σv² - Σ s_l·(W_l s_{l-1}) - Σ b_l·s_l (Scellier & Bengio 2017), except at
+    the last layer, where the published code has no ρ′. Its fixed points are not s = ρ(u): ρ acts on v, and ½v² is the
+    leak's energy. Source: the published code of Ernoult et al. 2019, EPcont; there ρ is applied to the inputs, too.
     """
 
     step: float = 0.2
-    """dt, time constants."""
+    """Time step dt, time constants."""
 
     def __post_init__(self) -> None:
-        """Raise UserError for steps that are none."""
+        """Raise UserError for invalid steps."""
         super().__post_init__()
         require_step(self.step)
 
     def begin(self, equations: HopfieldEquations, start: Layers | None) -> EnergyBasedBatch:
-        """A batch at ``start``, or at rest: v = 0 V."""
+        """Begin a batch at ``start``, or at rest: v = 0 V."""
         batch = RelaxingBatch.of_states(equations, start)
         voltages = equations.initial()
         buffer = equations.network.buffer
@@ -60,7 +60,7 @@ class EnergyBasedSolver(Relaxation):
         return EnergyBasedBatch(equations, batch.states, voltages, batch.forces)
 
     def advance(self, batch: RelaxingBatch) -> None:
-        """One step of all samples, in place."""
+        """Do one step of all samples, in place."""
         for v, u, s in zip(batch.voltages, _forced(batch), batch.states, strict=True):
             np.subtract(u, v, out=u)
             np.multiply(u, self.step, out=u)

@@ -1,4 +1,4 @@
-"""The equations of a Hopfield network for given inputs and nudge: what every way to equilibrium moves towards."""
+"""The equations of a Hopfield network for given inputs and nudge, which all dynamics solve."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -21,9 +21,9 @@ Array = np.ndarray
 
 @dataclass(frozen=True, eq=False)
 class HopfieldEquations(Equations):
-    """s_l = ρ(u_l),  u_l = W_l s_{l-1} + b_l + (what returns from layer l + 1), and at layer L the nudge's pull, inside ρ.
+    """s_l = ρ(u_l),  u_l = W_l s_{l-1} + b_l + (feedback from layer l + 1), plus the nudge at layer L, inside ρ.
 
-    The pull is c - β ∂C/∂s_L: a constant, and a part that follows the state. A nudge of kind "output" adds it outside ρ instead.
+    The nudge is c - β ∂C/∂s_L: a constant, and a part that depends on the state. A nudge of kind "output" is added outside ρ.
     """
 
     network: HopfieldNetwork
@@ -33,16 +33,16 @@ class HopfieldEquations(Equations):
     constant: Float[Array, "batch outputs"] | None = None
     """c, volts."""
     beta: Float[Array, "batch 1"] | None = None
-    """β of nudges that follow the state; None where none does."""
+    """β of nudges that depend on the state; None if none does."""
     target: Float[Array, "batch classes"] | None = None
-    """y of these."""
+    """Targets y of these nudges."""
     cost: Cost = "squared-error"
     at_output: bool = False
-    """Whether the pull acts behind the buffers, s_L = ρ(u_L) - β ∂C/∂s_L."""
+    """Whether the nudge acts after the buffers, s_L = ρ(u_L) - β ∂C/∂s_L."""
 
     @classmethod
     def of(cls, network: HopfieldNetwork, inputs: Float[Array, "batch inputs"]) -> Self:
-        """The free phase; ``inputs`` as ``check_inputs`` gives them."""
+        """Return the equations of the free phase; ``inputs`` as returned by ``check_inputs``."""
         return cls(network, inputs, network.drive(inputs))
 
     def __len__(self) -> int:
@@ -50,14 +50,14 @@ class HopfieldEquations(Equations):
         return len(self.drive)
 
     def begun(self, start: Equilibrium | None) -> Equilibrium | None:
-        """``start`` in the network's dtype; UserError unless it has a state for every node and sample."""
+        """Return ``start`` in the network's dtype. Raises UserError unless it has a state for every node and sample."""
         return checked_start(start, len(self), self.network.layers[1:], self.drive.dtype)
 
     def nudged(self, nudges: Sequence[Nudge], free: Equilibrium | None) -> Self:
-        """The equations under each of ``nudges``, one batch below the other: (len(nudges)·batch) samples.
+        """Return the equations under each of ``nudges``, stacked: (len(nudges)·batch) samples.
 
-        ``free`` is where current nudges are taken. Raises UserError for a target that does not fit the read-outs, for nudges of
-        different kind or cost, and for a current nudge taken at anything but a free equilibrium.
+        Current nudges are computed at ``free``. Raises UserError for a target that does not match the read-outs, for
+        nudges of different kind or cost, and for a current nudge computed at anything but a free equilibrium.
         """
         network, batch, dtype = self.network, len(self), self.drive.dtype
         nudges = fitted_nudges(nudges, batch, network.classes, free, dtype)
@@ -82,11 +82,11 @@ class HopfieldEquations(Equations):
         return replace(pulled, constant=pulled.pull(outputs), beta=None, target=None)
 
     def free(self) -> Self:
-        """The same without the nudge."""
+        """Return the same without the nudge."""
         return replace(self, constant=None, beta=None, target=None, at_output=False)
 
     def select(self, samples: Bool[Array, " batch"] | Int[Array, " some"]) -> Self:
-        """The equations of some of the samples."""
+        """Return the equations of some of the samples."""
         return replace(
             self,
             inputs=self.inputs[samples],
@@ -103,7 +103,7 @@ class HopfieldEquations(Equations):
         return adjoint(self.network, self.inputs, voltages, self.forces(voltages), pull)
 
     def pull(self, outputs: Float[Array, "batch outputs"]) -> Float[Array, "batch outputs"]:
-        """-β ∂C/∂s_L at ``outputs``, volts, of a nudge that follows the state."""
+        """Return -β ∂C/∂s_L at ``outputs``, volts, of a nudge that depends on the state."""
         if self.beta is None or self.target is None:
             return np.zeros_like(outputs)
         slope = cost_slope(self.cost, self.network.readout(outputs), self.target)
@@ -112,7 +112,7 @@ class HopfieldEquations(Equations):
 
     @cached_property
     def curvature(self) -> Float[Array, "batch 1"] | None:
-        """What ∂²(βC)/∂s_L² does not exceed where it is positive; None where no nudge follows the state."""
+        """Return an upper bound of a positive ∂²(βC)/∂s_L²; None if no nudge depends on the state."""
         if self.beta is None or self.target is None:
             return None
         bound = self.beta.clip(0)
@@ -124,7 +124,7 @@ class HopfieldEquations(Equations):
         return bound
 
     def forces(self, states: Layers, out: Layers | None = None) -> Layers:
-        """Voltages u of every layer, volts, written into ``out`` (C-contiguous, of the network's dtype) if given."""
+        """Return the voltages u of every layer, volts, written into ``out`` (C-contiguous, of the network's dtype) if given."""
         network = self.network
         total = self.initial() if out is None else out
         choices: list[Choice] = [None]
@@ -141,7 +141,7 @@ class HopfieldEquations(Equations):
     def force(
         self, layer: int, states: Layers, out: Float[Array, "batch nodes"] | None = None
     ) -> Float[Array, "batch nodes"]:
-        """Voltages u of ``layer`` (1..L) alone, while all layers hold, volts, written into ``out`` if given."""
+        """Return the voltages u of ``layer`` (1..L) for fixed states of all layers, volts, written into ``out`` if given."""
         network = self.network
         total = np.empty_like(states[layer - 1]) if out is None else out
         if layer == 1:
@@ -165,12 +165,12 @@ class HopfieldEquations(Equations):
             total += self.pull(states[-1])
 
     def residual(self, states: Layers) -> Float[Array, " batch"]:
-        """Largest |s - ρ(u)| over all nodes of each sample, volts."""
+        """Return the largest |s - ρ(u)| over all nodes of each sample, volts."""
         forces = self.forces(states)
         return self.distance(states, forces)
 
     def distance(self, states: Layers, forces: Layers) -> Float[Array, " batch"]:
-        """Largest |s - ρ(u)| of each sample from u = ``forces``, volts; ``forces`` are used up."""
+        """Largest |s - ρ(u)| of each sample from u = ``forces``, volts; ``forces`` are overwritten."""
         largest = np.zeros(len(self), self.drive.dtype)
         for s, u in zip(states, forces, strict=True):
             self.network.buffer.output(u, out=u)
@@ -181,9 +181,9 @@ class HopfieldEquations(Equations):
         return largest
 
     def energy(self, states: Layers) -> Float[Array, " batch"]:
-        """E + βC, of tied weights, volts squared up to what does not depend on the states (a constant pull adds -c·s_L)."""
+        """Return E + βC for tied weights, volts squared, up to a constant (a constant nudge adds -c·s_L)."""
         if self.at_output:
-            raise UserError('energy: the energy of a nudge of kind "output" is not known')
+            raise UserError('energy: a nudge of kind "output" has no known energy')
         network = self.network
         shares = network.shares
         total = -shares[0] * (self.drive * states[0]).sum(axis=1)
@@ -207,21 +207,21 @@ class HopfieldEquations(Equations):
         return tuple(self.network.buffer.output(u) for u in nodes)
 
     def unknowns(self, voltages: tuple[Array, ...]) -> Layers:
-        """The u that an equilibrium's states s ask for, W s + b and the nudge's pull: what its nodes are at."""
+        """Return u = W s + b + nudge for the states s of an equilibrium: the voltages of its nodes."""
         return self.forces(voltages)
 
     def imbalance(self, nodes: Layers) -> tuple[Float[Array, " batch"], Float[Array, " batch"]]:
-        """Max |u - (W ρ(u) + b + pull)|, volts, twice: what Kirchhoff's current law leaves at a node over its conductance."""
+        """Max |u - (W ρ(u) + b + pull)|, volts, twice: the residual of Kirchhoff's current law at a node over its conductance."""
         forces = self.forces(self.states(nodes))
         residual = np.asarray(np.max([np.abs(u - f).max(axis=1) for u, f in zip(nodes, forces, strict=True)], axis=0))
         return residual, residual
 
     def stable(self, nodes: Layers) -> Bool[Array, " batch"]:
-        """Whether du/dt = -u + W ρ(u) + b + pull comes back to ``nodes`` (volts) after every small disturbance."""
+        """Whether du/dt = -u + W ρ(u) + b + pull returns to ``nodes`` (volts) after every small disturbance."""
         from eqprop_analog.networks.hopfield.stability import growth
 
         return growth(self, nodes) < 1
 
     def initial(self) -> Layers:
-        """All states at 0 V."""
+        """Return states of 0 V."""
         return tuple(np.zeros((len(self), size), self.drive.dtype) for size in self.network.layers[1:])

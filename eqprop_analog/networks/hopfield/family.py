@@ -6,12 +6,12 @@ from eqprop_analog.networks.hopfield.network import FORMAT, STEP, HopfieldNetwor
 
 
 def surrogate() -> LeakyIntegratorSolver:
-    """The circuit's dynamics in NumPy, to the last digit."""
+    """Return the circuit's dynamics in NumPy at full precision."""
     return LeakyIntegratorSolver(step=STEP, max_steps=50_000)
 
 
 def dynamics() -> LeakyIntegratorSolver:
-    """The same, to where Newton's iteration does the rest."""
+    """Return the same dynamics at the precision that Newton's iteration needs to start."""
     return LeakyIntegratorSolver(step=STEP, tolerance=1e-6)
 
 

@@ -1,4 +1,4 @@
-"""Projected gradient flow of the Hopfield energy, as the founding paper relaxes it."""
+"""Projected gradient flow of the Hopfield energy, as in the original paper."""
 
 from dataclasses import dataclass
 
@@ -13,23 +13,24 @@ from eqprop_analog.networks.hopfield.relaxation import ExplicitSteps, Relaxation
 
 @dataclass(frozen=True, kw_only=True)
 class GradientFlowSolver(Relaxation):
-    """dv/dt = -∂E/∂v = ρ′(v)·(u - v),  s = ρ(v),  v kept where ρ rises; by Euler's method.
+    """dv/dt = -∂E/∂v = ρ′(v)·(u - v),  s = ρ(v),  v clipped to the span of ρ; by Euler's method.
 
-    With the hard sigmoid of gain 1, s = v and this is ds/dt = u - s kept in [0, 1], the recipe of Scellier & Bengio 2017. With
-    any buffer its fixed points are s = ρ(u): E is the energy of networks.hopfield.network, whose leak is ∫ρ⁻¹ds, where the
-    papers' ½v² would give v = ρ′(v)·u. A smooth buffer that saturates makes it slow; the leaky integrator descends without ρ′.
+    With the hard sigmoid of gain 1, s = v and this is ds/dt = u - s clipped to [0, 1], the recipe of Scellier & Bengio
+    2017. With any buffer its fixed points are s = ρ(u): E is the energy of networks.hopfield.network, whose leak is
+    ∫ρ⁻¹ds, where the papers' ½v² would give v = ρ′(v)·u. A smooth buffer that saturates makes it slow; the leaky
+    integrator descends without ρ′.
     """
 
     step: float = 0.5
     """ε, in units of the nodes' time constant."""
 
     def __post_init__(self) -> None:
-        """Raise UserError for steps that are none."""
+        """Raise UserError for invalid steps."""
         super().__post_init__()
         require_step(self.step)
 
     def begin(self, equations: HopfieldEquations, start: Layers | None) -> RelaxingBatch:
-        """A batch at ``start``, or at rest."""
+        """Begin a batch at ``start``, or at rest."""
         low, high = equations.network.buffer.span
         if (low, high) == (0, 1):  # where ρ rises, v = s
             return RelaxingBatch.of_states(equations, start)
@@ -39,13 +40,13 @@ class GradientFlowSolver(Relaxation):
         return batch
 
     def explicit_steps(self, network: HopfieldNetwork) -> ExplicitSteps:
-        """See Relaxation: of hard sigmoids alone."""
+        """See Relaxation; only for hard sigmoids."""
         if not isinstance(network.buffer, HardSigmoid):
             return super().explicit_steps(network)
         return ExplicitSteps([range(network.depth)], self.step * network.buffer.gain, flows=True)
 
     def advance(self, batch: RelaxingBatch) -> None:
-        """One step of all samples, in place."""
+        """Do one step of all samples, in place."""
         buffer = batch.equations.network.buffer
         batch.equations.forces(batch.states, batch.forces)
         for v, u, s in zip(batch.voltages, batch.forces, batch.states, strict=True):

@@ -1,4 +1,4 @@
-"""Where the weights of a Hopfield network end."""
+"""Distributions of the weights of a Hopfield network."""
 
 from pathlib import Path
 
@@ -9,7 +9,7 @@ from eqprop_analog.plotting.style import BARS, RED, drawing
 
 
 def weight_histograms(network: HopfieldNetwork, path: Path) -> None:
-    """How the weights of each connection are distributed, dimensionless, those of untied backward connections dashed."""
+    """Draw histograms of the weights of each connection, dimensionless; separate feedback weights are dashed."""
     with drawing(path, (3.6 * network.depth + 0.6, 3.4)) as figure:
         row = figure.subplots(1, network.depth, squeeze=False)[0]
         back = (None, *(network.returning or [None] * (network.depth - 1)))

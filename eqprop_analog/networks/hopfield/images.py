@@ -1,4 +1,4 @@
-"""What a Hopfield network's configuration does to images."""
+"""Preprocessing and augmentation of images for Hopfield networks."""
 
 from typing import TYPE_CHECKING
 
@@ -15,7 +15,7 @@ Array = np.ndarray
 
 
 def prepared(config: "HopfieldConfig", images: Float[Array, "samples inputs"]) -> Float[Array, "samples inputs"]:
-    """(pixel - mean)/deviation, channel by channel; then, if asked for, what a buffer makes of it."""
+    """Return (pixel - mean)/deviation for each channel, optionally followed by a buffer."""
     if config.input_buffer:
         plain = config.model_copy(update={"input_buffer": False})
         return buffer_from(dict(config.buffer)).output(prepared(plain, images))
@@ -30,7 +30,7 @@ def prepared(config: "HopfieldConfig", images: Float[Array, "samples inputs"]) -
 def augmented(
     config: "HopfieldConfig", images: Float[Array, "samples inputs"], random: np.random.Generator
 ) -> Float[Array, "samples inputs"]:
-    """Flipped and shifted."""
+    """Return flipped and shifted images."""
     channels = config.image_shape[0]
     if config.flip:
         images = data.flipped(images, random, channels=channels)

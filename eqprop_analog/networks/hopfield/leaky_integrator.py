@@ -14,19 +14,19 @@ class LeakyIntegratorSolver(Relaxation):
     """dv/dt = -v + u(s),  s = ρ(v); by Euler's method. Source: Hopfield 1984."""
 
     step: float = 0.5
-    """In units of the nodes' time constant RC."""
+    """Time step, in units of the nodes' time constant RC."""
 
     def __post_init__(self) -> None:
-        """Raise UserError for steps that are none."""
+        """Raise UserError for invalid steps."""
         super().__post_init__()
         require_step(self.step)
 
     def begin(self, equations: HopfieldEquations, start: Layers | None) -> RelaxingBatch:
-        """A batch at ``start``, or at rest."""
+        """Begin a batch at ``start``, or at rest."""
         return RelaxingBatch.of_voltages(equations, start)
 
     def advance(self, batch: RelaxingBatch) -> None:
-        """One step of all samples, in place."""
+        """Do one step of all samples, in place."""
         buffer = batch.equations.network.buffer
         batch.equations.forces(batch.states, batch.forces)
         for v, u, s in zip(batch.voltages, batch.forces, batch.states, strict=True):

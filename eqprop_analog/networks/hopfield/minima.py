@@ -1,4 +1,4 @@
-"""How often two ways to a Hopfield network's equilibrium end in the same minimum of its energy, which is not convex."""
+"""Comparison of two dynamics of a Hopfield network: whether they reach the same minimum of its non-convex energy."""
 
 from dataclasses import dataclass
 
@@ -13,7 +13,7 @@ from eqprop_analog.networks.hopfield.network import HopfieldNetwork
 Array = np.ndarray
 
 SAME = 1e-3
-"""States that nowhere differ by more are of one minimum, volts."""
+"""Largest difference of states of the same minimum, volts."""
 
 
 @dataclass(frozen=True)
@@ -21,22 +21,25 @@ class Minima:
     """Two free phases of the same samples, compared."""
 
     good: Bool[Array, " batch"]
-    """Where both have converged, or were truncated on purpose."""
+    """Samples for which both phases converged, or were deliberately truncated."""
     distance: Float[Array, " batch"]
     """Largest difference of a node's state, volts."""
     energy: Float[Array, " batch"]
-    """E of the second less that of the first, volts squared."""
+    """E of the second minus that of the first, volts squared."""
     same_prediction: Bool[Array, " batch"]
-    """Whether both predict the same class, ties within SAME apart."""
+    """Whether both predict the same class, except for ties within SAME."""
 
     @property
     def same(self) -> Bool[Array, " batch"]:
-        """Which good samples are in one minimum."""
+        """Which good samples are in the same minimum."""
         return self.good & (self.distance <= SAME)
 
 
 def compare_minima(network: HopfieldNetwork, inputs: ArrayLike, one: Equilibrium, other: Equilibrium) -> Minima:
-    """Free phases of the same ``inputs`` (batch, inputs), of a network of tied weights. Raises UserError for other inputs."""
+    """Compare free phases of the same ``inputs`` (batch, inputs) of a network with tied weights.
+
+    Raises UserError for other inputs.
+    """
     batch = network.check_inputs(inputs)
     distance = np.max([np.abs(a - b).max(axis=1) for a, b in zip(one.voltages, other.voltages, strict=True)], axis=0)
     read = [network.readout(phase.outputs) for phase in (one, other)]
