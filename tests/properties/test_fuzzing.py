@@ -424,7 +424,7 @@ def test_checkpoint(folder, saved, data, kind):
         ({"weight_1": np.zeros((7, 5))}, r"weight_1: expected float64 \(16, 5\), got float64 \(7, 5\)"),
         ({"weight_1": lying((2**40, 5), "<f8")}, "header .* float64"),
         ({"momentum_weight_1": np.full((16, 5), np.nan)}, "momentum_weight_1: .*NaN"),
-        ({"state_1": np.array([[Executing()] * 5] * 6)}, "header .* object"),
+        ({"state_1": np.array([[Executing()] * 5] * 6)}, "object"),
         ({"trained": {"samples": -1, "wrong": 0, "statuses": {}}}, "state: trained.samples"),
         ({"history": [{"epoch": 1}]}, "state: history.0.train_error"),
         ({"random": {"bit_generator": "MT19937"}}, "not a checkpoint"),
