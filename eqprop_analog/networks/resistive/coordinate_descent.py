@@ -1,4 +1,4 @@
-"""Block coordinate descent: every layer in turn takes the voltages that satisfy its own equations exactly."""
+"""Block coordinate descent: every layer in turn is set to the voltages that satisfy its equations exactly."""
 
 from collections.abc import Sequence
 
@@ -7,10 +7,11 @@ from eqprop_analog.networks.resistive.equations import NodalEquations
 
 
 def sweep(equations: NodalEquations, voltages: Layers, order: Sequence[int] | None = None) -> Layers:
-    """One sweep, by default all odd layers and then all even ones; the energy falls or stays.
+    """Do one sweep, by default all odd layers and then all even ones; the energy never increases.
 
-    Nodes of one layer do not touch each other, so a layer is a batch of scalar problems with closed forms. Voltages are
-    (batch, nodes) arrays in volts; ``voltages`` itself is left alone. Source: Scellier 2024, arXiv 2402.11674, section 4.
+    Nodes of one layer are not connected to each other, so that a layer is a batch of scalar problems with closed forms.
+    Voltages are (batch, nodes) arrays in volts; ``voltages`` is not changed. Source: Scellier 2024, arXiv 2402.11674,
+    section 4.
     """
     swept = list(voltages)
     if order is None:

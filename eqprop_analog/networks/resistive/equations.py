@@ -44,17 +44,17 @@ class NodalEquations(Equations):
     nudge_conductance: Float[Array, "#batch 1"]
     nudge_current: Float[Array, "#batch outputs"]
     inputs: Float[Array, "given inputs"]
-    """As they were given: what the drive was made of."""
+    """The given inputs, from which the drive is computed."""
     given: Int[Array, " batch"]
     """Row of ``inputs`` of each sample."""
     excess_current: Layers = ()
-    """What metered diodes carry into the hidden nodes beyond their law, amperes (see ``metered``); empty where none are."""
+    """Excess of metered diodes' currents into the hidden nodes over their law, amperes (see ``metered``); may be empty."""
     wide: list[Any] = field(default_factory=list, repr=False)
-    """The free phase's equations in float64 once they are needed; all phases of a batch share them."""
+    """The free phase's equations in float64, made on demand; all phases of a batch share them."""
 
     @classmethod
     def of(cls, network: LayeredNetwork, inputs: Float[Array, "batch inputs"]) -> Self:
-        """The free phase's equations; UserError for a node that no conductance drives."""
+        """Return the free phase's equations. Raises UserError for a node that no conductance drives."""
         first = network.crossbars[0]
         volts = inputs * inputs.dtype.type(network.input_gain)
         totals = [crossbar.column_sums() for crossbar in network.crossbars]
@@ -62,8 +62,8 @@ class NodalEquations(Equations):
             if not column_sums.min() > 0:
                 index = int(column_sums.argmin())
                 raise UserError(
-                    f"net {network.node_name(layer, index)}: column {index} of crossbar {layer} is all zero, so nothing "
-                    f"drives it; give it a conductance or raise G_min"
+                    f"net {network.node_name(layer, index)}: column {index} of crossbar {layer} is all zero, so that "
+                    "nothing drives it; give it a conductance or raise G_min"
                 )
         drive = first.mirrored(volts) + network.biases[0]
         largest_input = np.abs(volts).max(axis=1)
@@ -97,25 +97,28 @@ class NodalEquations(Equations):
         return len(self.drive)
 
     def likeness(self, inputs: Float[Array, "batch inputs"]) -> Float[Array, "batch hidden"]:  # noqa: ARG002
-        """The direction in which the inputs drive each node of layer 1: it decides which diodes conduct."""
+        """Return the direction in which the inputs drive each node of layer 1, which determines the conducting diodes."""
         return np.sign(self.drive)
 
     def adjoint(self, voltages: tuple[Array, ...], pull: Float[Array, "batch outputs"]) -> tuple[Array, ...]:
-        """What currents ``pull`` into the outputs (A) move, linearised, volts; by reciprocity the adjoint, too."""
+        """Return the linearized response, volts, to currents ``pull`` into the outputs (A); by reciprocity, it is the adjoint."""
         from eqprop_analog.networks.resistive.newton import newton_step
 
         return newton_step(self, voltages, (*(np.zeros_like(v) for v in voltages[:-1]), pull))
 
     def begun(self, start: Equilibrium | None) -> Equilibrium | None:
-        """``start`` in the network's dtype; UserError unless it has a voltage for every node and sample."""
+        """Return ``start`` in the network's dtype.
+
+        Raises UserError unless it has a voltage for every node and sample.
+        """
         return checked_start(start, len(self.drive), self.network.layers[1:], self.drive.dtype)
 
     def nudged(self, nudges: Sequence[Nudge], free: Equilibrium | None) -> Self:
-        """The equations under each of ``nudges``, one batch below the other: (len(nudges)·batch) samples.
+        """Return the equations under each of ``nudges``, stacked: (len(nudges)·batch) samples.
 
-        ``free`` is where current nudges are taken. Raises UserError for a nudge that does not fit the outputs or makes the
-        circuit indefinite, and for a current nudge taken at anything but a free equilibrium. Pairs of outputs take current
-        nudges, into the plus node and out of the minus node.
+        Current nudges are computed at ``free``. Raises UserError for a nudge that does not match the outputs or makes
+        the circuit indefinite, and for a current nudge computed at anything but a free equilibrium. Pairs of outputs
+        are nudged by currents into the plus node and out of the minus node.
         """
         network, batch, dtype = self.network, len(self.drive), self.drive.dtype
         nudges = fitted_nudges(nudges, batch, network.classes, free, dtype)
@@ -150,7 +153,7 @@ class NodalEquations(Equations):
         return self.nudge_conductance, self.nudge_current
 
     def select(self, samples: Bool[Array, " batch"] | Int[Array, " some"]) -> Self:
-        """The equations of some of the samples."""
+        """Return the equations of some of the samples."""
         per_sample = len(self.nudge_conductance) == len(self.drive)
         return replace(
             self,
@@ -196,12 +199,12 @@ class NodalEquations(Equations):
         )
 
     def total(self, layer: int) -> Float[Array, "#batch nodes"]:
-        """D_l of ``layer``, the nudge included, siemens."""
+        """Return D_l of ``layer``, including the nudge, siemens."""
         own = self.conductance[layer - 1]
         return own + self.nudge_conductance * self.network.nudge_factor if layer == self.depth else own
 
     def inflow(self, layer: int, voltages: Layers) -> Float[Array, "batch nodes"]:
-        """Current into the nodes of ``layer`` if they sat at 0 V with their diodes removed, amperes."""
+        """Return the current into the nodes of ``layer`` at 0 V without diodes, amperes."""
         network = self.network
         if layer == 1:
             current = self.drive
@@ -216,12 +219,12 @@ class NodalEquations(Equations):
         return current + self.nudge_current
 
     def source(self, layer: int) -> Float[Array, "#batch nodes"]:
-        """The part of ``inflow`` that no voltage changes, amperes."""
+        """Return the part of ``inflow`` that does not depend on voltages, amperes."""
         own = self.drive if layer == 1 else self.network.biases[layer - 1]
         return own + self.nudge_current if layer == self.depth else own
 
     def energy(self, voltages: Layers) -> Float[Array, " batch"]:
-        """The energy whose stationarity these equations are, the nudge's share included, watts up to a constant."""
+        """Return the energy whose stationarity these equations express, including the nudge, watts up to a constant."""
         total = np.zeros(len(self.drive))
         for layer, (v, gamma) in enumerate(zip(voltages, self.network.gammas, strict=True), start=1):
             between = 0.5 * (
@@ -234,11 +237,11 @@ class NodalEquations(Equations):
         return total
 
     def solve_layer(self, layer: int, voltages: Layers) -> Float[Array, "batch nodes"]:
-        """Voltages of ``layer`` that satisfy its own equations while the other layers hold, volts."""
+        """Return the voltages of ``layer`` that satisfy its equations for fixed other layers, volts."""
         return self.root(layer, self.inflow(layer, voltages))
 
     def root(self, layer: int, inflow: Float[Array, "batch nodes"]) -> Float[Array, "batch nodes"]:
-        """Voltages at which the nodes of ``layer`` carry off ``inflow`` (amperes), volts."""
+        """Return the voltages at which the nodes of ``layer`` drain ``inflow`` (amperes), volts."""
         total = self.total(layer)
         if layer == self.depth:
             return inflow / total
@@ -248,7 +251,7 @@ class NodalEquations(Equations):
     def surplus(
         self, layer: int, voltages: Float[Array, "batch nodes"], inflow: Float[Array, "batch nodes"]
     ) -> Float[Array, "batch nodes"]:
-        """F_l: ``inflow`` less what the nodes of ``layer`` carry off at ``voltages``, amperes."""
+        """Return F_l: ``inflow`` minus the current that the nodes of ``layer`` drain at ``voltages``, amperes."""
         current = inflow - self.total(layer) * voltages
         if layer == self.depth:
             return current
@@ -269,7 +272,7 @@ class NodalEquations(Equations):
         return (*hidden, np.broadcast_to(self.total(self.depth), voltages[-1].shape))
 
     def initial(self) -> Layers:
-        """All nodes at 0 V."""
+        """Return voltages of 0 V."""
         return tuple(np.zeros((len(self.drive), size), self.drive.dtype) for size in self.network.layers[1:])
 
     def measured(self, probes: Float[Array, "batch nodes"]) -> Layers:
@@ -282,7 +285,7 @@ class NodalEquations(Equations):
         return largest(currents), excess
 
     def proof(self, nodes: Layers, excess: Float[Array, " batch"]) -> "LayeredProof":
-        """See core.Equations; in float64 whatever the network's precision."""
+        """See core.Equations; in float64 for any precision of the network."""
         from eqprop_analog.networks.resistive.proof import LayeredProof
 
         wide, layers = self.double(), tuple(v.astype(np.float64, copy=False) for v in nodes)
@@ -294,8 +297,8 @@ class NodalEquations(Equations):
     def imbalance_of(self, voltages: Layers, layers: Iterable[int]) -> tuple[Layers, Float[Array, " batch"]]:
         """F of ``layers`` in amperes (elsewhere 0), and their excess: how far a node is from its root, over the largest voltage.
 
-        The excess is the KCL residual in volts, neighbours held, whatever the slope of the node's law: nothing hides behind a
-        steep diode.
+        The excess is the KCL residual in volts for fixed neighbours, for any slope of the node's law, so that a steep
+        diode hides nothing.
         """
         currents = [np.zeros_like(v) for v in voltages]
         distance = np.zeros(len(voltages[0]), voltages[0].dtype)
@@ -311,7 +314,7 @@ class NodalEquations(Equations):
         return np.asarray(~close & (largest(nodes) > RUNAWAY * self.driving_voltage()))
 
     def driving_voltage(self) -> Float[Array, " batch"]:
-        """What drives each sample's circuit, amplified, volts: rows, rails, and every source current over its node's D."""
+        """Return the largest source of each circuit times gains, volts: rows, rails and source currents over D."""
         gain = float(np.prod([max(1.0, gain) for gain in self.network.amplifier_gain]))
         currents = [
             np.abs(bias / total).max() for bias, total in zip(self.network.biases, self.conductance, strict=True)
@@ -320,7 +323,7 @@ class NodalEquations(Equations):
         return np.asarray(gain * (self.largest_input + abs(self.network.diode.rail) + max(currents) + nudge))
 
     def voltage_scale(self, voltages: Layers) -> Float[Array, " batch"]:
-        """Largest voltage anywhere in each sample's circuit, volts: rows, rails and nodes."""
+        """Return the largest voltage in each sample's circuit, volts: rows, rails and nodes."""
         scale = np.maximum(self.largest_input, abs(self.network.diode.rail) if self.depth > 1 else 0)
         for v in voltages:
             scale = np.maximum(scale, np.abs(v).max(axis=1))
@@ -330,12 +333,14 @@ class NodalEquations(Equations):
 def injections(
     network: LayeredNetwork, nudges: Sequence[Nudge], batch: int, free: Equilibrium | None
 ) -> tuple[list[float], Float[Array, "nudged outputs"]]:
-    """What each of ``nudges`` injects at the outputs of ``batch`` samples, c - g v: every g, and all c one below the other.
+    """Return the injection c - g v of each of ``nudges`` at the outputs of ``batch`` samples: every g, and all c stacked.
 
-    In siemens and amperes, along the read-outs. Raises UserError for a nudge that is not for these outputs.
+    Units are siemens and amperes, along the read-outs. Raises UserError for a nudge that does not match these outputs.
     """
     if network.outputs == "pairs" and any(nudge.kind == "conductance" for nudge in nudges):
-        raise UserError('nudge: a conductance pulls one node to one voltage; for pairs of outputs use kind="current"')
+        raise UserError(
+            'nudge: a conductance drives a single node to a voltage; for pairs of outputs use kind="current"'
+        )
     read = None if free is None else network.readout(free.outputs)
     found = [nudge.injection(read) for nudge in nudges]
     shape = batch, network.layers[-1]

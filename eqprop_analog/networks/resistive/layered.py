@@ -1,4 +1,4 @@
-"""What layered networks of crossbars have in common, ideal or with a chip's imperfections: shape, names, read-outs, energy."""
+"""Common parts of layered networks of crossbars, ideal or with imperfections: shape, names, read-outs, energy."""
 
 from collections.abc import Mapping
 from typing import Any, Literal, Self
@@ -20,28 +20,28 @@ Outputs = Literal["single", "pairs"]
 
 
 class LayeredNetwork(Network):
-    """Crossbars 1..L between drives a_{l-1} and nodes v_l; diodes at the hidden nodes, and amplifiers behind them."""
+    """Crossbars 1..L between drives a_{l-1} and nodes v_l; diodes at the hidden nodes, and amplifiers after them."""
 
     crossbars: tuple[Crossbar, ...]
     """What joins the layers."""
     biases: tuple[Float[Array, " nodes"], ...]
-    """Amperes into each node of layers 1..L, any sign."""
+    """Bias currents into each node of layers 1..L, amperes, of either sign."""
     diode: Law
     """Nominal law of every hidden node."""
     amplifier_gain: tuple[float, ...]
     """Nominal A_l of each hidden layer."""
     input_gain: float
-    """Volts per unit of input."""
+    """Voltage at an input of 1, volts."""
     conductance_window: tuple[float, float]
     """(G_min, G_max), siemens."""
     bias_row: float
-    """Fixed voltage of one further row of crossbar 1, volts; 0 is no such row."""
+    """Fixed voltage of an additional row of crossbar 1, volts; 0 means no such row."""
     outputs: Outputs
-    """One output node a class, or "pairs": class k is read as v_2k - v_2k+1."""
+    """One output node per class, or "pairs": class k is read as v_2k - v_2k+1."""
     nudge_factor: Any = 1.0
-    """On what a nudge injects at each output."""
+    """Factor on the injection of a nudge at each output."""
     circuit_kind: str = ""
-    """What a circuit's title says after the form."""
+    """End of a circuit's title, after the form."""
 
     @property
     def layers(self) -> tuple[int, ...]:
@@ -50,7 +50,7 @@ class LayeredNetwork(Network):
 
     @property
     def classes(self) -> int:
-        """Read-outs: output nodes, or pairs of them."""
+        """Number of read-outs: output nodes, or pairs of them."""
         nodes = self.layers[-1]
         return nodes // 2 if self.outputs == "pairs" else nodes
 
@@ -71,7 +71,7 @@ class LayeredNetwork(Network):
 
     @property
     def nudge_kind(self) -> Kind:
-        """The kind of nudge to take where none is asked for: by conductances, or, for pairs of outputs, by currents."""
+        """The default kind of nudge: by conductances or, for pairs of outputs, by currents."""
         return "current" if self.outputs == "pairs" else "conductance"
 
     @property
@@ -86,7 +86,7 @@ class LayeredNetwork(Network):
         return np.where(np.arange(size) < excitatory, 1, -1).astype(self.crossbars[0].conductance.dtype)
 
     def diode_sides(self, layer: int) -> tuple[Float[Array, " nodes"], ...]:
-        """One array a diode of each node of hidden ``layer``: +1 from the rail into the node, -1 from the node into -rail."""
+        """Return an array for each diode at hidden ``layer``: +1 from the rail into the node, -1 from the node into -rail."""
         polarity = self.polarity(layer)
         return (polarity, -polarity) if isinstance(self.diode, Antiparallel) else (polarity,)
 
@@ -96,22 +96,22 @@ class LayeredNetwork(Network):
 
     def rows(self, inputs: Float[Array, "batch inputs"]) -> Float[Array, "batch rows"]:
         """Voltages of crossbar 1's rows, volts: +x, then -x, then the bias row if there is one."""
-        with np.errstate(over="ignore"):  # the circuit names the row that has no finite voltage
+        with np.errstate(over="ignore"):  # the circuit names the row without a finite voltage
             volts = self.input_gain * inputs
         bias = np.full((len(volts), int(self.bias_row != 0)), self.bias_row, volts.dtype)
         return np.concatenate([volts, -volts, bias], axis=1)
 
     def readout(self, outputs: Float[Array, "batch nodes"]) -> Float[Array, "batch classes"]:
-        """What is read for each class from the output nodes' voltages, volts: v_k, or v_2k - v_2k+1."""
+        """Return the read-out of each class from the output nodes' voltages, volts: v_k, or v_2k - v_2k+1."""
         return outputs[:, ::2] - outputs[:, 1::2] if self.outputs == "pairs" else outputs
 
     @property
     def readout_reach(self) -> float:
-        """How far a read-out moves at most, volts, if no output node moves by more than 1 V."""
+        """Largest change of a read-out, volts, if no output node changes by more than 1 V."""
         return 2.0 if self.outputs == "pairs" else 1.0
 
     def along_readout(self, currents: Float[Array, "batch classes"]) -> Float[Array, "batch nodes"]:
-        """Currents into the output nodes that pull the read-outs by ``currents``, amperes: c, or +c and -c into each pair."""
+        """Return the currents into the output nodes for ``currents`` at the read-outs (A): c, or +c and -c into each pair."""
         if self.outputs == "single":
             return currents
         return np.stack([currents, -currents], axis=2).reshape(len(currents), -1)
@@ -128,20 +128,20 @@ class LayeredNetwork(Network):
 
     @property
     def free_parameters(self) -> int:
-        """Conductances that learn, one for all copies of it, and bias currents that flow."""
+        """Number of learned conductances (copies count once) and of bias currents that are not zero."""
         currents = sum(int(np.count_nonzero(bias)) for bias in self.biases)
         return sum(each.free_parameters for each in self.crossbars) + currents
 
     def check_inputs(self, inputs: ArrayLike) -> Float[Array, "batch inputs"]:
-        """``inputs`` as (batch, inputs) in the network's dtype, or UserError."""
+        """Return ``inputs`` as (batch, inputs) in the network's dtype. Raises UserError if they are invalid."""
         return checked_inputs(inputs, self.layers[0], self.crossbars[0].conductance.dtype)
 
     def law(self, layer: int | None = None) -> Law:  # noqa: ARG002 - where every node has its own
-        """The law of the nodes of hidden ``layer``, or of all hidden nodes side by side, whose parameters may be arrays."""
+        """Return the law of the nodes of hidden ``layer``, or of all hidden nodes concatenated; its parameters may be arrays."""
         return self.diode
 
     def amplified(self, layer: int) -> bool:
-        """Whether there are amplifiers behind the nodes of hidden ``layer``."""
+        """Return whether there are amplifiers after the nodes of hidden ``layer``."""
         return self.amplifier_gain[layer - 1] != 1
 
     def diode_model(self, layer: int) -> tuple[str, Mapping[str, Any]]:  # noqa: ARG002 - where every node has its own
@@ -149,30 +149,33 @@ class LayeredNetwork(Network):
         return self.diode.spice
 
     def amplifier_model(self, layer: int) -> tuple[str, Mapping[str, Any]]:  # noqa: ARG002
-        """Subcircuit of the amplifiers behind hidden ``layer``, and its parameters beside the gain."""
+        """Return the subcircuit of the amplifiers after hidden ``layer``, and its parameters in addition to the gain."""
         return "amplifier", {}
 
     def loading(self, layer: int) -> Float[Array, " nodes"]:
-        """Conductance to ground of what loads each node of hidden ``layer``, siemens."""
+        """Return the load conductance to ground at each node of hidden ``layer``, siemens."""
         return np.zeros(self.layers[layer])
 
     @property
     def spice_options(self) -> Mapping[str, float]:
-        """Of its circuits."""
+        """Simulator options of its circuits."""
         return self.diode.options
 
     def spice_notes(self) -> tuple[str, ...]:
-        """What its netlists say beside what all do."""
+        """Additional notes in its netlists."""
         return ()
 
     def with_own_devices(self) -> Self:
-        """The network whose diodes are, in SPICE, the devices that their laws were made from. UserError where there are none."""
+        """Return the network whose diodes in SPICE are the devices of their laws.
+
+        Raises UserError if there are none.
+        """
         raise UserError(f"diode: a {self.family} network has no circuit of the devices that its laws were made from")
 
     def require_definite(self, beta: float, input_conductance: Float[Array, " nodes"] | None = None) -> None:
-        """Raise UserError, naming the output, if a nudge of ``beta`` siemens leaves the circuit no one equilibrium.
+        """Raise UserError, which names the output, if a nudge of ``beta`` siemens leaves no unique equilibrium.
 
-        ``input_conductance``: column sums of crossbar 1, where the caller has them already.
+        ``input_conductance``: column sums of crossbar 1, if the caller has them.
         """
         raise NotImplementedError
 

@@ -70,27 +70,36 @@ class ResistiveNetwork(LayeredNetwork):
     family: ClassVar[str] = "resistive"
 
     conductances: tuple[Float[Array, "rows columns"], ...]
-    """Siemens; [l][i, j] joins drive row i to column j. Rows of crossbar 1: +x of every input, then -x, then the bias row."""
+    """Conductances, siemens; [l][i, j] connects drive row i to column j.
+
+    Rows of crossbar 1: +x of every input, then -x, then the bias row.
+    """
     biases: tuple[Float[Array, " nodes"], ...]
-    """Amperes into each node of layers 1..L, any sign."""
+    """Bias currents into each node of layers 1..L, amperes, of either sign."""
     diode: Law = field(default_factory=NgspiceDiode)
-    """Law of every hidden node; the first half of a layer (rounded up) is excitatory, the second inhibitory. An antiparallel
-    pair (devices.Antiparallel) makes all nodes alike."""
+    """Law of every hidden node; the first half of a layer (rounded up) is excitatory, the second inhibitory. With an antiparallel
+    pair (devices.Antiparallel), all nodes are equal."""
     amplifier_gain: tuple[float, ...] = ()
     """A_l of each hidden layer; 1 is no amplifier."""
     input_gain: float = 1.0
-    """Volts per unit of input."""
+    """Voltage at an input of 1, volts."""
     conductance_window: tuple[float, float] = (0.0, 1e-4)
-    """(G_min, G_max), siemens: what learning may reach."""
+    """(G_min, G_max), siemens: the range of learned conductances."""
     bias_row: float = 0.0
-    """Fixed voltage of one further row of crossbar 1, volts, any sign; 0 is no such row."""
+    """Fixed voltage of an additional row of crossbar 1, volts, of either sign; 0 means no such row."""
     outputs: Outputs = "single"
-    """One output node a class, or "pairs": class k is read as v_2k - v_2k+1."""
+    """One output node per class, or "pairs": class k is read as v_2k - v_2k+1."""
     crossbars: tuple[Crossbar, ...] = ()
-    """What joins the layers: operators over ``conductances``, one each. Given ones say of which kind; () is dense ones."""
+    """Crossbars between the layers: operators over ``conductances``.
+
+    Given ones define the kinds; () means dense ones.
+    """
 
     def __post_init__(self) -> None:
-        """Bring all arrays into one precision, and settings into plain numbers. Raises UserError for what is neither."""
+        """Convert all arrays to one precision, and settings to plain numbers.
+
+        Raises UserError if this is not possible.
+        """
         arrays = in_one_precision({"crossbar": self.conductances, "biases of layer": self.biases})
         settings = {
             "conductances": arrays[0],
@@ -106,7 +115,7 @@ class ResistiveNetwork(LayeredNetwork):
         check_law(self.diode)
 
     def facts(self) -> dict[str, str]:
-        """What a person is shown of it."""
+        """Facts shown to the user."""
         low, high = (quantity_text(value, "S") for value in self.conductance_window)
         gains = ", ".join(f"{gain:g}" for gain in self.amplifier_gain)
         return {
@@ -134,20 +143,21 @@ class ResistiveNetwork(LayeredNetwork):
         bias_row: float = 0.0,
         outputs: Outputs = "single",
     ) -> Self:
-        """A network of ``layers`` = (inputs, hidden ..., outputs) with fresh conductances.
+        """Make a network of ``layers`` = (inputs, hidden ..., outputs) with fresh conductances.
 
-        They are spread inside the window (see the module initial): in one from 0 to 1 µS or more, max(0, U(-a, a))·1 µS with
-        a = 1/√fan_in.
+        They are distributed within the window (see the module initial): for a window from 0 to 1 µS or more, max(0,
+        U(-a, a))·1 µS with a = 1/√fan_in.
 
         The arguments:
-            layers: how many nodes; ``outputs="pairs"`` takes two a class.
-            seed: of the conductances.
+            layers: numbers of nodes; ``outputs="pairs"`` needs two per class.
+            seed: seed of the conductances.
             diode: law of every hidden node's diode (default: ngspice's own, on rails of ±0.2 V).
-            amplifier_gain: A of the bidirectional amplifier behind a hidden node, one for all or one a hidden layer; 1 is none.
-            input_gain: volts at a row for an input of 1.
+            amplifier_gain: gain A of the bidirectional amplifier after a hidden node, one for all or one per hidden
+                layer; 1 is none.
+            input_gain: voltage of a row at an input of 1, volts.
             conductance_window: (G_min, G_max), siemens.
-            bias: amperes into every node, one for all or an array a layer.
-            bias_row: volts of a further row of crossbar 1; 0 is none.
+            bias: bias currents, amperes, one for all nodes or an array per layer.
+            bias_row: voltage of an additional row of crossbar 1, volts; 0 is none.
             outputs: "single", or "pairs", whose difference is read.
 
         Raises UserError.
@@ -177,10 +187,10 @@ class ResistiveNetwork(LayeredNetwork):
         bias_row: float = 0.0,
         outputs: Outputs = "single",
     ) -> Self:
-        """A network of an ``image`` = (channels, height, width) and one table each in ``connections``, with fresh conductances.
+        """Make a network of an ``image`` = (channels, height, width) and one table per connection, with fresh conductances.
 
         A table is {channels, kernel, stride, padding}, a convolution; {pool, siemens}, average pooling by fixed resistors; or
-        {outputs}, every node joined with every other. Nodes of a convolution are (channel, down, across), the first half of the
+        {outputs}, a dense connection. Nodes of a convolution are (channel, down, across), the first half of the
         channels excitatory. ``seed``, ``diode``, ``amplifier_gain``, ``input_gain``, ``conductance_window``, ``bias``,
         ``bias_row`` and ``outputs`` are those of ``dense``. Raises UserError.
         """
@@ -192,7 +202,7 @@ class ResistiveNetwork(LayeredNetwork):
 
     @classmethod
     def from_relu(cls, model: Any, **settings: Any) -> "ResistiveNetwork":
-        """The network of a trained ReLU network, whose outputs it has but for O(1/gain); see relu.translate_relu.
+        """Make the network of a trained ReLU network, with equal outputs up to O(1/gain); see relu.translate_relu.
 
         ``model``: a ``torch.nn.Sequential`` or pairs of arrays; ``settings``: amplifier_gain, input_gain, conductance_window.
         """
@@ -213,7 +223,7 @@ class ResistiveNetwork(LayeredNetwork):
         bias_row: float,
         outputs: Outputs,
     ) -> Self:
-        """A network of these crossbars over fresh conductances."""
+        """Make a network of these crossbars with fresh conductances."""
         window, sizes = check_window(conductance_window), [kind.columns for kind in kinds]
         try:
             crossbars = fresh(kinds, window, np.random.default_rng(check_seed(seed)))
@@ -252,7 +262,7 @@ class ResistiveNetwork(LayeredNetwork):
         return "norton", "flat"
 
     def equations(self, inputs: Float[Array, "batch inputs"]) -> "NodalEquations":
-        """Kirchhoff's current law at every node; UserError for a node that no conductance drives."""
+        """Return Kirchhoff's current law at every node. Raises UserError for a node that no conductance drives."""
         from eqprop_analog.networks.resistive.equations import NodalEquations
 
         return NodalEquations.of(self, inputs)
@@ -289,11 +299,14 @@ class ResistiveNetwork(LayeredNetwork):
         )
 
     def in_spice(self) -> Self:
-        """The network that SPICE solves in place of this one (see Law.in_spice)."""
+        """Return the network that SPICE solves instead of this one (see Law.in_spice)."""
         return self if self.diode.in_spice() is self.diode else replace(self, diode=self.diode.in_spice())
 
     def with_own_devices(self) -> Self:
-        """The network whose diodes are, in SPICE, the devices that their tables were made from. Raises UserError if none were."""
+        """Return the network whose diodes in SPICE are the devices of their tables.
+
+        Raises UserError if there are none.
+        """
         diode = own_subcircuit(self.diode)
         if diode is None:
             raise UserError(
@@ -352,9 +365,9 @@ class ResistiveNetwork(LayeredNetwork):
         return UserError(f"net {self.node_name(layer, column)}: {what} (row {row}, column {column} of layer {layer})")
 
     def contrast(self, inputs: Float[Array, "batch inputs"], plus: Equilibrium, minus: Equilibrium) -> Gradient:
-        """Difference of ⟨∂E/∂θ⟩ between two phases over that of their β; see learning.contrast.
+        """Return the difference of ⟨∂E/∂θ⟩ between two phases, over that of their β; see learning.contrast.
 
-        UserError for phases that failed or do not fit.
+        Raises UserError for phases that failed or do not match.
         """
         check_pair("contrast", layer_shapes(len(inputs), self.layers), plus, minus)
         span = plus.beta - minus.beta
@@ -365,14 +378,14 @@ class ResistiveNetwork(LayeredNetwork):
     def gradient(
         self, inputs: Float[Array, "batch inputs"], voltages: tuple[Array, ...], response: tuple[Array, ...]
     ) -> Gradient:
-        """See core.Network; ``response`` is dv/dβ, what the pull moves in the linearised circuit."""
+        """See core.Network; ``response`` is dv/dβ, the response of the linearized circuit."""
         return self.drop_gradient(inputs, voltages, response)
 
     def drop_gradient(self, inputs: Float[Array, "batch inputs"], mean: Layers, slope: Layers) -> Gradient:
         """(γ_l/γ_L)⟨Δv̄ · dΔv/dβ⟩ for every conductance, from node voltages ``mean`` (V) and ``slope`` = dv/dβ (V/S or V/A).
 
-        ``inputs``: (batch, inputs), as the data gives them. ½(Δ₊² - Δ₋²) is the mean drop times the difference of drops: no
-        cancellation of large squares.
+        ``inputs``: (batch, inputs), as in the data. ½(Δ₊² - Δ₋²) is the mean drop times the difference of drops, which
+        avoids the cancellation of large squares.
         """
         conductances, biases = [], []
         drive = inputs * inputs.dtype.type(self.input_gain)
@@ -391,19 +404,19 @@ class ResistiveNetwork(LayeredNetwork):
         return Gradient(tuple(conductances), tuple(biases))
 
     def confine(self) -> int:
-        """Bring every conductance into its window, in place, and see ``renew``."""
+        """Clip every conductance to its window, in place, and call ``renew``."""
         for matrix in self.conductances:
             np.clip(matrix, *self.conductance_window, out=matrix)
         return self.renew()
 
     def renew(self) -> int:
-        """Begin anew every column that an update has left without any conductance, in place; how many (initial.renew)."""
+        """Reinitialize every column without conductances, in place; return their number (initial.renew)."""
         return sum(crossbar.renew(self.conductance_window) for crossbar in self.crossbars)
 
     def output_stiffness(self) -> Float[Array, "outputs outputs"]:
         """S, siemens: the conductance matrix seen at the outputs with every diode off and hidden nodes eliminated.
 
-        A nudge by a conductance beta leaves the circuit positive definite exactly while beta > -λ_min(S).
+        With a nudge by a conductance beta, the circuit is positive definite if and only if beta > -λ_min(S).
         """
         stiffness: Square = self.crossbars[0].column_sums()
         for crossbar in self.crossbars[1:]:
@@ -413,10 +426,10 @@ class ResistiveNetwork(LayeredNetwork):
         return full(stiffness)
 
     def stiffness_bound(self, input_conductance: Float[Array, " nodes"] | None = None) -> float:
-        """A lower bound of λ_min(S) in siemens by row sums, at the cost of reading crossbars 2..L once.
+        """Return a lower bound of λ_min(S), siemens, by row sums, which reads crossbars 2..L once.
 
         S is an M-matrix, so λ_min(S) is at least its smallest row sum, the conductance of an output to the sources.
-        ``input_conductance``: column sums of crossbar 1, where the caller has them already.
+        ``input_conductance``: column sums of crossbar 1, if the caller has them.
         """
         grounded = self.crossbars[0].column_sums() if input_conductance is None else input_conductance
         for layer, crossbar in enumerate(self.crossbars[1:], start=2):
@@ -425,13 +438,13 @@ class ResistiveNetwork(LayeredNetwork):
         return float(grounded.min())
 
     def usual_beta(self) -> float:
-        """The nudge, in siemens, where none is asked for: a tenth of what certainly keeps the circuit definite."""
+        """Return the default β, siemens: a tenth of a bound below which the circuit is certainly definite."""
         return 0.1 * self.stiffness_bound()
 
     def require_definite(self, beta: float, input_conductance: Float[Array, " nodes"] | None = None) -> None:
-        """Raise UserError, naming the output, if a nudge of ``beta`` siemens makes the circuit indefinite.
+        """Raise UserError, which names the output, if a nudge of ``beta`` siemens makes the circuit indefinite.
 
-        ``input_conductance``: of crossbar 1 at each node of layer 1, siemens, where it is known already.
+        ``input_conductance``: of crossbar 1 at each node of layer 1, siemens, if it is known.
         """
         if beta >= 0 or -beta < 0.999 * self.stiffness_bound(input_conductance):
             return
@@ -440,11 +453,14 @@ class ResistiveNetwork(LayeredNetwork):
             output = int(np.abs(vectors[:, 0]).argmax())
             raise UserError(
                 f"nudge: beta = {beta:.4g} S makes the circuit indefinite at net {self.node_name(self.depth, output)}: the "
-                f"stiffness of the outputs is only {values[0]:.4g} S; use |beta| below that"
+                f"smallest eigenvalue of the output conductance is only {values[0]:.4g} S; use |beta| below that"
             )
 
     def save(self, path: str | Path) -> None:
-        """Write an uncompressed ``.npz`` (arrays and one JSON text, no pickle) in one step; UserError if it cannot."""
+        """Write an uncompressed ``.npz`` (arrays and one JSON text, no pickle) atomically.
+
+        Raises UserError if it cannot be written.
+        """
         description: dict[str, Any] = {
             "diode": table_of(self.diode),
             "amplifier_gain": self.amplifier_gain,
@@ -458,12 +474,12 @@ class ResistiveNetwork(LayeredNetwork):
         save_arrays(path, FORMAT, description, self.arrays())
 
     def arrays(self) -> dict[str, Array]:
-        """Every parameter by the name it has in files: ``conductance_<l>`` (S) and ``bias_<l>`` (A), l from 1."""
+        """Return every parameter by its name in files: ``conductance_<l>`` (S) and ``bias_<l>`` (A), l from 1."""
         return named(self.conductances, self.biases)
 
     @classmethod
     def load(cls, path: str | Path) -> Self:
-        """Read a network written by ``save``; UserError if the file is not one."""
+        """Read a network written by ``save``. Raises UserError for any other file."""
         with loaded_arrays(path, FORMAT) as (description, file):
             depth = sum(name.startswith("conductance_") for name in file.files)
             conductances = tuple(real(file[f"conductance_{l}"]) for l in range(1, depth + 1))
@@ -485,7 +501,7 @@ class ResistiveNetwork(LayeredNetwork):
 
 
 def _bound(kinds: Sequence[Crossbar], conductances: Sequence[Array]) -> tuple[Crossbar, ...]:
-    """Crossbars of these kinds over these arrays; dense ones, unless they are given. UserError for too many or too few."""
+    """Return crossbars of these kinds over these arrays, by default dense ones. Raises UserError for a wrong number."""
     if not kinds:
         return tuple(Dense(matrix) for matrix in conductances)
     if len(kinds) != len(conductances):

@@ -26,26 +26,26 @@ Array = np.ndarray
 log = logging.getLogger(__name__)
 
 TOLERANCE = {np.dtype(np.float64): 1e-13, np.dtype(np.float32): 1e-5}
-"""Default bound by precision, some hundred roundings."""
+"""Default tolerance by precision, about a hundred roundings."""
 STEP_LENGTHS = tuple(4.0**-k for k in range(9))
-"""Parts of a Newton step that are tried where the whole does not halve the excess."""
+"""Fractions of a Newton step that are tried if the full step does not halve the excess."""
 ACCURACY = 1e-4
-"""What a Newton step may leave of the residual that it is to remove; less gains no iteration."""
+"""Relative residual of a Newton step's linear solve; a smaller one saves no iteration."""
 AIM = 0.01
-"""Of the bound: errors fall quadratically, so that one more step for some of the samples leaves rounding alone."""
+"""Fraction of the tolerance; errors decrease quadratically, so that one more step reaches rounding."""
 ELEMENTS = 2**19
-"""Node voltages that are iterated together."""
+"""Number of node voltages that are iterated together."""
 
 Samples = Bool[Array, " batch"] | Int[Array, " some"]
 
 
 @dataclass(frozen=True)
 class SurrogateSolver:
-    """F(v) = 0 (NodalEquations) by Newton steps that coordinate descent keeps safe, or by a fixed number of sweeps.
+    """F(v) = 0 (NodalEquations) by Newton steps safeguarded by coordinate descent, or by a fixed number of sweeps.
 
     Each iteration tries a Newton step followed by a sweep, and keeps it for the samples whose excess (core.Equations) it
-    halves; the others take what ends lowest of shorter steps and none, each followed by a sweep, under which the convex
-    energy always falls. Samples that are finished cost nothing more. Arrays have the network's dtype.
+    halves; the others take the best of shorter steps and none, each followed by a sweep, under which the convex energy
+    always decreases. Converged samples cost nothing more. Arrays have the network's dtype.
 
     Networks of another family are solved by the family's own solver in NumPy (core.Family.surrogate), which has no settings here.
 
@@ -57,17 +57,17 @@ class SurrogateSolver:
     """
 
     tolerance: float | None = None
-    """Largest KCL residual of a converged node, as the voltage that would mend it over the circuit's largest voltage
+    """Largest KCL residual of a converged node, as the correcting voltage over the circuit's largest voltage
     (default 1e-13 in float64, 1e-5 in float32)."""
     max_iterations: int = 200
-    """After which a sample that has not converged says so by its status."""
+    """Largest number of iterations, after which a sample that has not converged is STALLED."""
     sweeps: int | None = None
-    """Stop after this many sweeps of coordinate descent instead: status TRUNCATED."""
+    """Stop after this number of sweeps of coordinate descent instead, with status TRUNCATED."""
     check_residual: bool = True
     """Whether truncated phases report their residual."""
 
     def __post_init__(self) -> None:
-        """Raise UserError for bounds that are none."""
+        """Raise UserError for invalid settings."""
         require_tolerance(self.tolerance)
         whole_number(self.max_iterations, "max_iterations")
         if self.sweeps is not None:
@@ -80,9 +80,9 @@ class SurrogateSolver:
         nudge: Nudge | None = None,
         start: Equilibrium | None = None,
     ) -> Equilibrium:
-        """Equilibrium of each row of ``inputs`` (batch, inputs), begun at ``start`` or at 0 V.
+        """Return the equilibrium of each row of ``inputs`` (batch, inputs), starting at ``start`` or at 0 V.
 
-        Raises UserError for a network, inputs, a nudge or a start that do not make a circuit with one equilibrium.
+        Raises UserError if network, inputs, nudge and start do not form a circuit with a unique equilibrium.
         """
         if (own := self._own_solver(network)) is not None:
             return own.solve(network, inputs, nudge, start)
@@ -97,9 +97,9 @@ class SurrogateSolver:
     def solve_phases(
         self, network: Network, inputs: Float[Array, "batch inputs"], nudges: Sequence[Nudge]
     ) -> tuple[Equilibrium, ...]:
-        """The free phase, then every nudged phase begun at the free one, the nudged ones solved as one batch.
+        """Return the free phase, followed by the nudged phases, started at the free one and solved as one batch.
 
-        For training: ``network``, and ``inputs`` of its dtype, are taken as already valid.
+        For training: ``network``, and ``inputs`` of its dtype, must already be valid.
         """
         if (own := self._own_solver(network)) is not None:
             return own.solve_phases(network, inputs, nudges)
@@ -111,7 +111,7 @@ class SurrogateSolver:
         return free, *(phase.inheriting(derived_from) for phase in together.split(nudges))
 
     def _own_solver(self, network: Network) -> Solver | None:
-        """The solver of the network's family, if this is not it. UserError for settings that it has not."""
+        """Return the solver of another family of networks. Raises UserError for settings that it does not have."""
         own, usual = family_of(network).surrogate(), SurrogateSolver()
         if own == usual:
             return None
@@ -123,7 +123,7 @@ class SurrogateSolver:
         return own
 
     def _derived(self, nudges: Sequence[Nudge]) -> bool:
-        """Whether errors of where these phases begin stay in them: in nudges taken there, and after few sweeps."""
+        """Return whether errors of the start remain in these phases: in nudges computed there, and after few sweeps."""
         return any(nudge.taken_at_free or self.sweeps is not None for nudge in nudges)
 
     def _settle(self, equations: NodalEquations, voltages: Layers, nudge: Nudge | None) -> Equilibrium:
@@ -135,7 +135,9 @@ class SurrogateSolver:
         residual = np.full(batch, np.nan)
         if self.check_residual:
             residual = largest(equations.residuals(voltages))
-        finite = np.isfinite(voltages[-1]).all(axis=1)  # what is not, in any layer, has reached the outputs
+        finite = np.isfinite(voltages[-1]).all(
+            axis=1
+        )  # a voltage that is not finite in any layer has reached the outputs
         status = np.array([Status.OUT_OF_BOUNDS, Status.TRUNCATED])[finite.astype(int)]
         return Equilibrium(voltages, residual, status, nudge)
 
@@ -160,7 +162,7 @@ class SurrogateSolver:
 
 @dataclass(frozen=True)
 class _Point:
-    """Voltages after a sweep, and what that leaves at the layers it did not end with."""
+    """Voltages after a sweep, and the residuals of the layers that the sweep did not update last."""
 
     voltages: Layers
     currents: Layers
@@ -169,27 +171,27 @@ class _Point:
 
     @classmethod
     def swept(cls, equations: NodalEquations, voltages: Layers) -> Self:
-        """The point a sweep takes ``voltages`` to."""
+        """Return the point after a sweep from ``voltages``."""
         stay, leave = colours(equations.network)
         voltages = sweep(equations, voltages, (*stay, *leave))
         return cls(voltages, *equations.imbalance_of(voltages, stay))
 
     def select(self, samples: Samples) -> "_Point":
-        """Some of the samples."""
+        """Return some of the samples."""
         return _Point(_of(self.voltages, samples), _of(self.currents, samples), self.excess[samples])
 
     def put(self, samples: Samples, other: "_Point") -> None:
-        """Write ``other`` over some of the samples."""
+        """Replace some of the samples by ``other``."""
         for mine, its in zip((*self.voltages, *self.currents), (*other.voltages, *other.currents), strict=True):
             mine[samples] = its
         self.excess[samples] = other.excess
 
 
 def _iterate(equations: NodalEquations, point: _Point, bound: float) -> tuple[_Point, Bool[Array, " batch"]]:
-    """A Newton step and a sweep where that halves the excess, elsewhere the lowest of shorter steps; and where it is enough.
+    """Do a Newton step and a sweep if this halves the excess, else the best of shorter steps; return which samples are done.
 
-    Weakly held nodes are farther from the equilibrium than their excess says. The step tells how much farther they were, so
-    that is enough which keeps below ``bound`` when it is amplified as much, or what rounding keeps from falling.
+    Weakly connected nodes are farther from the equilibrium than their excess. The step shows by which factor, so that a
+        sample is done if the excess times this factor is below ``bound``, or if rounding keeps it from decreasing.
     """
     with np.errstate(invalid="ignore", over="ignore", divide="ignore"):
         step = newton_step(equations, point.voltages, point.currents, ACCURACY)
@@ -206,7 +208,7 @@ def _iterate(equations: NodalEquations, point: _Point, bound: float) -> tuple[_P
 
 
 def _descend(equations: NodalEquations, voltages: Layers, step: Layers) -> _Point:
-    """A sweep from ``voltages``, or from part of the way along ``step`` where that ends at a lower energy."""
+    """Do a sweep from ``voltages``, or from a fraction of ``step`` if that ends at a lower energy."""
     best = _Point.swept(equations, voltages)
     lowest = equations.energy(best.voltages)
     for length in STEP_LENGTHS:
