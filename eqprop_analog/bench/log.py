@@ -110,7 +110,7 @@ def replay(
 def _set_biases(path: str | Path, biases: Matrices, values: Sequence[Sequence[float]]) -> None:
     if [len(each) for each in values] != [len(own) for own in biases]:
         raise UserError(
-            f"{path}: the log belongs to a network with other layers: it has bias currents of "
+            f"{path}: the log belongs to another network: it has bias currents of "
             f"{[len(each) for each in values]} nodes"
         )
     for own, each in zip(biases, values, strict=True):

@@ -169,7 +169,7 @@ class TestMissingNgspice:
         (("train", "--preset", "mnist100"), "did you mean mnist-100"),
         (("simulate", "--layers", 2, 2, "--inputs", "1,0,1"), r"expected shape \(samples, 2\)"),
         (("simulate", "--layers", 2, 2, "--inputs", "1,0;1"), "rectangular"),
-        (("simulate", "--model", "hopfield", "--layers", 2, 2, "--beta", "1nS"), "no unit"),
+        (("simulate", "--model", "hopfield", "--layers", 2, 2, "--beta", "1nS"), "dimensionless"),
     ],
 )
 def test_units_and_names_on_the_command_line(refused, arguments, words):

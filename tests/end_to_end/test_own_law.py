@@ -243,7 +243,7 @@ def test_a_law_without_a_node_trains_in_numpy_and_that_is_said(
 
 @pytest.mark.parametrize(
     ("node", "words"),
-    [("lambda p, g, s: s / g", "own solve"), ("lambda p, g, s: p.nothing", "numba cannot compile")],
+    [("lambda p, g, s: s / g", "solve"), ("lambda p, g, s: p.nothing", "numba cannot compile")],
 )
 def test_a_node_that_is_wrong_is_refused(written: Path, node: str, words: str) -> None:
     pytest.importorskip("numba")

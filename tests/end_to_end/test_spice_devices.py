@@ -196,7 +196,7 @@ def test_a_compatibility_mode_is_the_sweeps_alone(made: Any, monkeypatch: pytest
     ("text", "words"),
     [
         (MOS + ".control\nquit\n.endc\n", ["line 8", ".control"]),
-        (MOS.replace("cathode cathode mine", "cathode 0 mine"), ["two terminals", "bulk"]),
+        (MOS.replace("cathode cathode mine", "cathode 0 mine"), ["two-terminal", "bulk"]),
         (MOS.replace("anode cathode\nM1", "anode cathode bulk\nM1"), ["line 5", "3 pins"]),
         (MOS + ".option reltol=1e-3\n", ["line 8", "reltol"]),
         (MOS + ".tran 1n 1u\n", ["line 8", ".tran"]),

@@ -58,7 +58,7 @@ def test_comments_other_columns_decimal_commas_and_latin_letters_are_read(tmp_pa
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("", ["no data"]),
+        ("", ["empty"]),
         ("V (V),I (A)\n0,0\n1,1\n", ["5 points", "got 2"]),
         ("V,I\n" + "0,0\n" * 6, ["line 1", "unit", "amperes"]),
         ("I (A),G (S)\n" + "0,0\n" * 6, ["line 1", "volts"]),

@@ -118,7 +118,7 @@ def _here(tmp_path: object, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     ("voltages", "currents", "words"),
     [
-        ((0.0, 1.0), (0.0, -1e-9), ["must not fall", "1 V"]),
+        ((0.0, 1.0), (0.0, -1e-9), ["not decrease", "1 V"]),
         ((0.0, 0.0, 1.0), (0.0, 0.0, 1.0), ["ascending"]),
         ((0.0,), (0.0,), ["2 to"]),
         ((0.0, 1.0), (0.0, float("nan")), ["currents"]),

@@ -83,7 +83,7 @@ def test_every_formula_is_chosen_and_its_parameters_are_found_again(
     assert fit.law == name
     true = {f"pulses.{key}": getattr(law, key) for key in keys}
     window = {"window.lowest": WINDOW.lowest, "window.highest": WINDOW.highest}
-    require_recovered(fit, true | window | {"noise of one reading": READING})
+    require_recovered(fit, true | window | {"noise of a single reading": READING})
     assert type(fit.technology().pulses) is type(law)
 
 
