@@ -74,7 +74,7 @@ def test_transient_leaves_figures_waveforms_and_plot_that_tell_the_same(run, sav
         (["--layers", 3, 2, "--buffer", "sigmoid"], "leave out --buffer"),
         (["--network", "net.npz", "--untied"], "leave out --untied"),
         (["--network", "net.npz", "--layers", 3, 2], "disagrees with net.npz"),
-        (["--model", "hopfield"], "--layers 784 100 10, or --network"),
+        (["--model", "hopfield"], "--layers 784 100 10 or --network"),
     ],
 )
 def test_options_that_do_not_fit_are_refused_in_one_line(run, saved, options, message):
