@@ -13,7 +13,14 @@ class _SentenceError(Exception):
 
 
 class UserError(_SentenceError, ValueError):
-    """An error that the user can correct; the command line prints its text in one line and exits with code 2."""
+    """An error that the user can correct; the command line prints its text in one line and exits with code 2.
+
+    >>> import eqprop_analog as ea
+    >>> ea.ResistiveNetwork.dense([4, -1, 2])
+    Traceback (most recent call last):
+    ...
+    eqprop_analog.errors.UserError: ...
+    """
 
     def __init__(self, text: object = "") -> None:
         super().__init__(re.sub(r"\s*\n\s*", " ", str(text)))  # a quoted array has several lines

@@ -18,7 +18,13 @@ Layers = tuple[Float[Array, "batch nodes"], ...]
 
 
 class Status(Enum):
-    """Why a solver stopped; the value explains the status and suggests what to try."""
+    """Why a solver stopped; the value explains the status and suggests what to try.
+
+    >>> import eqprop_analog as ea
+    >>> free = ea.SurrogateSolver().solve(ea.ResistiveNetwork.dense([2, 3, 2]), [[0.1, 0.2]])
+    >>> free.status[0] is ea.Status.CONVERGED
+    True
+    """
 
     CONVERGED = (
         "every voltage is proven to be within 1e-9 of the circuit's largest voltage (at least 1 V) of the "
@@ -57,7 +63,14 @@ def statuses_in_words(counts: Mapping[str, int], truncation: str = "") -> str:
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Equilibrium(Shown):
-    """Node voltages of a batch in one phase."""
+    """Node voltages of a batch in one phase.
+
+    >>> import eqprop_analog as ea
+    >>> network = ea.ResistiveNetwork.dense([2, 3, 2])
+    >>> free = ea.SurrogateSolver().solve(network, [[0.1, 0.2]])
+    >>> [v.shape for v in free.voltages], free.outputs.shape, free.status[0].name  # volts, (samples, nodes)
+    ([(1, 3), (1, 2)], (1, 2), 'CONVERGED')
+    """
 
     voltages: tuple[Float[Array, "batch nodes"], ...]
     """Voltages of layers 1..L, volts, before any amplifier; for a Hopfield network the states s = ρ(u), after the buffers."""

@@ -14,7 +14,16 @@ UNITS = {"conductance": "V²/S", "bias": "V²/A"}
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Gradient(Shown, Mapping[str, Array]):
-    """dC/dθ, batch mean: for conductances (V²/S) and bias currents (V²/A), as arrays like the network's, or by their names."""
+    """dC/dθ, batch mean: for conductances (V²/S) and bias currents (V²/A), as arrays like the network's, or by their names.
+
+    >>> import eqprop_analog as ea
+    >>> network, solver, x, y = ea.ResistiveNetwork.dense([2, 3, 2]), ea.SurrogateSolver(), [[0.1, 0.2]], [[1.0, 0.0]]
+    >>> free = solver.solve(network, x)
+    >>> plus, minus = (solver.solve(network, x, nudge=ea.Nudge(y, beta), start=free) for beta in (1e-9, -1e-9))
+    >>> gradient = ea.contrast(network, x, plus, minus)
+    >>> gradient.conductances[0].shape, gradient.biases[0].shape  # V²/S, V²/A
+    ((4, 3), (3,))
+    """
 
     conductances: tuple[Float[Array, "rows columns"], ...]
     """Gradients with respect to the conductances, V²/S, one array per crossbar."""

@@ -25,6 +25,12 @@ class Antiparallel:
     The law is an odd function, so that all nodes of a layer are equal: each is limited to ±(drop of a conducting diode
     - rail).
     Source: Kendall et al. 2020, arXiv 2006.01981.
+
+    >>> import numpy as np
+    >>> import eqprop_analog as ea
+    >>> law = ea.Antiparallel(ea.NgspiceDiode(rail=-0.2))  # volts
+    >>> [f"{i:.3g}" for i in law.current(np.array([-0.3, 0.0, 0.3]))]  # amperes, out of the node
+    ['-4.78e-08', '0', '4.78e-08']
     """
 
     law: Law

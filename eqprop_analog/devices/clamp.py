@@ -31,6 +31,12 @@ class Clamp:
     """i(v) = min(v - rail, 0)/R_on; for R_on = 0, v >= rail and any i <= 0 at v = rail.
 
     Source: Scellier 2024, arXiv 2402.11674, section 3 (ideal diodes).
+
+    >>> import numpy as np
+    >>> import eqprop_analog as ea
+    >>> law = ea.Clamp(rail=0.0)  # volts
+    >>> law.solve(np.array([1e-6, 1e-6]), np.array([-1e-6, 2e-6])).tolist()  # siemens and amperes give volts
+    [0.0, 2.0]
     """
 
     subcircuit: ClassVar[str] = "clamp"

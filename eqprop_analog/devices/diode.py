@@ -31,6 +31,12 @@ class NgspiceDiode:
 
     w = rail - v is the voltage across the junction of a diode from the rail into the node, so that the node loses
     i(v) = -I(rail - v). Source: ngspice 39, ``diosetup.c`` and ``dioload.c``, level 1 without breakdown or resistance.
+
+    >>> import numpy as np
+    >>> import eqprop_analog as ea
+    >>> law = ea.NgspiceDiode(saturation_current=1e-9, rail=0.2)  # amperes, volts
+    >>> [f"{i:.3g}" for i in law.current(np.array([-0.2, 0.5]))]  # amperes, out of the node
+    ['-0.0052', '9.99e-10']
     """
 
     subcircuit: ClassVar[str] = "diode"

@@ -27,6 +27,12 @@ class PiecewiseLinear:
     w = rail - v is the voltage across a diode from the rail into the node, so that the node loses i(v) = -I(rail - v).
     Source: Watfa, Garcia-Ortiz, Sassatelli 2023, Frontiers in Computational Neuroscience 17, 1114651 (EBANA), its
     defaults.
+
+    >>> import numpy as np
+    >>> import eqprop_analog as ea
+    >>> law = ea.PiecewiseLinear(rail=0.2)  # volts
+    >>> [f"{i:.3g}" for i in law.current(np.array([-0.5, 0.2]))]  # amperes, out of the node
+    ['-0.55', '0']
     """
 
     subcircuit: ClassVar[str] = "piecewise_linear"

@@ -29,6 +29,12 @@ class Shockley:
 
     w = rail - v is the voltage across the junction of a diode from the rail into the node, so that the node loses
     i(v) = -I(rail - v). Source: Shockley 1949, Bell System Technical Journal 28, 435.
+
+    >>> import numpy as np
+    >>> import eqprop_analog as ea
+    >>> law = ea.Shockley(saturation_current=1e-9, rail=0.2)  # amperes, volts
+    >>> [f"{i:.3g}" for i in law.current(np.array([-0.2, 0.2]))]  # amperes, out of the node
+    ['-0.0052', '-0']
     """
 
     subcircuit: ClassVar[str] = "shockley"

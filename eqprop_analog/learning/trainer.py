@@ -179,6 +179,11 @@ class PhaseLearner(Learner, Generic[N]):
 
     An equilibrium that neither converged nor was deliberately truncated raises PhaseError before the update. With
     ``skip_failures``, its sample is left out of the update instead, and counts as wrong.
+
+    >>> import eqprop_analog as ea
+    >>> network = ea.ResistiveNetwork.dense([2, 4, 2])
+    >>> rule = ea.Rule(ea.Rates((1e-12, 1e-12), (0, 0)), beta=1e-8)  # S²/V², A²/V², siemens
+    >>> learner = ea.PhaseLearner(network, ea.SurrogateSolver(), rule)
     """
 
     network: N

@@ -30,6 +30,13 @@ class SparseNewtonSolver:
     t minimizes the convex energy along the step approximately, found by its slope -F·δ, so that the energy never
     increases. Without diodes, one factorization serves all samples; with diodes, the samples that have not converged
     are iterated together.
+
+    >>> import networkx as nx
+    >>> import eqprop_analog as ea
+    >>> network = ea.GraphNetwork.from_graph(nx.path_graph(4), inputs=[0], outputs=[2], rails={3: 0.0})
+    >>> free = ea.SparseNewtonSolver().solve(network, [[3.0]])  # volts
+    >>> free.status[0].name, free.outputs.round(9).tolist()
+    ('CONVERGED', [[1.0]])
     """
 
     tolerance: float = 1e-12

@@ -18,6 +18,12 @@ class HopfieldDescentSolver(Relaxation):
     v ← (u + λv)/(1 + λ), s = ρ(v), with λ = gain · max ∂²(βC)/∂s²: with the hard sigmoid and the squared error this is
     again the minimum, otherwise a step of mirror descent. The energy of tied weights decreases at every step, also with
     max pooling, where it is concave and lies below the minimized tangent.
+
+    >>> import eqprop_analog as ea
+    >>> network = ea.HopfieldNetwork.dense([4, 6, 2], seed=0)
+    >>> free = ea.HopfieldDescentSolver().solve(network, [[0.1, 0.2, 0.3, 0.4]])
+    >>> free.status[0].name, free.outputs.shape  # states of the outputs, volts
+    ('CONVERGED', (1, 2))
     """
 
     def begin(self, equations: HopfieldEquations, start: Layers | None) -> RelaxingBatch:

@@ -17,6 +17,12 @@ class DiscreteTimeSolver(Relaxation):
 
     For large weights, a whole step can alternate between two states forever, which is STALLED; a partial step does not.
     Only this solver supports nudges of kind "output".
+
+    >>> import eqprop_analog as ea
+    >>> network = ea.HopfieldNetwork.dense([4, 6, 2], seed=0)
+    >>> free = ea.DiscreteTimeSolver().solve(network, [[0.1, 0.2, 0.3, 0.4]])
+    >>> free.status[0].name, free.outputs.shape  # states of the outputs, volts
+    ('CONVERGED', (1, 2))
     """
 
     nudges_outputs: ClassVar[bool] = True

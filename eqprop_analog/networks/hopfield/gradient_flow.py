@@ -19,6 +19,12 @@ class GradientFlowSolver(Relaxation):
     2017. With any buffer its fixed points are s = ρ(u): E is the energy of networks.hopfield.network, whose leak is
     ∫ρ⁻¹ds, where the papers' ½v² would give v = ρ′(v)·u. A smooth buffer that saturates makes it slow; the leaky
     integrator descends without ρ′.
+
+    >>> import eqprop_analog as ea
+    >>> network = ea.HopfieldNetwork.dense([4, 6, 2], seed=0)
+    >>> free = ea.GradientFlowSolver().solve(network, [[0.1, 0.2, 0.3, 0.4]])
+    >>> free.status[0].name, free.outputs.shape  # states of the outputs, volts
+    ('CONVERGED', (1, 2))
     """
 
     step: float = 0.5

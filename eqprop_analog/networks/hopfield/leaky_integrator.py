@@ -11,7 +11,14 @@ from eqprop_analog.networks.hopfield.relaxation import Relaxation, RelaxingBatch
 
 @dataclass(frozen=True, kw_only=True)
 class LeakyIntegratorSolver(Relaxation):
-    """dv/dt = -v + u(s),  s = ρ(v); by Euler's method. Source: Hopfield 1984."""
+    """dv/dt = -v + u(s),  s = ρ(v); by Euler's method. Source: Hopfield 1984.
+
+    >>> import eqprop_analog as ea
+    >>> network = ea.HopfieldNetwork.dense([4, 6, 2], seed=0)
+    >>> free = ea.LeakyIntegratorSolver().solve(network, [[0.1, 0.2, 0.3, 0.4]])
+    >>> free.status[0].name, free.outputs.shape  # states of the outputs, volts
+    ('CONVERGED', (1, 2))
+    """
 
     step: float = 0.5
     """Time step, in units of the nodes' time constant RC."""
