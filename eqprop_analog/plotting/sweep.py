@@ -66,7 +66,8 @@ def curves_by_epoch(
     """Held-out figure of ``measure`` against epoch; ``curves``: every training's epochs, by its settings."""
     with drawing(path, (8.4, 4.2)) as figure:
         axes = figure.subplots()
-        for (label, history), (color, line, marker) in zip(curves.items(), cycle(LOOKS), strict=False):
+        for number, (label, history) in enumerate(curves.items()):
+            color, line, marker = LOOKS[number % len(LOOKS)]
             found = [(entry["epoch"], measure.within(entry, held_out)) for entry in history]
             known = [(epoch, measure.factor * value) for epoch, value in found if value is not None]
             axes.plot(
@@ -76,6 +77,7 @@ def curves_by_epoch(
                 linestyle=line,
                 marker=marker,
                 markersize=5,
+                markerfacecolor="white" if number // len(LOOKS) % 2 else color,
                 label=label,
             )
         axes.set(xlabel="epoch", ylabel=f"{held_out} {measure.axis}", ylim=(0, None), title="Learning curves")
