@@ -12,7 +12,7 @@ from eqprop_analog.errors import UserError
 from eqprop_analog.spice.elements import GROUND, POINT, SAMPLE, Element
 
 if TYPE_CHECKING:
-    import networkx as nx  # imported where a graph is made: worker processes, which start often, make none
+    import networkx as nx  # imported where a graph is built: worker processes, which start often, build none
 
 
 @dataclass(frozen=True)
@@ -107,9 +107,8 @@ class Circuit:
     def validate(self, *, whole: bool = True) -> None:
         """Raise UserError, which names the net, unless the circuit has a unique operating point that SPICE can find.
 
-        The checks are, in order: values, loops of ideal voltage sources, nets with a single connection, nets without a
-            DC path to
-        ground. If not ``whole``, only values are checked.
+        The checks are, in order: values, loops of ideal voltage sources, nets with a single connection, nets without a DC path
+        to ground. If not ``whole``, only values are checked.
         """
         import networkx as nx
 

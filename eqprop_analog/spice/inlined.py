@@ -100,7 +100,10 @@ def read_subcircuit(text: str) -> Subcircuit | None:
 
 
 def _of_devices(head: Statement, body: Sequence[Statement]) -> Subcircuit:
-    """Raises ValueError where a statement is not a device that can be written out, or the model of one."""
+    """Return the subcircuit.
+
+    Raises ValueError if a statement is neither a device that can be expanded nor the model of one.
+    """
     _, name, *words = head.words
     ports = tuple(word for word in words if "=" not in word)
     devices, models = [], {}
@@ -111,9 +114,9 @@ def _of_devices(head: Statement, body: Sequence[Statement]) -> Subcircuit:
         elif first[0] in NODES and not NOT_NETS.search(INNER.sub("", each.text)):
             devices.append(tuple(each.parts))
             if len(devices[-1]) < 4 or len(devices[-1]) != WORDS.get(first[0], len(devices[-1])):
-                each.refuse("other words than such a device has")
+                each.refuse("unexpected number of words for such a device")
         else:
-            each.refuse("no device that can be written out")
+            each.refuse("not a device that can be expanded")
     return Subcircuit(name, ports, dict(word.split("=", 1) for word in words[len(ports) :]), tuple(devices), models)
 
 

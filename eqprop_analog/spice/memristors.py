@@ -46,7 +46,7 @@ class PulsedCrossbar:
     """Resistance between each line and its driver, ohms."""
 
     def __post_init__(self) -> None:
-        """Raise UserError for pulses that would change other cells, too, or none."""
+        """Raise UserError for pulses that would also change other cells, or would change no cell."""
         states = real_array(self.states, "states", float)
         if states.ndim != 2 or not states.size or states.min() <= 0 or states.max() >= 1:
             raise UserError("states: expected a matrix of numbers between 0 and 1")

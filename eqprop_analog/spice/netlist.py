@@ -191,7 +191,7 @@ def _text(
 
 
 def _lines(circuit: Circuit, options: Mapping[str, float], dialect: Dialect, *, inline: bool) -> Iterator[str]:
-    notes = () if inline else (*circuit.notes, *dialect.note)  # a sweep is read by nobody
+    notes = () if inline else (*circuit.notes, *dialect.note)  # the netlist of a sweep is not kept for reading
     yield from (f"* {in_one_line(note)}" for note in (circuit.title, *notes))
     yield from dialect.options(options, circuit.models)
     if circuit.parameters and dialect is NGSPICE:

@@ -1,4 +1,4 @@
-"""One worker process: a Python of its own, started by ``subprocess`` (which may be done everywhere), and a channel to it."""
+"""One worker process: a separate Python interpreter, started by ``subprocess``, which works everywhere, and a channel to it."""
 
 import fcntl
 import os
@@ -14,9 +14,9 @@ from eqprop_analog.extensions import Brought, brought_along
 from eqprop_analog.isolated import command
 
 START_SECONDS = 120.0
-"""What an interpreter may take to start: on a slow disk, on a busy machine."""
+"""Longest time in seconds for an interpreter to start, on a slow disk and a busy machine."""
 POLLED = 2e6
-"""Seconds that an operating system waits for an answer, at most: a poll counts milliseconds in 32 bits."""
+"""Longest time in seconds that can be waited for an answer: a poll counts milliseconds in 32 bits."""
 DEFERRED = (signal.SIGINT, signal.SIGTERM)
 
 
@@ -25,12 +25,12 @@ class ChildLostError(Exception):
 
 
 class Child:
-    """A running worker process. Any thread may kill it; one at a time may ask."""
+    """A running worker process. Any thread may kill it; only one at a time may call ``ask``."""
 
     def __init__(self, brought: Brought | None = None) -> None:
-        """Start it, with these modules or those of this process.
+        """Start the process, with these modules or those of this process.
 
-        OSError for what the operating system refuses, ChildLostError for a process that ends at once.
+        Raises OSError if the operating system refuses to start it, and ChildLostError if it ends at once.
         """
         ours, theirs = _channel()
         try:
@@ -52,7 +52,10 @@ class Child:
             raise
 
     def ask(self, content: bytes, seconds: float) -> bytes:
-        """What it answers. TimeLimitExceeded if it takes more than ``seconds``, ChildLostError if it ends before."""
+        """Send a task and return the answer.
+
+        Raises TimeLimitExceeded after ``seconds``, and ChildLostError if the process ends before it answers.
+        """
         try:
             self.channel.send_bytes(content)
         except ConnectionError as error:
@@ -68,22 +71,22 @@ class Child:
             raise ChildLostError(self.end()) from error
 
     def alive(self) -> bool:
-        """Whether it has not ended yet."""
+        """Whether the process is still running."""
         return self.process.poll() is None
 
     def kill(self) -> None:
-        """End it, whatever it is doing, and wait for its end."""
+        """Kill the process, and wait until it has ended."""
         with suppress(ProcessLookupError):
             self.process.kill()
         self.process.wait()
 
     def close(self) -> None:
-        """``kill``, and let go of the channel, which nobody may be using."""
+        """Kill the process and close the channel, which no thread may be using."""
         self.kill()
         self.channel.close()
 
     def end(self) -> str:
-        """How the process ended, which has let go of its channel."""
+        """How a process that closed its channel ended."""
         try:
             code = self.process.wait(1)
         except subprocess.TimeoutExpired:
@@ -97,7 +100,7 @@ class Child:
 
 
 def _channel() -> tuple[Connection, Connection]:
-    """Its two ends, neither of which has the number of a standard stream, as it would where a daemon has closed these."""
+    """Two ends of a channel. Neither has the number of a standard stream, even where a daemon has closed these."""
     ends = socket.socketpair()
     try:
         ours, theirs = (Connection(fcntl.fcntl(end, fcntl.F_DUPFD_CLOEXEC, 3)) for end in ends)
@@ -109,7 +112,7 @@ def _channel() -> tuple[Connection, Connection]:
 
 @contextmanager
 def deferred_signals() -> Iterator[None]:
-    """Let ^C and SIGTERM wait meanwhile, for this thread and for a process that it starts, which is then never half known."""
+    """Defer ^C and SIGTERM for this thread and for a process that it starts, so that every started process is recorded."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, DEFERRED)
     try:
         yield

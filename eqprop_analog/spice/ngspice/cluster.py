@@ -1,6 +1,6 @@
-"""Workers on other machines: those of a Dask cluster that is running (``distributed``), with the calls of ``workers.Workers``.
+"""Workers on other machines: those of a running Dask cluster (``distributed``), with the interface of ``workers.Workers``.
 
-Everything a task needs travels with it, and everything it makes travels back: machines need no common file system.
+A task is sent with everything it needs, and all its results are sent back, so the machines need no common file system.
 """
 
 import asyncio
@@ -35,29 +35,29 @@ log = logging.getLogger(__name__)
 
 MISSING = "--cluster needs Dask's distributed, which is not installed: pip install 'eqprop-analog[cluster]'"
 CONNECT = 10.0
-"""Seconds in which a scheduler has to answer."""
+"""Seconds within which a scheduler must answer."""
 LOOK = 1.0
-"""Seconds after which somebody who waits for a result looks whether the cluster is still there."""
+"""Interval in seconds at which a caller that waits for a result checks that the cluster is still connected."""
 COUNTED = 5
-"""Looks after which it also counts the workers."""
+"""Number of these checks after which the workers are counted, too."""
 DESERTED = 120.0
-"""Seconds that a cluster may be without any worker."""
+"""Longest time in seconds that a cluster may have no worker."""
 PIECE = 60.0
-"""Seconds after which a long task in a folder sends what it has reached, and is given out again."""
+"""Seconds after which a long task in a folder returns its checkpoint and is submitted again."""
 LARGE = 1_000_000
-"""Bytes from which on what a task needs goes to a worker by itself, and not through the scheduler's memory."""
+"""Size in bytes above which the data of a task are sent directly to a worker, not through the scheduler's memory."""
 
 
 @dataclass(eq=False)
 class ClusterJob:
-    """A task on its way."""
+    """A task that was submitted to the cluster."""
 
     function: Callable[..., Any]
     arguments: tuple[Any, ...]
     folder: Path | None = None
-    """The user's."""
+    """The user's folder."""
     names: tuple[str, ...] = ()
-    """Of files in it that travel to the task, if they are there."""
+    """Names of the files in it that are sent with the task, if they exist."""
     future: "Future[Any]" = field(default_factory=Future)
     asked: Any = None
     """Dask's future."""
@@ -65,23 +65,23 @@ class ClusterJob:
 
 
 class Cluster:
-    """A connection to the scheduler of a running cluster, whose workers have what this machine has."""
+    """A connection to the scheduler of a running cluster, whose workers have the same software as this machine."""
 
     def __init__(self, address: str) -> None:
-        """Raises ClusterError where nobody answers at ``address``, no worker is there, or one has other versions."""
+        """Raises ClusterError if no scheduler answers at ``address``, if it has no workers, or if a worker has other versions."""
         try:
             from distributed import Client
         except ImportError as error:
             raise ClusterError(MISSING) from error
         self.address = address
         self.sent = self.received = 0
-        """Bytes of tasks and of what became of them."""
+        """Bytes of tasks and of their results."""
         self._deserted: float | None = None
-        """Since when it has had no workers."""
-        for name in ("distributed", "tornado"):  # what they would say is said here, in one sentence
+        """Time since which the cluster has had no workers."""
+        for name in ("distributed", "tornado"):  # their messages are replaced by one sentence of our own
             logging.getLogger(name).setLevel(logging.CRITICAL)
         if failure := self._connect(address, Client):
-            gc.collect()  # what did not connect; Dask's Client waits for itself if it is collected while another one starts
+            gc.collect()  # the failed client: Dask's Client waits for itself if it is collected while another one starts
             raise ClusterError(
                 f"--cluster {address}: no Dask scheduler answers there within {CONNECT:g} s ({failure}); start one by "
                 "`dask scheduler` and name the address that it prints, such as tcp://10.0.0.1:8786"
@@ -96,59 +96,59 @@ class Cluster:
         log.info("%s: %d workers with %d threads in all", address, len(self.client.nthreads()), self.threads)
 
     def _connect(self, address: str, client: Any) -> str | None:
-        """Why nobody answers, in one line; the exception itself would keep what did not connect."""
+        """Connect; the reason for a failure in one line (the exception itself would keep the failed client alive)."""
         try:
-            with ThreadPoolExecutor(1) as other:  # this thread may have a loop of its own, as in a notebook
+            with ThreadPoolExecutor(1) as other:  # this thread may already run an event loop, as in a notebook
                 other.submit(asyncio.run, _greeted(address)).result()
             self.client = client(address, timeout=CONNECT, set_as_default=False)
-        except Exception as error:  # noqa: BLE001 - of an address that is none, whatever Dask makes of it
+        except Exception as error:  # noqa: BLE001 - Dask raises many kinds of errors for an invalid address
             return in_one_line(error) or type(error).__name__
         return None
 
     def close(self) -> None:
-        """Let go of the cluster, which goes on running."""
+        """Disconnect from the cluster, which continues to run."""
         if self.sent:
             log.info("%s: %.3g MB sent, %.3g MB received", self.address, self.sent / 1e6, self.received / 1e6)
-        with contextlib.suppress(Exception):  # it may be gone
+        with contextlib.suppress(Exception):  # it may be lost already
             self.client.close(timeout=LOOK)
 
     @property
     def threads(self) -> int:
-        """Tasks that the cluster can work on at once."""
+        """Number of tasks that the cluster can run at the same time."""
         return sum(self.client.nthreads().values())
 
     def _require_alike(self) -> None:
         if not self.threads:
             raise ClusterError(
-                f"--cluster {self.address}: it has no workers; start some by `dask worker {self.address} --nthreads 1`"
+                f"--cluster {self.address}: the cluster has no workers; start some by `dask worker {self.address} --nthreads 1`"
             )
         try:
             found: dict[str, remote.Installed] = self.client.run(remote.installed)
         except Exception as error:
             raise ClusterError(
                 f"--cluster {self.address}: its workers cannot run eqprop-analog ({type(error).__name__}: {in_one_line(error)}); "
-                "install on every machine of the cluster the version that this machine has"
+                "install the version of this machine on every machine of the cluster"
             ) from error
         here = remote.installed()
         for address, there in found.items():
             if other := here.other(there):
                 raise ClusterError(
                     f"--cluster {self.address}: its worker {address} has {other}; results would depend on which worker computes "
-                    "them, so install the same on every machine"
+                    "them, so install the same versions on every machine"
                 )
             if here.libraries != there.libraries:
                 log.warning(
-                    "worker %s has %s, and this machine %s: last bits may depend on which worker computes them",
+                    "worker %s has %s, and this machine %s: the last bits may depend on which worker computes them",
                     address,
                     there.libraries,
                     here.libraries,
                 )
 
     def scattered(self, content: bytes) -> Any:
-        """Dask's future of ``content``, put on a worker. Where that worker is lost meanwhile, another one gets it.
+        """Dask's future of ``content``, which is sent to a worker, or to another one if that worker is lost meanwhile.
 
-        Raises ClusterError where the scheduler is lost, where no worker has been there for DESERTED seconds, and after TRIES
-        failures while there are some.
+        Raises ClusterError if the scheduler is lost, if there has been no worker for DESERTED seconds, and after TRIES failures
+        while there are workers.
         """
         failures = 0
         while True:
@@ -156,12 +156,14 @@ class Cluster:
                 return self.client.scatter(content, hash=False)
             except Exception as error:
                 # CommClosedError, KeyError, ...: the scheduler has not yet noticed the loss; TimeoutError: there are no workers
-                log.debug("%s: bytes were not taken (%s: %s)", self.address, type(error).__name__, in_one_line(error))
+                log.debug(
+                    "%s: no worker accepted the data (%s: %s)", self.address, type(error).__name__, in_one_line(error)
+                )
                 self.require_there()
                 failures += self.require_workers()
                 if failures == TRIES:
                     raise ClusterError(
-                        f"--cluster {self.address}: its workers did not take what a task needs in {TRIES} attempts "
+                        f"--cluster {self.address}: its workers did not accept the data of a task in {TRIES} attempts "
                         f"({type(error).__name__}: {in_one_line(error)})"
                     ) from error
             time.sleep(LOOK)
@@ -170,33 +172,33 @@ class Cluster:
         """Raise ClusterError if the connection is lost."""
         if self.client.status != "running":
             raise ClusterError(
-                f"--cluster {self.address}: the connection to its scheduler was lost; start the cluster again, and then the same "
-                "command, which goes on with what is there already"
+                f"--cluster {self.address}: the connection to its scheduler was lost; start the cluster again, and then run the "
+                "same command, which continues with the results that exist already"
             )
 
     def require_workers(self) -> bool:
-        """Whether there are any. Raises ClusterError if there have been none for DESERTED seconds."""
+        """Whether there are workers. Raises ClusterError if there have been none for DESERTED seconds."""
         now = time.monotonic()
         try:
             threads = self.threads
-        except OSError:  # the scheduler does not answer, which require_there says as soon as it is certain
+        except OSError:  # the scheduler does not answer; require_there raises the error as soon as this is certain
             return False
         if threads:
             self._deserted = None
             return True
         if self._deserted is None:
             self._deserted = now
-            log.warning("%s has no workers any more; waiting for some", self.address)
+            log.warning("%s has no workers any more; waiting for new ones", self.address)
         elif now - self._deserted >= DESERTED:
             raise ClusterError(
-                f"--cluster {self.address}: no worker has been there for {DESERTED:g} s; start some by `dask worker "
-                f"{self.address}`, and then the same command, which goes on with what is there already"
+                f"--cluster {self.address}: it has had no workers for {DESERTED:g} s; start some by `dask worker "
+                f"{self.address}`, and then run the same command, which continues with the results that exist already"
             )
         return False
 
 
 async def _greeted(address: str) -> None:
-    """Connect and let go; Dask's Client would wait for ever for something that takes the connection and says nothing."""
+    """Connect and disconnect; Dask's Client would wait for ever for a server that accepts the connection and does not answer."""
     from distributed.comm import connect
     from distributed.security import Security
 
@@ -206,10 +208,10 @@ async def _greeted(address: str) -> None:
 
 
 class ClusterWorkers:
-    """Gives out tasks to a cluster, and takes what comes back; one whose worker is lost goes to another, the same to the bit."""
+    """Submits tasks to a cluster and receives their results; a task whose worker is lost is repeated bit-identically."""
 
     def __init__(self, cluster: Cluster, time_limit: float) -> None:
-        """``time_limit``: seconds that a worker may work on one task."""
+        """``time_limit``: longest time in seconds for one task."""
         self._cluster, self._time_limit = cluster, seconds_of(time_limit, "time limit")
         sources, self._names = extensions.sources(), tuple(modules_outside())
         self._sources = Shared(dict, (sources,)) if sources else None
@@ -222,7 +224,7 @@ class ClusterWorkers:
 
     def __reduce__(self) -> tuple[Any, ...]:
         raise UserError(
-            "a solver on a cluster cannot be sent to another process; make a solver there, outside of on_cluster"
+            "a solver on a cluster cannot be sent to another process; create a solver there, outside of on_cluster"
         )
 
     def submit(self, function: Callable[..., Any], *arguments: Any) -> ClusterJob:
@@ -232,19 +234,19 @@ class ClusterWorkers:
     def submit_in(
         self, folder: Path, names: Sequence[str], function: Callable[..., Any], *arguments: Any
     ) -> ClusterJob:
-        """See tasks.Work; the task has a folder of its own, and what it leaves there is written into ``folder``."""
+        """See tasks.Work; the task gets a separate folder, and the files that it writes there are copied into ``folder``."""
         return self._given_out(ClusterJob(function, arguments, folder, tuple(names)))
 
     def result(self, job: ClusterJob) -> Any:
-        """See tasks.Work; ClusterError for a cluster that is gone."""
+        """See tasks.Work. Raises ClusterError if the cluster is lost."""
         looks = 0
         while True:
             try:
                 return job.future.result(LOOK)
             except CancelledError as error:
-                raise UserError("the workers were closed before they had done their task; ask again") from error
+                raise UserError("the workers were closed before their task was done; submit it again") from error
             except TimeLimitExceeded:
-                if job.future.done():  # just now, or the time limit is the task's own
+                if job.future.done():  # it was done just now, or the error is the result of the task itself
                     return job.future.result()
             self._cluster.require_there()
             looks += 1
@@ -256,18 +258,18 @@ class ClusterWorkers:
         with self._lock:
             job.future.cancel()
             if job.asked is not None and not job.asked.done():
-                with contextlib.suppress(Exception):  # a cluster that is gone does nothing any more
+                with contextlib.suppress(Exception):  # a lost cluster runs no tasks any more
                     job.asked.cancel()
 
     def close(self) -> None:
-        """Cancel what is not done."""
+        """Cancel all tasks that are not done."""
         for job in list(self._jobs):
             self.cancel(job)
         self._sent.clear()
 
     def _given_out(self, job: ClusterJob) -> ClusterJob:
         if os.getpid() != self._process:
-            raise UserError("a fork of a process cannot use its cluster; make a solver there, outside of on_cluster")
+            raise UserError("a fork of a process cannot use its cluster; create a solver there, outside of on_cluster")
         shared = {each: self._shared(each) for each in job.arguments if isinstance(each, Shared)}
         parcel = remote.Parcel(
             job.function,
@@ -282,7 +284,7 @@ class ClusterWorkers:
         if len(content) > LARGE:
             content = self._cluster.scattered(content)
         with self._lock:
-            if job.future.cancelled():  # meanwhile; a task that nobody waits for is not given out again
+            if job.future.cancelled():  # meanwhile; a cancelled task is not submitted again
                 return job
             self._jobs.add(job)
             job.asked = self._cluster.client.submit(
@@ -300,7 +302,7 @@ class ClusterWorkers:
         return job
 
     def _shared(self, value: Shared) -> tuple[str, Any]:
-        """Digest, and Dask's future of the content, which workers get from each other; sent again if all of them are lost."""
+        """Digest, and Dask's future of the content. Workers copy it from each other; it is sent again if all of them are lost."""
         with self._sharing:
             digest, future = self._sent.get(value, ("", None))
             if future is None or future.status in ("cancelled", "lost", "error"):
@@ -312,12 +314,12 @@ class ClusterWorkers:
             return digest, future
 
     def _arrived(self, job: ClusterJob, asked: Any) -> None:
-        """In a thread of Dask's: what has become of a task."""
+        """Called in a thread of Dask when a task has ended."""
         if job.future.cancelled():
             return
         try:
             self._settle(job, asked)
-        except Exception as error:  # noqa: BLE001 - it is raised where the result is waited for
+        except Exception as error:  # noqa: BLE001 - it is raised again in the thread that waits for the result
             _finish(job, error)
 
     def _settle(self, job: ClusterJob, asked: Any) -> None:
@@ -328,33 +330,33 @@ class ClusterWorkers:
             answer = asked.result() if asked.status == "finished" else b""
         except CancelledError:
             answer = b""
-        if not answer:  # data that it needs were lost with a worker, or the connection
+        if not answer:  # its data were lost with a worker, or the connection was lost
             self._cluster.require_there()
             job.lost += 1
             if job.lost == TRIES:
-                raise WorkerLostError(f"what a task needs was lost with its workers {TRIES} times")
+                raise WorkerLostError(f"the data of a task were lost with its workers {TRIES} times")
             self._given_out(job)
             return
         self._cluster.received += len(answer)
         reply: remote.Reply = pickle.loads(answer)  # noqa: S301 - from the user's own cluster
-        job.asked = None  # the cluster need not keep it
+        job.asked = None  # so that the cluster does not keep the result
         for level, text in reply.messages:
             log.log(level, "%s", text)
         for name, content in reply.files.items():
             if job.folder is not None:
                 write_bytes(job.folder / name, content)
         if reply.value is PAUSED and not job.future.cancelled():
-            job.lost = 0  # what was lost before has been made up for
+            job.lost = 0  # its checkpoint makes up for earlier losses
             self._given_out(job)
         else:
             _finish(job, reply.raised, reply.value)
 
 
 def _failure(error: BaseException) -> Exception:
-    """What Dask says of a task that it did not get done."""
+    """The error for a task that Dask could not complete."""
     if type(error).__name__ == "KilledWorker":
-        return WorkerLostError(f"several workers of the cluster were lost over one task ({error})")
-    return ClusterError(f"the cluster did not do a task ({type(error).__name__}: {in_one_line(error)})")
+        return WorkerLostError(f"several workers of the cluster were lost during one task ({error})")
+    return ClusterError(f"the cluster could not run a task ({type(error).__name__}: {in_one_line(error)})")
 
 
 def _finish(job: ClusterJob, raised: Exception | None, value: Any = None) -> None:
@@ -369,12 +371,12 @@ _current: Cluster | None = None
 
 
 def current_cluster() -> Cluster | None:
-    """The one of the ``on_cluster`` that the program is in."""
+    """The cluster of the enclosing ``on_cluster``, if there is one."""
     return _current
 
 
 def _forked() -> None:
-    """The parent's connection serves the parent alone."""
+    """After a fork the connection belongs to the parent process only."""
     global _current  # noqa: PLW0603 - there is one program
     _current = None
 
@@ -384,11 +386,11 @@ os.register_at_fork(after_in_child=_forked)
 
 @contextmanager
 def on_cluster(address: str) -> Iterator[Cluster]:
-    """Have a Dask cluster do, within this ``with``, what otherwise child processes of this machine do.
+    """Within this ``with`` block, a Dask cluster runs the tasks that child processes of this machine run otherwise.
 
-    ``address``: of its scheduler, such as "tcp://10.0.0.1:8786". Whoever reaches the scheduler can run programs on all these
-    machines, so it belongs into a network of one's own, or behind TLS. Raises UserError where no scheduler answers, or a
-    worker has other versions. See docs/cluster.md.
+    ``address``: address of its scheduler, such as "tcp://10.0.0.1:8786". Everybody who can connect to the scheduler can run
+    programs on all these machines, so use it in a trusted network or with TLS only. Raises UserError if no scheduler answers,
+    or if a worker has other versions. See docs/cluster.md.
 
     >>> import eqprop_analog as ea
     >>> with ea.on_cluster("tcp://10.0.0.1:8786"):  # doctest: +SKIP
@@ -405,5 +407,5 @@ def on_cluster(address: str) -> Iterator[Cluster]:
 
 
 def workers_for(count: int, time_limit: float) -> Work:
-    """Whoever does tasks here: ``count`` child processes of this machine, or the cluster that the program is on."""
+    """What runs the tasks here: ``count`` child processes of this machine, or the cluster of the enclosing ``on_cluster``."""
     return Workers(count, time_limit) if _current is None else ClusterWorkers(_current, time_limit)

@@ -1,4 +1,4 @@
-"""Analyses in this process's libngspice, which can end the process that loads it: call these in worker processes only."""
+"""Analyses by libngspice in this process. It can end the process that loads it, so call these in worker processes only."""
 
 import ctypes.util
 import logging
@@ -29,11 +29,11 @@ _ONE_AT_A_TIME = threading.Lock()
 
 
 class SimulationError(RuntimeError):
-    """ngspice did not solve the circuit; the text is ngspice's own."""
+    """ngspice did not solve the circuit; the text contains ngspice's messages."""
 
 
 def library_path() -> str:
-    """File name of libngspice, or UserError with what to do. NGSPICE_LIBRARY_PATH comes first."""
+    """File name of libngspice; NGSPICE_LIBRARY_PATH has priority. Raises UserError, with instructions, if there is none."""
     named = os.environ.get("NGSPICE_LIBRARY_PATH")
     path = named or ctypes.util.find_library("ngspice")
     if named and not Path(named).exists():
@@ -45,13 +45,13 @@ def library_path() -> str:
 
 
 def _require_processes() -> None:
-    """UserError if no process can be started: find_library asks ldconfig, and then finds nothing without a word."""
+    """Raise UserError if no process can be started: find_library runs ldconfig, and finds nothing without a message then."""
     try:
         subprocess.run(command(""), stdin=subprocess.DEVNULL, capture_output=True, check=True)
     except (OSError, subprocess.CalledProcessError) as error:
         raise UserError(
-            f"libngspice cannot be looked for, because no process can be started: {error}; raise that limit (`ulimit -a` "
-            "shows all) or close other programs"
+            f"libngspice cannot be searched for, because no process can be started: {error}; raise that limit (`ulimit -a` "
+            "shows all limits) or close other programs"
         ) from error
 
 
@@ -60,7 +60,7 @@ def sweep(
 ) -> Float[Array, "points vectors"]:
     """The circuit's probes (V) and meters (A) at each of its points, by one ``.dc`` sweep (see ``sweep_netlist``).
 
-    Raises SimulationError, with ngspice's complaints, for a circuit it cannot read and a sweep it does not finish.
+    Raises SimulationError, with ngspice's error messages, if it cannot read the circuit or does not finish the sweep.
     """
     vectors = [*circuit.probes, *(f"{name}#branch" for name in circuit.meters)]
     with _ONE_AT_A_TIME:
@@ -81,7 +81,7 @@ def measure(netlist: str, vectors: Sequence[str], points: int) -> Float[Array, "
 def sweep_text(netlist: str, vectors: Sequence[str], points: int, mode: str = "") -> Float[Array, "points vectors"]:
     """``vectors`` at every one of the ``points`` of the netlist's ``.dc`` sweep. Raises SimulationError as ``sweep`` does.
 
-    ``mode``: ngspice's compatibility mode (ngbehavior) meanwhile.
+    ``mode``: ngspice's compatibility mode (ngbehavior) for this netlist.
     """
     with _ONE_AT_A_TIME, library().behaving(mode):
         return library().sweep(netlist, vectors, points)
@@ -92,14 +92,14 @@ def transient(
 ) -> tuple[Float[Array, " samples"], Float[Array, "samples nets"]]:
     """Time (s) and voltages of ``nets`` (V) along the netlist's ``.tran`` analysis, up to ``end`` (s).
 
-    Raises SimulationError, with ngspice's complaints, for a circuit it cannot read and a transient it does not finish.
+    Raises SimulationError, with ngspice's error messages, if it cannot read the circuit or does not finish the transient.
     """
     with _ONE_AT_A_TIME:
         return library().transient(netlist, nets, end)
 
 
 def load() -> int:
-    """Load libngspice into this process; its major version."""
+    """Load libngspice into this process, and return its major version."""
     with _ONE_AT_A_TIME:
         return int(library().ngspice_version or 0)
 
@@ -112,7 +112,7 @@ def has_klu() -> bool:
 
 @cache
 def library() -> Any:
-    """This process's one ngspice (spice.ngspice.shared.Ngspice); UserError if it is not installed."""
+    """The only ngspice instance of this process (spice.ngspice.shared.Ngspice). Raises UserError if it is not installed."""
     logging.getLogger("PySpice").setLevel(logging.CRITICAL)  # "Unsupported Ngspice version 39" is harmless
     from eqprop_analog.spice.ngspice.shared import Ngspice, default_settings
 

@@ -1,4 +1,4 @@
-"""The order in which a sweep takes its samples: each next to one that is like it."""
+"""The order of the samples in a sweep: similar samples follow each other."""
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -6,14 +6,14 @@ from jaxtyping import Float, Int
 Array = np.ndarray
 
 BLOCK = 1000
-"""Samples that are ordered among themselves: the distances of a block take its square in memory."""
+"""Number of samples that are ordered together; the memory for their distances grows with its square."""
 
 
 def alike(likeness: Float[Array, "samples features"]) -> Int[Array, " samples"]:
-    """The samples' indices, each sample followed by the nearest of those that are left (see Equations.likeness).
+    """The samples' indices, each sample followed by the nearest of the remaining ones (see Equations.likeness).
 
-    Newton's iteration begins a sample where it left the one before. The fewer diodes change between the two from blocking to
-    conducting, the fewer steps it takes. Equal samples keep their order.
+    Newton's iteration starts each sample from the solution of the previous one. The fewer diodes change between blocking and
+    conducting from one sample to the next, the fewer steps it needs. Equal samples keep their order.
     """
     blocks = range(0, len(likeness), BLOCK)
     return np.concatenate([np.arange(0), *(first + _chain(likeness[first : first + BLOCK]) for first in blocks)])

@@ -1,7 +1,7 @@
-"""What runs on the workers of a cluster: a task that has come as bytes, in a child process as on the user's own machine.
+"""What runs on the workers of a cluster: each task is received as bytes and runs in a child process, as on the user's machine.
 
-The worker itself sees bytes alone. A simulator that ends its process, a time limit and modules of the user's own concern the
-child alone, and a worker serves any number of users, each with modules of their own.
+The worker process itself only handles bytes. A simulator that ends its process, a time limit and the user's own modules affect
+only the child process, so one worker can serve any number of users with different modules.
 """
 
 import hashlib
@@ -33,72 +33,72 @@ from eqprop_analog.spice.ngspice.tasks import ClusterError
 from eqprop_analog.spice.ngspice.workers import Workers, guarded
 
 MESSAGES = 1000
-"""Warnings of one task that are told, at most."""
+"""Largest number of warnings of one task that are reported."""
 LOOK = 0.5
-"""Seconds after which a worker looks whether anybody still wants the result of its task."""
+"""Interval in seconds at which a worker checks whether its task has been cancelled."""
 LEFT_THERE = frozenset({".lock", "live.html"})
-"""Files of a folder that do not travel: they are about the machine where they are."""
+"""Files of a folder that are not sent, because they concern only the machine where they are."""
 
 
 @dataclass(frozen=True)
 class Received:
-    """A shared argument (tasks.Shared), which has been sent by itself."""
+    """A shared argument (tasks.Shared), which was sent separately."""
 
     digest: str
 
 
 @dataclass(frozen=True)
 class Parcel:
-    """A task."""
+    """A task as it is sent to a worker."""
 
     function: Callable[..., Any]
     arguments: tuple[Any, ...]
     folder: str | None = None
     """Name of the folder that ``function`` gets as its first argument."""
     files: Mapping[str, bytes] = field(default_factory=dict)
-    """What is in it, by path within."""
+    """Contents of its files, by relative path."""
 
 
 @dataclass(frozen=True)
 class Reply:
-    """What has become of a task."""
+    """The result of a task as it is sent back."""
 
     raised: Exception | None
     value: Any = None
     files: Mapping[str, bytes] = field(default_factory=dict)
-    """What is new or other in the folder."""
+    """New and changed files of the folder."""
     messages: Sequence[tuple[int, str]] = ()
-    """Warnings meanwhile: their levels and texts."""
+    """Warnings during the task: levels and texts."""
 
     def packed(self) -> bytes:
-        """As bytes; of what cannot be sent, its text."""
+        """As bytes; a value that cannot be pickled is replaced by an error with its text."""
         try:
             return pickle.dumps(self, protocol=5)
-        except Exception as error:  # noqa: BLE001 - of what cannot be sent its text can be
+        except Exception as error:  # noqa: BLE001 - a value that cannot be pickled raises errors of any kind
             raised = RuntimeError(f"{error} (of {self.raised or self.value!r:.200})")
             return pickle.dumps(replace(self, raised=raised, value=None), protocol=5)
 
 
 @dataclass(frozen=True)
 class Installed:
-    """What the bits of a result depend on."""
+    """The software on which the bits of a result depend."""
 
     package: str
     """Version of eqprop-analog, and a digest of its files."""
     ngspice: str
-    """Major version of libngspice, or why there is none."""
+    """Major version of libngspice, or the reason why it cannot be loaded."""
     libraries: str
     """Versions of Python, NumPy and SciPy."""
 
     def other(self, there: "Installed") -> str:
-        """What a worker has that makes results depend on who computes them; empty if nothing."""
+        """Differences of a worker that would make results depend on where they are computed; empty if there are none."""
         pairs = {"eqprop-analog": (there.package, self.package), "ngspice": (there.ngspice, self.ngspice)}
         return "; ".join(f"{what} {one}, and this machine {two}" for what, (one, two) in pairs.items() if one != two)
 
 
 @cache
 def installed() -> Installed:
-    """On this machine; asks a child process for ngspice."""
+    """The software of this machine; a child process loads ngspice to get its version."""
     work = _work(Brought(()))
     try:
         ngspice = str(work.result(work.submit(libngspice.load)))
@@ -109,7 +109,7 @@ def installed() -> Installed:
 
 
 def _package() -> str:
-    """Checkouts of the same version number differ, too."""
+    """Version and digest, because checkouts with the same version number can differ."""
     digest = hashlib.sha256()
     for folder, pattern in ((Path(str(resources("eqprop_analog"))), "**/*.py"), (packaged_circuits(), "**/*.lib")):
         for path in sorted(folder.glob(pattern)):
@@ -126,15 +126,15 @@ def do(
     digests: Sequence[str],
     values: Sequence[bytes],
 ) -> bytes:
-    """On a worker: the Reply, packed, to a Parcel, packed, which its child works on for ``time_limit`` seconds at most.
+    """On a worker: the packed Reply to a packed Parcel, whose task runs in a child process for at most ``time_limit`` seconds.
 
-    ``sources``: files of the user's modules (extensions.sources), pickled. ``names``: of these modules. ``here``: on the user's
-    machine. ``values``: shared arguments, pickled, with their ``digests``.
+    ``sources``: files of the user's modules (extensions.sources), pickled. ``names``: names of these modules. ``here``: the
+    software of the user's machine. ``values``: shared arguments, pickled, with their ``digests``.
     """
     from distributed import get_worker
 
     worker = get_worker()
-    if other := here.other(installed()):  # a worker that has come later
+    if other := here.other(installed()):  # a worker that joined later
         return Reply(ClusterError(f"worker {worker.address} has {other}")).packed()
     folder = Path(worker.local_directory) / "eqprop-analog"
     folder.mkdir(exist_ok=True)
@@ -161,13 +161,13 @@ def do(
 
 
 def _wanted(worker: Any, key: Any) -> bool:
-    """Whether a task has not been cancelled."""
+    """Whether a task is still wanted, that is, not cancelled."""
     state = worker.state.tasks.get(key)
     return state is not None and state.state != "cancelled"
 
 
 def _unpacked(folder: Path, sources: bytes | None, names: tuple[str, ...]) -> Brought:
-    """The user's modules, in a folder of their own."""
+    """Write the user's modules into a separate folder."""
     if sources is None:
         return Brought(names)
     place = folder / hashlib.sha256(sources).hexdigest()
@@ -180,28 +180,28 @@ def _unpacked(folder: Path, sources: bytes | None, names: tuple[str, ...]) -> Br
 _pools: dict[Brought, Workers] = {}
 _lock = threading.Lock()
 KEPT = 3
-"""Pools of children with different modules that a worker keeps at most."""
+"""Largest number of pools of child processes, with different modules, that a worker keeps."""
 
 
 def _work(brought: Brought) -> Workers:
-    """The children with these modules, as many as are needed at once."""
+    """The pool of child processes that have imported these modules."""
     with _lock:
         work = _pools.pop(brought, None) or Workers(os.cpu_count() or 1, LONGEST, brought=brought)
         _pools[brought] = work
         while len(_pools) > KEPT:
-            _pools.pop(next(iter(_pools)))  # its children end when nobody waits for them any more
+            _pools.pop(next(iter(_pools)))  # its child processes end when no task uses them any more
         return work
 
 
 def end_children() -> None:
-    """End those that there are in this process."""
+    """End all child processes of this process."""
     with _lock:
         while _pools:
             _pools.popitem()[1].close()
 
 
 def carried_out(content: bytes, place: Path) -> bytes:
-    """In a child: work on a Parcel; the Reply to it. ``place``: where shared arguments are, and folders are made."""
+    """In a child process: run the task of a Parcel, and return the packed Reply. ``place``: folder of the shared arguments."""
     with _warnings() as records:
         failure, reply = guarded(_reply, content, place)
         reply = reply or Reply(failure)
@@ -236,7 +236,7 @@ def _value(path: Path) -> Any:
 
 
 def _in_folder(parcel: Parcel, arguments: Sequence[Any], place: Path) -> Reply:
-    """A task that reads and writes files, in a folder of its own, which is gone afterwards; its files come back if it fails."""
+    """Run a task that reads and writes files in a temporary folder; its files are returned even if it fails."""
     with tempfile.TemporaryDirectory(dir=place) as made:
         folder = Path(made) / str(parcel.folder)
         for name, text in parcel.files.items():
@@ -250,7 +250,7 @@ def _in_folder(parcel: Parcel, arguments: Sequence[Any], place: Path) -> Reply:
 
 @contextmanager
 def _warnings() -> Any:
-    """What this package warns of meanwhile."""
+    """Collect the warnings of this package."""
     handler, logger = BufferingHandler(MESSAGES + 1), logging.getLogger("eqprop_analog")
     handler.setLevel(logging.WARNING)
     logger.addHandler(handler)

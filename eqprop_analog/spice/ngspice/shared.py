@@ -1,6 +1,6 @@
-"""PySpice 1.5's binding of libngspice, with its judgement of messages replaced: it takes information for errors.
+"""PySpice 1.5's binding of libngspice, with another classification of messages: PySpice takes information for errors.
 
-The one place that knows PySpice's and libngspice's quirks. Imported in worker processes only.
+Only this module depends on the peculiarities of PySpice and libngspice. It is imported in worker processes only.
 """
 
 import contextlib
@@ -25,20 +25,20 @@ COMPLAINT = re.compile(
     r"(warning.*can't|error|fatal|doanalyses|.*(singular|no such|overflow|abort|fail|no convergence|too (many|few)))",
     re.IGNORECASE,
 )
-"""Lines of ngspice's output that say what went wrong; what merely follows from that, and information, is left out."""
+"""Lines of ngspice's output that name the cause of a failure; consequential errors and information do not match."""
 SETTINGS = Path(__file__).with_name("settings")
-"""A folder with init files that set nothing."""
+"""A folder with initialization files that set nothing."""
 ENDED = 70
-"""Exit code of a worker whose libngspice asked to end."""
+"""Exit code of a worker whose libngspice requested the end of the process."""
 
 
 @contextlib.contextmanager
 def default_settings() -> Iterator[None]:
-    """Start libngspice meanwhile with its own defaults, whatever the current folder, the user and the system have for it.
+    """Within this block, libngspice starts with its own defaults, whatever the current folder, the user and the system set.
 
-    It executes a ``spinit`` (of SPICE_SCRIPTS), then the ``.spiceinit`` of the current folder or, if there is none, of the user's
-    home as the system knows it; not every version can be told to leave that out. So it is started in a folder whose init files
-    say nothing.
+    It executes ``spinit`` (in SPICE_SCRIPTS), then ``.spiceinit`` in the current folder or, if there is none, in the user's home
+    folder, and not every version has an option to skip this. Therefore it is started in a folder whose initialization files are
+    empty.
     """
     named = {name: os.environ.pop(name) for name in list(os.environ) if name.startswith("SPICE_")}
     handler = signal.getsignal(signal.SIGINT)
@@ -59,18 +59,18 @@ def default_settings() -> Iterator[None]:
 
 
 ALL_WAYS, NEWTON_ALONE = "optran 1 1 1 100n 10u 0", "optran 1 0 0 0 0 0"
-"""To an operating point: ngspice's default (Newton's iteration, then gmin and source stepping, then a transient analysis), and
-the first alone."""
+"""Methods for an operating point: ngspice's default (Newton's iteration, then gmin and source stepping, then a transient
+analysis), and Newton's iteration alone."""
 
 
 class Ngspice(Shared.NgSpiceShared):  # type: ignore[misc]
-    """Keeps every message; judges a run by the points it delivered."""
+    """Keeps every message, and decides by the number of points whether a run succeeded."""
 
     ended = False
 
     @contextlib.contextmanager
     def behaving(self, mode: str) -> Iterator[None]:
-        """Netlists read meanwhile are read in ngspice's compatibility mode ``mode`` (ngbehavior); "" is ngspice's own."""
+        """Within this block, netlists are read in ngspice's compatibility mode ``mode`` (ngbehavior); "" is ngspice's own."""
         if mode:
             self.exec_command(f"set ngbehavior={mode}")
         try:
@@ -84,8 +84,8 @@ class Ngspice(Shared.NgSpiceShared):  # type: ignore[misc]
     ) -> Float[Array, "points nets"]:
         """Voltages of ``nets`` at each point of the netlist's ``.dc`` sweep, volts; SimulationError if any is missing.
 
-        ``jumps``: by Newton's iteration alone. What ngspice tries after it leaves the point where the iteration began, and may
-        take for ever where sources jump.
+        ``jumps``: use Newton's iteration alone. The methods that ngspice tries next do not use the starting point of the
+        iteration, and may never end if sources jump.
         """
         voltages = self._run(netlist, nets, NEWTON_ALONE if jumps else ALL_WAYS)
         solved = min(map(len, voltages))
@@ -104,11 +104,11 @@ class Ngspice(Shared.NgSpiceShared):  # type: ignore[misc]
 
     def _run(self, netlist: str, vectors: Sequence[str], optran: str = ALL_WAYS) -> list[Float[Array, " points"]]:
         if self.ended:
-            os._exit(ENDED)  # a supervised worker is replaced; the task is not lost
+            os._exit(ENDED)  # the worker is replaced, and its task is repeated
         self.messages.clear()
         try:
             self.load_circuit(netlist)
-            with contextlib.suppress(NameError):  # versions before 35 have no such command, and no such analysis
+            with contextlib.suppress(NameError):  # versions before 35 have neither this command nor this analysis
                 self.exec_command(optran)
             self.exec_command("run")
             return [self.vector(name) for name in vectors]
@@ -119,14 +119,14 @@ class Ngspice(Shared.NgSpiceShared):  # type: ignore[misc]
 
     @functools.cached_property
     def has_klu(self) -> bool:
-        """Whether it was compiled with KLU, by its own account."""
+        """Whether ngspice reports that it was compiled with KLU."""
         self.messages.clear()
         self.exec_command("version -f")
         return any("KLU" in line for line in self.messages)
 
     @functools.cached_property
     def messages(self) -> list[str]:
-        """Everything ngspice said since the last netlist."""
+        """All messages of ngspice since the last netlist."""
         return []
 
     @staticmethod
@@ -139,7 +139,7 @@ class Ngspice(Shared.NgSpiceShared):  # type: ignore[misc]
 
     @staticmethod
     def _exit(status: int, *rest: Any) -> int:
-        """Called where the ngspice program would end; what the library holds in memory is not to be trusted then."""
+        """Called when the ngspice program would end; the library's memory may be corrupt after this."""
         Shared.ffi.from_handle(rest[-1]).ended = True
         return status
 
@@ -152,14 +152,14 @@ class Ngspice(Shared.NgSpiceShared):  # type: ignore[misc]
 
     def _forget_circuit(self) -> None:
         for command in ("destroy all", "remcirc"):
-            with contextlib.suppress(NameError):  # after a circuit that was refused there is none to remove
+            with contextlib.suppress(NameError):  # after an invalid circuit there is none to remove
                 self.exec_command(command)
 
     def _complaints(self) -> str:
         said = []
         for k, line in enumerate(self.messages):
             if COMPLAINT.match(line):
-                cites = line.rstrip().endswith("on line:")  # then come the line and the reason
+                cites = line.rstrip().endswith("on line:")  # the line and the reason follow
                 quoted = self.messages[k + 1 : k + 3] if cites else []
                 said.append(" ".join([line, *(" ".join(each.split()) for each in quoted)]))
         return "; ".join(said)[:500]

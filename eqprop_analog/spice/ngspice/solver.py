@@ -1,4 +1,4 @@
-"""ngspice: the same equilibria, measured in the circuit simulator."""
+"""The solver that measures equilibria in the circuit simulator ngspice."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Executor
@@ -37,19 +37,20 @@ from eqprop_analog.spice.ngspice.sweeps import (
 Array = np.ndarray
 
 REDUCED = "reduced"
-"""The form that has as few unknowns as are known (Network.reduced_circuit), for loops in which speed counts."""
+"""The form with the fewest unknowns (Network.reduced_circuit), for training loops."""
 
 
 class NgspiceSolver(Sweeps[Network]):
-    """F = 0 by ngspice's own Newton iteration, for any network with a circuit: one ``.dc`` sweep for many samples.
+    """Solves F = 0 by ngspice's Newton iteration, for any network with a circuit: one ``.dc`` sweep for many samples.
 
-    Every equilibrium is certified by the network's own equations (core.certificate); one that is not is asked for again down the
-    family's ladder, then carries its status. See Sweeps for the processes.
+    Every equilibrium is certified by the network's own equations (core.certificate). If this fails, the sample is solved again by
+    the next rungs of the family's ladder, and after the last one its status says why. See Sweeps for the processes.
 
-    Where a network has many equilibria, Newton's iteration, which knows no dynamics, may leave the basin that the circuit is in,
-    or find a point where it would not stay. So every sample begins where the family's dynamics come to rest, from rest or from
-    ``start``: in the netlist a source holds every node there, and lets go. Max pools are discontinuous, and Newton's iteration
-    may leave the winners of a point that is only near the equilibrium: there each sample begins at the surrogate's equilibrium.
+    If a network has several equilibria, Newton's iteration, which does not follow the dynamics, may leave the circuit's basin of
+    attraction or find an unstable equilibrium. Therefore every sample starts where the family's dynamics settle, from rest or
+    from ``start``: in the netlist a source holds every node at this voltage, and is then switched off. Max pools are
+    discontinuous, and from a point that is only near the equilibrium, Newton's iteration may change the winners. With them, each
+    sample starts at the surrogate's equilibrium.
 
     >>> import eqprop_analog as ea
     >>> network = ea.ResistiveNetwork.dense([2, 3, 2])
@@ -68,15 +69,15 @@ class NgspiceSolver(Sweeps[Network]):
         swing: float | None = None,
         cold: bool = False,
     ) -> None:
-        """``form``: "norton", or "flat" with every device; None is the first that the network has; REDUCED is training's.
+        """``form``: "norton", or "flat" with every device; None is the first form of the network; REDUCED is for training.
 
-        UserError without libngspice.
-        ``workers``: processes; ``time_limit``: seconds that one sweep may take; ``executor``: where sweeps run instead, such as a
-        Dask client's. See Sweeps.
-        ``repeats``: how often in a row each point of a sweep is asked for; the last answer counts. ngspice delivers the
-        iterate before its last, up to reltol away, and begins a point by extrapolation from the two before: the third answer
-        is good to rounding. ``swing``: of a Hopfield network's buffers, see compile_hopfield. ``cold``: where there are many
-        equilibria, every sample begins at rest instead, as in a netlist that says nothing of where to begin.
+        Raises UserError if libngspice is not installed.
+        ``workers``: number of processes; ``time_limit``: longest time of one sweep in seconds; ``executor``: an executor that
+        runs the sweeps instead, such as a Dask client's. See Sweeps.
+        ``repeats``: number of times that each point of a sweep is solved in succession; the last result counts. ngspice returns
+        the iterate before its last, up to reltol away, and starts a point by extrapolation from the two points before it, so
+        the third result is exact to rounding. ``swing``: swing of a Hopfield network's buffers, see compile_hopfield. ``cold``:
+        if a network has several equilibria, start every sample at rest instead, as in a netlist without initial values.
         """
         super().__init__(workers, time_limit, executor)
         self.form = form
@@ -85,7 +86,7 @@ class NgspiceSolver(Sweeps[Network]):
         self.cold = cold
 
     def _ladder(self, network: Network, inputs: Float[Array, "batch inputs"]) -> Iterator[Rung]:
-        """Ways to ask for what failed, one after the other."""
+        """The rungs of the ladder, one after another."""
         if self.cold:
             yield from COLD if len(inputs) > 1 else COLD[:1]
             return
@@ -107,7 +108,7 @@ class NgspiceSolver(Sweeps[Network]):
         return network.circuit(inputs, phases, self.form or network.forms[0], **settings)
 
     def _checked(self, network: Network, inputs: ArrayLike) -> Float[Array, "batch inputs"]:
-        family_of(network)  # or there is none
+        family_of(network)  # raises UserError for an unknown family
         network.validate()
         batch = network.check_inputs(inputs)
         self._circuit(network, batch[:1], [None])
@@ -120,9 +121,10 @@ class NgspiceSolver(Sweeps[Network]):
         nudges: Sequence[Nudge],
         start: Equilibrium | None = None,
     ) -> tuple[Equilibrium, ...]:
-        """The free phase and every nudged one, each nudged phase begun at the free phase of its own sample.
+        """The free phase and every nudged one; each nudged phase starts at the free phase of its sample.
 
-        Nudges taken at the free phase, and dynamics, cost a second sweep. For training: ``network`` is taken as valid already.
+        Nudges that depend on the free phase, and dynamics, require a second sweep. ``network`` is not validated, so that
+        training saves this time.
         """
         at_once = network.convex and all(nudge.kind == "conductance" for nudge in nudges)
         return self._free_and_nudged(network, network.check_inputs(inputs), nudges, start, at_once=at_once)
@@ -181,7 +183,7 @@ class NgspiceSolver(Sweeps[Network]):
         return self._climb(self._ladder(network, inputs), shape, circuit, certify, alike(free.likeness(inputs)))
 
     def _meters(self, network: Network, inputs: Float[Array, "batch inputs"]) -> int:
-        """How many currents are measured beside the probes' voltages. UserError where the equations cannot take them."""
+        """Number of currents that are measured in addition to the probes. Raises UserError if the equations cannot use them."""
         if not is_own_device(getattr(network, "diode", None)):
             return 0
         meters = len(self._circuit(network, inputs[:1], [None], validate=False).meters)
@@ -199,7 +201,7 @@ class NgspiceSolver(Sweeps[Network]):
         start: Equilibrium | None,
         free: Equations,
     ) -> tuple[Equilibrium, ...]:
-        """All phases as one batch, each sample first held at where its dynamics come to rest."""
+        """Solve all phases as one batch; each sample is first held where its dynamics settle."""
         family = family_of(network)
         given = [nudge for nudge in nudges if nudge is not None]
         equations = free.nudged(given, start) if given else free
@@ -229,4 +231,4 @@ def _probes(equations: Equations) -> int:
 
 
 GraphNgspiceSolver = NonidealNgspiceSolver = NgspiceSolver
-"""Names of version 0.1.0, for one more version: one solver takes every network."""
+"""Names from version 0.1.0, kept for one more version: one solver is for every network."""

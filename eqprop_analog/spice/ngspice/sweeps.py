@@ -1,4 +1,4 @@
-"""What every solver by ngspice does: sweeps of many samples in worker processes, and those that fail asked for again."""
+"""The base of all ngspice solvers: sweeps of many samples in worker processes; samples that fail are solved again."""
 
 import logging
 from abc import ABC, abstractmethod
@@ -28,34 +28,34 @@ Array = np.ndarray
 N = TypeVar("N", bound=Network)
 Chunk = Int[Array, " some"]
 Asked = Circuit | tuple[Circuit, Float[Array, " probes"] | None]
-"""A circuit to sweep, and where Newton's iteration begins, volts."""
+"""A circuit to sweep, and optionally the initial voltages of Newton's iteration, volts."""
 Measured = Float[Array, "points samples probes"]
-"""Volts; NaN where ngspice gave none."""
+"""Volts; NaN where ngspice returned no result."""
 log = logging.getLogger(__name__)
 
 SAMPLES_PER_SWEEP = 100
-"""Longer sweeps gain nothing: from 100 samples on, an equilibrium costs the same."""
+"""Samples in one sweep; above 100 samples, longer sweeps do not reduce the cost of an equilibrium."""
 TIME_LIMIT = 600.0
-"""Seconds that one sweep may take."""
+"""Longest time of one sweep, seconds."""
 
 
 @dataclass(frozen=True)
 class Rung:
-    """One way to ask ngspice; samples that fail on one rung are asked again on the next."""
+    """One way of solving by ngspice; samples that fail on one rung are solved again on the next."""
 
     name: str
     samples: int
-    """Samples in one sweep: a sample that fails ends its whole sweep."""
+    """Number of samples in one sweep; a sample that fails ends the whole sweep."""
     options: Mapping[str, float] = field(default_factory=dict)
     slack: float = 1.0
     """Factor on the tolerances of Newton's iteration."""
     guess: bool = False
-    """Begin at the surrogate's free phase."""
+    """Start at the surrogate's free phase."""
     models: Mapping[str, str] = field(default_factory=dict)
-    """Files in circuits/ to take subcircuits from, in place of their own."""
+    """Files in circuits/ that replace the files of some subcircuits."""
 
     def options_for(self, circuit: Circuit) -> Mapping[str, float]:
-        """Options of ngspice beside those of the circuit."""
+        """Options of ngspice in addition to those of the circuit."""
         if self.slack == 1:
             return self.options
         own = settings(circuit)
@@ -65,38 +65,38 @@ class Rung:
 TOGETHER_THEN_ALONE = (Rung("batch", SAMPLES_PER_SWEEP), Rung("alone", 1))
 _COLD: dict[str, Any] = {"options": {"itl1": 100, "itl2": 100}}
 COLD = (Rung("cold", SAMPLES_PER_SWEEP, **_COLD), Rung("cold, alone", 1, **_COLD))
-"""For starts at rest: where sources jump, Newton's iteration may go in circles."""
+"""For starts at rest; if sources jump, Newton's iteration may oscillate."""
 _AT_KNEES: dict[str, Any] = {"options": {"reltol": 1e-9, "vntol": 1e-11}, "models": {"clamp": "knee/clamp"}}
 AT_KNEES = (
     Rung("clamps at their knees", SAMPLES_PER_SWEEP, **_AT_KNEES),
     Rung("clamps at their knees, alone", 1, **_AT_KNEES),
 )
-"""For circuits with clamps: one may carry too little for a decision by its voltage alone, and what decides is a small step."""
+"""For circuits with clamps: the current of a clamp may be too small to decide its state from its voltage alone."""
 
 ROUNDINGS = 10
-"""Of a mesh (Circuit.rounding), that its nodes may be off: how the roundings of its nodes add up, its matrix alone knows."""
+"""Allowed error of a mesh's nodes, in multiples of Circuit.rounding; how rounding errors add up depends on its matrix."""
 AT_ROUNDINGS = Rung("tolerances at ten roundings", SAMPLES_PER_SWEEP, slack=ROUNDINGS)
-"""For meshes. An iteration that cannot meet its tolerances ends in gmin stepping, which fails or leaves gmin at every node."""
+"""For meshes. If the iteration cannot meet its tolerances, ngspice tries gmin stepping, which fails or leaves gmin at nodes."""
 BY_SPARSE = Rung("alone, by SPARSE from the surrogate's equilibrium", 1, SPARSE, guess=True)
-"""For meshes, whose other rungs are solved by KLU where there is one."""
+"""For meshes, whose other rungs use KLU where ngspice has it."""
 SPARSE_CELLS = 64 * 64
-"""Of a mesh that SPARSE still solves in seconds."""
+"""Largest number of cells of a mesh that SPARSE solves in seconds."""
 
 
 class Sweeps(ABC, Generic[N]):
-    """libngspice in ``workers`` processes of its own, started at the first solve and stopped with the solver.
+    """Runs libngspice in ``workers`` separate processes, which start at the first solve and end with the solver.
 
-    Within ``on_cluster`` on the workers of that cluster; or on any ``executor`` the caller has, where a circuit that makes
-    libngspice end takes that worker down. A worker that dies costs the same question once more; one that exceeds
-    ``time_limit`` seconds costs its samples their rung.
+    Within ``on_cluster`` the workers of that cluster are used. With an ``executor``, its workers are used, and a circuit that
+    makes libngspice end its process also ends that worker. If a worker is lost, its sweep is repeated. If a sweep exceeds
+    ``time_limit`` seconds, its samples continue on the next rung.
 
-    A solver works in daemons and pools of others and after a fork, each process with workers of its own, and for several threads
-    at once. A solve that is interrupted leaves nothing to be done before the next. ngspice runs with its own defaults: no
+    A solver also works in daemons, in pools of processes and after a fork (each process has its own workers), and several
+    threads may use it. After an interrupted solve, the next one needs no cleanup. ngspice runs with its own defaults: no
     ``.spiceinit`` is executed, neither the user's nor the current folder's.
     """
 
     def __init__(self, workers: int = 1, time_limit: float = TIME_LIMIT, executor: Executor | None = None) -> None:
-        """Raise UserError for numbers that are none, and if libngspice is missing."""
+        """Raise UserError for invalid numbers, and if libngspice is missing."""
         workers = whole_number(workers, "workers", 1)
         time_limit = seconds_of(time_limit, "time limit")
         if executor is None:
@@ -106,7 +106,7 @@ class Sweeps(ABC, Generic[N]):
         self._work = workers_for(workers, time_limit) if executor is None else Workers(workers, time_limit, executor)
 
     def start(self) -> int:
-        """Start the workers now, wait until one has libngspice loaded, and return its major version."""
+        """Start the workers, wait until one of them has loaded libngspice, and return the major version of ngspice."""
         try:
             return int(self._work.result(self._work.submit(libngspice.load)))
         except TimeLimitExceeded as error:
@@ -119,9 +119,10 @@ class Sweeps(ABC, Generic[N]):
     def solve(
         self, network: N, inputs: ArrayLike, nudge: Nudge | None = None, start: Equilibrium | None = None
     ) -> Equilibrium:
-        """Equilibrium of each row of ``inputs``; ``start`` gives a current nudge its free phase, dynamics their beginning.
+        """Equilibrium of each row of ``inputs``, volts.
 
-        Raises UserError for a circuit that fails validation; samples that ngspice cannot solve carry their status.
+        ``start``: the free phase of a current nudge, and the initial state of dynamics. Raises UserError for a circuit that
+        fails validation; the status of samples that ngspice cannot solve says so.
         """
         (result,) = self._phases(network, self._checked(network, inputs), [nudge], start)
         derived = nudge is not None and (nudge.taken_at_free or not network.convex)
@@ -129,7 +130,10 @@ class Sweeps(ABC, Generic[N]):
 
     @abstractmethod
     def _checked(self, network: N, inputs: ArrayLike) -> Float[Array, "batch inputs"]:
-        """``inputs`` as an array. UserError for these, the network, or a graph that is no circuit: once for all sweeps."""
+        """``inputs`` as an array, checked once for all sweeps.
+
+        Raises UserError for invalid inputs, an invalid network, or a graph that is not a circuit.
+        """
 
     @abstractmethod
     def _phases(
@@ -139,7 +143,7 @@ class Sweeps(ABC, Generic[N]):
         nudges: Sequence[Nudge | None],
         start: Equilibrium | None,
     ) -> tuple[Equilibrium, ...]:
-        """One phase a nudge (None is the free one), all of them in one sweep."""
+        """One phase per nudge (None is the free phase), all in one sweep."""
 
     def _free_and_nudged(
         self,
@@ -150,7 +154,7 @@ class Sweeps(ABC, Generic[N]):
         *,
         at_once: bool,
     ) -> tuple[Equilibrium, ...]:
-        """The free phase and every nudged one; ``at_once`` if no nudged phase has to know the free one beforehand."""
+        """The free phase and every nudged one; ``at_once`` if no nudged phase depends on the free phase."""
         if at_once:
             return self._phases(network, inputs, [None, *nudges], start)
         (free,) = self._phases(network, inputs, [None], start)
@@ -168,10 +172,10 @@ class Sweeps(ABC, Generic[N]):
         certify: Callable[[Measured], Sequence[Equilibrium]],
         order: Chunk | None = None,
     ) -> tuple[Equilibrium, ...]:
-        """The phases that ``certify`` makes of ``shape`` voltages (points of a sample's sweep, samples, probes).
+        """The phases that ``certify`` returns for ``shape`` voltages (points of a sample's sweep, samples, probes).
 
-        On one rung after the other the samples are asked for, by ``circuit``, that are not yet good in all phases; on the first
-        in ``order`` (all samples).
+        Each rung solves the circuits, from ``circuit``, of the samples that are not yet good in all phases; the first rung solves
+        all samples in ``order``.
         """
         measured = np.full(shape, np.nan)
         points, samples, probes = shape
@@ -194,7 +198,7 @@ class Sweeps(ABC, Generic[N]):
         samples: Chunk,
         circuit: Callable[[Rung, Chunk], Asked],
     ) -> Generator[tuple[Chunk, Float[Array, "points probes"]]]:
-        """The voltages of every chunk of ``samples`` that ngspice delivers."""
+        """The voltages of every chunk of ``samples`` that ngspice solves."""
         pieces = max(min(self.workers, samples.size), -(-samples.size // rung.samples))
         log.debug("ngspice: %d samples in %d sweeps, %d workers", samples.size, pieces, self.workers)
         jobs: list[tuple[Chunk, Any]] = []
@@ -216,5 +220,5 @@ class Sweeps(ABC, Generic[N]):
                 else:
                     yield chunk, swept
         finally:
-            for _, job in jobs:  # what is interrupted leaves nothing to be done before the next solve
+            for _, job in jobs:  # after an interrupt, no sweep of this solve remains
                 self._work.cancel(job)

@@ -1,4 +1,4 @@
-"""Whoever does tasks, child processes of this machine (workers) or of a cluster (cluster), and what tasks consist of."""
+"""The interface of what runs tasks, child processes of this machine (workers) or a cluster (cluster), and the parts of a task."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -10,7 +10,7 @@ from typing import Any, Protocol
 from eqprop_analog.errors import UserError
 
 WHOLE = math.inf
-"""Seconds after which a task is to return PAUSED, where it is done in one piece."""
+"""Value of ``Work.piece`` for tasks that are not interrupted."""
 
 
 class Paused(Enum):
@@ -20,18 +20,19 @@ class Paused(Enum):
 
 
 PAUSED = Paused.PAUSED
-"""What a task in a folder returns that has left its state there and wants to be given out again."""
+"""Returned by a task in a folder that has saved its state there and is to be submitted again."""
 
 
 class ClusterError(UserError):
-    """The cluster as a whole cannot be reached, or not be used: no other task on it will do better."""
+    """The whole cluster cannot be reached or used, so every other task on it would fail as well."""
 
 
 @dataclass(frozen=True, eq=False)
 class Shared:
     """An argument that many tasks have in common, such as a data set: the value of ``function(*arguments)``.
 
-    It is computed where the task is done; for a cluster once, here, and sent to every worker once.
+    It is computed in the process that runs the task. For a cluster it is computed once, on this machine, and sent to every worker
+    once.
     """
 
     function: Callable[..., Any]
@@ -43,35 +44,38 @@ class Shared:
 
 
 def called(function: Callable[..., Any], arguments: Sequence[Any]) -> Any:
-    """What ``function`` returns, with the values of shared arguments."""
+    """Result of ``function``, called with the values of shared arguments."""
     return function(*(each.value() if isinstance(each, Shared) else each for each in arguments))
 
 
 class Work(Protocol):
-    """Takes tasks, from any thread, and has them done elsewhere."""
+    """Accepts tasks from any thread and runs them in other processes."""
 
     @property
     def piece(self) -> float:
-        """Seconds after which a task in a folder is to return PAUSED."""
+        """Seconds after which a task in a folder should return PAUSED."""
         ...
 
     def submit(self, function: Callable[..., Any], /, *arguments: Any) -> Any:
-        """Give out ``function(*arguments)``; what ``result`` and ``cancel`` take."""
+        """Submit ``function(*arguments)``; returns the job, the argument of ``result`` and ``cancel``."""
         ...
 
     def submit_in(self, folder: Path, names: Sequence[str], function: Callable[..., Any], /, *arguments: Any) -> Any:
-        """Give out ``function(folder, *arguments)``, which writes files into ``folder``.
+        """Submit ``function(folder, *arguments)``, which writes files into ``folder``.
 
-        ``names``: of the files there that it reads, by path within; those that do not exist are left out.
+        ``names``: relative paths of the files that it reads there; those that do not exist are left out.
         """
         ...
 
     def result(self, job: Any) -> Any:
-        """What a task returned, or raised. Raises TimeoutError after its time limit, WorkerLostError if workers die of it."""
+        """Return what a task returned, or raise what it raised.
+
+        Raises TimeoutError after its time limit, and WorkerLostError if it ends several workers.
+        """
         ...
 
     def cancel(self, job: Any) -> None:
-        """Nobody wants its result any more: it is not begun, and stopped if it has been."""
+        """Cancel a task: it is not started, or stopped if it is running."""
         ...
 
     def close(self) -> None:

@@ -1,4 +1,4 @@
-"""What a worker process runs: tasks from its parent, one after the other, until the parent closes the channel or is gone."""
+"""What a worker process runs: tasks from its parent, one after another, until the parent closes the channel or has ended."""
 
 import contextlib
 import os
@@ -18,27 +18,30 @@ READY = b"ready"
 
 
 def main(handle: int, parent: int, modules: list[str], folder: str) -> None:
-    """Work for process ``parent`` over the socket ``handle``; ``modules`` are imported first, ``folder`` is searched last."""
-    for number in (signal.SIGINT, signal.SIGTERM):  # are the parent's to understand, who ends this process
+    """Run tasks for process ``parent`` over the socket ``handle``.
+
+    ``modules`` are imported first; ``folder`` is the last entry of the search path.
+    """
+    for number in (signal.SIGINT, signal.SIGTERM):  # the parent handles them, and ends this process
         signal.signal(number, signal.SIG_IGN)
-    signal.pthread_sigmask(signal.SIG_SETMASK, ())  # as the parent blocked them while it started this process
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())  # the parent blocked them while it started this process
     for stream in (1, 2):
         try:
             os.fstat(stream)
-        except OSError:  # closed; whatever is opened next would be written to in its place
+        except OSError:  # closed; the next file that is opened would get its number
             os.open(os.devnull, os.O_WRONLY)
     os.dup2(2, 1)  # standard output is for the parent's results
     threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
     load_in_worker(modules, folder)
     channel = Connection(handle)
-    with contextlib.suppress(EOFError, OSError):  # the parent has gone, or wants no more
+    with contextlib.suppress(EOFError, OSError):  # the parent has ended, or has closed the channel
         channel.send_bytes(READY)
         while True:
             channel.send_bytes(_answer(channel.recv_bytes()))
 
 
 def _end_with(parent: int) -> None:
-    """End this process, whatever it is doing, when its parent is gone: a killed run leaves no simulator behind."""
+    """End this process when its parent has ended, so that a killed run leaves no simulator behind."""
     while os.getppid() == parent:
         time.sleep(1)
     os._exit(1)
@@ -54,7 +57,7 @@ def _answer(content: bytes) -> bytes:
         reply = error, None
     try:
         return pickle.dumps(reply, protocol=5)
-    except Exception as error:  # noqa: BLE001 - of what cannot be sent its text can be
+    except Exception as error:  # noqa: BLE001 - a value that cannot be pickled raises errors of any kind
         return pickle.dumps((RuntimeError(f"{error} (of {reply!r:.200})"), None))
 
 
@@ -64,6 +67,6 @@ def _understood(content: bytes) -> tuple[Any, ...]:
     except Exception as error:
         raise UserError(
             f"a worker process cannot import what it needs ({type(error).__name__}: {error}); functions and classes of your own "
-            "belong into a module, not into the script or notebook itself"
+            "must be in a module, not in the script or notebook itself"
         ) from error
     return task

@@ -1,7 +1,7 @@
-"""Worker processes for code that may take its process down with it (libngspice does): restarted when they die or hang.
+"""Worker processes for code that may end its process, as libngspice does; they are restarted when they end or hang.
 
-A thread looks after each of them. They are plain child processes, so a solver works in daemons and in processes of others' pools;
-a fork of this process, and a copy of a solver in another one, starts workers of its own.
+A thread supervises each process. They are ordinary child processes, so a solver also works in daemons and in the processes of
+other pools. A fork of this process, and a copy of a solver in another process, start their own workers.
 """
 
 import contextlib
@@ -28,48 +28,48 @@ from eqprop_analog.spice.ngspice.tasks import WHOLE, called
 log = logging.getLogger(__name__)
 
 TRIES = 5
-"""A task that takes its worker down this often is to blame itself."""
+"""Number of workers that a task may end before it is given up as the cause."""
 START_PAUSES = (0.0, 0.1, 0.4)
-"""Seconds before each attempt to start a process: the operating system may refuse one now and allow it soon."""
+"""Seconds before each attempt to start a process; the operating system may refuse it now and allow it soon."""
 PATIENCE = 10.0
-"""Seconds for a thread whose process was killed to notice."""
+"""Seconds within which a thread whose process was killed must end."""
 
 
 def guarded(function: Callable[..., Any], *arguments: Any) -> tuple[Exception | None, Any]:
-    """(None, what the function returns) or (what it raises, None): what an executor raises is then a worker's death."""
+    """(None, result) or (exception, None), so that every exception raised by an executor means the loss of a worker."""
     try:
         return None, called(function, arguments)
-    except Exception as error:  # noqa: BLE001 - it is raised again where the result is wanted
+    except Exception as error:  # noqa: BLE001 - it is raised again for the caller of result
         return error, None
 
 
 class WorkerLostError(UserError):
-    """Every worker that was given a task died over it."""
+    """Every worker that ran a task ended during it."""
 
 
 class WorkerStartError(UserError):
-    """The operating system starts no worker process; the text gives its reason."""
+    """The operating system does not start a worker process; the text gives the reason."""
 
 
 @dataclass(eq=False)
 class Job:
-    """A task on its way."""
+    """A submitted task."""
 
     task: tuple[Any, ...]
     """The function and its arguments."""
     future: "Future[Any]" = field(default_factory=Future)
     ours: bool = True
-    """In a process of our own; the future is then the task's, and done in any case."""
+    """Whether the task runs in a process of this package; its future then always gets a result."""
     lost: int = 0
-    """Workers that ended over it."""
+    """Number of workers that ended during the task."""
     child: Child | None = None
-    """The process that has it now."""
+    """The process that runs it now."""
 
 
 class Workers:
-    """Processes of our own, or any executor; a task whose worker is lost is given out again, the same to the bit.
+    """Processes of this package, or any executor; a task whose worker is lost is repeated bit-identically.
 
-    Any number of threads may use it.
+    Any number of threads may use an instance.
     """
 
     piece = WHOLE
@@ -77,9 +77,9 @@ class Workers:
     def __init__(
         self, count: int, time_limit: float, executor: Executor | None = None, brought: Brought | None = None
     ) -> None:
-        """Up to ``count`` processes, no more than processors, started at the first task; ``time_limit`` in seconds.
+        """Up to ``count`` processes, at most one per processor, started at the first task; ``time_limit`` in seconds.
 
-        ``brought``: modules that the processes import first; those that this process has imported, if not given.
+        ``brought``: modules that the processes import first (default: those that this process has imported).
         """
         time_limit = seconds_of(time_limit, "time limit")
         self._count = min(count, os.cpu_count() or 1)
@@ -92,7 +92,7 @@ class Workers:
         _KNOWN.add(self)
 
     def forget(self) -> None:
-        """Have no processes. After a fork those that there are belong to the parent: they are let go and not ended."""
+        """After a fork: drop all processes without ending them, because they belong to the parent."""
         if self._at_exit is not None:
             self._at_exit.detach()
         if self._pool is not None:
@@ -103,12 +103,12 @@ class Workers:
     def __reduce__(self) -> tuple[Any, ...]:
         if self._executor is not None:
             raise UserError(
-                "a solver with an executor cannot be sent to another process; make a solver there, without the executor"
+                "a solver with an executor cannot be sent to another process; create a solver there, without the executor"
             )
         return type(self), (self._count, self._time_limit)
 
     def submit(self, function: Callable[..., Any], *arguments: Any) -> Job:
-        """Give out a function with its arguments."""
+        """Submit a function with its arguments."""
         task = (function, *arguments)
         if self._executor is not None:
             return Job(task, self._executor.submit(guarded, *task), ours=False)
@@ -121,18 +121,21 @@ class Workers:
         return job
 
     def submit_in(self, folder: Path, names: Sequence[str], function: Callable[..., Any], *arguments: Any) -> Job:
-        """See tasks.Work; here the task is done where the folder is."""
+        """See tasks.Work; here the task works directly in ``folder``."""
         del names
         return self.submit(function, folder, *arguments)
 
     def result(self, job: Job) -> Any:
-        """What the task returned, or raised. Raises TimeoutError, WorkerLostError after TRIES workers, WorkerStartError."""
+        """Return what the task returned, or raise what it raised.
+
+        Raises TimeoutError, WorkerStartError, and WorkerLostError after the loss of TRIES workers.
+        """
         if not job.ours:
             return self._from_executor(job)
         try:
             return job.future.result()
         except CancelledError as error:
-            raise UserError("the workers were closed before they had done their task; ask again") from error
+            raise UserError("the workers were closed before their task was done; submit it again") from error
 
     def _from_executor(self, job: Job) -> Any:
         for _ in range(TRIES):
@@ -141,7 +144,7 @@ class Workers:
             except TimeLimitExceeded:
                 job.future.cancel()
                 raise
-            except Exception as error:  # noqa: BLE001 - every executor has its own name for a worker that died
+            except Exception as error:  # noqa: BLE001 - every executor has its own exception for a lost worker
                 log.warning("a worker was lost (%s: %s)", type(error).__name__, error)
                 lost = error
             else:
@@ -152,13 +155,13 @@ class Workers:
         raise _given_up(lost) from lost
 
     def cancel(self, job: Job) -> None:
-        """Nobody wants its result any more: it is not begun, and stopped if it has been."""
+        """Cancel a task: it is not started, or stopped if it is running."""
         job.future.cancel()
         if job.ours and self._pool is not None:
             self._pool.drop(job)
 
     def close(self) -> None:
-        """Stop the processes, whatever they are doing; the next task starts new ones."""
+        """Stop the processes, and any task that they are running; the next task starts new ones."""
         with self._lock:
             pool, self._pool = self._pool, None
         if self._at_exit is not None:
@@ -171,7 +174,7 @@ _KNOWN: "weakref.WeakSet[Workers]" = weakref.WeakSet()
 
 
 def _forked() -> None:
-    """The processes of the parent are none of this process's."""
+    """After a fork: the processes of the parent do not belong to this process."""
     for workers in list(_KNOWN):
         workers.forget()
 
@@ -180,22 +183,22 @@ os.register_at_fork(after_in_child=_forked)
 
 
 class _Pool:
-    """Jobs that wait, and threads that have one process each to do them."""
+    """Waiting jobs, and threads that run them, each by one process."""
 
     def __init__(self, count: int, time_limit: float, brought: Brought | None) -> None:
         self._count = count
         self._time_limit = time_limit
         self._brought = brought
-        self._change = threading.Condition(threading.RLock())  # a finalizer may stop the pool wherever a thread is
+        self._change = threading.Condition(threading.RLock())  # a finalizer may stop the pool at any point of a thread
         self._waiting: deque[Job] = deque()
         self._threads: set[threading.Thread] = set()
         self.children: set[Child] = set()
-        """Those that run."""
+        """Running processes."""
         self._idle = 0
         self._stopped = False
 
     def put(self, job: Job) -> None:
-        """Take a job; a thread that cannot be started matters if there is no other."""
+        """Add a job. If no thread can be started, this is an error only if there is no other thread."""
         with self._change:
             self._waiting.append(job)
             if self._idle < len(self._waiting) and len(self._threads) < self._count:
@@ -212,7 +215,7 @@ class _Pool:
             self._change.notify()
 
     def drop(self, job: Job) -> None:
-        """Do not begin a job that was cancelled, and end the process that has begun it."""
+        """Remove a cancelled job, or end the process that runs it."""
         with self._change:
             if job in self._waiting:
                 self._waiting.remove(job)
@@ -234,12 +237,12 @@ class _Pool:
             thread.join(PATIENCE)
 
     def disown(self) -> None:
-        """After a fork, in the child: the parent's channels are closed, and nothing of the parent's is waited for."""
+        """In the child after a fork: close the copies of the parent's channels, and wait for nothing."""
         for child in self.children:
             child.channel.close()
 
     def _serve(self) -> None:
-        """A thread: jobs one after the other, each given to its process."""
+        """Main function of a thread: runs jobs one after another by its process."""
         child: Child | None = None
         while (job := self._next()) is not None:
             try:
@@ -261,7 +264,7 @@ class _Pool:
             return self._waiting.popleft()
 
     def _fewer(self, job: Job, error: WorkerStartError) -> bool:
-        """Whether other workers go on with ``job``, and this thread ends, because the operating system starts no more."""
+        """Whether other workers take over ``job`` and this thread ends, because no more processes can be started."""
         with self._change:
             if not self.children or self._stopped:
                 _finish(job, error)
@@ -274,15 +277,15 @@ class _Pool:
             return True
 
     def _do(self, job: Job, child: Child | None) -> Child | None:
-        """Do a job by ``child``, or by one that takes its place; the process that is left. Raises WorkerStartError."""
+        """Run a job by ``child`` or a replacement of it, and return the process that remains. Raises WorkerStartError."""
         try:
             content = pickle.dumps(job.task, protocol=5)
-        except Exception as error:  # noqa: BLE001 - what cannot be sent is said where the result is wanted
+        except Exception as error:  # noqa: BLE001 - a task that cannot be pickled raises its error for the caller of result
             _finish(job, error)
             return child
         while True:
             if child is not None and not child.alive():
-                log.debug("a worker ended while it had nothing to do (%s)", child.end())
+                log.debug("a worker ended while it was idle (%s)", child.end())
                 self._end(child)
                 child = None
             if child is None:
@@ -298,7 +301,7 @@ class _Pool:
                 child = None
                 if not self._again(job, error):
                     return None
-            except Exception as error:  # noqa: BLE001 - an answer that cannot be read is said likewise
+            except Exception as error:  # noqa: BLE001 - likewise an answer that cannot be read
                 _finish(job, error)
                 self._end(child)
                 return None
@@ -309,7 +312,7 @@ class _Pool:
     def _asked(self, job: Job, child: Child, content: bytes) -> bytes:
         with self._change:
             if self._stopped or job.future.cancelled():
-                raise ChildLostError("nobody wants its answer any more")
+                raise ChildLostError("the task was cancelled")
             job.child = child
         try:
             return child.ask(content, self._time_limit)
@@ -318,7 +321,7 @@ class _Pool:
                 job.child = None
 
     def _again(self, job: Job, error: ChildLostError) -> bool:
-        """Whether a job whose process was lost is to be tried once more."""
+        """Whether a job whose process was lost should be tried again."""
         if self._stopped or job.future.cancelled():
             job.future.cancel()
             return False
@@ -352,7 +355,7 @@ class _Pool:
 
 
 def _finish(job: Job, raised: Exception | None, value: Any = None) -> None:
-    """Give a job its result; one that was cancelled meanwhile needs none. What it was asked takes no more memory."""
+    """Set the result of a job, unless it was cancelled meanwhile, and release the memory of its task."""
     job.task = ()
     with contextlib.suppress(InvalidStateError):
         if raised is None:
@@ -362,11 +365,11 @@ def _finish(job: Job, raised: Exception | None, value: Any = None) -> None:
 
 
 def _given_up(last: Exception) -> WorkerLostError:
-    return WorkerLostError(f"{TRIES} workers were lost over one task, the last by {last}")
+    return WorkerLostError(f"{TRIES} workers were lost during one task (the last one: {last})")
 
 
 def _not_started(error: Exception) -> WorkerStartError:
     return WorkerStartError(
-        f"a worker process cannot be started: {error}; raise that limit (`ulimit -a` shows all), close other programs, or use "
-        "fewer workers"
+        f"a worker process cannot be started: {error}; raise that limit (`ulimit -a` shows all limits), close other "
+        "programs, or use fewer workers"
     )
