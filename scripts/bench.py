@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Measures speed, of the surrogate, of ngspice and training in it, of lattices and meshes; trains in both solvers; kills runs."""
+"""Benchmarks: the speed of the surrogate, of ngspice and of training, the agreement of trainings, and the survival of kills."""
 
 import argparse
 import sys
@@ -10,31 +10,31 @@ from benchmarks import cluster, hopfield, lattice, mesh, pace, recipe, reliabili
 from eqprop_analog import cli
 
 EXAMPLES = f"""\
-Results are compared before times are: the exit code is 3 if two ways differ by more than a nanovolt. Figures are medians of
-interleaved runs; ratios within one run mean more than times, because a machine may be shared.
+Results are compared before times: the exit code is 3 if two methods differ by more than a nanovolt. Figures are medians of
+interleaved runs. Ratios within one run are more reliable than times, because a machine may be shared.
 
 examples:
   # the surrogate, in two minutes
   scripts/bench.py surrogate --quick
-  # ngspice, without what takes minutes
+  # ngspice, without the method that takes minutes
   scripts/bench.py spice --quick --json spice.json
-  # an epoch in ngspice over its operating points alone, without a long repeat
+  # time of an epoch in ngspice, relative to that of its operating points alone, with one short repeat
   scripts/bench.py pace --batches 10 --repeats 1
   # small lattices
   scripts/bench.py lattice --sides 8 16
-  # arrays with wires by ngspice's two direct solvers, without what takes minutes
+  # small arrays with wires by ngspice's two direct solvers
   scripts/bench.py mesh --sizes 16 32 64
   # sweeps and gradients of the CIFAR-10 network on a GPU
   scripts/bench.py hopfield --json hopfield.json
   # trajectories of weights, 2,000 images
   scripts/bench.py training --limit 2000
-  # the recipe of your own shapes against a grid around it, one of nine cases
+  # the recipe for your own shapes, compared with a grid around it, one of nine cases
   scripts/bench.py recipe --only 3
   # training through wires, and arrays up to 256 x 256
   scripts/bench.py wires --batches 50 --ohms 3e4 --arrays 64 256
-  # killed runs, without the long ones
+  # killed runs, without long runs
   scripts/bench.py reliability --kills 8 --epochs 0
-  # a cluster of two processes beside two processes
+  # a cluster of two processes, compared with two worker processes
   scripts/bench.py cluster --repeats 5
 
 {cli.EXITS}"""
@@ -54,7 +54,7 @@ BENCHMARKS = {
 
 
 def parser() -> cli.Parser:
-    """A subcommand for each benchmark."""
+    """Return the parser, with a subcommand for each benchmark."""
     top = cli.Parser(
         prog="scripts/bench.py",
         description=__doc__,

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""`eqprop-analog netlist` under its own name; --help says everything."""
+"""The same as `eqprop-analog netlist`; --help lists the options."""
 
 from eqprop_analog.cli import run_script
 

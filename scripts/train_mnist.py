@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""`eqprop-analog train` under its own name; --help says everything."""
+"""The same as `eqprop-analog train`; --help lists the options."""
 
 from eqprop_analog.cli import run_script
 

@@ -1,10 +1,10 @@
-"""What `scripts/bench.py` measures: a module each, with add_options and run as a command has them."""
+"""The benchmarks of `scripts/bench.py`: one module each, with the functions add_options and run, like a command."""
 
 import argparse
 
 
 def add_repeats(parser: argparse.ArgumentParser, default: int) -> None:
-    """--repeats, at least 1."""
+    """Add the option --repeats, at least 1."""
     parser.add_argument(
         "--repeats", type=_count, default=default, metavar="N", help=f"counted runs after a warm-up (default {default})"
     )

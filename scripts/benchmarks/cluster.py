@@ -1,8 +1,9 @@
-"""What a Dask cluster on this machine costs beside processes of its own: milliseconds and bytes of a task, with 1 and 2 workers.
+"""The cost of a Dask cluster on this machine, compared with worker processes: time and bytes of a task, with 1 and 2 workers.
 
-Empty tasks, given out one after the other and all at once, tell what the scheduler and this process spend on each; random
-circuits of the agreement study and batches of training in ngspice, what comes of it. The scheduler runs in this process, whose
-processor time is that of both, whatever else the machine does. Results are compared, too. Medians.
+Empty tasks, submitted one after another and all at once, measure what the scheduler and this process spend on each task. Random
+circuits of the agreement study and batches of training in ngspice measure the effect on real work. The scheduler runs in this
+process, so the processor time is that of both and hardly depends on other programs. Results are compared, too. Figures are
+medians.
 """
 
 import argparse
@@ -24,26 +25,28 @@ from eqprop_analog.networks.resistive import random_circuits as study
 from eqprop_analog.spice.ngspice.cluster import on_cluster, workers_for
 
 LIMIT = 600.0
-"""Seconds that a task may take."""
+"""Time limit of a task, seconds."""
 Way = tuple[str, int]
 WAYS: tuple[Way, ...] = (("--workers", 1), ("--cluster", 1), ("--workers", 2), ("--cluster", 2))
 BATCHES = (20, 200)
-"""Images."""
+"""Batch sizes, images."""
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    """Options of this benchmark."""
-    parser.add_argument("--tasks", type=int, default=300, metavar="N", help="empty ones (default 300)")
-    parser.add_argument("--circuits", type=int, default=16, metavar="N", help="of the study (default 16)")
+    """Add the options of this benchmark."""
+    parser.add_argument("--tasks", type=int, default=300, metavar="N", help="number of empty tasks (default 300)")
     parser.add_argument(
-        "--hidden", type=int, default=100, metavar="N", help="nodes of the network in training (default 100)"
+        "--circuits", type=int, default=16, metavar="N", help="number of circuits of the study (default 16)"
+    )
+    parser.add_argument(
+        "--hidden", type=int, default=100, metavar="N", help="hidden nodes of the trained network (default 100)"
     )
     add_repeats(parser, 5)
     options.add_json(parser)
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Measure every way, print a table."""
+    """Measure every way of running tasks, and print a table."""
     figures: dict[str, dict[str, Any]] = {}
     found: dict[str, list[Any]] = {}
     for way in WAYS:
@@ -55,18 +58,18 @@ def run(arguments: argparse.Namespace) -> None:
         console.say(f"{name}: {figures[name]}")
     names = dict.fromkeys(name for each in figures.values() for name in each)
     rows = [[name, *(_shown(each.get(name)) for each in figures.values())] for name in names]
-    console.table("Milliseconds, and bytes there and back", ["", *figures], rows)
+    console.table("Milliseconds, and bytes sent and returned", ["", *figures], rows)
     gains = {kind: _gains(figures[f"{kind} 1"], figures[f"{kind} 2"]) for kind, _ in WAYS[:2]}
     rows = [[what, *(f"{each[what]:.2f}" for each in gains.values())] for what in next(iter(gains.values()))]
-    console.table("Gain: times as fast with two workers as with one", ["", *gains], rows)
+    console.table("Speed with two workers relative to one", ["", *gains], rows)
     options.report_figures(arguments, {"ways": figures, "gains": gains})
     for what, results in found.items():
         if not all(_same(results[0], each) for each in results):
-            raise NotMetError(f"{what}: the cluster's bits are not those of this machine's processes")
+            raise NotMetError(f"{what}: results of the cluster and of this machine's processes are not bit-identical")
 
 
 def _gains(one: dict[str, Any], two: dict[str, Any]) -> dict[str, float]:
-    """Time with one worker over that with two, of everything that is divided among workers, by name."""
+    """Ratio of the times with one and with two workers, by name, of everything that is divided among workers."""
     timed = [name for name in one if name.endswith(", ms") and "client" not in name and "alone" not in name]
     return {name.removesuffix(", ms"): one[name] / two[name] for name in timed}
 
@@ -81,7 +84,7 @@ def _same(one: Any, other: Any) -> bool:
 
 @contextmanager
 def _place(way: Way) -> Iterator[Callable[[], tuple[int, int]]]:
-    """Makes tasks go that way; what has been sent and received since it was called last."""
+    """Run tasks this way; yields a function that returns the bytes sent and received since its last call."""
     kind, workers = way
     if kind == "--workers":
         yield lambda: (0, 0)
@@ -100,14 +103,14 @@ def _place(way: Way) -> Iterator[Callable[[], tuple[int, int]]]:
 
 
 class Meter:
-    """Takes figures of tasks, by name."""
+    """Collects the figures of tasks by name."""
 
     def __init__(self, traffic: Callable[[], tuple[int, int]]) -> None:
         self.traffic = traffic
         self.figures: dict[str, float | int] = {}
 
     def measure(self, what: str, do: Callable[[], Any], tasks: int, repeats: int) -> Any:
-        """What ``do`` returns, which does so many ``tasks``; its time, this process's and the bytes of each of them."""
+        """Return the result of ``do``, which runs this number of ``tasks``; store time, processor time and bytes per task."""
         self.traffic()
         seconds, busy = [], time.process_time()
         for _ in range(repeats):
@@ -116,7 +119,7 @@ class Meter:
             seconds.append(time.perf_counter() - begin)
         self.figures[f"{what}, ms"] = 1e3 * statistics.median(seconds) / tasks
         self.figures[f"{what}, client and scheduler, ms"] = 1e3 * (time.process_time() - busy) / repeats / tasks
-        for name, count in zip(("there", "back"), self.traffic(), strict=True):
+        for name, count in zip(("sent", "returned"), self.traffic(), strict=True):
             if count:
                 self.figures[f"{what}, bytes {name}"] = count // (repeats * tasks)
         return result
@@ -125,7 +128,7 @@ class Meter:
 def _measured(
     way: Way, traffic: Callable[[], tuple[int, int]], arguments: argparse.Namespace
 ) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Figures by name, and results to be compared."""
+    """Return the figures by name, and the results to compare."""
     meter, results, repeats = Meter(traffic), {}, arguments.repeats
     with closing(workers_for(way[1], LIMIT)) as work:
         empty = [(divmod, 7, 3)] * arguments.tasks

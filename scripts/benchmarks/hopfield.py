@@ -1,9 +1,9 @@
-"""How long a sweep of the CIFAR-10 network of 2021 takes on a GPU, and how exact its gradient is in half precision.
+"""The time of a sweep of the CIFAR-10 network of 2021 on a GPU, and the accuracy of its gradient in half precision.
 
-Milliseconds a sweep of the free phase, and of a whole gradient (free phase apart), replayed as CUDA graphs, by batch; 0.642 GFLOP
-an image and sweep. Then the cosine of each connection's gradient in half precision to that in float64 from the same
-equilibrium, with as many sweeps as it takes there and a nudge of 1e-3, with winners frozen and not. Images are random: the speed
-does not depend on them.
+Measures milliseconds for a sweep of the free phase and for a whole gradient (without the free phase), replayed as CUDA graphs, by
+batch size; a sweep has 0.642 GFLOP per image. Then it measures the cosine between each connection's gradient in half precision
+and that in float64 from the same equilibrium, which is converged and nudged by 1e-3, with frozen winners and without. The images
+are random, because the speed does not depend on them.
 """
 
 import argparse
@@ -22,31 +22,31 @@ from eqprop_analog.experiments.presets import resolve
 from eqprop_analog.networks.hopfield.config import HopfieldConfig
 
 GIGA = 0.642
-"""Floating-point operations an image and sweep, 1e9."""
+"""Floating-point operations per image and sweep, 1e9."""
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    """Options of this benchmark."""
+    """Add the options of this benchmark."""
     parser.add_argument(
-        "--batches", type=int, nargs="+", default=[128, 256, 512], metavar="N", help="default 128 256 512"
+        "--batches", type=int, nargs="+", default=[128, 256, 512], metavar="N", help="batch sizes (default 128 256 512)"
     )
-    parser.add_argument("--network", metavar="FILE", help="trained weights for the gradient; fresh ones unless given")
+    parser.add_argument("--network", metavar="FILE", help="trained weights for the gradient (default: initial weights)")
     add_repeats(parser, 5)
     options.add_json(parser)
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Measure, print, write."""
+    """Measure, print and write."""
     import torch
 
     if not torch.cuda.is_available():
-        raise UserError("hopfield: PyTorch sees no GPU here; this benchmark measures one")
+        raise UserError("hopfield: PyTorch finds no GPU on this machine, and this benchmark needs one")
     torch.backends.cudnn.deterministic = True
     fresh = cast("HopfieldConfig", resolve("cifar-10-2021", {})).network()
     speeds = [speed(fresh, batch, arguments.repeats) for batch in arguments.batches]
     console.table(
         f"{torch.cuda.get_device_name(0)}, half precision",
-        ["batch", "ms a free sweep", "TFLOP/s", "ms a gradient of 2 x 10 nudged sweeps"],
+        ["batch", "ms per free sweep", "TFLOP/s", "ms per gradient of 2 x 10 nudged sweeps"],
         [[f"{row['batch']:.0f}", *(f"{row[key]:.3g}" for key in ("sweep", "rate", "gradient"))] for row in speeds],
     )
     network = fresh if arguments.network is None else HopfieldNetwork.load(arguments.network)
@@ -62,7 +62,7 @@ def run(arguments: argparse.Namespace) -> None:
 
 
 def settings(batch: int, precision: str, sweeps: tuple[int, int], beta: float, over: float) -> Any:
-    """Of the kernels, for phases of so many sweeps."""
+    """Settings of the kernels for phases with these numbers of sweeps (free, nudged)."""
     from eqprop_analog.kernels.torch.motions import Motion
     from eqprop_analog.kernels.torch.training import Settings
 
@@ -73,7 +73,7 @@ def settings(batch: int, precision: str, sweeps: tuple[int, int], beta: float, o
 
 
 def speed(network: HopfieldNetwork, batch: int, repeats: int) -> dict[str, float]:
-    """Of a free sweep and of a gradient."""
+    """Times of a free sweep and of a gradient, milliseconds."""
     import torch
 
     from eqprop_analog.kernels.torch.phases import begun
@@ -97,7 +97,7 @@ def speed(network: HopfieldNetwork, batch: int, repeats: int) -> dict[str, float
 
 
 def trainer_of(network: HopfieldNetwork, wanted: Any, batch: int) -> tuple[Any, Any]:
-    """The kernels' trainer with random images."""
+    """A trainer of the kernels, with random images."""
     import torch
 
     from eqprop_analog.kernels.torch.network import TorchNetwork
@@ -111,7 +111,7 @@ def trainer_of(network: HopfieldNetwork, wanted: Any, batch: int) -> tuple[Any, 
 
 
 def exactness(network: HopfieldNetwork) -> dict[str, dict[str, float]]:
-    """Cosines of gradients in half precision, with frozen winners and without, to those in float64."""
+    """Cosines between gradients in half precision, with frozen winners and without, and those in float64."""
     import torch
 
     from eqprop_analog.kernels.torch.phases import begun
@@ -139,13 +139,13 @@ def exactness(network: HopfieldNetwork) -> dict[str, dict[str, float]]:
 
 
 def cosine(one: Any, other: Any) -> float:
-    """Of two arrays."""
+    """Cosine between two arrays."""
     a, b = one.double().flatten(), other.double().flatten()
     return float(a @ b / (a.norm() * b.norm()))
 
 
 def milliseconds(replay: Callable[[], None], repeats: int) -> float:
-    """Median of so many replays, after one that is not counted."""
+    """Median time of the replays, after one that is not counted."""
     import torch
 
     times = []

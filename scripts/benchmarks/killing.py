@@ -1,4 +1,4 @@
-"""What becomes of training runs that are killed at any moment, and of their memory when they are long."""
+"""Training runs that are killed at random moments, or whose disk is full, and the memory of long runs."""
 
 import contextlib
 import hashlib
@@ -31,7 +31,7 @@ from eqprop_analog.learning.trainer import Progress, Stage, silent
 
 Figures = dict[str, Any]
 PATIENCE = 300.0
-"""Seconds that a small run may take to begin, or to end."""
+"""Longest time for a small run to start, or to end, seconds."""
 REFUSED = 2
 """Exit code of a run that ended with a UserError, as on the command line."""
 RESISTIVE = """
@@ -65,12 +65,12 @@ class Trial:
 
     name: str
     settings: str
-    """A configuration file."""
+    """Text of a configuration file."""
     seconds: float = 0.0
-    """Between checkpoints; 0 is after every batch."""
+    """Time between checkpoints, seconds; 0 writes one after every batch."""
 
     def config(self, folder: Path) -> TrainConfig:
-        """The configuration, by a file in ``folder``."""
+        """The configuration, read from a file that is written into ``folder``."""
         path = folder / "settings.toml"
         write_text(path, self.settings)
         return resolve(str(path), {})
@@ -80,15 +80,15 @@ TRIALS = (
     Trial("truncated sweeps, images shifted", RESISTIVE + 'sweeps = 4\nprecision = "float32"\nshift = 1\n'),
     Trial("the same, checkpoints every 0.1 s", RESISTIVE + 'sweeps = 4\nprecision = "float32"\nshift = 1\n', 0.1),
     Trial("converged phases (Newton)", RESISTIVE),
-    Trial("converged, checkpoints after epochs alone", RESISTIVE, 1e9),
+    Trial("converged, checkpoints only after epochs", RESISTIVE, 1e9),
     Trial(
-        "Hopfield, states kept, momentum, random signs",
+        "Hopfield, persistent states, momentum, random signs",
         HOPFIELD
         + 'dynamics = "gradient-flow"\nstep = 0.5\nfree_steps = 20\nnudged_steps = 4\n'
         + 'persistent = true\nmomentum = 0.9\nnudging = "random-sign"\n',
     ),
     Trial(
-        "Hopfield, back through time, images flipped and shifted",
+        "Hopfield, BPTT, images flipped and shifted",
         HOPFIELD
         + 'dynamics = "discrete-time"\nfree_steps = 20\nmethod = "bptt"\nkind = "output"\n'
         + "shift = 1\nflip = true\nmomentum = 0.9\n",
@@ -115,7 +115,7 @@ def _train(config: TrainConfig, folder: Path, seconds: float, stage: Stage = sil
 
 
 def _apart(config: TrainConfig, folder: Path, seconds: float) -> ForkProcess:
-    """The same in a process group of its own, forked from this process so that nothing is imported or compiled again."""
+    """Train in a separate process group, forked from this process so that nothing is imported or compiled again."""
 
     def body() -> None:
         os.setsid()
@@ -130,7 +130,7 @@ def _apart(config: TrainConfig, folder: Path, seconds: float) -> ForkProcess:
 
 
 def fingerprint(folder: Path) -> str:
-    """SHA-256 of all that a finished run leaves: network, history but for seconds, and what its checkpoint holds."""
+    """SHA-256 of the results of a finished run: network, history without times, and contents of its checkpoint."""
     digest = hashlib.sha256((folder / "network.npz").read_bytes())
     history = json.loads((folder / "metrics.json").read_text())["history"]
     digest.update(json.dumps([{k: v for k, v in entry.items() if k != "seconds"} for entry in history]).encode())
@@ -142,10 +142,10 @@ def fingerprint(folder: Path) -> str:
 
 
 def killed(trial: Trial, kills: int, random: np.random.Generator, progress: Callable[[int], None]) -> Figures:
-    """``trial`` killed so often, each time at another moment of another run, which then goes on to its end.
+    """Kill ``kills`` runs of ``trial``, each at another random moment, and resume each of them to its end.
 
-    How many kills there were, how many of them came while a file was written, and how many of the runs ended in the bits of
-    one that nobody disturbed. Every second kill waits for a file that is being written.
+    Returns the number of kills, the number of those during the writing of a file, and the number of runs whose results are
+    bit-identical to those of an undisturbed run. Every second kill waits until a file is being written.
     """
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
@@ -157,7 +157,7 @@ def killed(trial: Trial, kills: int, random: np.random.Generator, progress: Call
             number = figures["kills"]
             part = folder / f"killed-{number}"
             if not _kill(_apart(config, part, trial.seconds), part, random.uniform(0, length), number % 2 == 1):
-                length *= 0.9  # it had ended before
+                length *= 0.9  # the run had already ended
                 continue
             figures["kills"] += 1
             figures["while_writing"] += any(part.glob(f"{PARTIAL}*"))
@@ -181,7 +181,7 @@ def _length(config: TrainConfig, folder: Path, seconds: float) -> float:
 
 
 def _kill(process: ForkProcess, folder: Path, moment: float, writing: bool) -> bool:
-    """SIGKILL to a run's process group, so many seconds after its first checkpoint; whether it was still running."""
+    """Send SIGKILL to a run's process group, ``moment`` seconds after its first checkpoint; whether it was still running."""
     _wait((folder / CHECKPOINT).exists)
     time.sleep(moment)
     if writing:
@@ -196,17 +196,17 @@ def _wait(happened: Callable[[], bool]) -> None:
     end = time.monotonic() + PATIENCE
     while not happened():
         if time.monotonic() > end:
-            raise UserError(f"a small training run did not get on within {PATIENCE:g} s; is this machine very busy?")
+            raise UserError(f"a small training run made no progress within {PATIENCE:g} s; is this machine very busy?")
         time.sleep(0.0002)
 
 
 def filled(
     trial: Trial, times: int, random: np.random.Generator, disk: Path, progress: Callable[[int], None]
 ) -> Figures:
-    """``trial`` on a small disk that is filled so often, at another moment of another run, which then gets room and goes on.
+    """Fill a small disk during ``times`` runs of ``trial``, each at another random moment; then free the disk and resume.
 
-    How many of the runs ended with a UserError, on their way and when they were asked to go on with the disk still full, and
-    how many ended in the bits of one that always had room.
+    Returns the number of runs that ended with a UserError, both at first and when resumed with the disk still full, and the
+    number of runs whose results are bit-identical to those of a run that always had space.
     """
     filler, folder = disk / "filler", disk / "run"
     with tempfile.TemporaryDirectory() as scratch:
@@ -220,7 +220,7 @@ def filled(
         time.sleep(random.uniform(0, length))
         _fill(filler)
         process.join(PATIENCE)
-        if process.exitcode == 0:  # it had ended before
+        if process.exitcode == 0:  # the run had already ended
             length *= 0.9
         else:
             still_full = _apart(config, folder, trial.seconds)
@@ -238,16 +238,16 @@ def filled(
 
 
 def _fill(path: Path) -> None:
-    """Write until there is no room left."""
+    """Write until there is no space left."""
     with path.open("wb", buffering=0) as file, contextlib.suppress(OSError):
         while True:
             file.write(bytes(512))
 
 
 def remembered(trial: Trial, epochs: int) -> Figures:
-    """Resident memory, bytes, of a run of so many epochs and of its workers after each; and how it grows in the second half.
+    """Resident memory (bytes) of a run and its workers after each of ``epochs`` epochs, and its growth in the second half.
 
-    It writes a checkpoint every second.
+    The run writes a checkpoint every second.
     """
     curve: list[int] = []
 
@@ -260,16 +260,16 @@ def remembered(trial: Trial, epochs: int) -> Figures:
         folder = Path(scratch)
         config = trial.config(folder).model_copy(update={"epochs": epochs})
         _train(config, folder / "run", 1.0, stage)
-    after = curve[2::2]  # two stages an epoch
+    after = curve[2::2]  # there are two stages per epoch
     later = after[len(after) // 2 :]
     slope = float(np.polyfit(np.arange(len(later)), later, 1)[0])
     return {"trial": trial.name, "epochs": epochs, "resident_bytes": after, "bytes_per_epoch": slope}
 
 
 def _resident(process: int) -> int:
-    """Bytes of a process and of all below it, as Linux counts them."""
+    """Resident memory of a process and of all its descendants, bytes."""
     if sys.platform != "linux":
-        raise UserError("memory: resident sizes are read from /proc, which is Linux's")
+        raise UserError("memory: resident sizes are read from /proc, which only Linux has")
     own = int(Path(f"/proc/{process}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
     below = [each.read_text().split() for each in Path(f"/proc/{process}/task").glob("*/children")]
     return own + sum(_resident(int(child)) for children in below for child in children)

@@ -1,7 +1,8 @@
-"""How long one equilibrium of a square lattice takes: sparse Newton, one dense solve a sample, and ngspice, in one run.
+"""The time of one equilibrium of a square lattice: sparse Newton, one dense solve per sample, and ngspice, in one run.
 
-Milliseconds an equilibrium, medians, over a batch of samples in the free phase and under nudges of ±beta, warm-started where the
-solver can. Validation, certificate and, for ngspice, netlist text and loading are included. All voltages are compared first.
+Reports median milliseconds per equilibrium, over a batch of samples in the free phase and under nudges of ±beta, with a warm
+start if the solver supports it. Validation, certificate and, for ngspice, netlist text and loading are included. All voltages
+are compared first.
 """
 
 import argparse
@@ -20,12 +21,12 @@ from eqprop_analog.networks.graph.equations import GraphEquations, output_resist
 from eqprop_analog.networks.graph.topologies import square_lattice, with_diodes
 
 AGREEMENT = 1e-9
-"""Volts."""
+"""Largest difference of voltages, volts."""
 Phases = tuple[Equilibrium, ...] | list[np.ndarray]
 
 
 def lattice(side: int, diodes: float) -> GraphNetwork:
-    """Conductances log-uniform over two decades around 1 µS, inputs at two nodes, rails of 0 and 1 V, three read-outs."""
+    """A lattice: log-uniform conductances over two decades around 1 µS, two input nodes, rails at 0 and 1 V, three read-outs."""
     random = np.random.default_rng(side)
     graph = square_lattice(side, side)
     for edge in graph.edges:
@@ -39,7 +40,7 @@ def lattice(side: int, diodes: float) -> GraphNetwork:
 
 
 def dense(network: GraphNetwork, inputs: np.ndarray, nudges: list[Nudge]) -> list[np.ndarray]:
-    """What a short script does for a network of resistors: numpy.linalg.solve, once a sample and phase."""
+    """Solve a network of resistors as a short script does it, by numpy.linalg.solve for each sample and phase."""
     free = GraphEquations.of(network, inputs)
     found = []
     for equations in (free, *(free.nudged([nudge], None) for nudge in nudges)):
@@ -55,7 +56,7 @@ def dense(network: GraphNetwork, inputs: np.ndarray, nudges: list[Nudge]) -> lis
 
 
 def milliseconds(solve: Callable[[], Phases], repeats: int) -> tuple[float, list[np.ndarray]]:
-    """Median milliseconds an equilibrium after a warm-up, and all voltages."""
+    """Median milliseconds per equilibrium after a warm-up, and all voltages."""
     times = []
     for _ in range(repeats + 1):
         begin = time.perf_counter()
@@ -66,15 +67,17 @@ def milliseconds(solve: Callable[[], Phases], repeats: int) -> tuple[float, list
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    """Options of this benchmark."""
-    parser.add_argument("--sides", type=int, nargs="+", default=[8, 16, 32], metavar="N", help="default 8 16 32")
-    parser.add_argument("--samples", type=int, default=20, help="in a batch (default 20)")
+    """Add the options of this benchmark."""
+    parser.add_argument(
+        "--sides", type=int, nargs="+", default=[8, 16, 32], metavar="N", help="nodes on a side (default 8 16 32)"
+    )
+    parser.add_argument("--samples", type=int, default=20, help="samples in a batch (default 20)")
     add_repeats(parser, 3)
     options.add_json(parser)
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Measure, print, write."""
+    """Measure, print and write."""
     for name, values in (("sides", arguments.sides), ("samples", [arguments.samples])):
         if min(values) < (3 if name == "sides" else 1):
             raise UserError(f"--{name}: expected at least {3 if name == 'sides' else 1}, got {min(values)}")
@@ -107,7 +110,7 @@ def run(arguments: argparse.Namespace) -> None:
             found.append(figures)
     ngspice.close()
     console.table(
-        f"{arguments.samples} samples, free and under ±beta: ms an equilibrium; largest |ΔV| to sparse Newton",
+        f"{arguments.samples} samples, free and under ±beta: ms per equilibrium; largest |ΔV| from sparse Newton",
         ["lattice", "diodes", "sparse Newton", "ngspice", "dense", "ngspice |ΔV| (V)"],
         [
             [

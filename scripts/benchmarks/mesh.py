@@ -1,9 +1,9 @@
-"""How long ngspice takes for an array with wires by each of its direct solvers, and the surrogate for the same, in one run.
+"""The time of an array with wires in ngspice by each of its direct solvers, and in the surrogate, in one run.
 
-One operating point of an N x N array of cells of 1 to 100 µS with wires, a diode at every column, the voltages of all columns
-read; netlist text and loading are in the time, starting the process is not. Processor seconds, which other programs on the
-machine hardly change, stand beside seconds; starting the process, about one, is in them. ngspice's voltages are compared with
-the surrogate's, which eliminates the wires once (reduction) and then solves.
+Solves one operating point of an N x N array of cells of 1 to 100 µS with wires and a diode at every column, and reads the
+voltages of all columns. The time includes netlist text and loading, but not the start of the process. Processor time, which
+other programs on the machine hardly change, is reported as well; it includes the start of the process, about one second.
+ngspice's voltages are compared with those of the surrogate, which eliminates the wires once (reduction) and then solves.
 """
 
 import argparse
@@ -27,13 +27,13 @@ from eqprop_analog.spice.ngspice.workers import Workers
 log = logging.getLogger(__name__)
 
 AGREEMENT = 1e-9
-"""Of the largest voltage, at least 1 V."""
+"""Largest difference, relative to the largest voltage or 1 V."""
 SIZES, OHMS, TIME_LIMIT = (64, 128, 256), 1.0, 300.0
 WAYS = {"SPARSE": SPARSE, "KLU": KLU}
 
 
 def array(size: int, ohms: float) -> tuple[NonidealNetwork, np.ndarray]:
-    """N rows, of N/2 inputs, to N hidden nodes with a diode each, and one output; an input to each row pair, volts."""
+    """An array of N rows (N/2 inputs) and N hidden nodes with a diode each, one output, and the input of each row pair, volts."""
     random = np.random.default_rng(size)
     network = ResistiveNetwork.dense([size // 2, size, 1], seed=size)
     for matrix in network.conductances:
@@ -42,7 +42,7 @@ def array(size: int, ohms: float) -> tuple[NonidealNetwork, np.ndarray]:
 
 
 def in_ngspice(circuit: Any, settings: dict[str, float], limit: float) -> tuple[float, float, np.ndarray | None]:
-    """Seconds, processor seconds, and the voltages, None if it took longer than ``limit`` seconds."""
+    """Seconds, processor seconds, and the voltages (None if the time limit of ``limit`` seconds is exceeded)."""
     work, before = Workers(1, limit), _processor_seconds()
     try:
         work.result(work.submit(libngspice.load))
@@ -58,13 +58,13 @@ def in_ngspice(circuit: Any, settings: dict[str, float], limit: float) -> tuple[
 
 
 def _processor_seconds() -> float:
-    """Of all processes that have been waited for."""
+    """Processor time of all child processes that have ended, seconds."""
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
     return used.ru_utime + used.ru_stime
 
 
 def by_surrogate(chip: NonidealNetwork, inputs: np.ndarray) -> tuple[float, float, np.ndarray]:
-    """Seconds of the reduction and of one certified equilibrium after it, and the voltages."""
+    """Seconds of the reduction, seconds of one certified equilibrium after it, and the voltages."""
     begin = time.perf_counter()
     chip.equations(inputs)
     _ = chip.output_stiffness
@@ -76,32 +76,32 @@ def by_surrogate(chip: NonidealNetwork, inputs: np.ndarray) -> tuple[float, floa
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    """Options of this benchmark."""
+    """Add the options of this benchmark."""
     parser.add_argument(
-        "--sizes", type=int, nargs="+", default=list(SIZES), metavar="N", help="rows (default 64 128 256)"
+        "--sizes", type=int, nargs="+", default=list(SIZES), metavar="N", help="numbers of rows (default 64 128 256)"
     )
-    parser.add_argument("--ohms", type=float, default=OHMS, help="of one segment of a wire (default 1)")
+    parser.add_argument("--ohms", type=float, default=OHMS, help="resistance of one segment of a wire (default 1)")
     parser.add_argument(
-        "--solvers", nargs="+", choices=list(WAYS), default=list(WAYS), help="of ngspice (default both)"
+        "--solvers", nargs="+", choices=list(WAYS), default=list(WAYS), help="direct solvers of ngspice (default both)"
     )
     parser.add_argument(
         "--time-limit",
         type=float,
         default=TIME_LIMIT,
         metavar="SECONDS",
-        help=f"for one array (default {TIME_LIMIT:g})",
+        help=f"time limit for one array (default {TIME_LIMIT:g})",
     )
     options.add_json(parser)
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Measure, print, write."""
+    """Measure, print and write."""
     if min(arguments.sizes) < 2:
         raise UserError(f"--sizes: expected at least 2, got {min(arguments.sizes)}")
     if not (np.isfinite(arguments.ohms) and arguments.ohms > 0):
         raise UserError(f"--ohms: expected a resistance above 0 ohms, got {arguments.ohms}")
     if not (np.isfinite(arguments.time_limit) and arguments.time_limit > 0):
-        raise UserError(f"--time-limit: expected seconds above 0, got {arguments.time_limit}")
+        raise UserError(f"--time-limit: expected more than 0 seconds, got {arguments.time_limit}")
     work = Workers(1, 60)
     try:
         version = work.result(work.submit(libngspice.load))
@@ -110,11 +110,11 @@ def run(arguments: argparse.Namespace) -> None:
         work.close()
     ways = [name for name in arguments.solvers if klu or name != "KLU"]
     if len(ways) < len(arguments.solvers):
-        log.info("this libngspice (version %s) was not compiled with KLU, which is left out", version)
+        log.info("this libngspice (version %s) was not compiled with KLU, so KLU is not measured", version)
     found = [_measured(size, ways, arguments) for size in arguments.sizes]
     console.table(
         f"one operating point of an array with {arguments.ohms:g} ohm a segment, ngspice {version}",
-        ["array", "nodes", *ways, "largest |ΔV| (V)", "surrogate: reduction", "then"],
+        ["array", "nodes", *ways, "largest |ΔV| (V)", "surrogate: reduction", "equilibrium"],
         [
             [
                 f"{row['size']} x {row['size']}",
@@ -156,4 +156,4 @@ def _measured(size: int, ways: list[str], arguments: argparse.Namespace) -> dict
 def _shown(figures: dict[str, Any], limit: float) -> str:
     if not figures["finished"]:
         return f"> {limit:g} s"
-    return f"{figures['seconds']:.2g} s ({figures['processor_seconds']:.2g} s of processor)"
+    return f"{figures['seconds']:.2g} s ({figures['processor_seconds']:.2g} s of processor time)"

@@ -1,11 +1,11 @@
-"""What training in ngspice takes beside ngspice itself: an epoch's time over the time of its operating points alone.
+"""The overhead of training in ngspice: the time of an epoch, relative to the time of its operating points alone.
 
-A network is trained for a while by its surrogate, then for some batches by the solver with its workers: netlists, worker
-processes, certificates, contrasts and updates included. The floor is measured in the same run, in turn with them: the same sweeps
-in this process alone, their netlists loaded, nothing timed but ngspice's ``run``, divided by the workers.
+A network is trained for a while by its surrogate, then for some batches by ngspice with worker processes. Netlists, workers,
+certificates, contrasts and updates are included. The lower bound is measured in the same run, alternately with the batches: the
+same sweeps in this process, with their netlists loaded, timing only ngspice's ``run``, divided by the number of workers.
 
-Parts are processor time, so that other programs on the machine count less: an epoch takes the main process's own work and, over
-the workers, theirs. Beside it stands the time that the training took on this machine now. Medians.
+The parts are processor times, which other programs on the machine affect less: the time of an epoch is that of the main process
+plus that of the workers divided by their number. The wall-clock time of the training is reported as well. Figures are medians.
 """
 
 import argparse
@@ -31,13 +31,13 @@ from eqprop_analog.spice.ngspice import library as libngspice
 from eqprop_analog.spice.ngspice.solver import REDUCED
 from eqprop_analog.spice.ngspice.workers import Job
 
-PARTS = ("netlist text", "loading it", "operating points", "reading voltages", "letting go of it")
-"""Of a sweep."""
+PARTS = ("netlist text", "loading it", "operating points", "reading voltages", "removing it")
+"""Parts of a sweep."""
 FLOOR = "operating points"
 
 
 class Recorded(NgspiceSolver):
-    """The solver, which keeps what it asks its workers."""
+    """The solver, which records the tasks of its workers."""
 
     def __init__(self, workers: int) -> None:
         super().__init__(workers, REDUCED)
@@ -53,18 +53,18 @@ class Recorded(NgspiceSolver):
 
 @dataclass
 class Case:
-    """A network in training, and the batches that it learns from again and again."""
+    """A network in training, and the batches of which its training is repeated."""
 
     learner: PhaseLearner[Any]
     solver: Recorded
     batches: list[tuple[np.ndarray, np.ndarray]]
 
     def __post_init__(self) -> None:
-        """Keep the parameters to begin from."""
+        """Store the initial parameters."""
         self.begin = {name: values.copy() for name, values in self.learner.network.arrays().items()}
 
     def train(self, some: slice = slice(None)) -> tuple[float, float]:
-        """Seconds that the batches take, and seconds of this process's own work in them."""
+        """Seconds for the batches, and processor seconds of this process for them."""
         for name, values in self.learner.network.arrays().items():
             values[...] = self.begin[name]
         wall, own = time.perf_counter(), time.thread_time()
@@ -72,7 +72,7 @@ class Case:
         return time.perf_counter() - wall, time.thread_time() - own
 
     def workers_seconds(self, some: slice = slice(None)) -> tuple[float, float, float]:
-        """``train``, warm, and before them the processor time of fresh workers from their start to their end."""
+        """Processor time of new workers from start to end, and the result of ``train`` after a warm-up."""
         before = _of_children()
         self.train(slice(0, 2))
         wall, own = self.train(some)
@@ -81,13 +81,13 @@ class Case:
 
 
 def _of_children() -> float:
-    """Processor time of all processes that this one has started and seen end, seconds."""
+    """Processor time of all child processes that have ended, seconds."""
     used = os.times()
     return used.children_user + used.children_system
 
 
 def seconds_of(task: tuple[Any, ...]) -> tuple[list[float], int]:
-    """Processor time of each of PARTS of one sweep in this process, seconds, and Newton's iterations."""
+    """Processor time of each of PARTS for one sweep in this process, seconds, and the number of Newton iterations."""
     _, circuit, given, guess = task
     spice, marks = libngspice.library(), [time.process_time()]
     text = sweep_netlist(circuit, given, guess)
@@ -97,7 +97,9 @@ def seconds_of(task: tuple[Any, ...]) -> tuple[list[float], int]:
     spice.exec_command("run")
     marks.append(time.process_time())
     if {len(spice.vector(net)) for net in circuit.probes} != {circuit.points}:
-        raise UserError("a sweep of the training does not converge in one process; take a network that trains")
+        raise UserError(
+            "a sweep of the training does not converge in one process; use a network whose training converges"
+        )
     marks.append(time.process_time())
     spice.messages.clear()
     spice.exec_command("rusage totiter")
@@ -109,25 +111,28 @@ def seconds_of(task: tuple[Any, ...]) -> tuple[list[float], int]:
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    """Options of this benchmark."""
+    """Add the options of this benchmark."""
     parser.add_argument(
-        "--preset", metavar="NAME", default="mnist-100-ngspice", help="trained in ngspice (default mnist-100-ngspice)"
+        "--preset",
+        metavar="NAME",
+        default="mnist-100-ngspice",
+        help="preset that is trained in ngspice (default mnist-100-ngspice)",
     )
-    parser.add_argument("--batches", type=int, default=20, metavar="N", help="batches a repeat (default 20)")
-    parser.add_argument("--workers", type=int, default=2, metavar="N", help="processes (default 2)")
+    parser.add_argument("--batches", type=int, default=20, metavar="N", help="batches per repeat (default 20)")
+    parser.add_argument("--workers", type=int, default=2, metavar="N", help="worker processes (default 2)")
     parser.add_argument(
         "--trained",
         type=int,
         default=20_000,
         metavar="N",
-        help="images that the surrogate trains on before (default 20,000)",
+        help="images on which the surrogate trains before the measurement (default 20,000)",
     )
     add_repeats(parser, 3)
     options.add_json(parser)
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Train, measure both in turn, print, write."""
+    """Train, measure both alternately, print and write."""
     for name, least in (("batches", 1), ("workers", 1), ("trained", 0)):
         if getattr(arguments, name) < least:
             raise UserError(f"--{name}: expected at least {least}, got {getattr(arguments, name)}")
@@ -142,7 +147,7 @@ def run(arguments: argparse.Namespace) -> None:
 
 
 def prepared(arguments: argparse.Namespace) -> tuple[Case, int]:
-    """The network after some training by the surrogate, in training by ngspice, and the equilibria of an epoch."""
+    """The network after some training by the surrogate, for training in ngspice, and the number of equilibria of an epoch."""
     config = resolve(arguments.preset, {"solver": "surrogate"})
     dataset = data.load(config.dataset)
     images, targets = dataset.train_images, one_hot(dataset.train_labels, config.classes)
@@ -156,7 +161,9 @@ def prepared(arguments: argparse.Namespace) -> tuple[Case, int]:
     training = config.training(len(images), len(dataset.test_images), np.random.default_rng(config.seed))
     learner = training.learner(0)
     if not isinstance(learner, PhaseLearner):
-        raise UserError(f"--preset {arguments.preset}: expected one with converged phases, as ngspice finds them")
+        raise UserError(
+            f"--preset {arguments.preset}: expected a preset with converged phases, because ngspice's phases are converged"
+        )
     trained = min(arguments.trained, len(images) - size)
     train_pass(learner, batches(0, trained))
     following = list(batches(trained, min(trained + arguments.batches * size, len(images))))
@@ -166,18 +173,18 @@ def prepared(arguments: argparse.Namespace) -> tuple[Case, int]:
 
 
 def measured(case: Case, workers: int, repeats: int, epoch: int) -> dict[str, Any]:
-    """Milliseconds an equilibrium, by part, and both in an epoch of ``epoch`` equilibria, seconds."""
-    case.train()  # which says what is asked
+    """Milliseconds per equilibrium, by part, and seconds for an epoch of ``epoch`` equilibria."""
+    case.train()  # records the tasks
     tasks = list(case.solver.tasks)
     equilibria = sum(task[1].points for task in tasks)
     case.solver.close()
-    idle, _, _ = case.workers_seconds(slice(0, 0))  # what workers take but for the batches
+    idle, _, _ = case.workers_seconds(slice(0, 0))  # processor time of the workers without the batches
     found = []
     for number in range(repeats):
         theirs, wall, own = case.workers_seconds()
         sweeps = [seconds_of(task) for task in tasks]
         found.append([wall, own, (theirs - idle) / workers, *np.sum([each for each, _ in sweeps], axis=0).tolist()])
-        console.say(f"{number + 1} of {repeats}: {1e3 * wall / equilibria:.3f} ms an equilibrium")
+        console.say(f"{number + 1} of {repeats}: {1e3 * wall / equilibria:.3f} ms per equilibrium")
     wall, own, theirs, *parts = (1e3 * np.median(found, axis=0) / equilibria).tolist()
     by_part = dict(zip(PARTS, parts, strict=True))
     floor = by_part[FLOOR] / workers
@@ -196,17 +203,17 @@ def measured(case: Case, workers: int, repeats: int, epoch: int) -> dict[str, An
 
 
 def show(figures: dict[str, Any]) -> None:
-    """A table, and the ratio."""
+    """Print the table and the ratio."""
     each, workers, seconds = figures["milliseconds"], figures["workers"], figures["epoch_seconds"]
     rows = [(f"one process: {part}", each[part] / workers) for part in PARTS]
-    rows += [("the workers in training, all of it", each["workers"])]
+    rows += [("the workers in training, in total", each["workers"])]
     rows += [("the main process: circuits, certificates, update", each["main process"])]
     console.table(
-        f"{figures['equilibria']:,} equilibria of {figures['iterations']:.2f} iterations; processor time over {workers} workers",
-        ["part", "ms an equilibrium", "times the floor"],
+        f"{figures['equilibria']:,} equilibria, {figures['iterations']:.2f} iterations each; time over {workers} workers",
+        ["part", "ms per equilibrium", "relative to the operating points"],
         [[name, f"{value:.3f}", f"{value / each['floor']:.2f}"] for name, value in rows],
     )
     console.say(
-        f"an epoch: {seconds['processors']:.1f} s on processors of its own ({seconds['wall']:.1f} s here and now); its operating "
-        f"points alone {seconds['floor']:.1f} s; ratio {figures['ratio']:.2f}"
+        f"one epoch: {seconds['processors']:.1f} s on otherwise idle processors (wall clock now {seconds['wall']:.1f} s); "
+        f"its operating points alone {seconds['floor']:.1f} s; ratio {figures['ratio']:.2f}"
     )

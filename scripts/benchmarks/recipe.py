@@ -1,8 +1,8 @@
-"""Train the shapes that a user may ask for by their own recipe, and at 24 other rates and nudges around it.
+"""Train shapes that a user may choose with the rates and the nudge of the recipe, and with 24 others around them.
 
-Every case is trained for one epoch at every point of a grid, rates and beta times 1/10, 1/3, 1, 3 and 10 each, and judged on
-the validation images (the last 10,000 of the training set; 200 of the digits). The exit code is 3 where a recipe's own error
-is more than 1.3 times that of the best point of its grid. A point that is done is kept in --output; the same command goes on.
+Every case is trained for one epoch at every point of a grid, with rates and beta multiplied by 1/10, 1/3, 1, 3 and 10, and tested
+on the validation images (the last 10,000 of the training set; 200 of the digits). The exit code is 3 if the error of the recipe
+is more than 1.3 times that of the best point of its grid. Finished points are stored in --output, and the same command resumes.
 """
 
 import argparse
@@ -26,22 +26,22 @@ from eqprop_analog.learning.trainer import silent, train_pass
 
 FACTORS = (1.0, 1 / 10, 1 / 3, 3.0, 10.0)
 MARGIN = 1.3
-"""Of the error over the best of the grid."""
+"""Largest ratio of the recipe's error to the best error of the grid."""
 MISSED = 1.0
-"""The error where training stops."""
+"""The error that counts if the training stops."""
 SHAPES = ((784, 10), (784, 20, 10), (784, 50, 10), (784, 300, 100, 10), (784, 64, 64, 64, 10))
 
 
 @dataclass(frozen=True)
 class Case:
-    """What is asked for beside the number of images."""
+    """Settings of a training, except for the number of images."""
 
     name: str
     overrides: Mapping[str, Any]
 
 
 def own(name: str, *layers: int, **settings: Any) -> Case:
-    """A case of these layers."""
+    """A case with these layers."""
     return Case(f"{'-'.join(map(str, layers))}{name}", {"layers": list(layers), **settings})
 
 
@@ -65,21 +65,29 @@ MORE = [
     own(", digits", 64, 32, 10, dataset="digits"),
     own(", silicon diodes, gain 10", 784, 50, 10, amplifier_gain=10.0, diode={"law": "ngspice", "rail": 0.2}),
 ]
-"""Not asked for when the recipe was made."""
+"""Cases that were not used to design the recipe."""
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    """Options of this benchmark."""
-    parser.add_argument("--limit", type=int, default=20_000, metavar="N", help="images of the epoch (default 20,000)")
-    parser.add_argument("--seed", type=int, default=0, help="of conductances and of the order of images (default 0)")
-    parser.add_argument("--more", action="store_true", help="eleven further cases instead of the nine")
-    parser.add_argument("--only", nargs="+", type=int, metavar="K", help="of the cases, counted from 1")
-    parser.add_argument("--output", type=Path, default=Path("runs/recipe"), metavar="DIR", help="default runs/recipe")
+    """Add the options of this benchmark."""
+    parser.add_argument("--limit", type=int, default=20_000, metavar="N", help="images in the epoch (default 20,000)")
+    parser.add_argument(
+        "--seed", type=int, default=0, help="seed of the conductances and of the order of images (default 0)"
+    )
+    parser.add_argument("--more", action="store_true", help="use eleven further cases instead of the nine")
+    parser.add_argument("--only", nargs="+", type=int, metavar="K", help="numbers of the cases to use, counted from 1")
+    parser.add_argument(
+        "--output",
+        type=Path,
+        default=Path("runs/recipe"),
+        metavar="DIR",
+        help="folder of the results (default runs/recipe)",
+    )
     options.add_json(parser)
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Train what is missing, print both errors of every case."""
+    """Train the missing points, and print both errors of every case."""
     cases = MORE if arguments.more else CASES
     if arguments.only:
         if not all(1 <= k <= len(cases) for k in arguments.only):
@@ -91,7 +99,7 @@ def run(arguments: argparse.Namespace) -> None:
         rows = [_measured(case, arguments, path) for case in cases]
     console.table(
         f"validation error after one epoch of {arguments.limit:,} images: by the recipe, and the best of its grid",
-        ["case", "input (V)", "beta (S)", "recipe (%)", "best (%)", "rates, beta there", "ratio"],
+        ["case", "input (V)", "beta (S)", "recipe (%)", "best (%)", "its rates, beta", "ratio"],
         [
             [
                 row["case"],
@@ -112,7 +120,7 @@ def run(arguments: argparse.Namespace) -> None:
 
 
 def _measured(case: Case, arguments: argparse.Namespace, path: Path) -> dict[str, Any]:
-    """Both errors of one case, and where the better one is."""
+    """Both errors of one case, and the best point of its grid."""
     given = {**case.overrides, "epochs": 1, "seed": arguments.seed, "validation": True}
     if case.overrides.get("dataset") != "digits":
         given["limit"] = arguments.limit
@@ -127,7 +135,7 @@ def _measured(case: Case, arguments: argparse.Namespace, path: Path) -> dict[str
     best = min(errors, key=lambda point: errors[point])
     row = {
         "case": case.name,
-        "input_gain": getattr(config, "input_gain"),  # noqa: B009 - the base of all configurations has none
+        "input_gain": getattr(config, "input_gain"),  # noqa: B009 - the base class of configurations has no input_gain
         "beta": config.beta,
         "error": errors[1.0, 1.0],
         "best": errors[best],
@@ -141,7 +149,7 @@ def _measured(case: Case, arguments: argparse.Namespace, path: Path) -> dict[str
 
 
 def _known(path: Path, config: TrainConfig, dataset: Dataset) -> float:
-    """The error of a point, from ``path`` if it is there, else into it."""
+    """The error of a point; read from ``path`` if it is stored there, otherwise trained and stored."""
     found: dict[str, float] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
     name = config.toml()
     if name not in found:
@@ -151,7 +159,7 @@ def _known(path: Path, config: TrainConfig, dataset: Dataset) -> float:
 
 
 def _error(config: TrainConfig, dataset: Dataset) -> float:
-    """Of the validation images after one epoch; MISSED where training stops."""
+    """Error on the validation images after one epoch; MISSED if the training stops."""
     split, random = Split.of(config, dataset), np.random.default_rng(config.seed)
     training = config.training(len(split.images), len(split.held_out_images), random)
     order = random.permutation(len(split.images))[: config.limit]

@@ -1,7 +1,7 @@
-"""Kills small training runs at random moments and while they write, and sees whether they go on to the same bits.
+"""Kills small training runs at random moments and while they write, and tests whether they resume bit-identically.
 
-The runs are of scikit-learn's digits. Then long runs, whose memory is measured. The exit code is 3 if a run did not go on to the
-same bits.
+The runs train on scikit-learn's digits. Then the memory of long runs is measured. The exit code is 3 if the results of a resumed
+run are not bit-identical.
 """
 
 import argparse
@@ -20,28 +20,34 @@ SMALL = 16 * MIB
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    """Options of this command."""
-    parser.add_argument("--kills", type=int, default=100, metavar="N", help="in all (default 100)")
+    """Add the options of this benchmark."""
+    parser.add_argument("--kills", type=int, default=100, metavar="N", help="total number of kills (default 100)")
     parser.add_argument(
         "--epochs",
         type=int,
         default=200,
         metavar="N",
-        help="of long runs, whose memory is measured (default 200; 0: none)",
+        help="epochs of the long runs whose memory is measured (default 200; 0: none)",
     )
     parser.add_argument(
         "--small-disk",
         type=Path,
         metavar="DIR",
-        help="an empty file system of its own of a few MiB, to be filled: mount -t tmpfs -o size=4m tmpfs DIR",
+        help="a separate, empty file system of a few MiB that is filled: mount -t tmpfs -o size=4m tmpfs DIR",
     )
-    parser.add_argument("--fillings", type=int, default=10, metavar="N", help="of the small disk (default 10)")
-    parser.add_argument("--seed", type=int, default=0, help="of the moments (default 0)")
+    parser.add_argument(
+        "--fillings",
+        type=int,
+        default=10,
+        metavar="N",
+        help="number of times that the small disk is filled (default 10)",
+    )
+    parser.add_argument("--seed", type=int, default=0, help="seed of the random moments (default 0)")
     options.add_json(parser)
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Kill, go on, compare; then run long."""
+    """Kill, resume and compare; then measure the memory of long runs."""
     for name, least in (("kills", 0), ("epochs", 0), ("fillings", 0), ("seed", 0)):
         if (value := getattr(arguments, name)) < least:
             raise UserError(f"--{name}: expected at least {least}, got {value}")
@@ -58,13 +64,13 @@ def run(arguments: argparse.Namespace) -> None:
     lost = sum(each["kills"] - each["same_bits"] for each in killed)
     lost += sum(each["filled"] - min(each["refused"], each["same_bits"]) for each in filled)
     if lost:
-        raise NotMetError(f"{lost} runs did not go on to the same bits")
+        raise NotMetError(f"the results of {lost} resumed runs are not bit-identical")
 
 
 def _require_small(disk: Path) -> None:
-    """It will be filled to the last byte, so it must not be the disk that everything else is on."""
+    """Raise UserError unless the disk is small, separate and empty, because it is filled to the last byte."""
     if not disk.is_mount() or any(disk.iterdir()) or shutil.disk_usage(disk).total > SMALL:
-        raise UserError(f"--small-disk {disk}: expected an empty file system of its own of at most {SMALL // MIB} MiB")
+        raise UserError(f"--small-disk {disk}: expected a separate, empty file system of at most {SMALL // MIB} MiB")
 
 
 def _filled(disk: Path, times: int, random: np.random.Generator) -> list[killing.Figures]:
@@ -73,9 +79,7 @@ def _filled(disk: Path, times: int, random: np.random.Generator) -> list[killing
         with console.stage(trial.name, times, unit="times") as progress:
             figures.append(killing.filled(trial, times, random, disk, lambda done: progress(done, 0.0)))
     rows = [[each["trial"], *(str(each[name]) for name in ("filled", "refused", "same_bits"))] for each in figures]
-    console.table(
-        "runs whose disk was full, and which then went on", ["run", "full disks", "said so", "same bits"], rows
-    )
+    console.table("resumed runs after a full disk", ["run", "full disks", "reported", "bit-identical"], rows)
     return figures
 
 
@@ -89,7 +93,7 @@ def _killed(kills: int, random: np.random.Generator) -> list[killing.Figures]:
     rows = [[each["trial"], *(str(each[name]) for name in ("kills", "while_writing", "same_bits"))] for each in figures]
     total = [str(sum(each[name] for each in figures)) for name in ("kills", "while_writing", "same_bits")]
     console.table(
-        "runs that were killed and went on", ["run", "kills", "while writing", "same bits"], rows, [["all", *total]]
+        "resumed runs after a kill", ["run", "kills", "while writing", "bit-identical"], rows, [["all", *total]]
     )
     return figures
 
@@ -109,5 +113,5 @@ def _long(epochs: int) -> list[killing.Figures]:
         for each in figures
     ]
     title = f"resident memory of runs of {epochs} epochs, workers included"
-    console.table(title, ["run", "half-way (MiB)", "at the end (MiB)", "second half (KiB an epoch)"], rows)
+    console.table(title, ["run", "half-way (MiB)", "at the end (MiB)", "second half (KiB per epoch)"], rows)
     return figures

@@ -1,8 +1,8 @@
-"""How long one equilibrium takes in ngspice, by the way it is asked, by size, by batch and by worker, in one run.
+"""The time of one equilibrium in ngspice by method, network size, batch size and number of workers, in one run.
 
-Every figure is milliseconds an equilibrium: netlist text, loading, Newton's iterations and reading the voltages; in the last
-part Kirchhoff certification too. Same network, same images, same tolerances; each method's voltages are checked against the
-surrogate's. Medians; ratios are within this run, because the machine may be shared.
+Every figure is in milliseconds per equilibrium, and includes netlist text, loading, Newton's iterations and reading the voltages;
+the last part also includes certification. Network, images and tolerances are the same for all methods, and the voltages of each
+are compared with the surrogate's. Figures are medians. Ratios are within this run, because the machine may be shared.
 """
 
 import argparse
@@ -25,7 +25,7 @@ from eqprop_analog.spice.netlist import library as spice_library
 from eqprop_analog.spice.ngspice import library as libngspice
 
 AGREEMENT = 1e-9
-"""Volts."""
+"""Largest difference of voltages, volts."""
 
 
 class Case:
@@ -34,7 +34,7 @@ class Case:
     def __init__(self, hidden: int, samples: int, seed: int = 0) -> None:
         rng = np.random.default_rng(seed)
         self.network = ResistiveNetwork.dense([784, hidden, 10], seed, amplifier_gain=10.0, input_gain=10.0)
-        self.network.conductances[0][:] += 1e-9  # every cell is there, as in a trained network
+        self.network.conductances[0][:] += 1e-9  # every cell has a resistor, as in a trained network
         lit = rng.uniform(size=(samples, 784)) < 0.2
         self.inputs = rng.uniform(0, 1, (samples, 784)) * lit
         self.targets = np.eye(10)[rng.integers(0, 10, samples)]
@@ -55,7 +55,7 @@ class Case:
         return np.stack([np.concatenate(phase.voltages, axis=1) for phase in phases], axis=1)
 
     def with_currents(self) -> "Case":
-        """The same nudged by the constant currents of the cross-entropy, which depend on the free voltages."""
+        """The same case, nudged by the constant currents of the cross-entropy, which depend on the free voltages."""
         part = self.some(len(self.inputs))
         amperes = self.beta * 1.0  # V times S
         part.nudges = [Nudge(self.targets, sign * amperes, "current", "cross-entropy") for sign in (1, -1)]
@@ -63,7 +63,7 @@ class Case:
         return part
 
     def some(self, samples: int) -> "Case":
-        """The same with the first samples alone."""
+        """The same case with the first samples only."""
         part = object.__new__(Case)
         part.__dict__ = dict(self.__dict__)
         part.inputs, part.targets = self.inputs[:samples], self.targets[:samples]
@@ -74,7 +74,7 @@ class Case:
 
 
 def flat_in_pyspice(case: Case) -> np.ndarray:
-    """What people do today: the flat netlist built in PySpice, and one ``op``, for every sample and phase."""
+    """The usual method: build the flat netlist in PySpice, and run one ``op``, for every sample and phase."""
     network, size = case.network, case.inputs.shape[1]
     result = np.empty_like(case.voltages)
     for sample, x in enumerate(case.inputs):
@@ -107,7 +107,7 @@ def flat_in_pyspice(case: Case) -> np.ndarray:
 
 
 def norton_alter_in_pyspice(case: Case) -> np.ndarray:
-    """What a careful user of PySpice does: the Norton form loaded once, then ``alter_device``, ``op``, ``plot`` a phase."""
+    """An efficient method in PySpice: load the Norton form once, then ``alter_device``, ``op`` and ``plot`` for each phase."""
 
     def altered(spice: Any, values: dict[str, float]) -> np.ndarray:
         for device, value in values.items():
@@ -122,7 +122,7 @@ def norton_alter_in_pyspice(case: Case) -> np.ndarray:
 
 
 def norton_alter(case: Case) -> np.ndarray:
-    """The same through libngspice's own calls: nothing saved or read but the probes."""
+    """The same through libngspice's own calls; only the probes are saved and read."""
 
     def altered(spice: Any, values: dict[str, float]) -> np.ndarray:
         for device, value in values.items():
@@ -136,9 +136,9 @@ def norton_alter(case: Case) -> np.ndarray:
 
 
 def _altered(case: Case, altered: Callable[[Any, dict[str, float]], np.ndarray], *, save: bool) -> np.ndarray:
-    """Every sample and phase by altering the sources of one loaded circuit; what a phase leaves as it was is not altered."""
+    """Solve every sample and phase by altering the sources of one loaded circuit; unchanged sources are not altered."""
     hidden, outputs = case.network.layers[1], case.network.layers[2]
-    # One point makes every source an I element; where the first image gives no current, there is none, and it is put in.
+    # With one point, every source is an I element; sources without a current for the first image are omitted, and added here.
     text = sweep_netlist(compile_network(case.network, case.inputs[:1]))
     head, tail = text[: text.index(f"V{POINT} ")], text[text.index(".save") :] if save else ".end\n"
     missing = [f"In1_{j} 0 h1_{j} 0" for j in range(hidden) if f"\nIn1_{j} " not in head]
@@ -161,14 +161,14 @@ def _altered(case: Case, altered: Callable[[Any, dict[str, float]], np.ndarray],
 
 
 def norton_sweep(case: Case) -> np.ndarray:
-    """The Norton form and one ``.dc`` sweep over samples and phases: what NgspiceSolver does."""
+    """The Norton form and one ``.dc`` sweep over samples and phases, as in NgspiceSolver."""
     circuit = compile_network(case.network, case.inputs, case.injections, validate=False)
     voltages = libngspice.sweep(circuit)
     return voltages.reshape(case.voltages.shape)
 
 
 def norton_transient(case: Case) -> np.ndarray:
-    """The same sources walked through by a transient without capacitances: a plateau in time for every point."""
+    """The same sources in a transient without capacitances, with a plateau in time for every point."""
     circuit = compile_network(case.network, case.inputs, case.injections, validate=False)
     steps = " ".join(f"{k} {k} {k + 0.5} {k}" for k in range(circuit.points))
     text = sweep_netlist(circuit)
@@ -188,14 +188,14 @@ def norton_transient(case: Case) -> np.ndarray:
 METHODS: dict[str, tuple[Callable[[Case], np.ndarray], int]] = {
     "(i) flat netlist built in PySpice, one op each": (flat_in_pyspice, 1),
     "(ii) Norton form in PySpice: alter, one op each": (norton_alter_in_pyspice, 10),
-    "the same, libngspice called directly": (norton_alter, 20),
+    "(ii), with libngspice called directly": (norton_alter, 20),
     "PWL transient over a Norton form": (norton_transient, 20),
     "(iii) Norton form, one .dc sweep": (norton_sweep, 100),
 }
 
 
 def milliseconds(method: Callable[[Case], np.ndarray], case: Case, repeats: int, *, warm_up: bool = True) -> float:
-    """Median milliseconds an equilibrium; NotMetError if the voltages are not the surrogate's."""
+    """Median milliseconds per equilibrium. Raises NotMetError if the voltages differ from the surrogate's."""
     times = []
     for _ in range(repeats + warm_up):
         begin = time.perf_counter()
@@ -208,14 +208,14 @@ def milliseconds(method: Callable[[Case], np.ndarray], case: Case, repeats: int,
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    """Options of this benchmark."""
+    """Add the options of this benchmark."""
     add_repeats(parser, 3)
     parser.add_argument("--quick", action="store_true", help="leave out method (i), which takes minutes")
     options.add_json(parser)
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Measure, print, write."""
+    """Measure, print and write."""
     figures: dict[str, Any] = {}
     case = Case(100, 200)
 
@@ -227,7 +227,7 @@ def run(arguments: argparse.Namespace) -> None:
     best = found["(iii) Norton form, one .dc sweep"]
     console.table(
         "784x2-100-10, free and both nudges, one process",
-        ["method", "ms an equilibrium", "times (iii)"],
+        ["method", "ms per equilibrium", "relative to (iii)"],
         [[name, f"{value:.3g}", f"{value / best:,.3g}"] for name, value in found.items()],
     )
     figures["method"] = found
@@ -235,16 +235,16 @@ def run(arguments: argparse.Namespace) -> None:
     by_batch = {n: milliseconds(norton_sweep, case.some(n), arguments.repeats) for n in (1, 5, 10, 20, 50, 100, 200)}
     columns = ["samples in one sweep", *map(str, by_batch)]
     console.table(
-        "Sweep by batch, 100 hidden", columns, [["ms an equilibrium", *(f"{v:.3g}" for v in by_batch.values())]]
+        "Sweep by batch, 100 hidden", columns, [["ms per equilibrium", *(f"{v:.3g}" for v in by_batch.values())]]
     )
     by_size = {h: milliseconds(norton_sweep, Case(h, 20), arguments.repeats) for h in (25, 50, 100, 200, 500)}
     columns = ["hidden nodes", *map(str, by_size)]
     console.table(
-        "Sweep by size, 20 samples", columns, [["ms an equilibrium", *(f"{v:.3g}" for v in by_size.values())]]
+        "Sweep by size, 20 samples", columns, [["ms per equilibrium", *(f"{v:.3g}" for v in by_size.values())]]
     )
     by_workers = {workers: _solver_milliseconds(case.some(100), workers, arguments.repeats) for workers in (1, 2)}
     columns = ["workers", *map(str, by_workers)]
-    rows = [["ms an equilibrium", *(f"{v:.3g}" for v in by_workers.values())]]
+    rows = [["ms per equilibrium", *(f"{v:.3g}" for v in by_workers.values())]]
     console.table("NgspiceSolver, 100 samples, certification included, wall time", columns, rows)
     by_nudge = {
         "conductances, one sweep": by_workers[1],
@@ -253,7 +253,7 @@ def run(arguments: argparse.Namespace) -> None:
         ),
     }
     rows = [[name, f"{value:.3g}"] for name, value in by_nudge.items()]
-    console.table("The same by nudge, one worker", ["nudge", "ms an equilibrium"], rows)
+    console.table("The same by nudge, one worker", ["nudge", "ms per equilibrium"], rows)
     figures |= {"batch": by_batch, "hidden": by_size, "workers": by_workers, "nudge": by_nudge}
     options.report_figures(arguments, figures)
 

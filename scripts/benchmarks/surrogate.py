@@ -1,9 +1,9 @@
-"""How fast the surrogate trains and solves: by size, depth, batch, diode law and threads, against what bounds it.
+"""The speed of the surrogate in training and solving by size, depth, batch, diode law and threads, and its lower bound.
 
-Every setting trains in a process of its own, on random images of which 19 % of the pixels are lit, as MNIST's are, by truncated
-sweeps, centred nudges, batches drawn beforehand: phases, contrast, update, and the count of mistakes. The floor, taken in turn
-with it, is NumPy's bare matrix products of the same step (drive, sweeps, contrast) and one bare pass over every conductance.
-Medians; ratios are within this run, because the machine may be shared.
+Every setting trains in a separate process by truncated sweeps and centred nudges, on random images in which 19 % of the pixels
+are lit, as in MNIST; batches are drawn beforehand. A step includes phases, contrast, update, and the count of errors. The lower
+bound, measured alternately with it, consists of the matrix products of the same step in NumPy (drive, sweeps, contrast) and one
+pass over every conductance. Figures are medians. Ratios are within this run, because the machine may be shared.
 """
 
 import argparse
@@ -29,11 +29,11 @@ from eqprop_analog.spice.ngspice import library as libngspice
 from eqprop_analog.spice.ngspice.solver import NgspiceSolver
 
 AGREEMENT = 1e-9
-"""Volts."""
+"""Largest difference of voltages, volts."""
 
 
 class Bench:
-    """Runs settings, each once and in its own process, and keeps their figures."""
+    """Runs each setting once, in a separate process, and stores its figures."""
 
     def __init__(self, repeats: int, seconds: float) -> None:
         self.repeats, self.seconds = repeats, seconds
@@ -41,7 +41,7 @@ class Bench:
         self.known: dict[Setting, dict[str, float]] = {}
 
     def __call__(self, setting: Setting) -> dict[str, float]:
-        """The setting's figures."""
+        """Return the figures of a setting."""
         if setting not in self.known:
             with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as process:
                 found = process.submit(measure, setting, self.repeats, self.seconds).result()
@@ -50,7 +50,7 @@ class Bench:
         return self.known[setting]
 
     def table(self, title: str, settings: Iterator[tuple[str, Setting]]) -> None:
-        """A line a setting."""
+        """Print a table with one line per setting."""
         rows = []
         for label, setting in settings:
             found = self(setting)
@@ -64,16 +64,16 @@ class Bench:
                     f"{found['memory_before_bytes'] / 2**20:,.0f}",
                 ]
             )
-        columns = ["", "images/s", "s for 60,000", "times the floor", "peak MiB", "MiB before"]
+        columns = ["", "images/s", "s for 60,000", "time/lower bound", "peak MiB", "MiB before"]
         console.table(title, columns, rows)
 
 
 def ways(bench: Bench, settings: list[Setting]) -> None:
-    """The same training in other ways, in units of the compiled one's time."""
+    """Compare other implementations of the same training with the compiled one."""
     present = {name for name in WAYS if find_spec("torch") or not name.startswith("PyTorch")}
     present -= set() if find_spec("numba") else {"in place, compiled"}
     if not find_spec("torch"):
-        console.say("PyTorch is not installed, so the comparison with it is left out (pip install torch).")
+        console.say("PyTorch is not installed, so it is not compared (pip install torch).")
     base = "in place, compiled" if find_spec("numba") else "in place, NumPy"
     rows = []
     for name in (name for name in WAYS if name in present):
@@ -82,12 +82,12 @@ def ways(bench: Bench, settings: list[Setting]) -> None:
             took = bench(replace(setting, way=name))["microseconds_a_step"]
             row.append(f"{took / bench(replace(setting, way=base))['microseconds_a_step']:,.3g}")
         rows.append(row)
-    columns = ["times the first line's time", *(f"{setting.name}, batch {setting.batch}" for setting in settings)]
-    console.table("The same training in other ways, one thread", columns, rows)
+    columns = ["time relative to the first line", *(f"{setting.name}, batch {setting.batch}" for setting in settings)]
+    console.table("Other implementations of the same training, one thread", columns, rows)
 
 
 def residual_cost(repeats: int) -> dict[str, float]:
-    """Time of three truncated phases with the KCL residual over that without, by batch."""
+    """Time of three truncated phases with the KCL residual, relative to the time without it, by batch."""
     result = {}
     for batch in (4, 64):
         setting = Setting(batch=batch)
@@ -102,16 +102,18 @@ def residual_cost(repeats: int) -> dict[str, float]:
             ratios.append(checked / bare)
         result[f"batch {batch}"] = statistics.median(ratios[1:])
     rows = [[f"{value:.2f}" for value in result.values()]]
-    console.table("Phases with their residual, over the same without (general learner)", list(result), rows)
+    console.table(
+        "Time of phases with the residual, relative to phases without it (general learner)", list(result), rows
+    )
     return result
 
 
 def against_ngspice(repeats: int, sizes: tuple[int, ...]) -> dict[str, dict[str, float]]:
-    """Microseconds an equilibrium, free and both nudges of 20 images, converged in float64 and in ngspice."""
+    """Microseconds per equilibrium, free and both nudges of 20 images, converged in float64 and in ngspice."""
     try:
         libngspice.library_path()
     except UserError as error:
-        console.say(f"ngspice is left out: {error}")
+        console.say(f"ngspice is not measured: {error}")
         return {}
     ngspice, surrogate = NgspiceSolver(), SurrogateSolver()
     result = {}
@@ -150,7 +152,7 @@ def against_ngspice(repeats: int, sizes: tuple[int, ...]) -> dict[str, dict[str,
         for hidden, f in result.items()
     ]
     columns = ["", "ngspice (µs)", "surrogate (µs)", "ratio", "largest |ΔV| (V)"]
-    console.table("An equilibrium, converged: free and both nudges of 20 images, one process", columns, rows)
+    console.table("One converged equilibrium: free and both nudges of 20 images, one process", columns, rows)
     return result
 
 
@@ -162,17 +164,17 @@ def _seconds(function: Callable[[], object], count: int) -> float:
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    """Options of this benchmark."""
+    """Add the options of this benchmark."""
     add_repeats(parser, 5)
-    parser.add_argument("--quick", action="store_true", help="small settings alone")
+    parser.add_argument("--quick", action="store_true", help="only small settings")
     options.add_json(parser)
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Measure, print, write."""
+    """Measure, print and write."""
     quick = arguments.quick
     if not find_spec("numba"):
-        console.say('numba is not installed, so NumPy computes throughout (pip install "eqprop-analog[fast]").')
+        console.say('numba is not installed, so NumPy is used throughout (pip install "eqprop-analog[fast]").')
     bench = Bench(arguments.repeats, 0.2 if quick else 1.0)
     sizes = (100, 300) if quick else (100, 300, 1024, 4096)
     bench.table("By hidden nodes, batch 4", ((s.name, s) for s in (Setting((hidden,)) for hidden in sizes)))

@@ -1,8 +1,8 @@
-"""Train one network twice from the same seed, once in ngspice and once with the surrogate, and lay the weights side by side.
+"""Train one network twice from the same seed, once in ngspice and once with the surrogate, and compare the weights.
 
-Both runs see the same images in the same order. Writes trajectories.png (a few weights of each layer over the training, ngspice
-dashed over the surrogate's line) and comparison.json (largest relative difference of a layer's weights after every epoch, and
-both test errors after the last).
+Both runs use the same images in the same order. The command writes trajectories.png (some weights of each layer during the
+training, ngspice as dashed lines over those of the surrogate) and comparison.json (largest relative difference of a layer's
+weights after every epoch, and both test errors after the last one).
 """
 
 import argparse
@@ -23,11 +23,11 @@ from eqprop_analog.learning.trainer import train_pass
 from eqprop_analog.plotting.style import drawing
 
 WATCHED = 8
-"""Weights of each layer that are drawn: those that moved most in ngspice."""
+"""Number of weights of each layer that are drawn: those that changed most in ngspice."""
 
 
 class Recorder:
-    """Trains batch by batch and keeps all weights after each ``every``-th batch."""
+    """Trains batch by batch and stores all weights after every ``every`` batches."""
 
     def __init__(self, config: TrainConfig, dataset: data.Dataset, every: int) -> None:
         self.config, self.dataset, self.every = config, dataset, every
@@ -37,7 +37,7 @@ class Recorder:
         self.seconds = 0.0
 
     def epoch(self, number: int, order: np.ndarray, name: str) -> None:
-        """One epoch over ``order``."""
+        """Train one epoch in this ``order``."""
         config, size = self.config, self.config.batch_size
         images, labels = self.dataset.train_images, self.dataset.train_labels
         targets, learner = one_hot(np.arange(config.classes), config.classes), self.training.learner(number)
@@ -53,36 +53,40 @@ class Recorder:
             self.seconds += time.perf_counter() - begin
 
     def test_error(self) -> float:
-        """Fraction of wrong test images, by the run's own solver."""
+        """Fraction of wrongly classified test images, by the solver of the run."""
         images = self.dataset.test_images
         with console.stage("test images", len(images)) as progress:
             return self.training.evaluate(images.astype(float), self.dataset.test_labels, progress).error
 
 
 def weights(network: Network) -> dict[str, np.ndarray]:
-    """What learns between layers: conductances in siemens, weights without unit."""
+    """The trained parameters between layers: conductances in siemens, weights without unit."""
     return {name: values.copy() for name, values in network.arrays().items() if not name.startswith("bias")}
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    """Options of this benchmark."""
+    """Add the options of this benchmark."""
     parser.add_argument(
         "--preset",
         metavar="NAME",
         default="mnist-100-ngspice",
-        help="with converged phases (default mnist-100-ngspice)",
+        help="a preset with converged phases (default mnist-100-ngspice)",
     )
     parser.add_argument("--epochs", type=int, default=1, metavar="N", help="passes over the images (default 1)")
-    parser.add_argument("--limit", type=int, metavar="N", help="images an epoch (default all)")
-    parser.add_argument("--seed", type=int, default=0, help="of both (default 0)")
+    parser.add_argument("--limit", type=int, metavar="N", help="images per epoch (default all)")
+    parser.add_argument("--seed", type=int, default=0, help="seed of both runs (default 0)")
     parser.add_argument(
-        "--output", type=Path, default=Path("runs/comparison"), metavar="DIR", help="default runs/comparison"
+        "--output",
+        type=Path,
+        default=Path("runs/comparison"),
+        metavar="DIR",
+        help="folder of the results (default runs/comparison)",
     )
     options.add_json(parser)
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Train both, compare, draw."""
+    """Train both, compare and draw."""
     for name in ("epochs", "limit"):
         if (value := getattr(arguments, name)) is not None and value < 1:
             raise UserError(f"--{name}: expected at least 1, got {value}")
@@ -117,16 +121,16 @@ def run(arguments: argparse.Namespace) -> None:
     }
     options.report_figures(arguments, figures, arguments.output / "comparison.json")
     draw(runs, every * config.batch_size, arguments.output / "trajectories.png")
-    console.say(f"in {arguments.output}: comparison.json, trajectories.png")
+    console.say(f"written to {arguments.output}: comparison.json, trajectories.png")
 
 
 def difference(one: dict[str, np.ndarray], other: dict[str, np.ndarray]) -> list[float]:
-    """Largest difference of each layer over its largest weight."""
+    """Largest difference of each layer's weights, relative to its largest weight."""
     return [float(np.abs(a - other[name]).max() / np.abs(a).max()) for name, a in one.items()]
 
 
 def draw(runs: dict[str, Recorder], step: int, path: Path) -> None:
-    """Some weights of each layer against images seen, both runs overlaid."""
+    """Draw some weights of each layer against the number of images, for both runs."""
     names = list(runs["ngspice"].kept[0])
     with drawing(path, (4.8 * len(names), 3.8)) as figure:
         for name, axes in zip(names, np.atleast_1d(figure.subplots(1, len(names))), strict=True):
@@ -137,5 +141,5 @@ def draw(runs: dict[str, Recorder], step: int, path: Path) -> None:
             for label, style, shade, width in (("surrogate", "-", "0.7", 3.0), ("ngspice", "--", "black", 1.0)):
                 lines = axes.plot(seen, traces[label][:, moved], style, color=shade, linewidth=width)
                 lines[0].set_label(label)
-            axes.set(xlabel="images", ylabel=unit, title=f"{name.replace('_', ' ')}, the {WATCHED} that moved most")
+            axes.set(xlabel="images", ylabel=unit, title=f"{name.replace('_', ' ')}, the {WATCHED} that changed most")
             axes.legend()

@@ -1,4 +1,4 @@
-"""What `bench.py surrogate` measures: one training step, done in several ways, and the bare arithmetic that bounds it."""
+"""What `bench.py surrogate` measures: several implementations of one training step, and its arithmetic as a lower bound."""
 
 import resource
 import statistics
@@ -23,19 +23,19 @@ from eqprop_analog.networks.resistive.truncated import TruncatedLearner
 SWEEPS = 4
 LIT = 0.19
 BATCHES = 16
-"""Different batches in a cycle."""
+"""Number of different batches in a cycle."""
 LAWS: dict[str, tuple[Law, float]] = {
     "clamp": (Clamp(), 1.0),
     "ngspice": (NgspiceDiode(), 10.0),
     "shockley": (Shockley(), 10.0),
 }
-"""Law and amplifier gain."""
+"""Law and amplifier gain by name."""
 Step = Callable[[np.ndarray, np.ndarray], object]
 
 
 @dataclass(frozen=True)
 class Setting:
-    """What is trained, and how."""
+    """A network, and an implementation of its training."""
 
     hidden: tuple[int, ...] = (100,)
     batch: int = 4
@@ -45,49 +45,49 @@ class Setting:
 
     @property
     def name(self) -> str:
-        """784x2-100-10."""
+        """Shape of the network, such as 784x2-100-10."""
         return "-".join(["784x2", *map(str, self.hidden), "10"])
 
     def network(self) -> ResistiveNetwork:
-        """Fresh, float32."""
+        """The initial network, float32."""
         law, gain = LAWS[self.law]
         layers = [784, *self.hidden, 10]
         network = ResistiveNetwork.dense(layers, diode=law, amplifier_gain=gain, input_gain=100.0 / gain)
         return network.astype(np.float32)
 
     def rates(self) -> Rates:
-        """The published ones."""
+        """The published rates."""
         rates = (6e-15,) * (len(self.hidden) + 1)
         return Rates(rates, rates)
 
     def rule(self) -> Rule:
-        """These rates, and a nudge that any of these networks bears."""
+        """These rates, and a nudge that is small enough for all of these networks."""
         return Rule(self.rates(), 1e-7)
 
 
 def in_place(setting: Setting) -> Step:
-    """What a training run does."""
+    """The step of a training run."""
     return TruncatedLearner(setting.network(), setting.rule(), SWEEPS).learn
 
 
 def in_numpy(setting: Setting) -> Step:
-    """The same where numba is missing."""
+    """The same step without numba."""
     truncated.kernels_for = PlainKernels  # type: ignore[attr-defined]
     return in_place(setting)
 
 
 def general(setting: Setting) -> Step:
-    """The learner that takes any solver."""
+    """The step of the learner for any solver."""
     solver = SurrogateSolver(sweeps=SWEEPS, check_residual=False)
     learner: Learner = PhaseLearner(setting.network(), solver, setting.rule())
     return learner.learn
 
 
 def in_torch(setting: Setting, *, literal: bool) -> Step:
-    """The published algorithm for ideal clamps as one writes it in PyTorch.
+    """The published algorithm for ideal clamps in PyTorch.
 
-    ``literal``: the gradient as the mean over the batch of every conductance's squared drop, which is what the published code
-    does; otherwise that square is multiplied out into matrix products.
+    ``literal``: compute the gradient as the mean over the batch of every conductance's squared drop, like the published code;
+    otherwise the square is expanded into matrix products.
     """
     import torch
 
@@ -147,7 +147,7 @@ WAYS: dict[str, Callable[[Setting], Step]] = {
 
 
 def floor(setting: Setting) -> Step:
-    """The step's matrix products and one pass over its conductances, and nothing else."""
+    """The lower bound: only the step's matrix products and one pass over its conductances."""
     first, *inner = [np.array(matrix) for matrix in setting.network().conductances]
     half, batch = 784, setting.batch
     products = [np.empty_like(matrix) for matrix in (first[:half], *inner)]
@@ -172,7 +172,7 @@ def floor(setting: Setting) -> Step:
 
 
 def measure(setting: Setting, repeats: int, seconds: float) -> dict[str, float]:
-    """Images a second, times the floor's time, peak memory; each repeat takes about ``seconds`` for the step and the floor."""
+    """Images per second, time relative to the lower bound, and peak memory; a repeat takes about ``seconds`` for both."""
     random = np.random.default_rng(0)
     size = (BATCHES, setting.batch, 784)
     inputs = (random.uniform(size=size) * (random.uniform(size=size) < LIT)).astype(np.float32)
@@ -205,5 +205,5 @@ def measure(setting: Setting, repeats: int, seconds: float) -> dict[str, float]:
 
 
 def _peak_memory() -> int:
-    """Of this process so far, bytes."""
+    """Peak memory of this process, bytes."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)

@@ -1,8 +1,8 @@
-"""How long wires take: an update of training through them, their elimination in two orders, and large arrays by lines.
+"""The time of computations with wires: a training update, the elimination in two orders, and large arrays by line solves.
 
-Milliseconds of processor time and of the clock, medians; a shared machine shows in the difference. Contrasts of the two orders
-of elimination, and voltages by lines and by direct factorization, are compared first. Validation, certificate and update are
-included.
+Reports median wall-clock and processor time in milliseconds; they differ if other programs use the machine. The contrasts of the
+two orders of elimination, and voltages by line solves and by direct factorization, are compared first. Validation, certificate
+and update are included.
 """
 
 import argparse
@@ -32,16 +32,23 @@ from eqprop_analog.networks.nonideal.in_situ import (
 from eqprop_analog.networks.resistive.surrogate import SurrogateSolver
 
 AGREEMENT = 1e-9
-"""Volts."""
+"""Largest difference of voltages, volts."""
 LARGEST_DIRECT = 100
-"""Rows and columns of arrays that are factorized for comparison."""
+"""Largest number of rows and columns of arrays that are factorized for comparison."""
 WHITE = 0.19
 """Fraction of MNIST's pixels that are not black."""
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    """Options of this benchmark."""
-    parser.add_argument("--layers", nargs="+", type=int, default=[784, 100, 10], metavar="N", help="default 784 100 10")
+    """Add the options of this benchmark."""
+    parser.add_argument(
+        "--layers",
+        nargs="+",
+        type=int,
+        default=[784, 100, 10],
+        metavar="N",
+        help="nodes of each layer (default 784 100 10)",
+    )
     parser.add_argument(
         "--batches", nargs="+", type=int, default=[8, 50], metavar="N", help="batch sizes (default 8 50)"
     )
@@ -56,7 +63,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Measure, print. Raises NotMetError where two ways differ."""
+    """Measure and print. Raises NotMetError if two methods differ."""
     with threadpool_limits(1):
         updates = _updates(arguments)
         arrays = [_array(size, arguments.repeats) for size in arguments.arrays]
@@ -112,7 +119,7 @@ def _updates(arguments: argparse.Namespace) -> list[dict[str, float]]:
                 solver = WiredSolver(ohms, tolerance=TRAINING_TOLERANCE, compiled=True)
                 ways["compiled"] = WiredLearner(fresh.astype(np.float64), solver, rule)
             for name, learner in ways.items():
-                learner.learn(inputs, targets)  # compiles, and checks the contrast
+                learner.learn(inputs, targets)  # compiles the kernels, and checks the contrast
                 row |= _timed(name, partial(learner.learn, inputs, targets), arguments.repeats)
                 if name == "compiled":
                     row["deviation"] = learner.figures()["contrast_deviation"]
@@ -132,7 +139,9 @@ def _array(size: int, repeats: int) -> dict[str, float]:
         direct = crossbar.wires(ports)
         off = max(np.abs(found.row_wires - direct[0]).max(), np.abs(found.column_wires - direct[1]).max())
         if not off <= AGREEMENT:
-            raise NotMetError(f"{size} x {size}: voltages by lines differ from direct factorization's by {off:.1e} V")
+            raise NotMetError(
+                f"{size} x {size}: voltages by line solves and by direct factorization differ by {off:.1e} V"
+            )
     timed = _timed("", lambda: LineSolver().solve(crossbar, ports), repeats if size < 512 else 1)
     return {
         "size": size,
@@ -144,7 +153,7 @@ def _array(size: int, repeats: int) -> dict[str, float]:
 
 
 def _timed(name: str, work: Callable[[], object], repeats: int) -> dict[str, float]:
-    """Medians, milliseconds."""
+    """Median wall-clock and processor time, milliseconds."""
     clock, processor = [], []
     for _ in range(repeats):
         begin, begun = time.perf_counter(), time.process_time()

@@ -1,4 +1,4 @@
-"""Small training runs are killed, and go on to the same bits; a run that would not is found out."""
+"""Small training runs are killed and resume bit-identically; a run that does not is detected."""
 
 import json
 import sys
@@ -40,7 +40,7 @@ def test_a_checkpoint_that_forgets_something_is_found_out(run_script, monkeypatc
     monkeypatch.setattr(killing, "TRIALS", killing.TRIALS[1:])
     result = run_script("bench.py", "reliability", "--kills", 3, "--epochs", 0)
     assert result.code == 3
-    assert "runs did not go on to the same bits" in result.err
+    assert "not bit-identical" in result.err
 
 
 @pytest.mark.parametrize("options", [["--kills", -1], ["--epochs", 3], ["--small-disk", "."]])
