@@ -193,7 +193,7 @@ def test_the_nudge_and_the_input_are_read_too() -> None:
         (r"^Xd1_1 .*$", "Xd1_1 rail_p h1_1 diode is=2e-09 n=1.0", r"all diodes of a network are equal"),
         (r"^Xd1_0 .*$", "Xd1_0 rail_p h1_0 zener is=1e-09 n=1.0", r"there is no \.subckt zener"),
         (r"^Xd1_0 .*$", "Xd1_0 rail_p h1_0 diode is=1e-09 area=2", r"expected one of the diodes: .*diode with is, n"),
-        (r"^Xd1_0 .*$", "Xd1_0 rail_p h1_0 diode is=1e-09 dtemp=3", r"dtemp: expected 0, which all diodes of a network have"),
+        (r"^Xd1_0 .*$", "Xd1_0 rail_p h1_0 diode is=1e-09 dtemp=3", r"dtemp: expected 0, as for all diodes of a network"),
         (r"^Xd1_0 .*$", "Xd1_0 rail_p h1_0 diode is=-1e-09 n=1.0", r"saturation_current must be between"),
         (r"^Xa1_0 .*$", "Xa1_0 h1_0 a1_0 amplifier gain=4.0 offset=1", r"expected h1_0 and a1_0, amplifier, gain="),
         (r"^Xa1_1 .*$", "Xa1_1 h1_1 a1_1 amplifier gain=5.0", r"expected one gain for all amplifiers of a layer"),

@@ -1,24 +1,25 @@
-"""The theorem of Ernoult et al. 2019: step by step, equilibrium propagation's updates are BPTT's gradients.
+"""The theorem of Ernoult et al. 2019: step by step, the updates of equilibrium propagation are the gradients of BPTT.
 
-Begin at a fixed point s* of the free phase, with D = ρ′(u*) and H = ∂u/∂s there, and take steps s' = ρ(u(s) - β ∂C/∂s).
+Start at a fixed point s* of the free phase, with D = ρ′(u*) and H = ∂u/∂s at s*, and take steps s' = ρ(u(s) - β ∂C/∂s).
 For β → 0
 
-    nudged, onwards     Δ_s(t) = (s_{t+1} - s_t)/β:     Δ_s(0) = -D ∂C/∂s    Δ_s(t + 1) = D H Δ_s(t)
-    free, backwards     δ(t) = dC/du, t steps back:     δ(0) = D ∂C/∂s       δ(t + 1) = D Hᵀ δ(t)
+    nudged, forward     Δ_s(t) = (s_{t+1} - s_t)/β:     Δ_s(0) = -D ∂C/∂s    Δ_s(t + 1) = D H Δ_s(t)
+    free, backward      δ(t) = dC/du, t steps back:     δ(0) = D ∂C/∂s       δ(t + 1) = D Hᵀ δ(t)
 
-so that Δ_s(t) = -δ(t), and with it Δ_θ(t) = (∂Φ/∂θ(s_{t+1}) - ∂Φ/∂θ(s_t))/β = -dC/dθ_t for every parameter, where θ_t is the θ
-of the step that is t steps back. This takes
+so that Δ_s(t) = -δ(t). Therefore Δ_θ(t) = (∂Φ/∂θ(s_{t+1}) - ∂Φ/∂θ(s_t))/β = -dC/dθ_t for every parameter, where θ_t is the θ
+used in the step that is t steps before the end. The theorem requires
 
-- a fixed point: else D, H and s differ from step to step;
-- H = Hᵀ, that is, u = ∂Φ/∂s of one function Φ: tied weights, through max pooling too. Untied weights do not match;
-- layers that step at once. One after the other, the way back takes them in the opposite order, and only sums over t agree;
-- β → 0: a finite β leaves O(β), the mean over ±β O(β²), as long as no node passes a corner of the hard sigmoid and no
-  pooling changes its winner.
+- a fixed point: otherwise D, H and s change from step to step;
+- H = Hᵀ, that is, u = ∂Φ/∂s of one function Φ: tied weights, with or without max pooling. Untied weights do not match;
+- layers that are updated simultaneously. If they are updated in turn, backpropagation visits them in the opposite order, and
+  only the sums over t agree;
+- β → 0: a finite β leaves an error of O(β), and the mean over ±β an error of O(β²), as long as no node passes a corner of the
+  hard sigmoid and no pool changes its winner.
 
-It holds for any ρ, because the nudge stands inside it. Gradients by the states are another matter: -dC/ds = Δ_s only where ρ′ = 1
-(in discrete time, the nodes of the hard sigmoid of gain 1 that are not saturated). With the nudge behind ρ, as Ernoult et al.
-have it (kind "output"), Δ_s(0) = -∂C/∂s: hard sigmoids still match where no output is saturated, and smooth ones match
-in neither, but follow the gradients of another cost (see nudging). Part steps and the gradient flow match likewise.
+It holds for any ρ, because the nudge is applied inside ρ. The gradients with respect to the states differ: -dC/ds = Δ_s only
+where ρ′ = 1 (in discrete time, at the unsaturated nodes of a hard sigmoid of gain 1). If the nudge is applied after ρ, as by
+Ernoult et al. (kind "output"), Δ_s(0) = -∂C/∂s: hard sigmoids still match where no output is saturated. Smooth ones match
+neither gradient; they follow the gradients of another cost (see nudging). Partial steps and the gradient flow match as well.
 """
 
 from collections.abc import Sequence
@@ -43,33 +44,33 @@ Array = np.ndarray
 Nudging = Literal["centred", "one-sided"]
 
 FIXED = 1e-14
-"""Volts: largest |s - ρ(u)| of what counts as a fixed point here; an update carries this much over β of it."""
+"""Largest |s - ρ(u)| of a fixed point, volts; the error that it causes in an update is this value divided by β."""
 
 
 @dataclass(frozen=True, eq=False)
 class Match:
-    """Both sides of the theorem for t = 0, 1, ..., by name: ``state_<l>`` (steps, batch, nodes), and every parameter's."""
+    """Both sides of the theorem for t = 0, 1, ..., by name: ``state_<l>`` (steps, batch, nodes) and every parameter."""
 
     updates: dict[str, Array]
-    """Δ_s(t) of each sample (dimensionless: volts per β in volts), and Δ_θ(t), batch mean."""
+    """Δ_s(t) of each sample (dimensionless: volts divided by β in volts), and the batch mean of Δ_θ(t)."""
     gradients: dict[str, Array]
-    """-dC/du and -dC/dθ_t, t steps back."""
+    """-dC/du and -dC/dθ_t, t steps before the end."""
     state_gradients: dict[str, Array]
-    """-dC/ds, t steps back, of ``state_<l>``: the same where ρ′ = 1."""
+    """-dC/ds of ``state_<l>``, t steps before the end; equal to -dC/du where ρ′ = 1."""
 
     def differences(self) -> dict[str, float]:
-        """Largest |update - gradient| of each array over all t, relative to its largest |gradient|."""
+        """Largest |update - gradient| over all t, relative to the largest |gradient|, for each array."""
         return {name: relative_difference(self.updates[name], values) for name, values in self.gradients.items()}
 
 
 def match(
     network: HopfieldNetwork, solver: Relaxation, inputs: ArrayLike, nudges: Sequence[Nudge], steps: int
 ) -> Match:
-    """``steps`` steps of ``solver`` under each nudge from the fixed point, and as many steps back from it.
+    """Updates of ``steps`` nudged steps of ``solver`` from the fixed point, and gradients of as many steps backward from it.
 
-    ``inputs`` (batch, inputs); ``nudges`` of one target and cost: one of +β is one-sided, two of ±β are centred, and updates are
-    the mean over them. A read-out outside the system takes no part in the steps, nor in this. Raises UserError if no fixed
-    point is reached, and for a solver that networks.hopfield.bptt does not take.
+    ``inputs`` (batch, inputs); ``nudges`` have the same target and cost: one of +β is one-sided; two of ±β are centred, and the
+    updates are the mean over both. A read-out outside the system is not compared. Raises UserError if no fixed point is reached,
+    or if networks.hopfield.bptt does not support the solver.
     """
     if steps < 1 or not nudges:
         raise UserError(f"match: expected at least one step and one nudge, got {steps} and {len(nudges)}")
@@ -99,7 +100,7 @@ def _updates(
     nudge: Nudge,
     steps: int,
 ) -> dict[str, Array]:
-    """Δ_s(t) and Δ_θ(t) of ``steps`` calls of ``solver``, each one nudged step."""
+    """Δ_s(t) and Δ_θ(t) of ``steps`` calls of ``solver``, each of which takes one nudged step."""
     before = free
     states: list[tuple[Array, ...]] = []
     parameters: list[dict[str, Array]] = []
@@ -124,10 +125,10 @@ def estimate_errors(
     beta: float,
     cost: Cost = "squared-error",
 ) -> dict[Nudging, float]:
-    """How far the contrast of converged phases is from dC/dθ of the free equilibrium: the bias that ``beta`` brings.
+    """Difference between the contrast of converged phases and dC/dθ of the free equilibrium: the bias due to ``beta``.
 
-    The largest difference of a parameter array, relative to its largest gradient, and of these the worst; a read-out outside
-    the system left out. Raises UserError for a phase that does not converge.
+    It is the largest difference in a parameter array relative to the array's largest gradient, and of these the maximum over all
+    arrays. A read-out outside the system is omitted. Raises UserError if a phase does not converge.
     """
     batch = network.check_inputs(inputs)
     nudges = [Nudge(targets, sign * beta, "feedback", cost) for sign in (1, -1)]
@@ -143,6 +144,6 @@ def estimate_errors(
 
 
 def relative_difference(values: Float[Array, "..."], exact: Float[Array, "..."]) -> float:
-    """Largest |values - exact|, relative to the largest |exact|."""
+    """Largest |values - exact| relative to the largest |exact|."""
     difference, scale = float(np.abs(values - exact).max()), float(np.abs(exact).max())
     return difference / scale if scale else difference

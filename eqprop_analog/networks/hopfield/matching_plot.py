@@ -1,4 +1,4 @@
-"""Drawings of the theorem: updates over gradients step by step, and how both part with β."""
+"""Figures of the theorem: updates and gradients step by step, and the dependence of their difference on β."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -14,25 +14,25 @@ from eqprop_analog.plotting.style import AMBER, BLUE, GREEN, RED, drawing
 Array = np.ndarray
 
 CURVES = 3
-"""In each panel."""
+"""Number of curves in each panel."""
 MARKS = ((BLUE, "o"), (RED, "s"), (GREEN, "^"), (AMBER, "D"))
 """Colour and marker of each network."""
 
 
 def chosen(gradients: Float[Array, "steps curves"]) -> Int[Array, " chosen"]:
-    """CURVES of the columns, from the one with the largest peak down to half as many as there are that ever move."""
+    """Up to CURVES columns, evenly spaced in rank from the largest peak to the median of all non-zero peaks."""
     peaks = np.abs(gradients).max(axis=0)
     order = np.argsort(-peaks, kind="stable")[: max(1, int((peaks > 0).sum()))]
     return order[np.unique(np.linspace(0, (len(order) - 1) / 2, CURVES).astype(int))]
 
 
 def curves(values: Float[Array, "steps ..."], name: str) -> Float[Array, "steps curves"]:
-    """What is drawn of an array of Match: a state's of the first sample, a parameter's flat."""
+    """The curves that are drawn of an array of Match: states of the first sample, or a parameter as a flat array."""
     return values[:, 0] if name.startswith("state") else values.reshape(len(values), -1)
 
 
 def step_by_step(result: Match, title: str, path: Path) -> None:
-    """One row per layer: its states' updates (dashed) over the gradients (solid) against the step, and its weights'."""
+    """Updates (dashed) and gradients (solid) against the step: one row per layer, states on the left, weights on the right."""
     depth = sum(name.startswith("state") for name in result.updates)
     with drawing(path, (9.6, 1.2 + 2.1 * depth)) as figure:
         rows = figure.subplots(depth, 2, squeeze=False, sharex=True)
@@ -61,7 +61,7 @@ def against_beta(
     estimates: Mapping[str, Mapping[str, Sequence[float]]],
     path: Path,
 ) -> None:
-    """Relative errors of each network, by nudging, against β: of any one step, and of the gradient of converged phases."""
+    """Relative errors of each network against β, for each nudging: step by step, and of the gradient of converged phases."""
     with drawing(path, (10.2, 4.6)) as figure:
         left, right = figure.subplots(1, 2, sharey=True)
         for axes, errors, title in (
@@ -83,7 +83,7 @@ def against_beta(
                 axes.plot([], [], marker, color=shade, label=network)
             _guides(axes, np.array(betas))
             axes.set(xlabel="β", xscale="log", yscale="log", title=title)
-        left.set_ylabel("largest difference, of the array's largest gradient")
+        left.set_ylabel("largest difference / largest gradient of the array")
         right.plot([], [], "-", color="black", label="one-sided: β (filled)")
         right.plot([], [], "--", color="black", label="centred: ±β (open)")
         figure.legend(*right.get_legend_handles_labels(), loc="outside lower center", ncols=6, fontsize=9)

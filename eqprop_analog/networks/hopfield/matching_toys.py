@@ -1,4 +1,4 @@
-"""Toy networks on which equilibrium propagation's updates are held against BPTT's gradients, and the difference against β."""
+"""Toy networks that compare the updates of equilibrium propagation with BPTT's gradients, also as a function of β."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,32 +19,32 @@ from eqprop_analog.networks.hopfield.relaxation import Relaxation
 
 Array = np.ndarray
 Errors = dict[Nudging, list[float]]
-"""One number for each of BETAS."""
+"""One value for each of BETAS."""
 
 BATCH, CLASSES = 2, 5
 BETAS = tuple(float(f"{beta:.3g}") for beta in np.logspace(-5, -0.5, 10))
 MEASURED = (1e-4, 1e-2)
-"""The β between which slopes are taken: above rounding, and mostly below the first node that passes a corner."""
+"""The range of β in which slopes are measured: above rounding, and mostly below the first node that passes a corner."""
 DISCRETE, FLOW = "discrete time", "gradient flow, ε = 0.5"
 NUDGINGS: tuple[Nudging, ...] = ("one-sided", "centred")
 
 
 @dataclass(frozen=True)
 class Case:
-    """A network that steps."""
+    """A toy network with its dynamics and its nudge."""
 
     name: str
     dynamics: str
     network: HopfieldNetwork
     solver: Relaxation
     exact: bool = True
-    """Whether the theorem holds."""
+    """Whether the theorem holds exactly."""
     kind: Kind = "conductance"
-    """Of the nudge."""
+    """The kind of the nudge."""
 
 
 def toys(seed: int) -> list[Case]:
-    """Where the theorem holds, and where it does not."""
+    """The cases in which the theorem holds, and those in which it does not."""
 
     def dense(**settings: Any) -> HopfieldNetwork:
         return HopfieldNetwork.dense([10, 30, 20, CLASSES], seed, initial="fan-in", **settings)
@@ -76,14 +76,14 @@ def data(case: Case, seed: int) -> tuple[Float[Array, "batch inputs"], Float[Arr
 
 
 def compared(case: Case, seed: int, beta: float, steps: int, nudging: Nudging) -> Match:
-    """Both sides of the theorem on the case's random data."""
+    """Both sides of the theorem for the random data of the case."""
     inputs, targets = data(case, seed)
     betas = (beta, -beta) if nudging == "centred" else (beta,)
     return match(case.network, case.solver, inputs, [Nudge(targets, b, case.kind) for b in betas], steps)
 
 
 def against_beta(case: Case, seed: int, steps: int) -> tuple[Errors, Errors, dict[str, dict[Nudging, float]]]:
-    """Largest difference between updates and gradients, bias of the gradient that converged phases give, and both slopes."""
+    """Largest difference between updates and gradients, bias of the gradient of converged phases, and both slopes."""
     by_step: Errors = {}
     for nudging in NUDGINGS:
         matches = (compared(case, seed, beta, steps, nudging) for beta in BETAS)
@@ -99,7 +99,7 @@ def against_beta(case: Case, seed: int, steps: int) -> tuple[Errors, Errors, dic
 
 
 def slope(errors: Sequence[float]) -> float:
-    """The median slope between neighbouring β of MEASURED, which one node that passes a corner does not change."""
+    """The median slope between neighbouring β of MEASURED; a single node that passes a corner does not change it."""
     betas = np.log(BETAS)
     inside = (np.array(BETAS) > 0.99 * MEASURED[0]) & (np.array(BETAS) < 1.01 * MEASURED[1])
     return float(np.median(np.diff(np.log(errors)[inside]) / np.diff(betas[inside])))

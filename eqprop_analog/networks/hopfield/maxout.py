@@ -1,4 +1,4 @@
-"""A connection of any weights whose columns are pooled in groups, as a patch of a convolutional network has them."""
+"""A connection with arbitrary weights whose columns are pooled in groups, as in a patch of a convolutional network."""
 
 from dataclasses import dataclass
 
@@ -13,9 +13,9 @@ Array = np.ndarray
 
 @dataclass(frozen=True)
 class Maxout(Connection):
-    """Φ = Σ_j s'_j · max_k (s W)_jk: every node after gets the largest of its ``window`` weighed sums.
+    """Φ = Σ_j s'_j · max_k (s W)_jk: every node of the next layer receives the largest of its ``window`` weighted sums.
 
-    W is (before, after x window). The winner is the first that is not below the largest by more than rounding, as in Convolution,
+    W is (before, after x window). The winner is the first sum that equals the largest one to within rounding, as in Convolution,
     with Σ|W| of the window's largest column. Source: Goodfellow et al. 2013, arXiv 1302.4389.
     """
 
@@ -24,13 +24,13 @@ class Maxout(Connection):
     window: int
 
     def __post_init__(self) -> None:
-        """Raise UserError for sizes that are no whole numbers of at least 1."""
+        """Raise UserError unless all sizes are positive integers."""
         for name in ("inputs", "outputs", "window"):
             object.__setattr__(self, name, whole_number(getattr(self, name), f"maxout: {name}", 1))
 
     @property
     def sizes(self) -> tuple[int, int]:
-        """Nodes before and after."""
+        """Number of nodes before and after."""
         return self.inputs, self.outputs
 
     @property
@@ -40,18 +40,18 @@ class Maxout(Connection):
 
     @property
     def fans(self) -> tuple[int, int]:
-        """Nodes before, nodes after."""
+        """Number of nodes before and of nodes after."""
         return self.sizes
 
     @property
     def bias_size(self) -> int:
-        """One a node."""
+        """Number of biases: one for each node after."""
         return self.outputs
 
     def forward(
         self, weights: Float[Array, "..."], before: Float[Array, "batch nodes"], choice: Choice = None
     ) -> tuple[Float[Array, "batch after"], Choice]:
-        """The winner's sum of every window, and which it is."""
+        """The winner's sum in every window, and the index of the winner."""
         sums = (before @ weights).reshape(len(before), self.outputs, self.window)
         if choice is None:
             choice = first_largest(sums, self.ties(weights, before).astype(sums.dtype))
@@ -60,11 +60,11 @@ class Maxout(Connection):
     def backward(
         self, weights: Float[Array, "..."], after: Float[Array, "batch nodes"], choice: Choice
     ) -> Float[Array, "batch before"]:
-        """What the states s' return through the winners."""
+        """The values that the states s' return through the winners, volts."""
         return self._spread(after, choice) @ weights.T
 
     def winners(self, weights: Float[Array, "..."], before: Float[Array, "batch nodes"]) -> Choice:
-        """Of every window."""
+        """Index of the winner in every window."""
         return self.forward(weights, before)[1]
 
     def gradient(
@@ -74,28 +74,28 @@ class Maxout(Connection):
         return before.T @ self._spread(after, choice)
 
     def _spread(self, after: Float[Array, "batch nodes"], choice: Choice) -> Float[Array, "batch sites"]:
-        """Values s' at the winners, 0 elsewhere."""
+        """The values s' at the winners and 0 elsewhere."""
         sites = np.zeros((*after.shape, self.window), after.dtype)
         np.put_along_axis(sites, np.asarray(choice)[..., None], after[..., None], axis=-1)
         return sites.reshape(len(after), -1)
 
     def spread_bias(self, bias: Float[Array, " biases"]) -> Float[Array, " nodes"]:
-        """Itself."""
+        """``bias`` unchanged, because every node has its own."""
         return bias
 
     def gather_bias(self, nodes: Float[Array, " nodes"]) -> Float[Array, " biases"]:
-        """Itself."""
+        """``nodes`` unchanged, because every node has its own bias."""
         return nodes
 
     def matrix(
         self, weights: Float[Array, "..."], sites: Int[Array, " some"] | None = None
     ) -> Float[Array, "before sites"]:
-        """The weights."""
+        """The weights as the matrix from nodes to sites."""
         return weights if sites is None else weights[:, sites]
 
     @property
     def windows(self) -> Int[Array, "nodes window"]:
-        """Columns of each node."""
+        """The columns that belong to each node."""
         return np.arange(self.outputs * self.window).reshape(-1, self.window)
 
     def ties(self, weights: Float[Array, "..."], before: Float[Array, "batch nodes"]) -> Float[Array, "batch nodes"]:

@@ -1,16 +1,16 @@
 """Compilation of a Hopfield network: every term of C du/dt = g(-u + W ρ(u) + b) becomes a device.
 
-Nets: ``xp_i``/``xn_i`` the input rows at +K·x and -K·x, ``h<l>_j`` the nodes u of hidden layer l, ``hp<l>_j``/``hn<l>_j`` their
-buffers' true and inverted outputs +K·ρ(u) and -K·ρ(u), ``o_k``, ``op_k``, ``on_k`` the same of the last layer, ``r_k`` the
-read-outs of a head, ``y_k`` targets, ``p_k`` the pulls of a nudge. Devices: ``R<l>_<i>_<j>`` the weight from node i of layer
-l - 1 to node j of layer l, ``Rr<l>_<i>_<j>`` the one back from node i of layer l to node j of layer l - 1, ``Rl<l>_j`` leaks,
-``Xb<l>_j`` buffers, ``Ib<l>_j`` biases, ``C<net>`` node capacitances.
+Nets: ``xp_i``/``xn_i`` are the input rows at +K·x and -K·x; ``h<l>_j`` are the nodes u of hidden layer l; ``hp<l>_j`` and
+``hn<l>_j`` are the true and inverted outputs +K·ρ(u) and -K·ρ(u) of their buffers; ``o_k``, ``op_k``, ``on_k`` are the same nets
+of the last layer; ``r_k`` are the read-outs of a head, ``y_k`` the targets, ``p_k`` the pulls of a nudge. Devices:
+``R<l>_<i>_<j>`` is the weight from node i of layer l - 1 to node j of layer l, ``Rr<l>_<i>_<j>`` the backward weight from node i
+of layer l to node j of layer l - 1; ``Rl<l>_j`` are leaks, ``Xb<l>_j`` buffers, ``Ib<l>_j`` biases, ``C<net>`` node capacitances.
 
-A weight W is a conductance |W|·g/K from the true output (W > 0) or the inverted one (W < 0). It also loads its node, so
-the leak is g·(1 - Σ|W|/K): every node then has conductance g in all, whatever its weights. Source: Hopfield 1984.
+A weight W is a conductance |W|·g/K from the true output (W > 0) or the inverted output (W < 0). It also loads its node, so
+the leak is g·(1 - Σ|W|/K): every node then has the total conductance g, whatever its weights. Source: Hopfield 1984.
 
-A connection that pools leads to sites first (networks.hopfield.pools), which are weighed like nodes; the layer behind takes a
-current from the winner of each window, and returns its state through the winner alone.
+A connection with pooling leads to sites first (networks.hopfield.pools), which are weighted sums like the nodes. The next layer
+receives a current from the winner of each window, and returns its state through the winner alone.
 """
 
 from dataclasses import replace
@@ -49,11 +49,11 @@ from eqprop_analog.spice.saturating import Buffers, Holds, Pulls, Transconductan
 Array = np.ndarray
 
 CONDUCTANCE = 1e-6
-"""g, siemens: of every node in all."""
+"""g: the total conductance of every node, siemens."""
 MARGIN = 1.25
-"""The default K over the least that leaves every leak positive."""
+"""Ratio of the default K to the smallest K for which every leak is positive."""
 HOLD = 1e6
-"""Conductance that holds a node where it is to begin, over g."""
+"""Conductance that holds a node at its initial voltage, in units of g."""
 
 
 def compile_hopfield(
@@ -67,14 +67,14 @@ def compile_hopfield(
     conductance: float = CONDUCTANCE,
     validate: bool = True,
 ) -> Circuit:
-    """The validated circuit of every sample, each under its row of ``nudged`` (None is the free phase).
+    """The validated circuit of every sample, each with its row of ``nudged`` (None is the free phase).
 
-    Sweep point k is sample k; with ``start`` (u of layers 1..L, volts) sample k is points 2k, where the nodes are held at
-    their start, and 2k + 1, which begins there. One sample without a start is a static circuit. ``form="flat"`` has a resistor
-    for every input weight; ``"norton"`` replaces them and their sources by one current and one conductance a node, and weights
-    to and from the sites of a pool by controlled currents. ``swing``: K, volts, the buffers' largest output; None is
-    default_swing. ``conductance``: g, siemens. Raises UserError for a K that leaves a node no leak. ``validate=False`` checks
-    values but not the graph.
+    Sweep point k is sample k. With ``start`` (u of layers 1..L, volts), sample k has two points: 2k, at which the nodes are held
+    at their initial voltages, and 2k + 1, which starts from them. One sample without a start gives a static circuit.
+    ``form="flat"`` has a resistor for every input weight; ``"norton"`` replaces these resistors and their sources by one current
+    and one conductance for each node, and weights to and from the sites of a pool by controlled currents. ``swing`` is K, the
+    largest output of the buffers, volts; None is default_swing. ``conductance`` is g, siemens. Raises UserError if K is so small
+    that the leak of a node is not positive. ``validate=False`` checks the values but not the graph.
     """
     _require_possible(form, nudged)
     network = network.astype(np.float64)
@@ -94,7 +94,9 @@ def compile_hopfield(
     if start is not None:
         holds = Holds(probes, np.concatenate(start, axis=1), HOLD * conductance)
         sections.append(
-            Section("hold: the first of every two points holds the nodes at the start of the second", (holds,))
+            Section(
+                "hold: the first of every two points holds the nodes at the initial voltages of the second", (holds,)
+            )
         )
     circuit = Circuit(
         title=f"eqprop-analog: Hopfield network {'-'.join(map(str, network.layers))}, {form} form",
@@ -113,7 +115,7 @@ def compile_hopfield(
 
 
 def with_capacitances(circuit: Circuit, network: HopfieldNetwork, farads: float) -> Circuit:
-    """``circuit`` with ``farads`` to ground at every node of layers 1..L. Raises UserError."""
+    """``circuit`` with a capacitor of ``farads`` to ground at every node of layers 1..L. Raises UserError."""
     bank = Capacitors(tuple(net for layer in range(1, network.depth + 1) for net in nets(network, layer)), farads)
     bank.check()
     return replace(circuit, sections=(*circuit.sections, Section("node capacitances", (bank,))))
@@ -122,7 +124,7 @@ def with_capacitances(circuit: Circuit, network: HopfieldNetwork, farads: float)
 def loads(network: HopfieldNetwork, form: Form = "flat") -> Layers:
     """Σ|W| over all conductances that lead to each node of layers 1..L, dimensionless.
 
-    A pool loads no node with what it passes on, and in the Norton form its weights back do not, either.
+    A pool does not load the nodes to which it leads. In the Norton form, its backward weights do not load their nodes either.
     """
     into = [np.zeros(size) for size in network.layers[1:]]
     for layer, (each, weights) in enumerate(zip(network.connections, network.weights, strict=True)):
@@ -134,7 +136,7 @@ def loads(network: HopfieldNetwork, form: Form = "flat") -> Layers:
 
 
 def default_swing(network: HopfieldNetwork) -> float:
-    """K in volts: a fifth of every node's conductance or more is left to its leak, rounded up to whole volts."""
+    """K in volts, rounded up to whole volts: the leak is at least a fifth of the conductance of every node."""
     return float(max(1, np.ceil(MARGIN * _heaviest(network))))
 
 
@@ -199,7 +201,7 @@ def _inputs(
 def _layer(
     network: HopfieldNetwork, layer: int, load: Float[Array, " nodes"], form: Form, conductance: float, swing: float
 ) -> Section:
-    """Everything that leads to the nodes of ``layer`` but the inputs, whose weights together are ``load``; and their buffers."""
+    """The nodes of ``layer``, their buffers and everything that leads to them except the inputs, whose Σ|W| is ``load``."""
     elements: list[Element] = []
     if layer > 1 and not pools(network.connections[layer - 1]):
         elements.append(bank(network, layer, conductance / swing, form))

@@ -32,7 +32,7 @@ Array = np.ndarray
 Initial = Literal["glorot", "fan-in"]
 
 STEP = 0.1
-"""Time constants, of dynamics that stay in the circuit's basin: long steps may end in another, or turn for ever."""
+"""Step in time constants of dynamics that stay in the circuit's basin; longer steps may leave it or oscillate."""
 FORMAT = "eqprop-analog hopfield network 1"
 
 
@@ -40,10 +40,10 @@ FORMAT = "eqprop-analog hopfield network 1"
 class HopfieldNetwork(Network):
     """E = Σ_l γ_l [ Σ_j ∫ρ⁻¹(s_lj) - s_l·(W_l s_{l-1}) - b_l·s_l ],  s_l = ρ(u_l) in [0, 1] V,  s_0 the inputs.
 
-    Its minima are the fixed points u_l = W_l s_{l-1} + b_l + κ W_{l+1}ᵀ s_{l+1} of every way to equilibrium: with the hard
-    sigmoid ∫ρ⁻¹ = ½s². Weights are dimensionless and of any sign; one unit of state is 1 V. κ is ``feedback``, and
-    γ_l = κ^(l-L), as behind bidirectional amplifiers (Kendall et al. 2020): κ = 1 is the papers' network, a smaller κ comes to
-    rest sooner. A network with ``returning`` weights of its own is a vector field without an energy (Scellier et al. 2018).
+    Its minima are the fixed points u_l = W_l s_{l-1} + b_l + κ W_{l+1}ᵀ s_{l+1} of all solvers; with the hard sigmoid,
+    ∫ρ⁻¹ = ½s². Weights are dimensionless and of any sign; one unit of state is 1 V. κ is ``feedback``, and γ_l = κ^(l-L), as
+    with bidirectional amplifiers (Kendall et al. 2020): κ = 1 is the network of the papers, and a smaller κ converges faster. A
+    network with separate ``returning`` weights is a vector field without an energy (Scellier et al. 2018).
     """
 
     family: ClassVar[str] = "hopfield"
@@ -53,22 +53,22 @@ class HopfieldNetwork(Network):
     beta_unit: ClassVar[str] = ""
 
     connections: tuple[Connection, ...]
-    """How each layer is joined with the one before: dense, convolutional, pooled."""
+    """The connection of each layer with the previous one: dense, convolutional or pooled."""
     weights: tuple[Float[Array, "..."], ...]
-    """One a connection, see Connection.weight_shape."""
+    """One array for each connection, 1/V; see Connection.weight_shape."""
     biases: tuple[Float[Array, " biases"], ...]
-    """Volts, one array a connection, of Connection.bias_size."""
+    """One array of Connection.bias_size for each connection, volts."""
     buffer: Buffer = field(default_factory=HardSigmoid)
     """ρ of every node."""
     returning: tuple[Float[Array, "..."], ...] = ()
-    """Weights from layer l + 1 back to layer l of connections 2..L, shaped like the forward ones; () ties them."""
+    """Backward weights from layer l + 1 to layer l of connections 2..L, shaped like the forward ones; () for tied weights."""
     head: tuple[Float[Array, "nodes classes"], Float[Array, " classes"]] | None = None
     """Weights and biases of a read-out s_L W + b outside the system; None reads the last layer itself."""
     feedback: float = 1.0
-    """κ, what returns through a weight as a part of what goes forward through it."""
+    """κ, the ratio of the backward to the forward action of a weight."""
 
     def __post_init__(self) -> None:
-        """Bring all arrays into one precision. Raises UserError for what is none of numbers."""
+        """Convert all arrays to one precision. Raises UserError for an array that is not numeric."""
         groups = {"weights": self.weights, "biases": self.biases, "returning weights": self.returning}
         arrays = in_one_precision({**groups, "read-out": self.head or ()})
         for name, value in zip(("weights", "biases", "returning", "head"), arrays, strict=True):
@@ -80,7 +80,7 @@ class HopfieldNetwork(Network):
             raise UserError("feedback: untied backward weights have their own scale; leave feedback at 1")
 
     def facts(self) -> dict[str, str]:
-        """What a person is shown of it."""
+        """The properties of the network that are shown to users."""
         kinds = ", ".join(dict.fromkeys(type(each).__name__.lower() for each in self.connections))
         return {
             "layers": sizes_text(self.layers),
@@ -115,13 +115,13 @@ class HopfieldNetwork(Network):
         classes: int | None = None,
         feedback: float = 1.0,
     ) -> Self:
-        """A fresh network of these ``connections``, its weights drawn by ``seed``. Raises UserError.
+        """A newly initialized network of these ``connections`` with weights drawn by ``seed``. Raises UserError.
 
-        ``buffer``: ρ of every node (default: the hard sigmoid); ``untied``: whether weights on the way back are their own;
-        ``classes``: puts a read-out of so many classes outside the system; ``feedback``: κ.
-        ``initial``: "glorot" is U(-a, a) with a = √(6/(fan_in + fan_out)) and no biases (2017), "fan-in" U(-a, a) with
-        a = 1/√fan_in for weights and biases alike (what PyTorch does, and 2019 and 2021 with it). Untied returning weights
-        are drawn independently.
+        ``buffer``: ρ of every node (default: the hard sigmoid); ``untied``: whether backward weights are separate;
+        ``classes``: number of classes of a read-out outside the system (default: no such read-out); ``feedback``: κ.
+        ``initial``: "glorot" is U(-a, a) with a = √(6/(fan_in + fan_out)) and no biases (2017 paper); "fan-in" is U(-a, a) with
+        a = 1/√fan_in for weights and biases alike (PyTorch's default, used by the papers of 2019 and 2021). Untied backward
+        weights are drawn independently.
         """
         seed = check_seed(seed)
         one_of(initial, "initial", get_args(Initial))
@@ -166,7 +166,7 @@ class HopfieldNetwork(Network):
 
     @property
     def classes(self) -> int:
-        """Read-outs."""
+        """Number of read-outs."""
         return self.layers[-1] if self.head is None else self.head[0].shape[1]
 
     @property
@@ -176,17 +176,17 @@ class HopfieldNetwork(Network):
 
     @property
     def resistors_in_circuit(self) -> int:
-        """One a weight and direction."""
+        """Number of devices: one for each weight and direction."""
         sizes = [each.sizes[0] * each.sizes[1] for each in self.connections]
         return sizes[0] + 2 * sum(sizes[1:])
 
     @property
     def continuous(self) -> bool:
-        """Not where something is pooled: another winner takes what returns to elsewhere."""
+        """False for a network with pooling, where the feedback jumps to another site when the winner changes."""
         return all(each.windows.shape[1] == 1 for each in self.connections)
 
     def winners(self, inputs: Float[Array, "batch inputs"], voltages: Layers) -> tuple[Int[Array, "..."], ...]:
-        """Of the windows of every connection that pools, then of untied weights on the way back; ``voltages`` are states."""
+        """Winners of all windows, forward and then those of untied backward weights; ``voltages`` are states."""
         ways = [*zip(self.connections, self.weights, (inputs, *voltages[:-1]), strict=True)]
         ways += zip(self.connections[1:], self.returning, voltages[:-1], strict=True) if self.returning else ()
         found = (each.winners(weights, before) for each, weights, before in ways)
@@ -194,7 +194,7 @@ class HopfieldNetwork(Network):
 
     @property
     def back(self) -> tuple[Float[Array, "..."], ...]:
-        """Weights of connections 2..L on the way back."""
+        """Backward weights of connections 2..L."""
         if self.returning or self.feedback == 1:
             return self.returning or self.weights[1:]
         return tuple(values.dtype.type(self.feedback) * values for values in self.weights[1:])
@@ -205,35 +205,35 @@ class HopfieldNetwork(Network):
         return tuple(self.feedback ** (layer - self.depth) for layer in range(1, self.depth + 1))
 
     def readout(self, outputs: Float[Array, "batch nodes"]) -> Float[Array, "batch classes"]:
-        """What is read for each class from ``outputs``, the last layer's states, volts."""
+        """Read-out of each class for ``outputs``, the states of the last layer, volts."""
         return outputs if self.head is None else outputs @ self.head[0] + self.head[1]
 
     @property
     def readout_reach(self) -> float:
-        """How far a read-out moves at most, volts, if no state of the last layer moves by more than 1 V."""
+        """Largest change of a read-out if no state of the last layer changes by more than 1 V, volts."""
         return 1.0 if self.head is None else float(np.abs(self.head[0]).sum(axis=0).max())
 
     def along_readout(self, pull: Float[Array, "batch classes"]) -> Float[Array, "batch nodes"]:
-        """Forces on the last layer's nodes that pull the read-outs by ``pull``."""
+        """Forces on the nodes of the last layer that result from ``pull`` at the read-outs."""
         return pull if self.head is None else pull @ self.head[0].T
 
     def winners_back(self, layer: int, before: Float[Array, "batch nodes"], ahead: Choice) -> Choice:
-        """Where ``connections[layer]`` unpools: the winners of its weights on the way back; ``ahead`` are those of the others.
+        """Winners through which ``connections[layer]`` unpools: those of its backward weights; ``ahead`` are the forward ones.
 
-        ``before``: the states of the layer before it. Source: the published code of Laborieux et al. 2021.
+        ``before``: the states of the previous layer. Source: the published code of Laborieux et al. 2021.
         """
         return self.connections[layer].winners(self.returning[layer - 1], before) if self.returning else ahead
 
     def drive(self, inputs: Float[Array, "batch inputs"]) -> Float[Array, "batch nodes"]:
-        """What the inputs add to layer 1, biases included, volts; the same in every step of a phase."""
+        """Contribution of the inputs and the biases to u of layer 1, volts; it is the same in every step of a phase."""
         first = self.connections[0]
         return first.forward(self.weights[0], inputs)[0] + first.spread_bias(self.biases[0])
 
     def forces(self, drive: Float[Array, "batch nodes"], states: Layers) -> Layers:
-        """u_l = ∂Φ/∂s_l of every layer, volts: W_l s_{l-1} + b_l, and what returns from layer l + 1.
+        """u_l = ∂Φ/∂s_l of every layer, volts: W_l s_{l-1} + b_l plus the feedback of layer l + 1.
 
-        ``drive`` is that of the inputs, ``states`` are those of all layers, volts. A state is at a fixed point of the free
-        phase where s = ρ(u).
+        ``drive`` is the contribution of the inputs, and ``states`` are those of all layers, volts. A state is a fixed point of
+        the free phase if s = ρ(u).
         """
         forward = [drive]
         choices: list[Choice] = []
@@ -247,7 +247,7 @@ class HopfieldNetwork(Network):
         return tuple(forward)
 
     def energy(self, inputs: Float[Array, "batch inputs"], states: Layers) -> Float[Array, " batch"]:
-        """E of each row of ``inputs`` at ``states``, volts squared; of tied weights alone."""
+        """E of each row of ``inputs`` at ``states``, volts squared; defined for tied weights only."""
         total = np.zeros(len(inputs))
         before = inputs
         layers = zip(self.shares, self.connections, self.weights, self.biases, states, strict=True)
@@ -260,9 +260,9 @@ class HopfieldNetwork(Network):
     def contrast(self, inputs: Float[Array, "batch inputs"], plus: Equilibrium, minus: Equilibrium) -> dict[str, Array]:
         """dC/dW_l = -γ_l/(β₊ - β₋)·⟨(∂Φ_l/∂W_l)₊ - (∂Φ_l/∂W_l)₋⟩, dC/db likewise, named as in ``arrays``; see learning.contrast.
 
-        Untied weights of both directions learn alike, and grow alike under a weight decay (Kolen & Pollack 1994): by the mean of
-        ∂Φ_l/∂W_l at the winners of the one and of the other (Laborieux et al. 2021, the published code's ``same_update``).
-        Raises UserError for phases that failed.
+        Untied weights of both directions receive the same update, so they become alike under weight decay (Kolen & Pollack
+        1994): the mean of ∂Φ_l/∂W_l at the forward and at the backward winners (Laborieux et al. 2021, ``same_update`` in the
+        published code). Raises UserError for phases that failed.
         """
         check_pair("contrast", layer_shapes(len(inputs), self.layers), plus, minus)
         scale = -1 / ((plus.beta - minus.beta) * len(inputs))
@@ -301,8 +301,8 @@ class HopfieldNetwork(Network):
     def head_gradient(self, plus: Equilibrium, minus: Equilibrium) -> dict[str, Array]:
         """(β₊⟨∂C/∂W⟩₊ - β₋⟨∂C/∂W⟩₋)/(β₊ - β₋) of the read-out outside the system, and of its biases.
 
-        ``plus``, ``minus``: equilibria under nudges of different β. With ±β that is the mean of both phases, with β and the
-        free phase that of the nudged one alone (Laborieux et al. 2021).
+        ``plus``, ``minus``: equilibria under nudges of different β. With ±β this is the mean over both phases; with β and the
+        free phase it is the value of the nudged phase alone (Laborieux et al. 2021).
         """
         named: dict[str, Array] = {}
         for phase, beta in ((plus, plus.beta), (minus, -minus.beta)):
@@ -319,7 +319,7 @@ class HopfieldNetwork(Network):
         return named
 
     def usual_beta(self) -> float:
-        """The nudge, without unit, where none is asked for: states are bounded, so that any is borne."""
+        """The default β of a nudge, dimensionless; states are bounded, so a nudge of any size is possible."""
         return 0.5
 
     def equations(self, inputs: Float[Array, "batch inputs"]) -> "HopfieldEquations":
@@ -338,7 +338,7 @@ class HopfieldNetwork(Network):
         swing: float | None = None,
         start: Layers | None = None,
     ) -> "Circuit":
-        """See core.Network, and the module netlist for ``swing`` and ``start``; several phases as one, equations stacked."""
+        """See core.Network, and the module netlist for ``swing`` and ``start``; several phases form one sweep."""
         from eqprop_analog.networks.hopfield.netlist import compile_hopfield
 
         one_of(form, "form", self.forms)
@@ -352,9 +352,9 @@ class HopfieldNetwork(Network):
     def gradient(
         self, inputs: Float[Array, "batch inputs"], voltages: tuple[Array, ...], response: tuple[Array, ...]
     ) -> dict[str, Array]:
-        """See core.Network: every weight takes the product of the state that it weighs and the response that it acts on.
+        """See core.Network: the gradient of a weight is the product of the state before it and the response of the node after it.
 
-        Of untied weights each way its own.
+        Untied weights have separate gradients for both directions.
         """
         named: dict[str, Array] = {}
         after = tuple(-values / len(inputs) for values in response)
@@ -380,7 +380,7 @@ class HopfieldNetwork(Network):
         return {} if self.head is None else {"head_weight": outputs.T @ slope, "head_bias": slope.sum(axis=0)}
 
     def astype(self, dtype: DTypeLike) -> Self:
-        """A copy whose arrays have ``dtype``."""
+        """A copy of the network with arrays of ``dtype``."""
         return replace(
             self,
             weights=tuple(values.astype(dtype) for values in self.weights),
@@ -394,7 +394,7 @@ class HopfieldNetwork(Network):
         return checked_inputs(inputs, self.layers[0], self.weights[0].dtype)
 
     def validate(self) -> None:
-        """Raise UserError unless connections follow each other and every array fits and is finite."""
+        """Raise UserError unless consecutive connections fit each other and every array has the right shape and is finite."""
         if not self.connections:
             raise UserError("layers: a Hopfield network needs at least one connection")
         for number, (one, other) in enumerate(pairwise(self.connections), start=2):
@@ -418,14 +418,14 @@ class HopfieldNetwork(Network):
                 raise UserError(f"{name} {number}: a value is not finite")
 
     def arrays(self) -> dict[str, Array]:
-        """Every parameter by the name it has in files: ``weight_<l>``, ``bias_<l>``, ``returning_<l>``, ``head_...``."""
+        """All parameters by their names in files: ``weight_<l>``, ``bias_<l>``, ``returning_<l>``, ``head_...``."""
         named = {f"weight_{l}": values for l, values in enumerate(self.weights, start=1)}
         named |= {f"bias_{l}": values for l, values in enumerate(self.biases, start=1)}
         named |= {f"returning_{l}": values for l, values in enumerate(self.returning, start=2)}
         return named if self.head is None else named | {"head_weight": self.head[0], "head_bias": self.head[1]}
 
     def save(self, path: str | Path) -> None:
-        """Write an uncompressed ``.npz`` (arrays and one JSON text, no pickle) in one step; UserError if it cannot."""
+        """Write an uncompressed ``.npz`` (arrays and one JSON text, no pickle) atomically; UserError if that fails."""
         description: dict[str, Any] = {
             "connections": [_table(each) for each in self.connections],
             "buffer": buffer_table(self.buffer),
@@ -436,7 +436,7 @@ class HopfieldNetwork(Network):
 
     @classmethod
     def load(cls, path: str | Path) -> Self:
-        """Read a network written by ``save``; UserError if the file is not one."""
+        """Read a network written by ``save``. Raises UserError for any other file."""
         with loaded_arrays(path, FORMAT) as (description, file):
             connections = tuple(_connection(table) for table in description["connections"])
             numbers = range(1, len(connections) + 1)

@@ -1,4 +1,4 @@
-"""NgspiceSolver by the name that it had for Hopfield networks in version 0.1.0; it takes any network now."""
+"""The name that NgspiceSolver had for Hopfield networks in version 0.1.0; NgspiceSolver now accepts any network."""
 
 from concurrent.futures import Executor
 
@@ -11,7 +11,7 @@ __all__ = ["STEP", "HopfieldNgspiceSolver", "surrogate"]
 
 
 class HopfieldNgspiceSolver(NgspiceSolver):
-    """NgspiceSolver with the arguments that it had for Hopfield networks."""
+    """NgspiceSolver with the arguments that it had for Hopfield networks in version 0.1.0."""
 
     def __init__(
         self,

@@ -1,6 +1,6 @@
-"""A Hopfield network in training on a device, by PyTorch: data, phases and parameters stay there, checkpoints are copies."""
+"""Training of a Hopfield network on a device with PyTorch: data, phases and parameters stay on it; checkpoints are copies."""
 
-from __future__ import annotations  # annotations can then be read where PyTorch is not installed
+from __future__ import annotations  # annotations can be read without PyTorch
 
 import time
 from collections import Counter
@@ -31,14 +31,14 @@ if TYPE_CHECKING:
 Array = np.ndarray
 
 SECONDS = 0.5
-"""Between two looks at how far a device has come; a look waits for all that it has been told to do."""
+"""Seconds between two progress reports; each one waits until the device has finished all queued work."""
 CHUNK = 500
-"""Images that are tested together."""
+"""Number of images that are tested together."""
 
 
 @dataclass
 class HopfieldOnDevice:
-    """A network, momentum and states, of which the device has newer ones once it has learned from a batch."""
+    """A network, its momentum and its states; after the first batch the device holds the current ones."""
 
     config: HopfieldConfig
     own: HopfieldNetwork
@@ -51,7 +51,7 @@ class HopfieldOnDevice:
     """Whether the device has learned since its arrays were last copied."""
 
     def __post_init__(self) -> None:
-        """Raise UserError for a GPU that is not there; make convolutions repeatable."""
+        """Raise UserError if the requested GPU does not exist; make convolutions deterministic."""
         if self.config.device == "cuda" and not torch.cuda.is_available():
             raise UserError("device: PyTorch finds no GPU; train on the CPU, or install PyTorch with CUDA")
         torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark = True, False
@@ -61,17 +61,17 @@ class HopfieldOnDevice:
 
     @property
     def device(self) -> str:
-        """Where it trains."""
+        """The device on which it trains."""
         return "cuda" if self.config.device == "cuda" else "cpu"
 
     @property
     def network(self) -> HopfieldNetwork:
-        """In the precision of training, as trained up to now."""
+        """The current network, in the precision of training."""
         self._follow()
         return self.own
 
     def _follow(self) -> None:
-        """Copy what the device has learned."""
+        """Copy the current parameters, momentum and states from the device."""
         if not self.ahead or self.trainer is None:
             return
         found = self.trainer.arrays()
@@ -82,7 +82,7 @@ class HopfieldOnDevice:
         self.ahead = False
 
     def settings(self, *, test: bool = False) -> Settings:
-        """What the kernels are to do; images come to them prepared, and prepared ones have no mean to take off."""
+        """The settings of the kernels; images are prepared before they reach the kernels, so the mean is already subtracted."""
         config = self.config
         motion = Motion(config.dynamics, config.over_relaxation if config.step is None else config.step)
         steps = config.test_steps if test and config.test_steps else config.free_steps
@@ -115,18 +115,18 @@ class HopfieldOnDevice:
 
     @staticmethod
     def _directed(way: Sweep, motion: Motion, steps: int) -> Stages:
-        """A first sweep that way, without over-relaxation, and then the others."""
+        """A first sweep in direction ``way`` without over-relaxation, followed by the remaining sweeps."""
         return (Motion("descent", 1.0, way), 1), (motion, steps - 1)
 
     def prepared(self, images: Float[Array, "samples inputs"], network: TorchNetwork) -> Tensor:
-        """All of a data set's images on the device: as maps where the first connection takes maps, or images are moved."""
+        """All images of a data set on the device, as maps if the first connection expects maps or if images are shifted."""
         config = self.config
         moves = config.shift or config.flip or config.erase or config.mirrored
         shape = (len(images), *(config.image_shape if moves else network.input_shape))
         return torch.from_numpy(np.ascontiguousarray(images, config.precision)).to(self.device).reshape(shape)
 
     def begun(self, images: Float[Array, "samples inputs"], labels: Int[Array, " samples"]) -> HopfieldTrainer:
-        """The trainer, made from the copies of parameters, momentum and states when it is first asked for."""
+        """The trainer, which is created at first use from the copies of parameters, momentum and states."""
         if self.trainer is None:
             network = TorchNetwork(self.own, self.device)
             given = network, self.settings(), self.prepared(images, network), torch.from_numpy(labels).to(self.device)
@@ -140,7 +140,7 @@ class HopfieldOnDevice:
         return self.trainer
 
     def learner(self, epoch: int) -> Learner:
-        """Of epoch 0, 1, ..."""
+        """The learning rule of ``epoch`` 0, 1, ..."""
         return DeviceLearner(self, epoch)
 
     def evaluate(
@@ -150,7 +150,7 @@ class HopfieldOnDevice:
         progress: Progress,
         so_far: Pass | None = None,
     ) -> Pass:
-        """Error of the free phase's predictions, or of the control's, in the precision of training."""
+        """Error of the predictions of the free phase, or of the control network, in the precision of training."""
         result = Pass() if so_far is None else so_far
         evaluator = self._evaluator(images, labels)
         evaluator.wrong.zero_()
@@ -170,7 +170,7 @@ class HopfieldOnDevice:
         return result
 
     def _evaluator(self, images: Float[Array, "samples inputs"], labels: Int[Array, " samples"]) -> Evaluator:
-        """On the trainer's own parameters, if there is one: what it captured on the device reads them there."""
+        """Predictions with the trainer's own parameters if there is one, because its captured graphs read those arrays."""
         network = TorchNetwork(self.own, self.device) if self.trainer is None else self.trainer.network
         if self.evaluator is None or self.evaluator.network is not network or len(self.evaluator.images) != len(images):
             given = network, self.settings(test=True), self.prepared(images, network)
@@ -190,7 +190,7 @@ class HopfieldOnDevice:
             values[...] = mine.cpu().numpy().reshape(values.shape)
 
     def arrays(self) -> Mapping[str, Array]:
-        """Parameters, momenta, states: copies, which the next ``begun`` starts from."""
+        """Copies of the parameters, momenta and states, from which the next ``begun`` starts."""
         self._follow()
         named = self.own.arrays() | self.momentum.arrays()
         if self.persistent is not None and self.held_out is not None:
@@ -199,7 +199,7 @@ class HopfieldOnDevice:
         return named
 
     def close(self) -> None:
-        """Nothing to let go of."""
+        """Do nothing: there are no worker processes."""
 
 
 @dataclass(frozen=True)
@@ -210,11 +210,11 @@ class DeviceLearner(Learner):
     epoch: int
 
     def learn(self, inputs: Array, targets: Array, *examples: Any) -> tuple[int, Counter[str]]:  # noqa: ARG002
-        """UserError: the device takes batches from the images that it holds."""
+        """Raise UserError, because the device forms batches from the images that it holds."""
         raise UserError("device: expected all images of a data set, got a single batch; use run_pass")
 
     def run_pass(self, batches: Iterable[tuple[Array, ...]], progress: Progress, so_far: Pass) -> Pass:
-        """What is left of the epoch; ``batches`` says which images there are, and is not asked for any."""
+        """Train on the rest of the epoch; ``batches`` only defines the images, and none are read from it."""
         if not isinstance(batches, Batches):
             raise UserError(f"device: expected Batches of a data set, got {type(batches).__name__}")
         training, config, split = self.training, self.training.config, batches.split

@@ -1,4 +1,4 @@
-"""A patch of a Hopfield network whose surroundings are held: a network by itself, small enough for a circuit simulator."""
+"""A patch of a Hopfield network with all other nodes held: a smaller network that a circuit simulator can solve."""
 
 from collections.abc import Mapping, Sequence
 
@@ -16,19 +16,20 @@ Array = np.ndarray
 Nodes = Int[Array, " nodes"]
 
 SATURATED = 40.0
-"""Volts over the buffer's gain at which any buffer's output is 1 V to the last bit."""
+"""Input voltage times gain above which the output of every kind of buffer is 1 V to the last bit, volts."""
 
 
 def cut(
     network: HopfieldNetwork, inputs: ArrayLike, states: Layers, keep: Mapping[int, ArrayLike]
 ) -> tuple[HopfieldNetwork, Float[Array, "1 1"], Equilibrium]:
-    """The network of the nodes ``keep`` in consecutive layers, all others held at ``states``; its input; where it then is.
+    """The network of the nodes ``keep`` in consecutive layers with all others held at ``states``, its input and its states.
 
-    ``inputs`` (1, inputs) and ``states`` (1, n_l) of layers 1..L are of one sample, volts. What the held nodes add to a site or
-    node is constant: weights of the one input, 1 V, and of one further node a layer, the last, which is saturated at 1 V.
-    Pooling stays: a site's held part is among what is compared. Windows that are held return to their winners at ``states``.
-    Where there are many equilibria, a solver finds that of the whole network with the third as its ``start``. A read-out outside
-    the system is left out. Raises UserError for layers or nodes that there are not.
+    ``inputs`` (1, inputs) and ``states`` (1, n_l) of layers 1..L belong to one sample, volts. The contribution of the held nodes
+    to a site or node is constant. It is represented by weights of the single input, 1 V, and of one additional node in each
+    layer, the last one, which is saturated at 1 V. Pooling is kept: the values compared at the sites include the held
+    contributions. Held windows return their states to their winners at ``states``. If the patch has several equilibria, a solver
+    finds that of the whole network if the returned states are its ``start``. A read-out outside the system is omitted. Raises
+    UserError if a layer or node does not exist.
     """
     network = network.astype(np.float64)
     x = network.check_inputs(inputs)
@@ -72,9 +73,9 @@ def cut(
 def strongest(
     network: HopfieldNetwork, layers: Sequence[int], count: int, random: np.random.Generator
 ) -> dict[int, Nodes]:
-    """What ``cut`` may keep: ``count`` nodes of each of ``layers`` (consecutive), drawn by ``random`` in the last of them.
+    """Nodes for ``cut``: up to ``count`` nodes of each of ``layers`` (consecutive), drawn by ``random`` in the last layer.
 
-    Of each layer before it, those with the largest Σ|W| to the kept nodes behind. Fewer where there are fewer.
+    In each earlier layer they are the nodes with the largest Σ|W| to the kept nodes of the next layer.
     """
     _require_layers(network, layers)
     last = max(layers)
@@ -116,7 +117,7 @@ def _block(
     sites: Int[Array, " sites"],
     further: int,
 ) -> Float[Array, "rows columns"]:
-    """Weights from kept nodes to ``sites``, a last row of what the held ones add, volts; and columns of no weight."""
+    """Weights from kept nodes to ``sites``, then a row with the held nodes' contribution, volts; padded with zero columns."""
     whole = connection.matrix(weights, sites)
     inner = whole[:0] if kept is None else whole[kept]
     constant = before @ whole - (0 if kept is None else before[:, kept] @ inner)
@@ -124,7 +125,7 @@ def _block(
 
 
 def _returned(network: HopfieldNetwork, states: Layers, kept: dict[int, Nodes], layer: int) -> Float[Array, " nodes"]:
-    """What held nodes of the layer behind return to the kept ones of ``layer``, volts."""
+    """Voltage that held nodes of the next layer return to the kept nodes of ``layer``, volts."""
     if layer == network.depth:
         return np.zeros(len(kept[layer]))
     connection, back, s = network.connections[layer], network.back[layer - 1], states[layer - 1]

@@ -1,11 +1,11 @@
 """Weights and max pools of a Hopfield network's circuit.
 
-A pool's sites are weighed sums like the nodes': ``m<l>_<k>`` is at the voltage V(m) = Σ W s of site k before layer l, by weights
-``R<l>_<i>_<k>`` and a leak ``Rm<l>_<k>``. ``Xpool<l>_<j>`` compares the sites of window j, sends g·V(winner) into node j of layer
-l, and puts ``mw<l>_<k>`` at 1 V for the winner and 0 V for the others. ``Xback<l>_<k>`` puts ``mp<l>_<k>`` and ``mn<l>_<k>`` at
-+K·s_j and -K·s_j for the winner and at 0 V for the others; the weights back ``Rr<l>_<k>_<i>`` lead from there. Untied weights
-find winners of their own for the way back: ``mr<l>_<k>``, ``Rs<l>_<i>_<k>``, ``Rmr<l>_<k>``, ``Xpoolr<l>_<j>``,
-``mrw<l>_<k>``.
+The sites of a pool are weighted sums like the nodes: net ``m<l>_<k>`` has the voltage V(m) = Σ W s of site k before layer l, set
+by the weights ``R<l>_<i>_<k>`` and a leak ``Rm<l>_<k>``. ``Xpool<l>_<j>`` compares the sites of window j, injects g·V(winner)
+into node j of layer l, and sets ``mw<l>_<k>`` to 1 V for the winner and to 0 V for the others. ``Xback<l>_<k>`` sets
+``mp<l>_<k>`` and ``mn<l>_<k>`` to +K·s_j and -K·s_j for the winner and to 0 V for the others; the backward weights
+``Rr<l>_<k>_<i>`` start there. Untied weights have separate winners for the backward direction: ``mr<l>_<k>``,
+``Rs<l>_<i>_<k>``, ``Rmr<l>_<k>``, ``Xpoolr<l>_<j>``, ``mrw<l>_<k>``.
 """
 
 import numpy as np
@@ -22,17 +22,17 @@ from eqprop_analog.spice.saturating import Kernel, PoolReturns, Pools, Weights
 Array = np.ndarray
 
 MODELS = ("pool_site", "pool_return")
-"""Subcircuits of a circuit with pools."""
+"""Names of the subcircuits of a circuit with pools."""
 
 
 def nets(network: HopfieldNetwork, layer: int, output: str = "") -> tuple[str, ...]:
-    """Nets of the nodes of ``layer``, or of their true ("p") or inverted ("n") outputs; layer 0 has outputs alone."""
+    """Nets of the nodes of ``layer``, or of their true ("p") or inverted ("n") outputs; layer 0 has only outputs."""
     stem = f"x{output}_" if layer == 0 else f"o{output}_" if layer == network.depth else f"h{output}{layer}_"
     return tuple(f"{stem}{j}" for j in range(network.layers[layer]))
 
 
 def connected(connection: Connection, weights: Float[Array, "..."]) -> Float[Array, "before sites"]:
-    """Connection.matrix without sites that belong to no window: zeros."""
+    """Connection.matrix with zeros for sites that belong to no window."""
     matrix, windows = connection.matrix(weights), connection.windows
     if windows.size == matrix.shape[1]:
         return matrix
@@ -49,16 +49,16 @@ def site_loads(network: HopfieldNetwork) -> Layers:
 
 
 def pools(connection: Connection) -> bool:
-    """Whether anything is compared."""
+    """Whether the network has pools."""
     return connection.windows.shape[1] > 1
 
 
 def bank(
     network: HopfieldNetwork, layer: int, unit: float, form: Form, *, back: bool = False, own: bool = False
 ) -> Weights:
-    """The weights of connection ``layer``, to the nodes or sites after it, or ``back``; ``own``: to the sites of the way back.
+    """The weights of connection ``layer`` to the nodes or sites after it, or the backward weights with ``back``.
 
-    ``unit``: g/K, siemens.
+    ``own``: to the separate sites of untied backward weights. ``unit``: g/K, siemens.
     """
     connection = network.connections[layer - 1]
     values = network.back[layer - 2] if back or own else network.weights[layer - 1]
@@ -89,9 +89,10 @@ def pool_sections(
     conductance: float,
     swing: float,
 ) -> dict[int, Section]:
-    """By the layer behind: its sites, their pools, and the way back; in the Norton form the first connection has none.
+    """Sections of the netlist by the next layer: its sites, their pools and the backward direction.
 
-    ``conductance``: g, siemens; ``swing``: K, volts. Several samples share the tolerance of the one with the largest input.
+    In the Norton form the first connection has no such section. ``conductance``: g, siemens; ``swing``: K, volts. Several samples
+    share the tolerance of the one with the largest input.
     """
     sections: dict[int, Section] = {}
     written: set[int] = set()
@@ -113,7 +114,7 @@ def _pooled(
     *,
     here: bool,
 ) -> Section:
-    """Of one connection; ``here``: it writes the subcircuit of its pools."""
+    """The section of one connection; ``here``: whether it defines the subcircuit of its pools."""
     windows = network.connections[layer - 1].windows
     elements = _compared(network, layer, form, inputs, conductance, swing, here=here)
     if layer > 1:
@@ -129,7 +130,7 @@ def _pooled(
 
 
 def pool_notes() -> tuple[str, ...]:
-    """What the header says about pools."""
+    """The lines about pools in the header of the netlist."""
     return (
         "Pools: m<l>_k are sites at sum(W*s) volts. mw<l>_k is at 1 V if site k is the first of its window that reaches",
         "the largest value, otherwise at 0 V. Xpool<l>_j injects g times the winner's voltage into node j of layer l.",
@@ -150,7 +151,7 @@ def _compared(
     own: bool = False,
     here: bool = False,
 ) -> list[Element]:
-    """Sites with their weights and leaks, and what compares them; ``own``: those of untied weights on the way back."""
+    """Sites with their weights, leaks and comparators; ``own``: those of untied backward weights."""
     connection = network.connections[layer - 1]
     windows = network.connections[layer - 1].windows
     values = network.returning[layer - 2] if own else network.weights[layer - 1]
@@ -177,5 +178,5 @@ def _compared(
 
 
 def _sites(layer: int, numbers: Int[Array, " sites"], kind: str = "") -> tuple[str, ...]:
-    """Nets of sites before ``layer``, or of what ``kind`` names: see above."""
+    """Nets of the sites before ``layer``, or of the nets that ``kind`` selects; see the module."""
     return tuple(f"m{kind}{layer}_{k}" for k in numbers.tolist())

@@ -1,4 +1,4 @@
-"""What all ways to a Hopfield network's equilibrium share: phases, the number of steps, convergence, status."""
+"""The base class of all relaxation solvers of Hopfield networks: phases, number of steps, convergence, status."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
@@ -20,35 +20,36 @@ from eqprop_analog.networks.hopfield.network import HopfieldNetwork
 Array = np.ndarray
 
 TOLERANCE = {np.dtype(np.float64): 1e-12, np.dtype(np.float32): 1e-5}
-"""Default bound by precision, volts."""
+"""Default tolerance for each precision, volts."""
 LOOK = 10
-"""Steps from one look at the residual to the next, which costs about one step."""
+"""Steps between two evaluations of the residual, each of which costs about one step."""
 
 
 @dataclass(frozen=True, eq=False)
 class RelaxingBatch:
-    """A batch on its way, in arrays that are changed in place."""
+    """The state of a batch during relaxation, in arrays that are changed in place."""
 
     equations: HopfieldEquations
     states: Layers
     """s, volts."""
     voltages: Layers
-    """What moves: the nodes' voltages before their buffers, or ``states`` themselves."""
+    """The dynamic variables: the nodes' voltages before their buffers, or ``states`` themselves."""
     forces: Layers
-    """Room for u."""
+    """Work space for u."""
 
     @classmethod
     def of_states(cls, equations: HopfieldEquations, start: Layers | None) -> Self:
-        """The states themselves move, from ``start`` or from 0 V."""
+        """A batch whose dynamic variables are the states, with initial values ``start`` or 0 V."""
         zeros = equations.initial()
         states = zeros if start is None else tuple(np.array(s, z.dtype) for s, z in zip(start, zeros, strict=True))
         return cls(equations, states, states, tuple(np.empty_like(s) for s in states))
 
     @classmethod
     def of_voltages(cls, equations: HopfieldEquations, start: Layers | None) -> Self:
-        """The voltages before the buffers move, from 0 V or from those whose outputs are ``start``.
+        """A batch whose dynamic variables are the voltages before the buffers.
 
-        A node whose output is 0 or 1 V is begun at its force without the nudge, as far as a hard sigmoid stays there.
+        Their initial values are 0 V or, with ``start``, the voltages whose buffer outputs are ``start``. A node whose output
+        is 0 or 1 V starts at its force without the nudge, limited to the range in which a hard sigmoid has this output.
         """
         batch = cls.of_states(equations, start)
         buffer = equations.network.buffer
@@ -64,7 +65,7 @@ class RelaxingBatch:
         return cls(equations, batch.states, voltages, batch.forces)
 
     def select(self, samples: Bool[Array, " batch"]) -> Self:
-        """Some of the samples, in arrays of their own."""
+        """The given samples, in new arrays."""
         states = tuple(s[samples] for s in self.states)
         voltages = states if self.voltages is self.states else tuple(v[samples] for v in self.voltages)
         return type(self)(self.equations.select(samples), states, voltages, tuple(np.empty_like(s) for s in states))
@@ -76,34 +77,34 @@ class RelaxingBatch:
 
 @dataclass(frozen=True)
 class ExplicitSteps:
-    """What one step of a free phase does, for backpropagation: s' = s + rate·(ρ(u) - s), or Euler's step of the flow."""
+    """s' = s + rate·(ρ(u) - s), or Euler's step of the gradient flow: one step of a free phase, for backpropagation."""
 
     groups: Sequence[range]
-    """Layers (from 0) that step at once; a later group sees the states that the earlier ones have just taken."""
+    """Layers (from 0) that are updated at once; later groups use the states that earlier groups have just reached."""
     rate: float = 1.0
-    """Of the way that a step goes, to ρ(u) or, if it flows, to gu, unless that ends at a corner."""
+    """Fraction of the distance to ρ(u) that a step covers; for a flow, of the distance to gu, unless it ends at a corner."""
     flows: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
 class Relaxation(ABC):
-    """s → ρ(u(s)) by steps: as many as are asked for, or until converged. Arrays have the network's dtype."""
+    """s → ρ(u(s)), iterated for a given number of steps or until converged, in the network's dtype."""
 
     nudges_outputs: ClassVar[bool] = False
-    """Whether it takes nudges of kind "output"."""
+    """Whether the solver supports nudges of kind "output"."""
     free_steps: int | None = None
-    """T: stop the free phase after so many steps, status TRUNCATED; None goes on until it has converged."""
+    """T: number of steps of the free phase (status TRUNCATED); None: iterate until it has converged."""
     nudged_steps: int | None = None
-    """K: likewise in nudged phases."""
+    """K: the same for nudged phases."""
     tolerance: float | None = None
     """Largest |s - ρ(u)| of a converged node, volts (default 1e-12 in float64, 1e-5 in float32)."""
     max_steps: int = 10_000
-    """Steps after which a phase that has not converged is STALLED."""
+    """Largest number of steps of a phase without a given number; the status is then STALLED."""
     check_residual: bool = True
-    """Whether truncated phases report their residual."""
+    """Whether the residual of truncated phases is computed; otherwise it is NaN."""
 
     def __post_init__(self) -> None:
-        """Raise UserError for numbers of steps that are none."""
+        """Raise UserError unless step counts are positive integers and the tolerance is valid."""
         for name in ("free_steps", "nudged_steps", "max_steps"):
             if name == "max_steps" or getattr(self, name) is not None:
                 object.__setattr__(self, name, whole_number(getattr(self, name), name, 1))
@@ -111,16 +112,16 @@ class Relaxation(ABC):
 
     @abstractmethod
     def begin(self, equations: HopfieldEquations, start: Layers | None) -> RelaxingBatch:
-        """A batch of the samples of ``equations`` at ``start``, or at rest."""
+        """A batch of the samples of ``equations`` at ``start``, or at 0 V."""
 
     @abstractmethod
     def advance(self, batch: RelaxingBatch) -> None:
-        """One step of all samples of ``batch``, in place."""
+        """Take one step of all samples of ``batch``, in place."""
 
     def explicit_steps(self, network: HopfieldNetwork) -> ExplicitSteps:
-        """What each step is in ``network``, for backpropagation.
+        """The form of each step in ``network``, for backpropagation.
 
-        UserError where it is not one of those that can be gone back through.
+        Raises UserError for dynamics or a buffer through which bptt cannot differentiate.
         """
         raise UserError(
             "bptt: expected discrete time, descent, or the gradient flow of hard sigmoids, got "
@@ -134,10 +135,10 @@ class Relaxation(ABC):
         nudge: Nudge | None = None,
         start: Equilibrium | None = None,
     ) -> Equilibrium:
-        """Equilibrium of each row of ``inputs`` (batch, inputs), begun at ``start`` or at 0 V.
+        """Equilibrium of each row of ``inputs`` (batch, inputs) from the initial states ``start``, or from 0 V.
 
-        A nudged phase ends in the basin it begins in, so it inherits the failures of ``start``. Raises UserError for a network,
-        inputs, a nudge or a start that do not fit each other.
+        A nudged phase ends in the basin of attraction in which it starts, so it inherits the failures of ``start``. Raises
+        UserError if network, inputs, nudge and start do not fit each other.
         """
         require_kind(f"network of {type(self).__name__}", network, HopfieldNetwork)
         network.validate()
@@ -154,9 +155,9 @@ class Relaxation(ABC):
         nudges: Sequence[Nudge],
         start: Equilibrium | None = None,
     ) -> tuple[Equilibrium, ...]:
-        """The free phase from ``start`` or 0 V, then every nudged phase begun at the free one, solved as one batch.
+        """The free phase from ``start`` or 0 V, then every nudged phase from the free equilibrium, solved as one batch.
 
-        For training: ``network``, and ``inputs`` of its dtype, are taken as already valid.
+        For training: ``network`` and ``inputs``, which must have its dtype, are not validated again.
         """
         equations = HopfieldEquations.of(network, as_batch(network, inputs))
         start = equations.begun(start)
@@ -169,7 +170,7 @@ class Relaxation(ABC):
     def settle(
         self, equations: HopfieldEquations, start: Equilibrium | None, steps: int | None, nudge: Nudge | None
     ) -> Equilibrium:
-        """One phase of what is already valid: so many ``steps``, or until converged."""
+        """One phase of valid ``equations``: the given number of ``steps``, or until converged."""
         if equations.at_output and not self.nudges_outputs:
             raise UserError(
                 'nudge: kind="output" needs DiscreteTimeSolver; other solvers take "conductance" or "feedback"'
@@ -184,7 +185,7 @@ class Relaxation(ABC):
         return _bounded(Equilibrium(batch.states, residual, status, nudge))
 
     def _converge(self, batch: RelaxingBatch, nudge: Nudge | None) -> Equilibrium:
-        """Steps until every sample has converged; those that have cost nothing more."""
+        """Step until every sample has converged; converged samples are no longer computed."""
         bound = TOLERANCE[batch.equations.drive.dtype] if self.tolerance is None else self.tolerance
         states, active = batch.states, np.arange(len(batch.equations))
         residual = np.empty(active.size)
@@ -209,13 +210,13 @@ class Relaxation(ABC):
 
 
 def require_step(step: float) -> None:
-    """Raise UserError unless Euler's method is stable with this step on an isolated node, and does not overshoot."""
+    """Raise UserError unless Euler's method with this step is stable on an isolated node and does not overshoot."""
     if not 0 < real_number(step, "step", "time constants") <= 1:
         raise UserError(f"step: expected a number above 0 and at most 1 (time constants), got {step!r}")
 
 
 def repeated(phase: Equilibrium, times: int) -> Equilibrium:
-    """``phase`` so many times, one batch below the other."""
+    """``phase`` repeated ``times`` times along the batch axis."""
     voltages = tuple(np.tile(v, (times, 1)) for v in phase.voltages)
     return Equilibrium(voltages, np.tile(phase.residual, times), np.tile(phase.status, times), phase.nudge)
 
@@ -227,7 +228,7 @@ def _put(states: Layers, samples: Array, values: Layers) -> None:
 
 
 def _bounded(phase: Equilibrium) -> Equilibrium:
-    """``phase``; samples with a state that is not a number are OUT_OF_BOUNDS."""
+    """``phase``, with the status OUT_OF_BOUNDS for samples with a state that is not finite."""
     finite = np.isfinite(sum(s.sum(axis=1) for s in phase.voltages))
     phase.status[~finite] = Status.OUT_OF_BOUNDS
     return phase

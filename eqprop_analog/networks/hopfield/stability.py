@@ -1,4 +1,4 @@
-"""Whether a Hopfield network's circuit would stay at an operating point."""
+"""Stability of the operating points of a Hopfield network's circuit."""
 
 from collections.abc import Iterator
 
@@ -15,7 +15,7 @@ Array = np.ndarray
 
 
 def growth(equations: HopfieldEquations, nodes: Layers) -> Float[Array, " batch"]:
-    """Largest real part of an eigenvalue λ of ∂(W ρ(u) + pull)/∂u: a disturbance goes as exp(-(1 - λ)t·g/C)."""
+    """Largest real part of the eigenvalues λ of ∂(W ρ(u) + pull)/∂u: a disturbance decays as exp(-(1 - λ)t·g/C)."""
     network = equations.network
     slopes = network.buffer.slope(np.concatenate(nodes, axis=1))
     pulls = _curvature(equations, network.buffer.output(nodes[-1]))
@@ -26,14 +26,14 @@ def growth(equations: HopfieldEquations, nodes: Layers) -> Float[Array, " batch"
         response[-last:, -last:] -= pulls[sample]
         if network.returning or network.feedback != 1:
             found[sample] = np.linalg.eigvals(response * slope).real.max()
-        else:  # similar to a symmetric matrix
+        else:  # the matrix is similar to a symmetric one
             root = np.sqrt(slope)
             found[sample] = np.linalg.eigvalsh(root[:, None] * response * root).max()
     return found
 
 
 def _responses(network: HopfieldNetwork, states: Layers) -> Iterator[Float[Array, "nodes nodes"]]:
-    """∂u/∂s of all layers at each sample's ``states``, without a nudge; pools pass what their winners do."""
+    """∂u/∂s of all layers at each sample's ``states``, without a nudge; pools pass only their winners."""
     ends = np.cumsum((0, *network.layers[1:]))
     parts = []
     for layer, each in enumerate(network.connections[1:], start=1):
@@ -52,7 +52,7 @@ def _responses(network: HopfieldNetwork, states: Layers) -> Iterator[Float[Array
 
 
 def _passing(connection: Connection, choice: Choice, sample: int) -> Int[Array, " nodes"] | slice:
-    """The site that each node after gets, and pulls at."""
+    """The site whose value each node of the next layer receives, and to which it returns its state."""
     if choice is None:
         return slice(None)
     windows = connection.windows

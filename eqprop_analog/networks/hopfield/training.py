@@ -1,4 +1,4 @@
-"""From the configuration of a Hopfield network to its training: the network, the rule, the solver, the learners."""
+"""Training of a Hopfield network from its configuration: the network, the learning rule, the solver and the learners."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -40,15 +40,15 @@ DYNAMICS: Mapping[str, type[Relaxation]] = {
     "descent": HopfieldDescentSolver,
     "energy-based": EnergyBasedSolver,
 }
-"""By the names of the setting ``dynamics``."""
+"""Classes by the values of the setting ``dynamics``."""
 PATIENCE = 5000
-"""Time constants after which leaky integrators count as stalled."""
+"""Duration in time constants after which leaky integrators that have not converged are stalled."""
 CHUNK = 200
-"""Test images that are relaxed together: what a step touches stays in the cache."""
+"""Number of test images that are relaxed together, so that the data of a step stay in the cache."""
 
 
 def network(config: "HopfieldConfig") -> HopfieldNetwork:
-    """A fresh network of this configuration and seed, float64."""
+    """A newly initialized network of this configuration and seed, float64."""
     return HopfieldNetwork.build(
         config.joins(),
         config.seed,
@@ -61,7 +61,7 @@ def network(config: "HopfieldConfig") -> HopfieldNetwork:
 
 
 def rule(config: "HopfieldConfig", epoch: int) -> Rule:
-    """The learning rule in epoch 0, 1, ..."""
+    """The learning rule in ``epoch`` 0, 1, ..."""
     count = len(config.sizes) - 1 + (config.head is not None)
     weights = spread(config.weight_rates, count)
     biases = weights if config.bias_rates is None else spread(config.bias_rates, count)
@@ -71,14 +71,14 @@ def rule(config: "HopfieldConfig", epoch: int) -> Rule:
 
 
 def _annealed(config: "HopfieldConfig", rates: tuple[float, ...], epoch: int) -> tuple[float, ...]:
-    """What the cosine leaves of ``rates`` above their end, and the end (torch.optim's CosineAnnealingLR, held there)."""
+    """Learning rates on a cosine from ``rates`` to their final value, then constant (torch.optim's CosineAnnealingLR)."""
     ends = [min(rate, config.cosine_end) for rate in rates]
     kept, whole = config.annealed(epoch), config.model_copy(update={"cosine": None}).annealed(epoch)
     return tuple(kept * (rate - end) + whole * end for rate, end in zip(rates, ends, strict=True))
 
 
 def relaxation(config: "HopfieldConfig") -> Relaxation:
-    """The steps in NumPy that find the equilibria of training; their residuals cost a step and are not looked at."""
+    """The NumPy solver of the training phases; it does not compute residuals, each of which would cost a step."""
     kind: type[Relaxation] = DYNAMICS[config.dynamics]
     timed: dict[str, Any] = {} if config.step is None else {"step": config.step}
     if config.dynamics == "leaky-integrator" and config.step is not None:
@@ -87,7 +87,7 @@ def relaxation(config: "HopfieldConfig") -> Relaxation:
 
 
 def training(config: "HopfieldConfig", samples: int, held_out: int, random: np.random.Generator) -> Training:
-    """A fresh network, its momentum, and, if asked for, the states of all images."""
+    """A newly initialized network, its momentum and, if requested, the states of all images."""
     made = network(config).astype(config.precision)
     momentum = Momentum(made, config.momentum, config.weight_decay)
     kept = [PersistentStates.of(made, count) for count in (samples, held_out)] if config.persistent else [None, None]
@@ -107,23 +107,23 @@ def _on_device() -> "type[HopfieldOnDevice]":
 
 @dataclass(frozen=True)
 class HopfieldTraining:
-    """A Hopfield network in training."""
+    """A Hopfield network in training, with NumPy or ngspice as the solver."""
 
     config: "HopfieldConfig"
     network: HopfieldNetwork
     relaxation: Relaxation
-    """The steps in NumPy."""
+    """The solver in NumPy."""
     solver: Solver | None
-    """What solves nudged phases instead; None: the steps."""
+    """The solver of nudged phases; None: ``solver`` itself."""
     momentum: Momentum
     random: np.random.Generator
     persistent: PersistentStates | None = None
     """States of the training images."""
     held_out: PersistentStates | None = None
-    """States of the others."""
+    """States of the test images."""
 
     def learner(self, epoch: int) -> Learner:
-        """By nudged phases, or back through time."""
+        """The gradients of a batch: by nudged phases, or by backpropagation through time."""
         config, rule = self.config, self.config.rule(epoch)
         momentum, kept, solver = self.momentum, self.persistent, self.relaxation
         if config.method != "bptt" and config.update == "once":
@@ -152,7 +152,7 @@ class HopfieldTraining:
         progress: Progress,
         so_far: Pass | None = None,
     ) -> Pass:
-        """Error of the free phase's read-outs, in the precision of training."""
+        """Error of the read-outs of the free phase, in the precision of training."""
         tolerance = self.config.right_within
         steps = self.config.test_steps or self.config.free_steps
         solver = self.solver or replace(self.relaxation, free_steps=steps)
@@ -171,7 +171,7 @@ class HopfieldTraining:
         return evaluate(self.network, go_on, images, labels, CHUNK, progress, so_far, tolerance)
 
     def arrays(self) -> Mapping[str, Array]:
-        """Parameters, momenta, states."""
+        """Arrays of the parameters, momenta and states, for a checkpoint."""
         named = dict(self.network.arrays())
         if self.config.momentum:
             named |= self.momentum.arrays()
@@ -181,5 +181,5 @@ class HopfieldTraining:
         return named
 
     def close(self) -> None:
-        """Let go of worker processes."""
+        """Stop the worker processes."""
         close(self.solver)

@@ -1,4 +1,4 @@
-"""A Hopfield circuit in time: it relaxes into the free phase, then the nudge's error travels back through the layers."""
+"""C du/dt = g(-u + W ρ(u) + b + pull): transient of a Hopfield circuit through the free phase, then the nudged phase."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -26,44 +26,44 @@ from eqprop_analog.spice.ngspice import library as libngspice
 Array = np.ndarray
 
 RISE = 0.01
-"""Time in which the nudge switches on, in time constants of a node."""
+"""Rise time of the nudge, in time constants of a node."""
 REST = 1e-8
-"""Volts: what Kirchhoff's current law leaves at the end of a phase, in the integrated equations."""
+"""Largest KCL residual at the end of a phase in the integrated equations, volts."""
 LEAST, MOST = 5.0, 500.0
 """Shortest and longest duration of a phase, in time constants of a node."""
 TOLERANCE = 1e-6
-"""Volts: what it may leave at a settled node in ngspice."""
+"""Largest KCL residual at a settled node in ngspice, volts."""
 CHARGE = 1e-6
-"""Volts: truncation errors of charges below this on a node's capacitance do not shorten ngspice's steps."""
+"""Truncation errors of a node's charge below this voltage times its capacitance do not shorten ngspice's steps, volts."""
 
 
 @dataclass(frozen=True, eq=False)
 class HopfieldWaveforms:
-    """One sample's way through both phases."""
+    """The waveforms of one sample through both phases."""
 
     time: Float[Array, " samples"]
-    """Seconds, the simulator's own steps."""
+    """The time steps of ngspice, seconds."""
     nodes: tuple[Float[Array, "samples nodes"], ...]
     """u of layers 1..L in ngspice, volts."""
     integrated: tuple[Float[Array, "samples nodes"], ...]
-    """u at the same moments by SciPy, volts."""
+    """u at the same times from SciPy, volts."""
     switch: float
-    """When the nudge begins to switch on, seconds."""
+    """Time at which the nudge starts to rise, seconds."""
     rise_time: float
-    """Seconds until it is fully on."""
+    """Rise time of the nudge, seconds."""
     time_constants: tuple[float, float]
-    """The slowest of the circuit around the free and around the nudged equilibrium, seconds."""
+    """Slowest time constants of the circuit around the free and the nudged equilibrium, seconds."""
     arrivals: tuple[float, ...]
-    """Seconds from ``switch`` until half of the response of layers 1..L (root mean square) is there; NaN where there is none."""
+    """Time from ``switch`` until layers 1..L reach half of their rms response, seconds; NaN without a response."""
     free: Equilibrium
-    """At the end of the free phase; CONVERGED if Kirchhoff's current law holds there without the capacitors."""
+    """Status at the end of the free phase: CONVERGED if Kirchhoff's current law holds there without the capacitors."""
     nudged: Equilibrium
     netlist: str
-    """What ngspice ran."""
+    """The netlist that ngspice simulated."""
 
     @property
     def deviation(self) -> float:
-        """Largest |u(ngspice) - u(SciPy)| over all nodes and moments, volts."""
+        """Largest |u(ngspice) - u(SciPy)| over all nodes and times, volts."""
         return max(float(np.abs(u - v).max()) for u, v in zip(self.nodes, self.integrated, strict=True))
 
 
@@ -78,10 +78,10 @@ def settle_hopfield(
 ) -> HopfieldWaveforms:
     """C du/dt = g(-u + W ρ(u) + b + pull) from u = 0 V: the inputs switch on at t = 0, ``nudge`` after ``free_time``.
 
-    One sample: ``inputs`` (inputs,). ``capacitance``: C of every node, farads; a node's own time constant is C/g, 1 µs for
-    1 pF. Phases last ``free_time`` and ``nudged_time`` seconds, by default until the integrated equations are at rest within
-    10 nV. ``swing`` as for compile_hopfield. Raises UserError for a network, sample or nudge that makes no circuit, for a
-    circuit that does not come to rest, and for a transient that ngspice does not finish.
+    ``inputs`` (inputs,) is one sample. ``capacitance`` is C of every node, farads; the time constant of an isolated node is C/g,
+    1 µs for 1 pF. The phases last ``free_time`` and ``nudged_time`` seconds, by default until the integrated equations have
+    settled to within 10 nV. ``swing`` is that of compile_hopfield. Raises UserError if network, sample and nudge do not define a
+    circuit, if the circuit does not settle, or if ngspice does not finish the transient.
     """
     network.validate()
     libngspice.library_path()
@@ -123,7 +123,7 @@ def settle_hopfield(
 
 
 class Course:
-    """u(t) of one sample by SciPy's Runge-Kutta method of order 8, one stretch after the other."""
+    """u(t) of one sample by SciPy's Runge-Kutta method of order 8, integrated in consecutive intervals."""
 
     def __init__(self, unit: float, start: Float[Array, " nodes"]) -> None:
         """``unit``: C/g, seconds; ``start``: u at t = 0, volts."""
@@ -139,7 +139,7 @@ class Course:
         seconds: float | None,
         strength: Callable[[float], float] | None = None,
     ) -> None:
-        """Go on for ``seconds``, or until at rest; ``strength`` of the nudge over time, 1 if not given. Raises UserError."""
+        """Integrate for ``seconds``, or until settled; ``strength`` of the nudge against time (default 1). Raises UserError."""
         if seconds is not None and not 0 < seconds < np.inf:
             raise UserError(f"{name}: expected more than 0 s, got {seconds}")
 
@@ -166,7 +166,7 @@ class Course:
         )
         if seconds is None and unrest(last, found.y[:, -1]) > REST:
             raise UserError(
-                f"the circuit does not settle within {last - self.end:.3g} s; give {name}, or other weights"
+                f"the circuit does not settle within {last - self.end:.3g} s; set {name}, or use other weights"
             )
         self._stretches.append(found.sol)
         self.end, self._u = float(found.t[-1]), found.y[:, -1]
@@ -185,7 +185,7 @@ class Course:
 
 
 def _scaled(nudged: HopfieldEquations, strength: float) -> HopfieldEquations:
-    """The same equations with the nudge at a fraction of its strength."""
+    """The same equations with the nudge scaled by ``strength``."""
     return replace(
         nudged,
         beta=None if nudged.beta is None else strength * nudged.beta,
@@ -194,7 +194,7 @@ def _scaled(nudged: HopfieldEquations, strength: float) -> HopfieldEquations:
 
 
 def _switching(nudged: HopfieldEquations) -> HopfieldEquations:
-    """Two samples, without and with the nudge."""
+    """The equations of two samples, one without and one with the nudge."""
 
     def both(off: Array | None, on: Array | None) -> Array | None:
         return None if off is None or on is None else np.concatenate([off, on])
@@ -210,13 +210,13 @@ def _switching(nudged: HopfieldEquations) -> HopfieldEquations:
 
 
 def _slowest(equations: HopfieldEquations, nodes: Layers, unit: float) -> float:
-    """Slowest time constant around ``nodes``, seconds; infinite where the circuit does not come back."""
+    """Slowest time constant around ``nodes``, seconds; infinite if the operating point is unstable."""
     left = 1 - growth(equations, nodes).item()
     return unit / left if left > 0 else np.inf
 
 
 def _arrival(time: Float[Array, " samples"], u: Float[Array, "samples nodes"]) -> float:
-    """First time at which the response is half of what it is at the end, linear between samples; NaN if there is none."""
+    """First time at which the response is half of its final value, by linear interpolation; NaN if there is no response."""
     response = np.linalg.norm(u - u[0], axis=1)
     if response[-1] < TOLERANCE:
         return np.nan

@@ -1,4 +1,4 @@
-"""A Hopfield circuit in time, layer by layer: ngspice's points on SciPy's curves."""
+"""Waveforms of a Hopfield circuit, layer by layer: points from ngspice on curves from SciPy."""
 
 from pathlib import Path
 
@@ -12,19 +12,19 @@ from eqprop_analog.plotting.style import AMBER, BLUE, GREEN, PURPLE, RED, drawin
 Array = np.ndarray
 
 NODES = 8
-"""Curves of a layer: the nodes that respond most to the nudge."""
+"""Number of curves in a layer: the nodes that respond most to the nudge."""
 CURVES = [(color, style) for style in ("-", "--") for color in (BLUE, RED, GREEN, PURPLE, AMBER)]
-"""Colour and line of each."""
+"""Colour and line style of each curve."""
 POINTS = 45
-"""Points of a curve."""
+"""Number of points of a curve."""
 SHOWN = 0.35
-"""Of the duration of each phase that is drawn; nothing visible changes in the rest."""
+"""Fraction of each phase that is drawn; nothing visible changes in the rest."""
 
 
 def relaxation(result: HopfieldWaveforms, path: Path) -> None:
-    """Node voltages u against time, one row per layer, the outputs on top: the free phase (V), and the nudge's change (mV).
+    """Node voltages u against time, one row per layer, outputs on top: the free phase (V) and the change due to the nudge (mV).
 
-    The dashed line is when the nudge begins, the dotted one when half of the layer's response is there.
+    The dashed line marks the start of the nudge, the dotted line the time at which the layer has reached half of its response.
     """
     depth, switch = len(result.nodes), result.switch
     windows = [SHOWN * span for span in (switch, float(result.time[-1]) - switch)]
@@ -53,7 +53,7 @@ def relaxation(result: HopfieldWaveforms, path: Path) -> None:
             axes.xaxis.set_major_locator(MaxNLocator(6))
             axes.xaxis.set_major_formatter(EngFormatter("s"))
         figure.suptitle(
-            f"ngspice (points) on the integrated equations (lines): at most {1e6 * result.deviation:.0f} µV apart",
+            f"ngspice (points) and integrated equations (lines) differ by at most {1e6 * result.deviation:.0f} µV",
             fontsize=10,
         )
 

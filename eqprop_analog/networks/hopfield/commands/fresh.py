@@ -29,7 +29,7 @@ class FreshHopfield:
     def make(
         self, layers: Sequence[int], seed: int, *, buffer: str = "hard-sigmoid", untied: bool = False
     ) -> HopfieldNetwork:
-        """Draw it by "fan-in", which includes biases; otherwise half of the nodes of a hard sigmoid would rest at a corner."""
+        """Initialize it by "fan-in", which includes biases; otherwise half of all hard sigmoids would rest at a corner."""
         law = buffer_from({"law": buffer})
         return HopfieldNetwork.dense(layers, seed, buffer=law, untied=untied, initial="fan-in")
 

@@ -1,4 +1,4 @@
-"""``eqprop-analog matching``: equilibrium propagation's updates against BPTT's gradients, step by step, on toy networks."""
+"""``eqprop-analog matching``: compares the updates of equilibrium propagation with BPTT's gradients on toy networks."""
 
 import argparse
 from pathlib import Path
@@ -29,12 +29,12 @@ SUMMARY = (
 )
 EXAMPLES = """\
 A network is nudged from its fixed point. Every change of a state or of ∂Φ/∂θ, divided by β, is compared with the BPTT gradient
-as many steps before the end of the free phase (Ernoult et al. 2019). The toy networks have random weights, inputs and
-targets: dense, and convolutional with max pooling; in discrete time, and by Euler steps of the gradient flow; and four cases
-show where the theorem does not hold. Then the same difference, and the bias of the gradient that converged phases give,
-against β, one-sided and centred (±β).
+the same number of steps before the end of the free phase (Ernoult et al. 2019). The toy networks have random weights, inputs
+and targets. They are dense, or convolutional with max pooling, in discrete time or with Euler steps of the gradient flow. Four
+cases show where the theorem does not hold. The command then measures this difference, and the bias of the gradient of converged
+phases, against β, one-sided and centred (±β).
 
---output gets dense.png and convolutional.png (both sides, step by step) and beta.png.
+It writes dense.png and convolutional.png (both sides, step by step) and beta.png to --output.
 
 examples:
   the complete comparison, as JSON:   --json matching.json
@@ -42,13 +42,13 @@ examples:
   more steps:                        --steps 60"""
 
 BOUND = 1e-6
-"""Largest relative difference where the theorem is exact."""
+"""Largest accepted relative difference where the theorem is exact."""
 SHOWN = 1e-3
-"""The β at which biases are printed."""
+"""The β for which biases are printed."""
 NAMES = {
     "dense": "dense",
     "smooth": "dense, smooth ρ",
-    "behind": "dense, smooth ρ, nudge after it",
+    "behind": "dense, smooth ρ, nudge after ρ",
     "convolutional": "convolutional, max pooling",
     "untied": "dense, untied weights",
 }
@@ -66,7 +66,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "--nudging",
         choices=["centred", "one-sided"],
         default="centred",
-        help="its nudging (default centred)",
+        help="nudging of the step-by-step comparison (default centred)",
     )
     parser.add_argument(
         "--output", type=Path, default=Path("runs/matching"), metavar="DIR", help="default runs/matching"
@@ -136,7 +136,7 @@ def _nudge(arguments: argparse.Namespace) -> str:
 
 
 def _curves(result: Match) -> dict[str, Any]:
-    """What the figures draw."""
+    """The data of the figures."""
     drawn: dict[str, Any] = {}
     for name, gradients in result.gradients.items():
         if name.startswith(("state", "weight")):

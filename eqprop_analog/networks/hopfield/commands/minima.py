@@ -32,7 +32,7 @@ LONG_STEP = 0.5
 COUNT = 1000
 """Default number of test samples."""
 CHUNK = 200
-"""Number of samples that are relaxed together, so that a step's data stay in the cache."""
+"""Number of samples that are relaxed together, so that the data of a step stay in the cache."""
 SUMMARY = (
     "Count how often the faster dynamics of a trained Hopfield network end in the same minimum as the gradient flow."
 )
@@ -106,7 +106,7 @@ class _Way:
     phase: Equilibrium
 
     done: Pass
-    """Its errors."""
+    """Predictions and errors."""
     within: float | None
     """Tolerance of a regression, volts, for a sample to count as correct."""
 

@@ -1,4 +1,4 @@
-"""``eqprop-analog patches``: patches of a large Hopfield network in ngspice and by the surrogate, the rest held."""
+"""``eqprop-analog patches``: patches of a large Hopfield network in ngspice and the surrogate, with all other nodes held."""
 
 import argparse
 from pathlib import Path
@@ -19,16 +19,16 @@ from eqprop_analog.networks.hopfield.patches import cut, strongest
 Array = np.ndarray
 
 NODES = 40
-"""Of each layer, if nobody says otherwise."""
+"""Default number of free nodes of each layer."""
 SUMMARY = (
     "Cut patches out of a Hopfield network that is too large for ngspice, and compare each with the whole network."
 )
 EXAMPLES = """\
-For each sample the whole network is relaxed once, by coordinate descent. A patch keeps some nodes of consecutive layers free: of
-the last one they are drawn at random, of each layer before it those that lead there by the largest weights. All other nodes are
-held at their states. The patch is a circuit of its own: ngspice solves it free and nudged by ±β, begun at the whole network's
-states, and again from 0 V. Voltages, gradients and the winners of all pools must be the surrogate's, and the free states
-those of the whole network. The exit code is 3 if a bound is not met.
+For each sample, the whole network is relaxed once by coordinate descent. A patch keeps some nodes of consecutive layers free. In
+the last layer they are drawn at random; in each earlier layer they are the nodes with the largest weights to the free nodes of
+the next layer. All other nodes are held at their states. The patch is a self-contained circuit: ngspice solves it free and
+nudged by ±β from the states of the whole network, and again from 0 V. Voltages, gradients and the winners of all pools must
+agree with the surrogate, and the free states with those of the whole network. The exit code is 3 if a bound is not met.
 
 examples:
   five patches of layers 2 and 3:      runs/p-conv/network.npz --layers 2 3 --samples 5 --json patches.json
@@ -44,21 +44,29 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         required=True,
         metavar="L",
-        help="consecutive layers, from 1 on, with free nodes",
+        help="consecutive layers with free nodes, counted from 1",
     )
     parser.add_argument(
-        "--nodes", type=int, default=NODES, metavar="N", help=f"free nodes of each layer, at most (default {NODES})"
+        "--nodes",
+        type=int,
+        default=NODES,
+        metavar="N",
+        help=f"largest number of free nodes of each layer (default {NODES})",
     )
     samples.add_samples(parser)
-    parser.add_argument("--seed", type=int, default=0, metavar="N", help="seed of the draw of patches (default 0)")
+    parser.add_argument(
+        "--seed", type=int, default=0, metavar="N", help="seed of the random choice of patches (default 0)"
+    )
     options.add_beta(parser)
-    parser.add_argument("--form", choices=["norton", "flat"], default="norton", help="of the circuit (default norton)")
+    parser.add_argument(
+        "--form", choices=["norton", "flat"], default="norton", help="form of the circuit (default norton)"
+    )
     options.add_time_limit(parser)
     options.add_json(parser)
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """A patch of every sample; compare, print."""
+    """Solve a patch of every sample, compare and print."""
     network = HopfieldNetwork.load(arguments.network).astype(np.float64)
     count = whole_number(arguments.nodes, "--nodes", 1)
     inputs, _ = samples.solved(arguments, network, arguments.network)
@@ -100,7 +108,7 @@ def run(arguments: argparse.Namespace) -> None:
 def _compared(
     patch: HopfieldNetwork, one: Float[Array, "1 1"], inside: Equilibrium, arguments: argparse.Namespace
 ) -> Agreement:
-    """With the nudge towards 1 V at the patch's first output."""
+    """The equilibria of the patch, nudged towards 1 V at its first output."""
     target = np.zeros((1, patch.classes))
     target[:, 0] = 1
     beta = options.beta(arguments, patch)
@@ -112,7 +120,7 @@ def _distance(one: Equilibrium, other: Equilibrium) -> float:
 
 
 def _windows(patch: HopfieldNetwork) -> int:
-    """Whose sites are compared."""
+    """Indices of the connections with pooling."""
     return sum(len(each.windows) for each in patch.connections if each.windows.shape[1] > 1)
 
 

@@ -1,1 +1,1 @@
-"""Resistive networks on imperfect chips: drawing, programming, learning, and statistics over many chips."""
+"""Resistive networks on imperfect chips: sampling, programming, learning, and statistics over many chips."""

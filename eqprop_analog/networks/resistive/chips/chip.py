@@ -1,4 +1,4 @@
-"""One chip of a specification: its devices, its circuit and its read-out, all drawn from (seed, number)."""
+"""One chip of a specification: its devices, its circuit and its read-out, all sampled from (seed, number)."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -27,11 +27,11 @@ Array = np.ndarray
 Circuit = ResistiveNetwork | NonidealNetwork
 
 TRAINING_TOLERANCE = 1e-9
-"""Of a node's voltage over the circuit's largest, while a chip with an imperfect periphery learns."""
+"""Tolerance of node voltages relative to the circuit's largest voltage while a chip with an imperfect periphery learns."""
 
 
 class _Stream(IntEnum):
-    """What is drawn, each from a stream of its own."""
+    """The quantities that are sampled, each from a separate random stream."""
 
     PULSES = 0
     READINGS = 1
@@ -40,7 +40,7 @@ class _Stream(IntEnum):
 
 @dataclass(eq=False)
 class Chip:
-    """A network as one chip has it: what is written is not what is wanted, and what is read is not what is there."""
+    """A network on one chip: written conductances deviate from the wanted ones, and readings from the actual voltages."""
 
     specification: Specification
     number: int
@@ -48,20 +48,20 @@ class Chip:
     readout: Readout
     periphery: Periphery
     network: ResistiveNetwork
-    """Its conductances are those that the devices have now (S); settings, gains and biases (programmable sources) are nominal."""
+    """Its conductances are the present ones of the devices (S); settings, gains and biases (programmable sources) are nominal."""
     pulses: np.random.Generator
-    """Rounds numbers of pulses, and draws their noise from cycle to cycle."""
+    """Random numbers for rounding pulse counts and for cycle-to-cycle variation."""
     readings: np.random.Generator
-    """Draws the noise of readings."""
+    """Random numbers for read noise."""
     writes: int = 0
-    """How often all of it was programmed."""
+    """Number of times that the complete chip has been programmed."""
 
     @classmethod
     def drawn(cls, specification: Specification, network: ResistiveNetwork, seed: int, number: int = 0) -> "Chip":
         """Chip ``number`` (from 0) of the lot ``seed``, for networks like ``network`` and in its dtype, not yet programmed.
 
-        The same chip whatever was drawn before it, in any process. Raises UserError for a negative seed or number, and where
-        the network's window is not that of the devices.
+        The chip depends on ``seed`` and ``number`` alone, not on other chips or the process. Raises UserError for a negative seed
+        or number, and if the conductance window of the network is not that of the devices.
         """
         window = specification.technology.window
         if not np.allclose(network.conductance_window, (window.lowest, window.highest), rtol=1e-9, atol=0):
@@ -95,7 +95,7 @@ class Chip:
         )
 
     def begin(self, fresh: ResistiveNetwork) -> None:
-        """Write an untrained network, between two levels to either at random: nearest ones would write the lowest alone."""
+        """Write an untrained network, rounding to levels at random; the nearest level would almost always be the lowest one."""
         window = self.specification.technology.window
         random = np.random.default_rng(self.pulses.integers(2**63))
         dithered = tuple(
@@ -114,12 +114,12 @@ class Chip:
         self.writes += 1
 
     def restore(self, network: ResistiveNetwork) -> None:
-        """Have the conductances and bias currents that ``network`` has, which this chip had before."""
+        """Restore the conductances and bias currents of ``network``, an earlier state of this chip."""
         for name, values in self.network.arrays().items():
             values[...] = network.arrays()[name]
 
     def change(self, wanted: Mapping[str, Array]) -> None:
-        """Pulses for the wanted changes of conductances (S), and the changes of bias currents (A); they are used up."""
+        """Apply pulses for the wanted changes of conductances (S), and change bias currents (A); the arrays are overwritten."""
         for layer, (devices, matrix, bias) in enumerate(
             zip(self.devices.crossbars, self.network.conductances, self.network.biases, strict=True), start=1
         ):
@@ -133,26 +133,26 @@ class Chip:
             own[...] = matrix
 
     def circuit(self, dtype: DTypeLike | None = None) -> Circuit:
-        """The circuit as it is now; if all around the devices is ideal, in the chip's dtype or another, else in float64."""
+        """The present circuit, in ``dtype`` or the chip's dtype if the periphery is ideal, otherwise in float64."""
         network = self.network if dtype is None else self.network.astype(dtype)
         if self.specification.circuit_is_ideal:
             return network
         return chip_of(network, self.periphery, **self.specification.wiring)
 
     def solver(self) -> Any:
-        """What solves ``circuit`` in NumPy, to the last digit."""
+        """The NumPy solver of ``circuit``, to full precision."""
         return SurrogateSolver() if self.specification.circuit_is_ideal else newton_for(self.specification.cell_law)
 
     def training_solver(self, sweeps: int | None) -> Any:
-        """The same for training: of circuits that are ideal around the devices truncated after ``sweeps``, if it is a number."""
+        """The same for training: with an ideal periphery, truncated after ``sweeps`` sweeps unless it is None."""
         if self.specification.circuit_is_ideal:
             return SurrogateSolver(sweeps=sweeps, check_residual=False)
         return newton_for(self.specification.cell_law, TRAINING_TOLERANCE)
 
     def ngspice(self, workers: int) -> Any:
-        """What solves it in ngspice."""
+        """The ngspice solver of ``circuit``."""
         return NgspiceSolver(workers) if self.specification.circuit_is_ideal else NonidealNgspiceSolver(workers)
 
     def measured(self, equilibrium: Equilibrium) -> Equilibrium:
-        """What is read of ``equilibrium``; every call is another reading."""
+        """Readings of ``equilibrium``; every call draws new read noise."""
         return self.readout.measured(equilibrium, self.readings)

@@ -1,4 +1,4 @@
-"""A chip's free phases in ngspice beside the surrogate's, as an independent check."""
+"""Free phases of a chip in ngspice and the surrogate, as an independent check."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -20,17 +20,17 @@ from eqprop_analog.spice.ngspice.cluster import workers_for
 Array = np.ndarray
 
 LARGEST_DIFFERENCE = 1e-9
-"""Of |ΔV| over the circuit's largest voltage, at least 1 V."""
+"""Bound on |ΔV| relative to the circuit's largest voltage, or to 1 V if this is larger."""
 TIME_LIMIT = 3600.0
-"""Seconds that ngspice may take over one array."""
+"""Time limit of ngspice for one array, seconds."""
 
 
 def confirmed(folder: Path, data_dir: Path | None, case: Case, images: int, workers: int) -> dict[str, Any]:
-    """How ngspice's voltages of a kept chip compare with NumPy's, on the first test images.
+    """Differences between ngspice's and NumPy's voltages of a stored chip, on the first test images.
 
-    Of a chip whose crossbars have wires, one array of the first crossbar, the one that carries most, stands for all: ngspice's
-    reordering does not bear more. Of any other the whole chip, and what is read of it with the same noise. Raises UserError if
-    the kept chip cannot be read, and for what neither solver solves.
+    If the crossbars of the chip have wires, only one array of the first crossbar is compared, the one with the largest current,
+    because ngspice's matrix reordering cannot handle more. Otherwise the whole chip is compared, and its readings with the same
+    noise. Raises UserError if the stored chip cannot be read, or if a circuit is not solved.
     """
     given = dataset(case.config, data_dir)
     inputs, labels = case.config.prepared(given.test_images[:images]), given.test_labels[:images]
@@ -91,5 +91,5 @@ def _array(chip: Chip, inputs: Float[Array, "images inputs"]) -> dict[str, Any]:
 def _relative(
     ours: Float[Array, "images nodes"], theirs: Float[Array, "images nodes"], largest: Float[Array, " images"]
 ) -> float:
-    """Largest |ΔV| over the largest voltage of its circuit, at least 1 V."""
+    """Largest |ΔV| relative to the largest voltage of its circuit, or to 1 V if this is larger."""
     return float((np.abs(ours - theirs).max(axis=1) / np.maximum(1, largest)).max())

@@ -1,4 +1,4 @@
-"""The periphery of one chip, drawn from a specification."""
+"""The periphery of one chip, sampled from a specification."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -12,11 +12,11 @@ from eqprop_analog.networks.resistive.network import ResistiveNetwork
 
 Array = np.ndarray
 Normal = Callable[[str, int], Float[Array, " size"]]
-"""So many standard normal numbers for the part of this name, from a stream of its own."""
+"""Returns ``size`` standard normal numbers for the part ``name``, from a separate random stream."""
 
 
 def normal_of(key: Sequence[int]) -> Normal:
-    """The numbers of chip ``key``; one imperfection more or less changes no other."""
+    """The random numbers of chip ``key``; adding or removing an imperfection does not change the others."""
 
     def normal(name: str, size: int) -> Float[Array, " size"]:
         stream = tuple(name.encode())
@@ -28,7 +28,7 @@ def normal_of(key: Sequence[int]) -> Normal:
 
 
 def drawn_periphery(specification: Specification, network: ResistiveNetwork, normal: Normal) -> Periphery:
-    """Factors exp(σ ξ), offsets σ ξ, and what is alike on all chips."""
+    """Factors exp(σ ξ), offsets σ ξ, and the quantities that are the same on all chips."""
     diode, amplifier, nudge = specification.diode, specification.amplifier, specification.nudge
     hidden, outputs, classes = network.layers[1:-1], network.layers[-1], network.classes
 

@@ -17,14 +17,14 @@ Array = np.ndarray
 
 
 ROUNDING = 1e-6
-"""Relative: how far beyond a window's ends a conductance in float32 may lie."""
+"""Relative amount by which a conductance in float32 may exceed the limits of a window."""
 
 
 def onto(network: ResistiveNetwork, specification: Specification) -> ResistiveNetwork:
     """``network`` on the devices of ``specification``, in their window.
 
-    Every physical constant stays as it is unless the specification sets ``impedance_scaling``. Raises UserError where the
-    devices cannot hold the conductances, and says what would have to change.
+    Every physical constant is unchanged unless the specification sets ``impedance_scaling``. Raises UserError if the devices
+    cannot represent the conductances; the message states the necessary changes.
     """
     require_cells(network)
     window = specification.technology.window
@@ -44,7 +44,7 @@ def onto(network: ResistiveNetwork, specification: Specification) -> ResistiveNe
 
 
 def require_cells(network: ResistiveNetwork) -> None:
-    """UserError unless every cell has a conductance of its own, for which a chip has a device."""
+    """Raise UserError unless every cell has its own conductance, because a chip has one device for each cell."""
     for number, crossbar in enumerate(network.crossbars, start=1):
         if not crossbar.is_matrix:
             raise UserError(
@@ -54,7 +54,7 @@ def require_cells(network: ResistiveNetwork) -> None:
 
 
 def require_same_window(network: ResistiveNetwork, specification: Specification) -> None:
-    """UserError where training would take other conductances than the devices have, and no scaling is asked for."""
+    """Raise UserError if training uses another conductance window than the devices, and scaling is not enabled."""
     window = specification.technology.window
     if specification.impedance_scaling or _same(network, window):
         return
@@ -66,7 +66,7 @@ def require_same_window(network: ResistiveNetwork, specification: Specification)
 
 
 def scaling_notes(network: ResistiveNetwork, window: Window) -> tuple[str, ...]:
-    """What impedance scaling of ``network`` onto ``window`` changes, in sentences; none where it changes nothing."""
+    """Sentences on what impedance scaling of ``network`` onto ``window`` changes; empty if it changes nothing."""
     if _same(network, window):
         return ()
     k, (low, high) = impedance_scale(network, window), network.conductance_window
@@ -83,7 +83,7 @@ def _same(network: ResistiveNetwork, window: Window) -> bool:
 
 
 def _outside(network: ResistiveNetwork, low: float, high: float) -> list[Array]:
-    """Which cells of each crossbar lie outside; empty where none does."""
+    """Masks of the cells of each crossbar that lie outside the window; empty if there are none."""
     low, high = low * (1 - ROUNDING), high * (1 + ROUNDING)
     outside = [(matrix < low) | (matrix > high) for matrix in network.conductances]
     return outside if any(beyond.any() for beyond in outside) else []
@@ -102,7 +102,7 @@ def _advice(network: ResistiveNetwork, window: Window) -> str:
 
 
 def _law_change(law: Law, k: float) -> str:
-    """What scaling by k changes in a diode's law. Raises UserError where it cannot be scaled."""
+    """The changes of a diode's law when it is scaled by k. Raises UserError if it cannot be scaled."""
     one, other = law, scaled(law, k)
     if isinstance(one, Antiparallel) and isinstance(other, Antiparallel):
         one, other = one.law, other.law
@@ -110,7 +110,7 @@ def _law_change(law: Law, k: float) -> str:
 
 
 def impedance_scale(network: ResistiveNetwork, window: Window) -> float:
-    """The factor k: G_max - G_min of ``window`` over that of the network's own."""
+    """The factor k: G_max - G_min of ``window`` divided by that of the network's window."""
     low, high = network.conductance_window
     return window.span / (high - low)
 
@@ -118,8 +118,8 @@ def impedance_scale(network: ResistiveNetwork, window: Window) -> float:
 def mapped(network: ResistiveNetwork, window: Window) -> ResistiveNetwork:
     """G ← G_min + k (G - G_min'), b ← k b, i_d ← k i_d: the network's window G_min' ... G_max' onto that of the devices.
 
-    Where both windows begin at 0 S, all voltages stay as they are under a nudge of k β. Raises UserError for a diode that
-    cannot be scaled, and for a conductance outside of the network's own window, which the devices would not reach.
+    If both windows start at 0 S, no voltage changes under a nudge of k β. Raises UserError for a diode that cannot be scaled,
+    and for a conductance outside the network's own window, which the devices could not represent.
     """
     if _outside(network, *network.conductance_window):
         low, high = network.conductance_window
@@ -143,7 +143,7 @@ def mapped(network: ResistiveNetwork, window: Window) -> ResistiveNetwork:
 
 
 def scaled_rule(rule: Rule, k: float) -> Rule:
-    """The rule that moves a network of k times the conductances and currents just as ``rule`` moves the one before."""
+    """The learning rule that, on a network scaled by k, has the same effect as ``rule`` on the original network."""
     rates = rule.rates
     if not isinstance(rates, Rates):
         raise UserError("mapping: expected the learning rates of a resistive network")

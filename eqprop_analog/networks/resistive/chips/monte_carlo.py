@@ -1,4 +1,4 @@
-"""Many chips of one specification, and of its variations: cases that any executor can work on, one result file each."""
+"""Many chips of one specification and of its variations: cases for any executor, with one result file for each case."""
 
 import json
 import logging
@@ -32,27 +32,27 @@ from eqprop_analog.spice.ngspice.workers import WorkerLostError
 
 Array = np.ndarray
 Stage = Callable[[str, int, str], AbstractContextManager[Progress]]
-"""Opens a progress display: what is done, how many of them, and what they are called."""
+"""Opens a progress display from a description, the number of items and their name."""
 log = logging.getLogger(__name__)
 
 
 def result_path(folder: Path, case: Case) -> Path:
-    """Where its figures are, once it is done."""
+    """The file of its figures, once it is done."""
     return folder / "chips" / f"{case.key}.json"
 
 
 def network_path(folder: Path, case: Case) -> Path:
-    """Where its conductances are, if they were to be kept."""
+    """The file of its conductances, if they are to be stored."""
     return result_path(folder, case).with_suffix(".npz")
 
 
 def software_path(folder: Path, case: Case) -> Path:
-    """Where the network is that is written into its chip."""
+    """The file of the network that is written into its chip."""
     return folder / "software" / f"{case.software_key}.npz"
 
 
 def train_software(folder: Path, given: data.Dataset, case: Case) -> None:
-    """Train the network that is written into the chip of ``case``, into its file, and its figures beside it."""
+    """Train the network that is written into the chip of ``case``; write its file and a file of its figures."""
     begin = time.perf_counter()
     with threadpool_limits(1):
         split = Split.of(case.software, given)
@@ -66,14 +66,14 @@ def train_software(folder: Path, given: data.Dataset, case: Case) -> None:
 
 
 def _on_ideal(network: ResistiveNetwork, split: Split) -> dict[str, Any]:
-    """Held-out error of a network on the ideal circuit."""
+    """Test error of a network on the ideal circuit."""
     solver = SurrogateSolver(check_residual=False)
     result = evaluate(network, solver.solve, split.held_out_images, split.held_out_labels)
     return {f"{split.held_out}_error": result.error, "statuses": dict(result.statuses)}
 
 
 def measure(folder: Path, given: data.Dataset, case: Case) -> None:
-    """Do one case and write its figures; a chip that cannot be brought to work is a result too. Raises UserError for files."""
+    """Run one case and write its figures; a chip that fails is a result, too. Raises UserError for damaged files."""
     begin = time.perf_counter()
     with threadpool_limits(1):
         split = Split.of(case.config, given)
@@ -93,12 +93,12 @@ def measure(folder: Path, given: data.Dataset, case: Case) -> None:
 
 
 def _write(path: Path, figures: dict[str, Any], begin: float) -> None:
-    """``figures`` and the seconds since ``begin``, in one step."""
+    """Write ``figures`` and the seconds since ``begin`` atomically."""
     write_text(path, json.dumps({**figures, "seconds": time.perf_counter() - begin}, indent=1) + "\n")
 
 
 def read(folder: Path, case: Case) -> dict[str, Any] | None:
-    """The figures of a case that is done; UserError for a damaged file."""
+    """The figures of a finished case. Raises UserError for a damaged file."""
     path = result_path(folder, case)
     if not path.exists():
         return None
@@ -109,9 +109,9 @@ def read(folder: Path, case: Case) -> dict[str, Any] | None:
 
 
 def complete(study: Study, folder: Path, data_dir: Path | None, work: Work, stage: Stage = silent) -> None:
-    """Do all cases of ``study`` that have no result in ``folder`` yet, first the networks that are written into chips.
+    """Run all cases of ``study`` that have no result in ``folder`` yet, after training the networks for their chips.
 
-    What ``work`` gives up, by its time limit or with its workers, is logged and left out.
+    Cases that ``work`` abandons, because of the time limit or a lost worker, are logged and remain missing.
     """
     cases = distinct(study)
     software = {case.software_key: case for case in cases if case.protocol != "in-situ"}
@@ -121,7 +121,7 @@ def complete(study: Study, folder: Path, data_dir: Path | None, work: Work, stag
 
 
 def distinct(study: Study) -> list[Case]:
-    """Every case once; kept where any curve asks for it."""
+    """Every case once; its conductances are stored if any curve requires it."""
     cases: dict[str, Case] = {}
     for _, _, case in study.cases():
         if case.key not in cases or case.keep:
@@ -131,13 +131,13 @@ def distinct(study: Study) -> list[Case]:
 
 @dataclass(frozen=True)
 class _Step:
-    """What is done of every case."""
+    """A step of the study that is carried out for every case."""
 
     what: str
     task: Callable[[Path, data.Dataset, Case], None]
     done: Callable[[Path, Case], bool]
     config: Callable[[Case], TrainConfig]
-    """Of the data that the task takes."""
+    """The configuration that names the data set of the task."""
 
 
 def _complete(
@@ -174,7 +174,7 @@ def _trained(folder: Path, case: Case) -> bool:
 def read_software(folder: Path, data_dir: Path | None, case: Case) -> dict[str, Any] | None:
     """Figures of the network that is written into the chip of ``case``, on the ideal circuit; None before it is trained.
 
-    Kept beside the network; where they are missing, its error is measured now. Raises UserError for a damaged file.
+    They are stored next to the network; if they are missing, its error is measured. Raises UserError for a damaged file.
     """
     network = software_path(folder, case)
     path = network.with_suffix(".json")
@@ -197,7 +197,7 @@ _MEASURING = _Step("chips", measure, _done, lambda case: case.config)
 
 
 def table(study: Study, folder: Path) -> list[dict[str, Any]]:
-    """A row a chip, protocol and point of a curve, for those that are done."""
+    """One row for each finished chip, protocol and point of a curve."""
     rows = []
     for sweep, point, case in study.cases():
         figures = read(folder, case)
@@ -208,7 +208,7 @@ def table(study: Study, folder: Path) -> list[dict[str, Any]]:
 
 
 def software_table(study: Study, folder: Path, data_dir: Path | None) -> list[dict[str, Any]]:
-    """A row a point: figures of the network that is written into its chips, on the ideal circuit; none where all is in situ."""
+    """One row for each point with a protocol other than in situ: figures of its software network on the ideal circuit."""
     rows: dict[tuple[str, float], dict[str, Any]] = {}
     for sweep, point, case in study.cases():
         if case.protocol == "in-situ" or (sweep.name, point.x) in rows:
@@ -220,9 +220,9 @@ def software_table(study: Study, folder: Path, data_dir: Path | None) -> list[di
 
 
 def networks_of_first(study: Study, folder: Path) -> list[str]:
-    """Copy the networks of a study's first point to names that say what they are; returns the names.
+    """Copy the networks of a study's first point to descriptive names, which it returns.
 
-    ideal.npz is written into the chips; PROTOCOL.npz has the conductances of chip 0, where these were kept.
+    ideal.npz is the network that is written into the chips; PROTOCOL.npz has the conductances of chip 0 if they were stored.
     """
     named: dict[str, Path] = {}
     for _, _, case in study.cases():
@@ -240,9 +240,9 @@ def networks_of_first(study: Study, folder: Path) -> list[str]:
 def summary(
     study: Study, rows: Sequence[dict[str, Any]], software: Sequence[dict[str, Any]] = ()
 ) -> list[dict[str, Any]]:
-    """A row a point and protocol: mean error over chips, its 95 % interval (Student's t), and yield at the target error.
+    """One row for each point and protocol: mean error over chips, its 95 % interval (Student's t), yield at the target error.
 
-    ``software``: those of ``software_table``, for the error of the ideal circuit beside them.
+    ``software``: the rows of ``software_table``, for the error of the ideal circuit.
     """
     ideal = {(row["sweep"], row["x"]): _error(row) for row in software}
     result = []
@@ -277,7 +277,7 @@ def _error(row: dict[str, Any]) -> float:
 
 
 def dataset(config: TrainConfig, data_dir: Path | None) -> data.Dataset:
-    """A configuration's data set, read once in every process."""
+    """The data set of a configuration, read once in every process."""
     return _published(config.dataset, data_dir) if config.own_data is None else config.load_data(data_dir)
 
 

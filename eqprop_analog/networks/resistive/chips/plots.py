@@ -13,11 +13,11 @@ from eqprop_analog.networks.resistive.chips.study import Curve, Study
 from eqprop_analog.plotting.style import BLUE, GREEN, RED, drawing
 
 LINES = {"in-situ": (BLUE, "-", "o"), "ex-situ": (RED, "--", "s"), "fine-tuned": (GREEN, "-.", "^")}
-"""Colour, line and marker of each protocol."""
+"""Colour, line style and marker of each protocol."""
 WIDE = 12
 """Values that span a larger factor are drawn on a logarithmic axis."""
 PANEL = (3.6, 3.1)
-"""Inches."""
+"""Width and height of a panel, inches."""
 
 
 def errors(study: Study, summary: Sequence[dict[str, Any]], path: Path) -> None:
@@ -66,7 +66,7 @@ def one_by_one(
     software: Sequence[dict[str, Any]],
     path: Path,
 ) -> None:
-    """Of a study of one point: test error of every chip by protocol, and the training error epoch by epoch, both in percent."""
+    """A study of one point: test error of every chip by protocol, and training error against the epoch, both in percent."""
     with drawing(path, (2.4 * PANEL[0], 1.1 * PANEL[1])) as figure:
         left, right = figure.subplots(1, 2)
         for place, row in enumerate(summary):
@@ -89,7 +89,7 @@ def one_by_one(
 
 
 def _learning(axes: Axes, rows: Sequence[dict[str, Any]], software: Sequence[dict[str, Any]]) -> None:
-    """Training errors in situ, chip by chip, beside those of the ideal circuit."""
+    """Training errors of each chip in situ, and those of the ideal circuit."""
     shade, line, _ = LINES["in-situ"]
     curves = [row["training_errors"] for row in rows if row["protocol"] == "in-situ" and row.get("training_errors")]
     for number, errors_ in enumerate(curves):
@@ -138,7 +138,7 @@ def _panels(study: Study, path: Path, what: str) -> Iterator[list[Axes]]:
 
 
 def _along(axes: Axes, values: Sequence[float]) -> None:
-    """The horizontal axis: to scale, logarithmic where ``values`` span more than WIDE; 0 then has a place of its own."""
+    """The horizontal axis: linear, or logarithmic with a separate position for 0 if ``values`` span more than WIDE."""
     present = sorted(value for value in values if value > 0)
     if present and present[-1] > WIDE * present[0]:
         if min(values) <= 0:
@@ -155,7 +155,7 @@ def _along(axes: Axes, values: Sequence[float]) -> None:
 def _curves(
     sweep: Curve, summary: Sequence[dict[str, Any]]
 ) -> Iterator[tuple[list[float], list[dict[str, Any]], tuple[str, str, str], str]]:
-    """(places, rows, look, name) of each protocol."""
+    """(positions, rows, style, name) of each protocol."""
     for protocol in sweep.protocols:
         rows = [row for row in summary if (row["sweep"], row["protocol"]) == (sweep.name, protocol)]
         yield [row["x"] for row in rows], rows, LINES[protocol], protocol

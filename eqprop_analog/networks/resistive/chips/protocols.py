@@ -1,4 +1,4 @@
-"""Three protocols for a network on a chip: in-situ learning, programming a trained network, or programming and learning."""
+"""Three protocols for a network on a chip: in-situ learning, programming a trained network, or both in succession."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -33,7 +33,7 @@ PROTOCOLS: tuple[Protocol, ...] = ("in-situ", "ex-situ", "fine-tuned")
 
 @dataclass(frozen=True)
 class Recipe:
-    """A training configuration, carried over to the conductances that a technology has."""
+    """A training configuration, adapted to the conductance window of a technology."""
 
     config: ResistiveConfig
     window: Window
@@ -43,7 +43,7 @@ class Recipe:
         return mapped(self.config.network(), self.window).astype(self.config.precision)
 
     def rule(self, epoch: int) -> Rule:
-        """The learning rule in epoch 0, 1, ..."""
+        """The learning rule in ``epoch`` 0, 1, ..."""
         return scaled_rule(self.config.rule(epoch), self._scale)
 
     @cached_property
@@ -57,7 +57,7 @@ class Recipe:
 
 
 def in_software(recipe: Recipe, split: Split) -> tuple[ResistiveNetwork, list[float]]:
-    """A network trained on the ideal circuit, float64, and the training error of every epoch. UserError if training diverges."""
+    """A network trained on the ideal circuit, float64, and the training error of every epoch; UserError if it diverges."""
     config, network = recipe.config, recipe.fresh()
     if (config.kind, config.nudging) == ("conductance", "centred"):
         network.require_definite(-recipe.rule(0).beta)
@@ -76,11 +76,11 @@ def in_software(recipe: Recipe, split: Split) -> tuple[ResistiveNetwork, list[fl
 def on_chip(
     protocol: Protocol, chip: Chip, recipe: Recipe, software: ResistiveNetwork | None, split: Split
 ) -> list[float]:
-    """Bring the network onto ``chip``: in-situ for all epochs from a fresh one, or ``software`` with no or one more epoch.
+    """Program or train ``chip``: all epochs in situ from an untrained network, or ``software`` with zero or one more epoch.
 
-    ``software`` is None in situ. Images come in an order that belongs to the recipe's seed and the chip's number, whatever the
-    lot. Fine-tuning goes on at the rates of the last epoch. Then the devices drift as long as is specified. Returns the training
-    error of every epoch on the chip. Raises UserError if training diverges.
+    ``software`` is None in situ. The order of images depends on the seed of the recipe and the number of the chip, but not on the
+    lot. Fine-tuning uses the learning rates of the last epoch. The devices then drift for the specified time. Returns the
+    training error of every epoch on the chip. Raises UserError if training diverges.
     """
     if software is None:
         chip.begin(recipe.fresh())
@@ -99,7 +99,7 @@ def on_chip(
 
 
 def judged(chip: Chip, images: Float[Array, "samples inputs"], labels: Int[Array, " samples"]) -> Pass:
-    """Error of what is read of the chip's converged free phases."""
+    """Error of the readings of the chip's converged free phases."""
     circuit, solver = chip.circuit(np.float64), chip.solver()
     return evaluate(
         chip.network.astype(np.float64),

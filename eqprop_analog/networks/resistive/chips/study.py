@@ -49,30 +49,30 @@ ONLY = {
 
 
 class Point(BaseModel):
-    """One place on a curve."""
+    """One point on a curve."""
 
     model_config = ConfigDict(strict=True, frozen=True, extra="forbid")
 
     x: Annotated[float, Field(allow_inf_nan=False)]
-    """In the unit of the curve."""
+    """The value of the imperfection, in the unit of the curve."""
     having: dict[str, Any] = Field(default_factory=dict)
-    """What the specification has otherwise here, by dotted names."""
+    """Changes of the specification at this point, by dotted names."""
 
 
 class Curve(BaseModel):
-    """One imperfection, from none to much."""
+    """A sweep of one imperfection, from zero to large values."""
 
     model_config = ConfigDict(strict=True, frozen=True, extra="forbid")
 
     name: str = Field(pattern=r"^[a-z0-9-]+$")
     label: Text
-    """With its unit, for tables and axes."""
+    """Name with unit, for tables and axes."""
     points: list[Point] = Field(min_length=1)
     protocols: list[Protocol] = Field(list(PROTOCOLS), min_length=1)
     training: dict[str, Any] = Field(default_factory=dict)
-    """Settings of learning on the chip that this curve has otherwise."""
+    """Settings of learning on the chip that differ on this curve."""
     confirm: float | None = None
-    """The x whose first chip is solved in ngspice as well."""
+    """The values of x at which the first chip is also solved in ngspice."""
 
     @model_validator(mode="after")
     def _once_each(self) -> Self:
@@ -92,7 +92,7 @@ class Curve(BaseModel):
 
 
 class Study(BaseModel):
-    """Chips to make, and what to vary."""
+    """The chips of a study, and the imperfections that are varied."""
 
     model_config = ConfigDict(strict=True, frozen=True, extra="forbid")
 
@@ -100,18 +100,18 @@ class Study(BaseModel):
     preset: str
     """Training configuration of the network: a preset's name or a TOML file."""
     training: dict[str, Any] = Field(default_factory=dict)
-    """Settings in place of the preset's."""
+    """Settings that replace those of the preset."""
     specification: dict[str, Any] = Field(default_factory=dict)
-    """What all curves begin with; see experiments.chips.specification."""
+    """The specification that all curves modify; see experiments.chips.specification."""
     chips: Count = 3
     seed: int = Field(0, ge=0)
     target_error: float = Field(0.05, gt=0, lt=1)
-    """A chip with no more test error than this is a good one."""
+    """Largest test error of a good chip, as a fraction."""
     sweeps: list[Curve] = Field(min_length=1)
 
     @classmethod
     def of(cls, values: dict[str, Any]) -> Self:
-        """From tables as a TOML file has them. Raises UserError."""
+        """A study from the tables of a TOML file. Raises UserError."""
         try:
             study = cls.model_validate(values)
         except ValidationError as error:
@@ -125,16 +125,16 @@ class Study(BaseModel):
 
     @classmethod
     def load(cls, name: str) -> Self:
-        """One that comes with the package, by its name, or a TOML file. Raises UserError."""
+        """A packaged study by its name, or the study in a TOML file. Raises UserError."""
         return cls.of(read_toml(packaged_or_own("studies", name, "study"), "study"))
 
     @property
     def varies(self) -> bool:
-        """Whether there is more than one point."""
+        """Whether the study has more than one point."""
         return sum(len(sweep.points) for sweep in self.sweeps) > 1
 
     def cases(self) -> Iterator[tuple[Curve, Point, "Case"]]:
-        """Everything to be done; the same case may stand on several curves. Raises UserError."""
+        """All cases of the study; the same case may belong to several curves. Raises UserError."""
         yield from self._cases
 
     @cached_property
@@ -156,7 +156,7 @@ class Study(BaseModel):
                         yield sweep, point, Case(software, config, specification, protocol, self.seed, chip, confirm)
 
     def scaling_notes(self) -> tuple[str, ...]:
-        """What bringing the trained network onto the devices changes, in sentences; see networks.resistive.chips.mapping."""
+        """Sentences on the changes when the trained network is mapped to the devices; see networks.resistive.chips.mapping."""
         network = _config(self.preset, self.training).network()
         windows = {case.specification.technology.window for _, _, case in self.cases()}
         return tuple(dict.fromkeys(note for window in windows for note in scaling_notes(network, window)))
@@ -164,7 +164,7 @@ class Study(BaseModel):
 
 def _config(preset: str, changes: dict[str, Any]) -> ResistiveConfig:
     config: Any = resolve(preset, changes)
-    family(config.model).feature("chip netlist", f"study: preset {preset}")  # or there are no chips of such networks
+    family(config.model).feature("chip netlist", f"study: preset {preset}")  # no chips exist for other values
     for name, value in ONLY.items():
         if (given := getattr(config, name)) != value:
             raise UserError(f'study: preset {preset}: {name}: chips can be trained only with "{value}", got "{given}"')
@@ -175,23 +175,23 @@ def _config(preset: str, changes: dict[str, Any]) -> ResistiveConfig:
 
 @dataclass(frozen=True)
 class Case:
-    """One chip that is to be brought to work by one protocol."""
+    """One chip that is programmed or trained by one protocol."""
 
     software: ResistiveConfig
-    """How the network was trained that is written into it."""
+    """Training configuration of the network that is written into it."""
     config: ResistiveConfig
-    """How it learns itself."""
+    """Training configuration on the chip."""
     specification: Specification
     protocol: Protocol
     seed: int
     chip: int
     keep: bool
-    """Whether its conductances are kept beside its figures."""
+    """Whether its conductances are stored next to its figures."""
 
     @property
     def key(self) -> str:
-        """What its result depends on, in short: the name of its file."""
-        # Without impedance_scaling the windows are the same, and it would change nothing.
+        """Digest of everything on which its result depends: the name of its file."""
+        # Without impedance_scaling the windows are equal, so the setting has no effect.
         parts = [
             _decisive(self.config),
             _decisive_specification(self.specification),
@@ -201,13 +201,13 @@ class Case:
 
     @property
     def software_key(self) -> str:
-        """The same of the network that is written into it."""
+        """The same for the network that is written into it."""
         window = self.specification.technology.window
         return _hash(_decisive(self.software), window.lowest, window.highest)
 
     @property
     def recipe(self) -> Recipe:
-        """What learns on the chip."""
+        """The recipe of training on the chip."""
         return Recipe(self.config, self.specification.technology.window)
 
     def drawn(self) -> Chip:
@@ -228,17 +228,17 @@ LATER = {
     "cell": LINEAR,
     "read_at": "nodes",
 }
-"""Settings that came after results were first named by all of them, and their defaults."""
+"""Settings that were added after files were first named by all settings, and their defaults."""
 
 
 def _decisive(config: ResistiveConfig) -> dict[str, Any]:
-    """Its settings, without those of LATER that have their default: results that are older do not have them."""
+    """Its settings without those of LATER at their default, so that names of older results remain valid."""
     settings = config.model_dump(mode="json")
     return {name: value for name, value in settings.items() if name not in LATER or value != LATER[name]}
 
 
 def _decisive_specification(specification: Specification) -> dict[str, Any]:
-    """Likewise."""
+    """Its settings without those of LATER at their default."""
     settings = specification.model_dump(mode="json", exclude={"name", "description", "impedance_scaling"})
     if settings["cell"] == LINEAR:
         del settings["cell"]

@@ -2,7 +2,7 @@
 
 from eqprop_analog.commands import Command
 
-_GOES_ON = "run the same command again to continue with what is missing"
+_GOES_ON = "run the same command again to continue with the missing results"
 COMMANDS = (
     Command("device", f"{__name__}.device", "build"),
     Command("translate", f"{__name__}.translate", "build"),

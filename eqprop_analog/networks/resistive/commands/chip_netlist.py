@@ -1,4 +1,4 @@
-"""The netlist of a network as one chip of a specification has it."""
+"""The netlist of a network on one chip of a specification."""
 
 import textwrap
 from collections.abc import Sequence
@@ -18,7 +18,7 @@ from eqprop_analog.spice.netlist import static_netlist
 
 Array = np.ndarray
 WIDTH = 120
-"""Characters of a line in the header."""
+"""Number of characters in a line of the header."""
 
 
 def chip_netlist(
@@ -30,9 +30,9 @@ def chip_netlist(
     seed: int,
     number: int,
 ) -> tuple[str, Sequence[str]]:
-    """``network`` written into the devices of chip ``number`` of the lot ``seed``, by impedance scaling where that is specified.
+    """``network`` written into the devices of chip ``number`` of the lot ``seed``, with impedance scaling if specified.
 
-    Returns the netlist, whose header says so, and what scaling changes, in sentences.
+    Returns the netlist, whose header describes this, and sentences on what the scaling changes.
     """
     wanted = onto(network, specification)
     chip = Chip.drawn(specification, wanted, seed, number)

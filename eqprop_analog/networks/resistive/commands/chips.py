@@ -1,4 +1,4 @@
-"""``eqprop-analog chips``: train through what a fab delivers; three protocols side by side, on many chips."""
+"""``eqprop-analog chips``: statistics of training on many imperfect chips, for three protocols."""
 
 import argparse
 import math
@@ -25,7 +25,7 @@ from eqprop_analog.spice.ngspice.cluster import workers_for
 from eqprop_analog.spice.ngspice.tasks import ClusterError
 
 SUMMARY = (
-    "Bring a network onto imperfect chips: train it in situ, program a network that was trained ex "
+    "Implement a network on imperfect chips: train it in situ, program a network that was trained ex "
     "situ, or fine-tune it on the chip."
 )
 DEFAULT = "imperfections-quick"
@@ -38,17 +38,17 @@ examples:
   your devices, diodes and data:                --specification my-fab.toml --diode mine.toml --dataset digits --layers 64 32 10
   a study of your own:                          --study my-study.toml
 
-In situ trains an untrained network on the chip. Ex situ trains the ideal circuit and programs the result into the chip.
-Fine-tuned continues there for one epoch. Every chip is a file in the output folder; an interrupted study continues with those
-that are missing. Points that the study lists under confirm are also solved in ngspice."""
+The protocol "in situ" trains an untrained network on the chip. "Ex situ" trains the ideal circuit and programs the result into
+the chip. "Fine-tuned" continues training there for one epoch. Every chip has a file in the output folder; an interrupted study
+continues with the missing chips. Points that the study lists under confirm are also solved in ngspice."""
 TIME_LIMIT = 7200.0
-"""Seconds that one chip may take."""
+"""Time limit of one chip, seconds."""
 KIND = "resistive"
-"""Of the networks that chips are made of."""
+"""The family of the networks on chips."""
 FIXED = ("seed", "workers", "tile", "link_resistance", "read_at", *ONLY)
-"""Settings that are the lot's or the specification's, or have one value, and so no option here."""
+"""Settings without an option: they belong to the lot or the specification, or have one possible value."""
 IMAGES = 100
-"""Test images that a chip is confirmed on, if nobody says otherwise."""
+"""Default number of test images on which a chip is confirmed."""
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -67,10 +67,16 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--preset",
         metavar="NAME",
-        help=f"of --specification: what is trained, a preset or a TOML file (default: the quick study's mnist-100; where a "
-        f"setting is given {OWN_SHAPES[SURROGATE]}, in the window of the devices, so that its diodes stay as they are)",
+        help=f"with --specification: the training, a preset or a TOML file (default: mnist-100 of the quick study; if a "
+        f"setting is given, {OWN_SHAPES[SURROGATE]} with the conductance window of the devices, so that its diodes are not "
+        f"scaled)",
     )
-    parser.add_argument("--target-error", type=float, metavar="X", help="of a good chip, as a fraction (default 0.05)")
+    parser.add_argument(
+        "--target-error",
+        type=float,
+        metavar="X",
+        help="largest test error of a good chip, as a fraction (default 0.05)",
+    )
     parser.add_argument("--chips", type=int, metavar="N", help="chips for each point (default: that of the study)")
     parser.add_argument("--seed", type=int, help="seed of all chips (default: that of the study)")
     options.add_workers(parser)
@@ -78,12 +84,12 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--data-dir", type=Path, metavar="DIR", help="folder with the four IDX files of the data set")
     parser.add_argument("--output", type=Path, metavar="DIR", help="default runs/NAME")
     options.add_json(parser)
-    add_settings(parser, [KIND], FIXED, "of --specification; a study's file says it in its table [training]")
+    add_settings(parser, [KIND], FIXED, "with --specification; a study file has these settings in its table [training]")
     add_own_data(parser)
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Measure what is missing, confirm what is to be confirmed, report on all."""
+    """Measure the missing chips, confirm the selected ones in ngspice, and report all results."""
     for name, least in (("chips", 1), ("seed", 0), ("images", 1)):
         if (value := getattr(arguments, name)) is not None and value < least:
             raise UserError(f"--{name}: expected at least {least}, got {value}")
@@ -110,7 +116,7 @@ def run(arguments: argparse.Namespace) -> None:
 
 
 def _study(arguments: argparse.Namespace) -> tuple[str, Study]:
-    """The study's name and itself: the one that is named, or a single point of one specification."""
+    """The name of the study and the study: the one that is named, or a single point of one specification."""
     changes = {
         name: value for name in ("chips", "seed", "target_error") if (value := getattr(arguments, name)) is not None
     }
@@ -119,7 +125,7 @@ def _study(arguments: argparse.Namespace) -> tuple[str, Study]:
         given = ["preset"] * (arguments.preset is not None) + list(training)
         if given:
             raise UserError(
-                f"--{given[0].rpartition('.')[2].replace('_', '-')}: is of --specification alone; a study's file says it in "
+                f"--{given[0].rpartition('.')[2].replace('_', '-')}: needs --specification; a study file has this setting in "
                 f"preset and [training]"
             )
         name = DEFAULT if arguments.study is None else arguments.study
@@ -129,7 +135,7 @@ def _study(arguments: argparse.Namespace) -> tuple[str, Study]:
     base = Study.load(DEFAULT)
     only: dict[str, Any] = {"name": "chips", "label": specification.name, "points": [{"x": 0}], "confirm": 0.0}
     own = training or arguments.preset is not None
-    if specification.wires.resistance:  # every update reduces the crossbars anew, so few of them
+    if specification.wires.resistance:  # few updates, because each one repeats the elimination of the crossbars
         (wires,) = (sweep for sweep in base.sweeps if sweep.name == "wires")
         only |= {"confirm": None, "protocols": wires.protocols, "training": {} if own else wires.training}
     if own:
@@ -139,7 +145,7 @@ def _study(arguments: argparse.Namespace) -> tuple[str, Study]:
 
 
 def _trained_otherwise(preset: str | None, training: dict[str, Any], specification: Specification) -> dict[str, Any]:
-    """The study's preset and its settings, as the command line says."""
+    """The preset of the study and its settings, from the command line."""
     if preset is not None:
         return {"preset": preset, "training": training}
     window = specification.technology.window
@@ -148,7 +154,7 @@ def _trained_otherwise(preset: str | None, training: dict[str, Any], specificati
 
 
 def _confirm(study: Study, where: tuple[Path, Path | None], arguments: argparse.Namespace) -> list[dict[str, Any]]:
-    """The kept chips in ngspice, those that work."""
+    """Comparison of the stored chips with ngspice, without those that failed."""
     rows = [each for each in study.cases() if each[2].keep and _works(where[0], each[2])]
     result = []
     with console.stage("chips in ngspice", len(rows), "chips") as progress:

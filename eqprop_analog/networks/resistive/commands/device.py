@@ -1,4 +1,4 @@
-"""``eqprop-analog device``: a law from a measured curve or from a SPICE device of one's own."""
+"""``eqprop-analog device``: makes a diode law from a measured curve or from a user's SPICE device."""
 
 import argparse
 from collections.abc import Mapping, Sequence
@@ -28,31 +28,31 @@ SUMMARY = "Make a diode's law from a measured curve (CSV) or a SPICE device of y
 EXAMPLES = """\
 examples:
   I_S, n and R_S of a diode, with confidence:  fit iv.csv
-  any monotone device, noise of 2 % stated:    table iv.csv --relative-noise 0.02
-  the device in place of every diode:          fit iv.csv --output mine.toml --rail 0.3
-  a diode of a vendor's library:               from-spice --lib vendor.lib --subckt D1N4148
-  a transistor, corner ff of its library:      from-spice --lib models.lib ff --lib mine.lib --subckt nfet_diode
+  any monotone device, with 2 % noise:       table iv.csv --relative-noise 0.02
+  a diode law with a rail of 0.3 V:            fit iv.csv --output mine.toml --rail 0.3
+  a diode from a vendor's library:             from-spice --lib vendor.lib --subckt D1N4148
+  a transistor in corner ff of its library:    from-spice --lib models.lib ff --lib mine.lib --subckt nfet_diode
   a network on the transistors themselves:     confirm --network runs/nfet/network.npz --dataset digits
 
-A curve's file has a header with units, such as "V (mV),I (uA)": the voltage across the device and the current through it, from
-anode to cathode. Every action but confirm writes FILE.toml (the law, the data, the residuals) and FILE.png. Other commands
-take the law as `--diode FILE.toml`. It stands for the device from the rail into a node of the excitatory half of a layer; the
-inhibitory half has the same device the other way round, from the node into the rail of opposite sign."""
+The file of a curve has a header with units, such as "V (mV),I (uA)": the voltage across the device and the current through it,
+from anode to cathode. Every action except confirm writes FILE.toml (the law, the data, the residuals) and FILE.png. Other
+commands accept the law as `--diode FILE.toml`. In the excitatory half of a layer, the device leads from the rail to each node;
+in the inhibitory half it is reversed, from the node to the rail of opposite sign."""
 
 Array = np.ndarray
 
 RANGE = (-2.0, 2.0)
-"""Volts across a SPICE device."""
+"""Default range of the sweep: voltage across the SPICE device, volts."""
 STEP = 0.005
 """Volts."""
 LARGEST_SWEEP = 1000.0
 MOST_POINTS = 10_000
 ROUNDING = 1e-12
-"""Of the largest current: what a simulator's tolerances may make the current fall by."""
+"""Largest decrease of the current relative to the largest one that is attributed to a simulator's tolerances."""
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    """The action, and the options of all of them."""
+    """The action, and the options of all actions."""
     parser.add_argument(
         "action",
         choices=list(ACTIONS),
@@ -66,44 +66,61 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         type=Path,
         nargs="?",
         metavar="FILE.csv",
-        help="of fit and table: voltages and currents, units in the header",
+        help="fit and table: CSV file of voltages and currents with units in the header",
     )
-    curve = parser.add_argument_group("of fit and table")
-    curve.add_argument("--voltage-column", metavar="NAME", help="its header (default: the one column in volts)")
-    curve.add_argument("--current-column", metavar="NAME", help="its header (default: the one in amperes)")
-    curve.add_argument("--noise", type=option("A"), metavar="AMPERES", help="of the currents, such as 20pA (default 0)")
+    curve = parser.add_argument_group("options of fit and table")
     curve.add_argument(
-        "--relative-noise", type=float, metavar="X", help="the same as a fraction of the current (default 0)"
+        "--voltage-column", metavar="NAME", help="header of the column of voltages (default: the only column in volts)"
+    )
+    curve.add_argument(
+        "--current-column",
+        metavar="NAME",
+        help="header of the column of currents (default: the only column in amperes)",
+    )
+    curve.add_argument(
+        "--noise",
+        type=option("A"),
+        metavar="AMPERES",
+        help="standard deviation of the currents, such as 20pA (default 0)",
+    )
+    curve.add_argument(
+        "--relative-noise", type=float, metavar="X", help="standard deviation as a fraction of the current (default 0)"
     )
     _add_spice(parser)
     _add_confirm(parser)
     parser.add_argument(
-        "--celsius", type=option("°C"), metavar="DEGREES", help="of fit and from-spice: of the device (default 27)"
+        "--celsius",
+        type=option("°C"),
+        metavar="DEGREES",
+        help="fit and from-spice: temperature of the device (default 27)",
     )
     parser.add_argument(
         "--tolerance",
         type=float,
         metavar="X",
-        help=f"of a table from the smooth monotone curve through the points, relative (default {TOLERANCE:g})",
+        help=f"relative deviation of a table from the smooth monotone curve through the points (default {TOLERANCE:g})",
     )
     parser.add_argument(
         "--rail",
         type=option("V"),
         metavar="VOLTS",
-        help=f"of the excitatory half (default: where the device carries {1e6 * USUAL_CURRENT:g} uA: nodes are kept above 0 V)",
+        help="rail voltage of the excitatory half (default: the voltage at which the device carries "
+        f"{1e6 * USUAL_CURRENT:g} uA, which keeps nodes above 0 V)",
     )
-    parser.add_argument("--output", type=Path, metavar="FILE.toml", help="default: the curve's name with .toml")
+    parser.add_argument(
+        "--output", type=Path, metavar="FILE.toml", help="output file (default: the name of the curve with .toml)"
+    )
     options.add_json(parser)
 
 
 def _add_spice(parser: argparse.ArgumentParser) -> None:
-    spice = parser.add_argument_group("of from-spice")
+    spice = parser.add_argument_group("options of from-spice")
     spice.add_argument(
         "--lib",
         nargs="+",
         action="append",
         metavar="FILE",
-        help="a SPICE library, and the name of its section if it has any; may be repeated",
+        help="a SPICE library, and the name of a section if it has sections; may be repeated",
     )
     spice.add_argument("--subckt", metavar="NAME", help="subcircuit with two pins, anode and cathode")
     spice.add_argument(
@@ -111,39 +128,46 @@ def _add_spice(parser: argparse.ArgumentParser) -> None:
         type=option("V"),
         nargs=2,
         metavar=("LOW", "HIGH"),
-        help=f"of the sweep, volts (default {RANGE[0]:g} {RANGE[1]:g})",
+        help=f"first and last voltage of the sweep (default {RANGE[0]:g} {RANGE[1]:g})",
     )
-    spice.add_argument("--step", type=option("V"), metavar="VOLTS", help=f"of the sweep (default {STEP:g})")
     spice.add_argument(
-        "--compliance", type=option("A"), metavar="AMPERES", help=f"where the curve is cut off (default {COMPLIANCE:g})"
+        "--step", type=option("V"), metavar="VOLTS", help=f"voltage step of the sweep (default {STEP:g})"
+    )
+    spice.add_argument(
+        "--compliance",
+        type=option("A"),
+        metavar="AMPERES",
+        help=f"current at which the curve is cut off (default {COMPLIANCE:g})",
     )
     spice.add_argument(
         "--compatibility",
         choices=MODES,
-        help="ngspice's mode for other programs' libraries, in the sweep alone; netlists then have the table",
+        help="ngspice's compatibility mode for libraries of other simulators, for the sweep only; netlists then have the table",
     )
 
 
 def _add_confirm(parser: argparse.ArgumentParser) -> None:
-    group = parser.add_argument_group("of confirm")
+    group = parser.add_argument_group("options of confirm")
     group.add_argument("--network", type=Path, metavar="FILE.npz", help="a trained network")
     group.add_argument(
-        "--diode", metavar="FILE.toml", help="its devices, such as another corner's (default: the network's own)"
+        "--diode",
+        metavar="FILE.toml",
+        help="the devices, for example those of another corner (default: those of the network)",
     )
-    group.add_argument("--samples", type=int, metavar="N", help="the first N test samples (default all)")
-    group.add_argument("--sample", type=int, nargs="+", metavar="K", help="these test samples, from 0 on")
+    group.add_argument("--samples", type=int, metavar="N", help="the first N test samples (default: all)")
+    group.add_argument("--sample", type=int, nargs="+", metavar="K", help="these test samples, counted from 0")
     group.add_argument("--workers", type=int, metavar="N", help="ngspice processes (default 1)")
-    samples.add_dataset(parser, "of confirm: whose test samples are shown (default: what the run was trained on)")
+    samples.add_dataset(parser, "confirm: data set of the test samples (default: that of the training)")
 
 
 def _refuse_others(arguments: argparse.Namespace) -> None:
-    """UserError for an option that the action has not, and for a curve that is missing."""
+    """Raise UserError for an option that the action does not have, and for a missing curve."""
     own = OPTIONS[arguments.action]
     others = {name for names in OPTIONS.values() for name in names} - set(own)
     given = sorted(name for name in others if getattr(arguments, name, None) is not None)
     if given:
         what = given[0] if given[0] == "curve" else f"--{given[0].replace('_', '-')}"
-        raise UserError(f"device {arguments.action}: {what} is of {_actions_with(given[0])}; leave it out")
+        raise UserError(f"device {arguments.action}: {what} is an option of {_actions_with(given[0])}; leave it out")
     if "curve" in own and arguments.curve is None:
         raise UserError(
             f"device {arguments.action}: name the curve's file, such as `eqprop-analog device {arguments.action} iv.csv`"
@@ -155,7 +179,7 @@ def _actions_with(name: str) -> str:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Do the action."""
+    """Carry out the action."""
     _refuse_others(arguments)
     ACTIONS[arguments.action](arguments)
 
@@ -217,7 +241,7 @@ def _show_table(source: str, law: Tabulated, found: Table, notes: Sequence[str])
             ["knots", f"{len(knots[0])}, from {knots[0][0]:.4g} V to {knots[0][-1]:.4g} V"],
             ["currents", f"{knots[1][0]:.4g} A to {knots[1][-1]:.4g} A"],
             ["largest |table - measured|", f"{found.largest_residual:.3g} A, {100 * found.largest_relative:.3g} %"],
-            ["median error at points left out", f"{100 * found.left_out:.3g} %"],
+            ["median error at points left out of the table", f"{100 * found.left_out:.3g} %"],
             ["slopes beyond the ends", f"{beyond[0]:.3g} S and {beyond[1]:.3g} S"],
         ],
     )
@@ -226,7 +250,7 @@ def _show_table(source: str, law: Tabulated, found: Table, notes: Sequence[str])
 
 
 def _given(arguments: argparse.Namespace) -> tuple[Path, Curve, Noise]:
-    """Where to write, the curve, and its noise. Raises UserError."""
+    """The output file, the curve and its noise. Raises UserError."""
     path = _output(arguments, arguments.curve.stem)
     noise = Noise(arguments.noise or 0.0, arguments.relative_noise or 0.0)
     curve = read_curve(arguments.curve, arguments.voltage_column or "", arguments.current_column or "")
@@ -244,7 +268,7 @@ def _output(arguments: argparse.Namespace, usual: str) -> Path:
 
 
 def _at_rail(law: Any, arguments: argparse.Namespace) -> Any:
-    """The law with the rail asked for, or the usual one."""
+    """The law with the requested rail, or the default one."""
     rail = usual_rail(law) if arguments.rail is None else float(arguments.rail)
     return replace(law, rail=rail)
 
@@ -340,13 +364,13 @@ def _from_spice(arguments: argparse.Namespace) -> None:
 
 
 def _told(law: Tabulated, name: str, mode: str) -> list[str]:
-    """How the device stands in both halves of a layer, and what ngspice has in its place."""
+    """The orientation of the device in both halves of a layer, and its model in ngspice."""
     halves = (
         f"{name} leads from the rail at {law.rail:+g} V (anode) into nodes of the excitatory half (cathode), and from nodes of "
         f"the inhibitory half (anode) into the rail at {-law.rail:+g} V (cathode); it has no third terminal"
     )
     table = (
-        f"in ngspice the table stands for it, as its library needs the compatibility mode {mode}, which would reach our devices"
+        f"netlists for ngspice have its table, because the compatibility mode {mode} of its library would affect other devices"
         if mode
         else "netlists for ngspice have the subcircuit itself, or its table with --devices table; the surrogate has the table"
     )
@@ -354,7 +378,7 @@ def _told(law: Tabulated, name: str, mode: str) -> list[str]:
 
 
 def _confirm(arguments: argparse.Namespace) -> None:
-    """Measure the network on its own devices; NotMetError where an equilibrium is not certified."""
+    """Measure the network on its own devices; NotMetError if an equilibrium is not certified."""
     if arguments.network is None:
         raise UserError("device confirm: --network is missing; expected --network FILE.npz --dataset NAME")
     network = ResistiveNetwork.load(arguments.network)
@@ -362,7 +386,9 @@ def _confirm(arguments: argparse.Namespace) -> None:
         network = replace(network, diode=law_from(diode_table(arguments.diode)))
     shown = samples.source(arguments, network, arguments.network)
     if shown.dataset.test_labels.ndim > 1:
-        raise UserError(f"device confirm: counts wrong predictions, and {shown.name} is a regression; expected classes")
+        raise UserError(
+            f"device confirm: expected a data set with classes, which are needed to count errors; {shown.name} is a regression"
+        )
     count = len(shown.dataset.test_images)
     which = samples.chosen(arguments, count, count)
     images, labels = shown.inputs(which), shown.dataset.test_labels[which]
@@ -379,7 +405,7 @@ def _confirm(arguments: argparse.Namespace) -> None:
             ["median of the largest |ΔV| (V)", f"{found.median_difference:.2e}"],
             ["largest KCL residual (A)", f"{found.largest_residual:.1e}, by ngspice's own device currents"],
             [
-                "the same, each device swept alone (A)",
+                "the same, each device swept separately (A)",
                 f"{found.largest_residual_alone:.1e} of {found.largest_current:.1e}",
             ],
             ["equilibria by status", ", ".join(f"{number} {name}" for name, number in found.statuses.items())],
@@ -419,4 +445,4 @@ OPTIONS = {
     "confirm": ("network", "diode", "dataset", "data_dir", *samples.OWN_DATA, "samples", "sample", "workers"),
     "from-spice": (*RESULT, "lib", "subckt", "range", "step", "compliance", "compatibility", "celsius", "tolerance"),
 }
-"""What not every action has."""
+"""The options that only some actions have."""

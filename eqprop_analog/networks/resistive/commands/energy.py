@@ -1,4 +1,4 @@
-"""What ``eqprop-analog energy`` does with a resistive network: power of every part, settling times, and the energy of both."""
+"""``eqprop-analog energy`` for a resistive network: power of every part, settling times, and the resulting energy."""
 
 import argparse
 from typing import Any
@@ -18,7 +18,7 @@ from eqprop_analog.spice.ngspice.sweeps import TIME_LIMIT
 
 Array = np.ndarray
 BOUND = 1e-9
-"""Relative: of delivered and dissipated power, and of every part in ngspice from the surrogate's."""
+"""Bound on the relative difference of delivered and dissipated power, and of every part in ngspice and the surrogate."""
 
 
 def run(
@@ -68,7 +68,7 @@ def run(
 def _show_powers(report: EnergyReport, layers: str) -> None:
     powers = [phase.power for phase in report.phases]
     console.table(
-        f"{layers}, β = {report.beta:.3g} S: power at the equilibrium, mean of {len(report.stored)} samples, by the surrogate",
+        f"{layers}, β = {report.beta:.3g} S: power at the equilibrium in the surrogate, mean of {len(report.stored)} samples",
         ["W", "free", "+β", "-β"],
         _rows("from", [power.sources for power in powers]),
         [["delivered", *(f"{power.delivered.mean():.4g}" for power in powers)]],
@@ -88,7 +88,7 @@ def _show_measured(report: EnergyReport, resistors: int) -> None:
     differences = [each.differences for each in found]
     worst = max(report.imbalance, report.difference or 0.0)
     console.table(
-        f"ngspice, v·i of every device, {resistors:,} resistors: largest relative difference from the surrogate's power",
+        f"ngspice, v·i of every device, {resistors:,} resistors: largest relative difference from the power in the surrogate",
         ["", "free", "+β", "-β"],
         [[part, *(f"{each[part].max():.1e}" for each in differences)] for part in differences[0]],
         [["largest |delivered - dissipated|, relative", *(f"{each.power.imbalance.max():.1e}" for each in found)]],
@@ -100,7 +100,7 @@ def _show_energies(report: EnergyReport) -> None:
     phases, percent = report.phases, f"{100 * report.fraction:g} %"
     farads = ", ".join(f"{c:g}" for c in dict.fromkeys(report.capacitance))
     console.table(
-        f"{farads} F at every node: time to settle within {percent} of the change, and energy, mean of the samples",
+        f"{farads} F at every node: time to settle within {percent} of the change, and energy; mean over the samples",
         ["", "free", "+β", "-β"],
         [
             ["slowest time constant (s)", *(f"{phase.time_constant.mean():.4g}" for phase in phases)],
@@ -169,7 +169,7 @@ def _summary(values: np.ndarray) -> dict[str, float]:
 
 
 def _table(report: EnergyReport) -> list[dict[str, Any]]:
-    """A row a sample, phase and part: what it delivers or dissipates, by the surrogate and, where it was asked, ngspice."""
+    """One row for each sample, phase and part: its power in the surrogate and, if requested, in ngspice."""
     rows: list[dict[str, Any]] = []
     for name, phase in zip(PHASES, report.phases, strict=True):
         theirs = phase.measured.power if phase.measured else None

@@ -1,4 +1,4 @@
-"""How --layers makes a resistive network on the command line."""
+"""Construction of a resistive network from --layers on the command line."""
 
 import argparse
 from collections.abc import Sequence
@@ -19,8 +19,8 @@ class FreshResistive:
     of_netlists = ("input_gain", "outputs", "conductance_window", "diode")
 
     def add_options(self, group: "argparse._ArgumentGroup") -> None:
-        """Gains, read-outs, window, bias row."""
-        options.add_diode(group, "of fresh networks, and of a netlist with a SPICE device of your own")
+        """Add the options for gains, read-outs, conductance window and bias row."""
+        options.add_diode(group, "diodes of an untrained network, and of a netlist with your own SPICE device")
         group.add_argument(
             "--amplifier-gain",
             type=float,
@@ -36,14 +36,14 @@ class FreshResistive:
         group.add_argument(
             "--outputs",
             choices=["single", "pairs"],
-            help="likewise: one output node per class, or the difference of two (default single)",
+            help="the same for the read-out: one output node for each class, or the difference of two (default single)",
         )
         group.add_argument(
             "--conductance-window",
             type=option("S"),
             nargs=2,
             metavar=("G_MIN", "G_MAX"),
-            help="likewise: limits of the conductances in training, S (default 0 1e-4)",
+            help="the same for the limits of the conductances in training, S (default 0 1e-4)",
         )
         group.add_argument(
             "--bias-row",

@@ -1,4 +1,4 @@
-"""``eqprop-analog study``: the proof that surrogate and ngspice agree, on hundreds of random circuits."""
+"""``eqprop-analog study``: agreement of the surrogate and ngspice on hundreds of random circuits."""
 
 import argparse
 import json
@@ -19,20 +19,20 @@ from eqprop_analog.spice.ngspice.cluster import workers_for
 from eqprop_analog.spice.ngspice.tasks import Work
 from eqprop_analog.spice.ngspice.workers import WorkerLostError
 
-SUMMARY = "Solve random circuits in ngspice and by the surrogate, free and nudged, and report the differences."
+SUMMARY = "Solve random circuits, free and nudged, in ngspice and the surrogate, and report the differences."
 EXAMPLES = """\
 examples:
   the full study, two processes:       --workers 2
   one of its circuits again:           --circuit 123
-  complete chips, wires included:      --chips --circuits 300 --workers 2
+  complete chips, including wires:     --chips --circuits 300 --workers 2
 
-Every circuit is a file in the output folder; an interrupted study continues with those that are missing."""
+Every circuit has a file in the output folder; an interrupted study continues with the missing circuits."""
 CIRCUITS, OUTPUT, CHIPS_OUTPUT = 500, Path("runs/study"), Path("runs/study-chips")
-"""Of a whole study, if nobody says otherwise."""
+"""Default number of circuits of a study."""
 TIME_LIMIT = 600.0
-"""Seconds that one circuit may take."""
+"""Time limit of one circuit, seconds."""
 SHOWN = 8
-"""Circuits in the table of the worst."""
+"""Number of circuits in the table of the largest differences."""
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -55,12 +55,14 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         help="diode laws of the random circuits (default: every law that can be drawn at random)",
     )
     options.add_workers(parser)
-    parser.add_argument("--output", type=Path, metavar="DIR", help=f"default {OUTPUT}, with --chips {CHIPS_OUTPUT}")
+    parser.add_argument(
+        "--output", type=Path, metavar="DIR", help=f"output folder (default {OUTPUT}, with --chips {CHIPS_OUTPUT})"
+    )
     options.add_json(parser)
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Measure what is missing, report on all."""
+    """Measure the missing circuits, then report all results."""
     for name, least in (("circuits", 1), ("seed", 0), ("circuit", 0)):
         if (value := getattr(arguments, name)) is not None and value < least:
             raise UserError(f"--{name}: expected at least {least}, got {value}")
@@ -89,7 +91,7 @@ def run(arguments: argparse.Namespace) -> None:
 
 
 def _drawn(arguments: argparse.Namespace) -> tuple[study.Draw, float]:
-    """What draws its circuits, and how far half of them may be apart: chips have no bound but that of each."""
+    """The generator of its circuits, and the bound on their median difference, which does not exist for chips."""
     if not arguments.chips:
         return study.draw, study.MEDIAN_DIFFERENCE
     from eqprop_analog.networks.whole_chip.random_chips import draw
@@ -98,13 +100,13 @@ def _drawn(arguments: argparse.Namespace) -> tuple[study.Draw, float]:
 
 
 def _among(laws: list[str] | None) -> list[tuple[str, bool]]:
-    """The kinds of diodes that circuits take in turn. Raises UserError for a law that cannot be drawn."""
+    """The diode laws among which the circuits alternate. Raises UserError for a law without a random draw."""
     kinds = study.kinds()
     known = dict.fromkeys(name for name, _ in kinds)
     for name in laws or ():
         if name in LAWS and name not in known:
             raise UserError(
-                f"--laws: law {name} has no random draw (drawn), so that it cannot be used in random circuits"
+                f"--laws: law {name} does not define random parameters (drawn), so it cannot be used in random circuits"
             )
         if name not in known:
             raise UserError(f'--laws: law "{name}" is unknown; {LAWS.there_are(name)}')
@@ -112,7 +114,7 @@ def _among(laws: list[str] | None) -> list[tuple[str, bool]]:
 
 
 def _all(work: Work, arguments: argparse.Namespace, among: list[tuple[str, bool]]) -> list[int]:
-    """Measure the circuits that have no file yet, write and print the report; the circuits that exceed a bound."""
+    """Measure the circuits that have no file yet, write and print the report; returns the circuits that exceed a bound."""
     folder, seed, count = arguments.output, arguments.seed, arguments.circuits
     drawn, median = _drawn(arguments)
     require_writable(study.path_of(folder, 0))
@@ -147,8 +149,8 @@ def _all(work: Work, arguments: argparse.Namespace, among: list[tuple[str, bool]
 
 def _print(figures: dict[str, Any], circuits: list[dict[str, Any]], *, chips: bool) -> None:
     spread = {
-        "|ΔV| over max(1 V, largest |V|)": figures["relative_difference"],
-        "gradients, |Δ| over the layer's largest": figures["gradient_difference"],
+        "|ΔV| / max(1 V, largest |V|)": figures["relative_difference"],
+        "gradients, |Δ| / largest of the layer": figures["gradient_difference"],
         "condition number of the linearised circuit": figures["condition"],
     }
     console.table(

@@ -1,4 +1,4 @@
-"""What ``eqprop-analog transient`` does with a resistive network: its circuit in time, with its energy."""
+"""``eqprop-analog transient`` for a resistive network: waveforms and energy of its circuit over time."""
 
 import argparse
 from pathlib import Path
@@ -45,7 +45,7 @@ def run(
 
 
 def _columns(result: Waveforms) -> list[list[str]]:
-    """Labels, and the figures of each phase."""
+    """Labels, and the values of each phase."""
     phases = [_rows(phase) for phase in (result.free, result.nudged)]
     return [[*phases[0]], *([*phase.values()] for phase in phases)]
 

@@ -1,4 +1,4 @@
-"""``eqprop-analog translate``: a trained ReLU network as a resistive network, with its error before and after."""
+"""``eqprop-analog translate``: converts a trained ReLU network to a resistive network and compares their errors."""
 
 import argparse
 import re
@@ -23,34 +23,37 @@ from eqprop_analog.text import in_one_line
 
 Array = np.ndarray
 
-SUMMARY = "Translate a trained ReLU network into a resistive network, and say what its outputs lose; train it on."
+SUMMARY = "Translate a trained ReLU network into a resistive network, report the errors of its outputs, and continue training it."
 EXAMPLES = """\
-The file holds weights_1 (inputs, units), biases_1, weights_2, ..., or what PyTorch calls them, as
-np.savez("relu.npz", **{name: value.numpy() for name, value in model.state_dict().items()}) writes them. It was
-trained on inputs and targets as `train --dataset` scales them.
+The file contains weights_1 (inputs, units), biases_1, weights_2, ..., or the same arrays by PyTorch's names, as written by
+np.savez("relu.npz", **{name: value.numpy() for name, value in model.state_dict().items()}). The network must have been
+trained on inputs and targets that are scaled as in `train --dataset`.
 
 examples:
-  the circuit, at twice the least gain:        relu.npz
+  the circuit with twice the smallest gain:    relu.npz
   its error on test samples, ten in ngspice:   relu.npz --dataset digits --samples 10
   five epochs of equilibrium propagation:      relu.npz --dataset digits --epochs 5 --output tuned.npz"""
 
 SHOWN = 3
-"""Test samples that ngspice solves, if nobody says otherwise."""
+"""Default number of test samples that are solved in ngspice."""
 SHARE = 0.1
-"""Of the rates for a fresh network, with which a trained one goes on learning."""
+"""Learning rates for a trained network, relative to those for an untrained network."""
 BATCH = 4
 MOST_BYTES = 2**32
-"""Of a file, unpacked."""
+"""Largest size of an unpacked file, bytes."""
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Options of this command."""
     parser.add_argument("model", type=Path, metavar="RELU.npz", help="weights and biases of the trained network")
     parser.add_argument(
-        "--amplifier-gain", type=float, metavar="A", help="of every hidden layer (default: twice the least one)"
+        "--amplifier-gain",
+        type=float,
+        metavar="A",
+        help="amplifier gain of every hidden layer (default: twice the smallest possible gain)",
     )
     parser.add_argument(
-        "--input-gain", type=option("V"), default=1.0, metavar="VOLTS", help="for an input of 1 (default 1)"
+        "--input-gain", type=option("V"), default=1.0, metavar="VOLTS", help="voltage of an input of 1 (default 1)"
     )
     parser.add_argument(
         "--conductance-window",
@@ -61,17 +64,24 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         help="(default 0 100uS)",
     )
     parser.add_argument(
-        "--samples", type=int, metavar="N", help=f"test samples solved in ngspice, 0: none (default {SHOWN})"
+        "--samples", type=int, metavar="N", help=f"number of test samples solved in ngspice (default {SHOWN})"
     )
-    parser.add_argument("--epochs", type=int, default=0, metavar="N", help="of training it on the data set (default 0)")
-    parser.add_argument("--seed", type=int, default=0, metavar="N", help="of the order of samples (default 0)")
-    parser.add_argument("--output", type=Path, metavar="FILE.npz", help="default: the file's name with -circuit")
-    samples.add_dataset(parser, "judge both networks by its test samples")
+    parser.add_argument(
+        "--epochs", type=int, default=0, metavar="N", help="epochs of training on the data set (default 0)"
+    )
+    parser.add_argument("--seed", type=int, default=0, metavar="N", help="seed of the order of samples (default 0)")
+    parser.add_argument(
+        "--output",
+        type=Path,
+        metavar="FILE.npz",
+        help="output file (default: the name of the input file with -circuit)",
+    )
+    samples.add_dataset(parser, "data set whose test samples both networks are compared on")
     options.add_json(parser)
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Translate, judge, train on, save."""
+    """Translate, compare, train and save."""
     output = arguments.output or arguments.model.with_name(f"{arguments.model.stem}-circuit.npz")
     require_writable(output)
     if arguments.epochs < 0:
@@ -88,7 +98,7 @@ def run(arguments: argparse.Namespace) -> None:
     rows = [
         ["layers", "-".join(map(str, network.layers))],
         ["amplifier gain", f"{network.amplifier_gain[0]:.4g}, at least {made.least_gain:.4g}"],
-        ["volts at an output for a 1", f"{made.output_volts:.4g}"],
+        ["output voltage for a 1 (V)", f"{made.output_volts:.4g}"],
     ]
     figures: dict[str, Any] = {
         "layers": network.layers,
@@ -169,7 +179,7 @@ def _judged(
 
 
 def _in_ngspice(made: Translation, inputs: Float[Array, "samples inputs"]) -> Float[Array, "samples outputs"]:
-    """Outputs of the circuit as ngspice finds them, in units of the ReLU network's."""
+    """Outputs of the circuit in ngspice, in units of the outputs of the ReLU network."""
     solver = NgspiceSolver()
     try:
         return solver.solve(made.network, inputs).require().outputs / made.output_volts
@@ -178,14 +188,14 @@ def _in_ngspice(made: Translation, inputs: Float[Array, "samples inputs"]) -> Fl
 
 
 def _error(outputs: Array, labels: Array, targets: Array) -> float:
-    """Fraction of wrong predictions, or of a regression root mean square."""
+    """Fraction of wrong predictions, or root mean square error of a regression."""
     if labels.ndim == 1:
         return float((outputs.argmax(axis=1) != labels).mean())
     return float(np.sqrt(((outputs - targets) ** 2).mean()))
 
 
 def _train_on(arguments: argparse.Namespace, source: samples.Source, made: Translation) -> None:
-    """Epochs of equilibrium propagation towards targets of 0 and 1 at the outputs, or a regression's, in place."""
+    """Train in place by equilibrium propagation towards outputs of 0 and 1, or the targets of a regression."""
     dataset, network = source.dataset, made.network
     inputs = dataset.train_images.astype(float)
     targets = made.output_volts * targets_of(dataset.train_labels, network.classes)
@@ -197,4 +207,6 @@ def _train_on(arguments: argparse.Namespace, source: samples.Source, made: Trans
         order = random.permutation(len(inputs))
         batches = [(inputs[k], targets[k]) for k in np.array_split(order, max(1, len(order) // BATCH))]
         done = train_epoch(network, SurrogateSolver(), rule, batches)
-        console.say(f"epoch {epoch}/{arguments.epochs}: training error, rms, {done.rms / made.output_volts:.4g} of a 1")
+        console.say(
+            f"epoch {epoch}/{arguments.epochs}: rms training error {done.rms / made.output_volts:.4g} times the output of a 1"
+        )

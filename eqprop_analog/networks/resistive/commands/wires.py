@@ -13,15 +13,13 @@ from eqprop_analog.networks.resistive.wire_map import Errors, WireMap
 from eqprop_analog.networks.resistive.wires_plot import draw_map
 from eqprop_analog.quantities import option
 
-SUMMARY = (
-    "Train through wires of several resistances and in arrays of several sizes; say up to where learning absorbs them."
-)
+SUMMARY = "Train through wires of several resistances in arrays of several sizes; report where learning still compensates them."
 EXAMPLES = """\
-For every wire resistance and array size one network learns in place through the wires, and one that learned with ideal wires is
-transferred to the same arrays. The default is a small network on 1,438 images of 8 x 8 pixels. What counts is r G N², the
-resistance of a segment times the mean conductance of a cell times the square of the array's size, so that the map also holds for
-cells of other resistances. --output gets wires.csv, wires.json and wires.png; every point is a run folder that train, verify and
-report take; what is finished is not trained again.
+For every wire resistance and array size, one network learns in place through the wires, and another network that learned with
+ideal wires is transferred to the same arrays. The default is a small network on 1,438 images of 8 x 8 pixels. The relevant
+quantity is r G N², the resistance of a segment times the mean conductance of a cell times the square of the array size, so the
+map also applies to cells of other resistances. The command writes wires.csv, wires.json and wires.png to --output. Every point
+has a run folder that train, verify and report accept. Finished points are not trained again.
 
 examples:
   the map, one process:                     --output map
@@ -30,10 +28,10 @@ examples:
   choose settings by the validation images: --validation"""
 PRESET, OUTPUT = "digits-wires", Path("runs/wires")
 RESISTANCES = (1e3, 3e3, 1e4, 3e4, 1e5)
-"""Ohms."""
+"""Default wire resistances, ohms."""
 SIZES = (16, 32, 64, 128)
 MARGIN = 0.02
-"""Of the error above that with ideal wires: two images in a hundred."""
+"""Default increase of the error over that with ideal wires: two images in a hundred."""
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -45,7 +43,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         type=option("ohm"),
         default=RESISTANCES,
         metavar="OHMS",
-        help="of one segment of a wire, from cell to cell (default 1, 3, 10, 30 and 100 kohm)",
+        help="resistance of one wire segment between two cells (default 1, 3, 10, 30 and 100 kohm)",
     )
     parser.add_argument(
         "--sizes", nargs="+", type=int, default=SIZES, metavar="N", help="arrays of N x N cells (default 16 32 64 128)"
@@ -55,7 +53,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         type=float,
         default=MARGIN,
         metavar="X",
-        help=f"how much more error than with ideal wires still counts as learned, a fraction (default {MARGIN})",
+        help=f"largest increase of the error over that with ideal wires that is accepted, a fraction (default {MARGIN})",
     )
     add_settings(parser)
     add_own_data(parser)
@@ -67,11 +65,11 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Train what is missing, transfer, print, write."""
+    """Train the missing points, transfer the ideal network, print and write the map."""
     settings = overridden(arguments)
     for name, option_name in (("wire_resistance", "--resistances"), ("tile", "--sizes")):
         if settings.pop(name, None) is not None:
-            raise UserError(f"--{name.replace('_', '-')}: the map varies it; use {option_name}")
+            raise UserError(f"--{name.replace('_', '-')}: this setting is varied by the map; use {option_name}")
     if not 0 <= arguments.margin < 1:
         raise UserError(f"--margin: expected a fraction from 0 to 1, got {arguments.margin:g}")
     if min(arguments.sizes) < 1:
@@ -96,10 +94,12 @@ def run(arguments: argparse.Namespace) -> None:
         }
         options.report_figures(arguments, figures, folder / "wires.json")
         draw_map(found, folder / "wires.png")
-    console.say(f"in {folder}: wires.csv, wires.json, wires.png, and a run folder a point")
+    console.say(f"in {folder}: wires.csv, wires.json, wires.png, and a run folder for each point")
     failures = [row for row in found.rows if row["failure"] is not None]
     if failures:
-        raise NotMetError(f"{len(failures)} of {len(found.rows)} points failed, the first by: {failures[0]['failure']}")
+        raise NotMetError(
+            f"{len(failures)} of {len(found.rows)} points failed; first failure: {failures[0]['failure']}"
+        )
 
 
 def _show(folder: Path, found: Errors, limits: list[dict[str, float | str | None]], margin: float) -> None:
@@ -119,7 +119,7 @@ def _show(folder: Path, found: Errors, limits: list[dict[str, float | str | None
     )
     console.table(
         f"largest wire resistance within {100 * margin:g} % of the error with ideal wires",
-        ["array", "transferred (ohm)", "trained (ohm)", "mean cell over wire"],
+        ["array", "transferred (ohm)", "trained (ohm)", "mean cell / wire resistance"],
         [
             [
                 f"{row['size']} x {row['size']}",

@@ -25,7 +25,7 @@ from eqprop_analog.spice.netlist import static_netlist
 SUMMARY = "Train XOR on a 2-4-1 network from scratch, with either solver, and write its netlists, solution and plots."
 EXAMPLES = """\
 examples:
-  in ngspice, every equilibrium of the training:   --solver ngspice
+  compute every equilibrium in ngspice:            --solver ngspice
   rewrite the files of netlists/:                  --output netlists"""
 
 Array = np.ndarray
@@ -37,7 +37,7 @@ BETA = 1e-8
 """Siemens."""
 RULE = Rule(Rates((1e-13, 1e-13), (1e-13, 1e-13)), BETA)
 LEARNED = 0.05
-"""Volts: every output must come this close to its target."""
+"""Largest difference of every output from its target, volts."""
 PATIENCE = 2000
 
 
@@ -91,7 +91,7 @@ def learn(seed: int, solver_name: str) -> tuple[ResistiveNetwork, list[Array]]:
                     return network, course
     finally:
         close(solver)
-    raise UserError(f"XOR was not learned from seed {seed} in {PATIENCE} epochs(a local minimum); try another --seed")
+    raise UserError(f"XOR was not learned from seed {seed} in {PATIENCE} epochs (a local minimum); try another --seed")
 
 
 def _outputs(network: ResistiveNetwork) -> Array:

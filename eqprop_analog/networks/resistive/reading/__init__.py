@@ -1,1 +1,1 @@
-"""The devices of a resistive network's flat netlist, read back."""
+"""Reading of the devices in the flat netlist of a resistive network."""

@@ -21,19 +21,19 @@ from eqprop_analog.networks.resistive.reading.flat_devices import (
 from eqprop_analog.spice.reading.statements import Source, Statement
 
 NOTED = re.compile(r"diodes: (antiparallel pairs of )?(\w+)((?:, \w+ = \S+)*)\.$", re.IGNORECASE)
-"""How the header names the law."""
+"""The line of the header that names the law."""
 Key = tuple[str, ...]
 
 
 @dataclass(frozen=True)
 class DiodeReader:
-    """Every method raises UserError naming the device."""
+    """Reader of the diodes; every method raises UserError with the name of the device."""
 
     source: Source
     devices: FlatDevices
 
     def law(self, sizes: Sequence[int]) -> tuple[Law, tuple[str, ...]]:
-        """The law of all diodes, ``sizes`` the nodes of layers 1..L; and what was worked out for it, in sentences."""
+        """The law of all diodes, and sentences on assumed values; ``sizes``: number of nodes of layers 1..L."""
         rails = self.devices.values("rail", lambda key: (f"rail_{key[0]}", "0"), constant)
         if len(sizes) == 1:
             for statement in self.devices.found["rail"].values():
@@ -62,7 +62,7 @@ class DiodeReader:
         return law, notes
 
     def _rail(self, rails: dict[Key, float]) -> float:
-        """Volts of rail_p, which are those of rail_n with the other sign."""
+        """Voltage of rail_p, volts; rail_n must have the opposite voltage."""
         if rails.keys() == {("p",), ("n",)} and rails["p",] == -rails["n",]:
             return rails["p",]
         why = "expected Vrail_p and Vrail_n, one minus the other"
@@ -89,7 +89,7 @@ class DiodeReader:
         for key in sorted(given.keys() - {key.lower() for key in kind.spice_parameters}):
             usual = celsius - options["tnom"] if key == "above" else defaults(model)[key]
             if not np.isclose(given[key], usual, rtol=1e-12, atol=1e-9 if key == "above" else 0):
-                statement.refuse(f"{key}: expected {usual:g}, which all diodes of a network have, got {given[key]:g}")
+                statement.refuse(f"{key}: expected {usual:g}, as for all diodes of a network, got {given[key]:g}")
         try:
             law, notes = kind.from_spice({**defaults(model), **given}, rail, options)
             law = Antiparallel(law) if paired else law
@@ -100,7 +100,7 @@ class DiodeReader:
     def _by_its_text(
         self, statement: Statement, model: str, given: dict[str, float], rail: float, *, paired: bool
     ) -> Law:
-        """The law that its subcircuit is, or that of the SPICE device."""
+        """The law of the packaged subcircuit, or that of the user's SPICE device."""
         device = self.devices.device
         if given or (device is not None and model != device.spice[0]):
             statement.refuse(f"expected subcircuit {model if device is None else device.spice[0]}, without parameters")
@@ -116,7 +116,7 @@ class DiodeReader:
         return Antiparallel(law) if paired else law
 
     def _require_options(self, statement: Statement, law: Law) -> None:
-        """UserError where the law needs another gmin, temperature or scale than the netlist has."""
+        """Raise UserError if the law needs another gmin, temperature or scale than those of the netlist."""
         law = self.devices.device or law
         for key in ("gmin", "temp", SCALE):
             needed, there = law.options.get(key, 1.0 if key == SCALE else None), self.devices.option(key)
@@ -127,7 +127,7 @@ class DiodeReader:
                 )
 
     def _noted(self) -> Law:
-        """Where there is no hidden layer, the law that the header names, to write it again; ngspice's without it."""
+        """Without a hidden layer, the law that the header names (by default ngspice's diode), to write it again."""
         for comment in self.source.comments:
             found = NOTED.search(comment.text)
             if found:
@@ -142,7 +142,7 @@ class DiodeReader:
 
 
 def _nets(sizes: Sequence[int], *, paired: bool) -> Iterator[tuple[Key, list[str]]]:
-    """Name's parts and nets of every diode there must be."""
+    """Parts of the name and nets of every required diode."""
     for layer, size in enumerate(sizes[:-1], start=1):
         for j in range(size):
             node = f"h{layer}_{j}"

@@ -1,4 +1,4 @@
-"""Reading of R, V, I and X lines in all forms that ngspice accepts, with an error for anything that a network cannot have."""
+"""Reading of R, V, I and X lines in all forms that ngspice accepts; anything that a network cannot have is an error."""
 
 from collections.abc import Sequence
 
@@ -7,15 +7,15 @@ from eqprop_analog.spice.reading.expressions import number
 from eqprop_analog.spice.reading.statements import Statement
 
 COEFFICIENTS = ("tc", "tc1", "tc2")
-"""Of a resistor's temperature."""
+"""Parameters of a resistor's temperature dependence."""
 WITHOUT_EFFECT = ("ac", "temp", "dtemp", "noise", "noisy")
-"""Settings of a resistor without such coefficients that an operating point does not see."""
+"""Parameters of a resistor that have no effect on an operating point without temperature coefficients."""
 SMALLEST = 1e-15
-"""Ohms; below, the conductance may be no finite number."""
+"""Smallest resistance, ohms; below it, the conductance may not be a finite number."""
 OF_TIME = ("pulse", "sin", "exp", "pwl", "sffm", "am", "trnoise", "trrandom")
-"""Functions of time; an operating point has a source's dc value."""
+"""Functions of time; an operating point uses the dc value of a source."""
 OF_FREQUENCY = ("ac", "distof1", "distof2")
-"""What sources have that only other analyses read."""
+"""Parameters of sources that are used by other analyses only."""
 
 
 def resistance(statement: Statement) -> float:
@@ -47,7 +47,7 @@ def resistance(statement: Statement) -> float:
 
 
 def positive_resistance(statement: Statement) -> float:
-    """The same above zero."""
+    """Ohms of an R device, which must be positive. Raises UserError."""
     ohms = resistance(statement)
     if ohms < 0:
         statement.refuse(f"expected a resistance of at least {SMALLEST:g} ohm")
@@ -75,14 +75,12 @@ def constant(statement: Statement) -> float:
                 f'expected the nets {nets}, and a number; "{" ".join([key, *arguments])[:40]}" is not understood'
             )
     if value is None and of_time:
-        statement.refuse(
-            f"a function of time without a dc value; write dc and the value at which {of_time} is to be taken"
-        )
+        statement.refuse(f"a function of time without a dc value; add dc and the value that replaces {of_time}")
     return factor * (0.0 if value is None else value)
 
 
 def instance(statement: Statement, subcircuits: set[str]) -> tuple[list[str], str, dict[str, float]]:
-    """Two nets, subcircuit and all parameters of an X device, those by default included. Raises UserError."""
+    """Two nets, subcircuit and all parameters of an X device, including default values. Raises UserError."""
     _, *words = statement.pins
     nets, rest = words[:2], words[2:]
     if not rest or "=" in rest[0]:
@@ -94,7 +92,7 @@ def instance(statement: Statement, subcircuits: set[str]) -> tuple[list[str], st
 
 
 def _values(statement: Statement) -> list[str]:
-    """What stands behind the two nets. Raises UserError for an end that is missing."""
+    """The terms after the two nets. Raises UserError if they are incomplete."""
     text = statement.text
     if text.endswith(("=", ",", "(")) or text.count("(") != text.count(")") or "==" in text.replace(" ", ""):
         statement.refuse("a value or a bracket is missing")

@@ -1,4 +1,4 @@
-"""The devices and other statements that a flat netlist may contain, by their names."""
+"""The devices and other statements of a flat netlist, by their names."""
 
 import re
 from collections.abc import Callable, Iterable, Sequence
@@ -29,7 +29,7 @@ NAMES = {
         "pull": "inudge_#",
     }.items()
 }
-"""Of every device of the flat form; # is an index."""
+"""Name patterns of all devices of the flat form; # is an index."""
 KINDS = {letter: [kind for kind, name in NAMES.items() if name.pattern[0] == letter] for letter in "rvix"}
 NO_NETWORK = {
     "hopfield": "a Hopfield network's netlist cannot be read back; use its .npz",
@@ -37,7 +37,7 @@ NO_NETWORK = {
     "as subcircuits": "subcircuits cannot be read back; write the network with --form flat",
     "testbench": "a testbench cannot be read back; write the network with --form flat",
 }
-"""What this package writes besides flat networks of ngspice."""
+"""Messages for the netlists of this package that cannot be read back."""
 OTHER_FORMS = {"norton": re.compile(r"[bir]n1_\d+"), "hopfield": re.compile(r"(xb|rl|rr)\d+_\d+(_\d+)?")}
 """Names of devices that only other forms have."""
 IN_ITS_PLACE = {
@@ -47,11 +47,11 @@ IN_ITS_PLACE = {
     ),
     **dict.fromkeys("cl", "a network has only resistors; leave out devices that matter only over time; "),
 }
-"""What to do about devices that a network has under other names or not at all, by their first letter."""
+"""Advice on devices that a network has under other names or not at all, by their first letter."""
 OF_DIODES = ("temp", "tnom", "gmin")
 """Options that belong to the diode's law."""
 SCALE = "scale"
-"""The same of a SPICE device of the user's own."""
+"""Options that belong to a user's own SPICE device."""
 HARMLESS = f"""
 {" ".join(key for key in TOLERANCES if key not in OF_DIODES)}
 itl3 itl4 itl5 itl6 pivtol pivrel chgtol trtol maxord method xmu gminsteps srcsteps ramptime klu sparse limpts lvltim cptime
@@ -68,19 +68,19 @@ COMMANDS = """
 op run tran dc ac tf sens noise disto pz let unlet linearize fft meas measure print quit exit echo display plot gnuplot asciiplot
 hardcopy write wrdata save show showmod listing rusage status version setplot settype destroy if else end
 """
-"""Of a ``.control`` block: those that leave the circuit as it is."""
+"""Commands of a ``.control`` block that do not change the circuit."""
 SHOWN_SETTINGS = "numdgt width height noaskquit nobreak nomoremode"
-"""What ``set`` may set."""
+"""Variables that ``set`` may change."""
 Nets = Callable[[tuple[str, ...]], Sequence[str]]
 
 
 def readable() -> dict[str, Any]:
-    """Laws of diodes by their subcircuits' names: those that state how they are read (devices.capabilities)."""
+    """Diode laws by the names of their subcircuits, for laws that define how they are read (devices.capabilities)."""
     return {law.subcircuit: law for law in LAWS.values() if hasattr(law, "subcircuit") and hasattr(law, "from_spice")}
 
 
 def with_own_text() -> dict[str, Any]:
-    """The same of laws whose subcircuit says what they are, each another text; it has no parameters."""
+    """The same for laws that are defined by the text of their subcircuit, which has no parameters."""
     return {
         law.subcircuit: law for law in LAWS.values() if hasattr(law, "subcircuit") and hasattr(law, "from_subcircuit")
     }
@@ -88,7 +88,7 @@ def with_own_text() -> dict[str, Any]:
 
 @cache
 def defaults(model: str) -> dict[str, float]:
-    """Parameters of a packaged subcircuit, and what they are where an instance does not say."""
+    """Parameters of a packaged subcircuit with their default values."""
     if model not in (*readable(), "amplifier"):
         return {}
     ((opening, _),) = source_of("\n" + library(model), model).blocks
@@ -97,36 +97,36 @@ def defaults(model: str) -> dict[str, float]:
 
 @dataclass
 class FlatDevices:
-    """Every device by its kind and indices, with its statement."""
+    """The statement of every device, by its kind and indices."""
 
     found: dict[str, dict[tuple[str, ...], Statement]] = field(default_factory=lambda: {kind: {} for kind in NAMES})
     options: dict[str, tuple[float, Statement]] = field(default_factory=dict)
-    """Those of OF_DIODES."""
+    """The given values of OF_DIODES."""
     subcircuits: set[str] = field(default_factory=set)
     texts: dict[str, list[Statement]] = field(default_factory=dict)
-    """What stands in those of ``with_own_text``."""
+    """The texts of the subcircuits of ``with_own_text``."""
     device: Any = None
-    """The law whose subcircuit is a SPICE device of the user's own, if that is what the diodes are."""
+    """The law of the diodes if their subcircuit is a user's own SPICE device."""
     control: Statement | None = None
     notes: list[str] = field(default_factory=list)
-    """What was taken for granted, in sentences."""
+    """Sentences on the values that were assumed."""
     _temp: float | None = None
 
     @staticmethod
     def names(line: str) -> bool:
-        """Whether it begins with the name of a device of a flat netlist."""
+        """Whether the line starts with the name of a device of a flat netlist."""
         first = (*line.lower().split(None, 1), "")[0]
         return any(NAMES[kind].fullmatch(first) for kind in KINDS.get(first[:1], ()))
 
     def add(self, statement: Statement) -> None:
-        """One element. Raises UserError."""
+        """Read one element. Raises UserError."""
         name = statement.text.split(None, 1)[0]
         for kind in KINDS.get(name[0], ()):
             matched = NAMES[kind].fullmatch(name)
             if matched:
                 earlier = self.found[kind].setdefault(matched.groups(), statement)
                 if earlier is not statement:
-                    statement.refuse(f"{name} occurs already in line {earlier.number}")
+                    statement.refuse(f"{name} is already defined in line {earlier.number}")
                 return
         program = program_of_line(name)
         if program:
@@ -140,7 +140,7 @@ class FlatDevices:
         )
 
     def directive(self, statement: Statement) -> None:
-        """A line with a dot. Raises UserError for what changes the circuit, other than options and temperature."""
+        """Read a dot command. Raises UserError if it changes anything in the circuit except options and temperature."""
         first, *words = statement.words
         if first in (".opt", ".option", ".options"):
             self._set(statement, words)
@@ -190,13 +190,13 @@ class FlatDevices:
         return OF_DIODES if self.device is None else (*OF_DIODES, SCALE)
 
     def option(self, key: str) -> float:
-        """Of OF_DIODES: the temperature of ``.temp`` before that of ``.options``, and ngspice's own where neither is there."""
+        """Values of OF_DIODES; ``.temp`` has priority over ``.options``, and ngspice's defaults apply otherwise."""
         if key == "temp" and self._temp is not None:
             return self._temp
         return self.options[key][0] if key in self.options else float({**TOLERANCES, SCALE: 1.0}[key])
 
     def values(self, kind: str, nets: Nets, read: Callable[[Statement], float]) -> dict[tuple[str, ...], float]:
-        """The one number of each device of a kind, which must join ``nets(key)``. Raises UserError."""
+        """The number of each device of a kind, which must connect ``nets(key)``. Raises UserError."""
         values = {}
         for key, statement in self.found[kind].items():
             given, expected = statement.terms[1:3], list(nets(key))
@@ -207,7 +207,7 @@ class FlatDevices:
         return values
 
     def block(self, opening: Statement, inside: list[Statement]) -> None:
-        """A ``.subckt``, which must be a packaged one, or the ``.control`` block, of harmless commands. Raises UserError."""
+        """Read a packaged ``.subckt``, or the ``.control`` block, which may have harmless commands only. Raises UserError."""
         if opening.text.startswith(".control"):
             if self.control is not None or len(opening.words) > 1:
                 opening.refuse("expected one .control block")

@@ -1,4 +1,4 @@
-"""Netlists whose diodes are a user's SPICE device, which are read with its device file."""
+"""Reading of netlists whose diodes are a user's SPICE device, together with its device file."""
 
 from dataclasses import replace
 from typing import Any
@@ -10,10 +10,10 @@ from eqprop_analog.spice.reading.statements import Source, Statement, source_of
 
 
 def without_device(source: Source, given: Law | None) -> tuple[Source, Any]:
-    """``source`` without the text of the device that ``given`` was made from, and the law whose subcircuit the device is.
+    """``source`` without the text of the device from which ``given`` was made, and the law of the device.
 
-    (``source``, None) for a netlist of other diodes. Raises UserError where there is such a device and ``given`` is not the law
-    of it, word for word.
+    Returns (``source``, None) for a netlist of other diodes. Raises UserError if there is such a device and its text differs
+    from that of ``given``.
     """
     openings = {(*opening.words, "", "")[1]: (opening, inside) for opening, inside in source.blocks}
     if DEVICE not in openings:
@@ -48,7 +48,7 @@ def without_device(source: Source, given: Law | None) -> tuple[Source, Any]:
 
 
 def require_no_other(file: str, given: Any, found: Law) -> None:
-    """UserError unless the law that was named for a netlist is the netlist's own, at the netlist's rail."""
+    """Raise UserError unless the law given for a netlist is that of the netlist, with the same rail."""
     if replace(given, rail=found.rail) != getattr(found, "law", found):
         raise UserError(f"{file}: the diodes of the netlist differ from --diode; leave out --diode")
 
