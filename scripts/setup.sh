@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
-# Make .venv from requirements.lock and see that ngspice and libngspice are there. Does nothing when nothing changed.
-# PYTHON=... picks the interpreter when .venv is made; NGSPICE_LIBRARY_PATH=... names a libngspice outside the usual places.
+# Create .venv from requirements.lock, and check that ngspice and libngspice are installed. If nothing has changed, do nothing.
+# PYTHON=... selects the interpreter for .venv; NGSPICE_LIBRARY_PATH=... names a libngspice outside the usual folders.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 say() { printf 'setup: %s\n' "$*"; }
 die() { printf 'setup: %s\n' "$@" >&2; exit 1; }
 
-# require WHAT DEBIAN FEDORA MACOS: install WHAT's Debian packages where that is allowed, else say what to type.
+# require WHAT DEBIAN FEDORA MACOS: install WHAT's Debian packages if this is permitted; otherwise print the commands to type.
 require() {
   local sudo=()
   [ "$(id -u)" = 0 ] || sudo=(sudo -n)
@@ -28,7 +28,7 @@ require() {
 
 has_venv() { "$1" -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; }
 
-# find_python: set $python to an interpreter that is new enough and can make environments.
+# find_python: set $python to an interpreter that is new enough and can create environments.
 find_python() {
   for python in ${PYTHON:-python3 python3.14 python3.13 python3.12 python3.11 /usr/bin/python3}; do
     ! has_venv "$python" || return 0
@@ -42,11 +42,11 @@ make_venv() {
     require 'Python 3.11 or later with its venv module' 'python3 python3-venv' python3 'brew install python'
     find_python || die "$(python3 --version 2>&1) is too old: Python 3.11 or later is needed; name one with PYTHON=..."
   fi
-  say "making .venv with $("$python" --version)"
+  say "creating .venv with $("$python" --version)"
   "$python" -m venv --clear .venv
 }
 
-# The environment holds absolute paths and what the two files ask for: the stamp names them all.
+# The environment depends on its absolute path and on these two files, so the stamp contains all of them.
 stamp=.venv/.setup-stamp
 wanted="$(cksum requirements.lock pyproject.toml) $PWD"
 if [ "$(cat "$stamp" 2>/dev/null)" = "$wanted" ] && .venv/bin/python -c '' 2>/dev/null; then
@@ -55,7 +55,7 @@ else
   make_venv
   say 'installing requirements.lock (about a minute)'
   .venv/bin/python -m pip install -qq --disable-pip-version-check --requirement requirements.lock
-  say 'installing eqprop-analog itself, editable'
+  say 'installing eqprop-analog itself in editable mode'
   .venv/bin/python -m pip install -qq --disable-pip-version-check --no-deps --no-build-isolation --editable .
   printf '%s\n' "$wanted" >"$stamp"
 fi
@@ -66,9 +66,9 @@ has_ngspice() {
 }
 
 if ! has_ngspice; then
-  # shellcheck disable=SC2016  # the person's shell expands it
+  # shellcheck disable=SC2016  # the user's shell expands it
   require 'ngspice (the program and its library)' 'ngspice libngspice0' 'ngspice libngspice' \
     'brew install ngspice libngspice && export NGSPICE_LIBRARY_PATH="$(brew --prefix)/lib/libngspice.dylib"'
   has_ngspice || die 'ngspice was installed but is not found: is it on PATH?'
 fi
-say "$(ngspice --version | grep -o 'ngspice-[^ ]*' | head -n 1) and its library are there"
+say "$(ngspice --version | grep -o 'ngspice-[^ ]*' | head -n 1) and its library are installed"
