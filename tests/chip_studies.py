@@ -1,4 +1,4 @@
-"""Studies of chips of the small network (end_to_end.conftest.SMALL), and their tasks done in the test's own process."""
+"""Studies of chips of the small network (end_to_end.conftest.SMALL), and their tasks run in the process of the test."""
 
 from collections.abc import Callable
 from concurrent.futures import Executor, Future
@@ -29,10 +29,10 @@ highest = {highest}
 
 
 class InThisProcess(Executor):
-    """Runs a task at once; what the test has put in place of the published data is in place here."""
+    """Runs a task at once, in this process, where the test has replaced the published data."""
 
     def submit(self, function: Callable[..., Any], /, *arguments: Any, **named: Any) -> "Future[Any]":
-        """Its result, or what it raises."""
+        """Return its result, or raise its exception."""
         future: Future[Any] = Future()
         future.set_result(function(*arguments, **named))
         return future

@@ -20,7 +20,7 @@ MakeNetwork = Callable[..., ResistiveNetwork]
 
 @pytest.fixture(autouse=True)
 def only_the_packages_own_devices() -> Iterator[None]:
-    """What a test registers, and the module that did, are forgotten after it."""
+    """Remove the registrations of a test, and their modules, after the test."""
     before, modules, places = [dict(each) for each in REGISTRIES], set(sys.modules), list(sys.path)
     yield
     for registry, known in zip(REGISTRIES, before, strict=False):  # an import may have made one more

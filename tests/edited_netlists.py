@@ -1,4 +1,4 @@
-"""A netlist of ours, free and nudged, and how tests edit it by hand."""
+"""A netlist of this package, free and nudged, and functions to edit it."""
 
 import re
 

@@ -158,7 +158,7 @@ class Couplings(Element):
             yield f"{name} {one} {other} I={value!r}*sin(V({one})-V({other}))"
 
     def check(self) -> None:
-        """Whatever a network has can be written."""
+        """Every network can be written."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -40,7 +40,7 @@ epochs = 2
 
 @dataclass(frozen=True)
 class Result:
-    """What a command left."""
+    """The result of a command."""
 
     code: int
     out: str
@@ -53,7 +53,7 @@ Refused = Callable[..., str]
 
 @pytest.fixture(scope="module", autouse=True)
 def nothing_compiled(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Training in this process takes NumPy's kernels, except in modules marked ``compiled``: numba needs 10 s in a process.
+    """Training in this process uses NumPy's kernels, except in modules marked ``compiled``: numba needs 10 s in a process.
 
     tests/properties/test_truncated_learner.py shows that both kinds of kernels compute the same.
     """
@@ -111,7 +111,7 @@ def write_dataset(folder: Path) -> Path:
 
 
 def published(folder: Path) -> publications.Publication:
-    """MNIST's publication as if ``folder`` held its files and nobody else did."""
+    """MNIST's publication, replaced by the files in ``folder``."""
     mnist = publications.PUBLICATIONS["mnist"]
     sha256 = {name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in mnist.sha256}
     return dataclasses.replace(mnist, sha256=sha256, sources=())

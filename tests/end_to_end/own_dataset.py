@@ -1,4 +1,4 @@
-"""A data set of a user's own: points on two rings, made anew in every process."""
+"""A user's data set: points on two rings, generated in every process."""
 
 from pathlib import Path
 

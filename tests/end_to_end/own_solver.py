@@ -1,4 +1,4 @@
-"""A solver of a user's own: Newton's iteration of the package, which counts the batches that it is given."""
+"""A user's solver: the package's Newton iteration, which also counts its batches."""
 
 import json
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Arrays from files that are none, or not of the right numbers, are refused in one line."""
+"""Files that contain no arrays, or arrays with invalid numbers, are refused in one line."""
 
 import io
 import re

@@ -1,4 +1,4 @@
-"""Runs that cannot be gone on with are refused in one line, and stay as they are."""
+"""Runs that cannot be resumed are refused in one line, and remain unchanged."""
 
 import re
 import shutil

@@ -1,4 +1,4 @@
-"""Configurations and data that nothing can be trained with are refused in one line."""
+"""Configurations and data that cannot be used for training are refused in one line."""
 
 import re
 import shutil

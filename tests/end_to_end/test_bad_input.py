@@ -1,4 +1,4 @@
-"""Bad command lines are refused in one line with exit code 2, and leave every file as it was."""
+"""Bad command lines are refused in one line with exit code 2, and leave every file unchanged."""
 
 import json
 import re
@@ -97,7 +97,7 @@ class TestShapesAndNumbers:
 
 
 class TestOutputs:
-    """A file stands where a folder is wanted, or a folder where a file is."""
+    """There is a file instead of a folder, or a folder instead of a file."""
 
     @pytest.fixture
     def wall(self, tmp_path) -> str:

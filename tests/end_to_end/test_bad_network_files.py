@@ -1,4 +1,4 @@
-"""Network files that are missing, damaged or make no sense are refused in one line."""
+"""Network files that are missing, damaged or inconsistent are refused in one line."""
 
 import json
 import re

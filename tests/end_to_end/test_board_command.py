@@ -1,4 +1,4 @@
-"""``eqprop-analog board``: what to program, and a virtual board in a process of its own."""
+"""``eqprop-analog board``: the programming plan, and a virtual board in a separate process."""
 
 import csv
 import json

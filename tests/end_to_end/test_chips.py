@@ -1,4 +1,4 @@
-"""``eqprop-analog chips`` brings networks onto chips, goes on where it stopped, and has ngspice confirm what it says."""
+"""``eqprop-analog chips`` writes networks into chips, resumes, and confirms its results in ngspice."""
 
 import csv
 import json

@@ -1,4 +1,4 @@
-"""--cluster: the same bits from a Dask cluster as from --workers, workers killed or not; clear words where it cannot be used."""
+"""--cluster: results are bit-identical to those of --workers, even if workers are killed; clear errors if it cannot be used."""
 
 import csv
 import gc
@@ -50,7 +50,7 @@ TRAINING = ("--solver", "ngspice", "--limit", "30", "--epochs", "1", "--no-verif
 
 @pytest.fixture(scope="module")
 def dask(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    """A scheduler, and two workers with a process each, which are started again when they are killed."""
+    """A scheduler, and two workers with one process each, which are restarted when they are killed."""
     options = {"threads_per_worker": 1, "dashboard_address": "127.0.0.1:0", "silence_logs": logging.CRITICAL}
     folder = str(tmp_path_factory.mktemp("dask"))
     with distributed.LocalCluster(n_workers=2, processes=True, local_directory=folder, **options) as made:
@@ -59,7 +59,7 @@ def dask(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
 
 @pytest.fixture
 def there(dask: Any) -> tuple[str, str]:
-    """The option that names it, with both workers there."""
+    """The option with its address, when both workers are connected."""
     dask.wait_for_workers(2)
     return ("--cluster", dask.scheduler_address)
 
@@ -73,7 +73,7 @@ def train(run: Any, preset: Path, dataset: Path) -> Callable[..., Any]:
 
 @pytest.fixture(scope="module")
 def reference(dataset_folder: Path, publish: Any, small: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The run folder that the same training leaves with two processes of this machine."""
+    """The run folder of the same training with two processes of this machine."""
     folder = tmp_path_factory.mktemp("reference")
     (folder / "small.toml").write_text(small)
     with pytest.MonkeyPatch.context() as patch, redirect_stdout(io.StringIO()):
@@ -92,7 +92,7 @@ def reference(dataset_folder: Path, publish: Any, small: str, tmp_path_factory: 
 
 
 def processes(dask: Any) -> list[int]:
-    """Of the workers that there are."""
+    """Process ids of the workers."""
     return [nanny.pid for nanny in dask.workers.values()]
 
 
@@ -124,7 +124,9 @@ def test_training_gives_the_same_bits_though_a_worker_is_killed(train, reference
     killer.join()
     assert same_network(reference, "there")
     metrics = [json.loads(Path(folder, "metrics.json").read_text()) for folder in (reference, "there")]
-    assert metrics[0]["config"] == metrics[1]["config"]  # no address: a configuration from elsewhere connects to nobody
+    assert (
+        metrics[0]["config"] == metrics[1]["config"]
+    )  # no address: a configuration from others never connects to a cluster
     assert metrics[0]["statuses"] == metrics[1]["statuses"]
 
 
@@ -155,8 +157,8 @@ def test_chips_are_the_same_and_the_networks_that_are_kept(run, preset, dataset,
     result = run(*study, *there, "--output", "there")
     assert result.code == 0, result.err
     files = list(Path("there/chips").iterdir())
-    assert len(files) == 2 + 2  # figures, and networks that are kept
-    # the data set is MNIST in this process alone, so its chips are made here, one after the other
+    assert len(files) == 2 + 2  # figures, and saved networks
+    # the data set replaces MNIST only in this process, so its chips are computed here, one after another
     with pytest.MonkeyPatch.context() as patch:
         make_chips_in_this_process(patch)
         assert run(*study, "--output", "here").code == 0
@@ -175,7 +177,7 @@ def test_points_of_a_sweep_travel_in_pieces_and_go_on_from_what_came_back(
 ):
     sweep = ("sweep", "--preset", preset, "--data-dir", dataset, "--vary", "seed", 0, 1, "--epochs", 2, "--limit", 10)
     assert run(*sweep, "--output", "here").code == 0
-    monkeypatch.setattr(cluster_module, "PIECE", 0.0)  # of one batch each
+    monkeypatch.setattr(cluster_module, "PIECE", 0.0)  # pieces of one batch each
     monkeypatch.setattr(cluster_module, "LARGE", 1000)
     killer = killed_once(dask, lambda: Path("there/seed=0/checkpoint.npz").exists())
     result = run(*sweep, *there, "--output", "there")
@@ -185,13 +187,13 @@ def test_points_of_a_sweep_travel_in_pieces_and_go_on_from_what_came_back(
         assert same_network(f"here/seed={seed}", f"there/seed={seed}")
         names = [{path.name for path in Path(folder, f"seed={seed}").iterdir()} for folder in ("here", "there")]
         assert names[1] == names[0] - remote.LEFT_THERE
-    more = run(*sweep[:-5], "--epochs", 3, "--limit", 10, *there, "--output", "there")  # of one point
+    more = run(*sweep[:-5], "--epochs", 3, "--limit", 10, *there, "--output", "there")  # pieces of one point
     assert more.code == 0
     assert "after 3 epochs" in more.out
 
 
 def test_bytes_go_to_another_worker_where_one_is_killed_before_the_scheduler_notices(dask, there, monkeypatch):
-    """The scheduler has chosen it, and its loop runs on only when nobody answers there any more: the race of a kill."""
+    """The scheduler has chosen a worker that is killed before the scheduler continues: the race condition of a kill."""
     scatter, dead = distributed.scheduler.scatter_to_workers, []
 
     async def late(workers: Any, data: Any, **options: Any) -> Any:
@@ -217,7 +219,7 @@ def test_bytes_go_to_another_worker_where_one_is_killed_before_the_scheduler_not
 
 
 def test_bytes_go_to_another_worker_where_one_is_lost_that_was_to_take_them(dask, monkeypatch):
-    """Until the scheduler has noticed the loss, it ends the connection of a client that gives it bytes for that worker."""
+    """Until the scheduler notices the loss, it closes the connection of a client that sends bytes for that worker."""
     scatter, failures = distributed.Client.scatter, []
 
     def fails(client: Any, *given: Any, **options: Any) -> Any:
@@ -305,7 +307,7 @@ def test_a_law_of_ones_own_travels_to_the_workers_once(run, there, tmp_path, mon
         )
     (tmp_path / "square_law.py").write_text(LAW)
     (tmp_path / "square_law.lib").write_text(SUBCIRCUIT)
-    (tmp_path / "helper.py").write_text("HALF = 0.5\n")  # which the law imports
+    (tmp_path / "helper.py").write_text("HALF = 0.5\n")  # the law imports it
     study = ("study", "--import", "square_law.py", "--laws", "square-law", "--circuits", 2, "--output", "out")
     result = run(*study, *there)
     assert result.code == 0, result.err
@@ -314,7 +316,7 @@ def test_a_law_of_ones_own_travels_to_the_workers_once(run, there, tmp_path, mon
 
 
 def waits(work: ClusterWorkers, file: Path) -> tuple[Any, Callable[[], int]]:
-    """A task that would take ten minutes, and what waits for its beginning: the process that has it."""
+    """A task of ten minutes, and a function that waits for its start and returns the process that runs it."""
     told = f"import os, pathlib, time; pathlib.Path({str(file)!r}).write_text(str(os.getpid())); time.sleep(600)"
 
     def begun() -> int:
@@ -326,7 +328,7 @@ def waits(work: ClusterWorkers, file: Path) -> tuple[Any, Callable[[], int]]:
 
 
 def ends(process: int) -> bool:
-    """Whether it does so by itself."""
+    """Whether the condition becomes true by itself."""
     end = time.monotonic() + 60
     while Path(f"/proc/{process}").exists() and time.monotonic() < end:
         time.sleep(0.05)
@@ -345,7 +347,7 @@ def test_what_is_cancelled_is_stopped_on_its_worker(dask, tmp_path):
 
 
 def test_an_interrupted_command_ends_at_once_stops_its_tasks_and_goes_on(run, there, tmp_path, monkeypatch):
-    """^C comes when the first circuit is there, and the command waits for a task that is running."""
+    """^C arrives when the first circuit is done, while the command waits for a running task."""
     study, result, children = ("study", "--circuits", 3, *there, "--output", "out"), ClusterWorkers.result, []
     first = path_of(Path("out"), 0)
 
@@ -370,7 +372,7 @@ def test_an_interrupted_command_ends_at_once_stops_its_tasks_and_goes_on(run, th
     assert ends(children[0])
     kept = first.read_bytes()
     assert run(*study).code == 0
-    assert first.read_bytes() == kept  # which has the seconds that it took
+    assert first.read_bytes() == kept  # it contains the measured seconds
 
 
 def test_errors_time_limits_and_warnings_of_a_task_reach_the_user(dask, caplog):
@@ -418,7 +420,7 @@ def test_what_takes_the_connection_and_says_nothing_is_refused_too(run, monkeypa
 
 
 def test_nothing_is_left_of_a_connection_that_failed(monkeypatch):
-    """Collected while the next one starts, a client of Dask's would wait for itself."""
+    """A client of Dask that is collected while the next one starts would wait for itself."""
 
     def clients() -> int:
         return sum(type(each) is distributed.Client for each in gc.get_objects())

@@ -1,4 +1,4 @@
-"""The program as a person starts it, and its help."""
+"""The program as a user starts it, and its help."""
 
 import json
 import os
@@ -78,7 +78,7 @@ class TestHelp:
 
 
 class TestProgram:
-    """As a person starts it: a process of its own, from another folder."""
+    """As a user starts it: in a separate process, from another folder."""
 
     @staticmethod
     def start(*command: str | Path, folder: Path, **environment: str) -> subprocess.CompletedProcess[str]:

@@ -327,7 +327,7 @@ def test_damaged_cifar_archive_is_named(publish_cifar, content, words):
 
 
 def test_a_copy_is_taken_where_the_user_names_it_and_only_there(publish_cifar, caplog):
-    """Pixels that differ from the published ones: refused by checksum, or read, with a warning that says the name."""
+    """Pixels that differ from the published ones: refused by checksum, or read with a warning that contains the name."""
     published = cifar_archive({})
     folder = publish_cifar(published)
     other = {name: np.concatenate([each[:, :1], 255 - each[:, 1:]], axis=1) for name, each in CIFAR.items()}

@@ -1,4 +1,4 @@
-"""A law from a measured curve by ``device``, and wherever a diode can be given."""
+"""A law from a measured curve by ``device``, and its use wherever a diode can be given."""
 
 import json
 import tomllib

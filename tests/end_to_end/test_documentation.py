@@ -1,4 +1,4 @@
-"""What the documentation says can be typed and run, and comes out as it says."""
+"""The commands and code of the documentation run, and their output is the printed one."""
 
 import ast
 import itertools
@@ -62,7 +62,7 @@ def test_python_blocks_run_one_after_the_other(page: Path, clone: Path):
 
 
 def sessions(block: str) -> Iterator[tuple[str, str]]:
-    """Each command after a "$ ", and what is said to come out."""
+    """Each command after a "$ ", and its expected output."""
     for session in re.split(r"^\$ ", block, flags=re.MULTILINE)[1:]:
         command, _, out = session.partition("\n")
         yield command, out.strip()
@@ -70,7 +70,7 @@ def sessions(block: str) -> Iterator[tuple[str, str]]:
 
 @pages_with("console")
 def test_commands_print_what_the_page_shows(page: Path, clone: Path, capsys: pytest.CaptureFixture[str]):
-    """A line of three dots stands for anything, and so do three dots in a line."""
+    """A line of three dots matches any lines, and three dots in a line match any text."""
 
     def evaluate(example: Example) -> None:
         for command, shown in sessions(example.parsed):

@@ -1,4 +1,4 @@
-"""Files of a run that somebody edited, or a disk damaged, are refused in one line by everything that reads them."""
+"""Edited or damaged files of a run are refused in one line by every command that reads them."""
 
 import json
 import shutil

@@ -1,4 +1,4 @@
-"""``eqprop-analog energy`` leaves figures, a table and a plot that agree with each other."""
+"""``eqprop-analog energy`` writes figures, a table and a plot that agree with each other."""
 
 import csv
 import json

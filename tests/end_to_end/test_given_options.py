@@ -1,4 +1,4 @@
-"""An option that a person gives takes effect, or is refused: never is it taken for one that was left out."""
+"""An option that is given takes effect or is refused; it is never treated as if it were omitted."""
 
 import subprocess
 import sys

@@ -1,4 +1,4 @@
-"""Commands about any network take networks on graphs, too; what only other kinds can do says so by name."""
+"""Commands for all networks accept networks on graphs; commands for other families name the families that they accept."""
 
 import json
 import subprocess

@@ -409,7 +409,7 @@ def test_the_network_of_2021_makes_a_training_step_on_images_of_its_kind(name, m
 
 
 def test_every_figure_of_a_run_on_a_copy_says_so(run, dataset, tmp_path):
-    """The name stands in the settings, the log and the table, and a run does not go on under another one."""
+    """The name is in the settings, the log and the table, and a run is not resumed under another name."""
     (tmp_path / "copy").mkdir()
     for path in dataset.iterdir():
         content = bytearray(path.read_bytes())

@@ -1,4 +1,4 @@
-"""``eqprop-analog lattice``: both tasks learn, their files say so again, and bad input is refused in one line."""
+"""``eqprop-analog lattice``: both tasks learn, their files agree, and bad input is refused in one line."""
 
 import json
 import re

@@ -1,4 +1,4 @@
-"""The command that counts in how many samples the fast ways end in the gradient flow's minimum."""
+"""The command that counts the samples for which the fast methods reach the minimum of the gradient flow."""
 
 import json
 from dataclasses import replace

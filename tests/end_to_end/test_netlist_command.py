@@ -1,4 +1,4 @@
-"""``generate_netlist.py`` writes the network that is asked for."""
+"""``generate_netlist.py`` writes the requested network."""
 
 import re
 

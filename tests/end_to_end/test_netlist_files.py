@@ -1,4 +1,4 @@
-"""The netlists that people take away: golden files, their way back, and what is refused."""
+"""Stored netlists: golden files, reading them back, and what is refused."""
 
 import re
 import shutil
@@ -82,7 +82,7 @@ def test_an_archive_is_a_network_whatever_its_name(run, tmp_path: Path) -> None:
 
 
 def silent(path: Path, lines: int = 1) -> None:
-    """The free phase's file without what says gain, outputs and window."""
+    """The file of the free phase without the lines that state gain, outputs and window."""
     text = re.sub(r"^(\*|\.param).*\n", "", FREE.read_text(), flags=re.MULTILINE)
     path.write_text("a title\n" * lines + text)
 

@@ -1,4 +1,4 @@
-"""A family from outside the package goes everywhere: solvers, ngspice, certificate, trainer, files, verify, report."""
+"""A family from outside the package works everywhere: solvers, ngspice, certificate, trainer, files, verify, report."""
 
 import json
 from pathlib import Path

@@ -205,7 +205,7 @@ class TestArchives:
                 member.write(bytes(2**20))
         content = bytearray((tmp_path / "a.npz").read_bytes())
         at = content.rindex(b"PK\x01\x02")
-        struct.pack_into("<I", content, at + 24, 2**32 - 2)  # what the directory says of its size
+        struct.pack_into("<I", content, at + 24, 2**32 - 2)  # its size in the directory of the archive
         (tmp_path / "a.npz").write_bytes(bytes(content))
         with pytest.raises(DataError, match=r"a\.npz"):
             data.opened(str(tmp_path / "a.npz"), OwnData())

@@ -1,4 +1,4 @@
-"""A law of one's own, in a Python file and a subcircuit, goes wherever the package's own go; no other file is touched."""
+"""A user's law, in a Python file and a subcircuit, works everywhere in the package without changes to other files."""
 
 import importlib.util
 import json

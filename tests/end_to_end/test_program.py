@@ -1,4 +1,4 @@
-"""What all commands have in common: exit codes, how loud they are, JSON on standard output, completion, doctor and presets."""
+"""Common properties of all commands: exit codes, verbosity, JSON on standard output, completion, doctor and presets."""
 
 import errno
 import json

@@ -1,4 +1,4 @@
-"""What ``import eqprop_analog as ea`` reaches: examples that run, and objects that show themselves briefly."""
+"""What ``import eqprop_analog as ea`` reaches: examples that run, and objects with a short display."""
 
 import doctest
 import inspect

@@ -48,7 +48,7 @@ def test_the_mapping_is_the_published_one(part: str) -> None:
 
 
 def drawn(labels: np.ndarray) -> np.ndarray:
-    """Upright images of 28 x 28 bytes: a bar of 3 pixels at the top, and below it a row of as many pixels as the label says."""
+    """Upright images of 28 x 28 bytes: a bar of 3 pixels at the top, and below it a row whose number of pixels is the label."""
     images = np.zeros((len(labels), 28, 28), np.uint8)
     images[:, 2, 5:8] = 255
     for image, label in zip(images, labels, strict=True):

@@ -1,4 +1,4 @@
-"""A data set from outside the package: registered by name, trained on, resumed, verified and reported as any other."""
+"""A data set from outside the package: registered by name, trained on, resumed, verified and reported like any other."""
 
 import json
 import sys

@@ -1,4 +1,4 @@
-"""A regression is judged in volts everywhere: progress, tables, curves, report and sweep; on every device."""
+"""The error of a regression is in volts everywhere: progress, tables, curves, report and sweep; on every device."""
 
 import math
 import re

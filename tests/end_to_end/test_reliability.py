@@ -16,7 +16,7 @@ CONVERGED, REMEMBERING = killing.TRIALS[2], killing.TRIALS[4]
 
 @pytest.fixture(autouse=True)
 def few(monkeypatch) -> None:
-    """Trials that compile nothing and start no simulator, of 80 images an epoch."""
+    """Trials without compilation and simulator, with 80 images per epoch."""
     few = [
         killing.Trial(
             each.name, each.settings.replace("limit = 200", "limit = 80").replace("limit = 400", "limit = 80")

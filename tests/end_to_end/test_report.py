@@ -1,4 +1,4 @@
-"""The report of a run: one page that needs nothing but itself, and says what the run's files say."""
+"""The report of a run: one self-contained page that agrees with the files of the run."""
 
 import base64
 import gzip
@@ -282,7 +282,7 @@ def test_netlist_draws_what_it_writes(run: Any, tmp_path: Path) -> None:
 
 
 def console(page: Path, folder: Path) -> tuple[list[str], str]:
-    """Messages of a headless browser's console as it shows ``page``, and the page as it came to be."""
+    """Console messages of a headless browser that shows ``page``, and the rendered page."""
     assert BROWSER
     options = ["--headless", "--no-sandbox", "--disable-gpu", "--enable-logging=stderr", "--v=0", "--dump-dom"]
     done = subprocess.run(

@@ -1,4 +1,4 @@
-"""What is committed is for everybody: nothing in it knows the machine it was written on."""
+"""The repository is independent of the machine on which it was written."""
 
 import re
 import shutil
@@ -34,7 +34,7 @@ HOSTS = {
     "github.com",
     "jobqueue.dask.org",
     "www.gnu.org",
-    # nobody: this machine, and the name of SVG
+    # neither: this machine, and the namespace of SVG
     "127.0.0.1",
     "www.w3.org",
 }

@@ -1,4 +1,4 @@
-"""``eqprop-analog reram``: pulses in ngspice beside the pulse model, and a table that can be fitted."""
+"""``eqprop-analog reram``: pulses in ngspice compared with the pulse model, and a table that can be fitted."""
 
 import json
 from pathlib import Path

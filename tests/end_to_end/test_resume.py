@@ -1,4 +1,4 @@
-"""A run that stops, however it stops, goes on to the same bits as one that never did."""
+"""A run that is stopped in any way resumes bit-identically to one that was not stopped."""
 
 import errno
 import fcntl
@@ -26,8 +26,8 @@ TRUNCATED = 'sweeps = 4\nprecision = "float32"\nshift = 1\n'
 BATCHES = 90 // 5
 """Batches of an epoch; a progress report each, and one for the test images after them."""
 
-# conftest.py's synthetic data set becomes the published one, and SIGKILL comes after so many batches, or in place of
-# the rename that ends the writing of the n-th checkpoint; these come every so many seconds, 0 is after every batch.
+# conftest.py's synthetic data set replaces the published one, and SIGKILL is sent after a number of batches, or instead of
+# the rename that completes the n-th checkpoint. The last number is the interval of checkpoints in seconds; 0 is every batch.
 KILLED = """
 import contextlib, os, runpy, signal, sys
 from pathlib import Path
@@ -69,7 +69,7 @@ sys.exit(cli.main(arguments))
 
 @pytest.fixture
 def without_plots(monkeypatch) -> None:
-    """Most of a small run's time goes into its plots, which say nothing here."""
+    """Most of the time of a small run is spent on its plots, which are not needed here."""
     monkeypatch.setattr("eqprop_analog.experiments.run.learning_curve", lambda *_: None)
     monkeypatch.setattr(
         "eqprop_analog.networks.resistive.histograms.conductance_histograms", lambda network, path: None
@@ -92,7 +92,7 @@ def train(run, preset, dataset):
 
 @pytest.fixture
 def stopped(train, monkeypatch):
-    """Stop a training that writes a checkpoint after every batch, after so many batches and chunks of test images."""
+    """Stop a training, with a checkpoint after every batch, after a number of batches and chunks of test images."""
 
     class Stop(BaseException):
         pass
@@ -120,7 +120,7 @@ def stopped(train, monkeypatch):
 
 
 def state(folder: str) -> dict[str, Any]:
-    """All that a run left, to the bit, less the seconds it took and where it was."""
+    """All results of a run, bit by bit, without its times and its folder."""
     metrics = json.loads(Path(folder, "metrics.json").read_text())
     for epoch in metrics["history"]:
         del epoch["seconds"]

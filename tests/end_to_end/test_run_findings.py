@@ -1,4 +1,4 @@
-"""What a run says against itself at its end and in metrics.json, and absurd settings that are refused before it begins."""
+"""The warnings at the end of a run and in metrics.json, and absurd settings, which are refused before it starts."""
 
 import json
 from dataclasses import replace
@@ -51,7 +51,7 @@ def test_cells_at_a_bound_are_counted_by_crossbar() -> None:
 
 
 def test_cells_between_nothing_and_gmin_are_named_where_they_carry_a_column() -> None:
-    """Beside cells of 100 nS they are as good as open: counted, but not worth a warning."""
+    """Compared with cells of 100 nS they are almost open: they are counted, but need no warning."""
     network = config().network()
     network.conductances[1][2, 1] = 2.2e-16
     assert cells(network)[1].below_gmin == 1 / 24
@@ -117,7 +117,7 @@ def test_absurd_settings_are_refused_with_what_was_expected(settings: dict[str, 
 
 
 def test_the_recipe_of_a_shape_trains_without_any_further_option(run) -> None:
-    """scikit-learn's digits: what guesses is wrong in 90 % of them."""
+    """scikit-learn's digits, on which guessing has an error of 90 %."""
     result = run(
         "train", "--dataset", "digits", "--layers", 64, 32, 10, "--epochs", 5, "--validation", "--output", "run"
     )

@@ -29,7 +29,7 @@ GIVEN = [
 @pytest.mark.parametrize(("preset", "words", "expected"), GIVEN)
 def test_an_option_sets_what_a_file_does(preset: str, words: tuple[Any, ...], expected: dict[str, Any] | None) -> None:
     arguments = parser(["train"]).parse_args(["train", "--preset", preset, *map(str, words)])
-    if expected is None:  # descent has no step, and the preset has one
+    if expected is None:  # descent has no step, but the preset has one
         with pytest.raises(Exception, match="step"):
             resolve(preset, overridden(arguments))
         return

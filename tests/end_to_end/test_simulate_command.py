@@ -1,4 +1,4 @@
-"""``simulate_spice.py`` reports every voltage of every phase, and how far the two solvers are apart."""
+"""``simulate_spice.py`` reports every voltage of every phase, and the difference between the two solvers."""
 
 import json
 from typing import Any
@@ -53,7 +53,7 @@ class TestSimulateSpice:
         assert figures["versions"]["ngspice"].startswith("ngspice-")
 
     def test_a_single_output_is_predicted_by_its_side_of_half_the_way(self, monkeypatch, simulate):
-        """argmax of one output is 0 whatever the solvers say: the comparison must be able to fail."""
+        """The argmax of a single output is always 0; the comparison must be able to fail."""
         shifted = SurrogateSolver.solve_phases
 
         def solve_phases(self, *arguments):

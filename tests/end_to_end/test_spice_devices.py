@@ -1,4 +1,4 @@
-"""Laws made from SPICE devices of the user's own: their tables, and networks of the devices themselves in ngspice."""
+"""Laws from the user's SPICE devices: their tables, and networks of the devices themselves in ngspice."""
 
 import json
 import subprocess

@@ -1,4 +1,4 @@
-"""``eqprop-analog study`` goes on where it stopped, leaves a report, and ends with 2 where a bound is missed."""
+"""``eqprop-analog study`` resumes, writes a report, and ends with exit code 2 if a bound is missed."""
 
 import csv
 import json

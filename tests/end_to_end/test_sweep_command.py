@@ -1,4 +1,4 @@
-"""``eqprop-analog sweep``: a grid is checked, trained, told and drawn; what is there is not trained again."""
+"""``eqprop-analog sweep``: a grid is checked, trained, reported and drawn; finished points are not trained again."""
 
 import csv
 import json

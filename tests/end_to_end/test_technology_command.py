@@ -1,4 +1,4 @@
-"""``eqprop-analog technology fit``: from a file of pulses to a specification that chips, netlists and training take."""
+"""``eqprop-analog technology fit``: from a file of pulses to a specification for chips, netlists and training."""
 
 import codecs
 import json

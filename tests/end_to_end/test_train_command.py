@@ -1,4 +1,4 @@
-"""``train_mnist.py`` on a small synthetic data set: what it writes, what it says, what its options change."""
+"""``train_mnist.py`` on a small synthetic data set: its files, its messages, and the effect of its options."""
 
 import csv
 import io

@@ -1,4 +1,4 @@
-"""What a configuration can ask of training: shifted images, rates that fall, truncated tests, the exact gradient."""
+"""Training settings of a configuration: shifted images, decreasing rates, truncated tests, the exact gradient."""
 
 import json
 from importlib.util import find_spec

@@ -1,4 +1,4 @@
-"""``eqprop-analog transient`` leaves figures, a plot, waveforms and a netlist that agree with each other."""
+"""``eqprop-analog transient`` writes figures, a plot, waveforms and a netlist that agree with each other."""
 
 import json
 

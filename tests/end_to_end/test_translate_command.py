@@ -1,4 +1,4 @@
-"""``translate``: a file of weights becomes a network, is judged, and goes on learning."""
+"""``translate``: a file of weights becomes a network, is tested, and is trained further."""
 
 import json
 

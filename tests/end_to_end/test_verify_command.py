@@ -1,4 +1,4 @@
-"""``eqprop-analog verify``: a run, or any network, against ngspice on demand; what comes out is the run's from then on."""
+"""``eqprop-analog verify``: a run, or any network, against ngspice; the result is then stored with the run."""
 
 import fcntl
 import json
@@ -53,7 +53,7 @@ def test_one_form_alone_and_a_bound_that_is_missed(run, run_folder, dataset, mon
     assert result.code == 3
     assert result.err == "not met: ngspice and the surrogate do not agree within the bounds in the table\n"
     (agreement,) = json.loads((run_folder / "metrics.json").read_text())["agreement"]
-    assert (agreement["form"], agreement["met"]) == ("flat", False)  # the run says so, too
+    assert (agreement["form"], agreement["met"]) == ("flat", False)  # stored with the run, too
 
 
 @pytest.mark.parametrize("kind", [ResistiveNetwork, HopfieldNetwork])

@@ -1,4 +1,4 @@
-"""``train_xor.py`` learns with either solver, and writes what can be checked."""
+"""``train_xor.py`` learns with either solver, and writes files that can be checked."""
 
 import csv
 import io

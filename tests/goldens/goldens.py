@@ -1,14 +1,14 @@
-"""What version 0.1.0 computed: fixed problems of every family, their states, gradients and netlists.
+"""Results of version 0.1.0: fixed problems of every family, with their states, gradients and netlists.
 
     python tests/goldens/goldens.py make              # write tests/goldens/data with the installed version
-    python tests/goldens/goldens.py compute OUT.npz   # what the version on PYTHONPATH makes of the stored problems
-    python tests/goldens/goldens.py compare OLD       # the same bits as the checkout OLD, on this machine; exit code 1 if not
+    python tests/goldens/goldens.py compute OUT.npz   # compute the stored problems with the version on PYTHONPATH
+    python tests/goldens/goldens.py compare OLD       # compare bits with the checkout OLD, on this machine; exit code 1: differ
 
-Every parameter is stored in ``data``; the random numbers below only served to make it. ``compare`` shows what a change of
-structure must not do: the tests beside this file allow 1e-12, because another machine's BLAS adds in another order.
+Every parameter is stored in ``data``; the random numbers below were only used to create it. ``compare`` shows whether a change of
+structure changes any bit. The tests in this folder allow 1e-12, because the BLAS of another machine sums in another order.
 
-One problem is of a later version: ``hopfield-untied-pooling``, whose way back 0.1.0 pooled at the forward weights' winners,
-against the published code.
+One problem is from a later version: ``hopfield-untied-pooling``. Version 0.1.0 pooled its feedback at the winners of the forward
+weights, unlike the published code.
 """
 
 import hashlib
@@ -31,11 +31,11 @@ Array = np.ndarray
 HERE = Path(__file__).parent
 DATA = HERE / "data"
 TEXT = 6000
-"""Characters: netlists up to this length are stored as text as well as by their hash."""
+"""Largest length in characters of netlists that are stored as text, in addition to their hash."""
 COMMENTS = re.compile(r"^\*.*\n", re.MULTILINE)
-"""For readers; a simulator leaves them out."""
+"""Comments of a netlist, which a simulator ignores."""
 ADDED = re.compile(r"^\.param input_gain=.*\n|(?<=[0-9]) klu=1 pivrel=0\.5$", re.MULTILINE)
-"""What netlists have had since 0.1.0: a line that no device uses, and the direct solver for meshes."""
+"""Additions to netlists since 0.1.0: a line that no device uses, and the direct solver for meshes."""
 
 NAMES = {
     "ResistiveNetwork": ("eqprop_analog:ResistiveNetwork",),
@@ -162,7 +162,7 @@ NAMES = {
 
 
 def named(name: str) -> Any:
-    """The package's object of this name, wherever this version has it."""
+    """The package's object of this name, at its place in this version."""
     for place in NAMES[name]:
         module, _, attribute = place.partition(":")
         try:
@@ -176,7 +176,7 @@ def named(name: str) -> Any:
 
 
 def problems() -> dict[str, dict[str, Any]]:
-    """Every problem as it is stored: its family, and what ``result`` needs beside the saved network."""
+    """Every stored problem: its family, and the arguments of ``result`` in addition to the saved network."""
     return json.loads((DATA / "problems.json").read_text())
 
 
@@ -359,7 +359,7 @@ class Stopped(BaseException):
 
 
 def stopping(batches: int) -> Any:
-    """A stage that ends the run after so many batches."""
+    """A stage that ends the run after a number of batches."""
     left = [batches]
 
     @contextmanager
@@ -387,12 +387,12 @@ def computed() -> dict[str, Array]:
 
 
 def digest(text: str) -> str:
-    """SHA-256 of a netlist without its comments, whose words are not those of 0.1.0 any more."""
+    """SHA-256 of a netlist without its comments, which differ from those of 0.1.0."""
     return hashlib.sha256(COMMENTS.sub("", text).encode()).hexdigest()
 
 
 def compare(old: Path) -> list[str]:
-    """Names of what the checkout ``old`` computes otherwise, to the last bit."""
+    """Names of the results that are not bit-identical in the checkout ``old``."""
     with tempfile.TemporaryDirectory() as folder:
         both = []
         for checkout in (old, HERE.parent.parent):

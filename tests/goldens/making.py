@@ -1,4 +1,4 @@
-"""The problems of tests/goldens, as they were made once with version 0.1.0; see goldens.py."""
+"""The problems of tests/goldens, which were created with version 0.1.0; see goldens.py."""
 
 import json
 import runpy
@@ -23,7 +23,7 @@ LAWS: dict[str, Law] = {
     "piecewise-linear": PiecewiseLinear(threshold=0.1, on_resistance=2e4, off_resistance=1e9, rail=0.2),
 }
 PAIRED = {"clamp": Clamp(-0.2)}
-"""What a pair of these is made of, where that is another law."""
+"""The law of each diode of a pair, if it is another one."""
 
 
 class Problems:
@@ -76,7 +76,7 @@ def layered(random: np.random.Generator, layers: list[int], *, zeros: float = 0.
 
 
 def resistive(problems: Problems) -> None:
-    """Every law alone and in antiparallel pairs, gains, paired outputs, biases, zeros."""
+    """Every law, single and in antiparallel pairs, gains, paired outputs, biases, zeros."""
     random = np.random.default_rng(15)
     cases: dict[str, tuple[Any, dict[str, Any]]] = {}
     for name, law in LAWS.items():
@@ -194,7 +194,7 @@ def hopfield(problems: Problems) -> None:
 
 
 def graph(problems: Problems) -> None:
-    """A linear lattice, diodes beside resistors, pairs of read-outs, rails and current sources."""
+    """A linear lattice, diodes in parallel with resistors, pairs of read-outs, rails and current sources."""
     random = np.random.default_rng(18)
     lattice = nx.grid_2d_graph(4, 4)
     for node in ((1, 1), (2, 3)):
@@ -219,7 +219,7 @@ def graph(problems: Problems) -> None:
 
 
 def chips(problems: Problems) -> None:
-    """Devices alone, and every imperfection at once."""
+    """Single devices, and all imperfections at once."""
     random = np.random.default_rng(19)
     for name, specification in {
         "devices": named("Specification").load("taox-tio2-gao2015"),

@@ -1,4 +1,4 @@
-"""What version 0.1.0 saved is read, and what it computed is computed again; see goldens.py, which compares bits."""
+"""Files of version 0.1.0 are read, and its results are reproduced; see goldens.py, which compares bits."""
 
 import json
 import re
@@ -18,7 +18,7 @@ RUNS = sorted(path.name for path in (DATA / "runs").iterdir() if not path.name.e
 NUMBER = re.compile(r"[-+]?\d+\.?\d*(?:e[-+]?\d+)?", re.IGNORECASE)
 
 RELATIVE = 1e-12
-"""Of the largest value of an array: what another machine's BLAS may change."""
+"""Tolerance relative to the largest value of an array, for the BLAS of another machine."""
 
 
 @pytest.fixture(scope="module")

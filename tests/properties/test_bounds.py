@@ -1,4 +1,4 @@
-"""What is skipped, how long, how large: settings that used to end in a traceback or never."""
+"""Bounds of skips, durations and sizes: settings that once caused a traceback or an endless run."""
 
 import numpy as np
 import pytest

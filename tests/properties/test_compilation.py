@@ -1,4 +1,4 @@
-"""Compilation takes no part of the seconds that an epoch reports."""
+"""The seconds of an epoch do not include compilation."""
 
 import time
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Laws that every chip of every technology obeys, whatever its imperfections."""
+"""Laws that every chip of every technology obeys with any imperfections."""
 
 import subprocess
 import sys

@@ -1,4 +1,4 @@
-"""Every kind of crossbar against the resistors that it says it is made of."""
+"""Every kind of crossbar against its list of resistors."""
 
 from collections.abc import Callable
 

@@ -1,4 +1,4 @@
-"""CSV files of whatever program: what every reader of tables takes, what it says about it, and what it refuses in which line."""
+"""CSV files from any program: what readers of tables accept and report, and the line that an error names."""
 
 import codecs
 from pathlib import Path
@@ -202,4 +202,4 @@ def test_no_file_does_more_than_be_refused(tmp_path_factory, content: bytes) -> 
         try:
             reader(path)
         except UserError as error:
-            assert "t.csv" in str(error)  # noqa: PT017 - what is refused is up to hypothesis
+            assert "t.csv" in str(error)  # noqa: PT017 - hypothesis decides which files are refused

@@ -1,4 +1,4 @@
-"""Curves from files: units and columns, and every fault with its line."""
+"""Curves from files: units and columns, and errors that name the line."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Conjugate gradients and elimination are two ways to one Newton step, and deep, wide circuits obey the laws of small ones."""
+"""Conjugate gradients and elimination compute the same Newton step, and deep, wide circuits obey the laws of small ones."""
 
 from dataclasses import replace
 
@@ -107,7 +107,7 @@ def test_energy_falls_from_iteration_to_iteration(random_network, seed, law, wid
 @settings(max_examples=25)
 @circuits
 def test_samples_know_nothing_of_each_other(random_network, seed, law, widths):
-    """Permuted, repeated or alone: those that finish first drop out of the matrix products."""
+    """Permuted, repeated or single samples: those that converge first leave the matrix products."""
     network, inputs = problem(random_network, seed, law, widths)
     inputs[3] = 0
     whole = SOLVER.solve(network, inputs)

@@ -1,4 +1,4 @@
-"""A phase inherits the failure of what it was derived from, and no gradient takes a phase that failed or belongs elsewhere."""
+"""A phase inherits the failure of the phase on which it depends, and no gradient uses a failed or foreign phase."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -78,7 +78,7 @@ HERE = {"layered": NgspiceSolver, "nonideal": NonidealNgspiceSolver, "graph": Gr
 
 
 def failed_in(phase: Equilibrium, samples: list[int], status: Status = Status.STALLED) -> Equilibrium:
-    """``phase``, of which some samples are said to have failed."""
+    """``phase`` with some samples marked as failed."""
     marked = phase.status.copy()
     marked[samples] = status
     return Equilibrium(phase.voltages, phase.residual, marked, phase.nudge)

@@ -1,4 +1,4 @@
-"""What a public name takes is described: every argument of every public function, class and method stands in a docstring.
+"""Every argument of every public function, class and method is described in a docstring.
 
 That of the function itself, of its class, of a field, or of the protocol or base class that says it for all.
 """

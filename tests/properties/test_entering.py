@@ -1,4 +1,4 @@
-"""Conductances, tensors and names of files that no network can take are refused in a sentence, without a warning."""
+"""Invalid conductances, tensors and file names are refused in one sentence, without a warning."""
 
 import networkx as nx
 import numpy as np

@@ -102,7 +102,7 @@ def assert_same(one: Layers, other: Layers, within: float) -> None:
 def net_currents(
     network: ResistiveNetwork, inputs: np.ndarray, phase: Equilibrium, free: Equilibrium, shift: float
 ) -> np.ndarray:
-    """Current into every node if it alone sat ``shift`` volts higher, resistor by resistor (Kirchhoff: zero at no shift)."""
+    """Current into every node if only this node were ``shift`` volts higher, resistor by resistor (zero at shift 0 by KCL)."""
     drive, result = network.rows(inputs), []
     for layer, v in enumerate(phase.voltages, start=1):
         own = v + shift
@@ -273,7 +273,7 @@ def test_nudge_to_where_the_outputs_already_are_changes_nothing(random_network, 
 
 @given(problem=problems(decades=2.0))
 def test_positive_nudge_lowers_the_cost_and_negative_raises_it(random_network, problem):
-    """Whatever the nonlinearity: E + γ_L·β·C is at its minimum for every β."""
+    """For every nonlinearity, E + γ_L·β·C is at its minimum for every β."""
     network, inputs = problem.network(random_network), problem.inputs
     stiffness = np.linalg.eigvalsh(network.output_stiffness())[0]
 

@@ -1,4 +1,4 @@
-"""The contract of core.Network and core.Equations, kept by every registered family; and the direction of imports."""
+"""The contract of core.Network and core.Equations, for every registered family, and the direction of imports."""
 
 import ast
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Whatever a file holds, reading it ends with a result or with a UserError: no traceback, no code of the file's, no hoard.
+"""Reading any file ends with a result or a UserError: no traceback, no execution of its content, no unbounded memory.
 
 ``pytest tests/properties/test_fuzzing.py --hypothesis-profile=long`` tries a thousand times as much; see
 docs/reliability.md.
@@ -314,7 +314,7 @@ class Executing:
 
 
 def lying(shape: tuple[int, ...], descr: str) -> bytes:
-    """A header that says more than there is."""
+    """A header that announces more data than the file has."""
     content = io.BytesIO()
     np.lib.format.write_array_header_1_0(content, {"descr": descr, "fortran_order": False, "shape": shape})
     return content.getvalue() + bytes(24)

@@ -62,7 +62,7 @@ class Problem:
         return nx.MultiGraph(plain)
 
     def network(self) -> GraphNetwork:
-        """Resistors on the graph's edges, diodes beside some of them, none that shorts sources by itself."""
+        """Resistors on the edges of the graph, some with parallel diodes, and none that short-circuits sources."""
         random, graph = self.random(0), self.graph()
         nodes = [list(graph)[k] for k in random.permutation(len(graph)).tolist()]
         edges = list(graph.edges(keys=True))
@@ -124,7 +124,7 @@ def assert_same(one: Equilibrium, other: Equilibrium, within: float = 1e-9) -> N
 
 
 def net_currents(network: GraphNetwork, phase: Equilibrium, free: Equilibrium, shift: np.ndarray) -> np.ndarray:
-    """Current into every node if it alone sat ``shift`` volts higher, device by device (Kirchhoff: zero at no shift)."""
+    """Current into every node if only this node were ``shift`` volts higher, device by device (zero at shift 0 by KCL)."""
     v = phase.voltages[0]
     total = np.tile(network.currents, (len(v), 1))
     devices = [(pair, lambda w, g=g: g * w) for pair, g in zip(network.resistors, network.conductances, strict=True)]

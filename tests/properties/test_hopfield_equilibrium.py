@@ -1,4 +1,4 @@
-"""Laws of every way to a Hopfield network's equilibrium."""
+"""Laws of every method for the equilibrium of a Hopfield network."""
 
 from dataclasses import replace
 from typing import Any

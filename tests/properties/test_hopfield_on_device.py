@@ -142,7 +142,7 @@ class StoppedError(Exception):
 def test_a_run_on_the_device_goes_on_to_the_same_bits(
     name: str, stop: int, images: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Stopped after so many looks at the device, within epochs and tests, with a checkpoint at every look."""
+    """Stopped after a number of synchronizations with the device, in epochs and tests, with a checkpoint at each of them."""
     monkeypatch.setattr("eqprop_analog.networks.hopfield.on_device.SECONDS", 0.0)
     monkeypatch.setattr("eqprop_analog.networks.hopfield.on_device.CHUNK", 5)
     settings = OUTSIDE | MAP | {"method": "feed-forward", "momentum": 0.9} if name == "control" else CASES[name]

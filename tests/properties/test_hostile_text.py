@@ -1,4 +1,4 @@
-"""No text in a file runs a command in ngspice, and none is obeyed by a terminal."""
+"""No text in a file runs a command in ngspice or controls a terminal."""
 
 import json
 import subprocess

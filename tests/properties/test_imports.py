@@ -1,4 +1,4 @@
-"""The contract of imports: shared code knows no kind of network, and says none's name."""
+"""The rules for imports: shared code depends on no family of networks, and names none."""
 
 import ast
 from collections.abc import Iterator

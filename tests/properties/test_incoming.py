@@ -1,4 +1,4 @@
-"""Whatever a program passes to public constructors and to solve(), it gets what it asked for or one UserError."""
+"""Public constructors and solve() return the requested result, or raise one UserError, for any arguments."""
 
 import warnings
 from collections.abc import Callable

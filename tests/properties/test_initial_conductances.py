@@ -1,4 +1,4 @@
-"""Fresh conductances are spread inside whatever window a network is given, and drive every node."""
+"""Initial conductances are distributed inside any conductance window, and drive every node."""
 
 import numpy as np
 import pytest
@@ -41,7 +41,7 @@ def test_every_node_is_driven_in_every_window(seed: int, layers: list[int], low:
 
 @given(seed=seeds, layers=shapes, high=st.floats(2e-6, 1.0))
 def test_from_zero_siemens_it_is_the_published_law(seed: int, layers: list[int], high: float) -> None:
-    """max(0, U(-a, a))·1 µS, a = 1/√rows (Scellier 2024), whatever the upper end."""
+    """max(0, U(-a, a))·1 µS, a = 1/√rows (Scellier 2024), for any upper end."""
     rng = np.random.default_rng(seed)
     network = ResistiveNetwork.dense(layers, seed, conductance_window=(0.0, high))
     for matrix in network.conductances:
@@ -53,7 +53,7 @@ def test_from_zero_siemens_it_is_the_published_law(seed: int, layers: list[int],
 
 
 def test_scaling_the_window_scales_the_conductances() -> None:
-    """Where G_min sets the level nothing but the window has a unit."""
+    """If G_min determines the level, only the window has a unit."""
     one, other = (ResistiveNetwork.dense([8, 5, 3], 3, conductance_window=(k * 1e-3, k * 1e-2)) for k in (1.0, 7.0))
     for a, b in zip(one.conductances, other.conductances, strict=True):
         np.testing.assert_allclose(b, 7 * a, rtol=1e-12)

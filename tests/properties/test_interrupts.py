@@ -1,4 +1,4 @@
-"""^C and SIGTERM end a command with exit code 130, whatever code they meet, and what cleans up is let do so."""
+"""^C and SIGTERM end a command with exit code 130 wherever they arrive, and cleanup code still runs."""
 
 import ctypes
 import signal
@@ -26,7 +26,7 @@ def number(request: pytest.FixtureRequest) -> int:
 
 @pytest.fixture(autouse=True)
 def unchanged(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """A command leaves the program's handlers of signals as they were."""
+    """A command restores the signal handlers of the program."""
     monkeypatch.setattr(interrupts, "AGAIN", 0.02)
     before = [signal.getsignal(each) for each in (*SIGNALS, signal.SIGALRM)]
     yield
@@ -35,7 +35,7 @@ def unchanged(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 def wait() -> None:
-    """Work that an interrupt ends; long enough for one that was dropped to come again."""
+    """Work that an interrupt ends; long enough for a lost interrupt to be sent again."""
     end = time.monotonic() + 10
     while time.monotonic() < end:
         time.sleep(0.001)

@@ -1,4 +1,4 @@
-"""The theorem of Ernoult et al. 2019: equal where it says so, off by powers of β beside that, and not equal elsewhere."""
+"""The theorem of Ernoult et al. 2019: equality under its conditions up to powers of β, and no equality otherwise."""
 
 from dataclasses import replace
 from typing import Any

@@ -1,4 +1,4 @@
-"""Modules that have moved are found under their old names, for one version, and say where they went."""
+"""Modules that have moved are found under their old names for one version, and a warning gives the new name."""
 
 from importlib import import_module
 

@@ -1,4 +1,4 @@
-"""A netlist that we wrote is a network again, and that network's netlist is the same text; edits by hand mean what they say."""
+"""A written netlist is read as the same network, whose netlist is the same text; manual edits have their effect."""
 
 import re
 from typing import Any

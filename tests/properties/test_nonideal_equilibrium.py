@@ -55,7 +55,7 @@ class Problem:
     tile: tuple[int, int]
     decades: float
     chip: str = "ideal"
-    """Which imperfections beside the wires: none, those that leave an energy, all."""
+    """Imperfections in addition to the wires: none, those that preserve an energy, all."""
 
     def random(self, stream: int) -> np.random.Generator:
         return np.random.default_rng([self.seed, stream])
@@ -158,7 +158,7 @@ def test_every_phase_converges_to_kirchhoffs_law_and_its_residual_is_that_of_its
         residuals = np.concatenate(equations.residuals(v), axis=1)
         np.testing.assert_array_equal(np.abs(residuals).max(axis=1), np.concatenate([phase.residual for phase in some]))
         scale = equations.voltage_scale(v)[:, None]
-        for layer, volts in enumerate(v, start=1):  # what each node is off its own equation, volts
+        for layer, volts in enumerate(v, start=1):  # error of each node in its own equation, volts
             own = volts - equations.root(layer, equations.inflow(layer, v))
             assert np.abs(own / scale).max() <= 1e-13
 

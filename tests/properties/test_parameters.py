@@ -1,4 +1,4 @@
-"""What learning and files do to a network's parameters."""
+"""The effect of training and files on the parameters of a network."""
 
 import json
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""Plots show what they are drawn for: axes to scale, ends of windows, every value counted once."""
+"""Plots are correct: axes to scale, ends of windows marked, every value counted once."""
 
 from pathlib import Path
 from types import SimpleNamespace

@@ -1,4 +1,4 @@
-"""A schematic shows the netlist: its devices, and what they join."""
+"""A schematic shows the netlist: its devices and their connections."""
 
 from collections import defaultdict
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""Instruments that do not answer, or answer what is no SCPI: none of it becomes a voltage, and the sentence says what came."""
+"""Instruments without an answer, or with an answer that is not SCPI: it never becomes a voltage, and the error quotes it."""
 
 import socket
 from collections.abc import Callable
@@ -14,7 +14,7 @@ INPUTS = np.array([[0.1, -0.2]])
 
 
 class Instrument:
-    """Answers by what it is given; an exception is raised."""
+    """Answers with the given texts; an exception is raised."""
 
     def __init__(self, **answers: str | Exception) -> None:
         self.answers = {"SYST:ERR?": '0,"No error"', "MEAS:VOLT?": "0.1,0.2,0.3"} | answers

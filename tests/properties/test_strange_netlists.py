@@ -1,4 +1,4 @@
-"""Whatever is in a netlist, reading it ends with a network or a UserError: nothing is run or opened, and it ends soon."""
+"""Reading any netlist ends soon, with a network or a UserError; no program is run and no file is opened."""
 
 import os
 import subprocess
@@ -50,7 +50,7 @@ SYNTAX = [
     ),
     *(".control", ".endc", ".subckt", ".ends"),
 ]
-"""What may go wrong in what ngspice has words for."""
+"""Possible errors in the statements of ngspice."""
 
 
 @st.composite

@@ -1,4 +1,4 @@
-"""Numbers of TOML files are numbers: text is one only with a unit, where a unit is asked for, and true and false never are."""
+"""Numbers in TOML files: text is a number only with a unit, where a unit is expected; true and false are not numbers."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""A technology is its table: the round trip is exact, and what is no technology is named."""
+"""A technology and its table: the round trip is exact, and an error names what is invalid."""
 
 import tomllib
 from pathlib import Path

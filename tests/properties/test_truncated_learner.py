@@ -1,4 +1,4 @@
-"""Learning in place on truncated phases is what PhaseLearner does with the surrogate's sweeps, in NumPy and compiled."""
+"""In-place learning on truncated phases agrees with PhaseLearner and the surrogate's sweeps, in NumPy and compiled."""
 
 import gc
 import tracemalloc

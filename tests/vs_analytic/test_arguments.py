@@ -1,4 +1,4 @@
-"""Arguments of constructors and solvers: numbers are taken in double precision, and what does not fit is a sentence."""
+"""Arguments of constructors and solvers: numbers become double precision, and invalid ones raise a one-sentence error."""
 
 import dataclasses
 from collections.abc import Callable

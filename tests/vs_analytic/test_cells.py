@@ -1,4 +1,4 @@
-"""Cells with a law of their own: the law against itself, and an array of them with wires against Kirchhoff's law cell by cell."""
+"""Cells with nonlinear laws: consistency of each law, and arrays of them with wires against Kirchhoff's law cell by cell."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Chips against what their specification says: readings, drawings, mapping, and learning that an ideal chip does not notice."""
+"""Chips against their specification: readings, random draws, mapping, and training, which an ideal chip does not change."""
 
 from dataclasses import fields, replace
 

@@ -1,4 +1,4 @@
-"""Signs and index order, pinned: what a wrong transpose or a flipped sign would break."""
+"""Signs and index order, so that a wrong transpose or a wrong sign is detected."""
 
 import numpy as np
 import pytest
@@ -57,7 +57,7 @@ def test_a_nudge_of_pairs_pushes_the_plus_node_up_and_the_minus_node_down_where_
 
 
 def test_first_crossbar_joins_row_i_to_column_j():
-    """Each column is driven by one row alone: +x_0, -x_1, +x_1."""
+    """Each column is driven by exactly one row: +x_0, -x_1, +x_1."""
     network = network_of([[1, 0, 0], [0, 0, 1], [0, 0, 0], [0, 1, 0]])
     np.testing.assert_allclose(outputs(network, [5.0, 7.0]), [5, -7, 7])
 

@@ -1,4 +1,4 @@
-"""Nested dissection of an array with wires against the elimination column after column, and in its limits."""
+"""Nested dissection of an array with wires against elimination column by column, and in its limits."""
 
 import importlib.util
 

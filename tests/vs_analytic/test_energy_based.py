@@ -1,4 +1,4 @@
-"""The energy-based dynamics of 2019 against its equations written out, and against the slope of the energy it descends."""
+"""The energy-based dynamics of 2019 against its explicit equations, and against the gradient of the energy that it decreases."""
 
 import numpy as np
 

@@ -61,7 +61,7 @@ def drawn(law: Law, polarity: int, v: Decimal) -> tuple[Decimal, Decimal]:
 
 
 class Oracle:
-    """Kirchhoff's law of one sample of a layered network, every number as it stands in its float64."""
+    """Kirchhoff's law of one sample of a layered network, with the exact values of all float64 numbers."""
 
     def __init__(self, network: ResistiveNetwork, inputs: np.ndarray, nudge: Nudge | None, sample: int) -> None:
         self.law = network.diode
@@ -116,7 +116,7 @@ class Oracle:
         return [p * v[j] <= big(self.law.rail) for j, p in enumerate(self.polarity)]
 
     def _rails(self, v: list[Decimal], held: list[bool]) -> bool:
-        """Let go of nodes whose clamp would have to pull, hold those beyond it."""
+        """Release nodes whose clamp would have to pull, and hold those beyond their clamp."""
         changed = False
         for j, p in enumerate(self.polarity):
             inward = p * (self.source[j] - sum(g * u for g, u in zip(self.matrix[j], v, strict=True)))
@@ -214,7 +214,7 @@ def test_nudges_near_the_bound_of_definiteness(law: str, closeness: float):
 @pytest.mark.parametrize("closeness", [1e-6, 1e-9, 1e-11, 1e-12, 1e-13, 1e-14, 1e-15])
 @pytest.mark.parametrize("layers", [(2, 2), (3, 2, 1)])
 def test_a_nudge_that_takes_almost_all_of_an_outputs_conductance(layers: tuple[int, ...], closeness: float):
-    """D + beta is then only as certain as D; voltages are large, and that alone is no failure."""
+    """D + beta is then only as accurate as D; large voltages alone are not a failure."""
     for seed in range(4):
         network = ResistiveNetwork.dense(layers, seed)
         for matrix in network.conductances:

@@ -268,7 +268,7 @@ class TestGradient:
         order = {name: np.log(big / small) / np.log(3) for name, (big, small) in errors.items()}
         assert errors["centred"][1] < 1e-5
         assert order["one-sided"] == pytest.approx(1, abs=0.05)
-        if law is None and kind == "current":  # everything is linear, and there is no error but rounding
+        if law is None and kind == "current":  # everything is linear, so the only error is rounding
             assert max(errors["centred"]) < 1e-8
         elif not piecewise:  # whose currents are straight lines between the kinks
             assert order["centred"] == pytest.approx(2, abs=0.1)

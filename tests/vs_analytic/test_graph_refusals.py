@@ -1,4 +1,4 @@
-"""A graph that is no circuit is refused by the name of its node."""
+"""A graph that is not a circuit is refused, and the error names the node."""
 
 from collections.abc import Callable
 

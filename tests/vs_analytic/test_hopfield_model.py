@@ -1,4 +1,4 @@
-"""Hopfield networks against finite differences of their energy, scipy's convolution, and sums written out."""
+"""Hopfield networks against finite differences of their energy, scipy's convolution, and explicit sums."""
 
 from dataclasses import replace
 from itertools import permutations, product

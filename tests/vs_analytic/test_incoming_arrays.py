@@ -1,4 +1,4 @@
-"""Arrays of any kind that hold the same numbers give the same voltages, in every family; what holds no numbers is refused."""
+"""Arrays of any kind that hold the same numbers give the same voltages, in every family; other arrays are refused."""
 
 from collections.abc import Callable
 from typing import Any

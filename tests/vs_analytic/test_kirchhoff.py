@@ -1,4 +1,4 @@
-"""Node voltages against circuits solved by hand and against a dense nodal analysis that knows nothing of layers."""
+"""Node voltages against circuits solved by hand and against a dense nodal analysis without layers."""
 
 from collections.abc import Sequence
 

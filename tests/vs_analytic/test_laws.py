@@ -1,4 +1,4 @@
-"""Constitutive laws against their stated formulas, in 50 digits where rounding is the question."""
+"""Constitutive laws against their stated formulas, with 50 digits where rounding matters."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -92,7 +92,7 @@ def exact_diode(law: Law, w: Decimal) -> Decimal:
 
 
 def drives(least: float = 0.0, most: float = np.inf) -> tuple[np.ndarray, np.ndarray]:
-    """Conductances over 12 decades, or part of them, with sources that alone would drive the node to 0 V ... ±1000 V."""
+    """Conductances over 12 decades, or part of them, with sources that drive the node to ±1000 V without the diode."""
     magnitudes = np.concatenate([np.geomspace(1e-3, 1e3, 13), [0.05, 0.2, 0.21, 0.25, 0.278, 0.6, 0.65]])
     volts = np.concatenate([-magnitudes, [0.0], magnitudes])
     decades = np.geomspace(1e-12, 1, 13)
@@ -176,7 +176,7 @@ def test_solve_finds_the_root_to_rounding(law: Law):
 
 @every_law
 def test_solve_balances_the_node(law: Law):
-    """``source`` = conductance·v + diode current, as the law itself judges it; an error counts by the voltage it stands for."""
+    """``source`` = conductance·v + diode current by the law; an error is measured by the corresponding voltage."""
     conductance, source = drives()
     v = law.solve(conductance, source)
     slope = law.slope(v)

@@ -1,4 +1,4 @@
-"""Large arrays by lines against direct factorization, conservation laws, and the bound that is said of them."""
+"""Large arrays by line solves against direct factorization, conservation laws, and the stated error bound."""
 
 from dataclasses import replace
 

@@ -1,4 +1,4 @@
-"""The memristor's law against finite differences, its stated pieces, and what a state must obey."""
+"""The memristor's law against finite differences and its stated parts, and the invariants of its state."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""What no chip has, and what makes no circuit of one, is refused by its name."""
+"""Properties that no chip has, or that leave no circuit, are refused by name."""
 
 from dataclasses import replace
 

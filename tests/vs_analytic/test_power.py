@@ -1,4 +1,4 @@
-"""Power: every part device by device, and what is delivered is dissipated or charges the nodes."""
+"""Power: every part device by device; the delivered power is dissipated or charges the nodes."""
 
 from itertools import pairwise
 
@@ -139,7 +139,7 @@ def test_free_phase_needs_no_injection(random_network):
 
 @pytest.mark.parametrize("pair", [False, True], ids=["single", "pair"])
 def test_an_ideal_clamp_takes_the_power_of_a_steep_one(random_network, pair):
-    """At a rail that is not 0 V it exchanges power, by a current that only Kirchhoff's current law tells."""
+    """At a rail that is not 0 V it exchanges power, by a current that follows only from Kirchhoff's current law."""
     powers = []
     for ohms in (0.0, 1.0):
         law = Clamp(rail=-0.2 if pair else 0.2, on_resistance=ohms)

@@ -1,4 +1,4 @@
-"""The pulses of a programming plan lead to the level nearest to the target, as near as whole pulses can."""
+"""The pulses of a programming plan reach the level that is nearest to the target for an integer number of pulses."""
 
 from pathlib import Path
 

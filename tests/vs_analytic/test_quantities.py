@@ -1,4 +1,4 @@
-"""One parser of quantities, for command lines and files; and what is suggested for names that are misspelt."""
+"""One parser of quantities for command lines and files, and the suggestions for misspelt names."""
 
 from pathlib import Path
 from types import SimpleNamespace
@@ -147,7 +147,7 @@ def test_keys_of_a_file_are_suggested(tmp_path: Path) -> None:
 
 
 class OwnLaw(NgspiceDiode):
-    """A law that somebody else wrote."""
+    """A law from outside the package."""
 
     @property
     def spice(self) -> tuple[str, dict[str, float]]:

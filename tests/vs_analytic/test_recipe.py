@@ -64,7 +64,7 @@ def test_scaling_all_conductances_scales_beta_by_k_and_rates_by_k_squared(k: flo
 
 
 def test_amplifiers_let_the_inputs_be_smaller_by_the_product_of_their_gains() -> None:
-    """With ideal clamps at 0 V a gain changes nothing but the scale of the voltages before it."""
+    """With ideal clamps at 0 V, a gain changes only the scale of the voltages before it."""
     one, other = of(fresh()), of(fresh(amplifier_gain=[3.0, 5.0]))
     assert other.input_gain == pytest.approx(one.input_gain / 15, rel=1e-6)
 

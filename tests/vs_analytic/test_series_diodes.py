@@ -1,4 +1,4 @@
-"""Currents that flow through diodes alone, and nudges near the bound: the right voltages by one scalar equation, certified."""
+"""Currents that flow only through diodes, and nudges near the bound: the right voltages by one scalar equation, certified."""
 
 from itertools import pairwise
 

@@ -59,7 +59,7 @@ def measured(
 
 
 def require_recovered(fit: TechnologyFit, true: dict[str, float], precision: float = 0.35) -> None:
-    """Every true value within 3.5 of its standard error, which itself says something."""
+    """Every true value within 3.5 standard errors, and the standard errors are small enough to be useful."""
     found = {each.key.removeprefix("conductance."): each for each in fit.quantities()}
     for key, value in true.items():
         one = found[key]

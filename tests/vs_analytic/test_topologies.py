@@ -1,4 +1,4 @@
-"""Lattices and disordered graphs are what they are asked to be, or refused."""
+"""Lattices and disordered graphs have the requested properties, or are refused."""
 
 import networkx as nx
 import pytest

@@ -1,4 +1,4 @@
-"""Training in place through wires: its contrast, its update, its limit of ideal wires, and what it refuses."""
+"""Training in place through wires: its contrast, its update, its limit of ideal wires, and its refusals."""
 
 from dataclasses import replace
 

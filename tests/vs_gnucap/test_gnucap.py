@@ -1,4 +1,4 @@
-"""A second, independent simulator: gnucap solves crossbars of ours, and finds what the surrogate computes."""
+"""A second, independent simulator: gnucap solves crossbars of this package, in agreement with the surrogate."""
 
 import shutil
 import subprocess

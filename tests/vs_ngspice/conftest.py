@@ -1,4 +1,4 @@
-"""The two ways to ask ngspice: the package's solver, and the plain program on a file."""
+"""Two ways to run ngspice: the solver of this package, and the program with a file."""
 
 import re
 import subprocess
@@ -15,7 +15,7 @@ PRINTED = re.compile(r"^(\S+) = (\S+)$", re.MULTILINE)
 
 @dataclass(frozen=True)
 class Run:
-    """What ``ngspice -b FILE`` left."""
+    """The result of ``ngspice -b FILE``."""
 
     code: int
     values: dict[str, float]
@@ -38,7 +38,7 @@ BOTH = {
     "whole_chip",
     "written_netlists",
 }
-"""What CI asks of the newest ngspice, too (.ci/both_ngspices)."""
+"""Test files that CI also runs with the newest ngspice (.ci/both_ngspices)."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

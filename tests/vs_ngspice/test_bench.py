@@ -1,4 +1,4 @@
-"""A board as a solver, on a virtual board with ngspice behind it: what it reads, how it trains, what it logs."""
+"""A board as a solver, on a virtual board with ngspice behind it: its readings, its training, its log."""
 
 import socket
 from collections import Counter

@@ -1,4 +1,4 @@
-"""What is no circuit is refused before ngspice sees it, by an error that names the net."""
+"""Invalid circuits are refused before they reach ngspice, by an error that names the net."""
 
 from collections.abc import Callable
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Clamps that carry next to nothing: ngspice finds every equilibrium near the knee, and the surrogate's voltages."""
+"""Clamps that carry very small currents: ngspice finds every equilibrium near the knee, and the surrogate's voltages."""
 
 from dataclasses import replace
 

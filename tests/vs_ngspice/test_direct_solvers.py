@@ -1,4 +1,4 @@
-"""Meshes are solved by KLU where ngspice has it, whatever else is in the circuit, others by SPARSE 1.3, to the same voltages."""
+"""Meshes in any circuit are solved by KLU where ngspice has it, other circuits by SPARSE 1.3, with the same voltages."""
 
 import subprocess
 from collections.abc import Mapping

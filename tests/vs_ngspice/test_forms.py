@@ -1,4 +1,4 @@
-"""What may not change an equilibrium: the Norton reduction, what else is in the sweep, how it is cut into pieces."""
+"""Equilibria do not depend on the Norton reduction, on the other samples of a sweep, or on its division into parts."""
 
 import numpy as np
 import pytest

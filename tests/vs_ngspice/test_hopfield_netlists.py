@@ -164,7 +164,7 @@ def test_pyspices_own_parser_reads_the_same_circuit():
 def test_every_net_has_a_path_to_ground_and_without_the_leaks_it_would_still_be_asked_for(form: str):
     net = network()
     for weights in (*net.weights, *net.returning):
-        weights[...] = 0  # then the leaks alone hold the nodes
+        weights[...] = 0  # then only the leaks hold the nodes
     circuit = compile_hopfield(net, INPUTS, form=form)  # type: ignore[arg-type]
     circuit.validate()
     bare = replace(

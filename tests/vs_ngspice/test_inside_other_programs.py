@@ -1,4 +1,4 @@
-"""A solver works wherever Python does: in daemons, after a fork, from many threads, in any folder, within limits."""
+"""A solver works in every process: in daemons, after a fork, from many threads, in any folder, within limits."""
 
 import copy
 import errno
@@ -34,7 +34,7 @@ def network() -> ResistiveNetwork:
 
 
 def solved(solver: NgspiceSolver | None = None) -> np.ndarray:
-    """What a solver makes of the same inputs, wherever it is called."""
+    """A solver's result for the same inputs, in any process."""
     given = NgspiceSolver() if solver is None else solver
     try:
         return given.solve(network(), INPUTS).require().outputs
@@ -174,7 +174,7 @@ def test_a_task_of_the_users_script_is_refused_with_the_way_out() -> None:
 
 
 def only_here() -> None:
-    """Said to be of the script, which a worker does not run."""
+    """Belongs to the script, which a worker does not run."""
 
 
 only_here.__module__ = "__main__"
@@ -182,7 +182,7 @@ only_here.__module__ = "__main__"
 
 @pytest.fixture
 def refusing(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], list[int]]:
-    """The operating system starts so many processes and then refuses; the attempts that it has seen."""
+    """The operating system starts a number of processes and then refuses; the list of attempts."""
     attempts: list[int] = []
     start = subprocess.Popen
 

@@ -1,4 +1,4 @@
-"""What the import takes means the same to ngspice: the text as it stands in ngspice, the network that it becomes in ours."""
+"""An imported netlist means the same to ngspice: its text in ngspice agrees with the network that is read from it."""
 
 import re
 import subprocess
@@ -45,7 +45,7 @@ PLACES = {
     "I": r"^(Ib1_2 0 h1_2) \S+$",
     "X": r"^(Xa1_\d h1_\d a1_\d amplifier) \S+$",
 }
-"""One device of each kind, or all amplifiers, which are alike; the value stands last."""
+"""One device of each kind, or all amplifiers, which are equal; the value is the last word."""
 
 
 def with_value(kind: str, value: str, before: str = "") -> str:
@@ -211,7 +211,7 @@ def test_a_shockley_junction_is_told_how_much_it_is_heated(line: str, above: int
 
 
 def test_every_number_is_ngspices_or_refused(tmp_path: Path) -> None:
-    """One source a word in one run of ngspice; what is refused is what reads otherwise than it looks."""
+    """One source per word in one run of ngspice; words are refused if ngspice reads them differently than they look."""
     scales = ["k", "K", "meg", "MEG", "mil", "m", "M", "u", "µ", "n", "p", "f", "t", "g", "me", "mi"]
     units = [
         "ohm",

@@ -1,4 +1,4 @@
-"""The netlist's text: readable names that mean what they say, one line a resistor, and another reader agrees."""
+"""The text of netlists: readable and correct names, one line per resistor, and agreement with another reader."""
 
 import re
 from collections.abc import Iterator

@@ -309,7 +309,7 @@ def test_a_nudge_that_the_wires_make_indefinite_is_refused_before_ngspice_answer
     network = ResistiveNetwork.dense([2, 4, 3], amplifier_gain=2.0)
     wired, inputs, targets = NonidealNetwork(network, wire_resistance=1e6), np.ones((1, 2)), np.ones((1, 3))
     beta = -1.1 * beta_of(wired) / 0.3
-    network.require_definite(beta)  # with ideal wires it is none
+    network.require_definite(beta)  # it is definite with ideal wires
     for each in (solver, NonidealNewtonSolver()):
         with pytest.raises(UserError, match=r"indefinite at net o_\d: in this circuit"):
             each.solve(wired, inputs, Nudge(targets, beta))

@@ -1,4 +1,4 @@
-"""A patch of a network whose surroundings are held has the states of the whole, in NumPy and in ngspice."""
+"""A patch of a network with fixed surroundings has the states of the whole network, in NumPy and in ngspice."""
 
 import json
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Max pooling in ngspice: the winner goes forward, the way back reaches the winner alone, and of equals the first wins."""
+"""Max pooling in ngspice: the winner is passed on, feedback reaches only the winner, and the first of equal sites wins."""
 
 import json
 import re
@@ -107,7 +107,7 @@ def test_the_circuits_winners_are_numpys_and_of_equals_the_first(image: int, unt
             assert found == {f"{prefix}_{j}": int(k) for j, k in enumerate(expected.ravel())}
             sites = (before[layer - 1][0] @ each.matrix(weights))[each.windows]
             tied += int((sites.max(axis=1, keepdims=True) - sites < 1e-12).sum() - len(sites))
-    assert tied > 5 or image == 0  # sites beside a winner that are equal to it
+    assert tied > 5 or image == 0  # sites that are equal to a winner
 
 
 def test_a_site_within_rounding_of_the_largest_wins_if_it_is_the_first(run_ngspice: RunNgspice):
@@ -216,7 +216,7 @@ def test_a_dialect_has_pools_or_is_refused_by_name():
     net = network()
     made = compile_hopfield(net, images(net)[:1], form="flat")
     texts = {name: static_netlist(made, dialect=DIALECTS[name]) for name in ("ltspice", "xyce")}
-    assert "Bwon" not in texts["ltspice"]  # it has a version of its own, with if() in place of ? and :
+    assert "Bwon" not in texts["ltspice"]  # LTspice has its own version, with if() instead of ? and :
     assert re.search(r"if\(V\(site\)>=V\(largest\)-\{tie\},1,0\)", texts["ltspice"])
     assert re.search(r"^Bwon won 0 V=\{V\(earlier\) > 0\.5 \? 0 : ", texts["xyce"], re.MULTILINE)
     with pytest.raises(UserError, match="gnucap"):

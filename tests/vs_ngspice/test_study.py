@@ -1,4 +1,4 @@
-"""The agreement study: a slice of it, what it draws, and that it sees a disagreement."""
+"""The agreement study: a part of it, its random draws, and the detection of a disagreement."""
 
 import json
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""Subcircuits and their testbench are the flat circuit: the same voltages, and its parameters do what they say."""
+"""Subcircuits with their testbench are equivalent to the flat circuit, and the parameters have their effect."""
 
 import re
 import subprocess

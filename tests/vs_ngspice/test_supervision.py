@@ -1,4 +1,4 @@
-"""A worker that dies, a simulator that refuses, a voltage that is wrong: retried, then said; never used."""
+"""Lost workers, simulator errors and wrong voltages are retried, then reported, and never used."""
 
 import logging
 import os
@@ -23,7 +23,7 @@ from eqprop_analog.spice.ngspice.workers import TRIES, Workers
 
 
 class Tampering(Executor):
-    """Runs sweeps in one real worker and lets a function look at, change or refuse each."""
+    """Runs sweeps in one real worker, and a function may inspect, change or refuse each."""
 
     def __init__(self, tamper: Callable[[int, str, np.ndarray], np.ndarray]) -> None:
         self.work, self.tamper, self.netlists = Workers(1, time_limit=60.0), tamper, []

@@ -1,4 +1,4 @@
-"""What a sweep has that a netlist's file has not: subcircuits written out, samples in an order, sources without delay."""
+"""Properties of sweeps that netlist files do not have: expanded subcircuits, ordered samples, sources without delay."""
 
 import re
 from collections.abc import Callable
@@ -34,14 +34,14 @@ def batch(samples: int = 12, seed: int = 0) -> tuple[ResistiveNetwork, np.ndarra
 
 
 def iterations(run_ngspice: RunNgspice, text: str) -> int:
-    """Newton's iterations of a whole sweep."""
+    """Number of Newton iterations of a whole sweep."""
     told = run_ngspice(text.replace(".end\n", ".control\nrun\nrusage totiter\n.endc\n.end\n"))
     (found,) = re.findall(r"iterations\s*=\s*(\d+)", told.text)
     return int(found)
 
 
 def test_sources_follow_a_new_sample_from_the_first_iteration_on(run_ngspice: RunNgspice) -> None:
-    """A linear circuit takes two iterations a point, the second of which only sees that nothing moves any more."""
+    """A linear circuit needs two iterations per point; the second one only confirms convergence."""
     network = ResistiveNetwork.dense([6, 3], 1)
     inputs = np.random.default_rng(1).uniform(-1, 1, (7, 6))
     one, seven = (
@@ -72,7 +72,7 @@ def test_subcircuits_written_out_are_what_ngspice_makes_of_them(
         circuit = replace(circuit, sections=tuple(sections))
     text = sweep_netlist(circuit)
     assert "\nX" not in text
-    assert ("vsense" in text) == bool(offset)  # an ammeter of 0 V is left out
+    assert ("vsense" in text) == bool(offset)  # an ammeter of 0 V is omitted
     lines = netlists._lines
     monkeypatch.setattr(netlists, "_lines", lambda *given, inline: lines(*given, inline=not inline))
     as_they_are = sweep_netlist(circuit)

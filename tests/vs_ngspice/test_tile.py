@@ -1,4 +1,4 @@
-"""An array with wires, alone in ngspice, stands where its port matrix says."""
+"""An array with wires in ngspice has the voltages that follow from its port matrix."""
 
 import numpy as np
 import pytest

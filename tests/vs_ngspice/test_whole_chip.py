@@ -1,4 +1,4 @@
-"""Whole chips, wires in tiles, cells that need not be linear, amplifiers and diodes as they came out, are the same in ngspice."""
+"""Whole chips with wires in tiles, nonlinear cells, non-ideal amplifiers and diodes have the same equilibria in ngspice."""
 
 import subprocess
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""libngspice may take its process down: that costs a retry, never the result, and what ngspice said reaches the user."""
+"""libngspice may end its process: the task is retried without loss, and the messages of ngspice reach the user."""
 
 import os
 import signal
@@ -39,7 +39,7 @@ def assert_solved(found: Equilibrium, net: ResistiveNetwork, inputs: np.ndarray 
 
 @pytest.fixture
 def one_rung(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Samples are asked for in one way, and a worker that was lost is replaced once."""
+    """There is one rung for samples, and a lost worker is replaced once."""
     monkeypatch.setattr(NgspiceSolver, "_ladder", lambda *_: LADDER[:1])
     monkeypatch.setattr(workers_module, "TRIES", 2)
 
@@ -52,7 +52,7 @@ def solver() -> Iterator[NgspiceSolver]:
 
 
 def dies_once(folder: str, function: Callable[..., Any], *arguments: Any) -> Any:
-    """In a worker: end it at the first call, and do what is asked at the second."""
+    """In a worker: end the process at the first call, and run the task at the second."""
     if not list(Path(folder).iterdir()):
         (Path(folder) / "died").touch()
         signal.raise_signal(signal.SIGKILL)
@@ -73,7 +73,7 @@ def test_libngspice_is_never_loaded_into_the_users_process(ngspice: NgspiceSolve
 def test_a_worker_killed_before_a_solve_costs_nothing(seconds: float, solver: NgspiceSolver) -> None:
     solver.start()
     kill(solver._work.result(solver._work.submit(os.getpid)))
-    time.sleep(seconds)  # in which the pool notices, or does not
+    time.sleep(seconds)  # the pool may notice meanwhile
     assert_solved(solver.solve(network(), INPUTS), network())
     assert_solved(solver.solve(network(), INPUTS), network())
 
@@ -181,7 +181,7 @@ def test_a_circuit_that_ngspice_refuses_has_a_status_and_ngspices_words_in_the_l
     assert found.status.tolist() == [Status.SIMULATOR_FAILED] * 2
     said = "\n".join(record.getMessage() for record in caplog.records if record.name == LOGGER)
     assert any(word in said.lower() for word in words.split("|")), said
-    assert_solved(solver.solve(network(), INPUTS), network())  # and the worker is as good as new
+    assert_solved(solver.solve(network(), INPUTS), network())  # and the worker still works
 
 
 def test_a_killed_process_leaves_no_worker_behind_even_one_that_is_busy() -> None:

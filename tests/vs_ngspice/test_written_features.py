@@ -1,4 +1,4 @@
-"""Bias row, antiparallel diodes and pairs of outputs in written netlists: their names, and what plain ngspice makes of them."""
+"""Bias row, antiparallel diodes and pairs of outputs in written netlists: their names, and their results in plain ngspice."""
 
 from collections.abc import Callable
 from typing import Any

@@ -1,4 +1,4 @@
-"""The golden files of ``netlists/``: the same text again, the same voltages in plain ngspice, the same network when trained."""
+"""The golden files of ``netlists/``: the same text, the same voltages in plain ngspice, the same network when trained."""
 
 import csv
 import re
@@ -123,7 +123,7 @@ ROW = re.compile(r"^\| `(\w+)` \|.*\| (-?[\d.]+) \|$", re.MULTILINE)
 
 
 def currents_into(net: str) -> dict[str, float]:
-    """Current of every device into a node of ``xor_free.cir``, A, from the file's values and the stored voltages alone."""
+    """Current of every device into a node of ``xor_free.cir``, A, from the values of the file and the stored voltages only."""
     text = (FOLDER / "xor_free.cir").read_text()
     volts = {name[:-4]: float(value) for name, value in row_of("ngspice", 0.0).items() if name.endswith(" (V)")}
     volts |= {"xp_0": -1.0, "xp_1": 1.0, "xn_0": 1.0, "xn_1": -1.0, "rail_p": 0.2}

@@ -1,4 +1,4 @@
-"""A strict reader of Spectre's language, as far as a network's netlist needs it: whatever is not in its grammar is refused.
+"""A strict reader of Spectre's language, as far as a network's netlist needs it: everything outside its grammar is refused.
 
 It knows nothing of how the netlists are written; it follows the language's own description. What it reads it can say as SPICE,
 so that ngspice solves what was read.
@@ -79,7 +79,7 @@ def logical(text: str) -> list[str]:
 
 
 def read(text: str, included: dict[str, str] | None = None) -> Scope:  # noqa: C901 - one case a keyword
-    """The top level. AssertionError for whatever is no Spectre."""
+    """The top level. Raises AssertionError for text that is not in Spectre's language."""
     assert text.startswith("//"), "the first line is a title to a program that begins in SPICE's language"
     assert text.split("\n")[1] == "simulator lang=spectre"
     top = Scope()

@@ -1,4 +1,4 @@
-"""LTspice's and Xyce's netlists, which do not run here, read back by others' parsers: the same elements, the same values.
+"""LTspice's and Xyce's netlists, which do not run here, read by parsers of other projects: the same elements, the same values.
 
 The subcircuits' own arithmetic is run in ngspice, which reads LTspice's and Xyce's expressions once temperatures are numbers.
 """

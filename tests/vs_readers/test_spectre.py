@@ -1,4 +1,4 @@
-"""Spectre's netlists, which do not run here, read back by a reader of that language: every element, and the equilibrium."""
+"""Spectre's netlists, which do not run here, read by a reader of that language: every element, and the equilibrium."""
 
 import re
 import subprocess
