@@ -81,7 +81,7 @@ def test_a_folder_of_another_study_is_refused_and_left_alone(finished, run):
     before = study.path_of(finished, 0).read_text()
     result = run("study", "--circuits", CIRCUITS, "--seed", 1, "--output", "out")
     assert (result.code, result.err.count("\n")) == (2, 1)
-    assert "is of seed 0, not 1" in result.err
+    assert "seed 0, not 1" in result.err
     study.path_of(finished, 0).write_text("{")
     result = run("study", "--circuits", CIRCUITS, "--output", "out")
     assert (result.code, result.err.count("\n")) == (2, 1)

@@ -1,4 +1,4 @@
-"""(1 - N Nᵀ) y = r by conjugate gradients, a batch at once: matrix products alone, so a step costs what a sweep costs."""
+"""(1 - N Nᵀ) y = r by conjugate gradients for a batch: only matrix products, so that a step costs as much as a sweep."""
 
 import numpy as np
 from jaxtyping import Bool, Float
@@ -15,9 +15,9 @@ def conjugate_gradients(
     right: Float[Array, "batch inner"],
     accuracy: float,
 ) -> tuple[Float[Array, "batch inner"], Bool[Array, " batch"]]:
-    """Solution of each sample, N = diag(inner)·coupling·diag(outer), and where its residual fell below ``accuracy``·‖r‖.
+    """Solution of each sample, N = diag(inner)·coupling·diag(outer), and whether its residual is below ``accuracy``·‖r‖.
 
-    It takes no more steps than there are inner nodes; samples that are done drop out. The unit diagonal is the Jacobi
+    The number of steps is at most that of inner nodes; converged samples are removed. The unit diagonal is the Jacobi
     preconditioner. Source: Hestenes & Stiefel 1952, J. Res. NBS 49, 409.
     """
     residual = direction = right

@@ -1,4 +1,4 @@
-"""The crossbars of a fresh network, from one table per connection between two layers."""
+"""The crossbars of an untrained network, from one table for each connection between two layers."""
 
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -17,17 +17,17 @@ Shape = tuple[int, int, int]
 """(channels, height, width) of a layer."""
 
 KINDS = {"outputs": ("outputs",), "channels": ("channels", "kernel", "stride", "padding"), "pool": ("pool", "siemens")}
-"""What tables may hold, by the setting that says which kind of connection it is."""
+"""Settings that a table may contain, by the setting that defines the kind of connection."""
 POOLING = reach(1, (0.0, 1.0))
-"""Siemens of a resistor of average pooling, where none is asked for."""
+"""Default conductance of a resistor of average pooling, siemens."""
 
 
 def crossbars_from(image: Sequence[int], tables: Sequence[Table], *, bias_row: bool = False) -> tuple[Crossbar, ...]:
-    """The crossbars that ``tables`` describe, one after the other, over conductances without values.
+    """The consecutive crossbars that ``tables`` describe, over conductances without values.
 
-    A table is {outputs}, all nodes joined with all; {channels, kernel, stride, padding}, a convolution; or {pool, siemens},
-    average pooling. ``image``: (channels, height, width) of the inputs, or their number alone, which only the first takes.
-    Raises UserError for what is none of them, or does not fit.
+    A table is {outputs}, a dense connection; {channels, kernel, stride, padding}, a convolution; or {pool, siemens}, average
+    pooling. ``image``: (channels, height, width) of the inputs, or only their number, which is sufficient for a dense connection.
+    Raises UserError for any other table, or one that does not fit.
     """
     shape: Sequence[int] = image
     made: list[Crossbar] = []
@@ -48,7 +48,7 @@ def crossbars_from(image: Sequence[int], tables: Sequence[Table], *, bias_row: b
 def fresh(
     crossbars: Sequence[Crossbar], window: tuple[float, float], random: np.random.Generator
 ) -> tuple[Crossbar, ...]:
-    """The same over initial conductances (see the module initial); those without parameters as they are."""
+    """The same with initial conductances (see the module initial); crossbars without parameters are unchanged."""
 
     def drawn(kind: Crossbar) -> Crossbar:
         rows, columns = kind.conductance.shape
@@ -82,7 +82,7 @@ def _kind(number: int, table: Any) -> str:
 
 
 def _no_values(rows: int, columns: int) -> Array:
-    """An array of that shape in no memory. UserError for more elements than any memory has."""
+    """An array of the given shape that uses no memory. UserError for more elements than any memory can hold."""
     if rows * columns > sys.maxsize // 8:
         raise UserError(f"layers: a crossbar of {rows} x {columns} conductances is too large for any memory")
     return np.broadcast_to(np.zeros(()), (rows, columns))

@@ -1,4 +1,4 @@
-"""The conductances between two sets of layers as one matrix, known by its products with crossbars alone."""
+"""The conductances between two sets of layers as one matrix, implemented by products with the crossbars."""
 
 from collections.abc import Sequence
 
@@ -12,12 +12,13 @@ Array = np.ndarray
 
 
 class Coupling:
-    """C, siemens: from the nodes of layers ``one`` (rows) to those of layers ``other``; crossbar l joins layers l - 1 and l.
+    """C, siemens: couplings of the nodes of layers ``one`` (rows) with those of layers ``other``.
 
-    ``values @ C`` and ``values @ C.T`` take (batch, nodes) arrays, all nodes of a set side by side. np.asarray(C) is the matrix.
+    Crossbar l connects layers l - 1 and l. ``values @ C`` and ``values @ C.T`` accept (batch, nodes) arrays with the nodes of all
+    layers of a set concatenated. np.asarray(C) is the matrix.
     """
 
-    __array_ufunc__ = None  # so that NumPy leaves products to this class
+    __array_ufunc__ = None  # makes NumPy use the products of this class
 
     def __init__(self, crossbars: Sequence[Crossbar], one: range, other: range) -> None:
         self.crossbars, self.one, self.other = crossbars, one, other
@@ -29,12 +30,12 @@ class Coupling:
         return self.crossbars[layer - 1].columns
 
     @property
-    def T(self) -> "Coupling":  # noqa: N802 - as NumPy calls it
+    def T(self) -> "Coupling":  # noqa: N802 - NumPy's name
         """The transposed matrix."""
         return Coupling(self.crossbars, self.other, self.one)
 
     def astype(self, dtype: DTypeLike) -> "Coupling":
-        """In another precision."""
+        """The matrix in another precision."""
         return Coupling([crossbar.astype(dtype) for crossbar in self.crossbars], self.one, self.other)
 
     def __rmatmul__(self, values: Float[Array, "batch rows"]) -> Float[Array, "batch columns"]:

@@ -1,4 +1,4 @@
-"""(1 - N Nᵀ) y = r by elimination: for few nodes, and for circuits in whatever condition."""
+"""(1 - N Nᵀ) y = r by direct elimination: for few nodes, and for ill-conditioned circuits."""
 
 import numpy as np
 from jaxtyping import Float
@@ -6,11 +6,11 @@ from jaxtyping import Float
 Array = np.ndarray
 
 PAIRS = 2**21
-"""Elements that the products of all pairs of the coupling's rows may have to be formed once for all samples."""
+"""Largest number of elements for which products of all pairs of coupling rows are formed once for all samples."""
 ELEMENTS = 2**22
-"""Matrix elements held at once."""
+"""Largest number of matrix elements held at once."""
 MORE = tuple(3.0**k for k in range(64))
-"""Roundings of a matrix that are added to its diagonal until it can be solved."""
+"""Multiples of the rounding error that are added to the diagonal of a singular matrix in turn."""
 
 
 def eliminate(
@@ -19,7 +19,7 @@ def eliminate(
     outer: Float[Array, "batch outer"],
     right: Float[Array, "batch inner"],
 ) -> Float[Array, "batch inner"]:
-    """Solution of each sample, N = diag(inner)·coupling·diag(outer), by LU factors of 1 - N Nᵀ."""
+    """Solution of each sample by LU factorization of 1 - N Nᵀ, N = diag(inner)·coupling·diag(outer)."""
     size, others = coupling.shape
     solution = np.empty_like(right)
     pairs = None
@@ -42,16 +42,16 @@ def eliminate(
 def solved(
     matrices: Float[Array, "batch nodes nodes"], right: Float[Array, "batch nodes"]
 ) -> Float[Array, "batch nodes"]:
-    """Solution of each system; where rounding has made one singular, of matrices that are so much more diagonal, or ever more.
+    """Solution of each system; if rounding has made one singular, with increasing additions to its diagonal.
 
-    What it moves is then unsure in the direction that is hardly held; whoever takes the step looks at where it ends.
+    The solution is then inaccurate in the weakly held direction, so the caller checks the result of its step.
     """
     try:
         return np.asarray(np.linalg.solve(matrices, right[..., None])[..., 0])
     except np.linalg.LinAlgError:
         size = matrices.shape[-1]
         rounding = size * np.finfo(matrices.dtype).eps * np.maximum(np.abs(matrices).max(axis=(1, 2)), 1)
-    for more in MORE:  # in the end the diagonal dominates
+    for more in MORE:  # finally the matrix is diagonally dominant
         held = matrices + more * rounding[:, None, None] * np.eye(size, dtype=matrices.dtype)
         try:
             return np.asarray(np.linalg.solve(held, right[..., None])[..., 0])

@@ -1,4 +1,4 @@
-"""The report's part about power and energy of a resistive network."""
+"""The section of the report on power and energy of a resistive network."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,13 +11,13 @@ from eqprop_analog.report.folder import RunFolder
 from eqprop_analog.report.page import Block, Table, Text, Tile, picture
 
 METERED = 4
-"""Test images whose power is reported."""
+"""Number of test images for which power is reported."""
 CAPACITANCE = 1e-12
-"""Farads at every node: what the settling time, and so the energy, is reckoned with."""
+"""Assumed capacitance at every node for settling time and energy, farads."""
 
 
 def energy(run: RunFolder, folder: Path) -> tuple[list[Tile], list[Block]]:
-    """Power and energy at the equilibria of a few test images. Raises UserError where they cannot be computed."""
+    """Power and energy at the equilibria of a few test images. Raises UserError if they cannot be computed."""
     if run.circuit is not run.network:
         raise UserError("power and energy are not computed for circuits with wires or nonlinear cells")
     images, targets = (values[:METERED] for values in run.samples)
@@ -35,7 +35,7 @@ def _tiles(report: EnergyReport) -> Iterator[Tile]:
 
 
 def _blocks(report: EnergyReport, folder: Path) -> Iterator[Block]:
-    """Power by part, settling times, joules."""
+    """Power by part, settling times and energies."""
     yield Text(
         f"Means of {len(report.stored)} test images, by the surrogate, with every resistor, and with "
         f"{engineering(CAPACITANCE, 'F')} assumed at every node. A phase lasts until {100 * report.fraction:g} % of the change "

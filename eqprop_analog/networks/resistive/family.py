@@ -5,14 +5,14 @@ from eqprop_analog.networks.resistive.network import FORMAT, ResistiveNetwork
 from eqprop_analog.networks.resistive.surrogate import SurrogateSolver
 from eqprop_analog.spice.ngspice.sweeps import TOGETHER_THEN_ALONE, Rung
 
-# The first rung asks for more than the certificate needs; the later ones take what the certificate accepts, from better starts.
+# The first attempt has tighter tolerances than the certificate needs; later ones use those of the certificate and better starts.
 LADDER = (
     *TOGETHER_THEN_ALONE,
     Rung("alone, from the surrogate's voltages", 1, {"reltol": 1e-10, "vntol": 1e-13, "itl2": 2000}, guess=True),
     Rung("alone, gmin and source stepping", 1, {"reltol": 1e-9, "vntol": 1e-12, "gminsteps": 20, "srcsteps": 20}),
 )
 TOLERANCE = 1e-10
-"""ngspice's own reltol = 1e-11 leaves far less."""
+"""ngspice's own reltol = 1e-11 gives much smaller residuals."""
 HERE = __name__.rpartition(".")[0]
 
 FAMILY = Family(

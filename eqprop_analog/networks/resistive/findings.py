@@ -12,17 +12,17 @@ from eqprop_analog.networks.resistive.network import ResistiveNetwork
 from eqprop_analog.networks.resistive.recipe import TARGET, swing
 
 WEAK = 0.05
-"""Of the target: where inputs move the outputs by less, root mean square, the circuit attenuates."""
+"""Smallest rms response of the outputs to inputs, relative to the target; below it the circuit attenuates."""
 AT_MAXIMUM = 0.05
 """Fraction of a crossbar's cells at G_max that is worth a warning: the window is too narrow, or the rates are too large."""
 AT_MINIMUM = 0.95
-"""The same at G_min, where about half of the cells begin and cells of dark pixels stay."""
+"""The same at G_min, where about half of the cells start and cells of dark pixels remain."""
 NEAR = 1e-6
-"""Of the window: how near to its end a cell counts as being at it."""
+"""Largest distance of a cell from a limit of the window at which it counts as pinned, relative to the window."""
 SHARE = 1e-3
-"""Of a column's conductance: where cells below gmin together have less, opening them changes nothing."""
+"""Share of a column's conductance; if all cells below gmin have a smaller share, removing them has no effect."""
 GMIN = 1e-12
-"""Siemens: what SPICE puts across every junction unless told otherwise."""
+"""Default conductance that SPICE connects across every junction, siemens."""
 
 
 @dataclass(frozen=True)
@@ -30,17 +30,17 @@ class Cells:
     """Fractions of the cells of one crossbar."""
 
     crossbar: int
-    """From 1."""
+    """Number of the crossbar, from 1."""
     at_minimum: float
     at_maximum: float
     below_gmin: float
-    """Of more than 0 S, but of less than the conductance that the simulator puts across every junction."""
+    """Cells above 0 S but below the conductance that the simulator connects across every junction."""
     share_below_gmin: float
-    """The largest share that such cells together have in the conductance of a column."""
+    """Largest total share of such cells in the conductance of a column."""
 
 
 def findings(config: ResistiveConfig, network: ResistiveNetwork) -> tuple[list[Finding], dict[str, Any]]:
-    """Of a run that ended with ``network``, and the figures of its crossbars."""
+    """Warnings about a run that ended with ``network``, and the figures of its crossbars."""
     counted = cells(network)
     found = _attenuation(config, network) + [finding for one in counted for finding in _of_cells(one, network)]
     return found, {"cells": [asdict(one) for one in counted]}
@@ -92,7 +92,7 @@ def _of_cells(one: Cells, network: ResistiveNetwork) -> list[Finding]:
 
 
 def cells(network: ResistiveNetwork) -> list[Cells]:
-    """Of every crossbar that learns."""
+    """The figures of every crossbar that learns."""
     low, high = network.conductance_window
     near, gmin = NEAR * (high - low), gmin_of(network)
     counted = []
@@ -118,6 +118,6 @@ def cells(network: ResistiveNetwork) -> list[Cells]:
 
 
 def gmin_of(network: ResistiveNetwork) -> float:
-    """What the simulator puts across a junction of this network, siemens."""
+    """Conductance that the simulator connects across a junction of this network, siemens."""
     law = network.single_diode
     return getattr(law, "gmin", 0.0) or GMIN

@@ -1,6 +1,6 @@
-"""Truncated training with one hidden layer on a GPU, where images stay; a batch reads and writes the first crossbar once."""
+"""Truncated training of one hidden layer on a GPU, which holds all images; a batch accesses the first crossbar only once."""
 
-from __future__ import annotations  # they can then be read where PyTorch is not installed
+from __future__ import annotations  # annotations can be read without PyTorch
 
 import time
 from collections.abc import Callable, Iterable
@@ -24,20 +24,20 @@ from eqprop_analog.networks.resistive.truncated_torch import TorchLearner
 Array = np.ndarray
 
 SECONDS = 0.5
-"""Between two looks at how far a GPU has come."""
+"""Seconds between two progress reports from the GPU."""
 WIDE = 16
-"""Output nodes, at most; a power of two."""
+"""Largest number of output nodes; a power of two."""
 
 
 @dataclass
 class _Batch:
-    """Room for batches of one size."""
+    """Work space for batches of one size."""
 
     source: Tensor
     free: Tensor
     nudged: Tensor
     free_parts: tuple[Tensor, ...]
-    """What each block of hidden nodes adds to the outputs' currents, before and after a sweep."""
+    """Contribution of each block of hidden nodes to the output currents, before and after a sweep."""
     parts: tuple[Tensor, ...]
     current: Tensor
     nudge: Tensor
@@ -46,7 +46,7 @@ class _Batch:
 
 @dataclass
 class _Epoch:
-    """Images on the device, and how far an epoch has come."""
+    """Images on the device, and the progress of an epoch."""
 
     split: Split
     images: Tensor
@@ -55,14 +55,14 @@ class _Epoch:
     at: Tensor
     wrong: Tensor
     squares: Tensor
-    """Of the read-outs' errors, the mean over a sample's, V²."""
+    """Sum over samples of the mean squared error of the read-outs, V²."""
     steps: dict[tuple[int, int], Callable[[], None]] = field(default_factory=dict)
 
 
 class FusedLearner(TorchLearner):
-    """What TorchLearner does, to rounding, for whole passes over a data set whose images do not move, in batches of up to four.
+    """TorchLearner, equal to within rounding, for complete passes over unshifted images in batches of up to four.
 
-    A batch after which something is to be reported is the last one that changes anything, until it has been looked into.
+    After a batch with an error to report, no further batch changes anything until the error has been handled.
     """
 
     def __init__(
@@ -90,7 +90,7 @@ class FusedLearner(TorchLearner):
 
     @staticmethod
     def possible(network: ResistiveNetwork, rule: Rule, method: Method) -> bool:
-        """Whether the kernels know this network, this rule and this method."""
+        """Whether the kernels support this network, rule and method."""
         clamped = (
             getattr(network.diode, "lowest", None) is not None and not network.bias_row and network.outputs == "single"
         )
@@ -99,7 +99,7 @@ class FusedLearner(TorchLearner):
         return clamped and small and nudged and all(crossbar.is_matrix for crossbar in network.crossbars)
 
     def run_pass(self, batches: Iterable[tuple[Array, ...]], progress: Progress, so_far: Pass) -> Pass:
-        """See Learner; passes of other batches go the way of TorchLearner."""
+        """See Learner; passes with other batches use TorchLearner's method."""
         if not isinstance(batches, Batches) or not self._knows(batches):
             return super().run_pass(batches, progress, so_far)
         epoch, count, size = self._begun(batches), len(batches.order), batches.config.batch_size
@@ -126,12 +126,12 @@ class FusedLearner(TorchLearner):
 
     @staticmethod
     def _knows(batches: Batches) -> bool:
-        """Whether they are small batches of images that do not move, and of classes."""
+        """Whether they are small batches of unshifted images with classes."""
         config = batches.config
         return config.batch_size <= kernels.SAMPLES and not config.shift and batches.split.labels.ndim == 1
 
     def _begun(self, batches: Batches) -> _Epoch:
-        """The place of a pass on the device, and the currents of its next batch."""
+        """Position of a pass on the device, and the input currents of its next batch."""
         split, count, device = batches.split, len(batches.order), self.device
         if self._epoch is None or self._epoch.split is not split or len(self._epoch.order) != count:
             images = torch.from_numpy(split.images).to(device) * self.network.input_gain
@@ -149,7 +149,7 @@ class FusedLearner(TorchLearner):
         return epoch
 
     def _resume(self, epoch: _Epoch, size: int) -> None:
-        """Let the batches change something again, the next one by the currents of the crossbar as it is now."""
+        """Enable updates again, and compute the input currents of the next batch from the present crossbar."""
         self._go.fill_(1)
         if size > 0:
             x = self._inputs(epoch, epoch.at, size)
@@ -172,7 +172,7 @@ class FusedLearner(TorchLearner):
         return epoch.images[epoch.order[places.clamp(max=len(epoch.order) - 1)]]
 
     def _step(self, epoch: _Epoch, size: int, following: int) -> Callable[[], None]:
-        """One batch of ``size``, before one of ``following``."""
+        """The step of a batch of ``size`` that precedes a batch of ``following`` samples."""
         key = size, following
         if key not in epoch.steps:
             self._room(following)
@@ -229,7 +229,7 @@ class FusedLearner(TorchLearner):
     def _settled(
         self, batch: _Batch, size: int, phases: int, hidden: Tensor, parts: tuple[Tensor, ...], start: Tensor | None
     ) -> Tensor:
-        """Where the sweeps from 0 V, or from the outputs of ``start``, leave the currents into the outputs."""
+        """Currents into the outputs after the sweeps from 0 V, or from the outputs of ``start``."""
         before = parts[1] if start is None else start
         for number in range(self.sweeps):
             from_start = number == 0
@@ -245,9 +245,9 @@ class FusedLearner(TorchLearner):
         return before
 
     def _first(self, x: Tensor, later: Tensor, batch: _Batch, following: _Batch, *, update: bool) -> None:
-        """The first crossbar's update, and the source of the batch that follows."""
+        """Update the first crossbar, and compute the source of the next batch."""
         low, high = self.network.conductance_window
-        size = max(len(x), len(later))  # a smaller batch that follows is filled up, one before it has no more samples
+        size = max(len(x), len(later))  # a smaller batch that follows is padded; a smaller batch before it is not
         kernels.first_crossbar[(self._programs,)](
             self._matrices[0], x, batch.steps, self._own, _filled(later, size), self._biases[0],
             following.source if len(later) == size else batch.source, self._columns[0], self._least, self._go, low, high,

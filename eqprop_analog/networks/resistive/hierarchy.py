@@ -1,6 +1,6 @@
-"""A resistive network as subcircuits, one per crossbar and one per layer, and a testbench that includes them.
+"""A resistive network as subcircuits, one for each crossbar and layer, and a testbench that includes them.
 
-The subcircuits hold the lines of the flat form as they are: a pin has the name of the net that it is joined to.
+The subcircuits contain the unchanged lines of the flat form: a pin has the name of the net to which it is connected.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -23,11 +23,11 @@ from eqprop_analog.text import in_one_line
 Array = np.ndarray
 
 PINS = 1004
-"""Of one subcircuit, at most: ngspice 39 refuses 1,005, because its table of 1,005 has ground in it, too."""
+"""Largest number of pins of a subcircuit: ngspice 39 rejects 1,005, because its table of 1,005 includes ground."""
 JUNCTION, SPREAD = "diode_is", "diode_spread"
 """Parameters of the testbench: a junction's saturation current (A), and the standard deviation of its logarithm."""
 WIDTH = 120
-"""Of a line; lists of pins go on in the next."""
+"""Length of a line; lists of pins are continued on the next line."""
 
 
 @dataclass(frozen=True)
@@ -35,9 +35,9 @@ class Hierarchy:
     """Two files of one circuit."""
 
     testbench: str
-    """Sources, rails, nudge and measurements, with ``.param`` lines for what one changes; includes the network."""
+    """Sources, rails, nudge and measurements, with ``.param`` lines for adjustable values; includes the network."""
     network: str
-    """The device under test: subcircuits and how they are joined."""
+    """The device under test: subcircuits and their connections."""
 
 
 def hierarchical_netlist(
@@ -49,9 +49,8 @@ def hierarchical_netlist(
 ) -> Hierarchy:
     """The network under ``inputs``, in its free phase and under ``nudge``, in one run of the testbench.
 
-    ``file``: the name under which the testbench includes the network. A crossbar or a layer of more pins than a
-    subcircuit may have is several of them, tiles ``crossbar_<l>_<rows>_<columns>`` and parts ``layer_<l>_<part>``. Raises
-    UserError.
+    ``file``: the name by which the testbench includes the network. A crossbar or layer with more pins than a subcircuit may
+    have is divided into tiles ``crossbar_<l>_<rows>_<columns>`` and parts ``layer_<l>_<part>``. Raises UserError.
     """
     if in_one_line(file) != file or '"' in file:
         raise UserError(
@@ -75,7 +74,7 @@ def in_subcircuits(
 
 @dataclass(frozen=True)
 class _Part:
-    """One subcircuit, used once."""
+    """One subcircuit, which is used once."""
 
     name: str
     heading: str
@@ -101,7 +100,7 @@ def _device(circuit: Circuit, parts: Sequence[_Part], dialect: Dialect) -> Itera
 
 
 def _parts(network: ResistiveNetwork, circuit: Circuit) -> Iterator[_Part]:
-    """The circuit's own banks, each crossbar and each layer's other banks by themselves, in tiles where they must be."""
+    """The subcircuits of each crossbar and of the other devices of each layer, in tiles if necessary."""
     crossbars = [element for element in circuit.elements if isinstance(element, Crossbar)]
     layers = [section for section in circuit.sections if section.heading.startswith("layer ")]
     for layer, (crossbar, section) in enumerate(zip(crossbars, layers, strict=True), start=1):
@@ -116,7 +115,7 @@ def _parts(network: ResistiveNetwork, circuit: Circuit) -> Iterator[_Part]:
 
 
 def _diode_parameters(network: ResistiveNetwork) -> dict[str, float]:
-    """What the testbench states of the diodes: ``diode_<parameter>`` of their subcircuit, and the spread of a junction's I_S."""
+    """Diode parameters of the testbench: ``diode_<parameter>`` of their subcircuit, and the spread of a junction's I_S."""
     if network.depth == 1:
         return {}
     found = {f"diode_{key}": float(value) for key, value in network.diode.spice[1].items()}
@@ -124,7 +123,7 @@ def _diode_parameters(network: ResistiveNetwork) -> dict[str, float]:
 
 
 def _varied(diodes: Diodes) -> Iterator[str]:
-    """The diodes, their parameters those of the testbench; a saturation current also spreads, each by a number of its own."""
+    """The diodes with the parameters of the testbench; every saturation current also varies by its own random number."""
     spread = JUNCTION.removeprefix("diode_") in diodes.parameters
     random = np.random.default_rng([0, diodes.layer, *map(ord, diodes.prefix)])
     given = {key: f"{{diode_{key}}}" for key in diodes.parameters}
@@ -151,7 +150,7 @@ def _tiles(crossbar: Crossbar) -> Iterator[_Part]:
 
 
 def _slices(network: ResistiveNetwork, layer: int, heading: str, lines: Iterable[str]) -> Iterator[_Part]:
-    """Everything at the nodes of ``layer`` but its crossbar, some nodes a part; no part where there is nothing."""
+    """The devices at the nodes of ``layer`` except its crossbar, divided into parts of several nodes; may be empty."""
     hidden = layer < network.depth
     here = nodes(network, layer)
     behind = drives(network, layer) if hidden else here
@@ -236,5 +235,5 @@ def _testbench(
 
 
 def _wrapped(*words: str) -> list[str]:
-    """One statement, in as many lines as it takes."""
+    """One statement, wrapped to several lines."""
     return wrap(" ".join(words), WIDTH, subsequent_indent="+ ", break_long_words=False, break_on_hyphens=False)

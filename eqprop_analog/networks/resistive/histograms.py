@@ -1,4 +1,4 @@
-"""Where the conductances of a resistive network end."""
+"""Histograms of the conductances of a trained resistive network."""
 
 from pathlib import Path
 
@@ -8,7 +8,7 @@ from eqprop_analog.plotting.training import conductances
 
 
 def conductance_histograms(network: ResistiveNetwork, path: Path) -> None:
-    """How the conductances of each crossbar are distributed within the window, with the share at G_min."""
+    """Distribution of the conductances of each crossbar within the window, with the fraction at G_min."""
     learning = [(l, each) for l, each in enumerate(network.crossbars, start=1) if each.free_parameters]
     with drawing(path, (4.4 * len(learning) + 0.6, 3.7)) as figure:
         row = figure.subplots(1, len(learning), squeeze=False)[0]

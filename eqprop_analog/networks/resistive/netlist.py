@@ -1,9 +1,9 @@
 """Compilation of a resistive network: every equation of networks.resistive.network becomes a device.
 
-Nets: ``xp_i``/``xn_i`` the +x and -x rows, ``xb`` the bias row, ``h<l>_j`` the nodes of hidden layer l, ``a<l>_j`` their
-amplified drives, ``o_k`` the outputs, ``rail_p``/``rail_n`` the diodes' rails. Devices: ``R<l>_<row>_<column>`` a crossbar's
-conductances (rows 0..n-1 are xp, n..2n-1 xn, 2n xb), ``Xd``/``Xa`` diodes (of an antiparallel pair, ``Xdp`` and ``Xdn``) and
-amplifiers, ``Ib`` bias currents, ``C<net>`` node capacitances.
+Nets: ``xp_i``/``xn_i`` are the +x and -x rows, ``xb`` is the bias row, ``h<l>_j`` are the nodes of hidden layer l, ``a<l>_j``
+their amplified drives, ``o_k`` the outputs, ``rail_p``/``rail_n`` the rails of the diodes. Devices: ``R<l>_<row>_<column>`` are
+the conductances of a crossbar (rows 0..n-1 are xp, n..2n-1 xn, 2n xb), ``Xd`` diodes (``Xdp`` and ``Xdn`` of an antiparallel
+pair), ``Xa`` amplifiers, ``Ib`` bias currents, and ``C<net>`` node capacitances.
 """
 
 from collections.abc import Iterator, Sequence
@@ -52,9 +52,9 @@ def compile_network(
 ) -> Circuit:
     """The validated circuit that solves every sample under every injection (None is the free phase).
 
-    Sweep point ``len(injections)·sample + phase``: each nudged phase follows the free phase of its own sample. One sample
-    in one phase is a static circuit. ``form="flat"`` has every resistor; ``"norton"`` replaces the first crossbar and its
-    sources by one current and one conductance a node, which leaves every node voltage as it is. Raises UserError.
+    The sweep point is ``len(injections)·sample + phase``: each nudged phase follows the free phase of its own sample. One sample
+    in one phase gives a static circuit. ``form="flat"`` has every resistor; ``"norton"`` replaces the first crossbar and its
+    sources by one current and one conductance for each node, without a change of any node voltage. Raises UserError.
     ``validate=False`` checks values but not the graph, for loops over one topology.
     """
     network = in_double(network.in_spice())
@@ -71,10 +71,11 @@ def without_last_amplifiers(
     *,
     validate: bool = True,
 ) -> Circuit:
-    """``compile_network``'s Norton form with outputs at v_L/A in place of v_L, A the last amplifiers' gain, which then are none.
+    """Norton form of ``compile_network`` without the last amplifiers, of gain A: the outputs are at v_L/A instead of v_L.
 
     Kirchhoff's law at output k, divided by A, is Σ_j G_jk(v_j - v_k/A) + (b_k + c_k)/A - g·v_k/A = 0, and hidden node j loses
-    Σ_k G_jk(v_j - v_k/A) by its amplifier: what resistors between them carry. Two unknowns and two devices fewer a hidden node.
+    Σ_k G_jk(v_j - v_k/A) through its amplifier. These are the currents of resistors between the nodes. The circuit has two
+    unknowns and two devices fewer for each hidden node.
     """
     if network.depth < 2 or network.amplifier_gain[-1] == 1:
         return compile_network(network, inputs, injections, validate=validate)
@@ -93,7 +94,7 @@ def layered_circuit(
     injections: Sequence[Injection | None],
     form: Form,
 ) -> Circuit:
-    """What ``compile_network`` gives, of a network that SPICE can hold, in float64; not yet validated."""
+    """The result of ``compile_network`` before validation, for a float64 network that SPICE can represent."""
     if form not in ("flat", "norton"):
         raise UserError(f'form: expected "flat" or "norton", got "{form}"')
     phases = len(injections)
@@ -145,14 +146,14 @@ def _meters(network: LayeredNetwork) -> Iterator[str]:
 
 
 def _stated(network: LayeredNetwork) -> dict[str, float]:
-    """What networks.resistive.netlist_import must know of the network beside its circuit."""
+    """Parameters of the network that netlist_import needs in addition to the circuit."""
     low, high = map(float, network.conductance_window)
     nodes_per_class = 2 if network.outputs == "pairs" else 1
     return {"input_gain": network.input_gain, "nodes_per_class": nodes_per_class, "g_min": low, "g_max": high}
 
 
 def with_capacitances(circuit: Circuit, network: LayeredNetwork, farads: Sequence[float]) -> Circuit:
-    """``circuit`` with a capacitance to ground at every node of layers 1..L, ``farads`` one a layer. Raises UserError."""
+    """``circuit`` with a capacitance to ground at every node of layers 1..L; ``farads``: one for each layer; UserError."""
     if len(farads) != network.depth:
         raise UserError(
             f"capacitance: expected one number or one for each of {network.depth} layers, got {len(farads)}"
@@ -175,7 +176,7 @@ def numbered(name: str, count: int) -> tuple[str, ...]:
 
 
 def drives(network: LayeredNetwork, layer: int) -> tuple[str, ...]:
-    """Nets of the rows that ``layer`` drives: behind its amplifiers, or the nodes themselves where the gain is 1."""
+    """Nets of the rows that ``layer`` drives: the outputs of its amplifiers, or the nodes themselves if the gain is 1."""
     if not network.amplified(layer):
         return nodes(network, layer)
     return numbered(f"a{layer}", network.layers[layer])
@@ -200,7 +201,7 @@ def _first_crossbar(network: LayeredNetwork, rows: Float[Array, "samples rows"],
 
 
 def _layer(network: LayeredNetwork, layer: int) -> Iterator[Element]:
-    """Its crossbar but for the first, its biases, diodes and amplifiers."""
+    """The crossbar of the layer unless it is the first, its biases, diodes and amplifiers."""
     nets = nodes(network, layer)
     if layer > 1:
         yield from network.crossbars[layer - 1].parts(layer, drives(network, layer - 1), nets)
@@ -280,6 +281,6 @@ def _phase(nudges: NudgeSources) -> str:
 
 
 def exactly(value: float) -> str:
-    """A number as short as it may be, for notes that are read back."""
+    """The shortest exact representation of a number, for notes that are read back."""
     short = f"{value:g}"
     return short if float(short) == value else repr(float(value))

@@ -1,9 +1,9 @@
-"""A flat netlist for ngspice, written by this package or by hand with its names, as a network again.
+"""Conversion of a flat netlist for ngspice, written by this package or by hand with the same names, to a network.
 
-The file is read as text. What the network becomes is compiled anew from the numbers in it; its own lines are never given to a
-simulator. So its subcircuits must be the packaged ones, word for word, and what is no device of a network is refused with its
-line. Tolerances in ``.options`` are not kept. What a circuit cannot say, the inputs' unit, how outputs are read, and the window
-of the conductances, stands in ``.param``; where it does not, it is asked for or assumed aloud.
+The file is read as text. The network is compiled again from the numbers in the file, whose lines are never passed to a
+simulator. Therefore its subcircuits must be identical to the packaged ones, and any other device is an error that names the line.
+Tolerances in ``.options`` are not kept. Properties that a circuit does not contain (the unit of the inputs, the read-out of the
+outputs, the conductance window) are read from ``.param``; otherwise they must be given or are assumed with a message.
 """
 
 import logging
@@ -34,25 +34,25 @@ Array = np.ndarray
 log = logging.getLogger(__name__)
 
 SPARSEST = 1000
-"""Cells of the crossbars a line of the file, at most: names with huge indices cannot ask for all memory."""
+"""Largest ratio of crossbar cells to lines of the file, so that names with huge indices cannot exhaust the memory."""
 WINDOW = (0.0, 1e-4)
-"""Siemens: assumed where a file states none; its upper end is the largest conductance where that is more."""
+"""Default conductance window, siemens; its upper limit is raised to the largest conductance if necessary."""
 OUTPUTS = {1: "single", 2: "pairs"}
-"""By the nodes a class."""
+"""Names of the read-outs by the number of nodes for each class."""
 
 
 @dataclass(frozen=True, eq=False)
 class Given:
-    """What the user says of a netlist that does not say it itself; None is nothing."""
+    """Properties given by the user for a netlist that does not state them; None: not given."""
 
     input_gain: float | None = None
-    """Volts per unit of input."""
+    """Input gain, volts per unit of input."""
     outputs: str | None = None
     """"single" or "pairs"."""
     conductance_window: tuple[float, float] | None = None
     """(G_min, G_max), siemens."""
     diode: Law | None = None
-    """The law of the SPICE device that the netlist has for diodes."""
+    """The law of the SPICE device that the netlist uses as diode."""
 
 
 NOTHING = Given()
@@ -60,26 +60,26 @@ NOTHING = Given()
 
 @dataclass(frozen=True, eq=False)
 class WrittenNetlist:
-    """What a netlist says: ``static_netlist(compile_network(network, inputs, [injection], "flat"))`` is its text."""
+    """The contents of a netlist; ``static_netlist(compile_network(network, inputs, [injection], "flat"))`` is its text."""
 
     network: ResistiveNetwork
     inputs: Float[Array, "1 inputs"]
-    """As the data gives them: volts over the network's input gain."""
+    """Inputs as in the data: volts divided by the input gain of the network."""
     injection: Injection | None
     """The nudge, if there is one."""
     notes: tuple[str, ...] = ()
-    """What was assumed, and what was worked out, in sentences."""
+    """Sentences on the values that were assumed or derived."""
 
     @property
     def nudge(self) -> Nudge | None:
-        """The nudge, where conductances pull every read-out to a voltage; None of a free phase, and of a current nudge."""
+        """The nudge if conductances pull every read-out to a voltage; None for a free phase or a current nudge."""
         if self.injection is None or self.network.classes != self.network.layers[-1]:
             return None
         g, current = float(np.max(self.injection[0])), np.asarray(self.injection[1])
         return Nudge(current / g, g) if g else None
 
     def phase(self) -> NodalEquations | None:
-        """The equations of the nudged phase; None of a free one."""
+        """The equations of the nudged phase; None for a free phase."""
         if self.injection is None:
             return None
         g, current = (np.atleast_2d(np.asarray(part, float)) for part in self.injection)
@@ -88,12 +88,12 @@ class WrittenNetlist:
 
 
 def read_netlist(path: Path, given: Given = NOTHING) -> WrittenNetlist:
-    """The network of a flat netlist; what is assumed is logged. Raises UserError naming the line that it does not understand."""
+    """The network of a flat netlist; assumptions are logged. Raises UserError with the line that is not understood."""
     return _network_of(read_source(path), given)
 
 
 def read(path: Path, **given: Any) -> WrittenNetlist:
-    """``read_netlist``, completed by options of these names."""
+    """``read_netlist`` with properties from command-line options."""
     values: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in given.items()}
     if isinstance(values.get("diode"), str):
         values["diode"] = law_from(diode_table(values["diode"]))
@@ -101,7 +101,7 @@ def read(path: Path, **given: Any) -> WrittenNetlist:
 
 
 def netlist_in_text(text: str, name: str = "netlist", given: Given = NOTHING) -> WrittenNetlist:
-    """``read_netlist`` of a text, called ``name`` in messages."""
+    """``read_netlist`` for a text, which messages call ``name``."""
     return _network_of(source_of(text, name), given)
 
 
@@ -138,7 +138,7 @@ class _Reader:
     given: Given
 
     def network(self) -> WrittenNetlist:
-        """Layer by layer; then everything that must agree with it."""
+        """Read the network layer by layer, then everything that must agree with it."""
         depth = _count(self, [key[0] for key in self.devices.found["resistor"]], "crossbars R<l>_<row>_<column>", 1)
         volts, bias_row = self._rows()
         sizes = self._sizes(depth)
@@ -182,7 +182,7 @@ class _Reader:
         raise UserError(f"{self.source.file}: {why}")
 
     def _rows(self) -> tuple[Float[Array, " inputs"], float]:
-        """Volts of the rows at +x, and of the bias row or 0."""
+        """Voltages of the rows at +x, and of the bias row (0 without one), volts."""
         volts = self.devices.values("row", lambda key: (f"x{key[0]}_{key[1]}", "0"), constant)
         count = _count(self, [i for sign, i in volts if sign == "p"], "sources Vxp_i")
         for (sign, i), value in volts.items():
@@ -195,7 +195,7 @@ class _Reader:
         return np.array([volts["p", str(i)] for i in range(count)]), bias or 0.0
 
     def _sizes(self, depth: int) -> list[int]:
-        """Nodes of layers 1..L."""
+        """Number of nodes of layers 1..L."""
         sizes = []
         for layer in range(1, depth):
             mine = [j for _, at, j in self.devices.found["diode"] if at == str(layer)]
@@ -209,7 +209,7 @@ class _Reader:
         return [*sizes, _count(self, list(last), f"columns of R{depth}_<row>_<column>")]
 
     def _gain(self, layer: int, size: int) -> float:
-        """Of the amplifiers of a layer; 1 where there are none."""
+        """Gain of the amplifiers of a layer; 1 without amplifiers."""
         mine = {j: each for (l, j), each in self.devices.found["amplifier"].items() if l == str(layer)}
         if not mine:
             return 1.0
@@ -283,14 +283,14 @@ class _Reader:
 
 
 class _Stated:
-    """What no device says: by ``.param``, by the header's comments in any case, by the user, or assumed in a note."""
+    """Properties that no device states: from ``.param``, from the header's comments, from the user, or assumed in a note."""
 
     def __init__(self, source: Source, given: Given) -> None:
         self.source, self.given = source, given
         self.notes: list[str] = []
 
     def input_gain(self) -> float:
-        """Volts per unit of input."""
+        """Input gain, volts per unit of input."""
         noted = None
         for comment in self.source.comments:
             found = re.match(r"input gain (\S+) v a unit", comment.text, re.IGNORECASE)
@@ -308,7 +308,7 @@ class _Stated:
         return float(gain)
 
     def pairs(self, outputs: int) -> bool:
-        """Whether a class is read as the difference of two of so many outputs."""
+        """Whether a class is read as the difference of two outputs; ``outputs``: their number."""
         noted = any(comment.text.lower().startswith("outputs are pairs") for comment in self.source.comments)
         given = {name: nodes for nodes, name in OUTPUTS.items()}.get(self.given.outputs or "")
         count = self._one("the outputs", self.source.parameters.get("nodes_per_class"), 2 if noted else None, given)
@@ -321,7 +321,7 @@ class _Stated:
         return count == 2
 
     def window(self, largest: float) -> tuple[float, float]:
-        """What the conductances may become, siemens."""
+        """The limits of the conductances in training, siemens."""
         low, high = (
             self._one(f"the conductance window ({name})", self.source.parameters.get(name), None, own)
             for name, own in zip(("g_min", "g_max"), self.given.conductance_window or (None, None), strict=True)
@@ -334,7 +334,7 @@ class _Stated:
         return float(low), float(high)
 
     def _one(self, what: str, *values: float | None) -> float | None:
-        """The one that is given, or None. Raises UserError where two disagree."""
+        """The value that is given, or None. Raises UserError if two values differ."""
         given = {float(value) for value in values if value is not None}
         if len(given) > 1:
             several = " and ".join(f"{value:g}" for value in sorted(given))
@@ -343,7 +343,7 @@ class _Stated:
 
 
 def _count(reader: _Reader, indices: Sequence[str], what: str, start: int = 0) -> int:
-    """How many there are, counted from ``start`` without a gap. Raises UserError."""
+    """Number of consecutive indices from ``start``. Raises UserError if one is missing."""
     found = {int(index) for index in indices}
     if not found or min(found) != start or max(found) != start + len(found) - 1:
         some = ", ".join(map(str, sorted(found)[:8])) or "none"
@@ -354,7 +354,7 @@ def _count(reader: _Reader, indices: Sequence[str], what: str, start: int = 0) -
 def nearest(
     guess: Float[Array, "..."], image: Callable[[Array], Array], wanted: Float[Array, "..."]
 ) -> Float[Array, "..."]:
-    """The numbers beside ``guess`` of which ``image`` is ``wanted`` to the last bit, or the guess where there is none."""
+    """Number next to ``guess`` whose ``image`` equals ``wanted`` to the last bit, or the guess if there is none."""
     best = guess.copy()
     with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
         for steps, towards in ((n, way) for n in (1, 2, 3) for way in (-np.inf, np.inf)):

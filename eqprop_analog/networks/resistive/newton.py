@@ -1,4 +1,4 @@
-"""Newton's step J δ = F: odd layers touch only even ones, so those of one kind are substituted and the others solved for."""
+"""J δ = F, Newton's step: odd layers couple only to even ones, so one kind is eliminated and the other solved for."""
 
 from collections.abc import Sequence
 
@@ -15,28 +15,28 @@ from eqprop_analog.networks.resistive.layered import LayeredNetwork
 Array = np.ndarray
 
 NARROW = 32
-"""So many nodes are eliminated without further ado; more only where conjugate gradients do not do."""
+"""Largest number of nodes solved by direct elimination; more nodes only if conjugate gradients do not converge."""
 EXACT = 1e-13
-"""What conjugate gradients leave of the right side where no accuracy is asked for."""
+"""Default relative residual of conjugate gradients."""
 SINGLE = 1e-6
-"""Accuracy down to which they may run in single precision, at half the cost."""
+"""Smallest relative residual for which single precision is used, at half the cost."""
 SAMPLES = 256
-"""Iterated together, so that their vectors stay in the cache."""
+"""Number of samples that are iterated together, so that their vectors stay in the cache."""
 
 
 def newton_step(equations: NodalEquations, voltages: Layers, currents: Layers, accuracy: float = EXACT) -> Layers:
-    """δ with -(∂F/∂v) δ = ``currents``, volts: what these currents into the nodes (amperes) move linearised.
+    """-(∂F/∂v) δ = ``currents``: response δ of the linearised circuit (volts) to currents into the nodes (amperes).
 
-    K_l being the slopes, y_l = √(γ_l K_l) δ_l is free of units and gains: (1 - C) y = r with the symmetric couplings
-    C = G_l[i,j]/√(K_{l-1,i} K_{l,j}) between neighbouring layers. With N those between the nodes that stay and those that
-    leave, (1 - N Nᵀ) y = r + N r'. Nodes held by an ideal clamp (K = ∞) do not move. ``accuracy``: what may be left of the
-    right side; elimination leaves less.
+    With the slopes K_l, y_l = √(γ_l K_l) δ_l is independent of units and gains: (1 - C) y = r with the symmetric couplings
+    C = G_l[i,j]/√(K_{l-1,i} K_{l,j}) between neighbouring layers. Let N be the couplings between the nodes that are kept and
+    those that are eliminated; then (1 - N Nᵀ) y = r + N r'. Nodes held by an ideal clamp (K = ∞) do not move. ``accuracy``:
+    largest relative residual; direct elimination is more accurate.
     """
     return response(equations, equations.slopes(voltages), currents, accuracy)
 
 
 def response(equations: NodalEquations, slopes: Layers, currents: Layers, accuracy: float = EXACT) -> Layers:
-    """δ with (diag(``slopes``) - C) δ = ``currents``, C what couples the nodes: volts from siemens and amperes."""
+    """(diag(``slopes``) - C) δ = ``currents`` with the couplings C between nodes: δ in volts from siemens and amperes."""
     network = equations.network
     weights = [1 / np.sqrt(slope) for slope in slopes]
     roots = np.sqrt(network.gammas, dtype=weights[0].dtype)
@@ -47,7 +47,7 @@ def response(equations: NodalEquations, slopes: Layers, currents: Layers, accura
     coupling = _coupling(network, stay, leave)
     inner, outer, given = _join(weights, stay), _join(weights, leave), _join(right, leave)
     reduced = _join(right, stay)
-    if given.any():  # after a sweep there is none
+    if given.any():  # it is zero after a sweep
         reduced = reduced + inner * ((outer * given) @ coupling.T)
     moved = inner * _solve(coupling, inner, outer, reduced, accuracy)
     others = outer * (given + outer * (moved @ coupling))
@@ -56,14 +56,14 @@ def response(equations: NodalEquations, slopes: Layers, currents: Layers, accura
 
 
 def colours(network: LayeredNetwork) -> tuple[range, range]:
-    """The odd and the even layers, those with fewer nodes first: these stay, the others leave."""
+    """The odd and the even layers, those with fewer nodes first: these are kept, and the others are eliminated."""
     layers = range(1, network.depth + 1)
     stay, leave = sorted((layers[::2], layers[1::2]), key=lambda some: sum(network.layers[layer] for layer in some))
     return stay, leave
 
 
 def _coupling(network: LayeredNetwork, stay: range, leave: range) -> Array | Coupling:
-    """Conductances between the nodes that stay and those that leave, siemens; as a matrix where the crossbars are some."""
+    """Conductances between kept and eliminated nodes, siemens; a matrix if all crossbars are stored as matrices."""
     if not all(network.crossbars[layer - 1].is_matrix for layer in range(2, network.depth + 1)):
         return Coupling(network.crossbars, stay, leave)
 

@@ -1,4 +1,4 @@
-"""Power as ngspice measures it: v·i of every single device of the flat netlist, by the simulator's own currents."""
+"""Power measured in ngspice: v·i of every device of the flat netlist, with the simulator's own currents."""
 
 import math
 import re
@@ -33,10 +33,10 @@ from eqprop_analog.spice.ngspice.workers import Workers
 Array = np.ndarray
 
 REPEATS = 3
-"""How often an operating point is asked for; ngspice delivers the iterate before its last (see NgspiceSolver)."""
+"""Number of solutions of each operating point, because ngspice returns its last but one iterate (see NgspiceSolver)."""
 METERS = {"b": ("i", "v"), "d": ("id", "vd")}
-"""What a device tells of itself, by the first letter of its name; the others tell their power, ``p``. A behavioural source does
-not, and a diode without series resistance says it is infinite."""
+"""Vectors of a device by the first letter of its name; all others provide their power, ``p``. A behavioural source does not
+provide it, and for a diode without series resistance it is infinite."""
 
 
 def measured_power(
@@ -44,9 +44,10 @@ def measured_power(
 ) -> list[tuple[Power, Equilibrium]]:
     """Power of every part at each sample's equilibrium, watts, in each of ``phases``, and ngspice's certified voltages.
 
-    ``phases``: equations of ``inputs``, free or nudged, of a network that SPICE can hold (``in_spice``). Every sample in every
-    phase is a netlist of its own, which may take ``time_limit`` seconds. A stand-in of 1 µΩ at a rail other than 0 V turns the
-    rounding of that voltage into amperes: 1e-11 A at 0.1 V. Raises UserError for a circuit that ngspice does not solve.
+    ``phases``: equations of ``inputs``, free or nudged, of a network that SPICE can represent (``in_spice``). Every sample in
+    every phase is a separate netlist with a limit of ``time_limit`` seconds. The 1 µΩ device that replaces an ideal clamp at a
+    rail other than 0 V converts the rounding of this voltage to a current, 1e-11 A at 0.1 V. Raises UserError for a circuit that
+    ngspice does not solve.
     """
     work = Workers(1, time_limit)
     try:
@@ -58,7 +59,7 @@ def measured_power(
 
 
 def meters(circuit: Circuit) -> Iterator[tuple[str, tuple[str, ...]]]:
-    """Every device of a static flat circuit: the part of Power it belongs to, and the vectors whose product is v·i, watts."""
+    """Every device of a static flat circuit: its part of Power, and the vectors whose product is v·i, watts."""
     inside = {
         model: re.findall(r"^([a-z]\w*) ", model_text(circuit, model), re.MULTILINE | re.IGNORECASE)
         for model in circuit.models

@@ -1,4 +1,4 @@
-"""A network whose diodes were made from a SPICE device, measured in ngspice on that device itself, beside its table."""
+"""Measurement of a network with diodes from a SPICE device: in ngspice on the device itself, and with its table."""
 
 import logging
 from collections import Counter
@@ -23,42 +23,42 @@ Array = np.ndarray
 log = logging.getLogger(__name__)
 
 CHUNK = 200
-"""Samples between two reports of progress."""
+"""Number of samples between two progress reports."""
 
 
 @dataclass(frozen=True)
 class OnDevices:
-    """Free phases of some samples: ngspice with the devices themselves, and the surrogate with their table."""
+    """Free phases of some samples in ngspice with the devices themselves, and in the surrogate with their table."""
 
     samples: int
     error: float
     """Fraction of wrong predictions with the devices themselves; a sample without a certified equilibrium counts as wrong."""
     error_by_table: float
-    """The same by the table."""
+    """The same with the table."""
     decided_otherwise: int
-    """Samples of which the two predict different classes."""
+    """Number of samples for which the two predict different classes."""
     largest_difference: float
-    """|ΔV| of any node, volts."""
+    """Largest |ΔV| of any node, volts."""
     median_difference: float
     """Median over samples of the largest |ΔV|, volts."""
     largest_residual: float
-    """Of Kirchhoff's current law with the device currents that ngspice found in the network, amperes."""
+    """Largest KCL residual with the device currents of ngspice in the network, amperes."""
     largest_residual_alone: float
-    """The same with what each device carries at its voltage when ngspice sweeps it by itself, amperes."""
+    """The same with the current of each device at its voltage when ngspice sweeps it separately, amperes."""
     largest_current: float
-    """Through any device, amperes."""
+    """Largest current of any device, amperes."""
     statuses: dict[str, int]
-    """ngspice's equilibria by status."""
+    """Numbers of equilibria in ngspice by status."""
     outside: float
-    """Fraction of hidden nodes beyond the ends of the table, where it is continued as a line."""
+    """Fraction of hidden nodes beyond the ends of the table, where it is extrapolated linearly."""
 
     @property
     def certified(self) -> bool:
-        """Whether every equilibrium is."""
+        """Whether every equilibrium is certified."""
         return self.statuses.get("CONVERGED", 0) == self.samples
 
     def figures(self) -> dict[str, object]:
-        """Every figure, for JSON."""
+        """All figures, for JSON."""
         return {item.name: getattr(self, item.name) for item in fields(self)} | {"certified": self.certified}
 
 
@@ -70,7 +70,7 @@ def measure_on_devices(
     time_limit: float = TIME_LIMIT,
     progress: Progress = lambda _done, _error: None,
 ) -> OnDevices:
-    """The test error and every node voltage of ``network`` on its own devices. Raises UserError where it has none."""
+    """Test error and node voltages of ``network`` on its own devices. Raises UserError if its diodes are not SPICE devices."""
     devices = network.with_own_devices()
     with_table = SurrogateSolver().solve(network, inputs).require()
     measured: list[Equilibrium] = []
@@ -108,12 +108,12 @@ def measure_on_devices(
 
 
 def _table(network: ResistiveNetwork) -> Tabulated:
-    """The law of each diode, which ``with_own_devices`` has found to be a table."""
+    """The law of each diode, which is a table (checked by ``with_own_devices``)."""
     return cast("Tabulated", getattr(network.diode, "law", network.diode))
 
 
 def _alone(network: ResistiveNetwork, inputs: Array, voltages: list[Array]) -> tuple[float, float]:
-    """OnDevices.largest_residual_alone and largest_current: Kirchhoff's current law by two simulations that share no matrix."""
+    """OnDevices.largest_residual_alone and largest_current: Kirchhoff's current law from two independent simulations."""
     law = _table(network)
     equations = NodalEquations.of(network.astype(np.float64), inputs)
     worst = most = 0.0
@@ -128,7 +128,7 @@ def _alone(network: ResistiveNetwork, inputs: Array, voltages: list[Array]) -> t
 
 
 def _outside(network: ResistiveNetwork, voltages: list[Array]) -> float:
-    """OnDevices.outside."""
+    """See OnDevices.outside."""
     law = _table(network)
     low, high = law.voltages[0], law.voltages[-1]
     beyond = []

@@ -1,4 +1,4 @@
-"""Where a network's power comes from and where it goes, from its node voltages: the flat circuit's, every resistor counted."""
+"""Delivered and dissipated power of a network from its node voltages, for the flat circuit with every resistor."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
@@ -21,70 +21,70 @@ SOURCES = {
     "nudge": "nudge",
     "amplifiers": "amplifiers' supply",
 }
-"""Parts of Power that deliver, and what they are called."""
+"""Parts of Power that deliver power, and their names."""
 
 
 @dataclass(frozen=True, eq=False)
 class Power:
     """rows + rails + biases + nudge + amplifiers = Σ crossbars + diodes + nudge_conductances + d(stored)/dt.
 
-    Watts at each of the samples, or joules once integrated. A group of sources that takes more than it gives is negative.
+    Values are in watts for each sample, or in joules after integration. A group of sources that absorbs net power is negative.
     """
 
     rows: Float[Array, "*samples"]
-    """From the rows of crossbar 1, Σ_i x_i Σ_j G_1[i,j] (x_i - v_j)."""
+    """Power from the rows of crossbar 1, Σ_i x_i Σ_j G_1[i,j] (x_i - v_j)."""
     rails: Float[Array, "*samples"]
-    """From the diodes' bias rails."""
+    """Power from the diodes' bias rails."""
     biases: Float[Array, "*samples"]
-    """From the bias currents, Σ b v."""
+    """Power from the bias currents, Σ b v."""
     nudge: Float[Array, "*samples"]
-    """From the target sources y, Σ y β (y - v), or from the currents of a current nudge, Σ i v."""
+    """Power from the target sources y, Σ y β (y - v), or from the currents of a current nudge, Σ i v."""
     amplifiers: Float[Array, "*samples"]
-    """From the amplifiers' supply: what they drive, a·i, less what they take from their nodes, v·i/A."""
+    """Power from the amplifiers' supply: their output power a·i minus the power from their nodes, v·i/A."""
     crossbars: Float[Array, "*samples crossbars"]
-    """Dissipated in crossbars 1..L."""
+    """Power dissipated in crossbars 1..L."""
     diodes: Float[Array, "*samples"]
-    """Dissipated in the diodes."""
+    """Power dissipated in the diodes."""
     nudge_conductances: Float[Array, "*samples"]
-    """Dissipated between targets and outputs, Σ β (y - v)²; a negative β gives instead of taking."""
+    """Power dissipated between targets and outputs, Σ β (y - v)²; it is negative for a negative β."""
 
     @property
     def delivered(self) -> Float[Array, "*samples"]:
-        """All that sources and amplifiers deliver."""
+        """Total power delivered by sources and amplifiers."""
         return np.sum([*self.sources.values()], axis=0)
 
     @property
     def dissipated(self) -> Float[Array, "*samples"]:
-        """All that turns into heat; what is delivered beyond it charges capacitors, and is zero at an equilibrium."""
+        """Total dissipated power; the remaining delivered power charges capacitors and is zero at an equilibrium."""
         return np.sum([*self.sinks.values()], axis=0)
 
     @property
     def heat(self) -> Float[Array, "*samples"]:
-        """What the supplies pay for: ``dissipated`` without the credit for a negative nudge conductance, a supply itself."""
+        """Power from the supplies: ``dissipated``, with a negative nudge conductance counted as a supply."""
         return self.dissipated - np.minimum(self.nudge_conductances, 0)
 
     @property
     def sources(self) -> dict[str, Float[Array, "*samples"]]:
-        """What each part delivers, by its name."""
+        """Power that each part delivers, by its name."""
         return {name: getattr(self, field) for field, name in SOURCES.items()}
 
     @property
     def sinks(self) -> dict[str, Float[Array, "*samples"]]:
-        """What each part dissipates, by its name."""
+        """Power that each part dissipates, by its name."""
         crossbars = {f"crossbar {l}": watts for l, watts in enumerate(np.moveaxis(self.crossbars, -1, 0), 1)}
         return crossbars | {"diodes": self.diodes, "nudge's conductances": self.nudge_conductances}
 
     @property
     def imbalance(self) -> Float[Array, "*samples"]:
-        """|delivered - dissipated| over the larger of the two; 0 where there is no power at all."""
+        """|delivered - dissipated| relative to the larger of the two; 0 if both are 0."""
         return relative_difference(self.delivered, self.dissipated)
 
     def integral(self, time: Float[Array, " samples"]) -> "Power":
-        """Every part over ``time`` (s) by the trapezoidal rule: joules."""
+        """Every part integrated over ``time`` (s) by the trapezoidal rule, joules."""
         return Power(*(np.asarray(trapezoid(getattr(self, part.name), time, axis=0)) for part in fields(self)))
 
     def select(self, samples: slice) -> "Power":
-        """Some of the samples."""
+        """The power of the given samples."""
         return Power(*(getattr(self, part.name)[samples] for part in fields(self)))
 
 
@@ -96,10 +96,10 @@ def power(
 ) -> Power:
     """Power of every group of devices, watts, from the node voltages of layers 1..L (volts), at equilibrium or not.
 
-    ``injection`` is the nudge as (g, c), siemens and amperes; None is the free phase. All sums are matrix products: no
-    (batch, rows, columns) array. A diode's current is its law's at its voltage; where its law leaves it open (an ideal clamp
-    at its rail, the rounding of v on a steep side), it is what Kirchhoff's current law asks of it. Raises UserError for
-    voltages beyond an ideal clamp.
+    ``injection`` is the nudge as (g, c), siemens and amperes; None is the free phase. All sums are matrix products without a
+    (batch, rows, columns) array. The current of a diode follows from its law; where the law does not determine it (an ideal
+    clamp at its rail, or rounding of v on a steep branch), it follows from Kirchhoff's current law. Raises UserError for voltages
+    beyond an ideal clamp.
     """
     gains, rails = network.drive_gains, np.zeros(len(voltages[-1]))
     biases, amplifiers, diodes = np.zeros((3, len(rails)))
@@ -125,7 +125,7 @@ def power(
 
 
 def relative_difference(one: Float[Array, "*samples"], other: Float[Array, "*samples"]) -> Float[Array, "*samples"]:
-    """|one - other| over the larger magnitude; 0 for two zeros."""
+    """|one - other| relative to the larger magnitude; 0 for two zeros."""
     larger = np.maximum(np.abs(one), np.abs(other))
     return np.abs(one - other) / np.where(larger > 0, larger, 1)
 
@@ -133,7 +133,7 @@ def relative_difference(one: Float[Array, "*samples"], other: Float[Array, "*sam
 def _diodes(
     network: ResistiveNetwork, layer: int, v: Float[Array, "batch nodes"], inflow: Float[Array, "batch nodes"]
 ) -> Iterator[tuple[Float[Array, "batch nodes"], Float[Array, "batch nodes"]]]:
-    """Voltage and current of one diode of each node, mirrored to the excitatory side; ``inflow`` (A): all the diodes' current."""
+    """Voltage and current of one diode of each node, mirrored to the excitatory side; ``inflow``: total diode current (A)."""
     law, sides = network.single_diode, network.diode_sides(layer)
     for side in sides:
         across = side * v
@@ -144,7 +144,7 @@ def _diodes(
 
 
 def _nudge(outputs: Float[Array, "batch outputs"], injection: Injection | None) -> tuple[Array, Array]:
-    """What the nudge's sources deliver and its conductances dissipate, watts; without a conductance, y is v itself."""
+    """Power that the sources of the nudge deliver and its conductances dissipate, watts; without a conductance, y = v."""
     g, c = injection or (0.0, np.zeros((1, outputs.shape[1])))
     conductance = np.asarray(g)
     joined = conductance != 0

@@ -1,4 +1,4 @@
-"""Where the power of each phase comes from and where it goes."""
+"""Plot of the delivered and dissipated power of each phase."""
 
 from pathlib import Path
 
@@ -12,13 +12,13 @@ from eqprop_analog.plotting.style import BLUE, GREEN, RED, STYLE, drawing
 LOOKS = (("free", BLUE, ""), ("+β", RED, "////"), ("-β", GREEN, "...."))
 """Name, colour and hatch of each phase."""
 THICK = 0.26
-"""Of a bar, where parts are 1 apart."""
+"""Height of a bar in units of the distance between parts."""
 LEAST = 1e-12
-"""Of the largest power: what is smaller is left out."""
+"""Smallest power that is drawn, relative to the largest."""
 
 
 def power_by_part(report: EnergyReport, path: Path) -> None:
-    """A bar for each phase and part, mean over samples (W): left what sources deliver, right what parts dissipate."""
+    """Power of each phase and part, mean over samples (W): delivered by sources (left), dissipated in parts (right)."""
     sides = ("Delivered by", "sources"), ("Dissipated in", "sinks")
     found = [[getattr(phase.power, name) for phase in report.phases] for _, name in sides]
     means = [{part: [float(np.mean(phase[part])) for phase in phases] for part in phases[0]} for phases in found]
@@ -40,7 +40,7 @@ def power_by_part(report: EnergyReport, path: Path) -> None:
 
 
 def _bars(axes: Axes, parts: dict[str, list[float]], limits: tuple[float, float]) -> None:
-    """Parts from the largest down; a negative power, which flows the other way, is an open bar."""
+    """Parts in descending order; a negative power is an open bar."""
     order = sorted(parts, key=lambda part: -max(map(abs, parts[part])))
     for phase, (name, color, hatch) in enumerate(LOOKS):
         at = [k + (phase - 1) * THICK for k in range(len(order))]

@@ -1,4 +1,4 @@
-"""What an inference and a training sample cost: power of every part at each equilibrium, times how long it takes to get there."""
+"""Energy of an inference and of a training sample: power of every part at each equilibrium times its settling time."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -25,21 +25,21 @@ NOT_COUNTED = (
     "bias currents of real amplifiers (their ideal supply is counted), converters, drivers of the rows, read-out, "
     "the pulses that update conductances, and the additional power before the equilibrium is reached"
 )
-"""In words."""
+"""Contributions that are not included, in words."""
 
 
 @dataclass(frozen=True, eq=False)
 class Measured:
-    """Power in ngspice beside the surrogate's in the same circuit (ideal clamps replaced by their stand-in)."""
+    """Power in ngspice and in the surrogate for the same circuit, in which a SPICE device replaces each ideal clamp."""
 
     power: Power
-    """ngspice's: v·i of every device of the flat netlist; watts, (batch,)."""
+    """Power in ngspice, v·i of every device of the flat netlist, watts, (batch,)."""
     computed: Power
-    """The surrogate's."""
+    """Power in the surrogate, watts, (batch,)."""
 
     @property
     def differences(self) -> dict[str, Float[Array, " batch"]]:
-        """Of every part by its name, relative to that part alone."""
+        """Difference of every part by its name, relative to the power of this part."""
         ours = self.computed.sources | self.computed.sinks
         return {part: relative_difference(ours[part], w) for part, w in (self.power.sources | self.power.sinks).items()}
 
@@ -50,19 +50,19 @@ class PhaseCost:
 
     equilibrium: Equilibrium
     power: Power
-    """Watts at the equilibrium, the surrogate's."""
+    """Power at the equilibrium in the surrogate, watts."""
     time_constant: Float[Array, " batch"]
-    """The slowest, of the circuit linearised at the equilibrium, seconds."""
+    """Slowest time constant of the circuit linearised at the equilibrium, seconds."""
     settling_time: Float[Array, " batch"]
     """time_constant · ln(1/fraction), seconds."""
     longest: float
-    """Bound of ``settling_time`` whatever the diodes do on the way, seconds."""
+    """Upper bound of ``settling_time`` for any states of the diodes, seconds."""
     measured: Measured | None
-    """In ngspice, where it was asked for."""
+    """Power measured in ngspice, if requested."""
 
     @property
     def energy(self) -> Float[Array, " batch"]:
-        """All that turns into heat times settling time, joules; that is what is delivered, and what a -β delivers besides."""
+        """Dissipated power times settling time, joules; a negative nudge conductance counts as a supply."""
         return self.power.heat * self.settling_time
 
 
@@ -71,36 +71,36 @@ class EnergyReport:
     """Free phase, +β and -β of every sample."""
 
     beta: float
-    """Siemens (amperes for a current nudge of cross-entropy)."""
+    """Nudge, siemens (amperes for the current nudge of a cross-entropy)."""
     capacitance: tuple[float, ...]
-    """Farads at every node, by layer."""
+    """Capacitance at every node by layer, farads."""
     fraction: float
-    """Of the change that a phase brings: what is left of it after the settling time, in √(Σ γ C ΔV²)."""
+    """Fraction of the change of a phase, measured as √(Σ γ C ΔV²), that remains after the settling time."""
     phases: tuple[PhaseCost, ...]
-    """By PHASES."""
+    """The phases, by the names in PHASES."""
     stored: Float[Array, " batch"]
-    """½ Σ C v² at the free equilibrium, joules: what the node capacitances hold; not part of the energies."""
+    """½ Σ C v² at the free equilibrium, joules: stored in the node capacitances and not part of the energies."""
 
     @property
     def inference(self) -> Float[Array, " batch"]:
-        """Joules of the free phase."""
+        """Energy of the free phase, joules."""
         return self.phases[0].energy
 
     @property
     def training(self) -> Float[Array, " batch"]:
-        """Joules of all phases, one after the other."""
+        """Energy of all phases in succession, joules."""
         return np.sum([phase.energy for phase in self.phases], axis=0)
 
     @property
     def imbalance(self) -> float:
-        """Largest relative difference of delivered and dissipated power over samples and phases, ngspice's included."""
+        """Largest relative difference of delivered and dissipated power over all samples and phases, including ngspice."""
         powers = [phase.power for phase in self.phases]
         powers += [phase.measured.power for phase in self.phases if phase.measured]
         return max(float(each.imbalance.max()) for each in powers)
 
     @property
     def difference(self) -> float | None:
-        """Largest relative difference of any part in ngspice from the surrogate's; None where ngspice was not asked."""
+        """Largest relative difference of any part between ngspice and the surrogate; None without ngspice."""
         found = [d.max() for phase in self.phases if phase.measured for d in phase.measured.differences.values()]
         return float(max(found)) if found else None
 
@@ -118,8 +118,8 @@ def energy_report(
 ) -> EnergyReport:
     """Power, settling times and energies of ``inputs``, free and nudged towards ``targets`` (V) by ±``beta`` (S).
 
-    ``capacitance`` in farads, one number or one a layer; ``ngspice`` measures every power in the flat netlist, too. Raises
-    UserError for what makes no circuit, an equilibrium that is none, and a circuit that ngspice does not solve.
+    ``capacitance`` in farads, one number or one for each layer; with ``ngspice``, every power is also measured in the flat
+    netlist. Raises UserError for invalid arguments, a phase that does not converge, and a circuit that ngspice does not solve.
     """
     network.validate()
     network = network.astype(np.float64)

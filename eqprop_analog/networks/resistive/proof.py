@@ -17,10 +17,10 @@ Array = np.ndarray
 Nodes = Float[Array, "batch nodes"]
 
 ROUGH = 1e-6
-"""What the quick bound's linear solve may leave of its right side: the bound is verified afterwards."""
+"""Relative residual of the linear solve for the quick bound, which is verified afterwards."""
 FINE = 1e-12
 ELEMENTS = 2**22
-"""Voltage drops held at once."""
+"""Largest number of voltage drops held at once."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,10 +28,10 @@ class LayeredProof:
     """See core.proof.Provable."""
 
     equations: NodalEquations
-    """In float64."""
+    """The equations in float64."""
     given: Nodes
     distance_known: Float[Array, " batch"]
-    """Largest distance of a node from its own root, volts, as float64 has it."""
+    """Largest distance of a node from its own root, computed in float64, volts."""
     precisions: ClassVar[Sequence[np.dtype[Any]]] = (DOUBLE, LONG)
 
     def select(self, samples: Bool[Array, " batch"] | Int[Array, " some"]) -> Self:
@@ -55,11 +55,11 @@ class LayeredProof:
         return np.asarray(self._amplification() * (self.distance_known + rounding))
 
     def layers(self, voltages: Nodes) -> Layers:
-        """By layer."""
+        """The voltages by layer."""
         return by_layer(voltages, self.equations.network.layers)
 
     def distance(self, layers: Layers) -> Nodes:
-        """Of every node from its own root, rounding included, volts."""
+        """Distance of every node from its own root, including rounding, volts."""
         return self.joined(
             tuple(
                 np.abs(v - root) + self.roundings(layer, layers)[:, None]
@@ -68,7 +68,7 @@ class LayeredProof:
         )
 
     def roots(self, layers: Layers, more: Layers | None = None, sign: int = 1) -> Layers:
-        """Every node's own, volts; with ±``more`` current into it."""
+        """Root of every node's own equation, volts, with an additional current of ±``more`` into it."""
         equations = self.equations
         inflows = [equations.inflow(layer, layers) for layer in range(1, equations.depth + 1)]
         if more is not None:
@@ -76,7 +76,7 @@ class LayeredProof:
         return tuple(equations.root(layer, inflow) for layer, inflow in enumerate(inflows, start=1))
 
     def roundings(self, layer: int, layers: Layers) -> Float[Array, " batch"]:
-        """How far rounding in float64 may put any node of ``layer`` from its own root, volts."""
+        """Bound on the distance of any node of ``layer`` from its own root due to rounding in float64, volts."""
         equations, network = self.equations, self.equations.network
         total = equations.total(layer)
         before = equations.input_conductance if layer == 1 else network.crossbars[layer - 1].column_sums()
@@ -95,7 +95,7 @@ class LayeredProof:
         return np.asarray((terms + MORE) * UNIT * (reached + (own / total).max(axis=-1)))
 
     def sums(self, layer: int) -> Float[Array, "#batch nodes"]:
-        """Sum of the magnitudes of all conductances at the nodes of ``layer``: more than D under a negative nudge, siemens."""
+        """Sum of the magnitudes of all conductances at the nodes of ``layer``, siemens; exceeds D under a negative nudge."""
         equations = self.equations
         own = equations.conductance[layer - 1]
         if layer < equations.depth:
@@ -107,7 +107,7 @@ class LayeredProof:
         return self.roundings(layer, layers)[:, None] * self.equations.total(layer)
 
     def currents(self, voltages: Nodes, precision: np.dtype[Any]) -> tuple[Nodes, Nodes]:
-        """See Provable; in extended precision by the drops across resistors, which weakly tied nodes have exactly."""
+        """See Provable; in extended precision from the drops across resistors, which are exact at weakly coupled nodes."""
         layers, law, polarity = self.layers(voltages), self.equations.network.law(), self.polarity
         if precision == LONG:
             current, rounding = self._by_drops(voltages)
@@ -170,7 +170,7 @@ class LayeredProof:
 
     @staticmethod
     def joined(layers: Layers) -> Nodes:
-        """Side by side."""
+        """The values of all layers, concatenated."""
         return np.concatenate(layers, axis=1)
 
     def coupled(self, layers: Layers) -> Layers:
@@ -184,12 +184,12 @@ class LayeredProof:
         return tuple(into)
 
     def coupled_at_most(self, layers: Layers) -> Layers:
-        """A bound of |C v| for all |v| <= ``layers``, amperes."""
+        """Upper bound of |C v| for all |v| <= ``layers``, amperes."""
         return self.coupled(layers)
 
     @cached_property
     def polarity(self) -> Float[Array, " hidden"]:
-        """±1 of all hidden nodes."""
+        """Polarity ±1 of all hidden nodes."""
         return np.concatenate([*self.equations.polarity, np.zeros(0)])
 
     @property
@@ -197,7 +197,7 @@ class LayeredProof:
         return range(1, self.equations.depth + 1)
 
     def _amplification(self) -> float:
-        """The largest of z = K⁻¹ D 1; infinite unless K z > 0, which proves K an M-matrix, can be verified."""
+        """Largest element of z = K⁻¹ D 1; infinite unless K z > 0 is verified, which proves that K is an M-matrix."""
         equations = self.equations
         softest = float(equations.nudge_conductance.min())
         sums = [own[None] for own in equations.conductance]

@@ -1,4 +1,4 @@
-"""The agreement study: random circuits over everything that SPICE can express, solved in ngspice and by the surrogate."""
+"""The agreement study: random circuits with every feature that SPICE supports, solved in ngspice and the surrogate."""
 
 import json
 import logging
@@ -34,27 +34,27 @@ from eqprop_analog.spice.ngspice.solver import NgspiceSolver
 Array = np.ndarray
 
 LARGEST_DIFFERENCE = 1e-9
-"""Of |ΔV| over max(1 V, the circuit's largest |V|)."""
+"""Bound on |ΔV| / max(1 V, largest |V| of the circuit)."""
 MEDIAN_DIFFERENCE = 1e-13
-"""Of the circuits' largest ones."""
+"""Bound on the median over circuits of their largest difference."""
 LARGEST_GRADIENT_DIFFERENCE = 1e-7
-"""Of |Δ dC/dθ| over the layer's largest."""
+"""Bound on |Δ dC/dθ| relative to the largest gradient of the layer."""
 ROUNDINGS = 100
-"""Where so many times what rounding makes of a circuit is more than a bound, it is the bound."""
+"""Multiple of the effect of rounding on a circuit, which is the bound if it is larger than the fixed bound."""
 SAMPLES = 3
 WIDEST = 200
 CONDUCTANCES = 10_000
-"""Beyond crossbar 1 at most; ngspice factorises more of them for many seconds."""
+"""Largest number of resistors beyond crossbar 1; ngspice needs many seconds to factorise more."""
 SHARE = 0.3
-"""|β| as a fraction of what makes the circuit indefinite."""
+"""|β| as a fraction of the value that makes the circuit indefinite."""
 MESSAGES = 1000
-"""Of a circuit, at most."""
+"""Largest number of samples of a circuit."""
 REPEATS = 3
-"""What leaves rounding alone of ngspice's tolerances (spice.ngspice.solver)."""
+"""Tolerances of ngspice for which only rounding remains (spice.ngspice.solver)."""
 
 
 def kinds() -> list[tuple[str, bool]]:
-    """Registered laws that state ``drawn`` (devices.capabilities), one diode a node or a pair; circuits take them in turn."""
+    """Registered laws that define ``drawn`` (devices.capabilities), with one diode or a pair at each node, used in turn."""
     return [(name, pair) for name, law in LAWS.items() if hasattr(law, "drawn") for pair in (False, True)]
 
 
@@ -71,15 +71,15 @@ class Case:
 
     @property
     def surrogate(self) -> Solver:
-        """What is compared with ngspice."""
+        """The solver that is compared with ngspice."""
         return SurrogateSolver()
 
     def two_orders(self, equations: Any, voltages: Layers) -> tuple[Layers, Layers, float]:
-        """The linearised circuit solved in two orders of elimination, and its condition; see ``_two_orders``."""
+        """The linearised circuit solved in two orders of elimination, and its condition number; see ``_two_orders``."""
         return _two_orders(equations, voltages)
 
     def description(self) -> dict[str, Any]:
-        """What it is, as JSON has it."""
+        """Description of the circuit for JSON."""
         network, nudge = self.network, self.nudges[0]
         return {
             "seed": self.seed,
@@ -100,11 +100,11 @@ Draw = Callable[[int, int, Sequence[tuple[str, bool]]], Case]
 
 
 def draw(seed: int, number: int, among: Sequence[tuple[str, bool]] = ()) -> Case:
-    """Circuit ``number`` of the study with ``seed``: the same whichever others are drawn; ``among`` kinds().
+    """Circuit ``number`` of the study with ``seed``, independent of all others, with a diode ``among`` kinds().
 
-    1-4 hidden layers; 1-200 nodes a layer, log-uniform, but no more than 10,000 conductances beyond crossbar 1;
-    conductances log-uniform over 10 nS ... 100 µS, a fifth of them missing; gains 1 or 1-20; bias currents to 1 µA, a bias
-    row in one of two; inputs to ±10 V.
+    1-4 hidden layers; 1-200 nodes in a layer, log-uniform, but no more than 10,000 conductances beyond crossbar 1;
+    conductances log-uniform from 10 nS to 100 µS, a fifth of them missing; gains 1 or 1-20; bias currents up to 1 µA; a bias
+    row in half of the circuits; inputs up to ±10 V.
     """
     random = np.random.default_rng([seed, number])
     law = random_law(random, *(among or kinds())[number % len(among or kinds())])
@@ -136,13 +136,13 @@ def draw(seed: int, number: int, among: Sequence[tuple[str, bool]] = ()) -> Case
 
 
 def random_law(random: np.random.Generator, name: str, pair: bool) -> Law:
-    """A random one of a registered law."""
+    """A random diode of a registered law."""
     law: Law = LAWS[name].drawn(random, pair)  # type: ignore[attr-defined]
     return Antiparallel(law) if pair else law
 
 
 def nudges(network: LayeredNetwork, beta: float, random: np.random.Generator) -> tuple[Nudge, Nudge]:
-    """By a conductance, by a squared error's current or by a cross-entropy's; pairs of outputs and one class decide for it."""
+    """Nudge by a conductance, or by the current of a squared error or a cross-entropy, as the read-out allows."""
     targets = random.uniform(-1, 1, (SAMPLES, network.classes))
     kind = random.choice(["conductance", "current", "cross-entropy"])
     if kind == "cross-entropy" and network.classes > 1:
@@ -154,7 +154,7 @@ def nudges(network: LayeredNetwork, beta: float, random: np.random.Generator) ->
 
 
 class _Here(Executor):
-    """Runs tasks at once and in this process, which may die of them: it is a worker."""
+    """Runs tasks immediately in this process, which is a worker and may crash."""
 
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> "Future[Any]":
         future: Future[Any] = Future()
@@ -165,9 +165,9 @@ class _Here(Executor):
 def measure(
     seed: int, number: int, among: Sequence[tuple[str, bool]] = (), drawn: Draw | None = None
 ) -> dict[str, Any]:
-    """Every figure of one circuit, as JSON has it, ``drawn`` by ``draw`` if nobody says otherwise.
+    """All figures of one circuit for JSON; ``drawn``: its generator, by default ``draw``.
 
-    Loads libngspice into this process: for workers only.
+    It loads libngspice into this process and is for workers only.
     """
     case = (drawn or draw)(seed, number, among)
     with threadpool_limits(1), _messages() as messages:
@@ -188,7 +188,7 @@ def measure(
 
 @contextmanager
 def _messages() -> Iterator[list[logging.LogRecord]]:
-    """What the solvers log meanwhile: samples that ngspice was asked for again, and why."""
+    """Log messages of the solvers: samples that ngspice retried, with the reasons."""
     handler, logger = BufferingHandler(MESSAGES), logging.getLogger("eqprop_analog")
     logger.addHandler(handler)
     try:
@@ -200,7 +200,7 @@ def _messages() -> Iterator[list[logging.LogRecord]]:
 def measure_into(
     folder: Path, seed: int, number: int, among: Sequence[tuple[str, bool]] = (), drawn: Draw | None = None
 ) -> None:
-    """``measure`` into a file of its own."""
+    """Write the result of ``measure`` to a separate file."""
     write_text(path_of(folder, number), json.dumps(measure(seed, number, among, drawn)) + "\n")
 
 
@@ -212,7 +212,7 @@ def give_up(
     among: Sequence[tuple[str, bool]] = (),
     drawn: Draw | None = None,
 ) -> None:
-    """The file of a circuit whose workers died or ran out of time."""
+    """Write the file of a circuit whose worker crashed or exceeded its time limit."""
     figures = (drawn or draw)(seed, number, among).description() | {"failure": reason, "met": False}
     figures["statuses"] = {"ngspice": {Status.SIMULATOR_FAILED.name: 3 * SAMPLES}, "surrogate": {}}
     write_text(path_of(folder, number), json.dumps(figures) + "\n")
@@ -225,7 +225,7 @@ def read(
     numbers: Iterable[int] | None = None,
     among: Sequence[tuple[str, bool]] = (),
 ) -> dict[int, dict[str, Any]]:
-    """The circuits below ``count`` that have been measured, by number; UserError for files of another study."""
+    """Measured circuits with numbers below ``count``. Raises UserError for files of another study."""
     among = among or kinds()
     found = {}
     for number in range(count) if numbers is None else numbers:
@@ -234,11 +234,11 @@ def read(
             continue
         figures = read_record(path, Circuit, "a circuit of an agreement study", "; delete it to measure it again")
         if (figures["seed"], figures["number"]) != (seed, number):
-            raise UserError(f"{path} is of seed {figures['seed']}, not {seed}; choose another --output")
+            raise UserError(f"{path} belongs to seed {figures['seed']}, not {seed}; choose another --output")
         law, _ = among[number % len(among)]
         if figures["diode"].get("law") != law:
             raise UserError(
-                f"{path} has diodes of law {figures['diode'].get('law')}, where a study of {_named(among)} has {law}; choose "
+                f"{path} has diodes of law {figures['diode'].get('law')}, but a study of {_named(among)} has {law}; choose "
                 f"another --output, or the same --laws"
             )
         found[number] = figures
@@ -255,7 +255,7 @@ def path_of(folder: Path, number: int) -> Path:
 
 
 def summary(circuits: Sequence[dict[str, Any]], median_difference: float = MEDIAN_DIFFERENCE) -> dict[str, Any]:
-    """Distributions, counts and whether every bound is met; ``median_difference``: that of the circuits' largest ones."""
+    """Distributions, counts and whether all bounds are met; ``median_difference``: bound on the median over circuits."""
     solved = [circuit for circuit in circuits if "relative_difference" in circuit]
     differences = np.array([circuit["relative_difference"] for circuit in solved])
     gradients = np.array([circuit["gradient_difference"] for circuit in solved])
@@ -328,9 +328,9 @@ def _agreement(case: Case, measured: Sequence[Equilibrium], computed: Sequence[E
 
 
 def _two_orders(equations: NodalEquations, voltages: Layers) -> tuple[Layers, Layers, float]:
-    """The linearised circuit J v = J v₀ + F(v₀) solved from the inputs up and from the outputs down, and its condition.
+    """J v = J v₀ + F(v₀), solved from the inputs to the outputs and in reverse order, and its condition number.
 
-    Rows are divided by their slope. The condition is Skeel's, ‖|J⁻¹||J|‖_∞, the largest over the samples.
+    Rows are divided by their slope. The condition number is Skeel's, ‖|J⁻¹||J|‖_∞, the largest over the samples.
     """
     network = equations.network
     sizes = network.layers[1:]
@@ -353,7 +353,7 @@ def _two_orders(equations: NodalEquations, voltages: Layers) -> tuple[Layers, La
 
 
 def _difference(ones: Sequence[Equilibrium], others: Sequence[Equilibrium]) -> tuple[float, float]:
-    """Largest |ΔV| of all phases in volts, and over max(1 V, the largest |V| of that sample in that phase)."""
+    """Largest |ΔV| of all phases, in volts and relative to max(1 V, largest |V| of the sample in the phase)."""
     one, other = (np.stack([np.concatenate(p.voltages, axis=1) for p in phases]) for phases in (ones, others))
     difference = np.abs(one - other).max(axis=-1)
     return float(difference.max()), float((difference / np.maximum(1, np.abs(one).max(axis=-1))).max())
@@ -365,14 +365,14 @@ def _gradient(case: Case, phases: Sequence[Equilibrium]) -> tuple[Array, ...]:
 
 
 def _apart(ones: Sequence[Array], others: Sequence[Array]) -> Float[Array, " arrays"]:
-    """Of each array |Δ| over its largest; where a layer is held so fast that one is zero, only another zero agrees."""
+    """|Δ| of each array relative to its largest element; if that is zero, only another zero agrees."""
     largest = [max(np.abs(one).max(), np.abs(other).max()) for one, other in zip(ones, others, strict=True)]
     pairs = zip(ones, others, largest, strict=True)
     return np.array([np.abs(one - other).max() / size if size > 0 else 0.0 for one, other, size in pairs])
 
 
 def _rounded(network: LayeredNetwork, phase: Equilibrium) -> Equilibrium:
-    """Every voltage one rounding of itself or of its diode's voltage away, neighbouring layers and ±β opposite ways."""
+    """Voltages changed by one rounding of v or of the diode voltage, with alternating signs by layer and for ±β."""
     sign = 1 if phase.nudge is not None and phase.nudge.beta > 0 else -1
     rails = [abs(network.diode.rail)] * (network.depth - 1) + [0.0]
     voltages = []

@@ -1,7 +1,7 @@
-"""Input gain, nudge, rates and sweeps that follow from a network itself: what its circuit does to a probe of random inputs.
+"""Input gain, nudge, learning rates and number of sweeps, derived from the response of a network to random probe inputs.
 
-Everything asked for here is dimensionless: a fraction of the targets, of the outputs' conductance, of the outputs' error.
-The circuit turns it into volts, siemens and S²/V². docs/recipe.md derives it and shows what was measured.
+All constants are dimensionless: a fraction of the targets, of the outputs' conductance, or of the outputs' error. The circuit
+converts them to volts, siemens and S²/V². docs/recipe.md contains the derivation and the measurements.
 """
 
 from dataclasses import dataclass, replace
@@ -21,49 +21,49 @@ from eqprop_analog.networks.resistive.surrogate import SurrogateSolver
 Array = np.ndarray
 
 TARGET = 1.0
-"""Volts at the output of the right class."""
+"""Target voltage of the correct class, volts."""
 SWING = 0.12
-"""Root mean square of what inputs do to the outputs of the untrained network, over the target."""
+"""Rms response of the outputs of the untrained network to inputs, relative to the target."""
 NUDGE = 0.2
-"""β over λ_min(S), the least conductance that holds the outputs."""
+"""β relative to λ_min(S), the smallest eigenvalue of the output conductance."""
 STEP = 1.0
-"""How many times an output's error one update takes away, to first order, with all crossbars together, were every sample alike.
-It holds for two crossbars and the usual batch. Crossbars share it in proportion to what a relative change of their conductances
-does to the outputs."""
+"""First-order reduction of an output's error by one update of all crossbars, in units of this error, if all samples were equal.
+It applies to two crossbars and the default batch size. It is divided among the crossbars in proportion to the response of the
+outputs to a relative change of their conductances."""
 BIAS_STEP = 0.01
-"""The same of the bias currents of one layer, over STEP."""
+"""The same for the bias currents of one layer, relative to STEP."""
 USUAL_BATCH = 4
 COMMON = 0.2
-"""Squared length of the mean gradient over the mean squared length of the samples' own: what a batch does not average out."""
+"""Squared norm of the mean gradient relative to the mean squared norm of the gradients of single samples."""
 SETTLED = 1e-5
-"""What truncated phases may leave of the outputs' swing before training, in which coupling between layers grows."""
+"""Deviation of truncated phases before training, relative to the outputs' swing; training increases the coupling."""
 MOST_SWEEPS = 40
 PROBES = 32
-"""Samples of the probe."""
+"""Number of probe samples."""
 REACHED = 0.5
-"""Of the swing: what must come of the input gain."""
+"""Smallest fraction of the swing that the input gain must produce."""
 TRIALS = 30
-"""Of the input gain; a circuit of ideal diodes needs two."""
+"""Largest number of adjustments of the input gain; a circuit with ideal diodes needs two."""
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """What training of one network takes, SI units."""
+    """Training settings of one network, SI units."""
 
     input_gain: float
-    """Volts per unit of input."""
+    """Input gain, volts per unit of input."""
     beta: float
-    """Siemens."""
+    """β, siemens."""
     rates: Rates
     sweeps: int
     swing: float
-    """Volts: root mean square of what inputs do to the outputs before training."""
+    """Rms response of the outputs to inputs before training, volts."""
 
 
 def recipe(network: ResistiveNetwork, pixel: float, batch: int, *, given_gain: bool = False) -> Recipe:
-    """The recipe of a fresh ``network`` for inputs of root mean square ``pixel`` (without unit) and so many samples an update.
+    """The recipe of an untrained ``network`` for inputs of root mean square ``pixel`` (dimensionless) and a batch size.
 
-    ``given_gain``: leave the network's input gain as it is. Raises UserError where inputs do not reach the outputs.
+    ``given_gain``: do not change the input gain of the network. Raises UserError if the inputs do not affect the outputs.
     """
     inputs = _probe(network, pixel)
     moved = _swing(network, inputs)
@@ -89,9 +89,9 @@ def recipe(network: ResistiveNetwork, pixel: float, batch: int, *, given_gain: b
 
 
 def swing(network: ResistiveNetwork, pixel: float, solver: Solver | None = None) -> float:
-    """Root mean square of what inputs of root mean square ``pixel`` do to the read-outs, volts. UserError if nothing.
+    """Rms response of the read-outs to inputs of root mean square ``pixel``, volts. UserError if there is no response.
 
-    ``solver``: of the circuit that is meant, where that is another one than the network itself.
+    ``solver``: the solver of the circuit, if the circuit is not the network itself.
     """
     return _swing(network, _probe(network, pixel), solver)
 
@@ -101,12 +101,12 @@ def _probe(network: ResistiveNetwork, pixel: float) -> Float[Array, "batch input
 
 
 def _of_batch(size: int) -> float:
-    """How much larger a step the mean over so many samples bears than that of one."""
+    """Ratio of the largest stable step for the mean over a batch to that for one sample."""
     return size / (1 + (size - 1) * COMMON)
 
 
 def _swing(network: ResistiveNetwork, inputs: Float[Array, "batch inputs"], solver: Solver | None = None) -> float:
-    """Root mean square of the read-outs over inputs and classes, less what they are without input, volts."""
+    """Rms of the read-outs over inputs and classes after subtraction of their values without input, volts."""
     both = (solver or SurrogateSolver()).solve(network, np.concatenate([inputs, np.zeros_like(inputs[:1])])).require()
     read = network.readout(both.outputs)
     moved = float(np.sqrt(((read[:-1] - read[-1]) ** 2).mean()))
@@ -118,14 +118,14 @@ def _swing(network: ResistiveNetwork, inputs: Float[Array, "batch inputs"], solv
 def _kernels(
     network: ResistiveNetwork, inputs: Float[Array, "batch inputs"]
 ) -> tuple[Float[Array, " crossbars"], Float[Array, " crossbars"]]:
-    """‖∂r/∂G_l‖² (V²/S²) and ‖∂r/∂b_l‖² (V²/A²) of every layer, r being a read-out: means over samples, each of one class."""
+    """‖∂r/∂G_l‖² (V²/S²) and ‖∂r/∂b_l‖² (V²/A²) of every layer for a read-out r: means over samples, one class for each."""
     free = SurrogateSolver().solve(network, inputs).require()
     equations = NodalEquations.of(network, inputs)
     currents = [np.zeros_like(v) for v in free.voltages]
     currents[-1] = network.along_readout(np.eye(network.classes)[np.arange(len(inputs)) % network.classes])
     response = newton_step(equations, free.voltages, tuple(currents))
     conductances, biases = np.zeros(network.depth), np.zeros(network.depth)
-    for k in range(len(inputs)):  # one sample at a time: a gradient is as large as the network
+    for k in range(len(inputs)):  # one sample at a time, because a gradient is as large as the network
         one = slice(k, k + 1)
         gradient = network.drop_gradient(
             inputs[one], tuple(v[one] for v in free.voltages), tuple(v[one] for v in response)
@@ -141,7 +141,7 @@ def _kernels(
 
 
 def _sweeps(network: ResistiveNetwork, inputs: Float[Array, "batch inputs"]) -> int:
-    """The fewest sweeps that leave the outputs within SETTLED of their swing; at least two more than crossbars."""
+    """Smallest number of sweeps with outputs settled to SETTLED of their swing; at least two more than the crossbars."""
     settled = network.readout(SurrogateSolver().solve(network, inputs).outputs)
     swing = np.sqrt((settled**2).mean())
     for sweeps in range(network.depth + 2, MOST_SWEEPS):

@@ -1,19 +1,19 @@
 """A feed-forward network of rectified linear units as a resistive network, whose outputs are equal up to O(1/gain).
 
-A unit h = max(0, z) becomes two nodes: an excitatory one at +σh and an inhibitory one at -σh, which an ideal diode to ground
-keeps on its side. A weight W is the difference of the conductances from the two nodes (of the first layer: from the rows +x and
--x), so its sign costs nothing; a node of the other sign has the two exchanged. What both conductances have in common carries no
-signal; it fills a column up to a sum S, which divides the signal by as much as the amplifier behind the node multiplies it by:
+A unit h = max(0, z) becomes two nodes: an excitatory one at +σh and an inhibitory one at -σh, each limited to its sign by an
+ideal diode to ground. A weight W is the difference of the conductances from the two nodes (in the first layer, from the rows +x
+and -x), so both signs are possible; for an inhibitory node, the two are exchanged. The common part of both conductances carries
+no signal. It fills a column up to a sum S, which attenuates the signal as much as the amplifier after the node amplifies it:
 
     D = G₊ - G₋ = W·(S + L)/A,
 
-where L is what the next crossbar loads the node with, a known constant, so that an activation of 1 is the same voltage behind
-every amplifier. What is left is the current that comes back through the amplifier, 1/A of what goes forward (of the outputs
-because their conductances are 1/A of the others): the outputs differ by O(1/A). Bidirectional amplifiers of high gain isolate the
-layers.
+where L is the load of the node by the next crossbar, a known constant, so that an activation of 1 is the same voltage after
+every amplifier. The only error is the current that returns through the amplifier, 1/A of the forward current (for the outputs,
+because their conductances are 1/A of the others): the outputs differ by O(1/A). Bidirectional amplifiers of high gain isolate
+the layers.
 
 Scellier & Mishra (arXiv 2312.15063) prove by such a translation that resistive networks with amplifiers approximate any
-continuous function; the conductances in common, and the bidirectional amplifiers, are how it is done here.
+continuous function. The common conductances and the bidirectional amplifiers are specific to this implementation.
 """
 
 from collections.abc import Sequence
@@ -33,33 +33,33 @@ Array = np.ndarray
 Layer = tuple[Float[Array, "inputs units"], Float[Array, " units"]]
 
 USUAL_GAIN = 2.0
-"""Over the least gain that a network can have."""
+"""Default gain relative to the smallest possible gain."""
 WIDEST = 0.9
-"""Of the window: what its largest conductance comes to."""
+"""Largest conductance of the network relative to the upper limit of the window."""
 LARGEST_GAIN = 1e9
 OUTPUTS = 10.0
-"""Over the gain: the last crossbar's largest conductance in those of the others. Nothing loads the outputs, so theirs may be
-small, and small ones send little back."""
+"""Largest conductance of the last crossbar relative to the others, times the gain. The outputs are not loaded, so their
+conductances may be small, and small conductances return little current."""
 ROUNDING = 1e-12
 IGNORED = ("Flatten", "Dropout", "Identity")
-"""Modules of PyTorch that do nothing here when a trained network is used."""
+"""Modules of PyTorch that have no effect in a trained network."""
 
 
 @dataclass(frozen=True)
 class Translation:
-    """A resistive network, and how its outputs are those of the ReLU network."""
+    """A resistive network, and the scale between its outputs and those of the ReLU network."""
 
     network: ResistiveNetwork
     output_volts: float
-    """Volts at an output of the circuit for a 1 at that of the ReLU network."""
+    """Output voltage of the circuit for an output of 1 of the ReLU network, volts."""
     least_gain: float
-    """Below this gain of the amplifiers there is no such circuit."""
+    """Smallest gain of the amplifiers for which such a circuit exists."""
 
 
 def layers_of(model: Any) -> list[Layer]:
     """(weights (inputs, units), biases (units,)) of every layer of a ``torch.nn.Sequential``, or of pairs of arrays.
 
-    Raises UserError for other modules, for layers that are not joined by one ReLU each, and for arrays that do not fit.
+    Raises UserError for other modules, for layers without exactly one ReLU between them, and for arrays that do not fit.
     """
     try:
         parts = list(model)
@@ -92,7 +92,7 @@ def layers_of(model: Any) -> list[Layer]:
 
 
 def _from_modules(modules: Sequence[Any]) -> list[Any]:
-    """Of PyTorch's modules, by the names of their classes."""
+    """Weights and biases of PyTorch's modules, which are recognised by the names of their classes."""
     kept = [module for module in modules if type(module).__name__ not in IGNORED]
     names = [type(module).__name__ for module in kept]
     wanted = [("Linear", "ReLU")[k % 2] for k in range(len(kept))]
@@ -109,7 +109,7 @@ def _from_modules(modules: Sequence[Any]) -> list[Any]:
 
 
 def relu_outputs(model: Any, inputs: Any) -> Float[Array, "batch outputs"]:
-    """What the ReLU network itself gives for ``inputs`` (batch, inputs)."""
+    """Outputs of the ReLU network itself for ``inputs`` (batch, inputs)."""
     values = real_array(inputs, "inputs", float)
     layers = layers_of(model)
     for weights, biases in layers[:-1]:
@@ -126,15 +126,15 @@ def translate_relu(
 ) -> Translation:
     """The resistive network of a trained ReLU network; see the module.
 
-    Its outputs differ by O(1/A). The higher the gain, the smaller a part of the conductances the weights are.
+    Its outputs differ by O(1/A). The higher the gain, the smaller the part of the conductances that represents the weights.
 
     The arguments:
         model: a ``torch.nn.Sequential`` of Linear and ReLU, or a list of (weights (inputs, units), biases (units,)).
-        amplifier_gain: A of every hidden layer; twice the least one unless given.
-        input_gain: volts for an input, and behind the amplifiers for an activation, of 1.
+        amplifier_gain: A of every hidden layer (default: twice the smallest possible gain).
+        input_gain: voltage of an input of 1, and of an activation of 1 after the amplifiers, volts.
         conductance_window: (G_min, G_max), siemens.
 
-    Raises UserError for another kind of network, and for a gain below the least one, which the error names.
+    Raises UserError for another kind of network, and for a gain below the smallest possible one, which the error states.
 
     >>> import numpy as np
     >>> import eqprop_analog as ea
@@ -149,7 +149,7 @@ def translate_relu(
     if not 0 < volts <= LARGEST:
         raise UserError(f"input_gain: expected more than 0 V, and at most {LARGEST:g} V, got {volts:g}")
     if not all(weights.any() for weights, _ in layers):
-        raise UserError("weights: those of a layer are all 0, so that no signal passes it")
+        raise UserError("weights: all weights of a layer are 0, so no signal passes through it")
     least = _least_gain(layers, volts, window)
     gain = USUAL_GAIN * least if amplifier_gain is None else real_number(amplifier_gain, "amplifier_gain")
     if gain > LARGEST_GAIN:
@@ -163,18 +163,18 @@ def translate_relu(
 
 
 def _output_volts(layers: Sequence[Layer], volts: float) -> float:
-    """So much of a 1 that half of an output's conductances carry the signal at most."""
+    """Output voltage for a 1, such that at most half of the conductances of an output carry the signal, volts."""
     return volts / (2 * float(np.abs(layers[-1][0]).sum(axis=0).max()))
 
 
 def _made(layers: Sequence[Layer], volts: float, gain: float, window: tuple[float, float]) -> ResistiveNetwork | None:
-    """The network with amplifiers of that gain; None if it is too low."""
+    """The network with amplifiers of the given gain; None if the gain is too low."""
     conductances: list[Array] = []
     biases: list[Array] = []
     load = np.zeros(layers[-1][0].shape[1])
     for number, (weights, bias) in reversed(list(enumerate(layers))):
         last = number == len(layers) - 1
-        ahead = _output_volts(layers, volts) if last else volts / gain  # volts at a node for a 1
+        ahead = _output_volts(layers, volts) if last else volts / gain  # voltage of a node for an activation of 1
         paired, offset = (weights, bias) if last else (np.hstack([weights, -weights]), np.append(bias, -bias))
         most = WIDEST * window[1] * (min(1.0, OUTPUTS / gain) if last else 1.0)
         found = _crossbar(paired, ahead / volts, load, window[0], most)
@@ -197,16 +197,16 @@ def _made(layers: Sequence[Layer], volts: float, gain: float, window: tuple[floa
 def _crossbar(
     weights: Float[Array, "inputs nodes"], ratio: float, load: Float[Array, " nodes"], least: float, most: float
 ) -> tuple[Float[Array, "rows nodes"], Float[Array, " nodes"]] | None:
-    """Conductances from the rows or nodes of either sign, and what holds each node, S + L; siemens. None if there are none.
+    """Conductances from the rows or nodes of both signs, and the total S + L of each node, siemens; None if impossible.
 
-    With D = ratio·W·(S + L) and the common part (S - Σ|D|)/rows, S is as large as the largest conductance, ``most``, allows;
-    that is raised, where need be, until the common part is ``least``.
+    With D = ratio·W·(S + L) and the common part (S - Σ|D|)/rows, S is as large as the largest conductance, ``most``, allows.
+    If necessary, it is increased until the common part is ``least``.
     """
     rows = 2 * len(weights)
     sums, peak = ratio * np.abs(weights).sum(axis=0), ratio * np.abs(weights).max(axis=0)
     if (sums >= 1).any():
         return None
-    floor = least * (1 + rows * peak / (1 - sums)) * (load == 0)  # of a layer that nothing loads
+    floor = least * (1 + rows * peak / (1 - sums)) * (load == 0)  # of a layer without load
     total = (np.maximum(most, floor) - load * (peak - sums / rows)) / ((1 - sums) / rows + peak)
     held = total + load
     common = (total - sums * held) / rows
@@ -218,7 +218,7 @@ def _crossbar(
 
 
 def _least_gain(layers: Sequence[Layer], volts: float, window: tuple[float, float]) -> float:
-    """The gain from which on there is a network, to a hundredth."""
+    """The smallest gain for which a network exists, to within one percent."""
     low, high = 1.0, 2.0
     while _made(layers, volts, high, window) is None:
         low, high = high, 2 * high

@@ -1,4 +1,4 @@
-"""C dδ/dt = -J δ: how fast a circuit with node capacitances comes back to an equilibrium that it is near."""
+"""C dδ/dt = -J δ: relaxation of a circuit with node capacitances towards a nearby equilibrium."""
 
 from collections.abc import Sequence
 
@@ -13,18 +13,18 @@ from eqprop_analog.networks.resistive.newton import newton_step
 Array = np.ndarray
 
 ACCURACY = 1e-10
-"""Of a time constant, relative."""
+"""Relative tolerance of a time constant."""
 
 
 def slowest_time_constants(
     equations: NodalEquations, voltages: Layers, capacitance: Sequence[float]
 ) -> Float[Array, " batch"]:
-    """τ = 1/λ, seconds, λ the smallest eigenvalue of J x = λ C x at each sample's ``voltages``, J = -∂F/∂v.
+    """τ = 1/λ, seconds, with the smallest eigenvalue λ of J x = λ C x at each sample's ``voltages``, J = -∂F/∂v.
 
-    ``capacitance`` to ground at every node, farads, one number a layer. In y = √(γC) δ the operator is symmetric, so that |y| of
-    a linear circuit falls at least as fast as exp(-t/τ), however it begins; of any circuit, with τ where all diodes block
-    (``transient.time_constant`` bounds it). τ is the largest eigenvalue of the inverse, which costs one Newton step a vector:
-    Lanczos' method forms no matrix. Nodes that an ideal clamp holds do not move.
+    ``capacitance`` to ground at every node, farads, is one number for each layer. In y = √(γC) δ the operator is symmetric. In a
+    linear circuit, |y| therefore decays at least as fast as exp(-t/τ) from any initial state; in any circuit, this holds with the
+    τ of blocking diodes (bounded by ``transient.time_constant``). τ is the largest eigenvalue of the inverse, found by the
+    Lanczos method without forming a matrix; each vector costs one Newton step. Nodes held by an ideal clamp do not move.
     """
     samples = range(len(voltages[0]))
     return np.array([_slowest(equations.select(np.array([k])), _of(voltages, k), capacitance) for k in samples])

@@ -1,4 +1,4 @@
-"""From the configuration of a resistive network to its training: the network, the rule, the solver, the learners."""
+"""Training of a resistive network from its configuration: the network, the learning rule, the solver and the learners."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -28,7 +28,7 @@ Array = np.ndarray
 
 
 def network(config: "ResistiveConfig") -> ResistiveNetwork:
-    """A fresh network of this configuration and seed, float64."""
+    """A newly initialized network of this configuration and seed, float64."""
     settings: dict[str, Any] = {
         "diode": law_from(config.diode),
         "amplifier_gain": config.amplifier_gain,
@@ -43,7 +43,7 @@ def network(config: "ResistiveConfig") -> ResistiveNetwork:
 
 
 def rule(config: "ResistiveConfig", epoch: int) -> Rule:
-    """The learning rule in epoch 0, 1, ..."""
+    """The learning rule in ``epoch`` 0, 1, ..."""
     crossbars = len(config.crossbars())
     rates = Rates(spread(config.conductance_rates, crossbars), spread(config.bias_rates, crossbars))
     annealed = rates.scaled(config.annealed(epoch))
@@ -51,7 +51,7 @@ def rule(config: "ResistiveConfig", epoch: int) -> Rule:
 
 
 def wired_solver(config: "ResistiveConfig", *, training: bool = False) -> "WiredSolver":
-    """Of the circuit with the configuration's wires; for training compiled, where that pays, and less exact."""
+    """The solver of the circuit with wires; for training it is less exact, and compiled if this is faster."""
     from eqprop_analog.networks.nonideal.in_situ import TRAINING_TOLERANCE, WiredSolver, worth_compiling
 
     solver = WiredSolver(
@@ -64,7 +64,7 @@ def wired_solver(config: "ResistiveConfig", *, training: bool = False) -> "Wired
 
 
 def training(config: "ResistiveConfig") -> "ResistiveTraining":
-    """A fresh network in training; UserError where a negative nudge is more than it bears."""
+    """A newly initialized network in training; UserError if a negative nudge would make its circuit indefinite."""
     made = network(config).astype(config.precision)
     if (config.method, config.kind, config.nudging) == ("equilibrium-propagation", "conductance", "centred"):
         made.require_definite(-config.beta)
@@ -82,24 +82,24 @@ def training(config: "ResistiveConfig") -> "ResistiveTraining":
 
 @dataclass
 class ResistiveTraining:
-    """A resistive network in training: nothing is kept from batch to batch but its parameters."""
+    """A resistive network in training: only its parameters are kept between batches."""
 
     config: "ResistiveConfig"
     own: ResistiveNetwork
-    """Its parameters, unless a GPU has newer ones."""
+    """The parameters, unless a GPU holds newer ones."""
     solver: Solver
     tester: Solver
     on_gpu: "TorchLearner | None" = None
 
     @property
     def network(self) -> ResistiveNetwork:
-        """In the precision of training, as trained up to now."""
+        """The current network, in the precision of training."""
         if self.on_gpu is not None:
             self.on_gpu.finish()
         return self.own
 
     def learner(self, epoch: int) -> Learner:
-        """Truncated phases have learners of their own, which do the same in place, or on a GPU."""
+        """The learner; truncated phases have separate ones, which do the same in place or on a GPU."""
         config, rule = self.config, self.config.rule(epoch)
         if config.wired:
             from eqprop_analog.networks.nonideal.in_situ import WiredLearner
@@ -114,7 +114,7 @@ class ResistiveTraining:
         return PhaseLearner(self.network, self.solver, rule, config.on_failure == "skip")
 
     def _begun(self, rule: Rule, sweeps: int) -> "TorchLearner":
-        """PyTorch's learner, made when it is first asked for."""
+        """The learner in PyTorch, which is created at first use."""
         if self.on_gpu is None:
             kind = _torch_learner(self.config, self.own)
             self.on_gpu = kind(self.own, rule, sweeps, self.config.method, self.config.torch_device)
@@ -127,7 +127,7 @@ class ResistiveTraining:
         progress: Progress,
         so_far: Pass | None = None,
     ) -> Pass:
-        """Error of the free phase's read-outs: in float64, or of classes by PyTorch in the precision of training."""
+        """Error of the read-outs of the free phase: in float64, or for classes in PyTorch in the precision of training."""
         config = self.config
         if config.device != "cpu" and config.sweeps and config.test_sweeps and labels.ndim == 1:
             learner = self._begun(config.rule(0), config.sweeps)
@@ -142,12 +142,12 @@ class ResistiveTraining:
         return self.network.arrays()
 
     def close(self) -> None:
-        """Let go of worker processes."""
+        """Stop the worker processes."""
         close(self.solver)
 
 
 def _torch_learner(config: "ResistiveConfig", network: ResistiveNetwork) -> "type[TorchLearner]":
-    """On a GPU that of fused kernels, where these know the network and the rule."""
+    """The learner in PyTorch; on a GPU with fused kernels if these support the network and the rule."""
     try:
         from eqprop_analog.networks.resistive.truncated_torch import TorchLearner
     except ImportError as error:

@@ -1,4 +1,4 @@
-"""Settling in time: a charged circuit's way into the free phase, and on into the nudged one, in ngspice's ``.tran``."""
+"""C dv/dt = F(v) in ngspice's ``.tran``: settling of a circuit with capacitors in the free and then the nudged phase."""
 
 from collections.abc import Sequence
 from concurrent.futures import TimeoutError as TimeLimitExceeded
@@ -27,61 +27,61 @@ from eqprop_analog.spice.ngspice.workers import Workers
 Array = np.ndarray
 
 TIME_CONSTANTS = 20
-"""Default duration of a phase: the slowest mode's share falls to e^-20 = 2e-9."""
+"""Default duration of a phase in time constants: the slowest mode decays to e^-20 = 2e-9."""
 RISE = 0.01
-"""Time in which the nudge switches on, as a fraction of the slowest time constant."""
+"""Rise time of the nudge, as a fraction of the slowest time constant."""
 TOLERANCE = 1e-7
-"""KCL residual of a settled node (core.certificate)."""
+"""Largest KCL residual of a settled node (core.certificate)."""
 CHARGE = 1e-6
-"""Volts: truncation errors of charges below this on the smallest capacitance do not shorten ngspice's steps."""
+"""Truncation errors of charge below this voltage times the smallest capacitance do not shorten ngspice's steps, volts."""
 POWER_ITERATIONS = 20
 BLOCKING = 1e3
-"""Volts at which a node's diode surely blocks."""
+"""Voltage at which the diode of a node certainly blocks, volts."""
 LONGEST_CONSTANT = 1e4
-"""Seconds: with slower circuits ngspice's steps become shorter than its clock resolves, and it does not come to an end."""
+"""Longest time constant, seconds; above it, ngspice's steps fall below the resolution of its time and it does not finish."""
 TIME_LIMIT = 600.0
-"""Seconds that ngspice may take."""
+"""Time limit of ngspice, seconds."""
 
 
 @dataclass(frozen=True, eq=False)
 class Phase:
-    """From one switching to the next."""
+    """One phase, from one switching event to the next."""
 
     begin: float
     """Seconds."""
     end: float
     settling_time: float
-    """Seconds from ``begin`` after which every node stays within the asked distance of its final voltage."""
+    """Time from ``begin`` after which every node stays within the given distance of its final voltage, seconds."""
     energy: Power
-    """Every part's joules, scalars."""
+    """Energy of every part, joules, scalars."""
     stored: float
-    """Joules that the capacitors gain."""
+    """Increase of the energy in the capacitors, joules."""
     equilibrium: Equilibrium
-    """Final voltages, (1, nodes) a layer; CONVERGED if Kirchhoff's current law holds there without the capacitors."""
+    """Final voltages, (1, nodes) for each layer; CONVERGED if Kirchhoff's current law holds without the capacitors."""
     power: Power
-    """Every part's watts at the end, one sample."""
+    """Power of every part at the end, watts, one sample."""
     deviation: float
     """Largest |ΔV| between final voltages and the surrogate's operating point, volts."""
 
 
 @dataclass(frozen=True, eq=False)
 class Waveforms:
-    """One sample's way through both phases."""
+    """The waveforms of one sample through both phases."""
 
     time: Float[Array, " samples"]
-    """Seconds, the simulator's own steps."""
+    """The time steps of ngspice, seconds."""
     voltages: tuple[Float[Array, "samples nodes"], ...]
-    """Layers 1..L, volts."""
+    """Voltages of layers 1..L, volts."""
     beta: Float[Array, " samples"]
     """The nudge's strength: siemens, or amperes for cross-entropy."""
     rise_time: float
-    """Seconds in which the nudge grows to its full strength, from ``nudged.begin`` on."""
+    """Rise time of the nudge, which starts at ``nudged.begin``, seconds."""
     time_constant: float
-    """Upper bound of the slowest one, seconds (see ``time_constant``)."""
+    """Upper bound of the slowest time constant, seconds (see ``time_constant``)."""
     free: Phase
     nudged: Phase
     netlist: str
-    """What ngspice ran."""
+    """The netlist that ngspice simulated."""
 
 
 def settle(
@@ -95,10 +95,11 @@ def settle(
 ) -> Waveforms:
     """C dv/dt = F(v) from v = 0 V: the inputs switch on at t = 0, ``nudge`` after ``free_time``.
 
-    One sample: ``inputs`` (inputs,). ``capacitance`` to ground at every hidden and output node, farads, one number or one a
-    layer. Phases last ``free_time`` and ``nudged_time`` seconds, by default 20 of the slowest time constants. ``settled`` in
-    volts. The Norton form is simulated (its voltages are the flat form's at every moment); energies are the flat form's.
-    Raises UserError for a network, sample or nudge that makes no circuit, and for a transient that ngspice does not finish.
+    ``inputs`` (inputs,) is one sample. ``capacitance`` to ground at every hidden and output node, farads, is one number or one
+    for each layer. The phases last ``free_time`` and ``nudged_time`` seconds, by default 20 times the slowest time constant.
+    ``settled`` is in volts. The Norton form is simulated, whose voltages equal those of the flat form at all times; energies are
+    those of the flat form. Raises UserError if network, sample and nudge do not define a circuit, or if ngspice does not finish
+    the transient.
     """
     network.validate()
     libngspice.library_path()
@@ -147,11 +148,11 @@ def settle(
 
 
 def time_constant(equations: NodalEquations, capacitance: Sequence[float]) -> float:
-    """max_i (J⁻¹C x)_i / x_i, an upper bound of the slowest time constant, seconds; tight where x is the slowest mode.
+    """max_i (J⁻¹C x)_i / x_i, an upper bound of the slowest time constant, seconds; tight if x is the slowest mode.
 
-    J is -∂F/∂v with every diode blocking. It is an M-matrix and conducting diodes only add to its diagonal, so that from
-    any start and through any diodes voltages approach their equilibrium at least as fast as exp(-t/bound). x comes from
-    power iteration. ``capacitance`` in farads, one a layer. Source: Collatz 1942; Wielandt 1950.
+    J is -∂F/∂v with every diode blocking. It is an M-matrix, and conducting diodes only increase its diagonal. Voltages
+    therefore approach their equilibrium at least as fast as exp(-t/bound) from any initial state. x is found by power iteration.
+    ``capacitance`` in farads, one value for each layer. Source: Collatz 1942; Wielandt 1950.
     """
     blocking = (*(BLOCKING * polarity[None] for polarity in equations.polarity), equations.initial()[-1][:1])
     equations = equations.select(np.array([0]))
@@ -176,9 +177,9 @@ def _duration(name: str, asked: float | None, slowest: float, least: float) -> f
 def simulate(
     netlist: str, nets: Sequence[str], layers: Sequence[int], end: float
 ) -> tuple[Float[Array, " samples"], Layers]:
-    """Time and voltages of each layer, from all nodes at 0 V at t = 0, by ngspice in a process of its own.
+    """Time and voltages of each layer, from 0 V at all nodes at t = 0, computed by ngspice in a separate process.
 
-    ``nets``: those of layers 1..L in order. Raises UserError for a transient that ngspice does not finish.
+    ``nets``: the nets of layers 1..L in order. Raises UserError if ngspice does not finish the transient.
     """
     work = Workers(1, TIME_LIMIT)
     try:
@@ -200,7 +201,7 @@ def _phase(
     flow: Power,
     settled: float,
 ) -> Phase:
-    """What happened over ``time``, and how the last voltages fit the network's own equations and operating point."""
+    """Results over ``time``, and the deviation of the final voltages from the network's equations and operating point."""
     first, last = (tuple(v[k][None] for v in voltages) for k in (0, -1))
     gains = zip(capacitance, first, last, strict=True)
     return Phase(
@@ -216,7 +217,7 @@ def _phase(
 
 
 def _settling_time(time: Float[Array, " samples"], voltages: Layers, settled: float) -> float:
-    """First time after which no node is farther than ``settled`` from its last voltage, linear between samples."""
+    """First time after which all nodes stay within ``settled`` of their last voltage, by linear interpolation."""
     distance = np.max([np.abs(v - v[-1]).max(axis=1) for v in voltages], axis=0)
     outside = np.flatnonzero(distance > settled)
     if not outside.size:

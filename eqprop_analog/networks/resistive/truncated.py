@@ -1,4 +1,4 @@
-"""Training on phases truncated after a fixed number of sweeps, as published recipes do, in arrays that stay where they are."""
+"""Training with phases truncated after a fixed number of sweeps, as in published recipes, in preallocated arrays."""
 
 from collections import Counter
 from collections.abc import Mapping
@@ -19,14 +19,14 @@ from eqprop_analog.networks.resistive.newton import newton_step
 
 Array = np.ndarray
 Method = Literal["equilibrium-propagation", "implicit"]
-"""How the free phase's response to its cost is found: by finite nudges, or by one linear solve."""
+"""Methods for the response of the free phase to its cost: by finite nudges, or by one linear solve."""
 
 SETTLED = {np.dtype(np.float64): 1e-13, np.dtype(np.float32): 1e-6}
-"""What the linear solve may leave of its right side."""
+"""Relative residual of the linear solve."""
 
 
 class _Batch:
-    """Arrays for batches of one size: the free phase, the nudged ones below each other, and what they say."""
+    """Arrays for batches of one size: the free phase, the stacked nudged phases, and their results."""
 
     def __init__(self, network: ResistiveNetwork, size: int, betas: list[float]) -> None:
         dtype, sizes = network.conductances[0].dtype, network.layers[1:]
@@ -47,10 +47,10 @@ class _Batch:
 
 
 class TruncatedLearner(Learner):
-    """What PhaseLearner does with SurrogateSolver(sweeps=..., check_residual=False), to rounding, in place.
+    """PhaseLearner with SurrogateSolver(sweeps=..., check_residual=False), equal to within rounding but in place.
 
-    ``method="implicit"`` takes the response of the free phase from its linearised circuit instead of nudged phases: the exact
-    gradient where the free phase has settled. While the learner is in use nothing else may change ``network``.
+    ``method="implicit"`` computes the response of the free phase from its linearised circuit instead of nudged phases, which is
+    the exact gradient if the free phase has settled. Nothing else may change ``network`` while the learner is in use.
     """
 
     def __init__(
@@ -67,7 +67,7 @@ class TruncatedLearner(Learner):
     def learn(
         self, inputs: Float[Array, "batch inputs"], targets: Float[Array, "batch classes"]
     ) -> tuple[int, Counter[str]]:
-        """See Learner; ``inputs`` and ``targets`` of the network's dtype are taken as valid. UserError before the update."""
+        """See Learner; ``inputs`` and ``targets`` of the network's dtype are not validated. UserError before the update."""
         inputs, targets = taken(self.network, inputs, targets)
         if self._batch.size != len(inputs):
             self._batch = _Batch(self.network, len(inputs), self._betas)
@@ -87,18 +87,18 @@ class TruncatedLearner(Learner):
         return wrong, Counter({Status.TRUNCATED.name: (1 + len(self._betas)) * batch.size})
 
     def arrays(self) -> Mapping[str, Array]:
-        """The sums of conductances that the last update left: their order of summation shows in the last bits."""
+        """The sums of conductances after the last update, whose last bits depend on the order of summation."""
         return self._kernels.arrays()
 
     def _require_circuit(self, inputs: Float[Array, "batch inputs"]) -> None:
-        """Every node driven, and the nudged circuit definite."""
+        """Raise UserError unless every node is driven and the nudged circuit is positive definite."""
         if not self._kernels.driven:
-            NodalEquations.of(self.network, inputs)  # names the node
+            NodalEquations.of(self.network, inputs)  # raises an error that names the node
         if self._betas and self.rule.kind == "conductance":
             self.network.require_definite(min(self._betas), self._kernels.column_sums[0])
 
     def _settle_free(self, inputs: Float[Array, "batch inputs"]) -> bool:
-        """The free phase, from 0 V; whether its outputs are finite."""
+        """Compute the free phase from 0 V; returns whether its outputs are finite."""
         batch = self._batch
         source = batch.source[: batch.size]
         self._kernels.drive(inputs, source)
@@ -112,7 +112,7 @@ class TruncatedLearner(Learner):
         return -self.network.along_readout(cost_slope(self.rule.cost, readout, targets))
 
     def _settle_nudged(self, targets: Float[Array, "batch classes"]) -> bool:
-        """The nudged phases, from the free one; whether their outputs are finite."""
+        """Compute the nudged phases from the free phase; returns whether their outputs are finite."""
         batch = self._batch
         conductance = self.rule.kind == "conductance"
         pull = targets if conductance else self._pull(targets)
@@ -132,7 +132,7 @@ class TruncatedLearner(Learner):
             required(Equilibrium(voltages, np.full(len(finite), np.nan), status))
 
     def _contrast(self) -> None:
-        """The mean of the outer two phases and their difference over that of their β (see learning.contrast)."""
+        """Mean of the outer two phases, and their difference divided by that of their β (see learning.contrast)."""
         batch = self._batch
         plus, *minus = batch.parts()
         for mean, slope, nudged, free in zip(batch.mean, batch.slope, batch.nudged, batch.free, strict=True):
@@ -163,7 +163,7 @@ class TruncatedLearner(Learner):
             slope[...] = moved
 
     def _descend(self) -> None:
-        """One step against the gradient."""
+        """Take one step of gradient descent."""
         batch, rates = self._batch, self.rule.rates
         weights = [gamma / self._gammas[-1] / batch.size for gamma in self._gammas]
         self._kernels.descend(

@@ -1,6 +1,6 @@
-"""The training step of networks.resistive.truncated by PyTorch, on a GPU: every batch replays one captured graph of kernels."""
+"""The training step of networks.resistive.truncated in PyTorch: on a GPU, every batch replays a captured graph of kernels."""
 
-from __future__ import annotations  # they can then be read where PyTorch is not installed
+from __future__ import annotations  # annotations can be read without PyTorch
 
 from collections import Counter
 from collections.abc import Callable, Mapping
@@ -23,18 +23,18 @@ Array = np.ndarray
 Parts = list[Tensor]
 
 CHUNK = 500
-"""Images that are tested together."""
+"""Number of images that are tested together."""
 ITERATIONS = 8
-"""Of conjugate gradients for the implicit gradient: a graph has no end that depends on its data. Layers of a thousand nodes
-take four to six to a relative 1e-6."""
+"""Fixed number of conjugate gradient iterations for the implicit gradient, because a captured graph cannot stop early. Layers of
+a thousand nodes need four to six for a relative residual of 1e-6."""
 
 
 class TorchLearner(Learner):
-    """What TruncatedLearner does, to rounding, on ``device``; the network follows at ``finish``.
+    """TruncatedLearner on ``device``, equal to within rounding; ``finish`` updates the network.
 
-    For networks of dense crossbars. A law's node solve and slope are those that NumPy runs (kernels.torch.arrays); ideal clamps
-    become part of the compiled step. What a batch reports (outputs that are not finite, an empty column, an indefinite nudge)
-    is raised after its update.
+    It supports networks of dense crossbars. The node equation and the slope of a law use the same code as NumPy
+    (kernels.torch.arrays); ideal clamps are part of the compiled step. Errors of a batch (outputs that are not finite, an empty
+    column, an indefinite nudge) are raised after its update.
     """
 
     def __init__(
@@ -72,7 +72,7 @@ class TorchLearner(Learner):
     def require_possible(
         network: ResistiveNetwork, rule: Rule, device: str = "cuda", method: Method = "equilibrium-propagation"
     ) -> None:
-        """Raise UserError for a network, a law or a rule that is not among them, and for a GPU that is not there."""
+        """Raise UserError if the network, the law or the rule is not supported, or if there is no GPU."""
         if not all(crossbar.is_matrix for crossbar in network.crossbars):
             raise UserError("device: only networks of dense crossbars can be trained on a GPU; use the CPU")
         if rule.kind not in ("conductance", "current"):
@@ -86,7 +86,7 @@ class TorchLearner(Learner):
 
     @property
     def rule(self) -> Rule:
-        """Its rates may change from epoch to epoch; what else it says is fixed."""
+        """The learning rule; only its rates may change between epochs."""
         return self._rule
 
     @rule.setter
@@ -100,7 +100,7 @@ class TorchLearner(Learner):
         self,
         inputs: Float[Array, "batch inputs"],
         targets: Float[Array, "batch classes"],
-        *examples: Any,  # noqa: ARG002 - nothing is remembered of them
+        *examples: Any,  # noqa: ARG002 - no state is kept for each example
     ) -> tuple[int, Counter[str]]:
         """See Learner."""
         if len(inputs) not in self._steps:
@@ -115,7 +115,7 @@ class TorchLearner(Learner):
         return int(wrong), Counter({Status.TRUNCATED.name: (1 + len(self._betas)) * len(inputs)})
 
     def report(self, *, finite: float, driven: float, definite: float, settled: float = 1.0) -> None:
-        """Begin empty columns anew; raise what else is wrong after an update."""
+        """Reset empty columns, and raise any other error after an update."""
         if not driven or not definite:
             self.finish()
             self.network.validate()
@@ -129,7 +129,7 @@ class TorchLearner(Learner):
             raise PhaseError(f"{Status.OUT_OF_BOUNDS.name}: {Status.OUT_OF_BOUNDS.value}")
         if not settled:
             raise PhaseError(
-                f"a node did not converge in {STEPS} steps of its law's iteration, the limit of a graph on a GPU; "
+                f"a node did not converge in {STEPS} iterations of its law, the limit of a captured graph on a GPU; "
                 "use the CPU"
             )
 
@@ -141,7 +141,7 @@ class TorchLearner(Learner):
         progress: Progress,
         so_far: Pass | None = None,
     ) -> Pass:
-        """Error of the free phase's predictions after so many sweeps, in the precision of training."""
+        """Error of the predictions of the truncated free phase, in the precision of training."""
         result = Pass() if so_far is None else so_far
         dtype = self._matrices[0].dtype
         totals = [c + r for c, r in zip(self._columns, [*self._rows, 0], strict=True)]
@@ -162,12 +162,12 @@ class TorchLearner(Learner):
         return result
 
     def _source(self, volts: Tensor) -> Tensor:
-        """What flows into the first layer's nodes at 0 V."""
+        """Currents into the nodes of the first layer at 0 V."""
         source = volts @ self._difference + self._biases[0]
         return source + self.network.bias_row * self._matrices[0][-1] if self.network.bias_row else source
 
     def arrays(self) -> Mapping[str, Array]:
-        """The sums of conductances that the last update left, as TruncatedLearner's; copies where there is a GPU."""
+        """The sums of conductances after the last update, as in TruncatedLearner; copies if they are on a GPU."""
         return {name: sums.cpu().numpy() for name, sums in self._sums().items()}
 
     def restore(self, arrays: Mapping[str, Array]) -> None:
@@ -176,7 +176,7 @@ class TorchLearner(Learner):
             sums.copy_(torch.from_numpy(arrays[name]))
 
     def _renew(self) -> int:
-        """Begin empty columns anew, and take them back (``finish`` has just been called); how many."""
+        """Reset empty columns and copy them to the device (after ``finish``); returns their number."""
         renewed = self.network.renew()
         self.renewed += renewed
         for mine, theirs in zip(self._matrices, self.network.conductances, strict=True):
@@ -194,12 +194,12 @@ class TorchLearner(Learner):
         return named | {f"row_sums_{l}": sums for l, sums in enumerate(self._rows, start=2)}
 
     def finish(self) -> None:
-        """Bring the parameters back into the network."""
+        """Copy the parameters back into the network."""
         for mine, theirs in zip([*self._matrices, *self._biases], self.network.arrays().values(), strict=True):
             theirs[...] = mine.cpu().numpy()
 
     def _captured(self, batch: int) -> tuple[Tensor, Tensor, Callable[[], Tensor]]:
-        """Where inputs and targets go, and what then does one step and says what came of it."""
+        """The arrays for inputs and targets, and a function that takes one step and returns its report."""
         dtype, network = self._matrices[0].dtype, self.network
         x = torch.zeros(batch, network.layers[0], dtype=dtype, device=self.device)
         y = torch.zeros(batch, network.classes, dtype=dtype, device=self.device)
@@ -228,7 +228,7 @@ class TorchLearner(Learner):
         return x, y, replay
 
     def _step(self, x: Tensor, y: Tensor, beta: Tensor) -> Tensor:
-        """Phases, contrast, update; (wrong predictions, finite, driven, definite, solved, settled, squared errors)."""
+        """Phases, contrast, update; returns (wrong predictions, finite, driven, definite, solved, settled, squared errors)."""
         volts = x * self.network.input_gain
         source = self._source(volts)
         totals = [c + r for c, r in zip(self._columns, [*self._rows, 0], strict=True)]
@@ -272,7 +272,7 @@ class TorchLearner(Learner):
         start: Parts,
         sweeps: int | None = None,
     ) -> tuple[Parts, Tensor]:
-        """Voltages after the sweeps, and whether a node's own iteration had not settled."""
+        """Voltages after the sweeps, and whether the iteration of any node has not converged."""
         voltages, depth = list(start), len(start)
         moving = torch.zeros((), dtype=torch.bool, device=self.device)
         for _ in range(self.sweeps if sweeps is None else sweeps):
@@ -293,9 +293,9 @@ class TorchLearner(Learner):
                     voltages[layer] = sign * roots
         return voltages, moving
 
-    @torch.compiler.disable  # type: ignore[untyped-decorator]  # the law's functions are NumPy's
+    @torch.compiler.disable  # type: ignore[untyped-decorator]  # the law's functions use NumPy
     def _roots(self, total: Tensor, source: Tensor) -> tuple[Tensor, Tensor]:
-        """Of one layer's law, and whether one had not settled; on a GPU in as many steps as a graph has."""
+        """Roots of the node equations of one layer, and whether any has not converged; on a GPU in a fixed number of steps."""
         return node_roots(self.network.diode, total, source, None if self.device.type == "cpu" else STEPS)
 
     @torch.compiler.disable  # type: ignore[untyped-decorator]
@@ -304,7 +304,7 @@ class TorchLearner(Learner):
         return slopes(self.network.diode, v)
 
     def _respond(self, totals: Parts, free: Parts, pull: Tensor) -> tuple[Parts, Tensor]:
-        """dv/dβ of the linearised circuit (see networks.resistive.newton), and whether the solution is one."""
+        """dv/dβ of the linearised circuit (see networks.resistive.newton), and whether the solve has converged."""
         roots = np.sqrt(self.network.gammas).tolist()
         weights = [
             (total + self._slopes(sign * v)).rsqrt()

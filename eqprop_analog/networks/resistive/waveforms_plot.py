@@ -1,4 +1,4 @@
-"""A resistive circuit in time: its nodes' voltages, layer by layer."""
+"""Waveforms of a resistive circuit: node voltages, layer by layer."""
 
 from itertools import cycle
 from pathlib import Path
@@ -17,7 +17,7 @@ LINES = [(color, style) for style in ("-", "--", "-.", ":") for color in (BLUE, 
 
 
 def waveforms(result: Waveforms, path: Path) -> None:
-    """Every node's voltage against time, one row per layer: the free phase (V), and what the nudge then changes (mV)."""
+    """Node voltages against time, one row per layer: the free phase (V), and the change due to the nudge (mV)."""
     time, free, nudged, depth = result.time, result.free, result.nudged, len(result.voltages)
     seconds = EngFormatter("s", places=1)
     windows = [min(2 * phase.settling_time or np.inf, phase.end - phase.begin) for phase in (free, nudged)]

@@ -1,4 +1,4 @@
-"""The map of wires: errors of in-situ learning against wire resistance and the size of arrays."""
+"""The map of wires: errors of in-situ learning against wire resistance and array size."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -18,24 +18,24 @@ from eqprop_analog.networks.resistive.config import ResistiveConfig
 from eqprop_analog.networks.resistive.network import ResistiveNetwork
 
 IDEAL = "ideal"
-"""Folder of the run with ideal wires."""
+"""Name of the folder of the run with ideal wires."""
 
 
 @dataclass(frozen=True)
 class WireMap:
-    """Runs at every wire resistance and size of arrays, and one with ideal wires to compare them with."""
+    """Runs for every wire resistance and array size, and one with ideal wires for comparison."""
 
     preset: str
     settings: Mapping[str, Any]
-    """In place of the preset's."""
+    """Settings that replace those of the preset."""
     resistances: tuple[float, ...]
-    """Of one segment, ohms."""
+    """Resistances of one wire segment, ohms."""
     sizes: tuple[int, ...]
-    """Rows and columns of an array."""
+    """Numbers of rows and columns of an array."""
     folder: Path
 
     def __post_init__(self) -> None:
-        """Raise UserError for what is no grid."""
+        """Raise UserError for an invalid grid of values."""
         for name, values in (("resistances", self.resistances), ("sizes", self.sizes)):
             if len(set(values)) < len(values):
                 raise UserError(f"--{name}: a value is given twice")
@@ -52,7 +52,7 @@ class WireMap:
         return Point({}, config, self.folder / IDEAL)
 
     def points(self) -> list[Point]:
-        """Those with wires."""
+        """The runs with wires."""
         found = []
         for size in self.sizes:
             for ohms in self.resistances:
@@ -62,7 +62,7 @@ class WireMap:
         return found
 
     def measured(self, workers: int, data_dir: Path | None, stage: Stage = silent) -> "Errors":
-        """Train what is missing; transfer the ideal network to every array. Raises UserError where that one does not train."""
+        """Train the missing runs; transfer the ideal network to every array. Raises UserError if the ideal network fails."""
         ideal, points = self.ideal(), self.points()
         sweep.require_possible([ideal, *points], data_dir)
         without, *results = sweep.trained([ideal, *points], workers, data_dir, stage)
@@ -88,21 +88,21 @@ class WireMap:
 
 @dataclass(frozen=True)
 class Errors:
-    """What was measured."""
+    """The measured errors."""
 
     held_out: str
-    """Whose error it is, "test" or "validation"."""
+    """The images of the error, "test" or "validation"."""
     ideal: float
-    """Of the network with ideal wires, a fraction."""
+    """Error of the network with ideal wires, a fraction."""
     mean_conductance: float
-    """Of its first crossbar, siemens."""
+    """Mean conductance of its first crossbar, siemens."""
     rows: Sequence[Mapping[str, Any]]
-    """One a point; ``product`` is r Ḡ N², dimensionless, Ḡ being the mean conductance."""
+    """One row for each point; ``product`` is r Ḡ N², dimensionless, with the mean conductance Ḡ."""
 
     def limits(self, margin: float) -> list[dict[str, Any]]:
-        """By size the largest resistance up to which errors stay within ``margin`` of the ideal network's.
+        """For each size, the largest resistance up to which errors stay within ``margin`` of that of the ideal network.
 
-        ``cell_over_wire`` is the mean cell's resistance over the segment's there; both are None where no point is within it.
+        ``cell_over_wire`` is the ratio of cell to wire resistance at this point. Both are None if no point is within the margin.
         """
         found = []
         for size in dict.fromkeys(row["size"] for row in self.rows):
@@ -130,7 +130,7 @@ class Errors:
 def _transferred(
     config: ResistiveConfig, network: ResistiveNetwork, points: Sequence[Point], data_dir: Path | None, stage: Stage
 ) -> dict[tuple[float, int], float]:
-    """Held-out error of the ideal ``network`` behind every wire resistance and size."""
+    """Error of the ideal ``network`` on held-out images for every wire resistance and array size."""
     split = Split.of(config, config.load_data(data_dir))
     images, labels = config.prepared(split.held_out_images), split.held_out_labels
     places = dict.fromkeys((point.varied["wire_resistance"], point.varied["tile"][0]) for point in points)

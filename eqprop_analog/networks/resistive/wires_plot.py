@@ -1,4 +1,4 @@
-"""Errors of networks that learned through wires, against wire resistance, and against r G N² together."""
+"""Errors of networks that learned through wires, against wire resistance and against r G N²."""
 
 from itertools import cycle
 from pathlib import Path
@@ -8,7 +8,7 @@ from eqprop_analog.plotting.style import LOOKS, NEUTRAL, drawing
 
 
 def draw_map(found: Errors, path: Path) -> None:
-    """A curve for each size of arrays; dotted what was transferred from ideal wires."""
+    """One curve for each array size; dotted curves are networks transferred from ideal wires."""
     with drawing(path, (11, 4.4)) as figure:
         by_ohms, by_product = figure.subplots(1, 2, sharey=True)
         sizes = dict.fromkeys(row["size"] for row in found.rows)
@@ -39,5 +39,5 @@ def draw_map(found: Errors, path: Path) -> None:
         )
         by_ohms.set_title("Learned through the wires; dotted: transferred")
         by_product.set(xlabel="r G N² (mean conductance G, N x N cells)")
-        by_product.set_title("The same against the product")
+        by_product.set_title("The same against r G N²")
         by_ohms.legend(fontsize=9)
