@@ -1,4 +1,4 @@
-"""A family of networks as a user's package would bring it: that of docs/extending/model.md with a circuit, files and training.
+"""A family of networks as in a user's package: that of docs/extending/model.md, with a circuit, files and training.
 
 Layers of phase oscillators: E = -Σ_l Σ_ij W_l[i,j] cos(φ_{l-1,i} - φ_{l,j}), phases in radians (a node's voltage), inputs
 held. Nothing else of the package knows it.
@@ -52,7 +52,7 @@ class OscillatorNetwork(Network):
         return 0.05
 
     def validate(self) -> None:
-        """Any weights are a network."""
+        """All weights are valid."""
 
     def check_inputs(self, inputs: Any) -> Array:
         return checked_inputs(inputs, self.layers[0], self.weights[0].dtype, "radians")
@@ -137,7 +137,7 @@ class OscillatorNetwork(Network):
 
 @dataclass(frozen=True, eq=False)
 class Couplings(Element):
-    """I = W sin(V(before) - V(after)) from the one into the other: behavioural sources that conduct."""
+    """I = W sin(V(before) - V(after)) from one to the other: behavioural sources that conduct."""
 
     names: tuple[tuple[str, ...], ...]
     weights: tuple[Array, ...]
@@ -263,7 +263,7 @@ class Locking:
 
 
 class OscillatorConfig(TrainConfig):
-    """How such a network is trained on images."""
+    """Training of such a network on images."""
 
     model: Literal["oscillators"]
     shape: list[int]
@@ -277,7 +277,7 @@ class OscillatorConfig(TrainConfig):
 
 
 class Fresh:
-    """How --layers makes one; see cli.options.Fresh."""
+    """Creation of a network by --layers; see cli.options.Fresh."""
 
     what = "oscillators that pull at each other's phases"
     names = ("coupling",)
@@ -298,7 +298,7 @@ class Fresh:
 
 
 def findings(_config: Any, network: OscillatorNetwork) -> tuple[list[Finding], dict[str, Any]]:
-    """The largest weight, which is worth a word where it is above 100."""
+    """The largest weight; a finding if it is above 100."""
     largest = max(float(np.abs(weights).max()) for weights in network.weights)
     found = [Finding("stiff", f"the largest weight is {largest:g}")] if largest > 100 else []
     return found, {"largest_weight": largest}

@@ -1,4 +1,4 @@
-"""Networks and ways to train them on truncated phases, for every learner that does it."""
+"""Networks and training settings for truncated phases, for every learner that supports them."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -17,7 +17,7 @@ SWEEPS = 3
 
 @dataclass(frozen=True)
 class Case:
-    """A network and a way to train it."""
+    """A network and settings of its training."""
 
     layers: tuple[int, ...] = (7, 6, 3)
     diode: Law = field(default_factory=Clamp)
@@ -30,7 +30,7 @@ class Case:
     kind: Any = "conductance"
     cost: Any = "squared-error"
     image: tuple[int, ...] = ()
-    """And connections: a convolutional network instead; layers are then those it has."""
+    """With connections: a convolutional network with these layers instead."""
     connections: tuple[dict[str, int], ...] = ()
 
     def network(self, dtype: str) -> ResistiveNetwork:

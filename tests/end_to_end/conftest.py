@@ -23,7 +23,7 @@ from eqprop_analog.kernels import PlainKernels
 
 REPOSITORY = Path(__file__).parents[2]
 PATTERNS = np.kron(np.eye(3, 4)[:, :, None], np.ones(4)).astype(np.uint8)
-"""Three classes of 4 x 4 pixels, each with another bright row."""
+"""Three classes of 4 x 4 pixels, each with a different bright row."""
 SMALL = """\
 layers = [16, 8, 3]
 input_gain = 10.0
@@ -111,7 +111,7 @@ def write_dataset(folder: Path) -> Path:
 
 
 def published(folder: Path) -> publications.Publication:
-    """MNIST's publication, replaced by the files in ``folder``."""
+    """MNIST's publication with the checksums of the files in ``folder``, and without sources."""
     mnist = publications.PUBLICATIONS["mnist"]
     sha256 = {name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in mnist.sha256}
     return dataclasses.replace(mnist, sha256=sha256, sources=())

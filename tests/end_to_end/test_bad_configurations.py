@@ -96,7 +96,7 @@ class TestConfigurations:
         assert re.search("layers: mnist needs 16 inputs and 3 outputs", refused_training("--layers", *layers))
 
     def test_rates_with_which_training_diverges(self, run, preset, dataset, monkeypatch):
-        """Where they are not refused as absurd before training."""
+        """Settings that are not refused as absurd before training."""
         preset.write_text(preset.read_text().replace("bias_rates = 1e-15", "bias_rates = 1e300"))
         result = run("train", "--preset", preset, "--data-dir", dataset, "--output", "run")
         assert result.code == 2

@@ -184,7 +184,7 @@ NETLISTS = Path(__file__).parents[2] / "netlists"
 
 
 def of_xor(run, text: str, *options: object) -> tuple[object, str]:
-    """``netlist`` of the XOR network (10 nS to 10 uS, of which it uses 10 to 441 nS) on a chip of specification ``text``."""
+    """``netlist`` of the XOR network (10 nS to 10 uS, uses 10 to 441 nS) on a chip of specification ``text``."""
     Path("fab.toml").write_text(text)
     command = ("netlist", "--network", NETLISTS / "xor.npz", "--specification", "fab.toml", "--chip", 0)
     result = run(*command, *options, "--output", "chip.cir")
@@ -205,7 +205,7 @@ def test_a_chip_that_cannot_hold_a_network_is_refused_and_says_what_would_change
 
 
 def test_a_chip_that_holds_a_network_changes_none_of_its_constants(run):
-    """Ideal devices of a wider window: ngspice finds the voltage of the network itself, with diodes of 1 nA."""
+    """Ideal devices with a wider window: ngspice gives the voltage of the original network, with diodes of 1 nA."""
     np.save("x.npy", [[-1.0, 1.0]])
     result, text = of_xor(run, "[conductance.window]\nlowest = 2e-9\nhighest = 1e-6\n", "--inputs", "x.npy")
     assert result.code == 0

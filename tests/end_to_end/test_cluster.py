@@ -97,7 +97,7 @@ def processes(dask: Any) -> list[int]:
 
 
 def killed_once(dask: Any, begun: Callable[[], bool]) -> threading.Thread:
-    """A thread that kills a worker as soon as something has ``begun``."""
+    """A thread that kills a worker as soon as ``begun`` is true."""
 
     def kill() -> None:
         while not begun():

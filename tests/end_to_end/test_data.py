@@ -51,7 +51,7 @@ def refuse(reason: str) -> publications.Source:
 
 @pytest.fixture
 def publish(monkeypatch, tmp_path):
-    """Make the synthetic files the published ones, an empty folder the cache, and the sources those given."""
+    """Replace the published files by the synthetic ones, the cache by an empty folder, and the sources by those given."""
     monkeypatch.setenv("EQPROP_ANALOG_CACHE", str(tmp_path / "cache"))
 
     def publish(*sources: tuple[str, publications.Source]) -> None:
@@ -241,7 +241,7 @@ def test_every_publication_has_four_checksums_and_starts_with_the_cache(name):
 
 
 def cifar_records(count: int) -> np.ndarray:
-    """Records of a class and 3 x 32 x 32 pixels, as they stand in CIFAR-10's binary files."""
+    """Records of a class and 3 x 32 x 32 pixels, as in CIFAR-10's binary files."""
     records = RNG.integers(0, 256, (count, formats.CIFAR_RECORD), dtype=np.uint8)
     records[:, 0] %= 10
     return records
@@ -253,7 +253,7 @@ CIFAR = {
 
 
 def cifar_archive(changed: dict[str, bytes | None]) -> bytes:
-    """CIFAR-10's archive of a few records a file; ``changed`` has other contents, None leaves a file out."""
+    """CIFAR-10's archive with a few records per file; ``changed`` has other contents, and None omits a file."""
     written = io.BytesIO()
     with tarfile.open(fileobj=written, mode="w:gz") as archive:
         for name, content in ({name: records.tobytes() for name, records in CIFAR.items()} | changed).items():

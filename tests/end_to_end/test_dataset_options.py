@@ -50,7 +50,7 @@ def idx(folder: Path) -> list[object]:
 
 
 def in_python(given: list[object]):
-    """The data set that these words of a command line name."""
+    """The data set of these command-line arguments."""
     settings = {
         str(key).strip("-").replace("-", "_"): value for key, value in zip(given[1::2], given[2::2], strict=True)
     }
@@ -121,7 +121,7 @@ epochs = 1
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory) -> Path:
-    """A run on the table, whose inputs are not scaled as they would be without it."""
+    """A run on the table, whose inputs are scaled differently from the default."""
     folder = tmp_path_factory.mktemp("trained")
     (folder / "t.csv").write_text(TABLE)
     (folder / "p.toml").write_text(PRESET)
@@ -132,7 +132,7 @@ def made(tmp_path_factory) -> Path:
 
 @pytest.fixture
 def trained(made, tmp_path):
-    """The same in the folder of the test, and its data set."""
+    """The same run in the folder of the test, and its data set."""
     shutil.copytree(made / "run", tmp_path / "run")
     settings = tmp_path / "run" / "config.toml"
     settings.write_text(settings.read_text().replace(str(made), str(tmp_path)))

@@ -46,7 +46,7 @@ def pages_with(language: str) -> pytest.MarkDecorator:
 
 @pytest.fixture
 def clone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty folder that has what a command of the documentation expects of a clone."""
+    """An empty folder with the files of a clone that commands of the documentation need."""
     for name in ("netlists", "docs"):
         (tmp_path / name).symlink_to(REPOSITORY / name)
     monkeypatch.chdir(tmp_path)
@@ -132,7 +132,7 @@ def test_every_test_picture_and_file_that_a_page_names_exists(page: Path):
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where lesson 6 has run, whose network 7 and 9 use."""
+    """A folder in which lesson 6 has run; lessons 7 and 9 use its network."""
     pytest.importorskip("sklearn", reason="lesson 6 takes its digits from scikit-learn, which is not installed")
     folder = tmp_path_factory.mktemp("course")
     with pytest.MonkeyPatch.context() as patch:
@@ -177,7 +177,7 @@ class TestCourse:
 
 
 def size(picture: Path) -> tuple[Any, ...]:
-    """Width and height of a PNG, pixels."""
+    """Width and height of a PNG file, pixels."""
     content = picture.read_bytes()
     assert content.startswith(b"\x89PNG\r\n\x1a\n")
     return struct.unpack(">II", content[16:24])

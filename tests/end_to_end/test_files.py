@@ -143,7 +143,7 @@ def test_one_process_at_a_time_has_a_folder(tmp_path):
 
 
 def test_a_pipe_is_not_replaced_by_a_file(run, tmp_path):
-    """Nor is a device, such as /dev/null, by whom may do that; a link stays one, and its target is written."""
+    """A device such as /dev/null is not replaced, even by a privileged user; for a link, its target is written."""
     os.mkfifo(tmp_path / "pipe")
     assert "pipe" in run("netlist", "--layers", 4, 6, 2, "--output", "pipe").err
     assert (tmp_path / "pipe").is_fifo()

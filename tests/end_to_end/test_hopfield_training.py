@@ -41,14 +41,14 @@ CHANCE = 2 / 3
 
 @pytest.fixture(autouse=True)
 def small_images(monkeypatch) -> None:
-    """The synthetic data set passes for MNIST; nothing is drawn."""
+    """The synthetic data set replaces MNIST, and no plots are drawn."""
     monkeypatch.setitem(data.SHAPES, "mnist", (1, 4, 4))
     monkeypatch.setattr("eqprop_analog.experiments.run.learning_curve", lambda *_: None)
 
 
 @pytest.fixture
 def train(run, dataset, tmp_path):
-    """Train by these settings; the metrics that are left in the run folder."""
+    """Train with these settings; returns the metrics in the run folder."""
 
     def train(settings: str, *options: object, output: str = "run") -> dict[str, Any]:
         path = tmp_path / "hopfield.toml"
@@ -129,7 +129,7 @@ KEEPING = [
 
 
 def left(folder: str) -> tuple[Any, ...]:
-    """What a run left, to the bit."""
+    """All results of a run, bit by bit."""
     with np.load(Path(folder, "checkpoint.npz"), allow_pickle=False) as file:
         arrays = {name: file[name].tobytes() for name in file.files if name != "state"}
         random = json.loads(str(file["state"]))["random"]
@@ -347,7 +347,7 @@ def test_published_recipes_in_our_units(name, hidden, steps, beta, rates, epochs
 
 @pytest.mark.parametrize("name", ["p-1h", "p-2h", "p-3h"])
 def test_published_steps_go_a_fifth_of_the_way_and_ours_half(name, monkeypatch):
-    """``dt`` of Ernoult et al. 2019 is 0.2 where a command does not set it; nothing else differs from our half steps."""
+    """``dt`` of Ernoult et al. 2019 is 0.2 if a command does not set it; our half steps are the only difference."""
     monkeypatch.undo()
     published = resolve(name, {})
     assert isinstance(published, HopfieldConfig)
@@ -359,7 +359,7 @@ def test_published_steps_go_a_fifth_of_the_way_and_ours_half(name, monkeypatch):
 
 @pytest.mark.parametrize(("name", "nudged"), [("cifar-10-2021", 25), ("cifar-10-2021-untied", 30)])
 def test_the_rates_and_steps_of_2021_are_the_published_ones(name, nudged, monkeypatch):
-    """CosineAnnealingLR(T_max=100, eta_min=1e-5), no longer stepped after epoch 100 of 120; 30 nudged steps where untied."""
+    """CosineAnnealingLR(T_max=100, eta_min=1e-5), not stepped after epoch 100 of 120; 30 nudged steps for untied weights."""
     monkeypatch.undo()
     config = resolve(name, {})
     assert isinstance(config, HopfieldConfig)
@@ -373,7 +373,7 @@ def test_the_rates_and_steps_of_2021_are_the_published_ones(name, nudged, monkey
 
 
 def test_a_cosine_goes_on_from_the_rates_that_other_settings_leave(monkeypatch):
-    """``decay`` and ``rate_factor`` are factors on all of it; a parameter that does not learn stays so."""
+    """``decay`` and ``rate_factor`` are factors on all rates; a rate of zero remains zero."""
     monkeypatch.undo()
     changes = {"rate_factor": 0.5, "decay": 0.9, "cosine": 10, "cosine_end": 1e-3, "weight_rates": [0.2, 0.0]}
     config = resolve("p-1h", {}).model_copy(update=changes)
@@ -388,7 +388,7 @@ def test_a_cosine_goes_on_from_the_rates_that_other_settings_leave(monkeypatch):
 
 @pytest.mark.parametrize("name", ["cifar-10-2021", "cifar-10-2021-untied"])
 def test_the_network_of_2021_makes_a_training_step_on_images_of_its_kind(name, monkeypatch):
-    """Fewer channels and steps, everything else as published, on random pictures in CIFAR-10's shape."""
+    """Fewer channels and steps, everything else as published, on random images of CIFAR-10's shape."""
     monkeypatch.undo()
     config = resolve(name, {})
     assert isinstance(config, HopfieldConfig)

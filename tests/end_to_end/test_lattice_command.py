@@ -119,7 +119,7 @@ def test_a_missing_ngspice_is_told_before_training(run, without_ngspice, tmp_pat
 
 
 def test_a_run_that_was_stopped_goes_on_to_the_same_bits_and_has_a_report(run, monkeypatch, tmp_path):
-    """By the one trainer: checkpoints within epochs, metrics, ngspice's comparison, a page."""
+    """With the common trainer: checkpoints within epochs, metrics, comparison in ngspice, a page."""
     small = tmp_path / "small.toml"
     small.write_text(
         'model = "graph"\ndataset = "regression"\ntopology = "random"\nnodes = 20\nbeta = 1e-9\nrate = 5e-11\n'

@@ -26,7 +26,7 @@ epochs = 3
 
 @pytest.fixture
 def kendall(preset):
-    """The synthetic data set's configuration with all three."""
+    """A configuration for the synthetic data set with all three features."""
     settings = {line.partition(" =")[0]: line for line in preset.read_text().splitlines()}
     settings |= {line.partition(" =")[0]: line for line in KENDALL.strip().splitlines()}
     preset.write_text("\n".join(settings.values()))
@@ -35,7 +35,7 @@ def kendall(preset):
 
 @pytest.fixture
 def saved(tmp_path):
-    """A network with all three, as a file."""
+    """A network file with all three features."""
     settings = {"amplifier_gain": 2.0, "bias_row": -0.5, "outputs": "pairs"}
     network = ResistiveNetwork.dense([3, 4, 4], diode=Antiparallel(PiecewiseLinear(rail=0.0)), **settings)
     network.save(tmp_path / "net.npz")

@@ -208,7 +208,7 @@ class TestBench:
 class TestCompletion:
     @staticmethod
     def offered(folder: Path, *words: str) -> list[str]:
-        """What bash offers for the last of ``words``."""
+        """Completions of bash for the last of ``words``."""
         quoted = " ".join(f"'{word}'" for word in ("eqprop-analog", *words))
         done = shell(
             f"cd {folder} && source ./script && "

@@ -19,7 +19,7 @@ LONGEST = 400
 
 
 def documented(thing: object) -> list[doctest.DocTest]:
-    """The examples of a function, or of a class and of what makes it."""
+    """The examples of a function, or of a class and its constructors."""
     finder = doctest.DocTestFinder(recurse=inspect.isclass(thing), exclude_empty=True)
     return [test for test in finder.find(thing, globs={}) if test.examples]
 
@@ -59,7 +59,7 @@ def things() -> dict[str, object]:
 
 
 class Tags(HTMLParser):
-    """Which tags there are, and whether each is closed."""
+    """The tags of a page, and whether each is closed."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -57,14 +57,14 @@ def drawn(labels: np.ndarray) -> np.ndarray:
 
 
 def halves(part: str) -> dict[str, np.ndarray]:
-    """Labels as the files have them; every class at least twice, the test's without the last one."""
+    """Labels as in the files; every class at least twice, and the test set without the last one."""
     first, count = int(part == "letters"), len(PARTS[part][0])
     train = np.random.default_rng(0).permutation(np.tile(np.arange(count), 3)) + first
     return {"train": train.astype(np.uint8), "test": (np.arange(count - 1) + first).astype(np.uint8)}
 
 
 def emnist(folder: Path, monkeypatch, change=lambda name, content: content) -> None:
-    """EMNIST's archive, with every part in it."""
+    """EMNIST's archive with all its parts."""
     with zipfile.ZipFile(folder / EMNIST_ARCHIVE, "w") as archive:
         for part in PARTS:
             files = {f"emnist-{part}-mapping.txt": mapping(part)}
@@ -80,7 +80,7 @@ def emnist(folder: Path, monkeypatch, change=lambda name, content: content) -> N
 
 
 def vouch(folder: Path, monkeypatch, name: str) -> None:
-    """Take the files for the published ones."""
+    """Accept the files as the published ones."""
     sums = PUBLICATIONS[name].sha256
     for each in list(sums):
         monkeypatch.setitem(sums, each, hashlib.sha256((folder / each).read_bytes()).hexdigest())

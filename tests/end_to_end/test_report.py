@@ -46,7 +46,7 @@ BROWSER = next((name for name in ("chromium", "chromium-browser", "google-chrome
 
 @pytest.fixture(scope="module", autouse=True)
 def coarse_pictures() -> Iterator[None]:
-    """Pictures of few points, which are written in less time."""
+    """Pictures with few points, which are written faster."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(style, "DPI", 40)
         yield
@@ -54,7 +54,7 @@ def coarse_pictures() -> Iterator[None]:
 
 @dataclass
 class Page(HTMLParser):
-    """What a page holds."""
+    """The content of a page."""
 
     tags: list[tuple[str, dict[str, str]]] = field(default_factory=list)
     text: str = ""

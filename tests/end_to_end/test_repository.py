@@ -48,7 +48,7 @@ def committed() -> list[Path]:
 
 
 def texts() -> list[tuple[str, str]]:
-    """Committed text files, by name and content, this one left out."""
+    """Committed text files by name and content, except for this one."""
     found = []
     for path in committed():
         content = path.read_bytes()
@@ -85,7 +85,7 @@ def test_only_the_six_places_and_the_usual_files_stand_at_the_top():
 
 
 def test_the_lock_holds_what_the_package_and_its_extras_ask_for():
-    """But for torch, whose builds differ by machine."""
+    """Except for torch, whose builds depend on the machine."""
     lock = (REPOSITORY / "requirements.lock").read_text()
     pinned = {
         canonicalize_name(name): version for name, version in re.findall(r"^([\w.-]+)==([\w.]+)", lock, re.MULTILINE)

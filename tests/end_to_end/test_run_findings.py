@@ -75,7 +75,7 @@ def test_a_circuit_that_attenuates_says_by_how_much() -> None:
 
 
 def test_a_run_says_what_it_found_at_its_end_and_in_its_metrics(run) -> None:
-    """Digits at rates that change nothing, and from inputs of a millivolt."""
+    """Digits at rates that change nothing, and with inputs of a millivolt."""
     command = ("train", "--dataset", "digits", "--layers", 64, 16, 10, "--epochs", 1, "--output", "run")
     result = run(*command, "--rate-factor", 1e-9, "--input-gain", 1e-3)
     assert result.code == 0

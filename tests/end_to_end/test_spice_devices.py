@@ -31,7 +31,7 @@ NUDGES = [Nudge(TARGETS, 1e-7), Nudge(TARGETS, -1e-7)]
 
 @pytest.fixture
 def made(run: Any) -> Any:
-    """Make a law of a library's text; its TOML file is ``mos.toml``."""
+    """Make a law from the text of a library; its TOML file is ``mos.toml``."""
 
     def made(text: str, *more: object, code: int = 0) -> Any:
         Path("mos.lib").write_text(text)

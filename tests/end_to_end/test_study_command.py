@@ -25,7 +25,7 @@ def measured(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def finished(measured: Path, tmp_path: Path) -> Path:
-    """A copy of it."""
+    """A copy of this folder."""
     return shutil.copytree(measured, tmp_path / "out")
 
 

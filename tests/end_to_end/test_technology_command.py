@@ -17,7 +17,7 @@ HEADER = "pulse,polarity,conductance (uS),width (us),device"
 
 
 def write(path: Path, header: str = HEADER, **lines: str) -> None:
-    """Two cycles of 30 pulses up and 30 down of a soft-bounded device; ``lines``: line numbers' own text."""
+    """Two cycles of 30 pulses up and 30 down of a soft-bounded device; ``lines``: replacements of lines by number."""
     random = np.random.default_rng(3)
     g, rows = 0.0, [header, "0,0,10,5,a"]
     for pulse, sign in enumerate(2 * ([1] * 30 + [-1] * 30), start=1):
@@ -47,7 +47,7 @@ def test_the_specification_makes_chips_and_netlists(run, tmp_path: Path):
 
 
 def changed(rows: list[str], polarities: tuple[str, str, str]) -> list[str]:
-    """With other words for a pulse up, a pulse down and none."""
+    """With other words for a pulse up, a pulse down and no pulse."""
     words = dict(zip(("1", "-1", "0"), polarities, strict=True))
     cells = [row.split(",") for row in rows]
     return [",".join([pulse, words.get(sign, sign), *more]) for pulse, sign, *more in cells]

@@ -37,7 +37,7 @@ def trained(tmp_path_factory, dataset_folder, publish, small) -> tuple[Path, dic
 
 
 class TestTrainMnist:
-    """One run of two epochs on the synthetic data set, with its verification in ngspice, looked at from all sides."""
+    """One run of two epochs on the synthetic data set, with its verification in ngspice, for several tests."""
 
     def test_json_holds_every_figure(self, trained):
         folder, figures, _ = trained

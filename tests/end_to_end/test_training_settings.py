@@ -19,7 +19,7 @@ TRUNCATED = 'sweeps = 4\nprecision = "float32"\n'
 
 @pytest.fixture
 def train(run, preset, dataset):
-    """Train by the small preset and these settings; the metrics it left."""
+    """Train with the small preset and these settings; returns the metrics."""
 
     def train(settings: str, *options: object) -> dict[str, Any]:
         preset.write_text(preset.read_text() + settings)

@@ -17,7 +17,7 @@ from eqprop_analog.report.folder import RunFolder
 
 @pytest.fixture
 def run_folder(finished_run, tmp_path) -> Path:
-    """A finished training that was never confirmed in ngspice."""
+    """A finished training without a confirmation in ngspice."""
     return Path(shutil.copytree(finished_run, tmp_path / "run"))
 
 
@@ -115,7 +115,7 @@ def test_what_would_take_hours_is_not_begun(run, tmp_path, monkeypatch):
 
 @pytest.fixture
 def wired_run(run, preset, dataset) -> Path:
-    """A finished training through wires that lower voltages by much, never confirmed in ngspice."""
+    """A finished training through wires with large voltage drops, without a confirmation in ngspice."""
     options = ["--wire-resistance", "200kohm", "--tile", 8, 8, "--epochs", 1, "--no-verify", "--output", "wired"]
     assert run("train", "--preset", preset, "--data-dir", dataset, *options).code == 0
     return Path("wired")

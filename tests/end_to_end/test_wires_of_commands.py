@@ -25,7 +25,7 @@ INPUTS = ("--inputs", "0.3,-0.2,0.9")
 
 
 def chip(cell: object = None) -> WholeChip:
-    """What SHAPE and WIRED describe."""
+    """The network that SHAPE and WIRED describe."""
     return WholeChip(
         ResistiveNetwork.dense([3, 4, 2], 1), wire_resistance=2e4, tile=(3, 2), link_resistance=5e3, cell=cell
     )

@@ -15,7 +15,7 @@ from eqprop_analog.networks.resistive.transient import settle
 
 
 class FailsOn(DiscreteTimeSolver):
-    """Of every batch the second sample has no equilibrium."""
+    """The second sample of every batch has no equilibrium."""
 
     def solve_phases(self, *arguments: object) -> tuple[Equilibrium, ...]:  # type: ignore[override]
         phases = super().solve_phases(*arguments)  # type: ignore[arg-type]
@@ -25,7 +25,7 @@ class FailsOn(DiscreteTimeSolver):
 
 
 def test_a_sample_that_is_skipped_takes_its_target_with_it() -> None:
-    """The update of a batch with a failure is that of the batch without it, read-out outside the system included."""
+    """The update of a batch with a failed sample is that of the batch without it, including a read-out outside the system."""
     random = np.random.default_rng(0)
     inputs, targets = random.uniform(size=(4, 3)), np.eye(2)[[0, 1, 1, 0]]
     kept = [0, 2, 3]

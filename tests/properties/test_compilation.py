@@ -31,7 +31,7 @@ def test_numba_counts_what_it_compiles_and_nothing_else() -> None:
 
 
 def test_an_epochs_seconds_leave_it_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A clock that only compilation moves, an hour whenever a batch is learned."""
+    """A clock that only compilation advances, by an hour for every batch."""
     clock = [0.0]
 
     def now() -> float:

@@ -29,7 +29,7 @@ def convolution(random: np.random.Generator) -> Crossbar:
 
 
 def convolution_of_inputs(random: np.random.Generator) -> Crossbar:
-    """With a stride that leaves a row over, and a bias row."""
+    """With a stride that leaves one row unused, and a bias row."""
     return Convolution(sparse(random, (4 * 4 + 1, 3)), (4, 5, 4), 2, stride=2, bias_row=True)
 
 
@@ -58,7 +58,7 @@ def crossbar(request: pytest.FixtureRequest) -> Crossbar:
 
 @pytest.fixture
 def volts(crossbar: Crossbar) -> list[tuple[Array, Array]]:
-    """Of rows and columns, twice."""
+    """Random voltages of rows and columns, twice."""
     random = np.random.default_rng(2)
     return [
         (random.uniform(-1, 1, (BATCH, crossbar.rows)), random.uniform(-1, 1, (BATCH, crossbar.columns)))

@@ -46,7 +46,7 @@ def scale(phase: Equilibrium) -> float:
 
 
 def in_every_way(monkeypatch: pytest.MonkeyPatch, solve):
-    """What ``solve`` returns by conjugate gradients and by elimination."""
+    """Results of ``solve`` by conjugate gradients and by elimination."""
     for narrow in (0, EVERY_NODE):
         monkeypatch.setattr(newton, "NARROW", narrow)
         yield solve()
@@ -131,7 +131,7 @@ def test_any_start_leads_to_the_same_equilibrium(random_network, seed, law, widt
 
 
 def test_a_circuit_that_hardly_anything_holds_is_solved_too(random_network):
-    """Condition 1e6: single precision cannot, so conjugate gradients hand it to elimination."""
+    """Condition 1e6: single precision is not sufficient, so conjugate gradients are replaced by elimination."""
     network, inputs = problem(random_network, 3, Clamp(rail=-20.0), [40, 50, 40])
     network.conductances[0][...] *= 1e-6
     network = replace(network, biases=tuple(1e-6 * bias for bias in network.biases))

@@ -38,7 +38,7 @@ Y = np.eye(2)[[0, 1, 0]]
 
 @dataclass(frozen=True)
 class Family:
-    """One kind of network, how it is solved, and by a solver that gives up after one step."""
+    """One kind of network, its solver, and a solver that stops after one step."""
 
     network: Any
     solver: Any
@@ -152,7 +152,7 @@ def test_in_ngspice_a_hopfield_network_inherits_under_every_nudge():
 
 
 def gradients() -> dict[str, Callable[[Equilibrium, Equilibrium, Equilibrium], Any]]:
-    """Everything that makes a gradient of phases, from (free, plus, minus) of its family."""
+    """All functions that compute a gradient from the phases (free, plus, minus) of their family."""
     layered, chip, graph, hopfield = (family(name).network for name in ("layered", "nonideal", "graph", "hopfield"))
     return {
         "layered contrast": lambda _free, plus, minus: contrast(layered, X, plus, minus),

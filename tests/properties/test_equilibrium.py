@@ -34,7 +34,7 @@ IDEAL_CLAMPS = [Clamp(), Clamp(rail=-0.3)]
 
 @dataclass(frozen=True)
 class Problem:
-    """Recipe of a network with inputs; the numbers come from ``seed``."""
+    """Parameters of a network with inputs; the numbers are drawn with ``seed``."""
 
     seed: int
     layers: tuple[int, ...]
@@ -59,7 +59,7 @@ class Problem:
         return self.random(4).uniform(-1, 1, (BATCH, self.layers[-1]))
 
     def elsewhere(self, network: ResistiveNetwork) -> Equilibrium:
-        """Voltages that are no equilibrium."""
+        """Voltages that are not an equilibrium."""
         voltages = tuple(self.random(5).uniform(-2, 2, (BATCH, size)) for size in network.layers[1:])
         return Equilibrium(voltages, np.full(BATCH, np.nan), np.full(BATCH, Status.TRUNCATED))
 
@@ -73,7 +73,7 @@ def problems(
 
 
 def every_nudge(problem: Problem, network: ResistiveNetwork) -> list[Nudge]:
-    """Strong and weak, of both signs and kinds; negative conductances up to 0.9 of what keeps the circuit definite."""
+    """Strong and weak nudges of both signs and kinds; negative conductances up to 0.9 of the limit of definiteness."""
     stiffness = np.linalg.eigvalsh(network.output_stiffness())[0]
     return [
         Nudge(problem.targets, 10 * stiffness),
@@ -90,7 +90,7 @@ def equations(network: ResistiveNetwork, inputs: np.ndarray, nudge: Nudge | None
 
 
 def scale(phase: Equilibrium, inputs: np.ndarray) -> float:
-    """Largest voltage about, at least 1 V."""
+    """Largest voltage of the circuit, at least 1 V."""
     return max(1.0, np.abs(inputs).max(), *(np.abs(v).max() for v in phase.voltages))
 
 

@@ -157,7 +157,7 @@ def test_a_network_of_no_family_is_refused() -> None:
 
 
 def imported(path: Path) -> set[str]:
-    """Modules of the package that a file imports when it is imported itself."""
+    """Modules of the package that a file imports at import time."""
     tree = ast.parse(path.read_text())
     nodes = [node for node in tree.body if isinstance(node, ast.ImportFrom)]
     return {str(node.module).removeprefix("eqprop_analog.") for node in nodes}

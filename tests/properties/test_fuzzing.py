@@ -69,7 +69,7 @@ values = st.recursive(
 
 @contextmanager
 def require_harmless(tmp: Path) -> Iterator[None]:
-    """Fails unless the block succeeds or raises UserError, executes nothing of a file, and takes no great memory."""
+    """Fails unless the block succeeds or raises UserError, executes nothing from a file, and needs little memory."""
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     here = Path.cwd()
     os.chdir(tmp)
@@ -85,7 +85,7 @@ def require_harmless(tmp: Path) -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory) -> Path:
-    """For all examples of a test: hypothesis makes no new one for each."""
+    """One for all examples of a test, because hypothesis creates no new one for each."""
     return tmp_path_factory.mktemp("fuzzed")
 
 
@@ -147,7 +147,7 @@ SENSIBLE = {
 
 @st.composite
 def tables(draw: st.DrawFn, base: dict[str, Any], names: list[str]) -> dict[str, Any]:
-    """``base`` with some settings left out, some changed to anything, and some that there are not."""
+    """``base`` with some settings omitted, some changed to any value, and some that do not exist."""
     table = dict(base)
     for name in draw(st.lists(st.sampled_from(sorted(base)), max_size=2)):
         table.pop(name, None)
@@ -290,7 +290,7 @@ def test_archive_that_unpacks_to_too_much_is_refused(folder, monkeypatch):
 
 
 def npz(arrays: dict[str, Any], *, compression: int = zipfile.ZIP_STORED) -> bytes:
-    """As np.savez writes, pickles and all; bytes go in as they are."""
+    """Like np.savez, including pickles; bytes are written unchanged."""
     file = io.BytesIO()
     with zipfile.ZipFile(file, "w", compression) as archive:
         for name, array in arrays.items():
@@ -331,7 +331,7 @@ hostile = st.one_of(
 
 @st.composite
 def rewritten(draw: st.DrawFn, original: dict[str, Any], text: str) -> bytes:
-    """The file of these arrays with some other arrays, other words in its JSON text, other bytes."""
+    """The file of these arrays with some arrays, words of its JSON text, or bytes changed."""
     changed = dict(original)
     description = json.loads(str(changed[text]))
     target = description

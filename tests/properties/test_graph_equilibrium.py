@@ -38,7 +38,7 @@ LAWS: list[Law | None] = [
 
 @dataclass(frozen=True)
 class Problem:
-    """Recipe of a network with inputs; the numbers come from ``seed``."""
+    """Parameters of a network with inputs; the numbers are drawn with ``seed``."""
 
     seed: int
     topology: str
@@ -89,7 +89,7 @@ class Problem:
         return self.random(2).uniform(-1, 1, (BATCH, 2))
 
     def elsewhere(self, network: GraphNetwork) -> Equilibrium:
-        """Voltages that are no equilibrium."""
+        """Voltages that are not an equilibrium."""
         voltages = self.random(3).uniform(-12, 12, (BATCH, len(network.names)))
         return Equilibrium((voltages, voltages[:, :2]), np.full(BATCH, np.nan), np.full(BATCH, Status.STALLED))
 
@@ -105,7 +105,7 @@ def problems(
 
 
 def every_nudge(problem: Problem, network: GraphNetwork) -> list[Nudge]:
-    """Strong and weak, of both signs and kinds; negative ones up to 0.9 of what keeps the circuit definite."""
+    """Strong and weak nudges of both signs and kinds; negative ones up to 0.9 of the limit of definiteness."""
     stiffness = 1 / float(np.linalg.eigvalsh(output_resistance(network))[-1])
     return [
         Nudge(problem.targets, 10 * stiffness),

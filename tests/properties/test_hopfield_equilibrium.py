@@ -40,7 +40,7 @@ betas = st.floats(-0.9, 0.9).filter(lambda beta: abs(beta) > 0.01)
 
 
 def scaled(network: HopfieldNetwork, size: float) -> HopfieldNetwork:
-    """The network with every weight times ``size`` and biases that put its nodes in the middle."""
+    """The network with every weight times ``size`` and biases that centre its nodes."""
     return replace(
         network,
         weights=tuple(size * weights for weights in network.weights),
@@ -62,7 +62,7 @@ def distance(one: Equilibrium, other: Equilibrium) -> float:
 
 @given(seed=seeds, layers=depths, buffer=buffers, nudge=nudges, beta=betas, classes=st.sampled_from([None, 2]))
 def test_where_weights_are_small_all_ways_end_at_one_fixed_point(seed, layers, buffer, nudge, beta, classes):
-    """Column and row sums below the steepest slope's inverse leave one minimum, and the discrete-time map a contraction."""
+    """With column and row sums below the inverse of the steepest slope, there is one minimum, and the map is a contraction."""
     network = HopfieldNetwork.dense(layers, seed % 1000, buffer=buffer, classes=classes)
     largest = max(
         np.abs(weights).sum(axis=axis).max()
@@ -181,7 +181,7 @@ def test_phases_solved_together_are_those_solved_one_by_one(kind, steps):
 
 @EVERY
 def test_a_start_is_gone_on_from(kind):
-    """Three steps and three more are six; a converged start stays."""
+    """Three steps and three more equal six; a converged start does not change."""
     network = scaled(HopfieldNetwork.dense([3, 6, 4, 2], 1, buffer=Sigmoid()), 0.5)
     inputs, _ = data(network, 2)
     three = kind(free_steps=3).solve(network, inputs)
@@ -240,7 +240,7 @@ def test_a_phase_that_does_not_converge_is_stalled():
 
 
 def test_the_map_may_alternate_where_descent_converges():
-    """Two nodes that hold each other down."""
+    """Two nodes that inhibit each other."""
     network = HopfieldNetwork.dense([1, 1, 1], 0)
     for values, number in ((network.weights[0], 0.0), (network.weights[1], -2.0)):
         values[...] = number
@@ -267,7 +267,7 @@ def test_unchecked_truncated_phases_have_no_residual():
 
 
 def test_minima_are_compared_sample_by_sample():
-    """Two nodes that support each other: each of two minima is reached from its own side; alike dynamics end in one."""
+    """Two nodes that excite each other: each minimum is reached from its side, and similar dynamics end in the same one."""
     network = scaled(HopfieldNetwork.dense([3, 6, 2], 1), 0.5)
     inputs, _ = data(network, 1)
     ways = GradientFlowSolver(), HopfieldDescentSolver()
@@ -280,7 +280,7 @@ def test_minima_are_compared_sample_by_sample():
     assert early.good.all()
     assert not early.same.any()
     assert (early.energy > 0).all()
-    switch = HopfieldNetwork.dense([1, 1, 1], 0)  # two nodes that hold each other down: who is first wins
+    switch = HopfieldNetwork.dense([1, 1, 1], 0)  # two nodes that inhibit each other: the first one wins
     switch.weights[0][...], switch.weights[1][...] = 0.0, -2.0
     for bias in switch.biases:
         bias[...] = 1.0

@@ -164,7 +164,7 @@ def test_a_one_sided_learner_descends_the_contrast_of_its_two_phases(beta):
 @pytest.mark.parametrize("untied", [False, True], ids=["tied", "untied"])
 @pytest.mark.parametrize("signal", ["contrast", "vector-field"])
 def test_continual_updates_add_up_to_those_of_the_end_as_the_rates_vanish(signal, untied):
-    """The difference falls as the rate. The local products of the moments add up to those of the end where they are symmetric."""
+    """The difference falls as the rate. The local products of all moments add up to those at the end if they are symmetric."""
     inputs, targets = data()
     solver = LeakyIntegratorSolver(free_steps=60, nudged_steps=12)
     errors = []

@@ -60,7 +60,7 @@ NETWORKS = [
 
 
 def places(value: Any, path: tuple[Key, ...] = ()) -> Iterator[tuple[Key, ...]]:
-    """Where ``value`` has a number, a text or an empty list."""
+    """Paths in ``value`` to numbers, texts and empty lists."""
     children = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
     leaf = True
     for key, child in children:

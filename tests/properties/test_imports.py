@@ -23,7 +23,7 @@ def files() -> list[Path]:
 
 
 def modules(tree: ast.AST) -> Iterator[str]:
-    """Every module that code imports, inside functions, too, and by name."""
+    """Every module that code imports, also inside functions and by name."""
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
@@ -32,7 +32,7 @@ def modules(tree: ast.AST) -> Iterator[str]:
 
 
 def kinds_checked(tree: ast.AST) -> Iterator[str]:
-    """Classes of networks, configurations, solvers and trainings that code checks a value to be one of."""
+    """Classes of networks, configurations, solvers and trainings in instance checks of the code."""
     for node in ast.walk(tree):
         if (
             isinstance(node, ast.Call)
@@ -56,7 +56,7 @@ def kinds_checked(tree: ast.AST) -> Iterator[str]:
 
 
 def texts(tree: ast.AST) -> Iterator[str]:
-    """Every string but those that document."""
+    """Every string except docstrings."""
     documenting = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
     for node in ast.walk(tree):
         if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in documenting:

@@ -195,7 +195,7 @@ def test_the_sentence_names_what_is_wrong_and_what_is_meant(call: Callable[[], A
 
 @pytest.mark.parametrize("weak", [1e-21, 1e-300])
 def test_conductances_of_any_ratio_are_solved_or_refused(weak: float) -> None:
-    """Where rounding leaves nodes floating, elimination meets singular matrices."""
+    """If nodes float because of rounding, elimination has singular matrices."""
     random = np.random.default_rng(0)
     for seed in range(60):
         layers = random.integers(1, 5, size=random.integers(2, 5)).tolist()

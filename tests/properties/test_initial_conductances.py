@@ -14,7 +14,7 @@ WINDOWS = [(0.0, 1e-9), (3e-9, 3e-7), (5e-8, 5e-6), (1e-6, 1e-4), (1e-5, 1e-4), 
 
 @pytest.mark.parametrize("window", WINDOWS)
 def test_every_window_gets_conductances_that_make_a_signal(window: tuple[float, float]) -> None:
-    """The input rows +x and -x differ, in a part of the cells that is neither none nor all, and over a part of the window."""
+    """The input rows +x and -x differ, in some but not all cells, and over a part of the window."""
     low, high = window
     network = ResistiveNetwork.dense([64, 40, 10], seed=0, conductance_window=window)
     for matrix in network.conductances:

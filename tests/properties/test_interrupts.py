@@ -151,7 +151,7 @@ def test_every_command_that_is_interrupted_ends_with_130(
 def test_verbose_shows_the_error_that_an_interrupt_has_become(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Which may be another one, such as a full disk while the command cleans up."""
+    """The error may be another one, such as a full disk during cleanup."""
     module = ModuleType("presets")
     module.SUMMARY, module.EXAMPLES, module.add_options = "", "", lambda _: None  # type: ignore[attr-defined]
     module.run = lambda _: into_another_error(signal.SIGINT)  # type: ignore[attr-defined]

@@ -147,7 +147,7 @@ class TestExact:
 
 
 class TestDeparture:
-    """β from 1e-4 to 1e-3, where nothing passes a corner with these seeds."""
+    """β from 1e-4 to 1e-3, for which no node passes a corner with these seeds."""
 
     BETAS = (1e-4, 1e-3)
 

@@ -40,7 +40,7 @@ laws = st.one_of(
 
 
 def paired(law: Law) -> Law:
-    """Two of it, where two are allowed."""
+    """Two of them, if two are allowed."""
     return law if isinstance(law, Clamp) and law.rail >= 0 else Antiparallel(law)
 
 

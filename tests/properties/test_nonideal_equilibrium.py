@@ -46,7 +46,7 @@ LAWS: list[Law] = [
 
 @dataclass(frozen=True)
 class Problem:
-    """Recipe of a network with inputs; the numbers come from ``seed``."""
+    """Parameters of a network with inputs; the numbers are drawn with ``seed``."""
 
     seed: int
     layers: tuple[int, ...]
@@ -75,7 +75,7 @@ class Problem:
         return NonidealNetwork(network, self.periphery(network), self.ohms, self.tile)
 
     def periphery(self, network: ResistiveNetwork) -> Periphery:
-        """Spreads far wider than a fab's; return factors differ little, so that there is one equilibrium."""
+        """Spreads far larger than in fabrication; return factors differ little, so that there is one equilibrium."""
         random, hidden = self.random(4), network.layers[1:-1]
 
         def each(draw: Callable[[int], np.ndarray]) -> list[np.ndarray]:
@@ -133,7 +133,7 @@ def stacked(equilibrium: Equilibrium) -> np.ndarray:
 
 
 def softest(network: NonidealNetwork) -> float:
-    """The beta that leaves the circuit no one equilibrium, S."""
+    """The beta at which the circuit loses its unique equilibrium, S."""
     outputs = network.layers[-1]
     resistance = np.linalg.inv(network.nodal_matrix)[-outputs:, -outputs:]
     factor = np.broadcast_to(network.periphery.nudge_factor, outputs)

@@ -155,7 +155,7 @@ def test_equilibria_energy_power_and_stiffness():
 
 
 def test_wide_layers_are_solved_by_products_with_crossbars_alone():
-    """More nodes than are eliminated without further ado."""
+    """More nodes than are eliminated by default."""
     random = np.random.default_rng(3)
     kinds = [
         Circulant(random.uniform(1e-7, 1e-6, 3), (8, 80)),

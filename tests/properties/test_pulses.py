@@ -43,7 +43,7 @@ def after(law: PulseLaw, start: np.ndarray, *pulses: float) -> np.ndarray:
 
 
 def symmetric_point(law: SoftBounds | ExponentialPulses) -> float:
-    """Where the moves up, u (U - G), and down, d (G - L), are equal: a pulse goes these parts of the way to U and to L."""
+    """Where the moves up, u (U - G), and down, d (G - L), are equal: a pulse moves by these parts of both distances."""
     if isinstance(law, SoftBounds):
         u, d, upper, lower = law.up, law.down, HIGH, LOW
     else:

@@ -77,7 +77,7 @@ CIRCUITS: dict[str, Callable[[], Circuit]] = {
 
 
 def in_netlist(circuit: Circuit) -> set[str]:
-    """Names of the devices of a netlist's text, those inside its subcircuits left out."""
+    """Names of the devices of a netlist's text, without those inside its subcircuits."""
     names, inside = set(), False
     for line in static_netlist(circuit).split(".control", maxsplit=1)[0].splitlines():
         if line.startswith(".subckt"):
@@ -90,7 +90,7 @@ def in_netlist(circuit: Circuit) -> set[str]:
 
 
 class Recorder(Sheet):
-    """A sheet that remembers what lies where."""
+    """A sheet that records the position of every item."""
 
     last: "Recorder"
 
@@ -167,7 +167,7 @@ def on(point: Any, wire: tuple[Any, Any], within: float) -> bool:
 
 
 def touches(sheet: Recorder, loose: set[str]) -> "nx.Graph[Any]":
-    """Ends of devices, names of nets and wires (by number) that lie on each other; of ``loose`` devices those that nearly do."""
+    """Ends of devices, names of nets and wires (by number) at the same place; for ``loose`` devices, nearly at the same place."""
     touching: nx.Graph[Any] = nx.Graph()
     places = [("end", *each) for each in sheet.ends] + [("name", *each) for each in sheet.named]
     touching.add_nodes_from([*places, *range(len(sheet.wires))])

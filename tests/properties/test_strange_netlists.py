@@ -55,7 +55,7 @@ SYNTAX = [
 
 @st.composite
 def mutilated(draw: st.DrawFn) -> str:
-    """A netlist of ours with lines dropped, doubled, exchanged, garbled, or something else between them."""
+    """A written netlist with lines removed, doubled, exchanged or garbled, or with others inserted."""
     lines = draw(st.sampled_from([FREE, NUDGED])).split("\n")
     for _ in range(draw(st.integers(1, 6))):
         at = draw(st.integers(0, len(lines) - 1))

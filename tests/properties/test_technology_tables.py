@@ -147,7 +147,7 @@ def test_there_are_published_technologies_of_hafnium_and_tantalum_oxide_and_of_p
 
 
 def greatest_bow(law: ExponentialPulses, window: Window, sign: int) -> float:
-    """Greatest distance, of the window, between the curve from one end to the other and a straight line."""
+    """Largest distance, relative to the window, between the curve from one end to the other and a straight line."""
     low, high = np.array(window.lowest), np.array(window.highest)
     way = np.linspace(0, 1, 2001)
     pulses = sign * way * (law.pulses_up if sign > 0 else law.pulses_down)

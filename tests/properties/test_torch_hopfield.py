@@ -60,7 +60,7 @@ def example(net: str, seed: int, size: float = 2.0, **settings: Any) -> tuple[Ho
 def phases(
     network: HopfieldNetwork, motion: Motion, steps: tuple[int, int], inputs: Any, target: Any, nudges: list[Nudge]
 ) -> tuple[TorchNetwork, Phase, Pull]:
-    """The free phase, and the nudge of all others stacked."""
+    """The free phase, and the stacked nudges of all others."""
     mine = TorchNetwork(network)
     x = mapped(torch.tensor(inputs), mine.input_shape)
     free = begun(Values(mine, motion, x))

@@ -122,7 +122,7 @@ def test_the_exact_response_is_that_of_the_linearised_law(name: str, monkeypatch
 @pytest.mark.parametrize("steps", [None, STEPS])
 @pytest.mark.parametrize("law", LAWS.values(), ids=LAWS.keys())
 def test_a_law_has_the_same_roots_and_slopes_for_tensors(law: Law, steps: int | None) -> None:
-    """Also in as many steps as a graph takes, from 1 nS to 1 mS, driven to either side."""
+    """Also with the fixed number of steps of a graph, from 1 nS to 1 mS, driven to either side."""
     random = np.random.default_rng(0)
     conductance = 10 ** random.uniform(-9, -3, 200)
     source = conductance * random.uniform(-1, 1, (20, 200))

@@ -26,7 +26,7 @@ EVERY = CASES | CONVOLUTIONS
 
 @pytest.fixture(params=["NumPy", "compiled"])
 def kernels(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    """Both ways of computing."""
+    """NumPy and compiled kernels."""
     if request.param == "NumPy":
         monkeypatch.setattr(truncated, "kernels_for", PlainKernels)
     else:
@@ -35,7 +35,7 @@ def kernels(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def general(case: Case, dtype: str) -> tuple[ResistiveNetwork, list[Any]]:
-    """The network after PhaseLearner's updates, and what they returned."""
+    """The network after PhaseLearner's updates, and their return values."""
     network = case.network(dtype)
     learner = PhaseLearner(network, SurrogateSolver(sweeps=SWEEPS, check_residual=False), case.rule())
     return network, [learner.learn(*batch) for batch in case.data(dtype)]
@@ -195,7 +195,7 @@ def test_voltages_that_overflow_are_refused_before_the_update(kernels: str) -> N
 
 
 def test_not_a_number_stays_one(kernels: str) -> None:
-    """A clip that hides it would hide that training has diverged."""
+    """Clipping must not hide that training has diverged."""
     case = CASES["ideal clamps"]
     network = case.network("float64")
     rates = Rates((0.0, 0.0), (0.0, 0.0))

@@ -118,7 +118,7 @@ def test_numbers_beyond_floating_point_are_refused(text: str) -> None:
 
 
 def test_outputs_that_tie_are_the_same_class_of_two_minima() -> None:
-    """Both at 0 V, but for a rounding; one decided and one not is a difference."""
+    """Both at 0 V except for rounding; if only one is decided, this is a difference."""
     network = HopfieldNetwork.dense([2, 2], seed=0)
 
     def phase(*outputs: float) -> Equilibrium:

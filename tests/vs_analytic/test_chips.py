@@ -137,7 +137,7 @@ def test_mapping_refuses_conductances_that_the_networks_own_window_does_not_hold
 
 @pytest.mark.parametrize("diode", [NgspiceDiode(2e-9, celsius=50.0), Clamp(0.1), PiecewiseLinear(0.2, 1.0, 1e9)])
 def test_without_scaling_a_network_is_kept_or_refused(diode):
-    """Every constant the user chose stays; only the window, what learning may reach, becomes the devices'."""
+    """Every constant of the user is kept; only the conductance window becomes that of the devices."""
     net = replace(network(), diode=diode, biases=(np.full(6, 1e-9), np.zeros(3)))
     wide = specification(**{"conductance.window": {"lowest": 0.0, "highest": 1e-3}})
     kept = onto(net, wide)

@@ -142,7 +142,7 @@ def test_a_preset_may_describe_connections_and_layers_take_their_place() -> None
 
 
 def test_what_a_recipe_needs_follows_from_a_convolutional_network_too() -> None:
-    """Of own-shape: gain, nudge, rates and sweeps, none of which average pooling has."""
+    """Settings of own-shape (gain, nudge, rates and sweeps), which do not exist for average pooling."""
     values = {"connections": [{"channels": 4, "kernel": 5, "stride": 3}, {"pool": 2}, {"outputs": 10}]}
     config = resolve("own-shape", values)
     kernel, pooling, last = config.conductance_rates  # type: ignore[attr-defined]

@@ -49,7 +49,7 @@ def test_output_of_the_one_one_one_chain_is_held_by_the_series_conductance():
 
 @pytest.mark.parametrize("solver", ["surrogate", "circuit"])
 def test_nudge_beyond_the_series_conductance_is_refused_by_name(solver: str):
-    """-8 µS is less than the 10 µS at the output, and yet turns the circuit's answer around."""
+    """-8 µS is less than the 10 µS at the output, but reverses the response of the circuit."""
 
     def solve(beta: float) -> None:
         nudge = Nudge(np.array([0.0]), beta)

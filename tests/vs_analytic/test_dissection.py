@@ -26,7 +26,7 @@ def dissected(matrix, ohms):
 @pytest.mark.parametrize("shape", [(1, 1), (1, 20), (20, 1), (8, 8), (9, 8), (16, 24), (13, 21), (32, 100), (100, 10)])
 @pytest.mark.parametrize("ohms", [1e-3, 1e4, 1e8])
 def test_every_coupling_has_all_its_digits_whatever_the_wires(shape, ohms):
-    """r G N² is 1e-10 to 1e5: nothing is lost where cells conduct far less than wires, or far more."""
+    """r G N² is 1e-10 to 1e5: no accuracy is lost if cells conduct far less or far more than wires."""
     matrix = cells(sum(shape), *shape)
     expected = couplings(matrix, ohms)
     found = dissected(matrix, ohms)
@@ -58,7 +58,7 @@ def test_without_the_rows_among_each_other_the_rest_is_the_same(shape):
 
 @pytest.mark.parametrize("shape", [(1, 1), (3, 2), (40, 35)])
 def test_the_way_back_down_gives_every_cell_its_voltage(shape):
-    """Products of drops, summed over more samples than go through a leaf together, against sparse factorization."""
+    """Products of drops, summed over more samples than a leaf processes at once, against sparse factorization."""
     matrix = cells(5, *shape)
     plain, compiled = (WiredCrossbar(matrix, 1e6, (24, 40), compiled=each) for each in (False, True))
     ports = np.random.default_rng(0).uniform(-1, 1, (2, 7, sum(shape)))

@@ -22,7 +22,7 @@ def problem() -> tuple[HopfieldNetwork, np.ndarray, np.ndarray]:
 def drift(
     network: HopfieldNetwork, inputs: np.ndarray, v: list[np.ndarray], beta: float, targets: np.ndarray
 ) -> list[np.ndarray]:
-    """dv/dt as the published code has it (EPcont): no ρ′ at the outputs, and the nudge at v."""
+    """dv/dt as in the published code (EPcont): no ρ′ at the outputs, and the nudge at v."""
     w, b, s = network.weights, network.biases, [rho(each) for each in v]
     slopes = [4 * each * (1 - each) for each in s]
     return [

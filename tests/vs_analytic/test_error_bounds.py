@@ -35,7 +35,7 @@ def big(value: Any) -> Decimal:
 
 
 def junction(law: Any, w: Decimal) -> tuple[Decimal, Decimal]:
-    """I(w) and dI/dw of one diode, written down again from its equation."""
+    """I(w) and dI/dw of one diode, from its equation."""
     if isinstance(law, Clamp):
         slope = 1 / big(law.on_resistance) if w > 0 else Decimal(0)
         return slope * w, slope

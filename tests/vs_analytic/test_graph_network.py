@@ -52,7 +52,7 @@ def mixed(law: Law | None, seed: int = 0, side: int = 5) -> tuple[GraphNetwork, 
 
 
 def dense(network: GraphNetwork, inputs: np.ndarray, g: float = 0.0, y: float | np.ndarray = 0.0) -> np.ndarray:
-    """All node voltages of a network of resistors, written down edge by edge and solved by NumPy's dense solver."""
+    """All node voltages of a network of resistors, assembled edge by edge and solved by NumPy's dense solver."""
     count = len(network.names)
     laplacian, right = np.zeros((count, count)), np.tile(network.currents, (len(inputs), 1))
     edges = [(*pair, conductance) for pair, conductance in zip(network.resistors, network.conductances, strict=True)]

@@ -172,7 +172,7 @@ def test_the_differential_signal_takes_the_earlier_state_before_the_weight():
 
 
 def slope_of(function, weights: np.ndarray) -> np.ndarray:
-    """d function/d weights by central differences; exact for what is linear in them, but at a change of winners."""
+    """d function/d weights by central differences; exact for functions that are linear in them, except at a change of winners."""
     slope = np.empty_like(weights)
     for index in np.ndindex(weights.shape):
         value, ends = weights[index], []

@@ -82,7 +82,7 @@ def test_the_nudged_force_is_the_downhill_slope_of_the_nudged_energy(kind, class
 @pytest.mark.parametrize("untied", [False, True], ids=["tied", "untied"])
 @pytest.mark.parametrize("name", ARCHITECTURES)
 def test_all_ways_to_compute_the_forces_agree(name, untied):
-    """At once, layer by layer, and in the network's own plain words."""
+    """All at once, layer by layer, and by the network's reference implementation."""
     network = network_of(name, untied=untied)
     inputs, states = states_of(network, 3)
     equations = HopfieldEquations.of(network, inputs)
@@ -169,7 +169,7 @@ def test_what_returns_by_untied_weights_is_the_slope_of_their_own_pooling(name):
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_values_that_only_rounding_tells_apart_go_to_the_first_place(dtype):
-    """Four sums of the same numbers in different orders: equal, but for their last bits, in which any may be the largest."""
+    """Four sums of the same numbers in different orders: equal except for their last bits, so that any may be largest."""
     each = Convolution((24, 2, 2), 1, kernel=1, pool=2)
     numbers, weights = np.random.default_rng(0).uniform(size=24), np.ones(each.weight_shape, dtype)
     for order in permutations(range(4)):

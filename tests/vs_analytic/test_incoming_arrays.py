@@ -66,7 +66,7 @@ def _with(phase: Any, voltages: tuple[np.ndarray, ...]) -> Any:
 
 
 def test_a_float16_target_pulls_as_far_as_it_says() -> None:
-    """β y in the target's own half precision is 7e-8 of the wrong β: 18 mV."""
+    """β y in the half precision of the target is wrong by 7e-8, which is 18 mV."""
     network = ResistiveNetwork.dense([2, 2], seed=0)
     target = np.array([[1, 0]], np.float16)
     found = SurrogateSolver().solve(network, [[0.3, 0.7]], Nudge(target, 1e-8)).outputs

@@ -20,7 +20,7 @@ def chain(
     biases: Sequence[float] | None = None,
     diode: Law = OFF,
 ) -> ResistiveNetwork:
-    """One input, one node a layer: conductances from +x and -x, then those between the nodes, siemens."""
+    """One input, one node per layer: conductances from +x and -x, then those between the nodes, siemens."""
     conductances = (np.array(first, float)[:, None], *(np.array([[g]]) for g in rest))
     currents = [0.0] * len(conductances) if biases is None else biases
     return ResistiveNetwork(
@@ -38,7 +38,7 @@ def voltages(network: ResistiveNetwork, x: float | np.ndarray, nudge: Nudge | No
 
 
 class Nodal:
-    """Modified nodal analysis: one unknown a net and a branch current a voltage source, stamped device by device."""
+    """Modified nodal analysis: one unknown per net and one branch current per voltage source, stamped device by device."""
 
     def __init__(self) -> None:
         self.index: dict[str, int] = {"0": -1}
@@ -189,7 +189,7 @@ def test_linear_network_is_its_nodal_analysis(random_network, layers, gains, bet
     ],
 )
 def test_diode_network_is_its_nodal_analysis_with_the_diodes_as_current_sources(random_network, diode, gains):
-    """Each diode is replaced by the current that its law gives at the voltage found: then nothing may move."""
+    """Each diode is replaced by the current of its law at the solved voltage, which must not change the solution."""
     network = random_network(3, (3, 5, 4, 2), diode=diode, gains=gains, bias=1e-7, bias_row=-2.0)
     x = np.array([8.0, -3.0, 1.0])
     nudge = Nudge(np.array([0.0, 1.0]), 2 * US)

@@ -102,7 +102,7 @@ def drives(least: float = 0.0, most: float = np.inf) -> tuple[np.ndarray, np.nda
 
 @smooth_law
 def test_slope_and_current_are_derivatives_of_current_and_cocontent(law: Law):
-    """Gauss-Legendre integrals over intervals that no knee divides."""
+    """Gauss-Legendre integrals over intervals without a knee."""
     ends = np.sort(np.concatenate([np.arange(-0.8, 1.5, 0.02) + law.rail, [-5.0, 50.0], knees(law)]))
     left, right = ends[:-1], ends[1:]
     short = right - left < 0.1
@@ -118,7 +118,7 @@ def test_slope_and_current_are_derivatives_of_current_and_cocontent(law: Law):
 
 @smooth_law
 def test_current_never_falls_with_voltage_and_no_current_flows_at_the_rail(law: Law):
-    """Of a pair, none flows at 0 V."""
+    """A pair has no current at 0 V."""
     rest, most = (0.0, 3) if isinstance(law, Antiparallel) else (law.rail, 1e3)
     v = np.concatenate([-np.geomspace(3, 1e-9, 200), [0.0], np.geomspace(1e-9, most, 200)]) + rest
     assert (np.diff(law.current(v)) >= 0).all()
@@ -129,7 +129,7 @@ def test_current_never_falls_with_voltage_and_no_current_flows_at_the_rail(law: 
 
 @smooth_law
 def test_law_far_from_the_rail_is_a_number_or_infinite(law: Law):
-    """Starting points may be anywhere; an overflow is no warning, and nothing is NaN."""
+    """Any starting point is allowed; an overflow causes no warning and no NaN."""
     v = np.array([-1e4, -50.0, 50.0, 1e4])
     for quantity in (law.current, law.slope, law.cocontent):
         assert not np.isnan(quantity(v)).any()
@@ -187,7 +187,7 @@ def test_solve_balances_the_node(law: Law):
 
 @every_law
 def test_solve_in_single_precision_is_the_root_rounded(law: Law):
-    """To a few roundings of the voltages in it, however far the node hangs on the reverse current."""
+    """Exact to a few roundings of the voltages, even if only the reverse current determines the node."""
     conductance, source = drives(0.9e-9, 1.1e-3)
     single_conductance, single_source = conductance.astype(np.float32), source.astype(np.float32)
     v = law.solve(single_conductance.astype(float), single_source.astype(float))

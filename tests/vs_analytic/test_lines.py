@@ -38,7 +38,7 @@ def test_every_wire_is_where_direct_factorization_puts_it(rows, columns, ohms, c
 
 
 def test_a_product_of_wires_and_cells_where_plain_sweeps_diverge_converges():
-    """r G N² = 1e5: the cells short both wires, which have one voltage far from the ports."""
+    """r G N² = 1e5: the cells connect both wires, which have the same voltage far from the ports."""
     crossbar = array(0, 100, 100, ohms=1e3, scale=1e-2, cell=SinhCell(0.2))
     found = LineSolver().solve(crossbar, ports(0, crossbar, 1)).require()
     for mine, direct in zip((found.row_wires, found.column_wires), crossbar.wires(ports(0, crossbar, 1)), strict=True):

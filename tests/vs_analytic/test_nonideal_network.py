@@ -66,7 +66,7 @@ Terminal = tuple[object, float, float, float]
 
 
 class Nodal:
-    """Σ currents = 0 at every node of the whole circuit, wires and all, stamped resistor by resistor."""
+    """Σ currents = 0 at every node of the whole circuit with its wires, stamped resistor by resistor."""
 
     def __init__(self) -> None:
         self.index: dict[object, int] = {}
@@ -149,7 +149,7 @@ def nodal_solution(
 def random_chip(
     network: ResistiveNetwork, seed: int, *, reciprocal: bool = False, ohms: float = 500.0
 ) -> NonidealNetwork:
-    """Every imperfection there is; ``reciprocal``: those that leave the circuit an energy."""
+    """Every imperfection; ``reciprocal``: only those with which the circuit has an energy."""
     random = np.random.default_rng([8, seed])
     hidden = network.layers[1:-1]
 
@@ -181,7 +181,7 @@ def random_chip(
 
 
 def difference_from_nodal_solution(chip: NonidealNetwork, beta: float) -> float:
-    """Of any node from where the dense solution of all segments puts it, given the diodes' currents; over the largest output."""
+    """Largest difference of a node from the dense solution of all segments with the diodes' currents, over the largest output."""
     network, x, target = chip.ideal, inputs_of(chip.ideal, 1), np.array([[0.5, -0.5]])
     nudge = Nudge(target, beta) if beta else None
     found = NonidealNewtonSolver().solve(chip, x, nudge).require()
@@ -242,7 +242,7 @@ def test_without_imperfections_it_is_the_ideal_circuit(law, layers):
 
 
 def reduced_graph(wired: NonidealNetwork) -> GraphNetwork:
-    """One hidden layer's reduced circuit as resistors between ports; behind gain A, voltages and currents are an A-th."""
+    """One hidden layer's reduced circuit as resistors between ports; after gain A, voltages and currents are divided by A."""
     ideal, (first, second) = wired.ideal, (each.wired for each in wired.crossbars)
     rows, hidden, outputs = first.shape[0], *wired.layers[1:]
     nodes = rows + hidden + outputs
@@ -306,7 +306,7 @@ def test_the_residual_is_the_slope_of_the_energy(layers, imperfect):
 
 
 def loss(chip: NonidealNetwork, x: Array, target: Array) -> float:
-    """The cost that the chip's nudges have."""
+    """The cost that corresponds to the nudges of the chip."""
     factor, offset = chip.periphery.outputs(chip.ideal), chip.periphery.targets(chip.ideal)
     out = NonidealNewtonSolver().solve(chip, x).require().outputs
     return float(0.5 * (factor * (out - target - offset) ** 2).sum(axis=1).mean())
@@ -349,7 +349,7 @@ def test_the_contrast_of_the_cells_own_drops_is_the_gradient_and_that_of_the_nod
 @pytest.mark.parametrize("reciprocal", [True, False])
 @pytest.mark.parametrize("ohms", [0.0, 2e3])
 def test_the_exact_gradient_of_a_chip_is_that_of_its_cost(law, reciprocal, ohms):
-    """Gain errors and saturation included, where there is no energy and no contrast of cells."""
+    """Including gain errors and saturation, for which neither an energy nor a contrast of cells exists."""
     network = make(LAWS[law], (3, 5, 4, 2))
     x, target = inputs_of(network), np.random.default_rng(4).uniform(-1, 1, (3, 2))
     chip = random_chip(network, 3, reciprocal=reciprocal, ohms=ohms)

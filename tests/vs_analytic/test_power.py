@@ -55,7 +55,7 @@ def voltages_anywhere(network: ResistiveNetwork, batch: int) -> tuple[np.ndarray
 
 
 def by_devices(network: ResistiveNetwork, x: np.ndarray, voltages: list[np.ndarray], injection: Injection) -> dict:
-    """Every part of one sample's power, one device after the other."""
+    """Every part of one sample's power, device by device."""
     parts: dict = dict.fromkeys(["rows", "rails", "biases", "nudge", "amplifiers", "diodes", "nudge_conductances"], 0.0)
     parts["crossbars"] = []
     drive, gain = np.array([*(network.input_gain * x), *(-network.input_gain * x), network.bias_row]), 0.0
@@ -120,7 +120,7 @@ def test_at_equilibrium_all_that_is_delivered_is_dissipated(random_network, laye
 @SHAPES
 @NUDGES
 def test_elsewhere_the_rest_flows_into_the_nodes(random_network, layers, gains, kind):
-    """Delivered - dissipated = Σ v F(v), what node capacitances would take."""
+    """Delivered - dissipated = Σ v F(v), the power that would charge node capacitances."""
     diode = Clamp(rail=0.1, on_resistance=1e4)
     network, inputs, equations, _ = example(random_network, layers, gains, diode, kind)
     voltages = voltages_anywhere(network, len(inputs))
@@ -171,7 +171,7 @@ def test_parts_by_name_are_all_that_is_delivered_and_dissipated(random_network):
 
 
 def conductance_matrix(equations: NodalEquations, voltages: tuple[np.ndarray, ...]) -> np.ndarray:
-    """J = -∂F/∂v, siemens: the inverse of what Newton's step does to each unit current."""
+    """J = -∂F/∂v, siemens: the inverse of the response of Newton's step to each unit current."""
     sizes = equations.network.layers[1:]
     columns = []
     for unit in np.eye(sum(sizes)):
@@ -184,7 +184,7 @@ def conductance_matrix(equations: NodalEquations, voltages: tuple[np.ndarray, ..
 @pytest.mark.parametrize("kind", ["free", "plus", "minus"])
 @pytest.mark.parametrize("diode", [NgspiceDiode(), Antiparallel(Shockley(rail=-0.5))], ids=["single", "pair"])
 def test_time_constant_bounds_every_mode_whatever_the_diodes_do(random_network, layers, gains, kind, diode):
-    """Against eigenvalues: tight where all diodes block, and no slower mode anywhere else."""
+    """Against eigenvalues: tight if all diodes block, and otherwise no mode is slower."""
     network, _, equations, _ = example(random_network, layers, gains, diode, kind, batch=1)
     farads = np.linspace(1e-12, 3e-12, network.depth)
     every = np.repeat(farads, layers[1:])
@@ -199,7 +199,7 @@ def test_time_constant_bounds_every_mode_whatever_the_diodes_do(random_network, 
 
 
 def nodal_matrices(equations: NodalEquations, voltages: list[np.ndarray], farads: np.ndarray) -> tuple:
-    """γJ (S, symmetric) and γC (F) of one sample, written down entry by entry."""
+    """γJ (S, symmetric) and γC (F) of one sample, entry by entry."""
     network = equations.network
     ends = np.cumsum([0, *network.layers[1:]])
     part = [slice(*pair) for pair in pairwise(ends)]

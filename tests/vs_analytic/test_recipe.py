@@ -77,7 +77,7 @@ def test_larger_batches_bear_larger_rates_but_not_in_proportion() -> None:
 
 
 def test_an_input_gain_that_is_given_stays_and_the_rates_follow_it() -> None:
-    """Volts before the outputs' targets only matter squared: a tenth of them takes a hundred times the rate."""
+    """Only the square of the output voltages matters: a tenth of the voltages needs a hundred times the rate."""
     strong = of(fresh())
     weak = recipe(replace(fresh(), input_gain=strong.input_gain / 10), 0.4, 4, given_gain=True)
     assert weak.input_gain == strong.input_gain / 10

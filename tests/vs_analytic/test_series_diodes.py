@@ -36,7 +36,7 @@ def carried(law: Law, w: float) -> float:
 
 
 def by_hand(law: Law, diodes: int, volts: float) -> list[float]:
-    """Node voltages, by the current that reaches ground through the last diode: each node adds what leaks away there."""
+    """Node voltages, by the current that reaches ground through the last diode: each node adds its leakage current."""
 
     def upwards(last: float) -> list[float]:
         drops, voltages = [last], [last]
@@ -62,7 +62,7 @@ def test_diodes_in_series_between_sources_share_their_voltage(law: Law, diodes: 
 @pytest.mark.parametrize("closeness", [1e-3, 1e-4, 1e-6, 1e-9])
 @pytest.mark.parametrize("target", [-0.5, 0.5])
 def test_a_nudge_near_the_bound_of_definiteness_is_solved(law: Law, closeness: float, target: float):
-    """One free node: (g_a + g_0 - β)v - I(v_a - v) = g_a·v_a - β·y, whose root a bracket finds."""
+    """One free node: (g_a + g_0 - β)v - I(v_a - v) = g_a·v_a - β·y, whose root is found by bracketing."""
     graph = nx.MultiGraph([("a", "b", {"conductance": 2e-6}), ("b", "g", {"conductance": 1e-6})])
     graph.add_edge("a", "b", anode="a")
     network = GraphNetwork.from_graph(graph, ["a"], ["b"], {"g": 0.0}, diode=law)

@@ -25,7 +25,7 @@ def cells(seed: int, rows: int, columns: int, empty: float = 0.2) -> Array:
 
 
 def resistors(conductance: Array, ohms: float) -> list[tuple[object, object, float]]:
-    """(node, node, siemens) of everything in one array: the circuit drawn cell by cell."""
+    """(node, node, siemens) of all resistors of one array, cell by cell."""
     rows, columns = conductance.shape
     found: list[tuple[object, object, float]] = []
     for i in range(rows):
@@ -291,7 +291,7 @@ def test_what_flows_through_the_cells_is_what_flows_in_at_the_ports(seed, rows, 
 
 
 def lost(crossbar: WiredCrossbar, rows: Array, columns: Array) -> Array:
-    """Volts that the wires keep from every cell."""
+    """Voltage drop of the wires at every cell."""
     return rows[:, None] - columns - crossbar.drops(np.concatenate([rows, columns])[None])[0]
 
 
@@ -307,7 +307,7 @@ def test_in_an_array_of_equal_cells_the_one_farthest_from_both_ends_loses_most(s
 
 
 def test_thin_wires_lose_what_the_ideal_currents_make_of_their_resistance():
-    """To first order: r times the ideal currents, summed along both ways."""
+    """To first order: r times the ideal currents, summed along both paths."""
     conductance, ohms = cells(8, 6, 5, empty=0), 1e-3
     rows, columns = np.linspace(-1, 1, 6), np.linspace(0.2, -0.2, 5)
     currents = conductance * (rows[:, None] - columns)

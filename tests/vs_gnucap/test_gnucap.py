@@ -27,7 +27,7 @@ PLAIN, AMPLIFIED = 1e-9, 1e-6
 
 
 def as_in_gnucap(diode: Law) -> Law:
-    """The law of gnucap's junction: exponential both ways, at the temperature where its thermal voltage is ours."""
+    """The law of gnucap's junction: exponential in both directions, at the temperature with our thermal voltage."""
     if isinstance(diode, Antiparallel):
         return Antiparallel(as_in_gnucap(diode.law))
     assert isinstance(diode, Shockley | NgspiceDiode)

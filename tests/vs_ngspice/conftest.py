@@ -42,7 +42,7 @@ BOTH = {
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark them; every folder's tests pass here."""
+    """Mark the tests; this function receives the tests of every folder."""
     for item in items:
         if item.path.parent == Path(__file__).parent and item.path.stem.removeprefix("test_") in BOTH:
             item.add_marker("both_ngspices")

@@ -62,7 +62,7 @@ def piecewise_linear(random: np.random.Generator) -> Law:
 
 
 def pair_of(law: Callable[[np.random.Generator], Law]) -> Callable[[np.random.Generator], Law]:
-    """Rails on either side of 0 V; of ideal clamps, below."""
+    """Rails on either side of 0 V; for ideal clamps, below 0 V."""
 
     def pair(random: np.random.Generator) -> Law:
         single, rail = law(random), random.uniform(-0.5, 0.5)
@@ -108,7 +108,7 @@ def random_circuit(law: str, seed: int) -> Circuit:
 
 
 def beta_of(network: ResistiveNetwork) -> float:
-    """Three tenths of what keeps the circuit definite, S: the free phase's outputs move, -β is safe."""
+    """Three tenths of the limit of definiteness, S: the outputs change measurably, and -β is safe."""
     return 0.3 * float(np.linalg.eigvalsh(network.output_stiffness())[0])
 
 
@@ -131,7 +131,7 @@ def test_surrogate_and_ngspice_agree_to_a_nanovolt_in_every_phase_and_on_the_gra
 
     for phase in (*measured, *computed):
         assert phase.status.tolist() == [Status.CONVERGED] * len(inputs)
-    assert caplog.messages == []  # in one sweep, without asking again
+    assert caplog.messages == []  # in one sweep, without a second rung
     ours, theirs = (np.stack([np.concatenate(p.voltages, axis=1) for p in phases]) for phases in (computed, measured))
     scale = np.maximum(1, np.abs(theirs).max(axis=-1))
     assert (np.abs(ours - theirs).max(axis=-1) / scale).max() <= VOLTAGE_BOUND
@@ -207,7 +207,7 @@ def test_networks_without_hidden_layers_are_linear_circuits_that_agree(ngspice: 
     ids=["shallow", "deep", "hopfield"],
 )
 def test_targets_that_are_met_already_leave_no_gradient_to_disagree_on(network: Network) -> None:
-    """Only roundings are left of it; another gradient than that is still a disagreement."""
+    """Only rounding remains of it; a different gradient is still a disagreement."""
     inputs = np.random.default_rng(0).uniform(-1, 1, (2, network.layers[0]))
     targets = network.readout(family_of(network).surrogate().solve(network, inputs).outputs)
     assert compare(network, inputs, targets, network.usual_beta()).met

@@ -39,7 +39,7 @@ def xor() -> ResistiveNetwork:
 
 
 def board(**settings) -> VirtualBoard:
-    """One whose circuit is solved in this process."""
+    """A board whose circuit is solved in this process."""
     return VirtualBoard(xor(), solver=SurrogateSolver(), **settings)
 
 

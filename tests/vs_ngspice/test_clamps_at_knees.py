@@ -13,7 +13,7 @@ SAMPLES = 100
 
 
 def near_knees(law: Law, seed: int, away: float) -> tuple[ResistiveNetwork, Array]:
-    """A network, and inputs at which every hidden node is within ``away`` amperes of where its clamp begins to conduct."""
+    """A network, and inputs at which every hidden node is within ``away`` amperes of the knee of its clamp."""
     network = ResistiveNetwork.dense([4, 4, 2], seed, diode=law)
     rail = network.single_diode.rail
     without = replace(network, diode=Clamp(rail=-1e3))

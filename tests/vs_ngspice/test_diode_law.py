@@ -30,7 +30,7 @@ def currents(run_ngspice: RunNgspice, model: str, parameters: dict[str, float], 
 
 
 def law_currents(law: Law, across: Array) -> Array:
-    """The same by the law, which gives what leaves the node of a diode from the rail into it: i(v) = -I(rail - v)."""
+    """The same by the law, which gives the current that leaves the node of a diode from the rail: i(v) = -I(rail - v)."""
     return -law.current(law.rail - across)
 
 

@@ -34,7 +34,7 @@ def array() -> WiredCrossbar:
 
 @pytest.fixture
 def klu() -> bool:
-    """Whether the library that the tests find has it."""
+    """Whether the installed libngspice has KLU."""
     work = Workers(1, 60)
     try:
         return bool(work.result(work.submit(libngspice.has_klu)))

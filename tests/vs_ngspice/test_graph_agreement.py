@@ -73,7 +73,7 @@ def random_network(law: str, seed: int) -> tuple[GraphNetwork, np.ndarray, np.nd
 
 
 def beta_of(network: GraphNetwork) -> float:
-    """Three tenths of what keeps the circuit definite, S."""
+    """Three tenths of the limit of definiteness, S."""
     return 0.3 / float(np.linalg.eigvalsh(output_resistance(network))[-1])
 
 
@@ -89,7 +89,7 @@ def test_sparse_newton_and_ngspice_agree_to_a_nanovolt_in_every_phase(law, seed,
         scale = np.maximum(1, np.abs(ours.voltages[0]).max(axis=1))
         assert (np.abs(ours.voltages[0] - theirs.voltages[0]).max(axis=1) / scale).max() <= VOLTAGE_BOUND
         assert theirs.nudge is ours.nudge
-    assert caplog.messages == []  # in one sweep, without asking again
+    assert caplog.messages == []  # in one sweep, without a second rung
     gradient = edge_contrast(network, *computed[1:])
     assert np.abs(edge_contrast(network, *measured[1:]) - gradient).max() <= 1e-6 * np.abs(gradient).max()
 

@@ -175,7 +175,7 @@ def test_learning_in_ngspice_takes_the_surrogates_steps(untied: bool, solver: Ho
 
 
 def bistable() -> HopfieldNetwork:
-    """Two nodes that hold each other up: u = 1.5 s' - 0.25, with equilibria at (0, 0), at (1, 1) and, unstable, at ½."""
+    """Two nodes that excite each other: u = 1.5 s' - 0.25, with equilibria at (0, 0), at (1, 1) and, unstable, at ½."""
     weights = (np.zeros((1, 1)), np.array([[1.5]]))
     return HopfieldNetwork((Dense(1, 1), Dense(1, 1)), weights, (np.array([-0.25]), np.array([-0.25])))
 
@@ -201,7 +201,7 @@ def test_a_point_that_the_circuit_would_leave_is_unstable(solver: HopfieldNgspic
 
 
 def test_an_oscillator_has_no_equilibrium(solver: HopfieldNgspiceSolver):
-    """Two layers of two nodes that turn each other by a quarter: the only fixed point, ½ V everywhere, is left in a spiral."""
+    """Two layers of two nodes that rotate each other by 90°: the only fixed point, ½ V everywhere, is an unstable spiral."""
     forward, back = 2.5 * np.eye(2), 2.5 * np.array([[0.0, 1.0], [-1.0, 0.0]])
     biases = (0.5 - 0.5 * back.sum(axis=1), 0.5 - 0.5 * forward.sum(axis=0))
     net = HopfieldNetwork((Dense(1, 2), Dense(2, 2)), (np.zeros((1, 2)), forward), biases, Sigmoid(), (back,))

@@ -146,7 +146,7 @@ def test_pyspices_own_parser_reads_the_same_circuit():
     net = network()
     pulled = HopfieldEquations.of(net, INPUTS).nudged([Nudge(TARGETS, 0.2)], None)
     text = static_netlist(compile_hopfield(net, INPUTS, pulled, "flat"))
-    without_control = re.sub(r"\.control\n.*?\.endc\n", "", text, flags=re.DOTALL)  # which its grammar does not know
+    without_control = re.sub(r"\.control\n.*?\.endc\n", "", text, flags=re.DOTALL)  # which is not in its grammar
     elements = list(SpiceParser(source=without_control).build_circuit().elements)
     nets = {e.name: tuple(map(str, e.node_names)) for e in elements}
     found = resistors(text)
@@ -193,7 +193,7 @@ def test_the_buffers_subcircuit_is_its_law(buffer: Buffer, run_ngspice: RunNgspi
 
 
 def test_where_newton_begins_names_the_minimum(run_ngspice: RunNgspice):
-    """Two nodes that hold each other up: u = 1.5 s - 0.25."""
+    """Two nodes that excite each other: u = 1.5 s - 0.25."""
     biases = (np.array([-0.25]), np.array([-0.25]))
     net = HopfieldNetwork((Dense(1, 1), Dense(1, 1)), (np.zeros((1, 1)), np.array([[1.5]])), biases)
     circuit = compile_hopfield(net, np.zeros((1, 1)))

@@ -250,7 +250,7 @@ def run(script: str, folder: Path, **options: Any) -> "subprocess.CompletedProce
 
 @pytest.fixture
 def hostile(tmp_path: Path) -> Path:
-    """A folder with ngspice's init file, and modules of the standard library and of others that leave a trace."""
+    """A folder with ngspice's init file, and modules with names of other libraries that record their import."""
     (tmp_path / ".spiceinit").write_text("* init\nshell touch ran-spiceinit\nset ngbehavior=ps\n")
     (tmp_path / "scripts").mkdir()
     (tmp_path / "scripts" / "spinit").write_text(f"* init\nshell touch {tmp_path}/ran-spinit\n")

@@ -21,7 +21,7 @@ AGREE = 1e-10
 
 
 def written(diode: Law | None = None, **settings: object) -> str:
-    """A flat netlist of which every device matters: diodes conduct, biases, a bias row and gains are there."""
+    """A flat netlist in which every device matters: diodes conduct, and there are biases, a bias row and gains."""
     random = np.random.default_rng(0)
     network = ResistiveNetwork.dense(
         [2, 4, 2],
@@ -49,14 +49,14 @@ PLACES = {
 
 
 def with_value(kind: str, value: str, before: str = "") -> str:
-    """The text with another value of one device, and ``before`` ahead of it."""
+    """The text with another value of one device, and ``before`` inserted before it."""
     text, count = re.subn(PLACES[kind], lambda found: f"{before}{found[1]} {value}", TEXT, flags=re.MULTILINE)
     assert count == (4 if kind == "X" else 1)
     return text
 
 
 def having(line: str, text: str = TEXT) -> str:
-    """The text with one more line ahead of the ``.control`` block."""
+    """The text with one more line before the ``.control`` block."""
     return text.replace(".control", f"{line}\n.control", 1)
 
 
@@ -203,7 +203,7 @@ def test_temperatures_and_gmin_are_those_of_ngspice(law: Law, lines: tuple[str, 
 
 @pytest.mark.parametrize(("line", "above"), [(".temp 50", 23), (".temp -20", -47), (".options temp=10 tnom=40", -30)])
 def test_a_shockley_junction_is_told_how_much_it_is_heated(line: str, above: int, tmp_path: Path) -> None:
-    """Its subcircuit must have ``above``, kelvin above tnom; without it, it is no Shockley junction, and is refused."""
+    """Its subcircuit must have ``above``, kelvin above tnom; without it, it is not a Shockley junction, and is refused."""
     text = having(line, written(Shockley()))
     assert_alike(re.sub(r"^(Xd.*)$", rf"\1 above={above}", text, flags=re.MULTILINE), tmp_path)
     with pytest.raises(UserError, match=rf"above: expected {above}, .* got 0"):

@@ -16,7 +16,7 @@ Resistor = tuple[str, str, float]
 
 
 def resistors(text: str) -> dict[str, Resistor]:
-    """Nets and ohms of every resistor by its name; every name is there once."""
+    """Nets and ohms of every resistor by its name; every name occurs once."""
     found = RESISTOR.findall(text)
     assert len({name for name, *_ in found}) == len(found)
     return {name: (one, other, float(ohms)) for name, one, other, ohms in found}
@@ -77,7 +77,7 @@ def small() -> tuple[ResistiveNetwork, np.ndarray]:
 
 
 def wiring(net: ResistiveNetwork) -> Iterator[tuple[str, Resistor]]:
-    """Every resistor as design.md names it: crossbar, drive row, column."""
+    """Every resistor with its name: crossbar, drive row, column."""
     rows = [
         [f"xp_{i}" for i in range(3)] + [f"xn_{i}" for i in range(3)],
         [f"a1_{j}" for j in range(5)],
@@ -97,7 +97,7 @@ def test_every_resistor_joins_its_drive_row_to_its_column() -> None:
 def test_pyspices_own_parser_reads_the_same_resistors_sources_and_devices() -> None:
     net, inputs = small()
     text = static_netlist(compile_network(net, inputs, form="flat"))
-    without_control = re.sub(r"\.control\n.*?\.endc\n", "", text, flags=re.DOTALL)  # which its grammar does not know
+    without_control = re.sub(r"\.control\n.*?\.endc\n", "", text, flags=re.DOTALL)  # which is not in its grammar
     elements = list(SpiceParser(source=without_control).build_circuit().elements)
     read = {e.name: (*map(str, e.node_names), float(e.resistance)) for e in elements if e.name.startswith("R")}
     assert read == dict(wiring(net))

@@ -72,7 +72,7 @@ def random_network(seed: int, hidden: int | None = None) -> tuple[NonidealNetwor
 
 
 def beta_of(network: NonidealNetwork) -> float:
-    """Three tenths of what leaves the circuit one equilibrium, S."""
+    """Three tenths of the limit of a unique equilibrium, S."""
     outputs = network.layers[-1]
     resistance = np.linalg.inv(network.nodal_matrix)[-outputs:, -outputs:]
     factor = np.broadcast_to(network.periphery.nudge_factor, outputs)
@@ -106,7 +106,7 @@ JUNCTIONS = ("diodes", "temperatures")
 
 
 def random_chip(seed: int, names: Sequence[str], hidden: int, *, wires: bool) -> tuple[NonidealNetwork, Array, Array]:
-    """``random_network`` with the imperfections of ``names``; diodes' own only where the law has junctions."""
+    """``random_network`` with the imperfections of ``names``; those of diodes only if the law has junctions."""
     wired, inputs, targets = random_network(seed, hidden)
     ideal, random = wired.ideal, np.random.default_rng([7, seed])
     junctions = isinstance(ideal.single_diode, NgspiceDiode | Shockley)
@@ -131,7 +131,7 @@ def random_chip(seed: int, names: Sequence[str], hidden: int, *, wires: bool) ->
 def require_agreement(
     network: NonidealNetwork, inputs: Array, targets: Array, kind: str, solver: NonidealNgspiceSolver
 ) -> float:
-    """How far the nudges moved the outputs apart, volts, once both solvers agree in every phase."""
+    """Difference of the nudged outputs in volts, after both solvers agree in every phase."""
     nudges = [Nudge(targets, sign * beta_of(network), kind) for sign in (1, -1)]
     measured = solver.solve_phases(network, inputs, nudges)
     computed = NonidealNewtonSolver().solve_phases(network.in_spice(), inputs, nudges)
@@ -147,7 +147,7 @@ def require_agreement(
 def test_reduced_and_measured_voltages_agree_to_a_nanovolt_in_every_phase(seed, solver, caplog):
     network, inputs, targets = random_network(seed)
     moved = require_agreement(network, inputs, targets, ("conductance", "current")[seed % 2], solver)
-    assert caplog.messages == []  # in one sweep, without asking again
+    assert caplog.messages == []  # in one sweep, without a second rung
     assert moved > 1e-4
 
 

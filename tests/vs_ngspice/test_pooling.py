@@ -26,7 +26,7 @@ RunNgspice = Callable[[str], Any]
 
 
 def network(seed: int = 0, scale: float = 2.0, **settings: Any) -> HopfieldNetwork:
-    """Two convolutions that pool, the second of windows that leave a row and a column out."""
+    """Two convolutions with pooling; the windows of the second omit a row and a column."""
     one = Convolution((1, 6, 6), channels=2, kernel=3, padding=1, pool=2)
     two = Convolution(one.pooled, channels=2, kernel=2, pool=2, padding=1)
     net = HopfieldNetwork.build([one, two, Dense(two.sizes[1], 3)], seed, initial="fan-in", **settings)
@@ -36,7 +36,7 @@ def network(seed: int = 0, scale: float = 2.0, **settings: Any) -> HopfieldNetwo
 
 
 def images(net: HopfieldNetwork, seed: int = 0) -> np.ndarray:
-    """One of random pixels, a white one, and one whose upper half is white: in many windows sites are equal."""
+    """An image of random pixels, a white one, and one with a white upper half: many windows have equal sites."""
     random = np.random.default_rng(seed)
     pixels = random.uniform(0, 1, (3, net.layers[0]))
     pixels[1] = 1
@@ -73,7 +73,7 @@ def test_ngspice_finds_the_surrogates_free_and_nudged_states(settings: dict[str,
 
 
 def winners(text: str, values: dict[str, float], flag: str) -> dict[str, int]:
-    """By window (its X element), which of its sites is at 1 V; every other one is at 0 V."""
+    """The site of each window (X element) that is at 1 V; all others are at 0 V."""
     found = {}
     for name, nets in re.findall(r"^(Xpool\S+) (\S+(?: \S+)*) max_pool_\d+ ", text, re.MULTILINE):
         sites = [net for net in nets.split() if net.startswith(flag)]
@@ -111,7 +111,7 @@ def test_the_circuits_winners_are_numpys_and_of_equals_the_first(image: int, unt
 
 
 def test_a_site_within_rounding_of_the_largest_wins_if_it_is_the_first(run_ngspice: RunNgspice):
-    """One window, its sites set by sources: the second falls short of the third by ``short``."""
+    """One window with sites set by sources: the second is lower than the third by ``short``."""
     made = compile_hopfield(network(), images(network())[:1], form="flat")
     text = static_netlist(made)
     library = text[text.index(".subckt pool_site") : text.index("* The way back")]

@@ -123,7 +123,7 @@ def test_settling_time_is_that_of_the_transient_where_one_mode_dominates(sign: i
 
 @pytest.mark.parametrize("name", ["diode", "deep"])
 def test_nothing_takes_longer_than_the_bound(name: str):
-    """√(Σ γ C ΔV²) from the equilibrium falls at least as fast as with all diodes blocking, at every moment."""
+    """√(Σ γ C ΔV²) from the equilibrium decreases at least as fast as with all diodes blocking, at every time."""
     layers, options = CASES[name]
     network = ResistiveNetwork.dense(layers, 1, input_gain=3.0, **options)
     random = np.random.default_rng(4)

@@ -19,7 +19,7 @@ DRAWN = range(160)
 
 @pytest.fixture(scope="module")
 def measured() -> Iterator[dict[int, dict[str, Any]]]:
-    """A slice of the study that the command runs by default."""
+    """A part of the study that the command runs by default."""
     work = Workers(1, time_limit=60)
     jobs = {number: work.submit(study.measure, 0, number) for number in SLICE}
     yield {number: work.result(job) for number, job in jobs.items()}

@@ -104,7 +104,7 @@ def test_changed_parameters_change_the_solution_as_the_surrogate_says(tmp_path: 
 
 
 def test_a_spread_of_the_diodes_gives_each_a_saturation_current_of_its_own(tmp_path: Path) -> None:
-    """As if the currents that the header promises, diode_is exp(diode_spread z), stood there in numbers."""
+    """Equivalent to numbers for the currents that the header states, diode_is exp(diode_spread z)."""
     network = made()
     files = hierarchical_netlist(network, INPUTS, (1e-8, np.full((1, 4), 1e-8)), "bench.lib")
     spread = 0.7

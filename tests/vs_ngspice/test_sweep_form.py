@@ -298,7 +298,7 @@ def test_samples_of_a_hopfield_circuit_keep_their_starts_and_kernels_their_value
     own = network.circuit(inputs[some], [equations.select(some)], start=tuple(v[some] for v in start))
     text = sweep_netlist(whole)
     assert text == sweep_netlist(own)
-    assert ".param" not in text  # thousands of them take ngspice minutes
+    assert ".param" not in text  # ngspice needs minutes for thousands of them
     kernel = static_netlist(network.circuit(inputs[:1], form="norton"))
     (name, factor) = re.findall(r"^R2_0_0 .* \{1/\((\S+)\*abs\((\S+)\)\)\}$", kernel, re.MULTILINE)[0][::-1]
     (weight,) = re.findall(rf"^\.param {name}=(\S+)$", kernel, re.MULTILINE)

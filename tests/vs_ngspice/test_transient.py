@@ -139,7 +139,7 @@ def test_a_phase_that_is_cut_short_says_so():
 
 
 def printed(done: Any) -> dict[str, float]:
-    """What ``.meas`` lines printed, by name."""
+    """Results of ``.meas`` lines, by name."""
     lines = (line.split("=") for line in done.text.splitlines() if line.startswith("o_"))
     return {name.strip(): float(value) for name, value in lines}
 
@@ -155,7 +155,7 @@ def test_written_netlist_runs_in_plain_ngspice(run_ngspice: RunNgspice):
 
 
 def test_flat_and_norton_form_move_alike(run_ngspice: RunNgspice):
-    """At four moments on the way."""
+    """At four times during the settling."""
     net, nudge = case("plus")
     times = simulated("plus").time_constant * np.array([0.1, 0.5, 1, 4, 5])
     course = [(0.0, 0.0), *((float(time), 0.0) for time in times[:-1]), (float(times[-1]), 1.0)]

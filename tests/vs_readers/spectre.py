@@ -28,7 +28,7 @@ MASTERS = {
     "ccvs": {"rm", "probe"},
     "bsource": {"i", "v"},
 }
-"""Parameters that are used, of those that the masters have."""
+"""The parameters of the masters that are used."""
 PINS = {"vcvs": 4, "vccs": 4}
 
 
@@ -150,7 +150,7 @@ def require_known(scope: Scope, outer: dict[str, Scope]) -> None:
 
 
 def spice(top: Scope) -> list[str]:
-    """What was read, in ngspice's language, by this reader's own understanding of the masters."""
+    """What was read, in ngspice's language, according to this reader's definition of the masters."""
     return ["* read back", *_scope(top)]
 
 

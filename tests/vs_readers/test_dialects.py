@@ -231,7 +231,7 @@ def test_dialects_differ_where_their_manuals_say() -> None:
         assert (".options nonlin" in text) == (name == "xyce")
         assert not re.search(
             r"^[^*.\n]\S* .*\d[a-zA-Z]+$", text, re.MULTILINE
-        )  # no suffix, which some take for another
+        )  # no suffix, which some programs read differently
         assert text.endswith("\n.end\n")
     assert "I={beta}*V(phase)*(V(y_0)-V(o_0))" in files["ltspice"]
     assert "I={beta*V(phase)*(V(y_0)-V(o_0))}" in files["xyce"]
