@@ -88,7 +88,7 @@ def add_network(parser: argparse.ArgumentParser) -> None:
         "--network",
         type=Path,
         metavar="FILE.npz",
-        help="instead of --layers: a saved network, or a flat netlist for ngspice, whatever the name of its file",
+        help="instead of --layers: a saved network, or a flat netlist for ngspice, with any file name",
     )
     group.add_argument(
         "--seed",

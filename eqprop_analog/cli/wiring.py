@@ -69,7 +69,7 @@ def wires_given(arguments: argparse.Namespace) -> list[str]:
 
 
 def with_wires(arguments: argparse.Namespace, network: Network) -> Network:
-    """``network`` behind the wires and with the cells asked for. Raises UserError for a kind of network that has none."""
+    """Return ``network`` with the given wires and cells. Raises UserError for a family of networks without them."""
     given = wires_given(arguments)
     if not given:
         return network
@@ -77,7 +77,7 @@ def with_wires(arguments: argparse.Namespace, network: Network) -> Network:
     values = {name: getattr(arguments, name) for name in WIRES if getattr(arguments, name) is not None}
     if "tile" in values and "wire_resistance" not in values:
         raise UserError(
-            "--tile: with ideal wires one array is as good as several; add --wire-resistance, or leave it out"
+            "--tile: with ideal wires, several arrays are equivalent to one; add --wire-resistance, or omit --tile"
         )
     if "cell" in values:
         values["cell"] = cell_from(cell_table(values["cell"]))

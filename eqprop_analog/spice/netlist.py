@@ -26,20 +26,23 @@ TOLERANCES: dict[str, float] = {
     "temp": 27,
     "tnom": 27,
 }
-"""Options that leave errors of a few 1e-12 V along a sweep (1e-6 leaves up to 4e-8 V, 1e-13 does not converge), without rshunt,
-which alone causes an error of 1e-9 V."""
+"""Options with errors of a few 1e-12 V along a sweep (a reltol of 1e-6 has errors up to 4e-8 V, and 1e-13 does not converge).
+They do not include rshunt, which alone causes an error of 1e-9 V."""
 NEWTON: dict[str, float] = {"reltol": 1.0, "vntol": 0.1, "abstol": 0.01}
-"""Tolerances of Newton's iteration in units of what rounding leaves of voltages, relative: volts in relation to 0.1 V at least,
-amperes of what conducts up to 10 mS."""
+"""Tolerances of Newton's iteration in units of the relative rounding of voltages: vntol relative to 0.1 V, and abstol for
+conductances of up to 10 mS."""
 KLU: dict[str, float] = {"klu": 1, "pivrel": 0.5}
-"""Asks ngspice for KLU in place of SPARSE 1.3 (from version 42 on, where it is compiled in; others ignore it without a word).
-For meshes alone: 64 x 64 cells with wires, diodes and amplifiers take 0.8 s in place of 20 (44.2), max pools of 256 sites 0.8 in
-place of 4; in the Norton form of dense networks it is half as fast. KLU takes a pivot from the diagonal unless it is below pivrel
-times its column's largest entry, and keeps it for all of Newton's iterations. ngspice's default for pivrel, 1e-3, lets
-amplifiers' branch equations and steep diodes take a thousand times of the digits; 3 of 101 chips then did not converge. With 0.5
-(and with 0.1) all do; with either the kept pivots cost 2 of 300 chips digits that SPARSE finds (docs/whole_chip.md)."""
+"""Options that request KLU instead of SPARSE 1.3 (version 42 and later, if compiled with KLU; others ignore them silently).
+
+They are for meshes only: 64 x 64 cells with wires, diodes and amplifiers take 0.8 s instead of 20 s (version 44.2), and max pools
+of 256 sites 0.8 s instead of 4 s, but in the Norton form of dense networks KLU is half as fast. KLU takes a pivot from the
+diagonal unless it is below pivrel times the largest entry of its column, and keeps it for all of Newton's iterations. With
+ngspice's default for pivrel, 1e-3, the branch equations of amplifiers and steep diodes can lose a factor of a thousand in
+accuracy; 3 of 101 chips then did not converge. With 0.5 (and with 0.1) all of them converge. With either value, 2 of 300 chips
+have less accurate voltages than with SPARSE, because of the kept pivots (docs/whole_chip.md).
+"""
 SPARSE: dict[str, float] = {"klu": 0, "pivrel": 1e-3}
-"""Options for SPARSE 1.3 with its default."""
+"""Options for SPARSE 1.3, with its default for pivrel."""
 
 
 TRANSIENT: dict[str, float] = {"reltol": 1e-7, "vntol": 1e-9, "itl4": 100}

@@ -55,7 +55,7 @@ def default_settings() -> Iterator[None]:
         os.environ.pop("SPICE_SCRIPTS", None)
         os.environ.update(named)
         with contextlib.suppress(ValueError, TypeError):  # not the main thread; a handler that is not Python's
-            signal.signal(signal.SIGINT, handler)  # which later versions take for themselves
+            signal.signal(signal.SIGINT, handler)  # later versions replace this handler
 
 
 ALL_WAYS, NEWTON_ALONE = "optran 1 1 1 100n 10u 0", "optran 1 0 0 0 0 0"
