@@ -1,4 +1,4 @@
-"""The proof of an equilibrium (core.proof) where diodes join nodes to rails: J = D + Σ - N, N >= 0 what couples the nodes."""
+"""J = D + Σ - N: the proof of an equilibrium (core.proof) with diodes from nodes to rails and couplings N >= 0."""
 
 from abc import ABC, abstractmethod
 from typing import Any
@@ -14,18 +14,18 @@ Nodes = Float[Array, "batch nodes"]
 
 UNIT = float(np.finfo(np.float64).eps / 2)
 MORE = 16
-"""Roundings of a node's equation beside those of its sums: totals, products with gains, the law's solution."""
+"""Roundings of a node's equation in addition to those of its sums: totals, products with gains, solution of the law."""
 
 
 class NodeLinearisation(ABC):
-    """J = diag(D + Σ) - N with Σ what no slope in the box falls below; see core.proof.Linearised. Held nodes have Σ = ∞."""
+    """J = diag(D + Σ) - N with Σ the smallest slopes in the box; see core.proof.Linearised. Held nodes have Σ = ∞."""
 
     def __init__(
         self, totals: tuple[Nodes, Nodes], slopes: tuple[Nodes, Nodes], radius: Float[Array, " batch"], distance: Nodes
     ) -> None:
-        """``totals``: D, and the sum of the magnitudes that it is made of (a negative nudge takes some away).
+        """``totals``: D, and the sum of the magnitudes of its terms (a negative nudge is a negative term).
 
-        ``slopes``: the least and the largest in the box; ``distance`` of every node from its own root, volts.
+        ``slopes``: smallest and largest in the box; ``distance`` of every node from its own root, volts.
         """
         (total, sums), (low, high) = totals, slopes
         self.slopes = np.asarray(total + low, np.float64)
@@ -43,8 +43,8 @@ class NodeLinearisation(ABC):
     def solved(self, currents: Nodes) -> Nodes:
         """J⁻¹ ``currents``."""
 
-    def bent(self, radius: Float[Array, " batch"]) -> Nodes:  # noqa: ARG002 - for those where N changes too
-        """How much N may change over the box, times its radius, amperes."""
+    def bent(self, radius: Float[Array, " batch"]) -> Nodes:  # noqa: ARG002 - used by subclasses in which N also changes
+        """Largest change of N over the box, times its radius, amperes."""
         return np.zeros_like(self.slopes)
 
     def solve(self, currents: Nodes) -> Nodes:
@@ -68,7 +68,7 @@ class NodeLinearisation(ABC):
         return own - others, self.sums * np.abs(voltages) + np.abs(others)
 
     def unsigned(self, currents: Nodes, rounding: Nodes) -> Float[Array, " batch"]:
-        """See Linearised: each node by its current, or by its distance from its own root, which no steep diode magnifies."""
+        """See Linearised: each node by its current, or by the distance from its own root, which is safe for steep diodes."""
         by_current = np.nan_to_num(np.abs(currents) + rounding, nan=np.inf)
         steepest = np.where(self.held, 0.0, self.slopes) + self._roundings(DOUBLE) * self.sums
         by_distance = steepest * self.distance
@@ -79,19 +79,17 @@ class NodeLinearisation(ABC):
 
 
 def box(law: Law, sign: Nodes, voltages: Nodes, roots: tuple[Nodes, Nodes]) -> tuple[Nodes, Nodes]:
-    """Least and largest slope of the diodes between ``voltages`` and wherever between their own ``roots`` the nodes may be.
+    """Smallest and largest slopes of the diodes between ``voltages`` and any point between the ``roots`` of the nodes.
 
-    ``sign``: ±1 of the nodes' polarity.
+    ``sign``: polarity ±1 of the nodes.
     """
     low, high = np.minimum(voltages, roots[0]), np.maximum(voltages, roots[1])
     least, largest = slopes_between(law, np.where(sign > 0, low, -high), np.where(sign > 0, high, -low))
-    return np.where(
-        np.isinf(least) & (low < high), 0.0, least
-    ), largest  # an ideal clamp holds a node at its rail alone
+    return np.where(np.isinf(least) & (low < high), 0.0, least), largest  # an ideal clamp holds a node only at its rail
 
 
 def law_currents(law: Law, sign: Nodes, voltages: Nodes) -> tuple[Nodes, Nodes]:
-    """What the diodes draw from their nodes, and how much of it may be rounding, amperes."""
+    """Currents that the diodes draw from their nodes, and bounds of their rounding errors, amperes."""
     own = sign * voltages
     current, slope = law.current(own), law.slope(own)
     unit = np.finfo(voltages.dtype).eps / 2

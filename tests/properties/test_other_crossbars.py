@@ -244,7 +244,7 @@ def test_a_chip_of_it_is_the_chip_of_the_dense_network():
     for mine, theirs in zip(plain.voltages, SurrogateSolver().solve(network, x).voltages, strict=True):
         np.testing.assert_allclose(mine, theirs, rtol=0, atol=1e-12)
     assert contrast(chips[0], x, *phases[0][1:])["conductance_1"].shape == (3,)
-    with pytest.raises(UserError, match="by cell"):
+    with pytest.raises(UserError, match="every cell"):
         implicit_gradient(chips[0], x, y, phases[0][0])
 
 

@@ -379,7 +379,7 @@ def test_a_circuit_that_is_not_reciprocal_has_no_energy_and_no_contrast_of_cells
         chip = NonidealNetwork(network, Periphery(**own))
         free, plus = NonidealNewtonSolver().solve_phases(chip, x, [Nudge(target, 1e-8)])
         for refused in (lambda: chip.cell_contrast(x, plus, free), lambda: chip.energy(x, free.voltages)):  # noqa: B023
-            with pytest.raises(UserError, match="leave the circuit without an energy"):
+            with pytest.raises(UserError, match="no energy"):
                 refused()
 
 
@@ -442,5 +442,5 @@ def test_amplifiers_that_give_back_more_than_the_circuit_holds_are_refused():
     ).require()
     chip = NonidealNetwork(network, Periphery(forward_factor=uneven, return_factor=turned))
     assert np.linalg.eigvals(chip.nodal_matrix).real.min() < 0  # so it is
-    with pytest.raises(UserError, match=r"net o_\d: the amplifiers' forward_factor and return_factor give back more"):
+    with pytest.raises(UserError, match=r"net o_\d: the amplifiers' forward_factor and return_factor"):
         NonidealNewtonSolver().solve(chip, inputs_of(network))

@@ -250,7 +250,7 @@ def test_the_plain_program_solves_a_chips_netlist_in_which_every_device_has_its_
     assert lines[f"Rs1_{row}"] == [net, f"r1_{row}", repr(float(own.source_resistance[row]))]
     assert lines[f"R1wr_{row}_0"][:2] == [f"r1_{row}", f"w1r_{row}_0"]
     assert {"temp=60.0", f"tnom={float(law.celsius)!r}"} <= set(lines[".options"])
-    with pytest.raises(UserError, match='take form="flat"'):
+    with pytest.raises(UserError, match='use form="flat"'):
         compile_nonideal(network, sample, form="norton")
 
 

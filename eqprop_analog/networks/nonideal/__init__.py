@@ -1,1 +1,1 @@
-"""Layered resistive networks as a chip has them: with wires, imperfect diodes, amplifiers and sources."""
+"""Layered resistive networks with the imperfections of a chip: wires, and imperfect diodes, amplifiers and sources."""

@@ -1,4 +1,4 @@
-"""The amplifiers of a chip as they came out: what they put out, what they give back, and their part in a netlist."""
+"""Amplifiers of a chip with their imperfections: forward drives, return currents, and netlist devices."""
 
 from collections.abc import Mapping
 from functools import cached_property
@@ -20,16 +20,16 @@ AMPLIFIER = {
     "offset": "offset",
     "swing": "saturation_voltage",
 }
-"""Parameters of the amplifiers' subcircuits, by what Periphery calls them."""
+"""Parameters of the amplifier subcircuits, and the names of the same quantities in Periphery."""
 
 
 class AmplifiedNetwork(LayeredNetwork):
-    """A layered network whose periphery says how each amplifier came out."""
+    """A layered network with the imperfections of each amplifier given by its periphery."""
 
     ideal: ResistiveNetwork
-    """What the chip was designed to be."""
+    """The ideal network that the chip implements."""
     periphery: Periphery
-    """What stands around the crossbars."""
+    """The diodes, amplifiers, sources and nudges around the crossbars."""
 
     def by_layer(self, values: Float[Array, "*batch hidden"]) -> list[Float[Array, "*batch nodes"]]:
         """Values of all hidden nodes by hidden layer."""
@@ -37,7 +37,7 @@ class AmplifiedNetwork(LayeredNetwork):
 
     @cached_property
     def at(self) -> tuple[slice, ...]:
-        """Where the nodes of layers 1..L stand among all."""
+        """Slices of the nodes of layers 1..L among all nodes."""
         ends = np.cumsum((0, *self.layers[1:])).tolist()
         return tuple(slice(*pair) for pair in pairwise(ends))
 
@@ -46,7 +46,7 @@ class AmplifiedNetwork(LayeredNetwork):
         return self.periphery.hidden(name, self.ideal)
 
     def amplifier_model(self, layer: int) -> tuple[str, Mapping[str, Any]]:
-        """See LayeredNetwork; no parameters where they are ideal."""
+        """See LayeredNetwork; no parameters for ideal amplifiers."""
         own = {key: self.own(name)[self.at[layer - 1]] for key, name in AMPLIFIER.items()}
         if np.isfinite(own["swing"]).any():
             return "saturating_amplifier", own
@@ -55,7 +55,7 @@ class AmplifiedNetwork(LayeredNetwork):
         return "amplifier", {} if plain else own
 
     def amplified(self, layer: int) -> bool:
-        """See LayeredNetwork: with another gain than 1, or of gain 1 with an imperfection."""
+        """See LayeredNetwork: true for a gain other than 1, or for gain 1 with an imperfection."""
         at, plain = self.at[layer - 1], Periphery()
         return super().amplified(layer) or any(
             (self.own(name)[at] != getattr(plain, name)).any() for name in AMPLIFIER.values()
@@ -67,12 +67,12 @@ class AmplifiedNetwork(LayeredNetwork):
 
     @cached_property
     def gains(self) -> Float[Array, " hidden"]:
-        """A f of every hidden node's amplifier, forward."""
+        """Forward gain A f of the amplifier of every hidden node."""
         return self._nominal * self.own("forward_factor")
 
     @cached_property
     def returns(self) -> Float[Array, " hidden"]:
-        """b/A of every hidden node's amplifier, back."""
+        """Return gain b/A of the amplifier of every hidden node."""
         return self.own("return_factor") / self._nominal
 
     @property
@@ -81,29 +81,29 @@ class AmplifiedNetwork(LayeredNetwork):
 
     @cached_property
     def offset(self) -> Float[Array, " hidden"]:
-        """The offset o of every hidden node's amplifier, volts."""
+        """Offset o of the amplifier of every hidden node, volts."""
         return self.own("offset")
 
     @cached_property
     def saturating(self) -> Int[Array, " some"]:
-        """Hidden nodes whose amplifier saturates."""
+        """Indices of the hidden nodes with a saturating amplifier."""
         return np.flatnonzero(np.isfinite(self.own("saturation_voltage")))
 
     @cached_property
     def input_range(self) -> Float[Array, " some"]:
-        """S/(A f) of those: the input beyond which they saturate, volts."""
+        """S/(A f) of the saturating amplifiers: the input at which they saturate, volts."""
         return self.own("saturation_voltage")[self.saturating] / self.gains[self.saturating]
 
     def droop(
         self, voltages: Float[Array, "batch nodes"]
     ) -> tuple[Float[Array, "batch some"], Float[Array, "batch some"]]:
-        """What saturation takes at its amplifiers' inputs, w = x - S/(A f) tanh(A f x/S), x = v + o; volts. And dw/dv."""
+        """The droop w = x - S/(A f) tanh(A f x/S), x = v + o, at the inputs of saturating amplifiers, volts; and dw/dv."""
         x = voltages[:, self.saturating] + self.offset[self.saturating]
         bent = np.tanh(x / self.input_range)
         return x - self.input_range * bent, bent * bent
 
     def drives(self, voltages: Layers) -> Layers:
-        """The drives a of layers 1..L-1, volts: the amplifiers' outputs before their resistance."""
+        """Drives a of layers 1..L-1, volts: the outputs of the amplifiers before their output resistance."""
         if self.depth == 1:
             return ()
         hidden = np.concatenate(voltages[:-1], axis=1)

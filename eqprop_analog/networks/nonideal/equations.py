@@ -1,4 +1,4 @@
-"""Kirchhoff's current law of a network with a chip's imperfections, for given inputs and nudge."""
+"""Kirchhoff's current law of a network with the imperfections of a chip, for given inputs and nudge."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -22,21 +22,21 @@ if TYPE_CHECKING:
 
 Array = np.ndarray
 Joined = Float[Array, "batch nodes"]
-"""Of all nodes of layers 1..L side by side."""
+"""Values at all nodes of layers 1..L, concatenated."""
 
 
 @dataclass(frozen=True, eq=False)
 class NonidealEquations(NodalEquations):
     """F(v) = s - (K + f g) v + B w(v) - i(v) = 0: NodalEquations with wires between a layer's nodes, and with real amplifiers.
 
-    g and part of s are the nudge's, f its factor at each output; w the amplifiers' droop.
+    g and a part of s belong to the nudge, with a factor f at each output; w is the droop of saturating amplifiers.
     """
 
     network: NonidealNetwork
 
     @classmethod
     def of(cls, network: NonidealNetwork, inputs: Float[Array, "batch inputs"]) -> Self:  # type: ignore[override]
-        """The free phase's equations; UserError for a node that no conductance drives, or amplifiers that are not stable."""
+        """Equations of the free phase; UserError for a node without a driving conductance, or for unstable amplifiers."""
         free = super().of(network, inputs)
         if not network.reciprocal:
             _ = network.output_stiffness
@@ -44,12 +44,12 @@ class NonidealEquations(NodalEquations):
         return replace(free, drive=free.drive + (network.sources[0] - network.biases[0]), conductance=tuple(own))
 
     def nudged(self, nudges: Sequence[Nudge], free: Equilibrium | None) -> Self:
-        """See NodalEquations; targets have their offsets, and outputs their factors."""
+        """See NodalEquations; targets include their offsets, and outputs their factors."""
         network = self.network
         offset = network.periphery.targets(network.ideal)
         nudges = fitted_nudges(nudges, len(self), network.classes, free, float)
         if offset.any() and any(nudge.cost == "cross-entropy" for nudge in nudges):
-            raise UserError("nudge: targets of a cross-entropy are no voltages; leave target_offset at 0")
+            raise UserError("nudge: the targets of a cross-entropy are not voltages; leave target_offset at 0")
         shifted = [replace(nudge, target=nudge.target + offset) for nudge in nudges]
         together = super().nudged(shifted, free)
         return replace(together, nudge_current=together.nudge_current * network.nudge_factor)
@@ -60,7 +60,7 @@ class NonidealEquations(NodalEquations):
         return own + self.nudge_current if layer == self.depth else own
 
     def inflow(self, layer: int, voltages: Layers) -> Joined:
-        """See NodalEquations; the nodes' own amplifiers' droop held."""
+        """See NodalEquations; the droop of the layer's own amplifiers is held constant."""
         network = self.network
         here = network.at[layer - 1]
         current = np.array(np.broadcast_to(self.source(layer), voltages[layer - 1].shape))
@@ -84,21 +84,21 @@ class NonidealEquations(NodalEquations):
         return self.joined(tuple(parts))
 
     def coupled(self, voltages: Joined) -> Joined:
-        """C v, C being K without its diagonal, amperes."""
+        """C v, amperes, with C the off-diagonal part of K."""
         currents = np.zeros_like(voltages)
         for to, of, block in self.network.couplings:
             currents[:, to] += voltages[:, of] @ block.T
         return currents
 
     def drooped(self, droop: Float[Array, "batch some"]) -> Joined:
-        """B w, amperes, ``droop`` that of the saturating nodes."""
+        """B w, amperes, with the ``droop`` w of the saturating nodes."""
         hidden, currents = self._at_hidden(droop), np.zeros((len(droop), sum(self.network.layers[1:])))
         for to, of, block in self.network.drive_blocks:
             currents[:, to] += times(block, hidden[:, of])
         return currents
 
     def coupling(self, bent: Float[Array, "batch some"] | None, batch: int) -> Float[Array, "batch nodes nodes"]:
-        """C - B w', siemens, one matrix a sample; ``bent``: w' of the saturating nodes."""
+        """C - B w', siemens, one matrix for each sample; ``bent``: w' of the saturating nodes."""
         network = self.network
         matrix = np.zeros((batch, *(sum(network.layers[1:]),) * 2))
         for to, of, block in network.couplings:
@@ -110,13 +110,13 @@ class NonidealEquations(NodalEquations):
         return matrix
 
     def _at_hidden(self, droop: Float[Array, "batch some"]) -> Float[Array, "batch hidden"]:
-        """Of all hidden nodes, 0 V where nothing saturates."""
+        """``droop`` at all hidden nodes, 0 V without saturation."""
         hidden = np.zeros((len(droop), len(self.network.gains)))
         hidden[:, self.network.saturating] = droop
         return hidden
 
     def roots(self, voltages: Joined) -> tuple[Joined, Float[Array, " batch"]]:
-        """Every node's own root, volts, and how far any node is from it, over the circuit's largest voltage."""
+        """Root of every node's own equation, volts, and the largest distance from it relative to the largest voltage."""
         layers = self.split(voltages)
         found = self.joined(tuple(self.solve_layer(layer, layers) for layer in range(1, self.depth + 1)))
         return found, np.abs(found - voltages).max(axis=1) / self.scale(layers)
@@ -127,12 +127,12 @@ class NonidealEquations(NodalEquations):
         return np.where(largest > 0, largest, 1)
 
     def split(self, voltages: Joined) -> Layers:
-        """By layer."""
+        """The voltages by layer."""
         return tuple(voltages[:, at] for at in self.network.at)
 
     @staticmethod
     def joined(layers: Layers) -> Joined:
-        """Side by side."""
+        """The voltages of all layers, concatenated."""
         return np.concatenate(layers, axis=1)
 
     def proof(self, nodes: Nodes, excess: Float[Array, " batch"]) -> "NonidealProof":
@@ -142,13 +142,13 @@ class NonidealEquations(NodalEquations):
         return NonidealProof(self, self.joined(nodes), excess * self.scale(nodes))
 
     def adjoint(self, voltages: tuple[Array, ...], pull: Float[Array, "batch outputs"]) -> Layers:
-        """See core.Equations: by elimination, since amplifiers that do not give back what they take make J unsymmetric."""
+        """See core.Equations; by direct elimination, because non-reciprocal amplifiers make J unsymmetric."""
         from eqprop_analog.networks.nonideal.newton import adjoint
 
         return self.split(adjoint(self, self.joined(voltages), pull))
 
     def driving_voltage(self) -> Float[Array, " batch"]:
-        """What drives each sample's circuit, amplified, volts: rows, rails, and every source current over its node's D."""
+        """Largest amplified drive of each sample, volts: rows, rails, and every source current divided by its node's D."""
         network = self.network
         gain = float(np.prod([gains.max(initial=1.0) for gains in network.by_layer(network.gains)]))
         own = [np.abs(self.source(layer) / self.total(layer)).max(axis=-1) for layer in range(1, self.depth + 1)]

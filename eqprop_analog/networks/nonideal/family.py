@@ -1,4 +1,4 @@
-"""Layered resistive networks with a chip's imperfections; they have no files of their own."""
+"""Layered resistive networks with the imperfections of a chip; they have no file format."""
 
 from eqprop_analog.core.registry import Family
 from eqprop_analog.networks.nonideal.network import NonidealNetwork

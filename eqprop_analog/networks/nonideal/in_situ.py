@@ -1,4 +1,4 @@
-"""Training in place through the wires of the crossbars: every phase of every update is solved in the circuit with its wires."""
+"""In-situ training through the wires of the crossbars: every phase of every update is solved in the circuit with wires."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -24,19 +24,19 @@ from eqprop_analog.networks.whole_chip.newton import newton_for
 
 Array = np.ndarray
 ReadAt = Literal["nodes", "cells"]
-"""Where the voltages of the contrast are read: at the ends of rows and columns, or across every cell."""
+"""Places at which the voltages of the contrast are read: the ends of rows and columns, or every cell."""
 
 TRAINING_TOLERANCE = 1e-10
-"""Of a node's voltage over the circuit's largest, in training."""
+"""Tolerance of node voltages in training, relative to the circuit's largest voltage."""
 REACHED = 1e-12
-"""The same, to which rounding lets all nodes of a whole chip be known."""
+"""The same, as limited by rounding if all nodes of a whole chip are solved."""
 CHECK_EVERY = 1000
-"""Updates, after which one contrast is computed a second time."""
+"""Number of updates between two contrasts that are computed a second time."""
 WORTH_COMPILING = 8192
-"""Cells."""
+"""Smallest number of cells of crossbar 1 for which compilation is worthwhile."""
 TINY = float(np.finfo(np.float64).tiny)
 LARGEST_DEVIATION = 1e-6
-"""Of that contrast, over its largest entry."""
+"""Largest accepted deviation of such a contrast, relative to its largest entry."""
 
 
 @dataclass
@@ -44,21 +44,21 @@ class WiredSolver:
     """Equilibria of a layered network whose crossbars have wires, by elimination of the wires and Newton's method."""
 
     wire_resistance: float
-    """Of one segment, ohms."""
+    """Resistance of one wire segment, ohms."""
     tile: tuple[int, int] = TILE
-    """Rows and columns of one array, at most."""
+    """Largest numbers of rows and columns of one array."""
     tolerance: float = 1e-13
     """See NonidealNewtonSolver."""
     compiled: bool = False
     """See WiredCrossbar."""
     link_resistance: float = 0.0
-    """Of the wire from each port of an array to its node, ohms."""
+    """Resistance of the wire from each port of an array to its node, ohms."""
     cell: CellLaw | None = None
     """Current-voltage law of the cells; None is linear."""
     _last: NonidealNetwork | None = field(default=None, init=False, repr=False)
 
     def chip(self, network: ResistiveNetwork) -> NonidealNetwork:
-        """``network`` with its wires as its conductances are now; the one of the last call, if they are what they were."""
+        """``network`` with wires for its present conductances; the result is reused while these are unchanged."""
         now, last = network.astype(np.float64).arrays(), self._last
         if last is None or any(not np.array_equal(now[name], values) for name, values in last.arrays().items()):
             last = chip_of(
@@ -86,16 +86,16 @@ class WiredSolver:
 
     @property
     def newton(self) -> Any:
-        """What solves ``chip``; of all nodes, where cells have a law, nothing is nearer than REACHED."""
+        """The solver of ``chip``; if its cells have a law, all nodes are solved with a tolerance of at least REACHED."""
         return newton_for(self.cell, self.tolerance if self.cell is None else max(self.tolerance, REACHED))
 
 
 class WiredLearner(Learner):
-    """Phases of the circuit with wires, their contrast, one step of descent; an equilibrium that did not converge ends it.
+    """Learner that solves the phases of the circuit with wires and descends their contrast; all phases must converge.
 
-    The contrast is that of node voltages, which leaves out what drops along the wires, or that of each cell's own voltage.
-    After CHECK_EVERY updates, and at the first, it is computed a second time with the wires eliminated column after column and
-    phases solved to the last digit; UserError if the two differ by more than LARGEST_DEVIATION.
+    The contrast is that of the node voltages, which omits the drops along the wires, or that of each cell's own voltage. At the
+    first update and after every CHECK_EVERY updates, it is computed a second time with the wires eliminated column by column and
+    the phases solved to full precision. Raises UserError if the two differ by more than LARGEST_DEVIATION.
     """
 
     def __init__(self, network: ResistiveNetwork, solver: WiredSolver, rule: Rule, read_at: ReadAt = "nodes") -> None:
@@ -121,7 +121,7 @@ class WiredLearner(Learner):
         self, solver: WiredSolver, inputs: Float[Array, "batch inputs"], targets: Float[Array, "batch classes"]
     ) -> tuple[Equilibrium, Mapping[str, Array], Counter[str]]:
         chip = solver.chip(self.network)
-        with np.errstate(all="ignore"):  # an equilibrium that overflows says so by its status
+        with np.errstate(all="ignore"):  # the status reports an equilibrium that overflows
             phases = solver.newton.solve_phases(chip, inputs, self.rule.nudges(targets))
         statuses: Counter[str] = Counter()
         for phase in phases:
@@ -145,13 +145,13 @@ class WiredLearner(Learner):
         self._deviation[0] = max(self._deviation[0], worst)
         if not worst <= LARGEST_DEVIATION:
             raise UserError(
-                f"wire_resistance: after {self._count[0]} updates of the epoch the contrast is off by {worst:.2g} of its "
+                f"wire_resistance: after {self._count[0]} updates of the epoch the error of the contrast is {worst:.2g} of its "
                 f"largest entry, expected at most {LARGEST_DEVIATION:g}: the circuit is too ill-conditioned; use a smaller "
                 f"wire resistance or smaller tiles"
             )
 
     def arrays(self) -> Mapping[str, Array]:
-        """Updates of the epoch and how many contrasts were computed twice; the largest deviation among these."""
+        """Numbers of updates of the epoch and of contrasts computed twice; the largest deviation of these."""
         return {"wires_count": self._count, "wires_deviation": self._deviation}
 
     def figures(self) -> Mapping[str, float]:
@@ -160,5 +160,5 @@ class WiredLearner(Learner):
 
 
 def worth_compiling(layers: Sequence[int]) -> bool:
-    """Whether numba is installed and crossbar 1 has enough cells for its compilation, some ten seconds, to pay for itself."""
+    """Whether numba is installed and crossbar 1 is so large that about ten seconds of compilation are worthwhile."""
     return find_spec("numba") is not None and 2 * int(np.prod(layers[:2])) >= WORTH_COMPILING

@@ -1,9 +1,9 @@
-"""Compilation of a network with a chip's imperfections: every wire segment, diode and amplifier as it came out.
+"""Compilation of a network with the imperfections of a chip: every wire segment, and individual diodes and amplifiers.
 
-Beside the ideal netlist's nets and devices: ``r<l>_<i>`` is row i of crossbar l behind ``Rs1_<i>`` of its source
-or ``Rout<l-1>_<i>`` of its amplifier, ``Rin<l>_<j>`` loads node j of layer l. ``w<l>r_<i>_<j>`` and ``w<l>c_<i>_<j>`` are the
-row wire and the column wire of crossbar l at cell (i, j), ``R<l>_<i>_<j>`` joins them; ``R<l>wr_<i>_<j>`` is the row's segment
-left of the cell, ``R<l>wc_<i>_<j>`` the column's segment below it.
+Nets and devices in addition to those of the ideal netlist: ``r<l>_<i>`` is row i of crossbar l after ``Rs1_<i>`` of its source
+or ``Rout<l-1>_<i>`` of its amplifier; ``Rin<l>_<j>`` loads node j of layer l. ``w<l>r_<i>_<j>`` and ``w<l>c_<i>_<j>`` are the
+row wire and the column wire of crossbar l at cell (i, j), and ``R<l>_<i>_<j>`` connects them. ``R<l>wr_<i>_<j>`` is the segment
+of the row to the left of the cell, and ``R<l>wc_<i>_<j>`` the segment of the column below it.
 """
 
 from collections.abc import Sequence
@@ -35,24 +35,24 @@ def compile_nonideal(
     *,
     validate: bool = True,
 ) -> Circuit:
-    """The circuit of resistive.netlist.compile_network with all that ``network`` has beside the ideal one. Raises UserError.
+    """The circuit of resistive.netlist.compile_network with the imperfections of ``network``. Raises UserError.
 
-    ``injections``: (g, c) of each phase, c with the nudge's factors and offsets in it, g (siemens) still without. The Norton form
-    is for a first crossbar with ideal wires and sources. ``validate=False`` checks values but not the graph, for loops over one
-    topology.
+    ``injections``: (g, c) of each phase; c includes the factors and offsets of the nudge, and g (siemens) does not. The Norton
+    form requires a first crossbar with ideal wires and sources. ``validate=False`` checks values but not the graph, for loops
+    over one topology.
     """
     if form == "norton" and "norton" not in network.forms:
-        raise UserError('form: "norton" is exact for ideal wires and sources alone; take form="flat"')
+        raise UserError('form: "norton" is exact only for ideal wires and sources; use form="flat"')
     return compile_network(network, inputs, injections, form, validate=validate)
 
 
 def compile_tile(
     crossbar: WiredCrossbar, rows: Float[Array, "samples rows"], currents: Float[Array, "samples columns"]
 ) -> Circuit:
-    """An array with wires by itself, its row ports at ``rows`` (V), ``currents`` (A) into its column ports, which are probed.
+    """A single array with wires, its row ports at ``rows`` (V), ``currents`` (A) into its column ports, which are probed.
 
-    What the rest of a chip does to the array is in these currents, so that an array too large for SPICE beside the others is
-    witnessed alone. Raises UserError.
+    These currents represent the rest of the chip, so a single array can be verified if SPICE cannot solve the whole chip. Raises
+    UserError.
     """
     row_nets = tuple(f"r1_{i}" for i in range(crossbar.shape[0]))
     columns = tuple(f"c_{j}" for j in range(crossbar.shape[1]))
@@ -77,7 +77,7 @@ def compile_tile(
 
 
 def chip_notes(network: NonidealNetwork) -> tuple[str, ...]:
-    """What a chip's netlists say beside what those of ideal networks do."""
+    """Header lines of a chip's netlist in addition to those of an ideal network."""
     found = []
     if network.junctions:
         found.append(

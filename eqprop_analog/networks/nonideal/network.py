@@ -1,4 +1,4 @@
-"""A layered resistive network with every imperfection of a real chip: its crossbars, amplifiers and what joins them."""
+"""A layered resistive network with the imperfections of a real chip: its crossbars, amplifiers and their connections."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -38,41 +38,41 @@ NOMINAL = (
     "bias_row",
     "outputs",
 )
-"""What a chip has as its ideal network has it."""
+"""Properties that a chip shares with its ideal network."""
 Block = tuple[slice, slice, Square | Float[Array, "to of"]]
-"""Nodes that a block of a matrix takes current out of, nodes whose voltages do it, and the block (a vector: its diagonal)."""
+"""Nodes out of which a block of a matrix draws current, nodes with the voltages, and the block (a vector: its diagonal)."""
 
 
 @dataclass(frozen=True, eq=False, repr=False)
 class NonidealNetwork(AmplifiedNetwork):
-    """I_l = Y_l p_l, p_l = (a_{l-1}, v_l): crossbars with wires between amplifiers, diodes and sources as they came out.
+    """I_l = Y_l p_l, p_l = (a_{l-1}, v_l): crossbars with wires between imperfect amplifiers, diodes and sources.
 
-    One state of the weights: after an update, take it again. Raises UserError for what no chip is.
+    It represents one state of the weights and must be created again after an update. Raises UserError for invalid values.
     """
 
     family: ClassVar[str] = "nonideal"
 
     ideal: ResistiveNetwork
-    """What the chip was designed to be, copied in float64: its conductances, nominal gains, diode law, inputs."""
+    """The ideal network, copied in float64: conductances, nominal gains, diode law, inputs."""
     periphery: Periphery = field(default_factory=Periphery)
-    """What stands around the crossbars."""
+    """The diodes, amplifiers, sources and nudges around the crossbars."""
     wire_resistance: float = 0.0
-    """Of every crossbar's wires, ohms a cell's pitch; 0 is ideal wires."""
+    """Resistance of one wire segment of every crossbar, ohms; 0: ideal wires."""
     tile: tuple[int, int] = TILE
-    """Rows and columns of the crossbars' tiles, at most."""
+    """Largest numbers of rows and columns of a tile."""
     compiled: bool = False
     """See WiredCrossbar."""
     link_resistance: float = 0.0
-    """Of the wire from each port of a tile to its node, ohms; see WiredCrossbar."""
+    """Resistance of the wire from each port of a tile to its node, ohms; see WiredCrossbar."""
 
     crossbars: tuple[DrivenCrossbar, ...] = field(init=False)
-    """Crossbars 1..L with their wires, behind the resistances of what drives them."""
+    """Crossbars 1..L with their wires and the output resistances of their drivers."""
     nudge_factor: Float[Array, " outputs"] = field(init=False)
-    """On the nudge of each output node."""
+    """Factor of the nudge at each output node."""
     circuit_kind: str = field(init=False, default=", one chip")
 
     def __post_init__(self) -> None:
-        """Copy and check."""
+        """Copy and validate the values."""
         self.ideal.validate()
         ideal = self.ideal.astype(np.float64)
         object.__setattr__(self, "ideal", ideal)
@@ -83,7 +83,7 @@ class NonidealNetwork(AmplifiedNetwork):
             raise UserError(f"link_resistance: expected ohms of at least 0, got {self.link_resistance}")
         if self.link_resistance and not self.wire_resistance:
             raise UserError(
-                f"link_resistance: {self.link_resistance} ohms between tiles with ideal wires; give wire_resistance above 0 ohms"
+                f"link_resistance: {self.link_resistance} ohms between tiles with ideal wires; set wire_resistance above 0 ohms"
             )
         arrays = [
             WiredCrossbar(
@@ -98,19 +98,19 @@ class NonidealNetwork(AmplifiedNetwork):
 
     @property
     def forms(self) -> tuple[str, ...]:
-        """See core.Network; the Norton form is exact for ideal wires and sources alone."""
+        """See core.Network; the Norton form is exact only for ideal wires and sources."""
         return ("norton", "flat") if self.crossbars[0].direct else ("flat",)
 
     def usual_beta(self) -> float:
-        """The nudge, in siemens, where none is asked for: a tenth of what leaves the circuit its one equilibrium."""
+        """The default β, siemens: a tenth of the limit below which the equilibrium is unique."""
         resistance = self.nudge_factor[:, None] * np.linalg.inv(self.output_stiffness)
         return 0.1 / float(np.linalg.eigvals(resistance).real.max())
 
     def validate(self) -> None:
-        """Nothing to do: it is checked when it is made."""
+        """Do nothing, because the network is validated when it is created."""
 
     def equations(self, inputs: Float[Array, "batch inputs"]) -> "NonidealEquations":
-        """Kirchhoff's current law at every node behind its wires."""
+        """Kirchhoff's current law at every node, with wires eliminated."""
         from eqprop_analog.networks.nonideal.equations import NonidealEquations
 
         return NonidealEquations.of(self, inputs)
@@ -131,27 +131,27 @@ class NonidealNetwork(AmplifiedNetwork):
         return compile_nonideal(self, inputs, injections, form, validate=validate)  # type: ignore[arg-type]
 
     def astype(self, dtype: DTypeLike) -> Self:
-        """Itself: it is computed in float64. UserError for another precision."""
+        """The network itself, which is computed in float64. UserError for another precision."""
         if np.dtype(dtype) != np.float64:
             raise UserError(f"precision: nonideal networks are computed in float64, got {np.dtype(dtype)}")
         return self
 
     def arrays(self) -> dict[str, Array]:
-        """Those of the network that it was made from, as they were then."""
+        """The parameters of the ideal network at the time of creation."""
         return self.ideal.arrays()
 
     def confine(self) -> int:
-        """Nothing to do: it is one state of the weights."""
+        """Do nothing, because the network represents one state of the weights."""
         return 0
 
     def contrast(self, inputs: Float[Array, "batch inputs"], plus: Equilibrium, minus: Equilibrium) -> Gradient:
-        """What is seen at the nodes, with the nominal gains; ``cell_contrast`` is what is seen at the cells."""
+        """Contrast of the node voltages with nominal gains; ``cell_contrast`` is that of the cell voltages."""
         return self.ideal.contrast(inputs, plus, minus)
 
     def gradient(
         self, inputs: Float[Array, "batch inputs"], voltages: tuple[Array, ...], response: tuple[Array, ...]
     ) -> Gradient:
-        """See core.Network, by cell: what a conductance changes at both its ends, Δv·(λ_column - b/A λ_node), and its wires."""
+        """See core.Network, for each cell: Δv·(λ_column - b/A λ_node) of both ends of the conductance, including its wires."""
         self._require_cells("gradient")
         rows, returns = self.rows(inputs), self.by_layer(self.returns)
         drives = (rows, *self.drives(voltages))
@@ -161,21 +161,25 @@ class NonidealNetwork(AmplifiedNetwork):
         return Gradient(tuple(cells), tuple(-own.mean(axis=0) for own in response))
 
     def save(self, path: str | Path) -> None:  # noqa: ARG002 - the protocol's signature
-        """UserError: a chip is drawn again from its specification and number, and its network has a file."""
-        raise UserError("save: a nonideal network is drawn again from its specification; save the ideal network")
+        """Raise UserError, because a chip is sampled again from its specification and number, and only its network has a file."""
+        raise UserError(
+            "save: a nonideal network has no file, because it is sampled from its specification; save the ideal network"
+        )
 
     @classmethod
     def load(cls, path: str | Path) -> Self:
-        """UserError, as ``save``."""
-        raise UserError(f"{path}: a nonideal network is drawn again from its specification; load the ideal network")
+        """Raise UserError, as ``save`` does."""
+        raise UserError(
+            f"{path}: a nonideal network has no file, because it is sampled from its specification; load the ideal network"
+        )
 
     def in_spice(self) -> Self:
-        """The network that SPICE solves in place of this one (see Law.in_spice)."""
+        """The equivalent network that SPICE solves (see Law.in_spice)."""
         return self if self.diode.in_spice() is self.diode else replace(self, ideal=self.ideal.in_spice())
 
     @cached_property
     def junctions(self) -> Junctions | None:
-        """The diodes' own parameters; None where all are the law's."""
+        """Individual parameters of the diodes; None if all are those of the law."""
         law, periphery = junction_of(self.ideal.single_diode), self.periphery
         if law is None or not periphery.differs(JUNCTION):
             return None
@@ -189,7 +193,7 @@ class NonidealNetwork(AmplifiedNetwork):
 
     @cached_property
     def _laws(self) -> tuple[Law, ...]:
-        """Of every hidden layer, and last of all hidden nodes side by side."""
+        """Laws of every hidden layer, and finally of all hidden nodes together."""
         nominal = self.diode
         if self.junctions is None:
             return (nominal,) * self.depth
@@ -197,7 +201,7 @@ class NonidealNetwork(AmplifiedNetwork):
         return tuple(Antiparallel(law) if isinstance(nominal, Antiparallel) else law for law in (*own[1:], own[0]))
 
     def law(self, layer: int | None = None) -> Law:
-        """See LayeredNetwork; the diodes' own parameters and temperatures."""
+        """See LayeredNetwork; with individual parameters and temperatures of the diodes."""
         return self._laws[-1 if layer is None else layer - 1]
 
     def diode_model(self, layer: int) -> tuple[str, Mapping[str, Any]]:
@@ -206,7 +210,7 @@ class NonidealNetwork(AmplifiedNetwork):
 
     @property
     def spice_options(self) -> Mapping[str, float]:
-        """See LayeredNetwork; at the chip's temperature."""
+        """See LayeredNetwork; at the temperature of the chip."""
         return self.diode.options | (self.junctions.options if self.junctions else {})
 
     def spice_notes(self) -> tuple[str, ...]:
@@ -217,20 +221,20 @@ class NonidealNetwork(AmplifiedNetwork):
 
     @property
     def reciprocal(self) -> bool:
-        """Whether the amplifiers give back what they take, so that Kirchhoff's law is the stationarity of an energy."""
+        """Whether the amplifiers are reciprocal, so that Kirchhoff's current law is the stationarity of an energy."""
         return not self.periphery.differs(("forward_factor", "return_factor", "saturation_voltage"))
 
     def _require_reciprocal(self, what: str) -> None:
         if not self.reciprocal:
             raise UserError(
-                f"{what}: amplifiers with gain errors or saturation leave the circuit without an energy; take the ideal "
-                f"network's contrast, or leave forward_factor, return_factor and saturation_voltage out"
+                f"{what}: a circuit whose amplifiers have gain errors or saturation has no energy; use the contrast of the "
+                f"ideal network, or leave out forward_factor, return_factor and saturation_voltage"
             )
 
     def _require_cells(self, what: str) -> None:
         if not all(crossbar.is_matrix for crossbar in self.ideal.crossbars):
             raise UserError(
-                f"{what}: it is by cell, and this network's crossbars share conductances among cells; take the ideal network's"
+                f"{what}: every cell needs its own conductance, but cells of these crossbars share them; use the ideal network"
             )
 
     def energy(self, inputs: Float[Array, "batch inputs"], voltages: Layers) -> Float[Array, " batch"]:
@@ -245,10 +249,10 @@ class NonidealNetwork(AmplifiedNetwork):
         )
 
     def cell_contrast(self, inputs: Float[Array, "batch inputs"], plus: Equilibrium, minus: Equilibrium) -> Gradient:
-        """Difference of ⟨∂E/∂θ⟩ between two phases over that of their β: ½(Δv)² of the drop across each cell itself.
+        """Difference of ⟨∂E/∂θ⟩ between two phases divided by that of β, with ∂E/∂G = ½(Δv)² of the drop across each cell.
 
-        The gradient of the cost that the nudge has, factors and offsets included. What is seen at the nodes alone, at nominal
-        gains, is ``ideal``'s contrast. Holds (batch, rows, columns) arrays. UserError for a circuit that is not reciprocal.
+        It is the gradient of the cost of the nudge, including factors and offsets. The contrast of the node voltages with nominal
+        gains is that of ``ideal``. It needs (batch, rows, columns) arrays. UserError for a circuit that is not reciprocal.
         """
         self._require_reciprocal("cell_contrast")
         self._require_cells("cell_contrast")
@@ -267,7 +271,7 @@ class NonidealNetwork(AmplifiedNetwork):
 
     @cached_property
     def drive_blocks(self) -> tuple[Block, ...]:
-        """B by blocks, siemens: what currents v + o - w of the hidden layers takes out of all nodes, through amplifiers."""
+        """B by blocks, siemens: currents that v + o - w of the hidden layers draws from all nodes through the amplifiers."""
         blocks = []
         for below, above, each in zip(self.at[:-1], self.at[1:], self.crossbars[1:], strict=True):
             gains, returns = self.gains[below], self.returns[below]
@@ -277,7 +281,7 @@ class NonidealNetwork(AmplifiedNetwork):
 
     @cached_property
     def sources(self) -> Layers:
-        """Currents into the nodes of layers 1..L that no voltage changes, but for crossbar 1's, amperes: biases and offsets."""
+        """Constant currents into the nodes of layers 1..L, except those of crossbar 1, amperes: biases and offsets."""
         currents = np.concatenate(self.biases)
         for to, of, block in self.drive_blocks:
             currents[to] -= times(block, self.offset[None, of])[0]
@@ -285,12 +289,12 @@ class NonidealNetwork(AmplifiedNetwork):
 
     @cached_property
     def blocks(self) -> tuple[Block, ...]:
-        """K by blocks, siemens: what currents the nodes' voltages take out of them, rows at 0 V and amplifiers unsaturated.
+        """K by blocks, siemens: currents that the node voltages draw, with rows at 0 V and unsaturated amplifiers.
 
-        K is symmetric in units of √γ where the circuit is reciprocal. It is an M-matrix (off-diagonals not positive, inverse not
-        negative) if the return factors of each layer are equal, whatever the forward factors and the saturation; without
-        saturation also the other way round; and with one hidden layer whose crossbar 1 has ideal wires and sources always.
-        Otherwise it is one for small errors (see output_stiffness, which refuses the rest).
+        K is symmetric in units of √γ if the circuit is reciprocal. It is an M-matrix (off-diagonals not positive, inverse not
+        negative) if the return factors of each layer are equal, for any forward factors and saturation. Without saturation, this
+        also holds if the forward factors of each layer are equal. It always holds with one hidden layer whose crossbar 1 has
+        ideal wires and sources. Otherwise it holds for small errors (output_stiffness raises an error if it does not).
         """
         own: list[Square] = [each.column_block() for each in self.crossbars]
         blocks: list[Block] = []
@@ -302,7 +306,7 @@ class NonidealNetwork(AmplifiedNetwork):
 
     @cached_property
     def couplings(self) -> tuple[Block, ...]:
-        """K without its diagonal by blocks, siemens."""
+        """The off-diagonal part of K by blocks, siemens."""
         dense = (each for each in self.blocks if each[2].ndim > 1)
         return tuple((to, of, block - np.diag(np.diag(block)) if to == of else block) for to, of, block in dense)
 
@@ -316,15 +320,15 @@ class NonidealNetwork(AmplifiedNetwork):
 
     @cached_property
     def reach(self) -> Float[Array, " nodes"]:
-        """K⁻¹ 1, ohms: how far one ampere into every node would move each; positive, K being an M-matrix."""
+        """K⁻¹ 1, ohms: response of each node to one ampere into every node; positive, because K is an M-matrix."""
         return solved(self.nodal_matrix, np.ones(len(self.nodal_matrix)))
 
     @cached_property
     def output_stiffness(self) -> Float[Array, "outputs outputs"]:
-        """S, siemens: K with the hidden layers eliminated, one after the other. UserError if K is no M-matrix.
+        """S, siemens: K after elimination of the hidden layers in turn. UserError if K is not an M-matrix.
 
-        A nudge that takes the conductances β f from the outputs leaves K an M-matrix exactly while the spectral radius of β f S⁻¹
-        is below 1. Diodes only add to K, and amplifiers that saturate push the outputs less, so that this is the worst case.
+        With a nudge that subtracts the conductances β f at the outputs, K remains an M-matrix if and only if the spectral radius
+        of β f S⁻¹ is below 1. Diodes only increase K, and saturating amplifiers drive the outputs less: this is the worst case.
         """
         blocks = {(to.start, of.start): block for to, of, block in self.blocks}
         starts = [where.start for where in self.at]
@@ -340,12 +344,12 @@ class NonidealNetwork(AmplifiedNetwork):
         held = solved_by(stiffness, np.ones((len(stiffness), 1)))[:, 0]
         if not (held > 0).all():
             raise UserError(
-                f"net {self.node_name(layer, int(held.argmin()))}: the amplifiers' forward_factor and return_factor give "
-                f"back more than the circuit can hold, so that it has no one equilibrium; use smaller errors"
+                f"net {self.node_name(layer, int(held.argmin()))}: the amplifiers' forward_factor and return_factor "
+                f"return so much current that the equilibrium may not be unique; use smaller errors"
             )
 
     def require_definite(self, beta: float, input_conductance: Float[Array, " nodes"] | None = None) -> None:  # noqa: ARG002
-        """Raise UserError, naming the output, if a nudge of ``beta`` siemens takes the circuit its one equilibrium."""
+        """Raise UserError with the name of the output if the equilibrium is not unique under a nudge of ``beta`` siemens."""
         if beta >= 0:
             return
         resistance = self.nudge_factor[:, None] * solved(self.output_stiffness, np.eye(self.layers[-1]))

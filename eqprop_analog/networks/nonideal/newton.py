@@ -1,4 +1,4 @@
-"""Newton's method for layered networks with a chip's imperfections, and the certificate of their equilibria."""
+"""Newton's method for layered networks with the imperfections of a chip, and the certificate of their equilibria."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
@@ -22,43 +22,43 @@ from eqprop_analog.networks.resistive.elimination import solved as eliminated
 
 Array = np.ndarray
 Side = Float[Array, "batch nodes"]
-"""All unknowns side by side, volts."""
+"""All unknowns of a sample, concatenated, volts."""
 
 ELEMENTS = 2**22
-"""Elements held at once, of the samples' matrices where they are eliminated."""
+"""Largest number of matrix elements held at once in direct elimination."""
 SAMPLE_ELEMENTS = 2**17
-"""Node voltages iterated together."""
+"""Largest number of node voltages that are iterated together."""
 ACCURACY = 1e-4
-"""What the iteration inside may leave of a step's right side; less gains no iteration."""
+"""Relative residual of the inner iteration; a smaller one would not reduce the number of Newton steps."""
 INNER_STEPS = 40
-"""After which elimination is cheaper."""
+"""Number of inner steps after which direct elimination is cheaper."""
 TINY = np.finfo(np.float64).tiny
 AIM = 0.01
-"""Of the tolerance: what is left after amplification, so that one more step would only mend rounding."""
+"""Fraction of the tolerance below which the amplified excess is only rounding."""
 STEP_LENGTHS = (1.0, 0.25, 0.0625, 0.015625, 0.0)
-"""Parts of a step that are tried where the whole does not halve the excess."""
+"""Fractions of a step that are tried if the full step does not halve the excess."""
 
 
 @dataclass(frozen=True)
 class PhaseSolver(ABC):
-    """Phases of a layered network by an iteration on all unknowns of a sample side by side."""
+    """Solver of the phases of a layered network by an iteration on all unknowns of a sample together."""
 
     tolerance: float
     max_iterations: int
     taken: ClassVar[tuple[type, Any]]
-    """Networks and their equations."""
+    """Supported networks and their equations."""
 
     def __post_init__(self) -> None:
-        """Raise UserError for bounds that are none."""
+        """Raise UserError for an invalid tolerance or number of iterations."""
         require_tolerance(self.tolerance)
         whole_number(self.max_iterations, "max_iterations")
 
     def solve(
         self, network: Any, inputs: ArrayLike, nudge: Nudge | None = None, start: Equilibrium | None = None
     ) -> Equilibrium:
-        """Equilibrium of each row of ``inputs`` (batch, inputs), begun at ``start`` or at 0 V.
+        """Equilibrium of each row of ``inputs`` (batch, inputs) from the initial voltages ``start``, or from 0 V.
 
-        Raises UserError for inputs, a nudge or a start that do not make a circuit with one equilibrium.
+        Raises UserError if inputs, nudge and start do not define a circuit with a unique equilibrium.
         """
         equations = self._equations(network, inputs)
         start = equations.begun(start)
@@ -69,7 +69,7 @@ class PhaseSolver(ABC):
         return found.inheriting(start) if nudge is not None and nudge.taken_at_free else found
 
     def solve_phases(self, network: Any, inputs: ArrayLike, nudges: Sequence[Nudge]) -> tuple[Equilibrium, ...]:
-        """The free equilibrium, then one for each nudge, begun at the free one, the nudged ones solved as one batch."""
+        """The free equilibrium, then one for each nudge, started from the free one and solved as one batch."""
         equations = self._equations(network, inputs)
         rest = self._settle(equations, _side(equations.initial()))
         free = self._certified(equations, rest, None)
@@ -87,11 +87,11 @@ class PhaseSolver(ABC):
 
     @abstractmethod
     def _settle(self, equations: Any, begin: Side) -> Side:
-        """Every sample as near its equilibrium as the iteration gets."""
+        """Voltages of every sample at the end of the iteration."""
 
     @abstractmethod
     def _certified(self, equations: Any, nodes: Side, nudge: Nudge | None) -> Equilibrium:
-        """The equilibria there, with their statuses."""
+        """The equilibria at the final voltages, with their statuses."""
 
 
 def _side(nodes: Nodes) -> Side:
@@ -102,15 +102,15 @@ def _side(nodes: Nodes) -> Side:
 class NonidealNewtonSolver(PhaseSolver):
     """(D + i'(u) + C - B w'(u)) δ = C (v - u) + B (w(u) - w(v)), v ← u + δ: Newton's step from every node's own root.
 
-    u = root(s - C v + B w(v)) is each node's voltage with all else held at v (D the diagonal of the nodal matrix K, C the
-    rest), so that steep diodes cost no iterations. The circuit need not be reciprocal: K being an M-matrix, v ← u is a regular
-    splitting of F's slope everywhere, which without saturation brings all nodes nearer to the one equilibrium, each in units
-    of (K⁻¹ 1). A sample whose excess |u - v| is not halved takes what a sweep of v ← u, layer after layer, leaves least of,
-    begun at one of parts of the step and none.
+    u = root(s - C v + B w(v)) is each node's voltage with all other nodes held at v, where D is the diagonal of the nodal matrix
+    K and C the rest; therefore steep diodes need no additional iterations. The circuit need not be reciprocal: because K is an
+    M-matrix, v ← u is a regular splitting of the slope of F. Without saturation, it brings all nodes closer to the unique
+    equilibrium, each in units of (K⁻¹ 1). If the excess |u - v| of a sample is not halved, sweeps of v ← u, layer by layer, start
+    from several fractions of the step (including zero), and the result with the smallest excess is used.
     """
 
     tolerance: float = 1e-13
-    """Largest excess of a converged node, over the circuit's largest voltage."""
+    """Largest excess of a converged node, relative to the circuit's largest voltage."""
     max_iterations: int = 200
     taken: ClassVar = (NonidealNetwork, NonidealEquations)
 
@@ -128,9 +128,9 @@ class NonidealNewtonSolver(PhaseSolver):
     def _iterate(
         self, equations: NonidealEquations, voltages: Float[Array, "some nodes"]
     ) -> Float[Array, "some nodes"]:
-        """The roots at the last iterate; samples that are done, or gain no more and are within the tolerance, leave.
+        """The roots at the last iterate; samples are removed when they are done, or within the tolerance without progress.
 
-        Weakly held nodes are farther from the equilibrium than their excess says; by how much, the step before tells.
+        Weakly held nodes are farther from the equilibrium than their excess; the previous step gives the ratio.
         """
         active = np.arange(len(voltages))
         some, v, voltages = equations, voltages.copy(), voltages.copy()
@@ -148,7 +148,7 @@ class NonidealNewtonSolver(PhaseSolver):
             done = halved & (np.maximum(amplified, 1) * left <= AIM * self.tolerance)
             v[moved], u[moved], excess[moved] = trial[moved], ahead[moved], left[moved]
             going = (halved | swept) & ~done & (excess > 0)
-            voltages[active] = u  # an ideal clamp's node sits on its rail to the last bit
+            voltages[active] = u  # the node of an ideal clamp equals its rail to the last bit
             if not going.any():
                 break
             if not going.all():
@@ -157,7 +157,7 @@ class NonidealNewtonSolver(PhaseSolver):
 
 
 class _Slope:
-    """J W² = 1 + (C - B w') W², W = 1/√(D + i'), symmetric in units of √γ where the circuit is reciprocal."""
+    """J W² = 1 + (C - B w') W², W = 1/√(D + i'); symmetric in units of √γ if the circuit is reciprocal."""
 
     def __init__(self, equations: NonidealEquations, voltages: Float[Array, "batch nodes"]) -> None:
         network = equations.network
@@ -178,7 +178,7 @@ class _Slope:
         return currents
 
     def select(self, samples: Array) -> "_Slope":
-        """Of some of the samples."""
+        """The slope of the given samples."""
         chosen = object.__new__(_Slope)
         chosen.equations = self.equations.select(samples)
         chosen.left, chosen.right = self.left[samples], self.right[samples]
@@ -197,7 +197,7 @@ class _Slope:
 def _newton(
     equations: NonidealEquations, voltages: Float[Array, "batch nodes"], roots: Float[Array, "batch nodes"]
 ) -> Float[Array, "batch nodes"]:
-    """u + δ with δ = W y, W J W y = W (inflow(u) - inflow(v)); a clamped node stays."""  # noqa: D403
+    """u + δ with δ = W y, W J W y = W (inflow(u) - inflow(v)); a clamped node does not move."""  # noqa: D403
     slope = _Slope(equations, roots)
     right = equations.coupled(voltages - roots)
     network = equations.network
@@ -216,7 +216,7 @@ def _newton(
 def adjoint(
     equations: NonidealEquations, voltages: Float[Array, "batch nodes"], pull: Float[Array, "batch outputs"]
 ) -> Float[Array, "batch nodes"]:
-    """The λ of Jᵀ λ = (0, ..., 0, ``pull``), J = -∂F/∂v at ``voltages``."""
+    """Jᵀ λ = (0, ..., 0, ``pull``): the adjoint λ, with J = -∂F/∂v at ``voltages``."""
     slope, size = _Slope(equations, voltages), voltages.shape[1]
     right = np.concatenate([np.zeros((len(pull), size - pull.shape[1])), pull], axis=1) * slope.right
     found, samples = np.empty_like(right), max(1, ELEMENTS // size**2)
@@ -229,7 +229,7 @@ def adjoint(
 def _bicgstab(
     slope: _Slope, right: Float[Array, "batch nodes"]
 ) -> tuple[Float[Array, "batch nodes"], Bool[Array, " batch"]]:
-    """W J W y = right by matrix products of the whole batch, and where ACCURACY was met; van der Vorst 1992."""
+    """W J W y = right, solved by batched matrix products, and whether ACCURACY was reached; van der Vorst 1992."""
     y, residual, direction = np.zeros_like(right), right.copy(), right.copy()
     left = rho = _dot(right, right)
     goal = ACCURACY**2 * left
@@ -261,7 +261,7 @@ def _ratio(one: Float[Array, "batch 1"], other: Float[Array, "batch 1"]) -> Floa
 def _descend(
     equations: NonidealEquations, voltages: Float[Array, "batch nodes"], ahead: Float[Array, "batch nodes"]
 ) -> Float[Array, "batch nodes"]:
-    """A sweep from part of the way to ``ahead``, or from ``voltages``: the one nearest to its own roots."""
+    """Sweep from a fraction of the step to ``ahead``, or from ``voltages``: the result closest to its own roots."""
     unit = equations.network.reach
     best, least = voltages, np.full(len(voltages), np.inf)
     for length in STEP_LENGTHS:
@@ -273,6 +273,6 @@ def _descend(
 
 
 def _sweep(equations: NonidealEquations, voltages: Float[Array, "batch nodes"]) -> Float[Array, "batch nodes"]:
-    """Layer after layer, every node to its own root."""
+    """Set every node to its own root, layer by layer."""
     layers = equations.split(voltages)
     return equations.joined(sweep(equations, layers, range(1, equations.depth + 1)))

@@ -1,4 +1,4 @@
-"""What stands around the crossbars of one drawn chip, as it came out of the fab: diodes, amplifiers, sources and nudges."""
+"""The periphery of one sampled chip with its imperfections: diodes, amplifiers, sources and nudges."""
 
 import math
 from collections.abc import Sequence
@@ -22,45 +22,45 @@ PerNode = float | Sequence[ArrayLike]
 POSITIVE = ("saturation_factor", "emission_factor", "forward_factor", "return_factor", "saturation_voltage")
 NOT_NEGATIVE = ("input_conductance", "output_resistance")
 JUNCTION = ("saturation_factor", "emission_factor", "celsius", "temperature_mismatch")
-"""What only junctions have, laws "ngspice" and "shockley"."""
+"""Quantities that only junctions have (laws "ngspice" and "shockley")."""
 
 
 @dataclass(frozen=True, eq=False)
 class Periphery:
-    """a = S tanh(A f (v + o)/S) behind R_out; v loses (b/A) of the current delivered there, and g_in v. Defaults are ideal.
+    """a = S tanh(A f (v + o)/S) before R_out; v supplies b/A times the current of this output, and g_in v. Defaults: ideal.
 
-    A is the network's own gain; a layer of gain 1 has amplifiers too where this gives them an imperfection.
+    A is the gain of the network. A layer of gain 1 also has amplifiers if the periphery gives them an imperfection.
     """
 
     saturation_factor: PerNode = 1.0
-    """On I_S of each node's diode (of both, in an antiparallel pair)."""
+    """Factor of I_S of each node's diode (of both diodes of an antiparallel pair)."""
     emission_factor: PerNode = 1.0
-    """On n of each node's diode."""
+    """Factor of n of each node's diode."""
     celsius: float | None = None
-    """Of the chip, degrees Celsius; None is the temperature at which the law's parameters hold."""
+    """Temperature of the chip, degrees Celsius; None: the temperature of the parameters of the law."""
     temperature_mismatch: PerNode = 0.0
-    """Of each node's diode against the chip, kelvin."""
+    """Temperature difference between each node's diode and the chip, kelvin."""
     forward_factor: PerNode = 1.0
-    """f, on each amplifier's voltage gain A."""
+    """f, the factor of each amplifier's voltage gain A."""
     return_factor: PerNode = 1.0
-    """b, on each amplifier's return gain 1/A."""
+    """b, the factor of each amplifier's return gain 1/A."""
     offset: PerNode = 0.0
-    """o at each amplifier's input, volts."""
+    """o, the offset at each amplifier's input, volts."""
     saturation_voltage: PerNode = math.inf
-    """S of each amplifier's output, volts; inf is none, for all of a layer."""
+    """S, the saturation voltage of each amplifier's output, volts; inf for a whole layer: no saturation."""
     output_resistance: PerNode = 0.0
-    """R_out of each amplifier, in series with the row it drives, ohms."""
+    """R_out, the output resistance of each amplifier, in series with its row, ohms."""
     input_conductance: PerNode = 0.0
-    """g_in of each amplifier, from its node to ground, siemens."""
+    """g_in, the input conductance of each amplifier, from its node to ground, siemens."""
     source_resistance: float | Float[Array, " rows"] = 0.0
-    """In series with each row of crossbar 1, the bias row included, ohms."""
+    """Resistance in series with each row of crossbar 1, including the bias row, ohms."""
     nudge_factor: float | Float[Array, " outputs"] = 1.0
-    """On the nudge of each output node, conductance or current."""
+    """Factor of the nudge of each output node, conductance or current."""
     target_offset: float | Float[Array, " classes"] = 0.0
-    """Of each class's target voltage, volts; squared error only."""
+    """Offset of the target voltage of each class, volts; squared error only."""
 
     def hidden(self, name: str, ideal: ResistiveNetwork) -> Float[Array, " hidden"]:
-        """Quantity ``name`` of all hidden nodes, layer after layer. Raises UserError for shapes that do not fit."""
+        """Quantity ``name`` of all hidden nodes, layer by layer. Raises UserError for shapes that do not fit."""
         value, sizes = getattr(self, name), ideal.layers[1:-1]
         if not isinstance(value, Sequence) and not (isinstance(value, Array) and value.ndim):
             return np.full(sum(sizes), _spread(name, value, 1))
@@ -77,21 +77,21 @@ class Periphery:
         return _spread("source_resistance", self.source_resistance, ideal.crossbars[0].rows)
 
     def outputs(self, ideal: ResistiveNetwork) -> Float[Array, " outputs"]:
-        """Factor on the nudge of each output node."""
+        """Factor of the nudge of each output node."""
         return _spread("nudge_factor", self.nudge_factor, ideal.layers[-1])
 
     def targets(self, ideal: ResistiveNetwork) -> Float[Array, " classes"]:
-        """Offset of each class's target, volts."""
+        """Offset of the target of each class, volts."""
         return _spread("target_offset", self.target_offset, ideal.classes)
 
     def differs(self, names: Sequence[str]) -> bool:
-        """Whether any of these is not as in the ideal circuit."""
+        """Whether any of these quantities differs from the ideal circuit."""
         return any(
             not _equals(getattr(self, field.name), field.default) for field in fields(self) if field.name in names
         )
 
     def validate(self, ideal: ResistiveNetwork) -> None:
-        """Raise UserError for shapes that do not fit ``ideal``, and for values that no chip or no such diode has."""
+        """Raise UserError for shapes that do not fit ``ideal``, and for impossible values of a chip or its diodes."""
         for name in (*POSITIVE, *NOT_NEGATIVE, "offset", "temperature_mismatch"):
             _require(name, self.hidden(name, ideal))
         saturates = self.hidden("saturation_voltage", ideal)
@@ -107,14 +107,14 @@ class Periphery:
         if law is None:
             wrong = next(name for name in JUNCTION if self.differs([name]))
             raise UserError(
-                f"{wrong}: diodes of law {type(ideal.single_diode).__name__} have neither I_S nor n nor a temperature; take law "
+                f"{wrong}: diodes of law {type(ideal.single_diode).__name__} have neither I_S nor n nor a temperature; use law "
                 f'"ngspice" or "shockley", or leave it out'
             )
         celsius = law.celsius if self.celsius is None else real_number(self.celsius, "celsius", "degrees")
         coldest = celsius + self.hidden("temperature_mismatch", ideal).min(initial=0)
         if not (math.isfinite(celsius) and coldest > -ZERO_CELSIUS):
             raise UserError(
-                f"celsius: expected diodes above absolute zero, got {celsius} with {coldest} at the coldest"
+                f"celsius: expected diodes above absolute zero, got {celsius} with a coldest diode at {coldest}"
             )
 
 

@@ -1,4 +1,4 @@
-"""The proof of a chip's equilibria (core.proof): K as one matrix; amplifiers that saturate change what couples the nodes."""
+"""The proof of a chip's equilibria (core.proof): K is one matrix; saturating amplifiers change the couplings of nodes."""
 
 from collections.abc import Sequence
 from typing import Any, ClassVar
@@ -17,13 +17,13 @@ Array = np.ndarray
 Nodes = Float[Array, "batch nodes"]
 
 ELEMENTS = 2**22
-"""Of the samples' matrices held at once."""
+"""Largest number of matrix elements held at once."""
 STEEPEST = 0.77
 """Largest slope of tanh²."""
 
 
 class NonidealProof(LayeredProof):
-    """See core.proof.Provable. In float64 alone: K's own entries are no better."""
+    """See core.proof.Provable. Only in float64, because the entries of K are not more precise."""
 
     equations: NonidealEquations
     precisions: ClassVar[Sequence[np.dtype[Any]]] = (DOUBLE,)
@@ -43,7 +43,7 @@ class NonidealProof(LayeredProof):
         return self.hidden_by_rounding(self.joined(layers))[:, self.equations.network.at[layer - 1]]
 
     def hidden_by_rounding(self, voltages: Nodes) -> Nodes:
-        """Currents into the nodes that rounding, in K and s too, may hide, amperes."""
+        """Currents into the nodes that rounding, including that of K and s, may hide, amperes."""
         equations, network = self.equations, self.equations.network
         sums = self.joined(
             tuple(np.broadcast_to(self.sums(l), v.shape) for l, v in enumerate(self.layers(voltages), 1))
@@ -62,7 +62,7 @@ class NonidealProof(LayeredProof):
         return _Linearised(self, voltages, radius)
 
     def coupled_at_most(self, layers: Layers) -> Layers:
-        """See LayeredProof; whatever the amplifiers' saturation."""
+        """See LayeredProof; for any saturation of the amplifiers."""
         network, voltages = self.equations.network, self.joined(layers)
         currents = np.zeros_like(voltages)
         for to, of, block in network.couplings:
@@ -74,7 +74,7 @@ class NonidealProof(LayeredProof):
         return self.layers(currents)
 
     def driven_at_most(self, voltages: Float[Array, "batch hidden"]) -> Nodes:
-        """|B| v, amperes, of the hidden nodes' ``voltages``."""
+        """|B| v, amperes, for the ``voltages`` v of the hidden nodes."""
         network = self.equations.network
         currents = np.zeros((len(voltages), sum(network.layers[1:])))
         for to, of, block in network.drive_blocks:
@@ -83,11 +83,11 @@ class NonidealProof(LayeredProof):
 
     @property
     def passive(self) -> bool:
-        """Whether no voltage takes current out of another node."""
+        """Whether no node voltage draws current from another node."""
         return not any((block > 0).any() for _, _, block in self.equations.network.couplings)
 
     def _amplification(self) -> float:
-        """The largest of z = K⁻¹ D 1; infinite with saturation, and unless K z > 0 can be verified and K is passive."""
+        """Largest element of z = K⁻¹ D 1; infinite with saturation, or unless K z > 0 is verified and K is passive."""
         equations, network = self.equations, self.equations.network
         if network.saturating.size or not self.passive:
             return np.inf
@@ -106,7 +106,7 @@ class NonidealProof(LayeredProof):
 
 
 class _Linearised(LayeredLinearisation):
-    """J of a chip; its N follows the amplifiers' slopes at ``voltages``."""
+    """J of a chip, with N for the amplifiers' slopes at ``voltages``."""
 
     circuit: NonidealProof
 
@@ -116,7 +116,7 @@ class _Linearised(LayeredLinearisation):
         super().__init__(circuit, voltages, radius)
 
     def reach(self, currents: Nodes) -> Nodes:
-        """See NodeLinearisation; nothing is proven unless all of N is positive."""
+        """See NodeLinearisation; proves nothing unless all elements of N are positive."""
         found = super().reach(currents)
         return found if self.circuit.passive else np.full_like(found, np.inf)
 

@@ -1,1 +1,1 @@
-"""Layered resistive networks with a chip's imperfections, every wire's node an unknown of its own: cells need not be linear."""
+"""Layered resistive networks with the imperfections of a chip, solved for every node of the wires; cells may be nonlinear."""

@@ -1,8 +1,8 @@
-"""The circuit of a whole chip as branches between nodes: where each begins and ends, and the matrix that their slopes make.
+"""The circuit of a whole chip as branches between nodes: the ends of each branch, and the matrix of the branch slopes.
 
-A branch begins and ends at a node, at an amplifier's output or at an input row. With e the voltages of all these ends, D the
-incidence of branches and ends and y f(u) a branch's current at the drop u = D e, the currents Dᵀ y f(D e) leave the ends. What
-leaves an amplifier's output leaves its node times b/A (C), and the output follows its node with the slope dA/dv (P):
+Each end of a branch is a node, an amplifier output or an input row. Let e be the voltages of all these ends, D the incidence
+matrix of branches and ends, and y f(u) the current of a branch at the drop u = D e; then the currents Dᵀ y f(D e) leave the ends.
+The current leaving an amplifier output, times b/A, leaves its node (C), and the output follows its node with slope dA/dv (P):
 
     F(v) = s - Cᵀ Dᵀ y f(D e(v)),      -∂F/∂v = Cᵀ Dᵀ diag(y f') D P.
 """
@@ -25,73 +25,73 @@ Ends = Int[Array, "branches 2"]
 
 @dataclass(frozen=True, eq=False)
 class Assembly:
-    """Ends: first nodes (of layers 1..L, then row ports and wires), then drives of the hidden nodes, then input rows."""
+    """The branches of a chip. Ends: nodes (layers 1..L, row ports, wires), drives of the hidden nodes, input rows."""
 
     names: tuple[str, ...]
     """Nets of the nodes."""
     hidden: int
-    """Hidden nodes, which are the first ones, each with a drive."""
+    """Number of hidden nodes, which are the first ones, each with a drive."""
     rows: int
-    """Input rows."""
+    """Number of input rows."""
     ends: Ends
     siemens: Float[Array, " branches"]
-    """Of a branch, at small drops where it is a cell with a law."""
+    """Conductance of each branch, siemens; at small drops for a cell with a law."""
     cells: tuple[Int[Array, "cells 3"], ...]
     """(branch, row, column) of every cell of each crossbar."""
     returns: Float[Array, " hidden"]
-    """b/A of every hidden node: its part of the current at its drive."""
+    """b/A of every hidden node: fraction of its drive current that the node supplies."""
 
     @property
     def size(self) -> int:
-        """Nodes."""
+        """Number of nodes."""
         return len(self.names)
 
     @property
     def all_ends(self) -> int:
-        """Nodes, drives and input rows."""
+        """Number of nodes, drives and input rows."""
         return self.size + self.hidden + self.rows
 
     @cached_property
     def nonlinear(self) -> Int[Array, " cells"]:
-        """The branches that are cells."""
+        """Indices of the branches that are cells."""
         return np.concatenate([each[:, 0] for each in self.cells])
 
     @cached_property
     def incidence(self) -> csr_array:
-        """D."""
+        """D, the incidence matrix of branches and ends."""
         count = len(self.ends)
         values = np.tile([1.0, -1.0], count)
         return csr_array((values, self.ends.ravel(), np.arange(0, 2 * count + 1, 2)), shape=(count, self.all_ends))
 
     @cached_property
     def leaving(self) -> csr_array:
-        """Dᵀ."""
+        """Dᵀ, which sums the currents that leave each end."""
         return csr_array(self.incidence.T)
 
     @cached_property
     def touching(self) -> csr_array:
-        """|Dᵀ|."""
+        """|Dᵀ|, which sums over the branches at each end."""
         return abs(self.leaving)
 
     @cached_property
     def degree(self) -> int:
-        """Branches at an end, at most."""
+        """Largest number of branches at an end."""
         return int(np.bincount(self.ends.ravel()).max())
 
     def collected(self, at_ends: Float[Array, "batch ends"]) -> Float[Array, "batch nodes"]:
-        """Cᵀ: what leaves the nodes of what leaves the ends; amperes."""
+        """Cᵀ: currents that leave the nodes, from the currents that leave the ends, amperes."""
         found = at_ends[:, : self.size].copy()
         found[:, : self.hidden] += self.returns * at_ends[:, self.size : self.size + self.hidden]
         return found
 
     @cached_property
     def own_slope(self) -> Float[Array, " nodes"]:
-        """The least diagonal of -∂F/∂v: branches that end at the node itself, linear, siemens; drives never lessen it."""
+        """Lower bound of the diagonal of -∂F/∂v: linear branches that end at the node itself, siemens; drives only increase it."""
         return np.bincount(self.ends.ravel(), np.repeat(self.siemens, 2), self.all_ends)[: self.size]
 
     @cached_property
     def _terms(self) -> tuple[Array, Array, Array, Array, Array, Array]:
-        """Of every term of the matrix: its branch, sign and return factor, the end that it follows, and its row and column."""
+        """Branch, sign, return factor, controlling end, row and column of every term of the matrix."""
         node = np.concatenate([np.arange(self.size), np.arange(self.hidden), np.full(self.rows, -1)])
         factor = np.concatenate([np.ones(self.size), self.returns, np.zeros(self.rows)])
         of, to = self.ends[:, [0, 0, 1, 1]].ravel(), self.ends[:, [0, 1, 0, 1]].ravel()
@@ -102,7 +102,7 @@ class Assembly:
 
     @cached_property
     def order(self) -> Int[Array, " nodes"]:
-        """An order of elimination that keeps factors sparse."""
+        """An elimination order with sparse factors."""
         _, _, _, _, row, column = self._terms
         own = np.arange(self.size)
         places = np.concatenate([row, column, own]), np.concatenate([column, row, own])
@@ -114,11 +114,11 @@ class Assembly:
 
     @cached_property
     def stencil(self) -> tuple[csr_array, Int[Array, " entries"], Int[Array, " columns"], Int[Array, " nodes"]]:
-        """(entries of the matrix of its terms, their rows, starts of columns, where its diagonal stands), in ``order``."""
+        """(sum of terms to matrix entries, rows of entries, starts of columns, positions of the diagonal), in ``order``."""
         place = np.empty(self.size, np.intp)
         place[self.order] = np.arange(self.size)
         _, _, _, _, row, column = self._terms
-        own = np.arange(self.size)  # diagonal places, in order
+        own = np.arange(self.size)  # positions of the diagonal, in order
         where = np.concatenate([place[column] * self.size + place[row], own * (self.size + 1)])
         places, entry = np.unique(where, return_inverse=True)
         terms = len(row)
@@ -129,7 +129,7 @@ class Assembly:
     def matrix(
         self, slopes: Float[Array, " branches"], follow: Float[Array, " hidden"], more: Float[Array, " nodes"]
     ) -> csc_array:
-        """-∂F/∂v in ``order``: of the branches' slopes (S), the drives' on their nodes, and ``more`` on the diagonal (S)."""
+        """-∂F/∂v in ``order`` from the slopes of branches (S) and drives, with ``more`` (S) added to the diagonal."""
         branch, sign, factor, to, _, _ = self._terms
         scatter, rows, starts, diagonal = self.stencil
         data = scatter @ (sign * factor * slopes[branch] * self.followed(follow)[to])
@@ -137,19 +137,19 @@ class Assembly:
         return csc_array((data, rows, starts), shape=(self.size,) * 2)
 
     def with_diagonal(self, matrix: csc_array, more: Float[Array, " nodes"]) -> csc_array:
-        """``matrix`` with ``more`` (S) on its diagonal."""
+        """``matrix`` with ``more`` (S) added to its diagonal."""
         data = matrix.data.copy()
         data[self.stencil[3]] += more[self.order]
         return csc_array((data, matrix.indices, matrix.indptr), shape=matrix.shape)
 
     def unordered(self, values: Float[Array, "batch nodes"]) -> Float[Array, "batch nodes"]:
-        """What stands in ``order``, by nodes."""
+        """Values that are in ``order``, in the order of the nodes."""
         found = np.empty_like(values)
         found[:, self.order] = values
         return found
 
     def followed(self, follow: Float[Array, "*batch hidden"]) -> Float[Array, "*batch ends"]:
-        """How much each end follows its node: nodes by 1, drives by ``follow``, input rows not at all."""
+        """Slope of each end with respect to its node: 1 for nodes, ``follow`` for drives, 0 for input rows."""
         found = np.zeros((*follow.shape[:-1], self.all_ends))
         found[..., : self.size] = 1.0
         found[..., self.size : self.size + self.hidden] = follow
@@ -158,20 +158,20 @@ class Assembly:
     def steps(
         self, volts: Float[Array, "batch nodes"], follow: Float[Array, "batch hidden"]
     ) -> Float[Array, "batch ends"]:
-        """P: how far the ends move, volts, where nodes move by ``volts``."""
+        """P: changes of the end voltages when the node voltages change by ``volts``, volts."""
         moved = np.zeros((len(volts), self.all_ends))
         moved[:, : self.size] = volts
         moved[:, self.size : self.size + self.hidden] = follow * volts[:, : self.hidden]
         return moved
 
     def factors(self, matrix: csc_array) -> Any:
-        """SuperLU of ``matrix``, whose pivots stand on its diagonal."""
+        """SuperLU factors of ``matrix`` with pivots on its diagonal."""
         return splu(matrix, permc_spec="NATURAL", diag_pivot_thresh=0.0, options={"SymmetricMode": True})
 
     def solved(
         self, factors: Any, currents: Float[Array, " nodes"], *, transposed: bool = False
     ) -> Float[Array, " nodes"]:
-        """What moves the nodes, volts, at ``currents`` into them (A); ``transposed``: of the transposed matrix."""
+        """Response of the nodes to ``currents`` into them (A), volts; ``transposed``: with the transposed matrix."""
         found = np.empty(self.size)
         found[self.order] = factors.solve(np.ascontiguousarray(currents[self.order]), "T" if transposed else "N")
         return found
@@ -180,7 +180,7 @@ class Assembly:
 def assembled(
     crossbars: tuple[DrivenCrossbar, ...], nodes: tuple[tuple[str, ...], ...], returns: Float[Array, " hidden"]
 ) -> Assembly:
-    """The branches of ``crossbars`` between layers whose nodes have these names."""
+    """The branches of ``crossbars`` between layers whose nodes have the given names."""
     names = [name for layer in nodes for name in layer]
     hidden, rows = len(returns), crossbars[0].rows
     starts = np.cumsum((0, *map(len, nodes)))
@@ -212,7 +212,7 @@ def assembled(
             one, other = ports[row], columns[column]
         cells.append((len(banks), row, column))
         banks.append((one, other, crossbar.conductance[row, column]))
-    # Drives and rows stand behind the nodes, whose number is known now: drive j is -1 - j, row i is -1 - hidden - i.
+    # Drives and rows follow the nodes, whose number is known now: drive j was -1 - j, row i was -1 - hidden - i.
     ends = np.concatenate([np.stack([one, other], axis=1) for one, other, _ in banks])
     ends = np.where(ends < 0, len(names) - 1 - ends, ends)
     begins = np.cumsum([0, *(len(each[0]) for each in banks)])
@@ -223,7 +223,7 @@ def assembled(
 def _segments(
     crossbar: DrivenCrossbar, on_rows: Array, on_columns: Array, ports: Array, columns: Array
 ) -> Iterator[tuple[Array, Array, Array]]:
-    """(one end, other end, siemens) of the wires' segments, tile by tile."""
+    """(one end, other end, siemens) of all wire segments, tile by tile."""
     wired = crossbar.wired
     inner, end = 1 / wired.wire_resistance, 1 / (wired.wire_resistance + wired.link)
     for some, others in wired.tiles():

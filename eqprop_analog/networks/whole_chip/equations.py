@@ -1,4 +1,4 @@
-"""Kirchhoff's current law at every node of a whole chip, those of its wires included, for given inputs and nudge."""
+"""Kirchhoff's current law at every node of a whole chip, including those of its wires, for given inputs and nudge."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 Array = np.ndarray
 All = Float[Array, "batch nodes"]
 HELD = 1e30
-"""Siemens on the diagonal of a node that is held."""
+"""Conductance on the diagonal of a node that is held, siemens."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,20 +30,20 @@ class WholeChipEquations(Equations):
 
     network: WholeChip
     reduced: NonidealEquations
-    """Those of the same chip with linear cells, wires eliminated: inputs, biases, nudge, and whether there is an equilibrium."""
+    """Equations of the chip with linear cells and eliminated wires, for inputs, biases, nudge and checks of the equilibrium."""
 
     @classmethod
     def of(cls, network: WholeChip, inputs: Float[Array, "batch inputs"]) -> Self:
-        """The free phase's equations. Raises UserError as NonidealEquations does."""
+        """Equations of the free phase. Raises UserError as NonidealEquations does."""
         return cls(network, NonidealEquations.of(network, inputs))
 
     def __len__(self) -> int:
-        """Samples."""
+        """Number of samples."""
         return len(self.reduced)
 
     @property
     def assembly(self) -> Assembly:
-        """Of the network."""
+        """The branches of the network."""
         return self.network.assembly
 
     @property
@@ -77,14 +77,14 @@ class WholeChipEquations(Equations):
         return by_layer(volts[:, : self.layered], self.network.layers)
 
     def unknowns(self, voltages: Layers) -> tuple[All]:
-        """See core.Equations: row ports and wires where the layers' nodes hold them."""
+        """See core.Equations: row ports and wires at equilibrium with the given nodes of the layers."""
         from eqprop_analog.networks.whole_chip.newton import with_wires
 
         return (with_wires(self, np.concatenate(voltages, axis=1)),)
 
     @property
     def layered(self) -> int:
-        """Nodes of layers 1..L."""
+        """Number of nodes of layers 1..L."""
         return sum(self.network.layers[1:])
 
     @cached_property
@@ -95,12 +95,12 @@ class WholeChipEquations(Equations):
 
     @cached_property
     def polarity(self) -> Float[Array, " hidden"]:
-        """±1 of all hidden nodes."""
+        """Polarity ±1 of all hidden nodes."""
         return np.concatenate([*self.reduced.polarity, np.zeros(0)])
 
     @cached_property
     def loads(self) -> Float[Array, "#batch nodes"]:
-        """g: of the amplifiers' inputs and of the nudge, siemens."""
+        """g: conductances of the amplifiers' inputs and of the nudge, siemens."""
         network, nudge = self.network, self.reduced.nudge_conductance
         found = np.zeros((len(nudge), self.assembly.size))
         hidden = [network.loading(layer) for layer in range(1, network.depth)]
@@ -110,7 +110,7 @@ class WholeChipEquations(Equations):
 
     @cached_property
     def sources(self) -> Float[Array, "#batch nodes"]:
-        """s: bias currents and the nudge's, amperes."""
+        """s: bias currents and currents of the nudge, amperes."""
         nudge = self.reduced.nudge_current
         found = np.zeros((len(nudge), self.assembly.size))
         found[:, : self.layered] = np.concatenate(self.network.biases)
@@ -119,21 +119,21 @@ class WholeChipEquations(Equations):
 
     @property
     def least(self) -> Float[Array, "#batch nodes"]:
-        """D: what every node is held by at least, diodes apart, siemens."""
+        """D: lower bound of the conductance at every node without diodes, siemens."""
         return self.assembly.own_slope + self.loads
 
     def ends(self, volts: All) -> Float[Array, "batch ends"]:
-        """e: nodes, drives and rows, volts."""
+        """e: voltages of nodes, drives and rows, volts."""
         drives = self.network.drives(by_layer(volts[:, : self.layered], self.network.layers))
         return np.concatenate([volts, *drives, self.rows], axis=1)
 
     def drops(self, volts: tuple[All] | All) -> Float[Array, "batch branches"]:
-        """D e, volts."""
+        """D e: voltage drops of the branches, volts."""
         nodes = volts[0] if isinstance(volts, tuple) else volts
         return np.asarray((self.assembly.incidence @ self.ends(nodes).T).T)
 
     def drops_between(self, apart: All) -> Float[Array, "batch branches"]:
-        """D of what two equilibria of the same inputs are ``apart``, volts; amplifiers without saturation."""
+        """D applied to the difference ``apart`` of two equilibria with equal inputs and unsaturated amplifiers, volts."""
         drives = self.network.gains * apart[:, : self.assembly.hidden]
         ends = np.concatenate([apart, drives, np.zeros((len(apart), self.assembly.rows))], axis=1)
         return np.asarray((self.assembly.incidence @ ends.T).T)
@@ -147,7 +147,7 @@ class WholeChipEquations(Equations):
         return slope
 
     def flows(self, drops: Float[Array, "batch branches"]) -> Float[Array, "batch branches"]:
-        """What every branch carries, amperes."""
+        """Current of every branch, amperes."""
         found, cells = self.assembly.siemens * drops, self.assembly.nonlinear
         if self.network.cell is not None:
             found[:, cells] = self.assembly.siemens[cells] * self.network.cell.volts(drops[:, cells])
@@ -166,7 +166,7 @@ class WholeChipEquations(Equations):
         return self.sources - self.assembly.collected(leaving) - self.loads * volts
 
     def missing(self, volts: All, without: All) -> All:
-        """F of ``without`` (without_diodes), amperes."""
+        """F from ``without`` (the result of without_diodes), amperes."""
         hidden, found = self.assembly.hidden, without.copy()
         if hidden:
             sign = self.polarity
@@ -175,13 +175,13 @@ class WholeChipEquations(Equations):
         return found
 
     def diagonal(self, volts: All) -> All:
-        """Of -∂F/∂v without the diodes, siemens."""
+        """Diagonal of -∂F/∂v without the diodes, siemens."""
         slopes = np.asarray((self.assembly.touching @ self.slopes(self.drops(volts)).T).T)
         slopes[:, self.assembly.size : self.assembly.size + self.assembly.hidden] *= self.follow(volts)
         return self.assembly.collected(slopes) + self.loads
 
     def roots(self, volts: All, without: All) -> All:
-        """Where every node would carry off what it misses, volts, all else held at ``volts`` and branches linear there."""
+        """Root of every node's own equation, volts, with all other nodes at ``volts`` and linearised branches."""
         own, hidden = self.diagonal(volts), self.assembly.hidden
         found = volts + without / own
         if hidden:
@@ -191,7 +191,7 @@ class WholeChipEquations(Equations):
         return found
 
     def diode_slopes(self, volts: All) -> All:
-        """Of every node, siemens; infinite where an ideal clamp holds it."""
+        """Diode slope at every node, siemens; infinite if an ideal clamp holds the node."""
         found, hidden = np.zeros_like(volts), self.assembly.hidden
         if hidden:
             found[:, :hidden] = self.network.law().slope(self.polarity * volts[:, :hidden])
@@ -225,7 +225,7 @@ class WholeChipEquations(Equations):
         return WholeChipProof(self, nodes[0])
 
     def factors(self, volts: Float[Array, "1 nodes"], held: Bool[Array, " nodes"] | None = None) -> Any:
-        """SuperLU of -∂F/∂v of one sample, the only one; ``held``: nodes that do not move."""
+        """SuperLU factors of -∂F/∂v for a batch of one sample; ``held``: nodes that do not move."""
         more = (self.loads + np.minimum(self.diode_slopes(volts), HELD))[0]
         if held is not None:
             more = np.where(held, HELD, more)
@@ -247,13 +247,13 @@ class WholeChipEquations(Equations):
             yield self.select(np.array([sample])).factors(volts[sample : sample + 1], held)
 
     def moved_wires(self, volts: All, response: tuple[Array, ...]) -> Float[Array, "batch branches"]:
-        """The adjoint's drops across all branches where at the layers' nodes it is ``response``, volts."""
+        """Drops of the adjoint across all branches, given its values ``response`` at the nodes of the layers, volts."""
         assembly, given = self.assembly, np.concatenate(response, axis=1)
         held = np.arange(assembly.size) < self.layered
         slopes, follow = self.slopes(self.drops(volts)), self.follow(volts)
 
         def across(values: All) -> Float[Array, "batch branches"]:
-            """D C: a drive has its node's value times b/A, an input row none."""
+            """D C: a drive has b/A times the value of its node, an input row has 0."""
             moved = np.zeros((len(values), assembly.all_ends))
             moved[:, : assembly.size] = values
             moved[:, assembly.size : assembly.size + assembly.hidden] = assembly.returns * values[:, : assembly.hidden]

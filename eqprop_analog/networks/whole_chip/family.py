@@ -1,4 +1,4 @@
-"""Layered resistive networks with a chip's imperfections whose cells need not be linear; they have no files of their own."""
+"""Layered resistive networks with the imperfections of a chip and possibly nonlinear cells; they have no file format."""
 
 from eqprop_analog.core.registry import Family
 from eqprop_analog.networks.nonideal.family import FAMILY as NONIDEAL

@@ -1,4 +1,4 @@
-"""A whole chip, every node of its wires an unknown: tiles of cells that need not be linear, diodes, amplifiers, sources."""
+"""A whole chip, solved for every node of its wires: tiles of possibly nonlinear cells, diodes, amplifiers, sources."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -27,10 +27,10 @@ Array = np.ndarray
 
 @dataclass(frozen=True, eq=False, repr=False)
 class WholeChip(NonidealNetwork):
-    """A NonidealNetwork whose cells carry G f(u), as one set of equations over its nodes, row ports and wires.
+    """A NonidealNetwork with cell currents G f(u), as one set of equations for its nodes, row ports and wires.
 
-    With linear cells it has the NonidealNetwork's equilibria, which that finds by eliminating the wires; here they stay. What is
-    said of nudges and definiteness is said of the cells at small drops, where they conduct least.
+    With linear cells it has the same equilibria as the NonidealNetwork, which eliminates the wires. Limits of nudges and
+    definiteness refer to cells at small drops, where they conduct least.
     """
 
     family: ClassVar[str] = "whole_chip"
@@ -40,18 +40,18 @@ class WholeChip(NonidealNetwork):
     circuit_kind: str = field(init=False, default=", one whole chip")
 
     def __post_init__(self) -> None:
-        """Copy and check."""
+        """Copy and validate the values."""
         require_cell(self.cell)
         super().__post_init__()
         object.__setattr__(self, "crossbars", tuple(replace(each, cell=self.cell) for each in self.crossbars))
 
     @property
     def forms(self) -> tuple[str, ...]:
-        """See core.Network: every device."""
+        """See core.Network: the circuit with every device."""
         return ("flat",)
 
     def equations(self, inputs: Float[Array, "batch inputs"]) -> "WholeChipEquations":  # type: ignore[override]
-        """Kirchhoff's current law at every node, those of the wires included."""
+        """Kirchhoff's current law at every node, including those of the wires."""
         from eqprop_analog.networks.whole_chip.equations import WholeChipEquations
 
         return WholeChipEquations.of(self, inputs)
@@ -69,7 +69,7 @@ class WholeChip(NonidealNetwork):
 
     @cached_property
     def assembly(self) -> Assembly:
-        """Its nodes and branches."""
+        """Nodes and branches of the chip."""
         layers = [tuple(self.node_name(l, j) for j in range(self.layers[l])) for l in range(1, self.depth + 1)]
         return assembled(self.crossbars, tuple(layers), self.returns)
 
@@ -80,7 +80,7 @@ class WholeChip(NonidealNetwork):
         return (*super().spice_notes(), f"B<l>_<i>_<j> are the cells, of law {self.cell}, in place of R<l>_<i>_<j>.")
 
     def contrast(self, inputs: Float[Array, "batch inputs"], plus: Equilibrium, minus: Equilibrium) -> Gradient:
-        """What is seen at the nodes: the cells' co-contents of the drops between drives, of the nominal gains, and nodes."""
+        """Contrast of the node voltages: co-contents of the cells for the drops between nominal drives and nodes."""
         if self.cell is None:
             return super().contrast(inputs, plus, minus)
         check_pair("contrast", layer_shapes(len(inputs), self.layers), plus, minus)
@@ -97,7 +97,7 @@ class WholeChip(NonidealNetwork):
         return self._differences(middle, apart, plus, minus)
 
     def cell_contrast(self, inputs: Float[Array, "batch inputs"], plus: Equilibrium, minus: Equilibrium) -> Gradient:
-        """See NonidealNetwork: of the co-contents at the cells themselves. Finds the wires of both phases again."""
+        """See NonidealNetwork: contrast of the co-contents at the cells. Solves the wires of both phases again."""
         self._require_reciprocal("cell_contrast")
         self._require_cells("cell_contrast")
         check_pair("cell_contrast", layer_shapes(len(inputs), self.layers), plus, minus)
@@ -109,7 +109,7 @@ class WholeChip(NonidealNetwork):
     def gradient(
         self, inputs: Float[Array, "batch inputs"], voltages: tuple[Array, ...], response: tuple[Array, ...]
     ) -> Gradient:
-        """See NonidealNetwork: f(u) of every cell times what its current moves."""
+        """See NonidealNetwork: f(u) of every cell times the response to its current."""
         self._require_cells("gradient")
         equations = self.equations(self.check_inputs(inputs))
         (nodes,) = equations.unknowns(voltages)
@@ -122,16 +122,16 @@ class WholeChip(NonidealNetwork):
         return Gradient(tuple(cells), tuple(-own.mean(axis=0) for own in response))
 
     def energy(self, inputs: Float[Array, "batch inputs"], voltages: Layers) -> Float[Array, " batch"]:
-        """UserError for cells that are not linear."""
+        """Raise UserError for nonlinear cells."""
         if self.cell is None:
             return super().energy(inputs, voltages)
-        raise UserError(f"energy: it is computed of linear cells alone, and these have the law {self.cell}")
+        raise UserError(f"energy: it is computed only for linear cells, but these have the law {self.cell}")
 
     def _volts(self, drops: Float[Array, "..."]) -> Float[Array, "..."]:
         return drops if self.cell is None else self.cell.volts(drops)
 
     def _by_cell(self, drops: Float[Array, "batch branches"]) -> list[Float[Array, "batch rows columns"]]:
-        """Of the branches that are cells, by crossbar; 0 V where a cell does not conduct."""
+        """Values of the branches that are cells, by crossbar; 0 for cells that do not conduct."""
         found = []
         for crossbar, places in zip(self.crossbars, self.assembly.cells, strict=True):
             each = np.zeros((len(drops), *crossbar.conductance.shape))
@@ -142,7 +142,7 @@ class WholeChip(NonidealNetwork):
     def _differences(
         self, middle: Sequence[Array], apart: Sequence[Array], plus: Equilibrium, minus: Equilibrium
     ) -> Gradient:
-        """Of the mean drops of both phases, and what these are apart: its digits are the voltages', which drops would lose."""
+        """Mean drops of both phases and their difference, from differences of node voltages to avoid cancellation."""
         span = plus.beta - minus.beta
         weights = [gamma / self.gammas[-1] / len(plus.outputs) for gamma in self.gammas]
         contents = (self._contents(mean, change) for mean, change in zip(middle, apart, strict=True))
@@ -158,9 +158,9 @@ class WholeChip(NonidealNetwork):
 def chip_of(
     network: ResistiveNetwork, periphery: Periphery | None = None, *, cell: CellLaw | None = None, **wires: Any
 ) -> NonidealNetwork:
-    """``network`` with its ``periphery`` and ``wires`` (wire_resistance, tile, ... of NonidealNetwork) around cells of a law.
+    """``network`` with a ``periphery``, ``wires`` (wire_resistance, tile, ... of NonidealNetwork) and cells of a law.
 
-    The wires of linear cells are eliminated; with a law of the ``cell`` the chip is a WholeChip. Raises UserError as these do.
+    Wires of linear cells are eliminated; with a ``cell`` law the chip is a WholeChip. Raises UserError as these classes do.
     """
     periphery = Periphery() if periphery is None else periphery
     if cell is None:

@@ -1,4 +1,4 @@
-"""Newton's method on all nodes of a whole chip, by sparse direct factorization, and the certificate of its equilibria."""
+"""Newton's method for all nodes of a whole chip by sparse direct factorization, and the certificate of its equilibria."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -18,25 +18,25 @@ Array = np.ndarray
 All = Float[Array, "batch nodes"]
 
 ELEMENTS = 2**21
-"""Node voltages certified together: each sample's factors are kept meanwhile."""
+"""Largest number of node voltages that are certified together, because the factors of each sample are kept."""
 CROSSINGS = 100
-"""Steps that may be taken across kinks of piecewise laws."""
+"""Largest number of steps across kinks of piecewise laws."""
 SHORTEST = 2.0**-10
-"""Part of a step, below which none is taken."""
+"""Smallest fraction of a step that is taken."""
 SETTLED = 1e-14
-"""Of a step over the circuit's largest voltage: what is left is rounding."""
+"""Step size relative to the circuit's largest voltage below which only rounding remains."""
 
 
 @dataclass(frozen=True)
 class WholeChipNewtonSolver(PhaseSolver):
-    """J(u) δ = F(u), v ← u + λ δ, from u, where every diode carries off what its node misses at v.
+    """J(u) δ = F(u), v ← u + λ δ, where u is v after every diode has balanced the current of its own node.
 
-    λ is 1, or the largest power of ½ at which the next step, with the same J, is shorter by λ/4 at least: the natural
-    monotonicity test, which no scaling of nodes or currents changes (Deuflhard 2004, Newton Methods for Nonlinear Problems, 3.3).
+    λ is 1, or the largest power of ½ for which the next step, with the same J, is shorter by at least λ/4. This natural
+    monotonicity test is invariant to scaling of nodes and currents (Deuflhard 2004, Newton Methods for Nonlinear Problems, 3.3).
     """
 
     tolerance: float = 1e-12
-    """Largest excess of a converged node, over the circuit's largest voltage."""
+    """Largest excess of a converged node, relative to the circuit's largest voltage."""
     max_iterations: int = 500
     taken: ClassVar = (WholeChip, WholeChipEquations)
 
@@ -44,7 +44,7 @@ class WholeChipNewtonSolver(PhaseSolver):
         return settled(equations, begin, self.max_iterations)
 
     def _certified(self, equations: WholeChipEquations, volts: All, nudge: Nudge | None) -> Equilibrium:
-        """Some samples at a time: the proof keeps factors of each."""
+        """Certify a few samples at a time, because the proof keeps the factors of each."""
         samples = max(1, ELEMENTS // volts.shape[1])
         parts = [
             certified(equations.select(some), (volts[some],), self.tolerance, None)
@@ -57,7 +57,7 @@ class WholeChipNewtonSolver(PhaseSolver):
 
 
 def newton_for(cell: CellLaw | None, tolerance: float | None = None) -> NonidealNewtonSolver | WholeChipNewtonSolver:
-    """What solves a chip (whole_chip.network.chip_of) with these cells; without a ``tolerance`` to the last digit."""
+    """The solver of a chip (whole_chip.network.chip_of) with the given cells; by default to full precision."""
     kind = NonidealNewtonSolver if cell is None else WholeChipNewtonSolver
     return kind() if tolerance is None else kind(tolerance)
 
@@ -65,7 +65,7 @@ def newton_for(cell: CellLaw | None, tolerance: float | None = None) -> Nonideal
 def settled(
     equations: WholeChipEquations, begin: All, iterations: int = 500, held: Bool[Array, " nodes"] | None = None
 ) -> All:
-    """Every sample by itself, as near its equilibrium as Newton's method gets; ``held``: nodes that stay where they are."""
+    """Voltages of every sample at the end of Newton's method; ``held``: nodes that do not move."""
     found = np.empty_like(begin)
     for sample in range(len(begin)):
         one = equations.select(np.array([sample]))
@@ -75,7 +75,7 @@ def settled(
 
 
 def with_wires(equations: WholeChipEquations, layers: All) -> All:
-    """All nodes, those of the layers held at ``layers``, volts; where these are no numbers, neither are the others."""
+    """Voltages of all nodes with the layers held at ``layers``, volts; NaN for samples in which these are not finite."""
     volts = np.zeros((len(layers), equations.assembly.size))
     volts[:, : equations.layered] = layers
     held = np.arange(volts.shape[1]) < equations.layered
@@ -111,7 +111,7 @@ def _newton(
                 best = following, ahead, left
             part /= 2
         else:
-            # At a kink the slope on one side says nothing of the other: the best of the steps is taken across it.
+            # At a kink the slope on one side does not predict the other, so the best of all steps is taken.
             following, ahead, left = best
             across += 1
             if not np.isfinite(following) or across > CROSSINGS:
@@ -123,7 +123,7 @@ def _newton(
 
 
 def _relaxed(equations: WholeChipEquations, volts: All, held: Bool[Array, " nodes"] | None) -> tuple[All, All]:
-    """Hidden nodes where their diodes carry off what they miss, all else as it is, and F there, 0 at nodes that are held."""
+    """Voltages with each diode balancing its hidden node while all other nodes are fixed; F there, 0 at held nodes."""
     hidden = equations.assembly.hidden
     if hidden and held is None:
         rooted = volts.copy()

@@ -1,4 +1,4 @@
-"""The proof of a whole chip's equilibria (core.proof): a circuit of many nodes, whose branches' slopes a box bounds."""
+"""The proof of a whole chip's equilibria (core.proof): a circuit of many nodes with branch slopes bounded in a box."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -40,7 +40,7 @@ class WholeChipProof:
         return (voltages,)
 
     def quick(self) -> Float[Array, " batch"]:
-        """None: weakly held groups of wires' nodes would take a solution of each sample."""
+        """None, because weakly held groups of wire nodes would require a solution for each sample."""
         return np.full(len(self.given), np.inf)
 
     def currents(self, voltages: Nodes, precision: np.dtype[Any]) -> tuple[Nodes, Nodes]:
@@ -55,12 +55,12 @@ class WholeChipProof:
         return current, rounding.astype(np.float64)
 
     def without_diodes(self, voltages: Nodes) -> tuple[Nodes, Nodes]:
-        """Net currents with the diodes removed, and what rounding in the voltages' precision may hide of them, amperes."""
+        """Net currents without the diodes, and the part that rounding in the precision of the voltages may hide, amperes."""
         unit = np.finfo(voltages.dtype).eps / 2
         equations, assembly = self.equations, self.equations.assembly
         ends = equations.ends(voltages)
         drops = np.asarray((assembly.incidence @ ends.T).T)
-        # A node's voltage is exact; a drive or row is rounded a few times where it is computed, and a drop once.
+        # The voltage of a node is exact; that of a drive or row is rounded a few times, and a drop once.
         inexact = np.abs(ends)
         inexact[:, : assembly.size] = 0
         error = MORE * unit * np.asarray((abs(assembly.incidence) @ inexact.T).T) + unit * np.abs(drops)
@@ -79,7 +79,7 @@ class WholeChipProof:
     def least_and_largest(
         self, voltages: Nodes, radius: Float[Array, " batch"]
     ) -> tuple[tuple[Branches, Nodes], tuple[Branches, Nodes]]:
-        """In the box: slopes of branches (S) and of drives, (least, least), (largest, largest)."""
+        """Slopes of branches (S) and drives in the box: (smallest, smallest), (largest, largest)."""
         equations, assembly = self.equations, self.equations.assembly
         network, wide = equations.network, np.broadcast_to(radius[:, None], voltages.shape)
         low = high = equations.follow(voltages)
@@ -98,7 +98,7 @@ class WholeChipProof:
 
 
 class _Linearised(NodeLinearisation):
-    """J of a whole chip, least in the box. Off its diagonal no entry is positive, so that |J| moves what either sign could."""
+    """The smallest J of a whole chip in the box. No off-diagonal entry is positive, so |J| bounds changes of either sign."""
 
     def __init__(self, circuit: WholeChipProof, voltages: Nodes, radius: Float[Array, " batch"]) -> None:
         self.circuit, equations, assembly = circuit, circuit.equations, circuit.equations.assembly
@@ -124,7 +124,7 @@ class _Linearised(NodeLinearisation):
         return np.asarray(self._own * voltages - self._image_of(voltages, self._least))
 
     def bent(self, radius: Float[Array, " batch"]) -> Nodes:
-        """See NodeLinearisation: all slopes of branches and drives may be larger by as much as they are in the box."""
+        """See NodeLinearisation: slopes of branches and drives may increase up to their largest values in the box."""
         wide = np.broadcast_to(radius[:, None], self._own.shape)
         return self._moved(wide, self._largest) - self._moved(wide, self._least)
 
@@ -134,7 +134,7 @@ class _Linearised(NodeLinearisation):
         return np.stack([assembly.solved(*each) for each in zip(self._factors, currents, strict=True)])
 
     def unsigned(self, currents: Nodes, rounding: Nodes) -> Float[Array, " batch"]:  # noqa: ARG002
-        """See Linearised: none, as slopes of branches above the least add to what one node moves another."""
+        """See Linearised: None, because branch slopes above the smallest ones increase the coupling of nodes."""
         return np.full(len(currents), np.inf)
 
     @cached_property
@@ -159,5 +159,5 @@ class _Linearised(NodeLinearisation):
         return self._image_of(wide, [abs(matrix) for matrix in matrices])
 
     def _roundings(self, dtype: np.dtype[Any]) -> float:
-        """Of the sums at a node: of its branches, and of its drive's."""
+        """Number of terms in the sums at a node: those of its branches and of the branches of its drive."""
         return float((2 * self.circuit.equations.assembly.degree + MORE) * np.finfo(dtype).eps / 2)

@@ -1,4 +1,4 @@
-"""Random whole chips for the agreement study: wires in tiles, cells, diodes, amplifiers and sources with their imperfections."""
+"""Random whole chips for the agreement study: wires in tiles, and imperfect cells, diodes, amplifiers and sources."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -25,17 +25,17 @@ Random = np.random.Generator
 
 WIDEST = 40
 CELLS_AT_MOST = 1500
-"""Of all crossbars: SPARSE takes seconds for a mesh of so many."""
+"""Largest number of cells of all crossbars, for which ngspice's SPARSE needs seconds."""
 SHARE = 3.0
-"""|β| in usual ones, each a tenth of what leaves the circuit its one equilibrium."""
+"""|β| in units of the default β, which is a tenth of the limit of a unique equilibrium."""
 TILES = ((128, 128), (4, 4), (8, 8), (16, 5), (3, 12))
 BENT = 8.0
-"""Largest voltage at the rows over a cell's scale: sinh(8) is 1,490."""
+"""Largest voltage at the rows relative to the scale of a cell: sinh(8) is 1,490."""
 
 
 @dataclass(frozen=True, eq=False)
 class ChipCase(Case):
-    """A random chip; with linear cells its wires are eliminated, otherwise they stay."""
+    """A random chip; with linear cells its wires are eliminated, otherwise all their nodes are solved."""
 
     network: NonidealNetwork
 
@@ -46,13 +46,13 @@ class ChipCase(Case):
 
     @property
     def cell(self) -> CellLaw | None:
-        """Law of its cells."""
+        """The law of its cells."""
         return self.network.cell if isinstance(self.network, WholeChip) else None
 
     def two_orders(self, equations: Any, voltages: Layers) -> tuple[Layers, Layers, float]:
-        """See Case: of the circuit with all nodes of its wires, by minimum degree and by columns' counts with row exchanges.
+        """See Case: for the circuit with all nodes of its wires, by minimum degree and by column counts with row exchanges.
 
-        The condition is Skeel's, ‖|J⁻¹||J|‖_∞: J⁻¹ has no negative entry, so that one solution gives it.
+        The condition number is Skeel's, ‖|J⁻¹||J|‖_∞; J⁻¹ has no negative entry, so it follows from one solution.
         """
         if not isinstance(equations, WholeChipEquations):
             equations = WholeChipEquations(whole(equations.network), equations)
@@ -100,11 +100,11 @@ def whole(network: NonidealNetwork) -> WholeChip:
 
 
 def draw(seed: int, number: int, among: Sequence[tuple[str, bool]] = ()) -> Case:
-    """Chip ``number`` of the study with ``seed``: the same whichever others are drawn; ``among`` kinds().
+    """Chip ``number`` of the study with ``seed``, independent of all others, with a diode ``among`` kinds().
 
-    1-3 hidden layers; 1-40 nodes a layer, log-uniform, but no more than 1,500 cells; cells of 1 to 100 µS, log-uniform, a fifth
-    missing, linear, sinh or cubic in turn; wires of 0.1 to 100 ohms a segment, log-uniform, in one tile or in tiles of 3 x 12 to
-    16 x 5, in one of two with links of 0.1 to 100 ohms; every imperfection of the periphery in one of two.
+    1-3 hidden layers; 1-40 nodes in a layer, log-uniform, but no more than 1,500 cells; cells of 1 to 100 µS, log-uniform, a
+    fifth missing, alternately linear, sinh or cubic; wires of 0.1 to 100 ohms per segment, log-uniform, in one tile or in tiles
+    of 3 x 12 to 16 x 5; links of 0.1 to 100 ohms in half of the chips; each imperfection of the periphery in half of the chips.
     """
     random = np.random.default_rng([seed, number, 18])
     law = random_law(random, *(among or kinds())[number % len(among or kinds())])
@@ -143,7 +143,7 @@ def draw(seed: int, number: int, among: Sequence[tuple[str, bool]] = ()) -> Case
 
 
 def _cell(random: Random, number: int, largest: float) -> CellLaw | None:
-    """None, or each law in turn, whose scale is an eighth of the ``largest`` voltage (V) or more."""
+    """None or the laws in turn, with a scale of at least an eighth of the ``largest`` voltage (V)."""
     laws = [None, *CELLS.values()]
     kind = laws[number // 2 % len(laws)]
     scale = largest / BENT * 10 ** random.uniform(0, 1)
@@ -152,7 +152,7 @@ def _cell(random: Random, number: int, largest: float) -> CellLaw | None:
 
 
 def _imperfections(ideal: ResistiveNetwork, random: Random) -> dict[str, Any]:
-    """Of one in two of all kinds, the quantities that the chip has."""
+    """The imperfect quantities of the chip: each kind with a probability of one half."""
     hidden, rows, outputs = ideal.layers[1:-1], ideal.crossbars[0].rows, ideal.layers[-1]
 
     def each(spread: float, middle: float = 0.0) -> list[Float[Array, " nodes"]]:
