@@ -102,7 +102,7 @@ def test_what_is_no_law_is_refused(law):
 
 def test_what_is_linear_alone_is_refused_for_cells_that_are_not():
     array = WiredCrossbar([[1e-6]], 1.0, cell=SinhCell(0.5))
-    with pytest.raises(UserError, match="no linear function"):
+    with pytest.raises(UserError, match="not a linear function"):
         _ = array.port_matrix
     with pytest.raises(UserError, match="cannot be eliminated"):
         DrivenCrossbar(array, np.zeros(1))

@@ -331,8 +331,8 @@ def test_the_weights_of_a_crossbar_are_its_own():
     ("change", "message"),
     [
         ({"conductance": np.zeros(3)}, "expected a matrix"),
-        ({"conductance": np.array([[1e-6, -1e-6]])}, "none negative, got -1e-06 in row 0, column 1"),
-        ({"conductance": np.array([[np.nan]])}, "none negative, got nan"),
+        ({"conductance": np.array([[1e-6, -1e-6]])}, "at least 0, got -1e-06 in row 0, column 1"),
+        ({"conductance": np.array([[np.nan]])}, "at least 0, got nan"),
         ({"wire_resistance": -1.0}, "wire_resistance: expected ohms of at least 0, got -1.0"),
         ({"wire_resistance": np.inf}, "wire_resistance: expected"),
         ({"tile": (0, 4)}, "tile"),

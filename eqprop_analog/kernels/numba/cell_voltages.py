@@ -1,7 +1,7 @@
-"""Voltages of every cell behind its wires, by the way back down through the nested dissection, compiled.
+"""Voltages of every cell with its wires by back substitution through the nested dissection, compiled.
 
-A block's inner nodes follow from its ends (back substitution), the ends of its parts are these and those, and so on down to pairs
-of cells. Of every cell the product of two drops is summed over samples, so that no array of samples, rows and columns is held.
+The inner nodes of a block follow from its ends; both together are the ends of its parts, and so on down to pairs of cells. The
+product of two drops at every cell is summed over samples, so that no array of samples, rows and columns is needed.
 """
 
 from functools import lru_cache
@@ -30,7 +30,7 @@ Array = np.ndarray
 Tables = tuple[Array, Array, Array, Array]
 
 PAIRS = 4
-"""Samples that go down through a leaf together, each with two voltages a node."""
+"""Number of samples that are processed together in a leaf, each with two voltages at every node."""
 VOLTS = 2 * PAIRS
 SIDE = BASE // CORNER
 
@@ -38,7 +38,7 @@ _gemm, _trsm = routine("blas", "dgemm", 13), routine("blas", "dtrsm", 11)
 
 
 def _marks() -> tuple[Array, int, int]:
-    """Where leaves_joined keeps what each level leaves, in lanes, and how many lanes that takes."""
+    """Positions at which leaves_joined stores the results of each level, in lanes, and the total number of lanes."""
     blocks = SIDE**2 >> np.arange(1, len(SIZES) + 1)
     inner, outer = blocks * SIZES[:, 4] ** 2, blocks * SIZES[:, 4] * SIZES[:, 3]
     begins = [np.cumsum([0, *each]) for each in (inner, outer)]
@@ -50,7 +50,7 @@ MARKS, INNER, OUTER = _marks()
 
 @compiled
 def _down(steps: Array, runs: Array, held: Array, rows: Array, marks: Array, volts: Array) -> None:
-    """Voltages of all leaves' ends, from those of the last block's: ``volts`` (ends of leaves and blocks, voltages)."""
+    """Voltages of the ends of all leaves from those of the last block; ``volts``: (ends of leaves and blocks, voltages)."""
     one, nothing, sizes = np.ones(1), np.zeros(1), np.zeros(4, np.int32)
     wide = volts.shape[1]
     for number in range(len(steps) - 1, -1, -1):
@@ -75,7 +75,7 @@ def _down(steps: Array, runs: Array, held: Array, rows: Array, marks: Array, vol
 
 @compiled
 def _pair_down(sizes: Array, own: Array, held: Array, scaled: Array, whole: Array, parts: Array, at: Array) -> None:
-    """Voltages of two parts' ends from the whole's; ``at``: places of the whole, and of both parts."""
+    """Compute voltages of the ends of two parts from those of the block; ``at``: positions of the block and of both parts."""
     ends, size = sizes[3], sizes[4]
     for k in range(size - 1, -1, -1):
         inner = at[1] + (sizes[5] + k) * VOLTS
@@ -146,7 +146,7 @@ def _corner_products(cells: Array, place: int, wire: float, volts: Array, at: in
 def _products(
     cells: Array, wire: float, tables: Tables, work: Work, space: Array, volts: Array, near: Array, out: Array
 ) -> None:
-    """Sums over samples of the products of both drops, of every cell of every leaf; ``tables``: also what leaves keep."""
+    """Sums over samples of the products of both drops at every cell of every leaf; ``tables`` include the ends of leaves."""
     sizes, places, marks, kept = tables
     at = np.zeros(3, np.int64)
     for group in range(len(cells)):
@@ -174,7 +174,7 @@ def _products(
 
 
 class _Room(Room):
-    """With all that the way back needs."""
+    """The elimination with all results that back substitution needs."""
 
     def __init__(self, rows: int, columns: int) -> None:
         super().__init__(rows, columns)
@@ -189,7 +189,7 @@ class _Room(Room):
     def products(
         self, matrix: Float[Array, "rows columns"], wire_resistance: float, volts: Float[Array, "ports some"]
     ) -> Float[Array, "rows columns"]:
-        """See ``products``; columns before rows, VOLTS columns for PAIRS samples, first their first voltages."""
+        """See ``products``; columns before rows, VOLTS columns for PAIRS samples, starting with their first voltages."""
         found, lanes = self.plan, self.lanes(matrix)
         self.leaves(lanes, wire_resistance)
         join(found.steps, found.runs, self.space, self.all_held, self.all_between, self.marks, False)
@@ -214,7 +214,7 @@ def products(
     mean: Float[Array, "batch ports"],
     slope: Float[Array, "batch ports"],
 ) -> Float[Array, "rows columns"]:
-    """Sum over samples of the product of two drops at every cell of one tile, of the ports' voltages (rows, then columns)."""
+    """Sum over samples of the product of two drops at every cell of one tile for port voltages (rows, then columns)."""
     batch, ports = mean.shape
     groups = -(-batch // PAIRS)
     volts = np.zeros((groups, 2, PAIRS, ports))

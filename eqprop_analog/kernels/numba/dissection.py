@@ -1,4 +1,4 @@
-"""Wires of an array eliminated by nested dissection, compiled: the smallest blocks side by side, larger ones by LAPACK.
+"""Elimination of the wires of an array by nested dissection, compiled: small blocks in vector lanes, large ones by LAPACK.
 
 Conductances between ends are stored only above the diagonal. A node's total is the sum of its conductances (KCL), so
 that only positive numbers are added (Grassmann, Taksar & Heyman 1985, Oper. Res. 33, 1107).
@@ -19,14 +19,14 @@ from eqprop_analog.networks.crossbars.dissection import BASE, Plan, plan
 
 Array = np.ndarray
 Work = tuple[Array, Array, Array]
-"""Couplings among a block's inner nodes, from these to its ends, and the latter over the nodes' totals; arrays of lanes."""
+"""Couplings between the inner nodes of a block, from these to its ends, and the latter divided by node totals; in lanes."""
 
 CORNER = 2
-"""Rows and columns of cells that are eliminated at once, to begin with."""
+"""Numbers of rows and columns of the blocks of cells that are eliminated first."""
 LEAF = 4 * BASE
-"""Ends of a block of BASE x BASE cells."""
+"""Number of ends of a block of BASE x BASE cells."""
 LEVELS = 6
-"""Times that two blocks are joined until they have BASE x BASE cells."""
+"""Number of times that pairs of blocks are joined to reach BASE x BASE cells."""
 
 
 def routine(module: str, name: str, arguments: int) -> Any:
@@ -37,14 +37,14 @@ def routine(module: str, name: str, arguments: int) -> Any:
 
 _potrf, _syrk, _gemm = routine("lapack", "dpotrf", 5), routine("blas", "dsyrk", 10), routine("blas", "dgemm", 13)
 LETTERS = np.frombuffer(b"LNTR", np.uint8).copy()
-"""Of LAPACK's options: lower, not (transposed, of unit diagonal), transposed, right."""
+"""Options of LAPACK: lower; not transposed, or no unit diagonal; transposed; right."""
 
 
 def _pairings() -> tuple[Array, Array]:
-    """How joins make BASE x BASE cells of corners, beside and above each other in turn.
+    """The joins that build BASE x BASE cells from corners, alternately side by side and on top of each other.
 
-    Of each: blocks in a row before, whether beside, ends of a part, of the whole, inner nodes and the place of the first in each
-    part. Of each end: in the first part (0) or the second, and where.
+    For each join: blocks in a row before it, whether it is side by side, numbers of ends of a part and of the result, number of
+    inner nodes and position of the first one in each part. For each end: its part (0 for the first) and its position there.
     """
     sizes, places = np.zeros((LEVELS, 7), np.int64), np.zeros((LEVELS, LEAF, 2), np.int64)
     n = m = CORNER
@@ -74,14 +74,14 @@ SPACE = max(
     [(BASE // CORNER) ** 2 * (4 * CORNER) ** 2]
     + [(BASE // CORNER) ** 2 // 2 ** (level + 1) * int(SIZES[level, 3]) ** 2 for level in range(LEVELS)]
 )
-"""Couplings of all blocks of one size in one of BASE x BASE cells, the most."""
+"""Largest number of couplings of all blocks of one size within BASE x BASE cells."""
 
 
 @compiled
 def _eliminate(held: Array, rows: Array, scaled: Array, size: int, ends: int) -> None:
-    """The inner nodes of a block, whose couplings are ``held`` (size, size) among each other and ``rows`` (size, ends) to ends.
+    """Eliminate the inner nodes of a block with couplings ``held`` (size, size) to each other and ``rows`` (size, ends) to ends.
 
-    Both get what the nodes before leave; ``scaled``: rows over their totals.
+    Both are updated with the contributions of the nodes eliminated before; ``scaled``: rows divided by their totals.
     """
     for k in range(size):
         first, second = spread(0.0), spread(0.0)
@@ -114,9 +114,9 @@ def _eliminate(held: Array, rows: Array, scaled: Array, size: int, ends: int) ->
 
 @compiled
 def _corner(cells: Array, at: int, wire: float, out: Array, first: int) -> None:
-    """2 x 2 cells from ``cells`` on (BASE a row) in closed form: three stars of inner nodes, two of whose centres are one pair.
+    """Couplings of the 2 x 2 cells that start at ``cells`` (BASE in a row) in closed form, by elimination of three stars.
 
-    Ends: left 0, 1, bottom 2, 3, right 4, 5, top 6, 7; the right ends are the row nodes there, the top ends the column nodes.
+    Ends: left 0, 1, bottom 2, 3, right 4, 5, top 6, 7; the right ends are row nodes, and the top ends are column nodes.
     """
     along, twice, square = spread(wire), spread(2 * wire), spread(wire * wire)
     for n in range(64):
@@ -149,7 +149,7 @@ def _corner(cells: Array, at: int, wire: float, out: Array, first: int) -> None:
 
 @compiled
 def _pair(parts: Array, one: int, other: int, sizes: Array, own: Array, work: Work, out: Array, out_first: int) -> None:
-    """Two blocks joined, at ``one`` and ``other`` among ``parts``: couplings between the new block's ends."""
+    """Join the blocks at ``one`` and ``other`` of ``parts``: couplings between the ends of the new block."""
     part, ends, size = sizes[2], sizes[3], sizes[4]
     held, rows, scaled = work
     for k in range(size):
@@ -180,8 +180,8 @@ def leaves_joined(
 ) -> Array:
     """Couplings between all ends of LANES blocks of BASE x BASE ``cells``, siemens.
 
-    ``marks``: where each level's inner couplings and scaled ones are kept in ``work``, one block after the other; none: they are
-    not kept.
+    ``marks``: positions in ``work`` at which the inner couplings and the scaled ones of each level are stored, block by block; if
+    it is empty, they are not stored.
     """
     side = BASE // CORNER
     for n in range(side * side):
@@ -204,7 +204,7 @@ def leaves_joined(
 def _leaves(
     cells: Array, wire: float, sizes: Array, places: Array, kept: Array, work: Work, space: Array, leaves: Array
 ) -> None:
-    """Couplings of every block of BASE x BASE ``cells`` (blocks of LANES, cells in lanes) between the ends it keeps, siemens."""
+    """Couplings between the kept ends of every block of BASE x BASE ``cells`` (blocks of LANES, cells in lanes), siemens."""
     for group in range(len(cells)):
         found = leaves_joined(cells[group], wire, sizes, places, work, space, sizes[:0])
         for lane in range(min(LANES, len(kept) - group * LANES)):
@@ -227,10 +227,9 @@ def _copy(source: Array, start: int, target: Array, to: int, count: int) -> None
 
 @compiled
 def _take(part: Array, ends: int, runs: Array, held: Array, rows: Array, out: Array, sizes: Array) -> None:
-    """What one part has between inner nodes (``held``), between these and ends that go on (``rows``), and between the latter.
+    """Add the couplings of one part between inner nodes (``held``), from these to remaining ends (``rows``), and between those.
 
-    ``sizes``: inner nodes, ends of the block, how many of them are asked for among each other, what is from row to row of
-    ``rows``.
+    ``sizes``: number of inner nodes, of ends of the block, of ends with requested mutual couplings, and the stride of ``rows``.
     """
     size, whole, asked, apart = sizes[0], sizes[1], sizes[2], sizes[3]
     for k in range(size):
@@ -250,9 +249,10 @@ def _take(part: Array, ends: int, runs: Array, held: Array, rows: Array, out: Ar
 def join(
     steps: Array, runs: Array, space: Array, held_space: Array, rows_space: Array, marks: Array, between_rows: bool
 ) -> None:
-    """Every step of a plan; the last block is the array. Couplings between row ports are left out if they are not asked for.
+    """Carry out all steps of a plan, whose last block is the array. Couplings between row ports are computed only if requested.
 
-    ``marks``: where each step's Cholesky factor and what it leaves of the couplings to ends are kept; none: they are not kept.
+    ``marks``: positions at which the Cholesky factor and the reduced couplings to ends of each step are stored; if it is empty,
+    they are not stored.
     """
     one, sizes = np.ones(1), np.zeros(6, np.int32)
     for number_of_step in range(len(steps)):
@@ -284,18 +284,18 @@ def join(
             _gemm(
                 plain, turned, n_ports, n_asked, n_inner, unit, left, from_row, rows.ctypes, from_row, unit, to, n_ends
             )
-        if sizes[5] != 0:  # conductances beyond the range of numbers
+        if sizes[5] != 0:  # conductances outside the range of floating-point numbers
             out[:] = np.nan
 
 
 @compiled
 def _grounded(held: Array, rows: Array, size: int, ends: int, wide: int) -> None:
-    """The nodal matrix of the inner nodes in ``held``: less the couplings, and what all of a node's sum to."""
+    """Form the nodal matrix of the inner nodes in ``held``: negative couplings, with the sums of all couplings as diagonal."""
     for k in range(size):
         held[k * size + k] = 0
     for k in range(size):
         own, coupled = held[k * size : (k + 1) * size], rows[k * wide : k * wide + ends]
-        total = own[k]  # of the nodes before
+        total = own[k]  # contributions of the nodes before
         for l in range(k + 1, size):
             total += own[l]
             held[l * size + l] += own[l]
@@ -307,7 +307,7 @@ def _grounded(held: Array, rows: Array, size: int, ends: int, wide: int) -> None
 
 @compiled
 def _forward(factor: Array, rows: Array, size: int, wide: int) -> None:
-    """``rows`` over the Cholesky ``factor`` of the inner nodes: what is faster than LAPACK's for so few nodes."""
+    """Solve ``rows`` with the Cholesky ``factor`` of the inner nodes; faster than LAPACK for few nodes."""
     for a in range(0, wide - wide % 4, 4):
         for k in range(size):
             at = k * wide + a
@@ -331,7 +331,7 @@ def _forward(factor: Array, rows: Array, size: int, wide: int) -> None:
 
 @compiled
 def _mirrored(upper: Array, columns: int, out: Array) -> None:
-    """Both triangles, and rows before columns."""
+    """The full matrix from its upper triangle, with rows before columns."""
     ends = len(out)
     for a in range(ends):
         for b in range(a + 1, ends):
@@ -341,7 +341,7 @@ def _mirrored(upper: Array, columns: int, out: Array) -> None:
 
 @compiled
 def _given(upper: Array, between: Array, among: Array) -> None:
-    """What is between rows and columns; what is among columns is added."""
+    """Copy the couplings between rows and columns, and add those between columns."""
     rows, columns = between.shape
     ends = rows + columns
     for a in range(columns):
@@ -353,7 +353,7 @@ def _given(upper: Array, between: Array, among: Array) -> None:
 
 
 class Room:
-    """Arrays for tiles of one shape."""
+    """Work space for tiles of one shape."""
 
     def __init__(self, rows: int, columns: int) -> None:
         self.plan: Plan = plan(rows, columns)
@@ -368,23 +368,23 @@ class Room:
         self.small = np.zeros((2, SPACE * LANES))
 
     def lanes(self, matrix: Float[Array, "rows columns"]) -> Float[Array, "groups cells"]:
-        """Cells of leaves side by side, LANES leaves a group."""
+        """Cells of the leaves in lanes, in groups of LANES leaves."""
         down, across = self.plan.down, self.plan.across
-        # what is filled up is beyond the ends that nothing is joined to
+        # the padding lies beyond the unconnected ends
         self.cells[-self.rows :, : self.columns] = matrix
         leaves = self.cells.reshape(down, BASE, across, BASE).swapaxes(1, 2)
         self.blocks.reshape(-1, BASE * BASE)[: down * across] = leaves.reshape(down * across, BASE * BASE)
         return self.blocks.swapaxes(1, 2).reshape(len(self.blocks), -1)
 
     def eliminated(self, matrix: Float[Array, "rows columns"], wire_resistance: float, *, between_rows: bool) -> Array:
-        """Couplings of the ports, columns before rows, above the diagonal."""
+        """Couplings of the ports above the diagonal, columns before rows."""
         found, none = self.plan, np.zeros((0, 2), np.int64)
         self.leaves(self.lanes(matrix), wire_resistance)
         join(found.steps, found.runs, self.space, self.held, self.between, none, between_rows)
         return self.space[found.steps[-1, 4] :]
 
     def leaves(self, lanes: Float[Array, "groups cells"], wire_resistance: float) -> None:
-        """Couplings of the leaves, to the work space."""
+        """Write the couplings of the leaves to the work space."""
         _leaves(lanes, 1 / wire_resistance, SIZES, PLACES, self.plan.leaves, self.work, self.small, self.space)
 
 
@@ -393,7 +393,7 @@ one_at_a_time = Lock()
 
 
 def couplings(matrix: Float[Array, "rows columns"], wire_resistance: float) -> Float[Array, "ports ports"]:
-    """Conductances between the ports of one tile, siemens: what networks.crossbars.wires.couplings gives, to rounding."""
+    """Conductances between the ports of one tile, siemens; equal to networks.crossbars.wires.couplings to within rounding."""
     found = np.zeros((sum(matrix.shape),) * 2)
     with one_at_a_time:
         upper = _room(*matrix.shape).eliminated(matrix, wire_resistance, between_rows=True)
@@ -407,7 +407,7 @@ def to_columns(
     between: Float[Array, "rows columns"],
     among: Float[Array, "columns columns"],
 ) -> None:
-    """Those of the column ports alone: to row ports in ``between``, and added to ``among`` those to other column ports."""
+    """Conductances of the column ports only: to row ports in ``between``, and to other column ports, added to ``among``."""
     with one_at_a_time:
         upper = _room(*matrix.shape).eliminated(matrix, wire_resistance, between_rows=False)
         _given(upper, between, among)

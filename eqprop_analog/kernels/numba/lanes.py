@@ -1,6 +1,6 @@
-"""Eight numbers side by side in one vector register, for compiled loops that LLVM does not vectorize by itself.
+"""Arithmetic with eight numbers in one vector register, for compiled loops that LLVM does not vectorize by itself.
 
-An array of lanes is a flat float64 array; its element n is the LANES numbers from n * LANES on.
+An array of lanes is a flat float64 array; its element n consists of LANES numbers that start at n * LANES.
 """
 
 from collections.abc import Callable, Sequence
@@ -12,21 +12,21 @@ from numba.core import cgutils
 from numba.extending import intrinsic, models, register_model
 
 LANES = 8
-"""Of float64: a register of AVX-512, two of AVX2."""
+"""Number of float64 lanes: one register of AVX-512, or two of AVX2."""
 TILE = 4
-"""Rows and columns of a product that are summed in registers at a time: 16 sums, each operand used four times."""
+"""Numbers of rows and columns of a product that are summed in registers at a time: 16 sums, each operand used four times."""
 _VECTOR = ir.VectorType(ir.DoubleType(), LANES)
 _FUSED = ("contract",)
 _code: Any = cgutils
 
 
 def _inlined(function: Callable[..., Any]) -> Callable[..., Any]:
-    """A function that compiled ones call, by the instructions that it generates."""
+    """A function for compiled code, defined by the instructions that it generates."""
     return cast("Callable[..., Any]", intrinsic(function))
 
 
 class Lanes(types.Type):
-    """LANES numbers of type float64."""
+    """The type of LANES float64 numbers."""
 
     def __init__(self) -> None:
         super().__init__(name="Lanes")
@@ -49,7 +49,7 @@ def _place(context: Any, builder: Any, kind: Any, array: Any, index: Any) -> Any
 
 
 def _operation(count: int, made: Callable[[Any, Sequence[Any]], Any]) -> Any:
-    """A function of ``count`` lanes that gives lanes."""
+    """A function of ``count`` lanes that returns lanes."""
 
     def generate(_context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
         return made(builder, arguments)
@@ -69,7 +69,7 @@ def load(_typing: Any, array: Any, index: Any) -> Any:  # noqa: ARG001
 
 @_inlined
 def store(_typing: Any, array: Any, index: Any, value: Any) -> Any:  # noqa: ARG001
-    """``value`` becomes element ``index``."""
+    """Store ``value`` as element ``index``."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         builder.store(arguments[2], _place(context, builder, signature.args[0], *arguments[:2]), align=8)
@@ -105,7 +105,7 @@ def times(_typing: Any, one: Any, other: Any) -> Any:  # noqa: ARG001
 
 @_inlined
 def inverse(_typing: Any, one: Any) -> Any:  # noqa: ARG001
-    """1 over it."""
+    """Reciprocal."""
     return _operation(1, lambda builder, of: builder.fdiv(ir.Constant(_VECTOR, [1.0] * LANES), of[0]))
 
 

@@ -1,4 +1,4 @@
-"""Crossbars: what joins two layers of a resistive network, as operators. One kind, one file."""
+"""Crossbars, the connections between two layers of a resistive network, as operators; one file for each kind."""
 
 from eqprop_analog.networks.crossbars.convolution import Convolution
 from eqprop_analog.networks.crossbars.crossbar import Crossbar, Ports

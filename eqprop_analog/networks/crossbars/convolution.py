@@ -1,4 +1,4 @@
-"""The crossbar of a convolution: one kernel, built again at every place that it looks at."""
+"""The crossbar of a convolution: one kernel that is built at every position."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -28,28 +28,28 @@ def image_shape(shape: Any, name: str) -> tuple[int, int, int]:
 
 @dataclass(frozen=True, eq=False)
 class Convolution(Crossbar):
-    """G[p, c] joins drive p of a patch and channel c of the column nodes, in a circuit of its own at every place of the patch.
+    """I_jc = Σ_p G[p, c] (a_jp - v_jc): drive p of the patch at position j and channel c of the columns, with shared G.
 
-    A patch is kernel x kernel drives of every channel, in the order (channel, down, across); places are ``stride`` apart, down
-    and across. Rows are an image (channels, height, width), and last the bias row if there is one, which belongs to every
-    patch; columns are (channels, places down, places across). All copies of a conductance learn together, from the sum of what
-    each of them measures. With ``padding``, patches reach that far beyond the image, where there is no resistor.
+    A patch is kernel x kernel drives of every channel, in the order (channel, down, across); the distance of positions is
+    ``stride`` down and across. Rows are an image (channels, height, width), followed by the bias row, if any, which belongs to
+    every patch; columns are (channels, positions down, positions across). All copies of a conductance receive the same update,
+    the sum over their contributions. With ``padding``, patches extend beyond the image, where there are no resistors.
     """
 
     name: ClassVar[str] = "convolution"
 
     conductance: Float[Array, "patch channels"]
-    """Siemens; the last row is the bias row's, if there is one."""
+    """G, siemens; the last row belongs to the bias row, if there is one."""
     shape: tuple[int, int, int]
-    """(channels, height, width) of the rows: of crossbar 1, +x of every channel of the inputs and then -x."""
+    """(channels, height, width) of the rows; in crossbar 1, +x of all channels of the inputs and then -x."""
     kernel: int
-    """Drives of a patch down, and across."""
+    """Number of drives of a patch in each direction."""
     stride: int = 1
     padding: int = 0
     bias_row: bool = False
 
     def __post_init__(self) -> None:
-        """Raise UserError for settings that leave no place for a kernel."""
+        """Raise UserError unless the kernel fits into the image."""
         object.__setattr__(self, "shape", image_shape(self.shape, "convolution"))
         for name, least in (("kernel", 1), ("stride", 1), ("padding", 0)):
             object.__setattr__(self, name, whole_number(getattr(self, name), f"convolution: {name}", least))
@@ -67,18 +67,18 @@ class Convolution(Crossbar):
 
     @property
     def places(self) -> tuple[int, int]:
-        """(down, across): how many patches there are."""
+        """Numbers of patches (down, across)."""
         down, across = (1 + (size + 2 * self.padding - self.kernel) // self.stride for size in self.shape[1:])
         return down, across
 
     @property
     def features(self) -> int:
-        """Channels of the columns."""
+        """Number of channels of the columns."""
         return int(self.conductance.shape[1])
 
     @property
     def patch(self) -> int:
-        """Drives of a patch, without the bias row."""
+        """Number of drives of a patch, without the bias row."""
         return self.shape[0] * self.kernel**2
 
     @property
@@ -114,13 +114,13 @@ class Convolution(Crossbar):
 
     @cached_property
     def _drives(self) -> Int[Array, "places patch"]:
-        """Row of every drive of every patch; -1 beyond the edge."""
+        """Row of every drive of every patch; -1 outside the image."""
         channels, height, width = self.shape
         rows = np.arange(prod(self.shape)).reshape(1, channels, height, width)
         return self._windows(rows, -1)
 
     def _windows(self, images: Array, beyond: float = 0) -> Array:
-        """Every patch of a batch of images, one a row."""
+        """All patches of a batch of images, one for each row."""
         edge = (self.padding, self.padding)
         if self.padding:
             images = np.pad(images, ((0, 0), (0, 0), edge, edge), constant_values=beyond)
@@ -133,14 +133,14 @@ class Convolution(Crossbar):
         return self._windows(drive[:, : prod(self.shape)].reshape(-1, *self.shape))
 
     def _by_place(self, volts: Columns) -> Float[Array, "places channels"]:
-        """Of every sample one row a place."""
+        """Values of every sample with one row for each position."""
         return volts.reshape(len(volts), self.features, -1).transpose(0, 2, 1).reshape(-1, self.features)
 
     def _by_channel(self, values: Float[Array, "places channels"], batch: int) -> Columns:
         return np.ascontiguousarray(values.reshape(batch, -1, self.features).transpose(0, 2, 1)).reshape(batch, -1)
 
     def forward(self, drive: Rows) -> Columns:
-        """One matrix product over all places."""
+        """One matrix product over all positions."""
         current = self._by_channel(self._patches(drive) @ self.conductance[: self.patch], len(drive))
         if self.bias_row:
             current += self._biased(drive[:, -1:])
@@ -151,13 +151,13 @@ class Convolution(Crossbar):
         return volts * np.repeat(self.conductance[-1], prod(self.places))
 
     def mirrored(self, inputs: Float[Array, "batch inputs"]) -> Columns:
-        """Of x (G⁺ - G⁻): half the work of ``forward``."""
+        """See Crossbar; x (G⁺ - G⁻) needs half of the operations of ``forward``."""
         half = self.patch // 2
         images = self._windows(inputs.reshape(len(inputs), self.shape[0] // 2, *self.shape[1:]))
         return self._by_channel(images @ (self.conductance[:half] - self.conductance[half : 2 * half]), len(inputs))
 
     def backward(self, volts: Columns) -> Rows:
-        """The patches' currents, added up where patches overlap."""
+        """Currents of the patches, summed where patches overlap."""
         batch, (channels, height, width) = len(volts), self.shape
         down, across = self.places
         values = self._by_place(volts)
@@ -177,7 +177,7 @@ class Convolution(Crossbar):
         return np.concatenate([flat, into_bias], axis=1)
 
     def gradient(self, mean: Ports, slope: Ports) -> Float[Array, "patch channels"]:
-        """Multiplied out, as that of a dense crossbar over all places."""
+        """See Crossbar; the product is expanded as for a dense crossbar over all positions."""
         (drive, volts), (drive_slope, volts_slope) = mean, slope
         x, dx = self._patches(drive), self._patches(drive_slope)
         v, dv = self._by_place(volts), self._by_place(volts_slope)
@@ -189,7 +189,7 @@ class Convolution(Crossbar):
         return np.concatenate([found, ((u - v) * (du - dv)).sum(axis=0)[None]])
 
     def _own(self, squares: Float[Array, "places channels"]) -> Float[Array, "#patch channels"]:
-        """Σ over the places at which a drive of the patch is there."""
+        """Sum over the positions at which the drive of the patch exists."""
         if not self.padding:
             return np.asarray(squares.sum(axis=0))
         at_place = squares.reshape(-1, prod(self.places), self.features).sum(axis=0)
@@ -198,7 +198,7 @@ class Convolution(Crossbar):
     def mirrored_gradient(
         self, inputs: Float[Array, "batch inputs"], bias_row: float, volts: Columns, slope: Columns
     ) -> Float[Array, "patch channels"]:
-        """The product of one half of the patch is that of the other with its sign changed."""
+        """See Crossbar; the products of both halves of the patch differ only in sign."""
         v, dv = self._by_place(volts), self._by_place(slope)
         own = self._own(v * dv)
         product = self._windows(inputs.reshape(len(inputs), self.shape[0] // 2, *self.shape[1:])).T @ dv
@@ -229,5 +229,5 @@ class Convolution(Crossbar):
         return int(self._drives[first, drive]), channel * prod(self.places) + first
 
     def renew(self, window: tuple[float, float]) -> int:
-        """Of channels."""
+        """Sums of the columns of each group of channels."""
         return renew(self.conductance, window)

@@ -17,53 +17,53 @@ Array = np.ndarray
 Rows = Float[Array, "batch rows"]
 Columns = Float[Array, "batch columns"]
 Ports = tuple[Rows, Columns]
-"""What is known at both ends: of the rows, then of the columns."""
+"""Values at both ends: of the rows, then of the columns."""
 
 
 class Crossbar(Protocol):
     """I_j = Σ_i G_ij (a_i - v_j) into column j, from rows at a and columns at v; volts, siemens, amperes.
 
-    A new kind is a frozen dataclass that inherits from this class, has ``conductance`` as its first field and implements what
-    has no body here. It holds the caller's array, not a copy: after a write to it the operator is that of the new values.
-    Nothing that is computed from it is kept. Arrays have the dtype of ``conductance``.
+    A new kind is a frozen dataclass that inherits from this class, has ``conductance`` as its first field and implements the
+    methods without a body. It holds the caller's array and not a copy, so writing to the array changes the operator. Results that
+    depend on the array are not cached. Arrays have the dtype of ``conductance``.
     """
 
     name: ClassVar[str]
-    """In files."""
+    """Name of the kind in files."""
     is_matrix: ClassVar[bool] = False
-    """Whether ``conductance`` is the matrix G itself, which compiled kernels take, and chips hold cell by cell."""
+    """Whether ``conductance`` is the matrix G itself, as required by compiled kernels and by chips."""
     conductance: Float[Array, "..."]
-    """The free parameters, siemens, writable: one for each resistor, one for all that share it, or none (size 0) where the
-    crossbar does not learn."""
+    """The free parameters, siemens, writable: one for each resistor or group of resistors that share it; size 0 if the crossbar
+    does not learn."""
 
     @property
     def rows(self) -> int:
-        """Drives. Of crossbar 1: +x of every input, then -x of every input, then the bias row if there is one."""
+        """Number of drives. In crossbar 1: +x of every input, then -x of every input, then the bias row, if any."""
         ...
 
     @property
     def columns(self) -> int:
-        """Nodes."""
+        """Number of nodes."""
         ...
 
     @property
     def cells(self) -> int:
-        """Places of resistors, those of 0 S included."""
+        """Number of positions of resistors, including those of 0 S."""
         ...
 
     def forward(self, drive: Rows) -> Columns:
-        """Σ_i a_i G_ij: currents into the columns while they are held at 0 V, amperes; an array of its own."""
+        """Σ_i a_i G_ij: currents into the columns held at 0 V, amperes, in a new array."""
         ...
 
     def backward(self, volts: Columns) -> Rows:
-        """Σ_j G_ij v_j: currents into the rows while they are held at 0 V, amperes; an array of its own."""
+        """Σ_j G_ij v_j: currents into the rows held at 0 V, amperes, in a new array."""
         ...
 
     def gradient(self, mean: Ports, slope: Ports) -> Float[Array, "..."]:
         """Σ_batch Σ (a - v)_mean (a - v)_slope over the resistors of each parameter, in the shape of ``conductance``.
 
-        ∂E/∂G = ½ (a - v)² is a square, so both its difference between two phases (the contrast) and its derivative along a
-        response (the exact gradient) are this bilinear form.
+        ∂E/∂G = ½ (a - v)² is a square; therefore both its difference between two phases (the contrast) and its derivative along
+        a response (the exact gradient) are this bilinear form.
         """
         ...
 
@@ -72,7 +72,7 @@ class Crossbar(Protocol):
         ...
 
     def driven(self) -> Bool[Array, " columns"]:
-        """Which columns have a resistor above 0 S."""
+        """Whether each column has a resistor above 0 S."""
         return np.isin(np.arange(self.columns), self.elements()[1])
 
     def place(self, cell: tuple[int, ...]) -> tuple[int, int]:
@@ -80,13 +80,13 @@ class Crossbar(Protocol):
         ...
 
     def check(self, name: str) -> None:
-        """Raise UserError, which begins with ``name``, unless the shape of ``conductance`` is that of this crossbar."""
+        """Raise UserError, starting with ``name``, unless ``conductance`` has the shape of this crossbar."""
         ...
 
     def renew(self, window: tuple[float, float]) -> int:
-        """Begin anew, in place, what drives columns that have lost every conductance; how many parameters' columns there were.
+        """Reset in place the conductances of columns that have lost all conductance; returns the number of such columns.
 
-        See networks.resistive.initial.renew. 0 where nothing learns.
+        See networks.resistive.initial.renew. The result is 0 for a crossbar that does not learn.
         """
         ...
 
@@ -99,20 +99,20 @@ class Crossbar(Protocol):
         return self.forward(np.ones((1, self.rows), self.conductance.dtype))[0]
 
     def row_block(self) -> Square:
-        """Currents into the rows for each volt at a row, siemens: diagonal where no two rows touch each other."""
+        """Currents into the rows per volt at a row, siemens; diagonal if rows are not coupled to each other."""
         return self.row_sums()
 
     def column_block(self) -> Square:
-        """Currents into the columns for each volt at a column, siemens: diagonal where no two columns touch each other."""
+        """Currents into the columns per volt at a column, siemens; diagonal if columns are not coupled to each other."""
         return self.column_sums()
 
     def energy(self, drive: Rows, volts: Columns) -> Float[Array, " batch"]:
-        """Half of what its resistors dissipate, ½ Σ_ij G_ij (a_i - v_j)², watts."""
+        """½ Σ_ij G_ij (a_i - v_j)², half of the power dissipated in the resistors, watts."""
         squares = (drive**2) @ self.row_sums() + (volts**2) @ self.column_sums()
         return np.asarray(0.5 * squares - (self.forward(drive) * volts).sum(axis=1))
 
     def parts(self, number: int, rows: tuple[str, ...], columns: tuple[str, ...]) -> "Iterator[Element]":
-        """What it is in a circuit, as crossbar ``number`` between these nets."""
+        """The circuit element of the crossbar, with ``number``, between the given nets."""
         from eqprop_analog.spice.elements import Crossbar as Bank
 
         yield Bank(number, rows, columns, self)
@@ -131,15 +131,15 @@ class Crossbar(Protocol):
     def mirrored_gradient(
         self, inputs: Float[Array, "batch inputs"], bias_row: float, volts: Columns, slope: Columns
     ) -> Float[Array, "..."]:
-        """``gradient`` of crossbar 1, whose rows +x, -x and the bias row hold their voltages whatever the columns do."""
+        """``gradient`` of crossbar 1, whose rows +x, -x and bias row have fixed voltages."""
         rest = np.full((len(inputs), self.rows - 2 * inputs.shape[1]), bias_row, inputs.dtype)
         rows = np.concatenate([inputs, -inputs, rest], axis=1)
         return self.gradient((rows, volts), (np.zeros_like(rows), slope))
 
     def by_drops(self, drive: Rows, volts: Columns) -> tuple[Ports, Ports]:
-        """Σ_j G_ij (a_i - v_j) and Σ_i G_ij (a_i - v_j), amperes, then the sums of magnitudes, in the voltages' own precision.
+        """Σ_j G_ij (a_i - v_j) and Σ_i G_ij (a_i - v_j), amperes, then the sums of magnitudes, in the voltages' precision.
 
-        Drops are exact where the two voltages are near, so that nodes which are weakly held lose no digits. Holds an array of
+        Drops are exact if the two voltages are close, so weakly held nodes lose no digits. It needs an array of
         (batch, resistors).
         """
         row, column, siemens = self.elements()
@@ -152,7 +152,7 @@ class Crossbar(Protocol):
         return summed(flow), summed(np.abs(flow))
 
     def matrix(self) -> Float[Array, "rows columns"]:
-        """G as a dense array, siemens; a copy where the crossbar has it in another form."""
+        """G as a dense array, siemens; a copy unless the crossbar stores it in this form."""
         dense = np.zeros((self.rows, self.columns), self.conductance.dtype)
         row, column, siemens = self.elements()
         np.add.at(dense, (row, column), siemens)
@@ -160,29 +160,29 @@ class Crossbar(Protocol):
 
     @property
     def resistors(self) -> int:
-        """Physical resistors: cells that conduct, and wires, where they are resistors."""
+        """Number of physical resistors: conducting cells, and wire segments with a resistance."""
         return len(self.elements()[2])
 
     @property
     def conducting(self) -> int:
-        """Cells above 0 S."""
+        """Number of cells above 0 S."""
         return self.resistors
 
     @property
     def free_parameters(self) -> int:
-        """Numbers that learn."""
+        """Number of parameters that learn."""
         return int(self.conductance.size)
 
     def of(self, conductance: Float[Array, "..."]) -> Self:
-        """The same crossbar over other values."""
+        """The same crossbar with other values."""
         return replace(self, conductance=conductance)  # type: ignore[type-var]
 
     def astype(self, dtype: DTypeLike) -> Self:
-        """A copy whose values have ``dtype``."""
+        """A copy with values of ``dtype``."""
         return self.of(self.conductance.astype(dtype))
 
     def table(self) -> dict[str, Any]:
-        """All but the values, for files: the name of its kind, and its settings."""
+        """The name of the kind and the settings, without values, for files."""
         settings = (each.name for each in fields(self) if each.name != "conductance")  # type: ignore[arg-type]
         return {"crossbar": self.name} | {name: getattr(self, name) for name in settings}
 
@@ -190,7 +190,7 @@ class Crossbar(Protocol):
 def _summed(
     values: Float[Array, "batch resistors"], of: Int[Array, " resistors"], size: int
 ) -> Float[Array, "batch size"]:
-    """Sums of the columns that belong together; ``of``, in order, says to which each does."""
+    """Sums of groups of columns; ``of``: the group of each column, in ascending order."""
     sums = np.zeros((len(values), size), values.dtype)
     present, begin = np.unique(of, return_index=True)
     if present.size:

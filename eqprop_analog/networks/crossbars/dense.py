@@ -15,7 +15,7 @@ Array = np.ndarray
 
 @dataclass(frozen=True, eq=False)
 class Dense(Crossbar):
-    """G[i, j] joins row i and column j; all by matrix products."""
+    """I_j = Σ_i G[i, j] (a_i - v_j) for a resistor between every row i and column j, by matrix products."""
 
     name: ClassVar[str] = "dense"
     is_matrix: ClassVar[bool] = True
@@ -64,12 +64,12 @@ class Dense(Crossbar):
         return self.conductance[index]
 
     def mirrored(self, inputs: Float[Array, "batch inputs"]) -> Columns:
-        """Of x (G⁺ - G⁻): half the work of ``forward``."""
+        """See Crossbar; x (G⁺ - G⁻) needs half of the operations of ``forward``."""
         half = inputs.shape[1]
         return inputs @ (self.conductance[:half] - self.conductance[half : 2 * half])
 
     def gradient(self, mean: Ports, slope: Ports) -> Float[Array, "rows columns"]:
-        """Multiplied out: one matrix product and two rank-one terms, without a (batch, rows, columns) array."""
+        """See Crossbar; expanded to a matrix product and two rank-one terms, without a (batch, rows, columns) array."""
         (drive, volts), (drive_slope, volts_slope) = mean, slope
         product = np.concatenate([drive, drive_slope]).T @ np.concatenate([volts_slope, volts])
         own = (volts * volts_slope).sum(axis=0)
@@ -78,7 +78,7 @@ class Dense(Crossbar):
     def mirrored_gradient(
         self, inputs: Float[Array, "batch inputs"], bias_row: float, volts: Columns, slope: Columns
     ) -> Float[Array, "rows columns"]:
-        """The product of one half of the rows is that of the other with its sign changed."""
+        """See Crossbar; the products of both halves of the rows differ only in sign."""
         own, product = (volts * slope).sum(axis=0), inputs.T @ slope
         half = len(product)
         rows = np.empty((self.rows, self.columns), product.dtype)
@@ -89,7 +89,7 @@ class Dense(Crossbar):
         return rows
 
     def by_drops(self, drive: Rows, volts: Columns) -> tuple[Ports, Ports]:
-        """See Crossbar; holds an array of (batch, rows, columns)."""
+        """See Crossbar; it needs an array of (batch, rows, columns)."""
         flow = self.conductance * (drive[:, :, None] - volts[:, None, :])
         size = np.abs(flow)
         return (flow.sum(axis=2), flow.sum(axis=1)), (size.sum(axis=2), size.sum(axis=1))
@@ -104,11 +104,11 @@ class Dense(Crossbar):
         return np.asarray(self.conductance.any(axis=0))
 
     def matrix(self) -> Float[Array, "rows columns"]:
-        """Itself."""
+        """The conductance itself."""
         return self.conductance
 
     def place(self, cell: tuple[int, ...]) -> tuple[int, int]:
-        """The cell itself."""
+        """See Crossbar; every parameter belongs to one cell."""
         row, column = cell
         return row, column
 

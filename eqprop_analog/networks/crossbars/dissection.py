@@ -1,9 +1,9 @@
-"""Nested dissection of an array with wires: in what order blocks of cells are joined and the wires between them eliminated.
+"""Nested dissection of an array with wires: the order in which blocks of cells are joined and wires between them eliminated.
 
-A block is known by the conductances between the ends of its wires. Of two neighbours the ends where they touch become inner
-nodes and are eliminated (George 1973, SIAM J. Numer. Anal. 10, 345; as couplings between ends Martinsson 2013, J. Comput. Phys.
-242, 460): of the order of n³ operations for n x n cells, where column after column takes n⁴. Ends that nothing is joined to, at
-the right and at the top of the array, are eliminated from the smallest blocks.
+A block is represented by the conductances between the ends of its wires. When two neighbours are joined, their common ends become
+inner nodes and are eliminated (George 1973, SIAM J. Numer. Anal. 10, 345; with couplings between ends, Martinsson 2013, J.
+Comput. Phys. 242, 460). This needs O(n³) operations for n x n cells, compared with O(n⁴) for elimination column by column.
+Unconnected ends, at the right and the top of the array, are eliminated from the smallest blocks.
 """
 
 from dataclasses import dataclass
@@ -18,51 +18,51 @@ __all__ = ["BASE", "Plan", "plan"]
 Array = np.ndarray
 
 BASE = 16
-"""Rows and columns of the smallest blocks, the leaves; those at the top and at the right may have fewer."""
+"""Numbers of rows and columns of the smallest blocks, the leaves; leaves at the top and the right may have fewer."""
 COPIED = 3
-"""What it costs to copy a coupling, in multiplications."""
+"""Cost of copying a coupling, in multiplications."""
 Block = tuple[int, int, int, int]
-"""From leaf row to leaf row, and from leaf column to leaf column."""
+"""Rectangle of leaves: start and end of its leaf rows, start and end of its leaf columns."""
 Ends = list[int]
-"""Numbers that an array's ends of wires have, see _Builder."""
+"""Indices of the wire ends of an array; see _Builder."""
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What to eliminate, step after step, in an array that is filled up to whole leaves with cells of 0 S.
+    """The elimination steps of an array that is padded to complete leaves with cells of 0 S.
 
-    A block's couplings are an upper triangle, its inner ends to be first, and row ports last; the last block has the ports,
-    columns, then rows.
+    The couplings of a block are an upper triangle in which future inner ends come first and row ports last. The last block has
+    the ports of the array, columns before rows.
     """
 
     steps: Int[Array, "blocks 14"]
-    """Place in the work space and number of ends of the first part, then of the second (0 if there is none) and of the block;
-    how many inner nodes; where the runs of the first part begin, and where these and those of the second end; how many of its
-    ends are row ports; the places of both parts and of the block among voltages of ends."""
+    """Position in the work space and number of ends of the first part, of the second (0 if there is none) and of the block;
+    number of inner nodes; start of the runs of the first part, and ends of its runs and of those of the second part; number of
+    ends that are row ports; positions of both parts and of the block among voltages of ends."""
     runs: Int[Array, "runs 3"]
-    """Ends of a part that go on: the first one's place there, their number, and the first one's place in the block."""
+    """Ends of a part that remain: position of the first one in the part, their number, position of the first one in the block."""
     leaves: Int[Array, "leaves ends"]
-    """Which of a leaf's 4 BASE ends (left, bottom, right, top) it keeps, in their order; -1 after the last."""
+    """Indices of the ends that a leaf keeps of its 4 BASE ends (left, bottom, right, top), in order; -1 after the last."""
     down: int
     across: int
     space: int
-    """Numbers that leaves and blocks need at a time: a leaf's place is its number times (4 BASE)²."""
+    """Size of the work space for leaves and blocks: the position of a leaf is its index times (4 BASE)²."""
     ends_space: int
-    """The same of voltages, one an end: a leaf's place is its number times 4 BASE."""
+    """The same for voltages, one for each end: the position of a leaf is its index times 4 BASE."""
 
     @property
     def inner(self) -> int:
-        """Most inner nodes of a block."""
+        """Largest number of inner nodes of a block."""
         return int(self.steps[:, 6].max(initial=0))
 
     @property
     def ends(self) -> int:
-        """Most ends of a block."""
+        """Largest number of ends of a block."""
         return int(self.steps[:, 5].max())
 
 
 class _Builder:
-    """Row wire i has the ends ``boundary * rows + i`` at the boundaries of leaves, a column wire those that follow."""
+    """Builder of a plan. Row wire i has the ends ``boundary * rows + i`` at boundaries of leaves; column wires follow."""
 
     def __init__(self, rows: int, columns: int) -> None:
         self.rows, self.columns = rows, columns
@@ -73,26 +73,26 @@ class _Builder:
         self.runs: list[tuple[int, int, int]] = []
         self.leaves = np.full((self.down * self.across, 4 * BASE), -1)
         self.largest = [0] * (self.down + self.across)
-        """Couplings of a block at every depth of the tree."""
+        """Largest number of couplings of a block at every depth of the tree."""
         self.cut = cache(self._cut)
 
     def beside(self, boundary: int, top: int, bottom: int) -> Ends:
-        """Row wires' ends between two columns of leaves."""
+        """Ends of row wires between two columns of leaves."""
         return [boundary * self.rows + i for i in range(self.row_cuts[top], self.row_cuts[bottom])]
 
     def above(self, boundary: int, left: int, right: int) -> Ends:
-        """Column wires' ends between two rows of leaves."""
+        """Ends of column wires between two rows of leaves."""
         first = (self.across + 1) * self.rows + boundary * self.columns
         return [first + j for j in range(self.column_cuts[left], self.column_cuts[right])]
 
     def ends(self, block: Block) -> int:
-        """How many ends it has."""
+        """Number of ends of the block."""
         top, bottom, left, right = block
         height, width = self.row_cuts[bottom] - self.row_cuts[top], self.column_cuts[right] - self.column_cuts[left]
         return height * (1 + (right < self.across)) + width * (1 + (top > 0))
 
     def _cut(self, block: Block) -> tuple[float, tuple[Block, Block] | None]:
-        """Multiplications that a block takes at least, and the parts that it is made of then."""
+        """Smallest number of multiplications for a block, and the corresponding division into parts."""
         top, bottom, left, right = block
         pairs = [((top, bottom, left, n), (top, bottom, n, right)) for n in range(left + 1, right)]
         pairs += [((top, n, left, right), (n, bottom, left, right)) for n in range(top + 1, bottom)]
@@ -107,7 +107,7 @@ class _Builder:
         return min(found)
 
     def build(self, block: Block, order: Ends, depth: int, second: int) -> tuple[tuple[int, int], int]:
-        """Steps for a block whose ends are to have that order; its place (depth and number there) and how many ends it has."""
+        """Add the steps for a block with the given order of ends; returns its position (depth, index) and number of ends."""
         top, bottom, left, right = block
         parts = self.cut(block)[1]
         if parts is None:
@@ -139,14 +139,14 @@ class _Builder:
         return (depth, second), len(order)
 
     def of(self, block: Block) -> Ends:
-        """Its ends."""
+        """Indices of the ends of the block."""
         top, bottom, left, right = block
         found = self.beside(left, top, bottom) + self.above(bottom, left, right)
         found += self.beside(right, top, bottom) if right < self.across else []
         return found + (self.above(top, left, right) if top > 0 else [])
 
     def leaf(self, block: Block, order: Ends) -> int:
-        """Note what a leaf keeps; its number."""
+        """Record the ends that a leaf keeps; returns its index."""
         top, bottom, left, right = block
         sides = (
             self.beside(left, top, bottom),
@@ -154,7 +154,7 @@ class _Builder:
             self.beside(right, top, bottom),
             self.above(top, left, right),
         )
-        skipped = BASE - len(sides[0])  # rows that fill up the leaf are at its top
+        skipped = BASE - len(sides[0])  # padding rows are at the top of the leaf
         places = {
             end: BASE * n + i + skipped * (n % 2 == 0) for n, side in enumerate(sides) for i, end in enumerate(side)
         }
@@ -163,21 +163,21 @@ class _Builder:
         return number
 
     def _run(self, kept: list[int], inner: int) -> None:
-        """Note the runs of a part of which those ends go on, after its inner ones."""
+        """Record the runs of a part with the given remaining ends, after its inner ones."""
         breaks = [0, *[n for n in range(1, len(kept)) if kept[n] != kept[n - 1] + 1], len(kept)]
         self.runs += [(inner + begin, end - begin, kept[begin]) for begin, end in pairwise(breaks) if end > begin]
 
 
 @lru_cache(maxsize=64)
 def plan(rows: int, columns: int) -> Plan:
-    """How an array of that many cells is put together."""
+    """The plan of an array of the given size."""
     builder = _Builder(rows, columns)
     down, across = builder.down, builder.across
     ports = builder.above(down, 0, across) + builder.beside(0, 0, down)
     builder.build((0, down, 0, across), ports, 0, 0)
     most = np.sqrt(builder.largest).astype(
         int
-    )  # a block's place is free again when its neighbour has been joined to it
+    )  # the position of a block is free again after it has been joined with its neighbour
     begins, volts = (
         2 * np.cumsum([0, *sizes]) + len(builder.leaves) * (4 * BASE) ** n for n, sizes in ((2, most**2), (1, most))
     )

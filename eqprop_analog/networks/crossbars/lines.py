@@ -1,9 +1,9 @@
-"""Voltages of arrays with wires too large to factorize: Newton's method, its steps by conjugate gradients on lines.
+"""(B - D A⁻¹ D) v = right: voltages of arrays with wires that are too large to factorize, by Newton's method.
 
-A row wire with all else held is a tridiagonal system, and so is a column wire. Rows are eliminated that way, line by line, and
-what is left between the columns, S = B - D A⁻¹ D (A rows, B columns, D cells), is solved by conjugate gradients preconditioned by
-the column lines: nothing larger than a line is factorized, and r G N² > 1, where plain sweeps over cells diverge, costs more
-iterations alone.
+With all other nodes held, a row wire is a tridiagonal system, and so is a column wire. Rows are eliminated line by line. The
+remaining Schur complement of the columns, S = B - D A⁻¹ D (A rows, B columns, D cells), is solved by conjugate gradients
+preconditioned with the column lines. Nothing larger than a line is factorized. Arrays with r G N² > 1, for which plain sweeps
+over cells diverge, only need more iterations.
 """
 
 from collections.abc import Callable
@@ -24,40 +24,40 @@ Array = np.ndarray
 Cells = Float[Array, "rows columns"]
 
 STEP_ACCURACY = 1e-4
-"""What conjugate gradients may leave of a Newton step's right side."""
+"""Relative residual of conjugate gradients in a Newton step."""
 FALL = 0.5
-"""Of the co-content's slope along a step, at most what may be left at its end."""
+"""Largest slope of the co-content at the end of a step, relative to that at its start."""
 HALVINGS = 40
 PATIENCE = 8
-"""Newton steps that may leave the bound where it is."""
+"""Largest number of Newton steps without a reduction of the bound."""
 MOST_LINES = 10_000
-"""Iterations of conjugate gradients for a step."""
+"""Largest number of iterations of conjugate gradients for a step."""
 ROUNDINGS = 8
-"""Units of rounding that a node's current may be off by, over the currents that meet there."""
+"""Rounding error of the current into a node, in units of rounding of the sum of its currents."""
 UNIT = float(np.finfo(np.float64).eps) / 2
 
 
 @dataclass(frozen=True, eq=False)
 class ArrayEquilibrium:
-    """Voltages of an array's wires at given port voltages, and what is proven of them."""
+    """Voltages of the wires of an array for given port voltages, with proven error bounds."""
 
     row_wires: Float[Array, "batch rows columns"]
     """At every cell, volts."""
     column_wires: Float[Array, "batch rows columns"]
     """At every cell, volts."""
     residual: Float[Array, " batch"]
-    """Largest current that Kirchhoff's law misses at a node, amperes."""
+    """Largest KCL residual at a node, amperes."""
     bound: Float[Array, " batch"]
-    """No voltage is farther from the equilibrium than this, volts."""
+    """Upper bound of the distance of any voltage from the equilibrium, volts."""
     status: Shaped[Array, " batch"]
-    """CONVERGED where the bound is within the tolerance, else STALLED."""
+    """CONVERGED if the bound is within the tolerance, otherwise STALLED."""
     newton_steps: int
-    """Of all samples and tiles."""
+    """Number of Newton steps of all samples and tiles."""
     line_solves: int
-    """Iterations of conjugate gradients, each of which solves every line once."""
+    """Number of iterations of conjugate gradients, each of which solves every line once."""
 
     def require(self) -> "ArrayEquilibrium":
-        """Itself; UserError if a sample has no certified equilibrium."""
+        """Return this result; UserError if a sample has no certified equilibrium."""
         failed = [sample for sample, status in enumerate(self.status.tolist()) if status is not Status.CONVERGED]
         if failed:
             raise UserError(
@@ -71,30 +71,30 @@ class ArrayEquilibrium:
 class LineSolver:
     """Newton's method on the wires of arrays of any size; the proof that it has converged costs one evaluation.
 
-    The bound: the mean slope J of Kirchhoff's law between a solution and the equilibrium is an M-matrix for every cell law that
-    rises. There is a z > 0, the same at both wires of a cell, so that cells have no part in J z, with J z >= 1. Therefore no
-    voltage is off by more than max z, about r (N² + M²)/2 ohms, times the largest missing current.
+    The bound: the mean slope J of Kirchhoff's current law between a solution and the equilibrium is an M-matrix for every
+    increasing cell law. There is a z > 0 with J z >= 1 that is equal at both wires of a cell, so cells do not contribute to J z.
+    Therefore the error of any voltage is at most max z, about r (N² + M²)/2 ohms, times the largest KCL residual.
     """
 
     tolerance: float = 1e-8
-    """Largest bound of a converged sample, over the largest port voltage (at least 1 V)."""
+    """Largest bound of a converged sample, relative to the largest port voltage (at least 1 V)."""
     max_iterations: int = 200
-    """Newton steps of a sample in a tile."""
+    """Largest number of Newton steps of a sample in a tile."""
 
     def __post_init__(self) -> None:
-        """Raise UserError for bounds that are none."""
+        """Raise UserError for an invalid tolerance or number of steps."""
         require_tolerance(self.tolerance)
         whole_number(self.max_iterations, "max_iterations")
 
     def solve(self, crossbar: WiredCrossbar, ports: Float[Array, "batch ports"]) -> ArrayEquilibrium:
-        """The equilibrium at the ports' voltages (rows, then columns). Raises UserError for ideal wires and unsound voltages."""
+        """The equilibrium for the port voltages (rows, then columns). Raises UserError for ideal wires and invalid voltages."""
         given = real_array(ports, "ports (volts)", float)
         count, columns = crossbar.shape
         if given.ndim != 2 or given.shape[1] != count + columns:
             raise UserError(f"ports: expected voltages (samples, {count + columns}), got shape {given.shape}")
         if crossbar.wire_resistance == 0:
             raise UserError(
-                "wire_resistance: with ideal wires every cell is at its ports' voltages; there is nothing to solve"
+                "wire_resistance: with ideal wires every cell has the voltages of its ports; expected a resistance above 0 ohms"
             )
         on_rows, on_columns = np.empty((2, len(given), count, columns))
         residual, bound = np.zeros((2, len(given)))
@@ -116,11 +116,11 @@ class LineSolver:
 
 @dataclass
 class _State:
-    """One sample's iterate in one tile."""
+    """The iterate of one sample in one tile."""
 
     rows: Cells
     columns: Float[Array, "columns rows"]
-    """Turned, so that lines are contiguous."""
+    """Transposed, so that lines are contiguous."""
     residual: float = np.inf
     bound: float = np.inf
     steps: int = 0
@@ -128,7 +128,7 @@ class _State:
 
 
 class _Lines:
-    """Lines of nodes joined by 1/r, by ``cells`` to what is held, and at the end ``port`` by 1/(r + link); the other is open."""
+    """Lines of nodes connected by 1/r, by ``cells`` to held nodes, and at the end ``port`` by 1/(r + link); other end open."""
 
     def __init__(self, cells: Float[Array, "lines nodes"], wire: float, end: float, port: int) -> None:
         total = cells + 2 * wire
@@ -137,16 +137,16 @@ class _Lines:
         if cells.shape[1] == 1:
             total[:] = cells + end
         along = np.full(cells.shape, -wire)
-        along[:, -1] = 0  # no line is joined to the next
+        along[:, -1] = 0  # lines are not coupled to each other
         self.total, self.wire = total, wire
         self._factors = lapack.dpttrf(total.ravel(), along.ravel()[: max(along.size - 1, 1)])[:2]
 
     def solve(self, currents: Float[Array, "lines nodes"]) -> Float[Array, "lines nodes"]:
-        """Voltages for currents."""
+        """Voltages of the lines for given currents."""
         return np.asarray(lapack.dpttrs(*self._factors, currents.ravel())[0].reshape(currents.shape))
 
     def times(self, volts: Float[Array, "lines nodes"]) -> Float[Array, "lines nodes"]:
-        """Currents for voltages."""
+        """Currents of the lines for given voltages."""
         currents = self.total * volts
         currents[:, 1:] -= self.wire * volts[:, :-1]
         currents[:, :-1] -= self.wire * volts[:, 1:]
@@ -154,7 +154,7 @@ class _Lines:
 
 
 class _Tile:
-    """One array: its cells, and its wires behind its ports."""
+    """One array: its cells, and its wires with their ports."""
 
     def __init__(self, matrix: Cells, cell: CellLaw | None, wire_resistance: float, link: float) -> None:
         self.matrix, self.cell = matrix, cell
@@ -163,7 +163,7 @@ class _Tile:
 
     @cached_property
     def reach(self) -> float:
-        """Max z, ohms: how far one ampere into every node lifts the end of a row and that of a column, alone, together."""
+        """Max z, ohms: sum of the separate responses at the end of a row and of a column to one ampere into every node."""
         rows, columns = self.matrix.shape
         lifted = sum(n * (n + 1) / 2 * self.ohms + n * self.link for n in (columns, rows))
         return float(lifted)
@@ -175,7 +175,7 @@ class _Tile:
         wanted: LineSolver,
         largest: float,
     ) -> _State:
-        """From cells that are linear; until the bound is met and a step no longer lowers it, or gains no more."""
+        """Solve from the solution for linear cells until the bound is met or no step reduces it any more."""
         count, columns = self.matrix.shape
         state = _State(np.repeat(row_ports[:, None], columns, 1), np.repeat(column_ports[:, None], count, 1))
         with np.errstate(over="ignore", invalid="ignore"):
@@ -205,7 +205,7 @@ class _Tile:
         *,
         linear: bool = False,
     ) -> tuple[Cells, Float[Array, "columns rows"]]:
-        """Net currents into the nodes of rows and of columns, amperes; ``linear``: as if cells had no law."""
+        """Net currents into the nodes of rows and columns, amperes; ``linear``: with linear cells."""
         drop = self._drop(state)
         through = self.matrix * (drop if self.cell is None or linear else self.cell.volts(drop))
         into_rows, into_columns = -through, through.T.copy()
@@ -222,7 +222,7 @@ class _Tile:
     def _judge(
         self, state: _State, row_ports: Float[Array, " rows"], column_ports: Float[Array, " columns"]
     ) -> tuple[Cells, Float[Array, "columns rows"]]:
-        """Residual and bound of ``state``, and the missing currents."""
+        """Residual and bound of ``state``, and the net currents into its nodes."""
         missing = self.missing(state, row_ports, column_ports)
         worst = 0.0
         state.residual = 0.0
@@ -245,13 +245,13 @@ class _Tile:
     def _step(
         self, state: _State, missing: tuple[Cells, Float[Array, "columns rows"]], slopes: Cells
     ) -> tuple[Cells, Array]:
-        """Newton's step at ``slopes`` of the cells, taken in whole; what it moved."""
+        """Take a full Newton step for ``slopes`` of the cells; returns the step."""
         rows = _Lines(slopes, self.wire, self.end, 0)
         turned = np.ascontiguousarray(slopes.T)
         columns = _Lines(turned, self.wire, self.end, -1)
 
         def onto(volts: Float[Array, "columns rows"]) -> Float[Array, "columns rows"]:
-            """D A⁻¹ D, amperes."""
+            """D A⁻¹ D applied to column voltages, amperes."""
             return turned * rows.solve(np.ascontiguousarray((turned * volts).T)).T
 
         right = missing[1] + turned * rows.solve(missing[0]).T
@@ -267,7 +267,7 @@ class _Tile:
         row_ports: Float[Array, " rows"],
         column_ports: Float[Array, " columns"],
     ) -> bool:
-        """A Newton step, halved until the co-content's slope along it has fallen; whether there was one."""
+        """Take a Newton step, halved until the slope of the co-content along it has decreased; returns whether one exists."""
         drop = self._drop(state)
         slopes = self.matrix if self.cell is None else self.matrix * self.cell.slope(drop)
         if not np.isfinite(slopes).all():
@@ -286,7 +286,7 @@ class _Tile:
 
 
 def _along(missing: tuple[Cells, Array], step: tuple[Cells, Array]) -> float:
-    """How fast the co-content falls along ``step``, watts."""
+    """Rate of decrease of the co-content along ``step``, watts."""
     slope = sum(float(np.vdot(currents, moved)) for currents, moved in zip(missing, step, strict=True))
     return slope if np.isfinite(slope) else np.inf
 
@@ -294,7 +294,7 @@ def _along(missing: tuple[Cells, Array], step: tuple[Cells, Array]) -> float:
 def _conjugate_gradients(
     columns: _Lines, onto: Callable[[Array], Array], right: Float[Array, "columns rows"], done: int
 ) -> tuple[Float[Array, "columns rows"], int]:
-    """(B - D A⁻¹ D) v = right, preconditioned by B; and ``done`` with the iterations."""
+    """(B - D A⁻¹ D) v = right, preconditioned by B; also returns ``done`` with the iterations added."""
     volts, residual = np.zeros_like(right), right.copy()
     turned = columns.solve(residual)
     direction, left = turned.copy(), float(np.vdot(residual, turned))

@@ -17,25 +17,25 @@ Array = np.ndarray
 
 @dataclass(frozen=True, eq=False)
 class AveragePooling(Crossbar):
-    """G = ``siemens`` from each of the size x size drives of a window to the node of that window; nothing of it learns.
+    """I_j = ``siemens`` Σ_i (a_i - v_j) over the size x size drives of window j; the conductances are fixed.
 
-    Rows are an image (channels, height, width); rows and columns of the image that fill no window are left out. It is no ideal
-    mean: what the next crossbar draws from the node loads the window, and the window the layer below.
+    Rows are an image (channels, height, width); incomplete windows at the edges are omitted. The result is not an ideal mean,
+    because the next crossbar loads the window, and the window loads the layer below.
     """
 
     name: ClassVar[str] = "average-pooling"
 
     conductance: Float[Array, "0"]
-    """Nothing that learns; its dtype is that of the network."""
+    """An empty array, because nothing learns; its dtype is that of the network."""
     shape: tuple[int, int, int]
     """(channels, height, width) of the rows."""
     size: int
-    """Drives of a window down, and across."""
+    """Number of drives of a window in each direction."""
     siemens: float
-    """Of each resistor."""
+    """Conductance of each resistor, siemens."""
 
     def __post_init__(self) -> None:
-        """Raise UserError for settings that leave no window, or no resistor."""
+        """Raise UserError unless a window fits into the image and the conductance is valid."""
         object.__setattr__(self, "shape", image_shape(self.shape, "average pooling"))
         object.__setattr__(self, "size", whole_number(self.size, "average pooling: size", 1))
         object.__setattr__(self, "siemens", real_number(self.siemens, "average pooling: siemens", "siemens"))
@@ -46,12 +46,12 @@ class AveragePooling(Crossbar):
 
     @property
     def places(self) -> tuple[int, int]:
-        """(down, across): how many windows a channel has."""
+        """Numbers of windows of a channel (down, across)."""
         return self.shape[1] // self.size, self.shape[2] // self.size
 
     @property
     def features(self) -> int:
-        """Channels of the columns."""
+        """Number of channels of the columns."""
         return self.shape[0]
 
     @property
@@ -91,15 +91,15 @@ class AveragePooling(Crossbar):
         return np.asarray(self._g * windows.sum(axis=(3, 5))).reshape(len(drive), -1)
 
     def backward(self, volts: Columns) -> Rows:
-        """Every drive of a window the same."""
+        """The value of each window at all of its drives."""
         (channels, _, _), (down, across), size = self.shape, self.places, self.size
         images = np.zeros((len(volts), *self.shape), volts.dtype)
         values = (self._g * volts).reshape(-1, channels, down, across)
         images[:, :, : down * size, : across * size] = values.repeat(size, axis=2).repeat(size, axis=3)
         return images.reshape(len(volts), -1)
 
-    def gradient(self, mean: Ports, slope: Ports) -> Float[Array, "0"]:  # noqa: ARG002 - there is nothing to learn
-        """Empty."""
+    def gradient(self, mean: Ports, slope: Ports) -> Float[Array, "0"]:  # noqa: ARG002 - nothing learns
+        """An empty array."""
         return np.zeros_like(self.conductance)
 
     def elements(self) -> tuple[Int[Array, " resistors"], Int[Array, " resistors"], Float[Array, " resistors"]]:
@@ -109,10 +109,10 @@ class AveragePooling(Crossbar):
         row = np.flatnonzero(of >= 0)
         return row, of[row], np.full(len(row), self._g)
 
-    def place(self, cell: tuple[int, ...]) -> tuple[int, int]:  # noqa: ARG002 - it has no cell that learns
-        """The first resistor."""
+    def place(self, cell: tuple[int, ...]) -> tuple[int, int]:  # noqa: ARG002 - no cell learns
+        """The position of the first resistor."""
         return 0, 0
 
     def renew(self, window: tuple[float, float]) -> int:  # noqa: ARG002
-        """Nothing learns."""
+        """Return 0, because nothing learns."""
         return 0

@@ -1,4 +1,4 @@
-"""Kinds of crossbars by name, as files and configurations call them."""
+"""Kinds of crossbars by their names in files and configurations."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -16,7 +16,7 @@ _KINDS: dict[str, Callable[..., Crossbar]] = {}
 
 
 def register(kind: type[Crossbar]) -> None:
-    """Have crossbars of ``kind`` saved and loaded by its ``name``."""
+    """Register ``kind``, whose crossbars are saved and loaded by its ``name``."""
     _KINDS[kind.name] = kind
 
 

@@ -1,7 +1,7 @@
-"""A crossbar whose rows and columns are wires of finite resistance, seen from its ports.
+"""A crossbar whose rows and columns are wires of finite resistance, represented by its ports.
 
-Layout and segments as in badcrossbar (Joksas & Mehonic 2020, SoftwareX 12, 100617): drivers at the left end of each row, nodes at
-the bottom end of each column, one wire segment left of every cell on its row and one below it on its column.
+The layout is that of badcrossbar (Joksas & Mehonic 2020, SoftwareX 12, 100617): drivers at the left end of each row, nodes at the
+bottom end of each column, one wire segment to the left of every cell on its row and one below it on its column.
 """
 
 from collections.abc import Iterable, Iterator
@@ -29,45 +29,45 @@ __all__ = ["TILE", "DrivenCrossbar", "WiredCrossbar", "full"]
 Array = np.ndarray
 
 TILE = (128, 128)
-"""Rows and columns of the arrays that chips are made of."""
+"""Default numbers of rows and columns of an array of a chip."""
 BENT = 1e-10
-"""What ngspice's iteration reaches, relative, beside cells with a law."""
+"""Relative accuracy of ngspice's iteration in circuits of cells with a law."""
 
 
 @dataclass(frozen=True, eq=False)
 class WiredCrossbar:
     """I = Y V between ports (rows, then columns): amperes into the array at volts, all wires and cells eliminated.
 
-    Cell (i, j) joins row wire i and column wire j by G[i, j]. Its way to row port i has as many wire segments as the cell has
-    columns left of it, plus one; its way to column port j as many as there are rows below it, plus one. An array larger than
-    ``tile`` is several tiles, each with wires of its own. The row ports of all tiles that have row i are joined in the node
-    that drives row i, and the column ports of all that have column j in node j, each through a wire of ``link`` ohms.
-    Cells with a law of their own carry G f(u) at the drop u; then I is no linear function of V and there is no Y. The arrays
-    are copied: a crossbar is one state of the weights. Raises UserError for values that no crossbar has.
+    Cell (i, j) connects row wire i and column wire j by G[i, j]. The number of wire segments to row port i is one more than the
+    number of columns to its left; that to column port j is one more than the number of rows below it. An array larger than
+    ``tile`` is divided into tiles with separate wires. The row ports of all tiles with row i are connected to the node that
+    drives row i, and the column ports of all tiles with column j to node j, each through a wire of ``link`` ohms. Cells with a
+    law carry G f(u) at the drop u; then I is not a linear function of V, and Y does not exist. The arrays are copied: a crossbar
+    represents one state of the weights. Raises UserError for invalid values.
     """
 
     conductance: Float[Array, "rows columns"]
     """G, siemens."""
     wire_resistance: float
-    """Of one segment, ohms a cell's pitch; 0 is ideal wires."""
+    """Resistance of one segment between two cells, ohms; 0: ideal wires."""
     tile: tuple[int, int] = TILE
-    """Rows and columns of one tile, at most."""
+    """Largest numbers of rows and columns of one tile."""
     cell: CellLaw | None = None
     """f of every cell's current G f(u); None is linear."""
     compiled: bool = False
-    """Whether wires are eliminated by nested dissection, compiled once a process: for training, where G changes all the time."""
+    """Whether wires are eliminated by compiled nested dissection: for training, in which G changes with every update."""
     link: float = 0.0
-    """Resistance of the wire from each port of a tile to its node, ohms; 0 is an ideal one."""
+    """Resistance of the wire from each port of a tile to its node, ohms; 0: ideal wire."""
 
     def __post_init__(self) -> None:
-        """Copy and check."""
+        """Copy and validate the values."""
         matrix = np.array(real_array(self.conductance, "conductance (siemens)", float, finite=False))
         if matrix.ndim != 2 or not matrix.size:
             raise UserError(f"conductance: expected a matrix (rows, columns), got shape {matrix.shape}")
         if (found := unsound_conductance(matrix)) is not None:
             (row, column), what = found
             raise UserError(
-                f"{what}: expected finite siemens, none negative, got {matrix[row, column]} in row {row}, column {column}"
+                f"{what}: expected finite siemens of at least 0, got {matrix[row, column]} in row {row}, column {column}"
             )
         if not real_number(self.wire_resistance, "wire_resistance", "ohms") >= 0:
             raise UserError(f"wire_resistance: expected ohms of at least 0, got {self.wire_resistance}")
@@ -75,7 +75,7 @@ class WiredCrossbar:
             raise UserError(f"link: expected ohms of at least 0, got {self.link}")
         if self.link and not self.wire_resistance:
             raise UserError(
-                f"link: {self.link} ohms between tiles whose own wires are ideal; give wire_resistance above 0 ohms, or no link"
+                f"link: {self.link} ohms between tiles with ideal wires; set wire_resistance above 0 ohms, or leave out link"
             )
         sizes = tuple(whole_number(size, "tile: a number of (rows, columns)", 1) for size in listed(self.tile, "tile"))
         if len(sizes) != 2:
@@ -92,7 +92,7 @@ class WiredCrossbar:
         return rows, columns
 
     def tiles(self) -> Iterator[tuple[slice, slice]]:
-        """Rows and columns of every tile."""
+        """Slices of the rows and columns of every tile."""
         (rows, columns), (height, width) = self.shape, self.tile
         for top in range(0, rows, height):
             for left in range(0, columns, width):
@@ -100,13 +100,13 @@ class WiredCrossbar:
 
     @cached_property
     def port_matrix(self) -> Float[Array, "ports ports"]:
-        """Y, siemens: a Laplacian (symmetric, no positive off-diagonal, rows sum to zero), so it is passive.
+        """Y, siemens: a Laplacian (symmetric, no positive off-diagonal, rows sum to zero) and therefore passive.
 
-        With ideal wires [diag(row sums), -G; -Gᵀ, diag(column sums)]. UserError for cells that are not linear.
+        With ideal wires it is [diag(row sums), -G; -Gᵀ, diag(column sums)]. UserError for nonlinear cells.
         """
         if self.cell is not None:
             raise UserError(
-                f"cells: with the law {self.cell} currents are no linear function of voltages; use currents(ports)"
+                f"cells: with the law {self.cell} currents are not a linear function of voltages; use currents(ports)"
             )
         rows, columns = self.shape
         coupling = np.zeros((rows + columns, rows + columns))
@@ -121,7 +121,7 @@ class WiredCrossbar:
 
     @cached_property
     def tile_couplings(self) -> tuple[Float[Array, "ports ports"], ...]:
-        """Conductances that wires and cells leave between the ports of each of ``tiles``, siemens. UserError without numba."""
+        """Conductances between the ports of each of ``tiles`` after elimination, siemens. UserError without numba."""
         parts = (self.conductance[some, others] for some, others in self.tiles())
         if not self.compiled:
             return tuple(couplings(part, self.wire_resistance, self.link) for part in parts)
@@ -130,7 +130,7 @@ class WiredCrossbar:
 
     @cached_property
     def to_columns(self) -> tuple[Float[Array, "rows columns"], Float[Array, "columns columns"]]:
-        """Conductances from column ports to row ports, and among column ports, siemens; all that counts where rows are held."""
+        """Conductances from column ports to row ports, and between column ports, siemens; sufficient if rows are held."""
         rows, columns = self.shape
         between, among = np.zeros((rows, columns)), np.zeros((columns, columns))
         if self.compiled and not self.link:
@@ -149,9 +149,9 @@ class WiredCrossbar:
     def wires(
         self, ports: Float[Array, "batch ports"]
     ) -> tuple[Float[Array, "batch rows columns"], Float[Array, "batch rows columns"]]:
-        """Voltages of every cell's row wire and column wire, volts, at the ports' (rows, then columns).
+        """Voltages of the row wire and column wire at every cell for the port voltages (rows, then columns), volts.
 
-        By direct factorization of every tile, once where cells are linear, else for each sample and each of Newton's steps.
+        Every tile is factorized directly: once for linear cells, otherwise for each sample and each Newton step.
         """
         count, columns = self.shape
         shape = (len(ports), count, columns)
@@ -181,7 +181,7 @@ class WiredCrossbar:
         return np.stack([settled(matrix, self.cell, self.wire_resistance, each, self.link) for each in samples], axis=3)
 
     def currents(self, ports: Float[Array, "batch ports"]) -> Float[Array, "batch ports"]:
-        """Into the array at every port (rows, then columns), amperes; what all cells of a row or column carry."""
+        """Currents into the array at every port (rows, then columns), amperes: sums over the cells of a row or column."""
         carried = self.conductance * self.volts(self.drops(ports))
         return np.concatenate([carried.sum(axis=2), -carried.sum(axis=1)], axis=1)
 
@@ -199,7 +199,7 @@ class WiredCrossbar:
     ) -> Float[Array, "rows columns"]:
         """Sum over samples of the product of each cell's drops at two voltages of the ports, V².
 
-        Holds (batch, rows, columns) arrays, except where ``compiled``, by the way back down through the dissection.
+        It needs (batch, rows, columns) arrays unless it is ``compiled``, which uses back substitution in the dissection.
         """
         if not self.compiled or self.cell is not None or self.link or not self.wire_resistance:
             return np.asarray(np.einsum("bij,bij->ij", self.drops(one), self.drops(other)))
@@ -222,7 +222,7 @@ def _compiled(kernel: str) -> Any:
 
 @dataclass(frozen=True, eq=False)
 class WiredArray(Element):
-    """A crossbar's cells between its wires, I_ij = G_ij f(V(w_r) - V(w_c)), and the wires' segments, each of R ohms."""
+    """I_ij = G_ij f(V(w_r) - V(w_c)): the cells of a crossbar between its wires, and the wire segments of R ohms."""
 
     number: int
     rows: tuple[str, ...]
@@ -230,21 +230,21 @@ class WiredArray(Element):
     crossbar: WiredCrossbar
 
     def devices(self) -> Iterator[tuple[str, tuple[str, ...]]]:
-        """Every cell and every segment."""
+        """Number of cells and segments."""
         return ((name, ends) for name, ends, _ in self._resistors())
 
     @property
     def mesh(self) -> int:
-        """Cells that segments join; none, where wires are ideal."""
+        """Cells that are connected by segments; none with ideal wires."""
         return self.crossbar.conductance.size if self.crossbar.wire_resistance else 0
 
     @property
     def rounding(self) -> float:
-        """See Element: a wire's node has two segments and a cell, whose digits below the segments' rounding are lost.
+        """See Element: a wire node has two segments and a cell, whose digits below the rounding of the segments are lost.
 
-        One rounding of the segment over the cell: with cells of 5.5 nS, 1 ohm and 10 V at the rows ngspice is 4e-9 V off and does
-        not come nearer, with ten times the conductance ten times less; amplifiers make more of it. The current of a cell with a
-        law, which it compares too, has the rounding of the voltages times a slope.
+        The bound is one rounding of the segment relative to the cell. With cells of 5.5 nS, 1 ohm and 10 V at the rows, the error
+        of ngspice is 4e-9 V and does not decrease further; it is inversely proportional to the conductance, and amplifiers
+        increase it. The current of a cell with a law, which is also compared, has the rounding of the voltages times its slope.
         """
         cells = self.crossbar.conductance[self.crossbar.conductance > 0]
         if not self.mesh or not cells.size:
@@ -253,7 +253,7 @@ class WiredArray(Element):
         return lost if self.crossbar.cell is None else max(lost, BENT)
 
     def dc_paths(self) -> Iterable[Pair]:
-        """Through every one."""
+        """Currents of all cells and segments."""
         return (ends for _, ends, _ in self._resistors())
 
     def lines(self) -> Iterable[str]:
@@ -266,11 +266,11 @@ class WiredArray(Element):
                 yield f"{name} {one} {other} {ohms!r}"
 
     def check(self) -> None:
-        """As for the crossbar without wires."""
+        """See Element; as for the crossbar without wires."""
         Bank(self.number, self.rows, self.columns, Dense(self.crossbar.conductance)).check()
 
     def _resistors(self) -> Iterator[tuple[str, Pair, float]]:
-        """(name, ends, ohms): cells above zero, then row segments, then column segments; these only where wires are not ideal."""
+        """(name, ends, ohms): cells above zero, then row segments, then column segments, which ideal wires do not have."""
         l, segment, link = self.number, float(self.crossbar.wire_resistance), float(self.crossbar.link)
         matrix = self.crossbar.conductance
         kind = "R" if self.crossbar.cell is None else "B"
@@ -289,26 +289,26 @@ class WiredArray(Element):
 
 @dataclass(frozen=True, eq=False)
 class DrivenCrossbar(Crossbar):
-    """I_r = Y_rr a - T v, I_c = Y_cc v - Tᵀ a: a crossbar whose row ports stand behind resistances, seen from drives a, v.
+    """I_r = Y_rr a - T v, I_c = Y_cc v - Tᵀ a: a crossbar with resistances R in series with its rows, for drives a and v.
 
-    The row ports are eliminated: p = a - R I_r. What is left is a Laplacian again; ideal wires take no factorization. It is one
-    state of the weights, and what was computed from it is kept.
+    The row ports are eliminated: p = a - R I_r. The result is again a Laplacian; ideal wires need no factorization. The object
+    represents one state of the weights, and computed values are cached.
     """
 
     name: ClassVar[str] = "wired"
 
     wired: WiredCrossbar
-    """Cells and wires."""
+    """The cells and wires."""
     resistance: Float[Array, " rows"]
-    """R, ohms, in series with each row; 0 is none."""
+    """R, resistance in series with each row, ohms; 0: no resistance."""
     conductance: Float[Array, "rows columns"] = field(init=False)
-    """Of the cells, siemens, read-only."""
+    """Conductances of the cells, siemens, read-only."""
 
     cell: CellLaw | None = None
-    """What the cells are in a netlist, where they are not linear; all else here is what they are at small drops."""
+    """The law of nonlinear cells in a netlist; all other values here refer to small drops."""
 
     def __post_init__(self) -> None:
-        """Take up the cells. Raises UserError for cells that are not linear."""
+        """Set the conductances of the cells. Raises UserError for nonlinear cells."""
         if self.wired.cell is not None:
             raise UserError(f"cells: with the law {self.wired.cell} wires and sources cannot be eliminated")
         object.__setattr__(self, "conductance", self.wired.conductance)
@@ -320,7 +320,7 @@ class DrivenCrossbar(Crossbar):
 
     @cached_property
     def between(self) -> Float[Array, "rows columns"]:
-        """T, siemens: none is negative."""
+        """T, siemens: no element is negative."""
         if self.direct:
             return self.wired.conductance
         if self.wired.wire_resistance == 0:
@@ -332,7 +332,7 @@ class DrivenCrossbar(Crossbar):
 
     @cached_property
     def _column_block(self) -> Square:
-        """Y_cc, siemens: no off-diagonal is positive, and where all is direct none is there."""
+        """Y_cc, siemens: no off-diagonal element is positive; diagonal with ideal wires and sources."""
         totals = self.between.sum(axis=0)
         if self.wired.wire_resistance > 0 and not self.resistance.any():
             among = self.wired.to_columns[1]
@@ -349,7 +349,7 @@ class DrivenCrossbar(Crossbar):
 
     @cached_property
     def _row_block(self) -> Square:
-        """Y_rr, siemens: no off-diagonal is positive, and with ideal wires none is there."""
+        """Y_rr, siemens: no off-diagonal element is positive; diagonal with ideal wires."""
         if self.wired.wire_resistance == 0:
             return self.between.sum(axis=1)
         rows = len(self.resistance)
@@ -358,7 +358,7 @@ class DrivenCrossbar(Crossbar):
     def ports(
         self, drives: Float[Array, "batch rows"], voltages: Float[Array, "batch columns"]
     ) -> Float[Array, "batch ports"]:
-        """Voltages of the crossbar's own ports, rows behind their resistances, then columns; volts."""
+        """Voltages of the ports of the crossbar: rows after their resistances, then columns, volts."""
         drawn = times(self._row_block, drives) - voltages @ self.between.T if self.resistance.any() else 0.0
         return np.concatenate([drives - self.resistance * drawn, voltages], axis=1)
 
@@ -379,7 +379,7 @@ class DrivenCrossbar(Crossbar):
 
     @property
     def resistors(self) -> int:
-        """Cells that conduct, segments of wires, and resistances before rows."""
+        """Number of conducting cells, wire segments and resistances of rows."""
         segments = 2 * self.cells if self.wired.wire_resistance else 0
         return self.conducting + segments + int(np.count_nonzero(self.resistance))
 
@@ -389,7 +389,7 @@ class DrivenCrossbar(Crossbar):
         return int(np.count_nonzero(self.conductance))
 
     def forward(self, drive: Rows) -> Columns:
-        """See Crossbar; columns are held at 0 V behind their wires."""
+        """See Crossbar; columns are held at 0 V at the ends of their wires."""
         return drive @ self.between
 
     def mirrored(self, inputs: Float[Array, "batch inputs"]) -> Columns:
@@ -402,11 +402,11 @@ class DrivenCrossbar(Crossbar):
         return volts @ self.between.T
 
     def row_block(self) -> Square:
-        """Y_rr."""
+        """See Crossbar: Y_rr."""
         return self._row_block
 
     def column_block(self) -> Square:
-        """Y_cc."""
+        """See Crossbar: Y_cc."""
         return self._column_block
 
     def row_sums(self) -> Float[Array, " rows"]:
@@ -418,39 +418,39 @@ class DrivenCrossbar(Crossbar):
         return diagonal(self._column_block)
 
     def energy(self, drive: Rows, volts: Columns) -> Float[Array, " batch"]:
-        """Of cells, wires and series resistances."""
+        """See Crossbar; includes cells, wires and series resistances."""
         squares = (drive * times(self._row_block, drive)).sum(axis=1) + (volts * times(self._column_block, volts)).sum(
             axis=1
         )
         return np.asarray(0.5 * squares - (self.forward(drive) * volts).sum(axis=1))
 
     def gradient(self, mean: Ports, slope: Ports) -> Float[Array, "rows columns"]:
-        """Of the drops across the cells themselves."""
+        """See Crossbar; with the drops across the cells themselves."""
         return self.wired.products_of_drops(self.ports(*mean), self.ports(*slope))
 
     def elements(self) -> tuple[Int[Array, " cells"], Int[Array, " cells"], Float[Array, " cells"]]:
-        """Its cells; wires and series resistances have no row and column (see ``parts``)."""
+        """See Crossbar: the cells; wires and series resistances have no row and column (see ``parts``)."""
         row, column = np.nonzero(self.conductance)
         return row, column, self.conductance[row, column]
 
     def matrix(self) -> Float[Array, "rows columns"]:
-        """T."""
+        """See Crossbar: T."""
         return self.between
 
     def place(self, cell: tuple[int, ...]) -> tuple[int, int]:
-        """The cell itself."""
+        """See Crossbar; every parameter belongs to one cell."""
         row, column = cell
         return row, column
 
     def check(self, name: str) -> None:
-        """Nothing to do: it is checked when it is made."""
+        """Do nothing, because the crossbar is validated when it is created."""
 
     def renew(self, window: tuple[float, float]) -> int:  # noqa: ARG002
-        """0: it is one state of the weights."""
+        """Return 0, because the crossbar represents one state of the weights."""
         return 0
 
     def parts(self, number: int, rows: tuple[str, ...], columns: tuple[str, ...]) -> Iterator[Element]:
-        """The resistances before its rows, of sources (Rs) or amplifiers (Rout), and the array with its wires, if it has any."""
+        """Resistances of the rows, of sources (Rs) or amplifiers (Rout), and the array with its wires, if any."""
         behind = np.flatnonzero(self.resistance)
         if behind.size:
             name = "Rs1" if number == 1 else f"Rout{number - 1}"
@@ -468,17 +468,17 @@ class DrivenCrossbar(Crossbar):
         return replace(self, wired=replace(self.wired, conductance=conductance))
 
     def table(self) -> dict[str, Any]:
-        """UserError: networks with wires are drawn again from their specification."""
+        """Raise UserError, because networks with wires are sampled again from their specification."""
         raise UserError("save: a crossbar with wires has no file; save the ideal network")
 
     @cached_property
     def _divider(self) -> Float[Array, " rows"]:
-        """The drive's share of p with ideal wires: 1/(1 + R Σ_j G_ij)."""
+        """1/(1 + R Σ_j G_ij): the ratio of p to the drive with ideal wires and columns at 0 V."""
         return 1 / (1 + self.resistance * self.wired.conductance.sum(axis=1))
 
     @cached_property
     def _matrix(self) -> Float[Array, "ports ports"]:
-        """[Y_rr, -T; -Tᵀ, Y_cc] with wires: (1 + Y_rr R)⁻¹ Y_r, diagonals the sums of their rows."""
+        """[Y_rr, -T; -Tᵀ, Y_cc] with wires: (1 + Y_rr R)⁻¹ Y_r, with diagonals equal to the sums of their rows."""
         matrix, rows = self.wired.port_matrix, len(self.resistance)
         if not self.resistance.any():
             return matrix

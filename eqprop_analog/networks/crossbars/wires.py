@@ -13,10 +13,10 @@ from eqprop_analog.errors import UserError
 
 Array = np.ndarray
 STEPS = 400
-"""Of Newton's method, each of which takes a cell's drop nearer by its scale V₀ at least."""
+"""Largest number of Newton steps, each of which reduces the error of a cell's drop by at least its scale V₀."""
 HALVINGS = 30
 SETTLED = 4 * np.finfo(np.float64).eps
-"""Of a Newton step over the largest voltage, below which it mends rounding alone."""
+"""Size of a Newton step relative to the largest voltage below which only rounding remains."""
 
 
 def couplings(
@@ -24,13 +24,14 @@ def couplings(
 ) -> Float[Array, "ports ports"]:
     """Conductances between the ports of one tile, siemens; ``link`` ohms more in the segment at every port.
 
-    Block elimination from the far column to the drivers: with S the conductances between the row wires of one column and T
-    theirs to the column ports, a column's own wire (tridiagonal) is eliminated into S and T, and then its row nodes over the
-    segments to the next. Only positive numbers are added, diagonals being the sums of their rows (KCL), so that wires of far
-    less resistance than the cells cost no digits (Grassmann, Taksar & Heyman 1985, Oper. Res. 33, 1107).
+    Block elimination from the far column to the drivers: let S be the conductances between the row wires of one column and T
+    their conductances to the column ports. The wire of a column (tridiagonal) is eliminated into S and T, and then its row nodes
+    through the segments to the next column. Only positive numbers are added, because diagonals are the sums of their rows (KCL).
+    Therefore wires with a much smaller resistance than the cells cause no loss of digits (Grassmann, Taksar & Heyman 1985, Oper.
+    Res. 33, 1107).
     """
     rows, columns = matrix.shape
-    if rows > columns:  # the array mirrored at its antidiagonal has rows and columns exchanged, and less to eliminate
+    if rows > columns:  # mirrored at its antidiagonal, the array has exchanged rows and columns and less to eliminate
         return couplings(matrix[::-1, ::-1].T, wire_resistance, link)[::-1, ::-1]
     wire, end = 1 / wire_resistance, 1 / (wire_resistance + link)
     along = np.full(rows, 2 * wire)
@@ -59,7 +60,7 @@ def couplings(
 
 
 def behind(coupling: Float[Array, "ports ports"], link: float) -> Float[Array, "ports ports"]:
-    """``coupling`` (conductances between ports, siemens) seen from behind ``link`` ohms in series with every port."""
+    """``coupling`` (conductances between ports, siemens) with ``link`` ohms in series with every port."""
     if not link:
         return coupling
     laplacian = np.diag(coupling.sum(axis=1)) - coupling
@@ -69,7 +70,7 @@ def behind(coupling: Float[Array, "ports ports"], link: float) -> Float[Array, "
 
 
 def factors(matrix: Float[Array, "rows columns"], wire_resistance: float, link: float = 0.0) -> Any:
-    """SuperLU of one tile's conductance matrix over its wires' nodes (row wires, then column wires), ports held."""
+    """SuperLU factors of one tile's conductance matrix for the nodes of row wires, then column wires, with ports held."""
     wire, end = 1 / wire_resistance, 1 / (wire_resistance + link)
     on_rows, on_columns = np.arange(2 * matrix.size).reshape(2, *matrix.shape)
     joined = [
@@ -97,8 +98,8 @@ def settled(
 ) -> Float[Array, "2 rows columns"]:
     """Voltages of the row wires and column wires of one tile whose cells carry G f(u), volts; ``driven``: amperes into them.
 
-    Newton's method, each step halved until the largest excess (a node's imbalance over its own slope) falls: the co-content is
-    convex, so that a small enough step always lowers it. Raises UserError where voltages are too large for the law.
+    Newton's method, with each step halved until the largest excess (imbalance of a node divided by its slope) decreases; the
+    co-content is convex, so a sufficiently small step always reduces it. Raises UserError if voltages are too large for the law.
     """
     with np.errstate(over="ignore", invalid="ignore"):
         volts = factors(matrix, wire_resistance, link).solve(driven.ravel()).reshape(driven.shape)
@@ -117,10 +118,10 @@ def settled(
                     break
                 length /= 2
             else:
-                return np.asarray(volts)  # rounding alone is left
+                return np.asarray(volts)  # only rounding remains
             volts = ahead
     raise UserError(
-        f"cells: {cell} carries too much at {np.abs(volts).max():.3g} V for its currents to be computed; use a larger scale, or "
+        f"cells: the current of {cell} at {np.abs(volts).max():.3g} V is too large to be computed; use a larger scale, or "
         f"smaller voltages"
     )
 
@@ -134,7 +135,7 @@ def _missing(
 ) -> tuple[Float[Array, "2 rows columns"], Float[Array, "rows columns"]]:
     """Net currents into the nodes of the wires, amperes, and dI/du of the cells, siemens; ports held at 0 V.
 
-    ``ohms``: of a segment, and what the one at a port has beside.
+    ``ohms``: resistance of a segment, and additional resistance of the segment at a port.
     """
     drop, wire, end = volts[0] - volts[1], 1 / ohms[0], 1 / sum(ohms)
     through = matrix * cell.volts(drop)

@@ -86,7 +86,7 @@ class Assembly:
 
     @cached_property
     def own_slope(self) -> Float[Array, " nodes"]:
-        """Lower bound of the diagonal of -∂F/∂v: linear branches that end at the node itself, siemens; drives only increase it."""
+        """Lower bound of the diagonal of -∂F/∂v, siemens: linear branches that end at the node; drives only increase it."""
         return np.bincount(self.ends.ravel(), np.repeat(self.siemens, 2), self.all_ends)[: self.size]
 
     @cached_property

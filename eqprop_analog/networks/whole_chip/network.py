@@ -151,7 +151,7 @@ class WholeChip(NonidealNetwork):
         return Gradient(tuple(cells), tuple(-weight * ((a - b) / span).sum(axis=0) for weight, a, b in pairs))
 
     def _contents(self, middle: Float[Array, "..."], apart: Float[Array, "..."]) -> Float[Array, "..."]:
-        """∫f between two drops, volts squared."""
+        """Integral of f between two drops, volts squared."""
         return middle * apart if self.cell is None else self.cell.difference(middle, apart)
 
 
