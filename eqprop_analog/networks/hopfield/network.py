@@ -186,7 +186,7 @@ class HopfieldNetwork(Network):
         return all(each.windows.shape[1] == 1 for each in self.connections)
 
     def winners(self, inputs: Float[Array, "batch inputs"], voltages: Layers) -> tuple[Int[Array, "..."], ...]:
-        """Winners of all windows, forward and then those of untied backward weights; ``voltages`` are states."""
+        """Winners of all windows for ``inputs``, forward and then backward if untied; ``voltages`` are states."""
         ways = [*zip(self.connections, self.weights, (inputs, *voltages[:-1]), strict=True)]
         ways += zip(self.connections[1:], self.returning, voltages[:-1], strict=True) if self.returning else ()
         found = (each.winners(weights, before) for each, weights, before in ways)

@@ -187,7 +187,7 @@ class ResistiveNetwork(LayeredNetwork):
         bias_row: float = 0.0,
         outputs: Outputs = "single",
     ) -> Self:
-        """Make a network of an ``image`` = (channels, height, width) and one table per connection, with fresh conductances.
+        """Make a network of an ``image`` = (channels, height, width) and tables of ``connections``, with initial conductances.
 
         A table is {channels, kernel, stride, padding}, a convolution; {pool, siemens}, average pooling by fixed resistors; or
         {outputs}, a dense connection. Nodes of a convolution are (channel, down, across), the first half of the
@@ -285,7 +285,10 @@ class ResistiveNetwork(LayeredNetwork):
     def reduced_circuit(
         self, inputs: Float[Array, "batch inputs"], phases: Sequence[Any] = (None,), **settings: Any
     ) -> "Circuit":
-        """The Norton form without the last amplifiers; see networks.resistive.netlist.without_last_amplifiers."""
+        """The Norton form without the last amplifiers; see networks.resistive.netlist.without_last_amplifiers.
+
+        ``inputs``, ``phases`` and ``settings`` are those of ``circuit``.
+        """
         from eqprop_analog.networks.resistive.netlist import without_last_amplifiers
 
         return without_last_amplifiers(self, inputs, [each and each.injection for each in phases], **settings)
