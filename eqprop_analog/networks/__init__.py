@@ -1,1 +1,1 @@
-"""The kinds of networks that come with the package, one a folder, registered when they are first asked for."""
+"""The kinds of networks that come with the package, one a folder, which register at first use."""

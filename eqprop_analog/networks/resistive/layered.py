@@ -23,7 +23,7 @@ class LayeredNetwork(Network):
     """Crossbars 1..L between drives a_{l-1} and nodes v_l; diodes at the hidden nodes, and amplifiers after them."""
 
     crossbars: tuple[Crossbar, ...]
-    """What joins the layers."""
+    """The crossbars between the layers."""
     biases: tuple[Float[Array, " nodes"], ...]
     """Bias currents into each node of layers 1..L, amperes, of either sign."""
     diode: Law

@@ -149,7 +149,7 @@ def translate_relu(
     if not 0 < volts <= LARGEST:
         raise UserError(f"input_gain: expected more than 0 V, and at most {LARGEST:g} V, got {volts:g}")
     if not all(weights.any() for weights, _ in layers):
-        raise UserError("weights: all weights of a layer are 0, so no signal passes through it")
+        raise UserError("weights: those of one layer are all 0, so no signal passes through it")
     least = _least_gain(layers, volts, window)
     gain = USUAL_GAIN * least if amplifier_gain is None else real_number(amplifier_gain, "amplifier_gain")
     if gain > LARGEST_GAIN:

@@ -1,4 +1,4 @@
-"""What ``eqprop-analog transient`` does with a Hopfield network: compares the circuit over time with its integrated equations."""
+"""``eqprop-analog transient`` for a Hopfield network: compares the circuit over time with its integrated equations."""
 
 import argparse
 from typing import Any
