@@ -33,8 +33,8 @@ def dataset_from_arrays(
 
     The arguments:
 
-    - inputs: (samples, inputs), or images (samples, height, width), (samples, channels, height, width) or channels
-    last. Any unit is allowed; bytes are pixels.
+    - inputs: (samples, inputs), or images (samples, height, width), (samples, channels, height, width) or channels last.
+      Any unit is allowed; bytes are pixels.
     - labels: (samples,), the class of each sample, as a whole number or a name. Or
     - targets: (samples,) or (samples, targets), the numbers to predict, in any unit.
     - split: (samples,), "train" or "test" (or true for a test sample); without it, ``test_fraction`` (0.2) of every class
@@ -60,9 +60,10 @@ def dataset_from_loader(
     """Make a data set from a PyTorch ``DataLoader``'s batches (inputs, answers), or any other iterable of pairs of arrays.
 
     The arguments:
-        train: yields the training samples once; whole numbers as answers are classes, others are targets.
-        test: yields the test samples; without it they are drawn from ``train``.
-        name, settings: as in ``dataset_from_arrays``.
+
+    - train: yields the training samples once; whole numbers as answers are classes, others are targets.
+    - test: yields the test samples; without it they are drawn from ``train``.
+    - name, settings: as in ``dataset_from_arrays``.
 
     Raises UserError for batches that are not pairs, or whose shapes do not match.
 
@@ -89,11 +90,12 @@ def load_dataset(
     r"""Load a data set from a file, a folder, or by name ("iris", "mnist"), as every ``--dataset`` does.
 
     The arguments:
-        name: a table (.csv), arrays (.npz), a folder of images in one folder per class, a folder of IDX files, or a
-            known name.
-        data_dir: the folder of its files, unless ``name`` is a path or the files are to be downloaded.
-        data_copy: a name for files of a published data set that differ from the published ones; see data.load.
-        settings: those of DataSettings, such as ``target_column="kind"``.
+
+    - name: a table (.csv), arrays (.npz), a folder of images in one folder per class, a folder of IDX files, or a
+      known name.
+    - data_dir: the folder of its files, unless ``name`` is a path or the files are to be downloaded.
+    - data_copy: a name for files of a published data set that differ from the published ones; see data.load.
+    - settings: those of DataSettings, such as ``target_column="kind"``.
 
     Raises UserError, which names the line, for a file that is not a data set.
 

@@ -22,9 +22,8 @@ STEPS = 100
 class Antiparallel:
     """i(v) = f(v) - f(-v), with f the current of ``law``: one diode from the rail into the node, one from the node into -rail.
 
-    The law is an odd function, so that all nodes of a layer are equal: each is limited to ±(drop of a conducting diode
-    - rail).
-    Source: Kendall et al. 2020, arXiv 2006.01981.
+    The law is an odd function, so that all nodes of a layer are equal: each is limited to plus or minus the drop of a
+    conducting diode, less the rail. Source: Kendall et al. 2020, arXiv 2006.01981.
 
     >>> import numpy as np
     >>> import eqprop_analog as ea

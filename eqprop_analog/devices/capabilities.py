@@ -6,25 +6,22 @@
   study, which omits laws without it.
 - ``compiled_node(dtype)``: a CompiledNode, or None. For compiled training; without it, training uses NumPy, and
   says so.
-- ``subcircuit``, ``spice_parameters`` and ``from_spice(parameters, rail, options)``, a class method that returns the
-law
+- ``subcircuit``, ``spice_parameters`` and ``from_spice(parameters, rail, options)``, a class method that returns the law
   and a note about it. For netlists that are read back; without them, such a netlist is refused.
 - ``units``: the SI unit of each parameter. For "1nA" in files, and for messages.
 - ``junction_temperatures``: parameters of the subcircuit. For junctions of a chip, each with its own I_S, n and
-temperature.
+  temperature.
 - ``lowest``: the voltage below which a node cannot fall, if this describes the law completely. For training on a GPU,
-which
-  uses ``solve`` and ``slope`` of any other law (kernels.torch.arrays).
+  which uses ``solve`` and ``slope`` of any other law (kernels.torch.arrays).
 - ``subcircuit_text(dialect)``: the subcircuit's text. For a law whose subcircuit is not a file in ``circuits/``.
 - ``subcircuit`` and ``from_subcircuit(lines, value, rail)``, a class method that returns the law of a
   subcircuit in ngspice's language: ``lines`` are those between .subckt and .ends, in lower case; ``value`` converts a
   word to a number. For netlists that are read back.
 - ``own_subcircuit()``: the law whose subcircuit is the device from which this law was made, or None. For solvers and
-netlists
-  on request; its currents are then measured.
+  netlists on request; its currents are then measured.
 - ``in_words()``: the parameters in one line. For a law with many parameters.
 - ``slopes_between(low, high)``: the smallest and the largest slope between two voltages. For a law whose slope is not
-monotone.
+  monotone.
 
 Each law states its capabilities itself; this module does not distinguish laws. DiodeLaw is a base class with some of
 them.

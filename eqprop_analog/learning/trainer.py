@@ -309,12 +309,13 @@ def train_epoch(
 ) -> Pass:
     """Run one pass of a PhaseLearner; raises UserError if the parameters are not finite at its end.
 
-    Arguments:
-        network: its arrays are changed in place.
-        solver: finds the phases of every batch.
-        rule: rates, nudge and cost.
-        batches: pairs of inputs (batch, inputs) and targets (batch, read-outs), volts.
-        skip_failures: leave samples without an equilibrium out of the update instead of raising UserError.
+    The arguments:
+
+    - network: its arrays are changed in place.
+    - solver: finds the phases of every batch.
+    - rule: rates, nudge and cost.
+    - batches: pairs of inputs (batch, inputs) and targets (batch, read-outs), volts.
+    - skip_failures: leave samples without an equilibrium out of the update instead of raising UserError.
 
     >>> import numpy as np
     >>> import eqprop_analog as ea

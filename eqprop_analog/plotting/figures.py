@@ -28,8 +28,9 @@ SIGNED = "PuOr"
 def plot_learning_curve(run: Any) -> Figure:
     """Plot training and test error against the epoch: percent, or mV for a regression.
 
-    Arguments:
-        run: the result of ``train``, or its ``metrics["history"]``.
+    The arguments:
+
+    - run: the result of ``train``, or its ``metrics["history"]``.
 
     >>> import eqprop_analog as ea
     >>> history = [{"epoch": k, "train_error": 0.5 / k, "test_error": 0.6 / k} for k in (1, 2, 3)]
@@ -48,8 +49,9 @@ def plot_learning_curve(run: Any) -> Figure:
 def plot_voltages(free: Equilibrium) -> Figure:
     """Plot the node voltages of every layer over a batch: range, interquartile range and median of each node, volts.
 
-    Arguments:
-        free: an equilibrium of at least one sample.
+    The arguments:
+
+    - free: an equilibrium of at least one sample.
 
     >>> import eqprop_analog as ea
     >>> network = ea.ResistiveNetwork.dense([2, 3, 2])
@@ -62,8 +64,9 @@ def plot_voltages(free: Equilibrium) -> Figure:
 def plot_phases(free: Equilibrium, plus: Equilibrium, minus: Equilibrium) -> Figure:
     """Plot the changes of every node voltage under nudges of +β and -β against the free phase, volts.
 
-    Arguments:
-        free, plus, minus: equilibria of the same samples; the last two under opposite nudges.
+    The arguments:
+
+    - free, plus, minus: equilibria of the same samples; the last two under opposite nudges.
 
     >>> import eqprop_analog as ea
     >>> network, solver, x, y = ea.ResistiveNetwork.dense([2, 3, 2]), ea.SurrogateSolver(), [[0.1, 0.2]], [[1.0, 0.0]]
@@ -78,10 +81,11 @@ def plot_phases(free: Equilibrium, plus: Equilibrium, minus: Equilibrium) -> Fig
 def plot_parameters(network: Network, size: tuple[float, float] = PANEL) -> Figure:
     """Draw a map of every array that a network learns, in its unit: conductances in siemens, weights in 1/V.
 
-    Arguments:
-        network: any network. Arrays of one dimension are drawn as a block, row by row, and arrays of more than two as
-            rows of kernels.
-        size: size of one map, inches.
+    The arguments:
+
+    - network: any network. Arrays of one dimension are drawn as a block, row by row, and arrays of more than two as
+      rows of kernels.
+    - size: size of one map, inches.
 
     >>> import eqprop_analog as ea
     >>> [axes.get_title() for axes in ea.plot_parameters(ea.ResistiveNetwork.dense([2, 3, 2])).axes[:2]]

@@ -117,9 +117,8 @@ class Specification(_Table):
     """Current-voltage law of the programmable devices in the circuit; see devices.cells."""
     impedance_scaling: bool = False
     """Whether a network with another window is scaled to the devices' window: conductances, bias currents, nudges and diode
-    currents are multiplied by one factor. Otherwise no constant of a network is changed, and a network that does not
-    fit is
-    refused."""
+    currents are multiplied by one factor. Otherwise no constant of a network is changed, and a network that does not fit
+    is refused."""
     diode: DiodeTable = DiodeTable()
     amplifier: AmplifierTable = AmplifierTable()
     source: SourceTable = SourceTable()

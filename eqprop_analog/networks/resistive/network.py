@@ -149,16 +149,17 @@ class ResistiveNetwork(LayeredNetwork):
         U(-a, a))·1 µS with a = 1/√fan_in.
 
         The arguments:
-            layers: numbers of nodes; ``outputs="pairs"`` needs two per class.
-            seed: seed of the conductances.
-            diode: law of every hidden node's diode (default: ngspice's own, on rails of ±0.2 V).
-            amplifier_gain: gain A of the bidirectional amplifier after a hidden node, one for all or one per hidden
-                layer; 1 is none.
-            input_gain: voltage of a row at an input of 1, volts.
-            conductance_window: (G_min, G_max), siemens.
-            bias: bias currents, amperes, one for all nodes or an array per layer.
-            bias_row: voltage of an additional row of crossbar 1, volts; 0 is none.
-            outputs: "single", or "pairs", whose difference is read.
+
+        - layers: numbers of nodes; ``outputs="pairs"`` needs two per class.
+        - seed: seed of the conductances.
+        - diode: law of every hidden node's diode (default: ngspice's own, on rails of ±0.2 V).
+        - amplifier_gain: gain A of the bidirectional amplifier after a hidden node, one for all or one per hidden
+          layer; 1 is none.
+        - input_gain: voltage of a row at an input of 1, volts.
+        - conductance_window: (G_min, G_max), siemens.
+        - bias: bias currents, amperes, one for all nodes or an array per layer.
+        - bias_row: voltage of an additional row of crossbar 1, volts; 0 is none.
+        - outputs: "single", or "pairs", whose difference is read.
 
         Raises UserError.
 

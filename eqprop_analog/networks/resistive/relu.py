@@ -129,10 +129,11 @@ def translate_relu(
     Its outputs differ by O(1/A). The higher the gain, the smaller the part of the conductances that represents the weights.
 
     The arguments:
-        model: a ``torch.nn.Sequential`` of Linear and ReLU, or a list of (weights (inputs, units), biases (units,)).
-        amplifier_gain: A of every hidden layer (default: twice the smallest possible gain).
-        input_gain: voltage of an input of 1, and of an activation of 1 after the amplifiers, volts.
-        conductance_window: (G_min, G_max), siemens.
+
+    - model: a ``torch.nn.Sequential`` of Linear and ReLU, or a list of (weights (inputs, units), biases (units,)).
+    - amplifier_gain: A of every hidden layer (default: twice the smallest possible gain).
+    - input_gain: voltage of an input of 1, and of an activation of 1 after the amplifiers, volts.
+    - conductance_window: (G_min, G_max), siemens.
 
     Raises UserError for another kind of network, and for a gain below the smallest possible one, which the error states.
 
