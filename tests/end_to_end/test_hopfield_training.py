@@ -227,7 +227,7 @@ def test_a_run_says_its_dynamics(run, dataset, tmp_path, dynamics, monkeypatch):
         (DENSE, "dynamics: Field required"),
         (DENSE + 'dynamics = "newton"', "dynamics: .*'gradient-flow', .*got 'newton'"),
         (DENSE + 'dynamics = "gradient-flow"', "step: gradient-flow needs"),
-        (DENSE + DESCENT + "step = 0.5", "step: descent .*leave it out"),
+        (DENSE + DESCENT + "step = 0.5", "step: descent .*leave out step"),
         (DENSE + FLOW.replace("0.5", "1.5"), "step: .*less than or equal to 1, got 1.5"),
         (DENSE + DESCENT + "connections = [{ outputs = 3 }]", "give either layers or connections"),
         ("weight_rates = 0.1\n" + DESCENT, "give either layers or connections"),

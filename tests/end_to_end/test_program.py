@@ -277,7 +277,7 @@ class TestDoctor:
         for check, words in {
             "numpy": "no numpy today",
             "rich": "no rich either",
-            "matplotlib": "ended with -6",
+            "matplotlib": "ended with exit code -6",
             "libngspice": "no numpy today",
         }.items():
             assert rows[check]["status"] == "problem"

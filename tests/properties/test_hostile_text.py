@@ -161,7 +161,7 @@ def test_no_subcircuit_of_a_measured_device_has_the_name_of_another_one_in_netli
     packaged = {path.stem for path in packaged_circuits().glob("*.lib")}
     assert {"amplifier", "saturating_amplifier", "diode_rs"} <= packaged
     for name in (*packaged, "measured_device", "tabulated", "trivial_law"):
-        with pytest.raises(UserError, match=f"there is {name}$"):
+        with pytest.raises(UserError, match=f"got {name}$"):
             replace(MEASURED, spice_text=f"{DEVICE}\n.subckt {name.upper()} a c\nR1 a c 1\n.ends")
 
 
