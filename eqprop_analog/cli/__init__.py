@@ -1,4 +1,4 @@
-"""The console program ``eqprop-analog``; four scripts in ``scripts/`` are its subcommands under their own names.
+"""The console program ``eqprop-analog``; four scripts in ``scripts/`` run its subcommands under other names.
 
 A command is a module with SUMMARY, EXAMPLES, add_options and run; it is imported only when it is called. Commands for
 any network are in this folder, those for one kind of network in the folder of that kind (see eqprop_analog.commands).
@@ -9,6 +9,7 @@ import io
 import os
 import re
 import sys
+import textwrap
 import traceback
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -120,7 +121,14 @@ class Parser(argparse.ArgumentParser):
         return found
 
 
-class _ByPurpose(argparse.RawDescriptionHelpFormatter):
+class _WholeNames(argparse.RawDescriptionHelpFormatter):
+    """Formatter that breaks no option and no name at a hyphen."""
+
+    def _split_lines(self, text: str, width: int) -> list[str]:
+        return textwrap.wrap(" ".join(text.split()), width, break_on_hyphens=False)
+
+
+class _ByPurpose(_WholeNames):
     """Formatter without the list of commands, which the epilog shows by purpose."""
 
     def _iter_indented_subactions(self, action: argparse.Action) -> Generator[argparse.Action, None, None]:  # noqa: ARG002
@@ -173,7 +181,7 @@ def parser(names: Iterable[str] = COMMANDS) -> Parser:
             help=module.SUMMARY,
             description=module.SUMMARY,
             epilog=f"{with_command_lines(module)}\n\n{EXITS}",
-            formatter_class=argparse.RawDescriptionHelpFormatter,
+            formatter_class=_WholeNames,
         )
         module.add_options(sub)
         add_common(sub, default=argparse.SUPPRESS)

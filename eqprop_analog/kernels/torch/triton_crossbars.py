@@ -1,8 +1,8 @@
 """Triton kernels of truncated training with one hidden layer, which read and write the first crossbar once per batch.
 
-The first crossbar takes nearly all of the memory. A batch consists of sweeps of the phases, the update of the second
-crossbar, and the update of the first one, with the currents of the next batch while its cells are in registers. Sums
-over hidden nodes are computed block by block, in a fixed order. The kernels support ideal clamps, up to four samples,
+The first crossbar takes nearly all of the memory. Each batch sweeps the phases, updates the second crossbar,
+and then the first. While the cells of the first are in registers, the same pass computes its currents for the next batch.
+Sums over hidden nodes are computed block by block, in a fixed order. The kernels support ideal clamps, up to four samples,
 and single outputs; the equations are those of networks.resistive.truncated_torch.
 """
 

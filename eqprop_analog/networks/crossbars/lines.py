@@ -1,4 +1,4 @@
-"""(B - D A⁻¹ D) v = right: voltages of arrays with wires that are too large to factorize, by Newton's method.
+"""(B - D A⁻¹ D) v = right: voltages of arrays too large to factorize, with wires, by Newton's method.
 
 With all other nodes held, a row wire is a tridiagonal system, and so is a column wire. Rows are eliminated line by line. The
 remaining Schur complement of the columns, S = B - D A⁻¹ D (A rows, B columns, D cells), is solved by conjugate gradients

@@ -1,4 +1,4 @@
-"""PySpice 1.5's binding of libngspice, with another classification of messages: PySpice takes information for errors.
+"""PySpice 1.5's binding of libngspice, with its messages classified correctly: PySpice mistakes information for errors.
 
 Only this module depends on the peculiarities of PySpice and libngspice. It is imported in worker processes only.
 """

@@ -36,14 +36,14 @@ class FreshResistive:
         group.add_argument(
             "--outputs",
             choices=["single", "pairs"],
-            help="the same for the read-out: one output node for each class, or the difference of two (default single)",
+            help="read-out of an untrained network: one output node for each class, or the difference of two (default single)",
         )
         group.add_argument(
             "--conductance-window",
             type=option("S"),
             nargs=2,
             metavar=("G_MIN", "G_MAX"),
-            help="the same for the limits of the conductances in training, S (default 0 1e-4)",
+            help="limits of the conductances in training, S, of an untrained network (default 0 1e-4)",
         )
         group.add_argument(
             "--bias-row",
