@@ -81,11 +81,17 @@ class SocketResource:
         self.write(message)
         try:
             answer = self._lines.readline(LONGEST)
-        except (OSError, UnicodeDecodeError) as error:
+        except UnicodeDecodeError as error:
+            self.close()  # the rest of this answer must not be taken for the next one
+            raise UserError(
+                f"{self._where}: the answer to {message:.40} is no text ({error}); connect again"
+            ) from error
+        except (OSError, ValueError) as error:
             raise UserError(f"{self._where}: no answer to {message:.40} ({error}); check the instrument") from error
         if not answer.endswith("\n"):
+            self.close()
             if len(answer) == LONGEST:
-                raise UserError(f"{self._where}: the answer to {message:.40} does not end; check the instrument")
+                raise UserError(f"{self._where}: the answer to {message:.40} does not end; connect again")
             raise UserError(f"{self._where}: the instrument closed the connection after {message:.40}; connect again")
         return answer.strip()
 

@@ -28,6 +28,8 @@ def cell_table(given: Sequence[str]) -> dict[str, Any]:
         name, equals, value = parameter.partition("=")
         if not (name and equals and value):
             raise UserError(f"--cell: expected NAME=VALUE after the law, such as scale=0.5V, got {parameter!r}")
+        if name in table:
+            raise UserError(f"--cell: {name} is given twice")
         number = NUMBER.fullmatch(value)
         table[name] = float(value) if number and not number[2] else value
     cell_from(table)

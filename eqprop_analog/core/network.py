@@ -95,6 +95,11 @@ class Network(Shown, Protocol):
         return sum(self.connections_by_layer)
 
     @property
+    def wire_segments(self) -> int:
+        """Number of segments of wire with a resistance in the circuit."""
+        return 0
+
+    @property
     def free_parameters(self) -> int:
         """Number of parameters that learning changes; several devices may share one."""
         return sum(values.size for values in self.arrays().values())

@@ -133,9 +133,7 @@ def read_samples(dataset: str, settings: DataSettings, data_dir: Path | None = N
     """Read the samples of a file, a folder or a named data set. Raises DataError."""
     if dataset in toys.NAMES:
         return toys.load(dataset, data_dir)
-    path = Path(dataset)
-    if data_dir is not None:
-        path = data_dir / path.name if (data_dir / path.name).exists() else data_dir
+    path = _place(dataset, data_dir)
     if not path.exists():
         raise DataError(f"{path}: no such file or folder; if it has moved, give its new folder by --data-dir")
     if path.is_dir():
@@ -154,6 +152,14 @@ def read_samples(dataset: str, settings: DataSettings, data_dir: Path | None = N
     )
 
 
+def _place(dataset: str, data_dir: Path | None) -> Path:
+    """The file or folder with the samples: within ``data_dir`` if it is given, or this folder itself."""
+    path = Path(dataset)
+    if data_dir is None:
+        return path
+    return data_dir / path.name if (data_dir / path.name).exists() else data_dir
+
+
 def is_path(dataset: str) -> bool:
     """Return whether a data set's name is that of a file or a folder of the user."""
     return "/" in dataset or "." in dataset or Path(dataset).exists()
@@ -164,7 +170,7 @@ def opened(dataset: str, own: OwnData, data_dir: Path | None = None) -> OwnDatas
 
     If ``own`` holds what was found before, other samples are refused.
     """
-    stamp = tuple(_stamp(place) for place in (Path(dataset), data_dir) if place is not None)
+    stamp = 0 if dataset in toys.NAMES else _stamp(_place(dataset, data_dir))
     settings = DataSettings(**{name: getattr(own, name) for name in DataSettings.model_fields})
     made = _opened(dataset, stamp, settings.model_dump_json(), data_dir)
     if own.found is not None and made.own is not None and made.own.found is not None:
@@ -191,7 +197,7 @@ def _stamp(place: Path) -> int:
 
 
 @lru_cache(maxsize=2)
-def _opened(dataset: str, stamp: tuple[int, ...], settings: str, data_dir: Path | None) -> OwnDataset:  # noqa: ARG001 - stamp: a file that changed
+def _opened(dataset: str, stamp: int, settings: str, data_dir: Path | None) -> OwnDataset:  # noqa: ARG001 - stamp: a file that changed
     asked = DataSettings.model_validate_json(settings)
     require_suitable(dataset, asked)
     made = prepared(Path(dataset).name, read_samples(dataset, asked, data_dir), asked)

@@ -136,7 +136,7 @@ def require_possible(network: Network) -> None:
             "ngspice would take hours for this number of connections between nodes; to solve it anyway, use verify --form "
             f"{form}"
         )
-    segments = network.resistors_in_circuit - sum(network.connections_by_layer)
+    segments = network.wire_segments
     if segments > SPARSE_LIMIT and segments > (KLU_LIMIT if libngspice.has_klu() else SPARSE_LIMIT):
         raise UserError(
             f"ngspice would take long for {segments:,} segments of wires; to solve it anyway, use verify --form {form} "

@@ -154,7 +154,7 @@ def _gradients(run: RunFolder, folder: Path) -> Iterator[Block]:
         )
         for each in found
     ]
-    yield Table("Gradients", ("parameters", "parameters", "cosine", "relative error", "with β/10"), rows)
+    yield Table("Gradients", ("parameters", "number", "cosine", "relative error", "with β/10"), rows)
 
 
 def _measured(run: RunFolder, phases: tuple[Equilibrium, ...]) -> Mapping[str, Array]:

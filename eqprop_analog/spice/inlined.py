@@ -109,7 +109,7 @@ def _of_devices(head: Statement, body: Sequence[Statement]) -> Subcircuit:
     devices, models = [], {}
     for each in body:
         first, *more = each.words
-        if first == ".model" and '"' not in each.text:
+        if first == ".model" and len(more) > 1 and '"' not in each.text:
             models[more[0]] = " ".join(more[1:])
         elif first[0] in NODES and not NOT_NETS.search(INNER.sub("", each.text)):
             devices.append(tuple(each.parts))

@@ -16,7 +16,7 @@ from eqprop_analog import Nudge, ResistiveNetwork, SurrogateSolver
 from eqprop_analog.data import load
 from eqprop_analog.experiments.chips.specification import Specification
 from eqprop_analog.files import packaged
-from eqprop_analog.networks.resistive.chips import monte_carlo
+from eqprop_analog.networks.resistive.chips import confirmation, monte_carlo
 from eqprop_analog.networks.resistive.chips.chip import Chip
 from eqprop_analog.networks.resistive.chips.study import Case
 from eqprop_analog.networks.resistive.config import ResistiveConfig
@@ -282,3 +282,23 @@ def test_specifications_are_listed_printed_and_explained(run, tmp_path: Path):
     Path("mine.toml").write_text(run("specifications", "everything").out)
     assert Specification.load("mine.toml").settings() == Specification.load("everything").settings()
     assert "cycle_noise" in run("specifications", "--keys").out
+
+
+def test_the_array_that_ngspice_confirms_has_the_cells_of_the_chip(monkeypatch):
+    """With cells taken as linear, ngspice would agree with itself on a circuit that is not the chip's."""
+    given = {
+        "name": "any",
+        "conductance": {"window": {"lowest": 0.0, "highest": 2e-6}},
+        "wires": {"resistance": 100.0},
+        "cell": {"law": "sinh", "scale": 0.05},
+    }
+    network = ResistiveNetwork.dense([3, 4, 2], conductance_window=(0.0, 2e-6), seed=1)
+    chip = Chip.drawn(Specification.of(given), network, seed=0)
+    chip.restore(network)
+    compiled = []
+    compile_tile = confirmation.compile_tile
+    monkeypatch.setattr(confirmation, "compile_tile", lambda *tile: compiled.append(tile[0]) or compile_tile(*tile))
+    found = confirmation._array(chip, np.array([[1.0, -0.5, 0.3], [0.2, 0.9, -1.0]]))
+    assert found["relative_difference"] < 1e-9
+    assert compiled[0].cell == chip.circuit(np.float64).crossbars[0].cell
+    assert compiled[0].cell.scale == 0.05

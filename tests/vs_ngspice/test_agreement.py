@@ -19,7 +19,8 @@ from eqprop_analog import (
 from eqprop_analog.core import Network, family_of
 from eqprop_analog.devices import Antiparallel, Clamp, Law, NgspiceDiode, PiecewiseLinear, Shockley
 from eqprop_analog.experiments import agreement as verification
-from eqprop_analog.experiments.agreement import compare
+from eqprop_analog.experiments.agreement import compare, require_possible
+from eqprop_analog.networks.nonideal.network import NonidealNetwork
 
 Array = np.ndarray
 Circuit = tuple[ResistiveNetwork, Array, Array]
@@ -217,3 +218,16 @@ def test_targets_that_are_met_already_leave_no_gradient_to_disagree_on(network: 
         for p in phases
     )
     assert verification._worst_layer(network, inputs, phases, off) > 1e-3
+
+
+def test_weights_of_both_directions_are_no_wires():
+    """A Hopfield network of this size takes ngspice seconds, with or without KLU."""
+    require_possible(HopfieldNetwork.dense([784, 512, 10]))
+    assert HopfieldNetwork.dense([784, 512, 10]).wire_segments == 0
+
+
+def test_segments_of_wire_are_counted_apart_from_the_cells():
+    network = ResistiveNetwork.dense([2, 3, 1])
+    network.conductances[0][0] = 0.0
+    assert network.wire_segments == 0
+    assert NonidealNetwork(network, wire_resistance=1.0).wire_segments == 2 * (4 * 3 + 3 * 1)

@@ -127,6 +127,11 @@ class LayeredNetwork(Network):
         return sum(crossbar.resistors for crossbar in self.crossbars)
 
     @property
+    def wire_segments(self) -> int:
+        """See Network."""
+        return sum(crossbar.resistors - crossbar.conducting for crossbar in self.crossbars)
+
+    @property
     def free_parameters(self) -> int:
         """Number of learned conductances (copies count once) and of bias currents that are not zero."""
         currents = sum(int(np.count_nonzero(bias)) for bias in self.biases)

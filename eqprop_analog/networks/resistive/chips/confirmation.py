@@ -76,7 +76,7 @@ def _array(chip: Chip, inputs: Float[Array, "images inputs"]) -> dict[str, Any]:
     drive, whole = circuit.ideal.rows(circuit.check_inputs(inputs)), circuit.crossbars[0].wired
     carried = np.abs(drive).mean(axis=0)[:, None] * whole.conductance
     rows, columns = max(whole.tiles(), key=lambda at: float(carried[at].sum()))
-    array = replace(whole, conductance=whole.conductance[rows, columns])
+    array = replace(whole, conductance=whole.conductance[rows, columns], cell=circuit.crossbars[0].cell)
     held, ours = drive[:, rows], free.voltages[0][:, columns]
     into = array.currents(np.concatenate([held, ours], axis=1))[:, held.shape[1] :]
     work = workers_for(1, TIME_LIMIT)
