@@ -59,8 +59,13 @@ def dask(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
 
 @pytest.fixture
 def there(dask: Any) -> tuple[str, str]:
-    """The option with its address, when both workers are connected."""
-    dask.wait_for_workers(2)
+    """The option with its address, when two workers are connected."""
+    for _ in range(3):
+        try:
+            dask.wait_for_workers(2, timeout=30)
+            break
+        except TimeoutError:  # Dask does not always restart a worker that a test has killed
+            dask.scale(len(dask.workers) + 1)
     return ("--cluster", dask.scheduler_address)
 
 
