@@ -241,7 +241,7 @@ def main(
 ) -> int:
     """Run a command line; returns the exit code (see Exit). Expected errors are printed in one line on standard error.
 
-    ``parse``returns another program's parsed options, including the common ones (add_common), ``command`` and ``run``.
+    ``parse`` returns another program's parsed options, including the common ones (add_common), ``command`` and ``run``.
     """
     words = sys.argv[1:] if arguments is None else list(arguments)
     sys.stdout, sys.stderr = (stream or Path(os.devnull).open("w") for stream in (sys.stdout, sys.stderr))  # noqa: SIM115

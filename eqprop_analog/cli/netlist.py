@@ -22,17 +22,17 @@ from eqprop_analog.text import shell_word
 SUMMARY = "Write a network as a self-contained SPICE netlist for ngspice, LTspice, Xyce, gnucap or Spectre."
 EXAMPLES = """\
 examples:
-  every resistor of a 784x2-100-10 network:  --layers 784 100 10 --output mnist.cir
-  a trained network, Norton form:            --network runs/demo/network.npz --form norton --output demo.cir
-  the same with a digit at its inputs:       --network runs/demo/network.npz --dataset mnist --sample 7 --output seven.cir
-  with a nudge of 0.1 uS to 1 V at output 0:   --layers 2 4 1 --phase nudged --beta 1e-7 --output nudged.cir
-  subcircuits in xor.lib, and a testbench:   --network netlists/xor.npz --form subcircuits --output xor.cir
-  for LTspice (or xyce, gnucap, spectre):    --network netlists/xor.npz --dialect ltspice --output xor.cir
-  a netlist edited by hand, as a network:    --network edited.cir --output edited.npz
-  the same network on one imperfect chip:    --layers 4 6 2 --specification everything --chip 3 --output chip.cir
-  and a picture of its circuit:              --network netlists/xor.npz --output xor.cir --picture xor.svg
-  with wires of 20 ohm a cell, tiles of 4 x 4: --layers 4 6 2 --wire-resistance 20ohm --tile 4 4 --output wires.cir
-  a Hopfield network, nudged by beta = 0.5:  --model hopfield --layers 3 3 2 --phase nudged --output hopfield.cir"""
+  every resistor of a 784x2-100-10 network:     --layers 784 100 10 --output mnist.cir
+  a trained network, Norton form:               --network runs/demo/network.npz --form norton --output demo.cir
+  the same with a digit at its inputs:          --network runs/demo/network.npz --dataset mnist --sample 7 --output seven.cir
+  with a nudge of 0.1 uS to 1 V at output 0:    --layers 2 4 1 --phase nudged --beta 1e-7 --output nudged.cir
+  subcircuits in xor.lib, and a testbench:      --network netlists/xor.npz --form subcircuits --output xor.cir
+  for LTspice (or xyce, gnucap, spectre):       --network netlists/xor.npz --dialect ltspice --output xor.cir
+  a netlist edited by hand, as a network:       --network edited.cir --output edited.npz
+  the same network on one imperfect chip:       --layers 4 6 2 --specification everything --chip 3 --output chip.cir
+  and a picture of its circuit:                 --network netlists/xor.npz --output xor.cir --picture xor.svg
+  with wires of 20 ohm a cell, tiles of 4 x 4:  --layers 4 6 2 --wire-resistance 20ohm --tile 4 4 --output wires.cir
+  a Hopfield network, nudged by beta = 0.5:     --model hopfield --layers 3 3 2 --phase nudged --output hopfield.cir"""
 
 
 OF_NETLISTS = {

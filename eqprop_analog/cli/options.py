@@ -152,7 +152,7 @@ def add_time_limit(parser: argparse.ArgumentParser) -> None:
 def network(options: argparse.Namespace, netlist: Read | None = None, **usual: Any) -> Network:
     """Return the requested network. Raises UserError if it is not given, or given twice with differences.
 
-    ``netlist``is the result of ``read`` for --network. ``usual`` holds settings of a fresh network that take precedence
+    ``netlist`` is the result of ``read`` for --network. ``usual`` holds settings of a fresh network that take precedence
     over its options, if its kind has them.
     """
     kinds: dict[str, Fresh] = _with("fresh")

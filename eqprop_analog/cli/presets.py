@@ -10,8 +10,8 @@ EXAMPLES = """\
 Without a name, all presets are listed, one per line.
 
 examples:
-  write every setting of a preset to a file:     net1 > my.toml
-  check a file of your own:                 my.toml
+  write every setting of a preset to a file:  net1 > my.toml
+  check a file of your own:                   my.toml
 
 To train from a file: `eqprop-analog train --preset my.toml`. The config.toml of a run is such a file, too."""
 

@@ -13,8 +13,8 @@ SUMMARY = "Write the report of a training run or a study: one self-contained HTM
 EXAMPLES = """\
 examples:
   the demo, into the folder of the run:  runs/demo
-  another file:                         runs/mnist-100-0 --output mnist-100.html
-  chips, a study or a sweep:            runs/imperfections-quick
+  another file:                          runs/mnist-100-0 --output mnist-100.html
+  chips, a study or a sweep:             runs/imperfections-quick
 
 The page of a run shows its circuit, learning curve, confirmation by ngspice, energy and netlist; that
 of a study shows its figures, plots and tables. The page needs neither a network connection nor other files. While a run is

@@ -18,7 +18,7 @@ SUMMARY = "Program a crossbar of memristors by pulses in ngspice (.tran), and co
 EXAMPLES = """\
 examples:
   3 x 3 cells, 20 pulses up and 20 down each:  --rows 3 --columns 3 --pulses 20
-  with drivers of 10 ohm at every line:          --line-resistance 10ohm
+  with drivers of 10 ohm at every line:        --line-resistance 10ohm
   into another folder:                         --output reram
 
 Afterwards `eqprop-analog technology fit reram/pulses.csv` fits a technology to the readings.

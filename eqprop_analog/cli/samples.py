@@ -230,7 +230,7 @@ def solved(
 ) -> tuple[Float[Array, "samples inputs"], Float[Array, "samples classes"]]:
     """Inputs (samples, inputs) and targets (samples, outputs; volts): from files, a data set, or examples.
 
-    ``path``is that of the network's file; see ``source``. ``usual`` holds the default inputs and targets of a sample.
+    ``path`` is that of the network's file; see ``source``. ``usual`` holds the default inputs and targets of a sample.
     Raises UserError.
     """
     given = [name for name in ARRAYS if getattr(arguments, name) is not None]

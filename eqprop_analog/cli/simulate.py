@@ -18,12 +18,12 @@ from eqprop_analog.experiments.agreement import (
 SUMMARY = "Solve a network in ngspice, free and nudged by +beta and -beta, and compare the result with the surrogate."
 EXAMPLES = """\
 examples:
-  an untrained 4-6-2 network, five example inputs: --layers 4 6 2
-  every resistor of a trained network:             --network runs/demo/network.npz --dataset mnist --samples 20 --form flat
-  test samples 3 and 7 of a table of your own:   --network runs/gases/network.npz --dataset gases.csv --sample 3 7
-  your own inputs and targets, figures as JSON:    --network net.npz --inputs x.npy --targets y.npy --beta 1e-7 --json out.json
-  crossbars with wires and nonlinear cells:        --layers 4 6 2 --wire-resistance 20ohm --tile 4 4 --cell sinh scale=0.5V
-  an untrained Hopfield network:                   --model hopfield --layers 6 5 3"""
+  an untrained 4-6-2 network, five example inputs:  --layers 4 6 2
+  every resistor of a trained network:              --network runs/demo/network.npz --dataset mnist --samples 20 --form flat
+  test samples 3 and 7 of a table of your own:      --network runs/gases/network.npz --dataset gases.csv --sample 3 7
+  your own inputs and targets, figures as JSON:     --network net.npz --inputs x.npy --targets y.npy --beta 1e-7 --json out.json
+  crossbars with wires and nonlinear cells:         --layers 4 6 2 --wire-resistance 20ohm --tile 4 4 --cell sinh scale=0.5V
+  an untrained Hopfield network:                    --model hopfield --layers 6 5 3"""
 SHOWN = 5
 
 

@@ -13,9 +13,9 @@ EXAMPLES = """\
 Without a name, all specifications are listed, one per line.
 
 examples:
-  write one to a file, with its sources:        everything > my-fab.toml
-  check a file of your own:                     my-fab.toml
-  explain every key:  --keys
+  write one to a file, with its sources:  everything > my-fab.toml
+  check a file of your own:               my-fab.toml
+  explain every key:                      --keys
 
 Use it by `eqprop-analog chips --specification my-fab.toml` and `eqprop-analog netlist --specification my-fab.toml`."""
 

@@ -21,8 +21,8 @@ SUMMARY = (
 )
 EXAMPLES = """\
 examples:
-  compare all laws and write the best one:         fit pulses.csv
-  fit one law and name the file:               fit pulses.csv --law exponential --output my-fab.toml
+  compare all laws and write the best one:  fit pulses.csv
+  fit one law and name the file:            fit pulses.csv --law exponential --output my-fab.toml
 
 pulses.csv has a header, and one row for each reading: pulse (its number), polarity (+1 or up, -1 or down, 0 or none),
 conductance, and optionally width (of the pulse) and device. Units are given in the header, such as "conductance (uS)"; without

@@ -37,7 +37,7 @@ phases, against β, one-sided and centred (±β).
 It writes dense.png and convolutional.png (both sides, step by step) and beta.png to --output.
 
 examples:
-  the complete comparison, as JSON:   --json matching.json
+  the complete comparison, as JSON:  --json matching.json
   other networks, one-sided:         --seed 7 --nudging one-sided --beta 1e-7
   more steps:                        --steps 60"""
 

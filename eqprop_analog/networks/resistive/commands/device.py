@@ -28,7 +28,7 @@ SUMMARY = "Make a diode's law from a measured curve (CSV) or a SPICE device of y
 EXAMPLES = """\
 examples:
   I_S, n and R_S of a diode, with confidence:  fit iv.csv
-  any monotone device, with 2 % noise:       table iv.csv --relative-noise 0.02
+  any monotone device, with 2 % noise:         table iv.csv --relative-noise 0.02
   a diode law with a rail of 0.3 V:            fit iv.csv --output mine.toml --rail 0.3
   a diode from a vendor's library:             from-spice --lib vendor.lib --subckt D1N4148
   a transistor in corner ff of its library:    from-spice --lib models.lib ff --lib mine.lib --subckt nfet_diode
