@@ -84,8 +84,12 @@ class MovedNames(SphinxDirective):
 
     def run(self) -> list[nodes.Node]:
         """Return a table of old and new names."""
-        moved = import_module("eqprop_analog.moved").MOVED
-        rows = "".join(f"| `{old}` | `{new}` |\n" for old, new in sorted(moved.items()))
+        moved = import_module("eqprop_analog.moved")
+        homes = {old: {new} for old, new in moved.MOVED.items()}
+        homes |= {old: set(names.values()) for old, names in moved.PACKAGES.items()}
+        rows = "".join(
+            f"| `{old}` | {', '.join(f'`{new}`' for new in sorted(homes[old]))} |\n" for old in sorted(homes)
+        )
         return self.parse_text_to_nodes(f"| `eqprop_analog.` | is now `eqprop_analog.` |\n| --- | --- |\n{rows}")
 
 

@@ -66,7 +66,6 @@ MOVED: Mapping[str, str] = {
     "models.periphery": "networks.nonideal.periphery",
     "models.resistive": "networks.resistive.network",
     "models.topologies": "networks.graph.topologies",
-    "models.wired_crossbar": "networks.crossbars.wired",
     "nudging": "core.nudge",
     "plotting.chips": "networks.resistive.chips.plots",
     "plotting.energy": "networks.resistive.power_plot",
@@ -142,6 +141,14 @@ PACKAGES: Mapping[str, Mapping[str, str]] = {
         "Outputs": "networks.resistive.network",
         "ResistiveNetwork": "networks.resistive.network",
     },
+    "models.wired_crossbar": {
+        "DrivenCrossbar": "networks.crossbars.driven",
+        "WiredCrossbar": "networks.crossbars.wired",
+        "diagonal": "networks.crossbars.square",
+        "full": "networks.crossbars.square",
+        "plus": "networks.crossbars.square",
+        "times": "networks.crossbars.square",
+    },
     "solvers": {
         "DiscreteTimeSolver": "networks.hopfield.discrete_time",
         "EnergyBasedSolver": "networks.hopfield.energy_based",
@@ -153,7 +160,7 @@ PACKAGES: Mapping[str, Mapping[str, str]] = {
         "SurrogateSolver": "networks.resistive.surrogate",
     },
 }
-"""Removed packages, and the modules that now have the names that they exported."""
+"""Removed or divided packages and modules, and the modules that now have the names that they exported."""
 
 
 class _Alias(Loader):

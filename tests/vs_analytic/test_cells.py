@@ -7,7 +7,8 @@ from scipy.optimize import brentq
 
 from eqprop_analog import UserError
 from eqprop_analog.devices.cells import CELLS, CubicCell, SinhCell
-from eqprop_analog.networks.crossbars.wired import DrivenCrossbar, WiredCrossbar
+from eqprop_analog.networks.crossbars.driven import DrivenCrossbar
+from eqprop_analog.networks.crossbars.wired import WiredCrossbar
 
 LAWS = [SinhCell(0.3), CubicCell(0.7)]
 

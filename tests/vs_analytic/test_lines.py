@@ -46,7 +46,7 @@ def test_a_product_of_wires_and_cells_where_plain_sweeps_diverge_converges():
 
 
 def test_tiles_and_their_links_are_solved_each_by_itself():
-    crossbar = array(3, 20, 13, tile=(8, 8), link=2e3, cell=SinhCell(0.3))
+    crossbar = array(3, 20, 13, tile=(8, 8), link_resistance=2e3, cell=SinhCell(0.3))
     volts = ports(3, crossbar)
     found = LineSolver().solve(crossbar, volts)
     for mine, direct in zip((found.row_wires, found.column_wires), crossbar.wires(volts), strict=True):

@@ -184,7 +184,7 @@ def test_the_contrast_at_the_cells_is_the_exact_gradient_as_beta_falls(cell):
 def test_a_link_is_a_resistor_before_every_port_of_every_tile(ohms):
     random = np.random.default_rng(0)
     matrix, link = 10 ** random.uniform(-6, -4, (5, 4)), 120.0
-    with_link = WiredCrossbar(matrix, ohms, (3, 2), link=link)
+    with_link = WiredCrossbar(matrix, ohms, (3, 2), link_resistance=link)
     volts = random.uniform(-1, 1, (2, 9))
     seen = np.zeros((9, 9))
     for rows, columns in with_link.tiles():
@@ -200,7 +200,7 @@ def test_a_link_is_a_resistor_before_every_port_of_every_tile(ohms):
 def test_what_no_chip_is_is_refused():
     network = ideal()
     with pytest.raises(UserError, match="link"):
-        WiredCrossbar([[1e-6]], 1.0, link=-1.0)
+        WiredCrossbar([[1e-6]], 1.0, link_resistance=-1.0)
     with pytest.raises(UserError, match="wire_resistance above 0 ohms"):
         WholeChip(network, link_resistance=3.0)
     with pytest.raises(UserError, match="cells: expected a law"):

@@ -9,7 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from eqprop_analog import UserError
-from eqprop_analog.networks.crossbars.wired import DrivenCrossbar, WiredCrossbar, full
+from eqprop_analog.networks.crossbars.driven import DrivenCrossbar
+from eqprop_analog.networks.crossbars.square import full
+from eqprop_analog.networks.crossbars.wired import WiredCrossbar
 
 Array = np.ndarray
 SOME = settings(max_examples=25)

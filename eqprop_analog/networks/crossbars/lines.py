@@ -100,7 +100,9 @@ class LineSolver:
         residual, bound = np.zeros((2, len(given)))
         steps = lines = 0
         for some, others in crossbar.tiles():
-            tile = _Tile(crossbar.conductance[some, others], crossbar.cell, crossbar.wire_resistance, crossbar.link)
+            tile = _Tile(
+                crossbar.conductance[some, others], crossbar.cell, crossbar.wire_resistance, crossbar.link_resistance
+            )
             for sample, volts in enumerate(given):
                 found = tile.settle(
                     volts[:count][some], volts[count:][others], self, float(np.abs(volts).max(initial=1))

@@ -5,26 +5,22 @@ bottom end of each column, one wire segment to the left of every cell on its row
 """
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from functools import cached_property
 from importlib import import_module
-from typing import Any, ClassVar, Self
+from typing import Any
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Float
 
 from eqprop_analog.core.checks import unsound_conductance
 from eqprop_analog.devices.cells import CellLaw, require_cell
 from eqprop_analog.errors import UserError
 from eqprop_analog.incoming import listed, real_array, real_number, whole_number
-from eqprop_analog.networks.crossbars.crossbar import Columns, Crossbar, Ports, Rows
 from eqprop_analog.networks.crossbars.dense import Dense
-from eqprop_analog.networks.crossbars.square import Square, diagonal, full, times
 from eqprop_analog.networks.crossbars.wires import behind, couplings, factors, settled
 from eqprop_analog.spice.elements import Crossbar as Bank
-from eqprop_analog.spice.elements import Element, Pair, Resistors
-
-__all__ = ["TILE", "DrivenCrossbar", "WiredCrossbar", "full"]
+from eqprop_analog.spice.elements import Element, Pair
 
 Array = np.ndarray
 
@@ -38,12 +34,12 @@ BENT = 1e-10
 class WiredCrossbar:
     """I = Y V between ports (rows, then columns): amperes into the array at volts, all wires and cells eliminated.
 
-    Cell (i, j) connects row wire i and column wire j by G[i, j]. The number of wire segments to row port i is one more than the
-    number of columns to its left; that to column port j is one more than the number of rows below it. An array larger than
-    ``tile`` is divided into tiles with separate wires. The row ports of all tiles with row i are connected to the node that
-    drives row i, and the column ports of all tiles with column j to node j, each through a wire of ``link`` ohms. Cells with a
-    law carry G f(u) at the drop u; then I is not a linear function of V, and Y does not exist. The arrays are copied: a crossbar
-    represents one state of the weights. Raises UserError for invalid values.
+    Cell (i, j) connects row wire i and column wire j by G[i, j]. The number of wire segments to row port i is one more than
+    the number of columns to its left; that to column port j is one more than the number of rows below it. An array larger
+    than ``tile`` is divided into tiles with separate wires. The row ports of all tiles with row i are connected to the node
+    that drives row i, and the column ports of all tiles with column j to node j, each through a wire of ``link_resistance``
+    ohms. Cells with a law carry G f(u) at the drop u; then I is not a linear function of V, and Y does not exist. The arrays
+    are copied: a crossbar represents one state of the weights. Raises UserError for invalid values.
     """
 
     conductance: Float[Array, "rows columns"]
@@ -56,7 +52,7 @@ class WiredCrossbar:
     """f of every cell's current G f(u); None is linear."""
     compiled: bool = False
     """Whether wires are eliminated by compiled nested dissection: for training, in which G changes with every update."""
-    link: float = 0.0
+    link_resistance: float = 0.0
     """Resistance of the wire from each port of a tile to its node, ohms; 0: ideal wire."""
 
     def __post_init__(self) -> None:
@@ -71,11 +67,12 @@ class WiredCrossbar:
             )
         if not real_number(self.wire_resistance, "wire_resistance", "ohms") >= 0:
             raise UserError(f"wire_resistance: expected ohms of at least 0, got {self.wire_resistance}")
-        if not real_number(self.link, "link", "ohms") >= 0:
-            raise UserError(f"link: expected ohms of at least 0, got {self.link}")
-        if self.link and not self.wire_resistance:
+        if not real_number(self.link_resistance, "link_resistance", "ohms") >= 0:
+            raise UserError(f"link_resistance: expected ohms of at least 0, got {self.link_resistance}")
+        if self.link_resistance and not self.wire_resistance:
             raise UserError(
-                f"link: {self.link} ohms between tiles with ideal wires; set wire_resistance above 0 ohms, or leave out link"
+                f"link_resistance: {self.link_resistance} ohms between tiles with ideal wires; set wire_resistance above 0 ohms, "
+                "or leave out link_resistance"
             )
         sizes = tuple(whole_number(size, "tile: a number of (rows, columns)", 1) for size in listed(self.tile, "tile"))
         if len(sizes) != 2:
@@ -124,16 +121,16 @@ class WiredCrossbar:
         """Conductances between the ports of each of ``tiles`` after elimination, siemens. UserError without numba."""
         parts = (self.conductance[some, others] for some, others in self.tiles())
         if not self.compiled:
-            return tuple(couplings(part, self.wire_resistance, self.link) for part in parts)
+            return tuple(couplings(part, self.wire_resistance, self.link_resistance) for part in parts)
         eliminated = _compiled("dissection").couplings
-        return tuple(behind(eliminated(part, self.wire_resistance), self.link) for part in parts)
+        return tuple(behind(eliminated(part, self.wire_resistance), self.link_resistance) for part in parts)
 
     @cached_property
     def to_columns(self) -> tuple[Float[Array, "rows columns"], Float[Array, "columns columns"]]:
         """Conductances from column ports to row ports, and between column ports, siemens; sufficient if rows are held."""
         rows, columns = self.shape
         between, among = np.zeros((rows, columns)), np.zeros((columns, columns))
-        if self.compiled and not self.link:
+        if self.compiled and not self.link_resistance:
             for some, others in self.tiles():
                 part = self.conductance[some, others]
                 _compiled("dissection").to_columns(
@@ -162,8 +159,8 @@ class WiredCrossbar:
             for some, others in self.tiles():
                 matrix = self.conductance[some, others]
                 driven = np.zeros((2, *matrix.shape, len(ports)))
-                driven[0, :, 0] = ports[:, :count][:, some].T / (self.wire_resistance + self.link)
-                driven[1, -1, :] = ports[:, count:][:, others].T / (self.wire_resistance + self.link)
+                driven[0, :, 0] = ports[:, :count][:, some].T / (self.wire_resistance + self.link_resistance)
+                driven[1, -1, :] = ports[:, count:][:, others].T / (self.wire_resistance + self.link_resistance)
                 solved = self._solved(matrix, driven)
                 on_rows[:, some, others], on_columns[:, some, others] = np.moveaxis(solved, 3, 1)
         return on_rows, on_columns
@@ -175,10 +172,12 @@ class WiredCrossbar:
         if self.cell is None:
             batch = driven.shape[-1]
             return np.asarray(
-                factors(matrix, self.wire_resistance, self.link).solve(driven.reshape(-1, batch))
+                factors(matrix, self.wire_resistance, self.link_resistance).solve(driven.reshape(-1, batch))
             ).reshape(driven.shape)
         samples = np.moveaxis(driven, 3, 0)
-        return np.stack([settled(matrix, self.cell, self.wire_resistance, each, self.link) for each in samples], axis=3)
+        return np.stack(
+            [settled(matrix, self.cell, self.wire_resistance, each, self.link_resistance) for each in samples], axis=3
+        )
 
     def currents(self, ports: Float[Array, "batch ports"]) -> Float[Array, "batch ports"]:
         """Currents into the array at every port (rows, then columns), amperes: sums over the cells of a row or column."""
@@ -201,7 +200,7 @@ class WiredCrossbar:
 
         It needs (batch, rows, columns) arrays unless it is ``compiled``, which uses back substitution in the dissection.
         """
-        if not self.compiled or self.cell is not None or self.link or not self.wire_resistance:
+        if not self.compiled or self.cell is not None or self.link_resistance or not self.wire_resistance:
             return np.asarray(np.einsum("bij,bij->ij", self.drops(one), self.drops(other)))
         found, rows = np.empty(self.shape), self.shape[0]
         for some, others in self.tiles():
@@ -271,7 +270,7 @@ class WiredArray(Element):
 
     def _resistors(self) -> Iterator[tuple[str, Pair, float]]:
         """(name, ends, ohms): cells above zero, then row segments, then column segments, which ideal wires do not have."""
-        l, segment, link = self.number, float(self.crossbar.wire_resistance), float(self.crossbar.link)
+        l, segment, link = self.number, float(self.crossbar.wire_resistance), float(self.crossbar.link_resistance)
         matrix = self.crossbar.conductance
         kind = "R" if self.crossbar.cell is None else "B"
         for i, j in np.argwhere(matrix > 0).tolist():
@@ -285,207 +284,3 @@ class WiredArray(Element):
                     yield f"R{l}wr_{i}_{j}", (left, f"w{l}r_{i}_{j}"), segment + first * link
                     below = self.columns[j] if last else f"w{l}c_{i + 1}_{j}"
                     yield f"R{l}wc_{i}_{j}", (f"w{l}c_{i}_{j}", below), segment + last * link
-
-
-@dataclass(frozen=True, eq=False)
-class DrivenCrossbar(Crossbar):
-    """I_r = Y_rr a - T v, I_c = Y_cc v - Tᵀ a: a crossbar with resistances R in series with its rows, for drives a and v.
-
-    The row ports are eliminated: p = a - R I_r. The result is again a Laplacian; ideal wires need no factorization. The object
-    represents one state of the weights, and computed values are cached.
-    """
-
-    name: ClassVar[str] = "wired"
-
-    wired: WiredCrossbar
-    """The cells and wires."""
-    resistance: Float[Array, " rows"]
-    """R, resistance in series with each row, ohms; 0: no resistance."""
-    conductance: Float[Array, "rows columns"] = field(init=False)
-    """Conductances of the cells, siemens, read-only."""
-
-    cell: CellLaw | None = None
-    """The law of nonlinear cells in a netlist; all other values here refer to small drops."""
-
-    def __post_init__(self) -> None:
-        """Set the conductances of the cells. Raises UserError for nonlinear cells."""
-        if self.wired.cell is not None:
-            raise UserError(f"cells: with the law {self.wired.cell} wires and sources cannot be eliminated")
-        object.__setattr__(self, "conductance", self.wired.conductance)
-
-    @property
-    def direct(self) -> bool:
-        """Whether wires and sources are ideal, so that T is the conductances and Y_rr and Y_cc are diagonal."""
-        return self.wired.wire_resistance == 0 and not self.resistance.any()
-
-    @cached_property
-    def between(self) -> Float[Array, "rows columns"]:
-        """T, siemens: no element is negative."""
-        if self.direct:
-            return self.wired.conductance
-        if self.wired.wire_resistance == 0:
-            return self.wired.conductance * self._divider[:, None]
-        if not self.resistance.any():
-            return self.wired.to_columns[0]
-        rows = len(self.resistance)
-        return -self._matrix[:rows, rows:]
-
-    @cached_property
-    def _column_block(self) -> Square:
-        """Y_cc, siemens: no off-diagonal element is positive; diagonal with ideal wires and sources."""
-        totals = self.between.sum(axis=0)
-        if self.wired.wire_resistance > 0 and not self.resistance.any():
-            among = self.wired.to_columns[1]
-            return np.diag(totals + among.sum(axis=1)) - among
-        if self.wired.wire_resistance > 0:
-            rows = len(self.resistance)
-            return self._matrix[rows:, rows:]
-        if self.direct:
-            return totals
-        among = (self.between.T * self.resistance) @ self.wired.conductance
-        np.fill_diagonal(among, 0)
-        among = 0.5 * (among + among.T)
-        return np.diag(totals + among.sum(axis=1)) - among
-
-    @cached_property
-    def _row_block(self) -> Square:
-        """Y_rr, siemens: no off-diagonal element is positive; diagonal with ideal wires."""
-        if self.wired.wire_resistance == 0:
-            return self.between.sum(axis=1)
-        rows = len(self.resistance)
-        return self._matrix[:rows, :rows]
-
-    def ports(
-        self, drives: Float[Array, "batch rows"], voltages: Float[Array, "batch columns"]
-    ) -> Float[Array, "batch ports"]:
-        """Voltages of the ports of the crossbar: rows after their resistances, then columns, volts."""
-        drawn = times(self._row_block, drives) - voltages @ self.between.T if self.resistance.any() else 0.0
-        return np.concatenate([drives - self.resistance * drawn, voltages], axis=1)
-
-    @property
-    def rows(self) -> int:
-        """See Crossbar."""
-        return self.wired.shape[0]
-
-    @property
-    def columns(self) -> int:
-        """See Crossbar."""
-        return self.wired.shape[1]
-
-    @property
-    def cells(self) -> int:
-        """See Crossbar."""
-        return int(self.conductance.size)
-
-    @property
-    def resistors(self) -> int:
-        """Number of conducting cells, wire segments and resistances of rows."""
-        segments = 2 * self.cells if self.wired.wire_resistance else 0
-        return self.conducting + segments + int(np.count_nonzero(self.resistance))
-
-    @property
-    def conducting(self) -> int:
-        """See Crossbar."""
-        return int(np.count_nonzero(self.conductance))
-
-    def forward(self, drive: Rows) -> Columns:
-        """See Crossbar; columns are held at 0 V at the ends of their wires."""
-        return drive @ self.between
-
-    def mirrored(self, inputs: Float[Array, "batch inputs"]) -> Columns:
-        """See Crossbar."""
-        half = inputs.shape[1]
-        return inputs @ (self.between[:half] - self.between[half : 2 * half])
-
-    def backward(self, volts: Columns) -> Rows:
-        """See Crossbar; drives are held at 0 V."""
-        return volts @ self.between.T
-
-    def row_block(self) -> Square:
-        """See Crossbar: Y_rr."""
-        return self._row_block
-
-    def column_block(self) -> Square:
-        """See Crossbar: Y_cc."""
-        return self._column_block
-
-    def row_sums(self) -> Float[Array, " rows"]:
-        """Conductance of each row to all other ports."""
-        return diagonal(self._row_block)
-
-    def column_sums(self) -> Float[Array, " columns"]:
-        """Conductance of each column to all other ports."""
-        return diagonal(self._column_block)
-
-    def energy(self, drive: Rows, volts: Columns) -> Float[Array, " batch"]:
-        """See Crossbar; includes cells, wires and series resistances."""
-        squares = (drive * times(self._row_block, drive)).sum(axis=1) + (volts * times(self._column_block, volts)).sum(
-            axis=1
-        )
-        return np.asarray(0.5 * squares - (self.forward(drive) * volts).sum(axis=1))
-
-    def gradient(self, mean: Ports, slope: Ports) -> Float[Array, "rows columns"]:
-        """See Crossbar; with the drops across the cells themselves."""
-        return self.wired.products_of_drops(self.ports(*mean), self.ports(*slope))
-
-    def elements(self) -> tuple[Int[Array, " cells"], Int[Array, " cells"], Float[Array, " cells"]]:
-        """See Crossbar: the cells; wires and series resistances have no row and column (see ``parts``)."""
-        row, column = np.nonzero(self.conductance)
-        return row, column, self.conductance[row, column]
-
-    def matrix(self) -> Float[Array, "rows columns"]:
-        """See Crossbar: T."""
-        return self.between
-
-    def place(self, cell: tuple[int, ...]) -> tuple[int, int]:
-        """See Crossbar; every parameter belongs to one cell."""
-        row, column = cell
-        return row, column
-
-    def check(self, name: str) -> None:
-        """Do nothing, because the crossbar is validated when it is created."""
-
-    def renew(self, window: tuple[float, float]) -> int:  # noqa: ARG002
-        """Return 0, because the crossbar represents one state of the weights."""
-        return 0
-
-    def parts(self, number: int, rows: tuple[str, ...], columns: tuple[str, ...]) -> Iterator[Element]:
-        """Resistances of the rows, of sources (Rs) or amplifiers (Rout), and the array with its wires, if any."""
-        behind = np.flatnonzero(self.resistance)
-        if behind.size:
-            name = "Rs1" if number == 1 else f"Rout{number - 1}"
-            ends = tuple((rows[i], f"r{number}_{i}") for i in behind.tolist())
-            yield Resistors(tuple(f"{name}_{i}" for i in behind.tolist()), ends, self.resistance[behind])
-            ohms = self.resistance.tolist()
-            rows = tuple(f"r{number}_{i}" if r else net for i, (net, r) in enumerate(zip(rows, ohms, strict=True)))
-        if self.wired.wire_resistance or self.cell is not None:
-            yield WiredArray(number, rows, columns, replace(self.wired, cell=self.cell))
-        else:
-            yield Bank(number, rows, columns, self)
-
-    def of(self, conductance: Float[Array, "rows columns"]) -> Self:
-        """See Crossbar; the values are copied."""
-        return replace(self, wired=replace(self.wired, conductance=conductance))
-
-    def table(self) -> dict[str, Any]:
-        """Raise UserError, because networks with wires are sampled again from their specification."""
-        raise UserError("save: a crossbar with wires has no file; save the ideal network")
-
-    @cached_property
-    def _divider(self) -> Float[Array, " rows"]:
-        """1/(1 + R Σ_j G_ij): the ratio of p to the drive with ideal wires and columns at 0 V."""
-        return 1 / (1 + self.resistance * self.wired.conductance.sum(axis=1))
-
-    @cached_property
-    def _matrix(self) -> Float[Array, "ports ports"]:
-        """[Y_rr, -T; -Tᵀ, Y_cc] with wires: (1 + Y_rr R)⁻¹ Y_r, with diagonals equal to the sums of their rows."""
-        matrix, rows = self.wired.port_matrix, len(self.resistance)
-        if not self.resistance.any():
-            return matrix
-        seen = np.linalg.solve(np.eye(rows) + matrix[:rows, :rows] * self.resistance, matrix[:rows])
-        coupling = np.empty_like(matrix)
-        coupling[:rows], coupling[rows:, :rows] = -seen, -seen[:, rows:].T
-        coupling[rows:, rows:] = (matrix[rows:, :rows] * self.resistance) @ seen[:, rows:] - matrix[rows:, rows:]
-        np.fill_diagonal(coupling, 0)
-        coupling = 0.5 * (coupling + coupling.T)
-        return np.diag(coupling.sum(axis=1)) - coupling

@@ -17,9 +17,10 @@ from eqprop_analog.core.gradient import Gradient
 from eqprop_analog.devices import Antiparallel, Law
 from eqprop_analog.devices.junctions import Junctions, junction_of
 from eqprop_analog.errors import UserError
-from eqprop_analog.incoming import one_of, real_number
+from eqprop_analog.incoming import one_of
+from eqprop_analog.networks.crossbars.driven import DrivenCrossbar
 from eqprop_analog.networks.crossbars.square import Square, full, plus, solved_by, times
-from eqprop_analog.networks.crossbars.wired import TILE, DrivenCrossbar, WiredCrossbar
+from eqprop_analog.networks.crossbars.wired import TILE, WiredCrossbar
 from eqprop_analog.networks.nonideal.amplifiers import AmplifiedNetwork
 from eqprop_analog.networks.nonideal.periphery import JUNCTION, Periphery
 from eqprop_analog.networks.resistive.network import ResistiveNetwork
@@ -79,15 +80,13 @@ class NonidealNetwork(AmplifiedNetwork):
         for name in (*NOMINAL, "crossbars"):
             object.__setattr__(self, name, getattr(ideal, name))
         self.periphery.validate(ideal)
-        if not real_number(self.link_resistance, "link_resistance", "ohms") >= 0:
-            raise UserError(f"link_resistance: expected ohms of at least 0, got {self.link_resistance}")
-        if self.link_resistance and not self.wire_resistance:
-            raise UserError(
-                f"link_resistance: {self.link_resistance} ohms between tiles with ideal wires; set wire_resistance above 0 ohms"
-            )
         arrays = [
             WiredCrossbar(
-                crossbar.matrix(), self.wire_resistance, self.tile, compiled=self.compiled, link=self.link_resistance
+                crossbar.matrix(),
+                self.wire_resistance,
+                self.tile,
+                compiled=self.compiled,
+                link_resistance=self.link_resistance,
             )
             for crossbar in ideal.crossbars
         ]

@@ -17,7 +17,7 @@ from jaxtyping import Float, Int
 from scipy.sparse import coo_array, csc_array, csr_array
 from scipy.sparse.linalg import splu
 
-from eqprop_analog.networks.crossbars.wired import DrivenCrossbar
+from eqprop_analog.networks.crossbars.driven import DrivenCrossbar
 
 Array = np.ndarray
 Ends = Int[Array, "branches 2"]
@@ -225,7 +225,7 @@ def _segments(
 ) -> Iterator[tuple[Array, Array, Array]]:
     """(one end, other end, siemens) of all wire segments, tile by tile."""
     wired = crossbar.wired
-    inner, end = 1 / wired.wire_resistance, 1 / (wired.wire_resistance + wired.link)
+    inner, end = 1 / wired.wire_resistance, 1 / (wired.wire_resistance + wired.link_resistance)
     for some, others in wired.tiles():
         along, down = on_rows[some, others], on_columns[some, others]
         left = np.concatenate([ports[some][:, None], along[:, :-1]], axis=1)
