@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from eqprop_analog import Nudge, Rates, ResistiveNetwork, Rule, SurrogateSolver
+from eqprop_analog.devices.cells import SinhCell
 from eqprop_analog.errors import UserError
 from eqprop_analog.learning.trainer import PhaseError, PhaseLearner
 from eqprop_analog.networks.nonideal import in_situ
@@ -89,11 +90,16 @@ def test_contrasts_are_computed_twice_at_the_first_update_and_after_so_many(monk
     assert again.figures() == learner.figures()
 
 
-def test_a_contrast_that_deviates_ends_training_before_its_update(monkeypatch):
+@pytest.mark.parametrize(
+    ("solver", "setting"),
+    [(WiredSolver(OHMS), "wire_resistance"), (WiredSolver(0.0, cell=SinhCell(0.5)), "cell")],
+    ids=["wires", "cells"],
+)
+def test_a_contrast_that_deviates_ends_training_before_its_update(monkeypatch, solver, setting):
     monkeypatch.setattr(in_situ, "LARGEST_DEVIATION", -1.0)
     made = network()
-    with pytest.raises(UserError, match="wire_resistance"):
-        WiredLearner(made, WiredSolver(OHMS), RULE).learn(*batch())
+    with pytest.raises(UserError, match=f"^{setting}:"):
+        WiredLearner(made, solver, RULE).learn(*batch())
     np.testing.assert_array_equal(made.conductances[0], network().conductances[0])
 
 

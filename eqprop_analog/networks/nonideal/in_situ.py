@@ -144,10 +144,12 @@ class WiredLearner(Learner):
         self._count[1] += 1
         self._deviation[0] = max(self._deviation[0], worst)
         if not worst <= LARGEST_DEVIATION:
+            name, remedy = ("cell", "cells that are closer to linear")
+            if self.solver.wire_resistance:
+                name, remedy = ("wire_resistance", "a smaller wire resistance or smaller tiles")
             raise UserError(
-                f"wire_resistance: after {self._count[0]} updates of the epoch the error of the contrast is {worst:.2g} of its "
-                f"largest entry, expected at most {LARGEST_DEVIATION:g}: the circuit is too ill-conditioned; use a smaller "
-                f"wire resistance or smaller tiles"
+                f"{name}: after {self._count[0]} updates of the epoch the error of the contrast is {worst:.2g} of its "
+                f"largest entry, expected at most {LARGEST_DEVIATION:g}: the circuit is too ill-conditioned; use {remedy}"
             )
 
     def arrays(self) -> Mapping[str, Array]:
