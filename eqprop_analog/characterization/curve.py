@@ -124,7 +124,7 @@ def _values(table: Table, kind: str, column: int, unit: str) -> Float[Array, " p
     if beyond.any():
         row = int(np.argmax(beyond))
         raise table.refuse(
-            f"{QUANTITIES[kind]}: {values[row]:g} {kind}is out of range for a device; is the unit in the header right?",
+            f"{QUANTITIES[kind]}: {values[row]:g} {kind} is out of range for a device; is the unit in the header right?",
             row,
             column,
         )

@@ -69,7 +69,7 @@ def test_comments_other_columns_decimal_commas_and_latin_letters_are_read(tmp_pa
         ("V (V),I (A)\n0,0\n1\n2,2\n" + "3,3\n" * 4, ["line 3", "2 columns", "got 1"]),
         ("V (V),I (A)\n0,0\n1,1mA\n2,2\n" + "3,3\n" * 4, ["line 3", "unit", "header"]),
         ("V (V),V2 (mV),I (A)\n" + "0,0,0\n" * 6, ["line 1", "2 columns", "--voltage-column"]),
-        ("V (V),I (A)\n0,0\n1e9,1\n2,2\n" + "3,3\n" * 4, ["line 3", "1e+09"]),
+        ("V (V),I (A)\n0,0\n1e9,1\n2,2\n" + "3,3\n" * 4, ["line 3", "1e+09 V "]),
         ("V (V),I (A)\n\0\n", ["binary"]),
     ],
 )
