@@ -6,6 +6,7 @@ import re
 import signal
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -67,7 +68,9 @@ def test_a_board_is_served_until_it_is_interrupted():
     command = [sys.executable, "-m", "eqprop_analog.cli", "board", "serve", "--layers", "2", "3", "1", "--seed", "1"]
     starter = "import sys; from eqprop_analog.cli import main; sys.exit(main(sys.argv[1:]))"
     command[1:3] = ["-u", "-c", starter]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+    begin = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    begin["preexec_fn"] = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)  # a shell's background job ignores it
+    with subprocess.Popen(command, **begin) as process:
         try:
             assert process.stdout is not None
             port = int(re.search(r":(\d+);", process.stdout.readline())[1])
@@ -80,4 +83,8 @@ def test_a_board_is_served_until_it_is_interrupted():
                 np.testing.assert_allclose(one, other, rtol=0, atol=1e-9)
         finally:
             process.send_signal(signal.SIGINT)
-        assert process.wait(600) == 130
+            try:
+                process.wait(600)
+            finally:
+                process.kill()  # otherwise a process that ignores the interrupt would be waited for without end
+    assert process.returncode == 130
