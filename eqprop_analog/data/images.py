@@ -58,11 +58,8 @@ def read_folder(folder: Path, task: Task | None = None) -> Samples:
     split = np.array(test) if len(parts) > 1 else None
     shape = (pixels.shape[1], pixels.shape[2], pixels.shape[3])
     skipped = sum(1 for _, below in parts for each in below for path in each.iterdir()) - len(files)
-    notes = (
-        (f"{skipped} files in {folder.name} were left out because their names are not those of images",)
-        if skipped
-        else ()
-    )
+    note = f"{skipped} files in {folder.name} were left out because their names are not those of images"
+    notes = (note,) if skipped else ()
     return Samples(pixels.reshape(len(pixels), -1), labels, None, classes, (), (), shape, 255.0, split, notes)
 
 
@@ -91,9 +88,8 @@ def _opened(path: Path, shape: tuple[int, ...] | None) -> Array:
     """
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter(
-                "ignore"
-            )  # Pillow's warnings about sizes and unusual metadata; the size is checked here
+            # Pillow's warnings about sizes and unusual metadata; the size is checked here
+            warnings.simplefilter("ignore")
             with Image.open(path) as image:
                 width, height = image.size
                 if width * height > MOST_PIXELS:
@@ -117,22 +113,19 @@ def _opened(path: Path, shape: tuple[int, ...] | None) -> Array:
     return np.moveaxis(pixels, -1, 0) if colour else pixels[None]
 
 
-def _is_idx(path: Path) -> bool:
-    """Return whether a file has the name of an IDX file; its content is checked later."""
-    name = path.name.lower().removesuffix(".gz")
-    return path.is_file() and ("idx" in name or name.endswith("ubyte"))
-
-
 def is_idx_file(path: Path) -> bool:
-    """Return whether a file has the name of an IDX file, or begins like one."""
+    """Return whether a file has the name of an IDX file, or begins like one; its content is checked later."""
     if not path.is_file():
         return False
+    name = path.name.lower().removesuffix(".gz")
+    if "idx" in name or name.endswith("ubyte"):
+        return True
     try:
         with path.open("rb") as file:
             head = file.read(4)
     except OSError:
         return False
-    return _is_idx(path) or (len(head) == 4 and head[:2] == b"\0\0" and 0x08 <= head[2] <= 0x0E and 0 < head[3] < 33)
+    return len(head) == 4 and head[:2] == b"\0\0" and 0x08 <= head[2] <= 0x0E and 0 < head[3] < 33
 
 
 def read_idx(folder: Path, files: Sequence[Path], task: Task | None = None) -> Samples:
