@@ -224,7 +224,7 @@ class ScpiBoard:
 
 @contextmanager
 def _told(message: str) -> Iterator[None]:
-    """UserError where an instrument does not answer: every library has its own name for that."""
+    """Raise UserError if the instrument does not answer, whichever exception the library of its connection raises."""
     try:
         yield
     except UserError:

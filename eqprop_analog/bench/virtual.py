@@ -97,7 +97,7 @@ class VirtualBoard:
 
     def __enter__(self) -> Self:
         board = self
-        with suppress(UserError):  # a simulator takes seconds to start, for which nobody waits who asks the board
+        with suppress(UserError):  # so that the first reading need not wait for the simulator to start
             self._solver.solve(self.network, np.zeros((1, self.network.layers[0])))
 
         class Handler(socketserver.StreamRequestHandler):

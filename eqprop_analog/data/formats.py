@@ -86,9 +86,8 @@ def unpacked(content: bytes, most: int | None = None) -> bytes:
 
 def _cifar_records(archive: tarfile.TarFile, name: str, where: str) -> np.ndarray:
     described = archive.getmember(f"{CIFAR_FOLDER}/{name}")
-    plain = (
-        described.isreg() and described.size <= MOST_BYTES
-    )  # neither links, which may be circular, nor huge sparse files
+    # neither links, which may be circular, nor huge sparse files
+    plain = described.isreg() and described.size <= MOST_BYTES
     member = archive.extractfile(described) if plain else None
     content = member.read() if member else b""
     if not content or len(content) % CIFAR_RECORD:

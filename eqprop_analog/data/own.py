@@ -185,7 +185,7 @@ def opened(dataset: str, own: OwnData, data_dir: Path | None = None) -> OwnDatas
 
 
 def _stamp(place: Path) -> int:
-    """Another number where what is read there has changed: a table or an archive, or files of a folder."""
+    """Return a number that changes when the table, the archive or the files of the folder that are read change."""
     if place.is_dir():
         files = [path for path in place.rglob("*") if path.is_file()]
     elif place.suffix.lower() in (*TABLES, ".npz"):

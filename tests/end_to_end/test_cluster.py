@@ -129,9 +129,8 @@ def test_training_gives_the_same_bits_though_a_worker_is_killed(train, reference
     killer.join()
     assert same_network(reference, "there")
     metrics = [json.loads(Path(folder, "metrics.json").read_text()) for folder in (reference, "there")]
-    assert (
-        metrics[0]["config"] == metrics[1]["config"]
-    )  # no address: a configuration from others never connects to a cluster
+    # no address: a configuration from others never connects to a cluster
+    assert metrics[0]["config"] == metrics[1]["config"]
     assert metrics[0]["statuses"] == metrics[1]["statuses"]
 
 

@@ -29,9 +29,8 @@ def test_a_public_name_has_an_example_that_runs(name: str, monkeypatch: pytest.M
     tests = documented(getattr(ea, name))
     assert tests, f"{name} has no example"
     runner = doctest.DocTestRunner(verbose=False, optionflags=doctest.ELLIPSIS)
-    monkeypatch.setattr(
-        logging.getLogger("eqprop_analog"), "handlers", []
-    )  # a command before may have left its console
+    # a previous command may have left its handler for the console
+    monkeypatch.setattr(logging.getLogger("eqprop_analog"), "handlers", [])
     for test in tests:
         runner.run(test)
     assert runner.failures == 0

@@ -105,6 +105,5 @@ def test_the_citation_and_the_changelog_have_the_version_of_the_package():
     cited = re.search(r"^version: (\S+)$", (REPOSITORY / "CITATION.cff").read_text(), re.MULTILINE)
     newest = re.search(r"^## (\S+)", (REPOSITORY / "CHANGELOG.md").read_text(), re.MULTILINE)
     assert (cited and cited[1], newest and newest[1]) == (version, version)
-    assert not re.search(
-        r"eqprop_analog-\d", (REPOSITORY / "README.md").read_text()
-    )  # the name of a wheel without its version
+    # the README has the name of a wheel without its version
+    assert not re.search(r"eqprop_analog-\d", (REPOSITORY / "README.md").read_text())

@@ -14,7 +14,7 @@ INPUTS = np.array([[0.1, -0.2]])
 
 
 class Instrument:
-    """Answers with the given texts; an exception is raised."""
+    """Accepts every command without effect, and answers queries with the given texts; an exception is raised."""
 
     def __init__(self, **answers: str | Exception) -> None:
         self.answers = {"SYST:ERR?": '0,"No error"', "MEAS:VOLT?": "0.1,0.2,0.3"} | answers

@@ -229,9 +229,8 @@ def test_dialects_differ_where_their_manuals_say() -> None:
     for name, text in static.items():
         assert (".control" in text) == (name == "ngspice")
         assert (".options nonlin" in text) == (name == "xyce")
-        assert not re.search(
-            r"^[^*.\n]\S* .*\d[a-zA-Z]+$", text, re.MULTILINE
-        )  # no suffix, which some programs read differently
+        # no suffix, which some programs read differently
+        assert not re.search(r"^[^*.\n]\S* .*\d[a-zA-Z]+$", text, re.MULTILINE)
         assert text.endswith("\n.end\n")
     assert "I={beta}*V(phase)*(V(y_0)-V(o_0))" in files["ltspice"]
     assert "I={beta*V(phase)*(V(y_0)-V(o_0))}" in files["xyce"]

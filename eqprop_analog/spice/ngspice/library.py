@@ -117,9 +117,8 @@ def library() -> Any:
     from eqprop_analog.spice.ngspice.shared import Ngspice, default_settings
 
     Ngspice.setup_platform()
-    Ngspice.LIBRARY_PATH = (
-        library_path()
-    )  # PySpice itself looks for libngspice.so, which Debian's package does not have
+    # PySpice itself looks for libngspice.so, which Debian's package does not have
+    Ngspice.LIBRARY_PATH = library_path()
     try:
         with default_settings():
             return Ngspice.new_instance()
