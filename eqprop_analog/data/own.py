@@ -153,11 +153,13 @@ def read_samples(dataset: str, settings: DataSettings, data_dir: Path | None = N
 
 
 def _place(dataset: str, data_dir: Path | None) -> Path:
-    """The file or folder with the samples: within ``data_dir`` if it is given, or this folder itself."""
+    """The file or folder with the samples: within ``data_dir`` if it is given, or, for a folder, ``data_dir`` itself."""
     path = Path(dataset)
     if data_dir is None:
         return path
-    return data_dir / path.name if (data_dir / path.name).exists() else data_dir
+    inside = data_dir / path.name
+    is_file = path.suffix.lower() in (*TABLES, ".npz") and data_dir.is_dir()
+    return inside if is_file or inside.exists() else data_dir
 
 
 def is_path(dataset: str) -> bool:

@@ -344,6 +344,9 @@ def test_a_file_elsewhere_is_found_by_its_folder(tmp_path):
     assert data.opened("/nowhere/t.csv", settings(), path.parent).own == opened(path).own
     with pytest.raises(DataError, match="no such file"):
         data.opened("/nowhere/t.csv", settings())
+    for name in ("other.csv", "other.npz"):  # a folder without the file is not read in its place
+        with pytest.raises(DataError, match=rf"{path.parent}/{name}: no such file"):
+            read_samples(name, DataSettings(), path.parent)
 
 
 def test_a_class_of_one_sample_is_trained_on(tmp_path):
