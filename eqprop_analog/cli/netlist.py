@@ -140,7 +140,9 @@ def _texts(arguments: argparse.Namespace, network: Network, read: options.Read |
     inputs = network.check_inputs(given)
     network = _with_devices(arguments, network)
     if arguments.specification and (wires := wiring.wires_given(arguments)):
-        raise UserError(f"{wires[0]}: a specification states its own wires and cells; leave out it or --specification")
+        raise UserError(
+            f"{wires[0]}: a specification states its own wires and cells; leave out this option or --specification"
+        )
     network = wiring.with_wires(arguments, network)
     if arguments.specification:
         return {arguments.output: _chip(arguments, network, inputs, targets, read)}

@@ -171,7 +171,7 @@ class Network(Shown, Protocol):
     def contrast(
         self, inputs: Float[Array, "batch inputs"], plus: "Equilibrium", minus: "Equilibrium"
     ) -> Mapping[str, Array]:
-        """⟨∂E/∂θ₊ - ∂E/∂θ₋⟩/(β₊ - β₋) , by the names of ``arrays``.
+        """⟨∂E/∂θ₊ - ∂E/∂θ₋⟩/(β₊ - β₋), by the names of ``arrays``.
 
         ``inputs``: of both phases; ``plus``, ``minus``: equilibria under nudges of different β, one of which may be 0
         (the free phase). Raises UserError for phases that failed or do not match.

@@ -41,7 +41,7 @@ class DataSettings(BaseModel):
     test_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.2
     """Fraction of the samples that are drawn for the test set, if the file does not say which they are."""
     split_seed: Annotated[int, Field(ge=0)] = 0
-    """Seed of that draw; it differs from the training's, so that networks of several seeds are tested on the same samples."""
+    """Seed of that draw, independent of the training's, so that networks of several seeds are tested on the same samples."""
 
 
 class Found(BaseModel):

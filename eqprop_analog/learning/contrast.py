@@ -42,7 +42,7 @@ def require_phases(
 
     Raises UserError for phases that cannot be compared; see ``contrast``.
     """
-    family_of(network)  # which is empty otherwise
+    family_of(network)  # raises UserError for a network that is not registered
     inputs = network.check_inputs(inputs)
     check_pair("contrast", network.phase_shapes(len(inputs)), plus, minus)
     return inputs

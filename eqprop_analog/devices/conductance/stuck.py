@@ -21,9 +21,9 @@ class StuckCells:
     """
 
     on: float = 0.0
-    """p_on, fraction of cells that stay at their highest conductance at every write."""
+    """p_on, fraction of cells that stay at their highest conductance, whatever is written."""
     off: float = 0.0
-    """p_off, fraction of cells that stay at their lowest conductance at every write."""
+    """p_off, fraction of cells that stay at their lowest conductance, whatever is written."""
 
     def __post_init__(self) -> None:
         """Raise UserError for invalid probabilities."""

@@ -16,10 +16,7 @@ Values = Float[Array, "..."]
 
 @dataclass(frozen=True)
 class Window:
-    """G = G_min + k (G_max - G_min)/(N - 1), k = 0 ...
-
-    N - 1: N levels equally spaced in conductance; or a list of levels.
-    """
+    """G = G_min + k (G_max - G_min)/(N - 1), k = 0 ... N - 1: N levels equally spaced in conductance; or a list of levels."""
 
     lowest: float = 0.0
     """G_min, the lowest conductance of the nominal device, siemens."""

@@ -254,7 +254,7 @@ class HopfieldConfig(TrainConfig):
     def adapted(cls, values: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[str, Any]:
         """Adapt layers instead of connections, and the rates for another depth: the first rate for all but the last.
 
-        For ``method="bptt"``, the cost acts before the output buffers, because saturated outputs get no gradient behind them. For
+        For ``method="bptt"``, the cost acts behind the output buffers, because saturated outputs get no gradient before them. For
         another ``solver`` than the surrogate, set the circuit's dynamics and nudge, float64 and converged phases.
         """
         adapted = for_own_data(values, overrides)

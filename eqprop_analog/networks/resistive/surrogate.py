@@ -191,7 +191,7 @@ def _iterate(equations: NodalEquations, point: _Point, bound: float) -> tuple[_P
     """Do a Newton step and a sweep if this halves the excess, else the best of shorter steps; return which samples are done.
 
     Weakly connected nodes are farther from the equilibrium than their excess. The step shows by which factor, so that a
-        sample is done if the excess times this factor is below ``bound``, or if rounding keeps it from decreasing.
+    sample is done if the excess times this factor is below ``bound``, or if rounding keeps it from decreasing.
     """
     with np.errstate(invalid="ignore", over="ignore", divide="ignore"):
         step = newton_step(equations, point.voltages, point.currents, ACCURACY)

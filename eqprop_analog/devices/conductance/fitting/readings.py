@@ -225,5 +225,5 @@ def _notes(found: Columns) -> tuple[str, ...]:
         if not given
     ]
     if found.ignored:
-        notes.append(f"unused columns:  {', '.join(found.ignored)}")
+        notes.append(f"unused columns: {', '.join(found.ignored)}")
     return tuple(notes)

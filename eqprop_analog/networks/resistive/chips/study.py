@@ -164,7 +164,7 @@ class Study(BaseModel):
 
 def _config(preset: str, changes: dict[str, Any]) -> ResistiveConfig:
     config: Any = resolve(preset, changes)
-    family(config.model).feature("chip netlist", f"study: preset {preset}")  # no chips exist for other values
+    family(config.model).feature("chip netlist", f"study: preset {preset}")  # UserError if such networks have no chips
     for name, value in ONLY.items():
         if (given := getattr(config, name)) != value:
             raise UserError(f'study: preset {preset}: {name}: chips can be trained only with "{value}", got "{given}"')
