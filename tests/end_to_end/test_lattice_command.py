@@ -22,7 +22,7 @@ def figures(path: Path) -> dict[str, Any]:
     return json.loads(path.read_text())
 
 
-def check_files(folder: Path, inputs: np.ndarray, outputs: np.ndarray) -> GraphNetwork:
+def require_right_files(folder: Path, inputs: np.ndarray, outputs: np.ndarray) -> GraphNetwork:
     """The stored network gives the reported outputs, the netlist its first sample's voltages in plain ngspice."""
     network = GraphNetwork.load(folder / "network.npz")
     found = SparseNewtonSolver().solve(network, inputs).require()
@@ -58,7 +58,7 @@ def test_allostery_reaches_its_drops_and_a_seed_gives_the_same_network_again(run
     assert one["relative_error"]["worst_edge"]["before"] > 0.2
     assert one["ngspice"]["statuses"] == {"CONVERGED": 3}
     assert one["ngspice"]["largest_difference"] <= AGREE
-    network = check_files(tmp_path / "one", np.ones((1, 1)), after)
+    network = require_right_files(tmp_path / "one", np.ones((1, 1)), after)
     assert (one["resistors"], one["diodes"]) == (len(network.resistors), 0)
     assert (tmp_path / "one" / "network.npz").read_bytes() == (tmp_path / "two" / "network.npz").read_bytes()
 
@@ -78,7 +78,7 @@ def test_regression_with_diodes_beats_every_straight_line_on_held_out_inputs(run
     x = np.linspace(-3, 3, 12)[:, None]
     assert np.allclose(found["targets"], 0.1 * x**2 - 0.3)
     inputs = np.concatenate([x, -x], axis=1)
-    check_files(tmp_path / "runs" / "lattice", inputs, np.array(found["final_outputs"]))
+    require_right_files(tmp_path / "runs" / "lattice", inputs, np.array(found["final_outputs"]))
     for error in (errors["trained"], errors["best_straight_line"]):
         assert f"{1e3 * error['held_out']:.1f}" in result.out
 

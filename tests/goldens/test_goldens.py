@@ -42,12 +42,12 @@ def test_states_gradients_and_netlists_are_those_of_0_1_0(name: str, expected: d
         text = GOLDENS["ADDED"].sub("", written)
         path = DATA / "netlists" / f"{name}-{key}.cir"
         if path.exists():
-            same_text(*(GOLDENS["COMMENTS"].sub("", each) for each in (text, path.read_text())))
+            require_same_text(*(GOLDENS["COMMENTS"].sub("", each) for each in (text, path.read_text())))
         if key.endswith("flat-free"):  # every number in it is a parameter
             assert GOLDENS["digest"](text) == NETLISTS[name][key]
 
 
-def same_text(text: str, wanted: str) -> None:
+def require_same_text(text: str, wanted: str) -> None:
     """The same words, and numbers that agree to RELATIVE."""
     assert NUMBER.sub("#", text) == NUMBER.sub("#", wanted)
     numbers, others = (np.array(NUMBER.findall(each), float) for each in (text, wanted))
@@ -59,7 +59,7 @@ def test_a_run_stopped_in_the_middle_of_an_epoch_ends_as_the_one_that_never_did(
     folder = tmp_path / "run"
     shutil.copytree(DATA / "runs" / f"{name}-stopped", folder)
     run = trained(name, folder)
-    same_network(run.network, name)
+    require_same_network(run.network, name)
     history = json.loads((DATA / "runs" / name / "metrics.json").read_text())["history"]
     for key in ("epoch", "train_error", "test_error", "samples", "statuses"):
         assert [epoch[key] for epoch in run.metrics["history"]] == [epoch[key] for epoch in history]
@@ -69,7 +69,7 @@ def test_a_run_stopped_in_the_middle_of_an_epoch_ends_as_the_one_that_never_did(
 def test_a_finished_run_goes_on_for_more_epochs(name: str, tmp_path: Path) -> None:
     folder = tmp_path / "run"
     shutil.copytree(DATA / "runs" / name, folder)
-    same_network(trained(name, folder).network, name)
+    require_same_network(trained(name, folder).network, name)
     run = trained(name, folder, epochs=3)
     assert [epoch["epoch"] for epoch in run.metrics["history"]] == [1, 2, 3]
 
@@ -79,7 +79,7 @@ def trained(name: str, folder: Path, **changes: Any) -> Any:
     return GOLDENS["named"]("train")(config, GOLDENS["dataset"](), folder, True, GOLDENS["named"]("silent"), 1e9)
 
 
-def same_network(network: Any, name: str) -> None:
+def require_same_network(network: Any, name: str) -> None:
     stored = type(network).load(DATA / "runs" / name / "network.npz")
     assert network.arrays().keys() == stored.arrays().keys()
     for key, values in network.arrays().items():

@@ -52,7 +52,7 @@ def phases(kind, mine, motion, x, steps, pull):
     return free, nudged
 
 
-def same(one, other, bound, name):
+def require_same(one, other, bound, name):
     far = float((one.cpu().double() - torch.as_tensor(other).cpu().double()).abs().max())
     assert far <= bound * max(1e-2, float(np.abs(np.asarray(torch.as_tensor(other).cpu())).max())), (name, far)
 """
@@ -89,9 +89,9 @@ for theirs, sizes, settings, kind in CASES:
     inputs = torch.tensor(x, dtype=torch.float32, device=DEVICE)
     free, nudged = phases(dense.DenseValues, mine, motion, inputs, (4, 3), pull)
     for layer, s in enumerate(free.states):
-        same(s, expected[0].voltages[layer], 1e-5, (motion, layer))
+        require_same(s, expected[0].voltages[layer], 1e-5, (motion, layer))
         for half, phase in zip(nudged.states[layer].chunk(2), expected[1:]):
-            same(half, phase.voltages[layer], 1e-5, (motion, layer, "nudged"))
+            require_same(half, phase.voltages[layer], 1e-5, (motion, layer, "nudged"))
 
 made = network([Dense(9, 20), Dense(20, 17), Dense(17, 4)], buffer=HardSigmoid())
 stages = ((Motion("gradient-flow", 0.5), 3),)
@@ -106,7 +106,7 @@ for triton in (True, False):
     evaluator = Evaluator(trainer.network, settings, x, y, 7)
     found.append(trainer.arrays() | {"error": np.array(evaluator.error()), "test": evaluator.squares.cpu().numpy()})
 for name, values in found[1].items():
-    same(torch.as_tensor(found[0][name]), values, 1e-5, name)
+    require_same(torch.as_tensor(found[0][name]), values, 1e-5, name)
     moved = np.abs(values - made.arrays()[name]).max() if name.startswith("weight") else 1.0
     assert moved > 1e-3, (name, moved)
 """
@@ -145,7 +145,7 @@ for connections, motion, settings, cost, behind in CASES:
             named |= {f"{name} {frozen}": s for name, s in contrast(mine, of_differences(changed), 0.6).items()}
         ends.append(named)
     for name, values in ends[0].items():
-        same(ends[1][name], values.cpu(), 1e-4, (motion, settings, name))
+        require_same(ends[1][name], values.cpu(), 1e-4, (motion, settings, name))
 
 made = network(CONVOLVED[:2], 1.0, buffer=HardSigmoid(0.5), classes=3, untied=True)
 stages, found = ((Motion("descent"), 6),), []

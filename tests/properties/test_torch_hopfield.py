@@ -70,7 +70,7 @@ def phases(
     return mine, free, pull
 
 
-def same(one: Any, other: np.ndarray, scale: float = 1.0) -> None:
+def require_same(one: Any, other: np.ndarray, scale: float = 1.0) -> None:
     np.testing.assert_allclose(one.flatten(1).numpy() if one.ndim > 1 else one, other, rtol=0, atol=1e-12 * scale)
 
 
@@ -96,14 +96,14 @@ def test_every_step_is_numpys(net: str, settings: dict[str, Any], nudging: dict[
     steps = theirs.free_steps or 0, theirs.nudged_steps or 0
     mine, free, pull = phases(network, motion, steps, inputs, target, nudges)
     for one, other in zip(free.states, expected[0].voltages, strict=True):
-        same(one, other)
-    same(residual(free), HopfieldEquations.of(network, inputs).residual(expected[0].voltages))
+        require_same(one, other)
+    require_same(residual(free), HopfieldEquations.of(network, inputs).residual(expected[0].voltages))
     nudged = begun(free.primitives.under(pull, 2), [s.repeat(2, *[1] * (s.ndim - 1)) for s in free.states])
     nudged.run(steps[1], motion.order(mine.depth))
     halves = [[s.chunk(2)[k] for s in nudged.states] for k in range(2)]
     for half, phase in zip(halves, expected[1:], strict=True):
         for one, other in zip(half, phase.voltages, strict=True):
-            same(one, other)
+            require_same(one, other)
     plus, minus = (Phase(Values(mine, motion, free.primitives.inputs), half) for half in halves)
     gradient = torch_contrast(mine, of_phases(plus, minus), 0.6)
     gradient |= head_gradient(mine, nudged.states[-1], pull, 0.6, len(inputs))
@@ -139,7 +139,7 @@ def test_differences_from_an_equilibrium_are_those_of_the_phases(
     changed = Phase(differences, differences.zeros())
     changed.run(6, order)
     for s, base, change in zip(nudged.states, free.states, changed.states, strict=True):
-        same(base.repeat(times, *[1] * (s.ndim - 1)) + change, s.flatten(1).numpy())
+        require_same(base.repeat(times, *[1] * (s.ndim - 1)) + change, s.flatten(1).numpy())
     halves = [[s.chunk(times)[k] for s in nudged.states] for k in range(times)]
     ends = [Phase(Values(mine, motion, free.primitives.inputs), half) for half in halves]
     plus, minus = ends if times == 2 else (ends[0], free)
@@ -163,7 +163,7 @@ def test_frozen_winners_are_exact_where_none_changes(net: str) -> None:
         phase.run(20, Motion("descent").order(mine.depth))
         ends.append(phase.states)
     for one, other in zip(*ends, strict=True):
-        same(one, other.flatten(1).numpy(), 1e-8)
+        require_same(one, other.flatten(1).numpy(), 1e-8)
     assert min(float(s.abs().max()) for s in ends[0]) > 1e-11
 
 
