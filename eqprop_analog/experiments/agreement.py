@@ -71,8 +71,8 @@ class Agreement:
     ngspice_seconds: float
     surrogate_seconds: float
     cold_starts: dict[str, int] | None = None
-    """For a bistable network, the number of free phases in which ngspice, started from rest, finds the ``same`` state as the
-    surrogate, another one (``elsewhere``), or no stable one (``none``)."""
+    """For a network with pooling (not ``continuous``), the number of free phases in which ngspice, started from rest, finds the
+    ``same`` state as the surrogate, another one (``elsewhere``), or no stable one (``none``)."""
     other_winners: int = 0
     """For such a network, the number of pooling windows, over all samples and phases, with another winner in ngspice."""
     pairs: tuple[Array, Array] = field(repr=False, compare=False, default=(np.zeros(0), np.zeros(0)))

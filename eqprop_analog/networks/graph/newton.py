@@ -115,8 +115,8 @@ def _length(
     """Return t, the approximate minimum of the energy along the step, by doubling and bisection; the energy does not increase.
 
     The slope increases with t because the energy is convex, and the energy decreases while its slope is negative. The
-        whole step is accepted with a positive slope at its end if the sum with the slope at the middle is negative.
-        ``begin``: the slope at t = 0, watts.
+    whole step is accepted with a positive slope at its end if the sum with the slope at the middle is negative.
+    ``begin``: the slope at t = 0, watts.
     """
     low, high = np.zeros(len(step)), np.ones(len(step))
     ahead = _slope(equations, voltages, step, high)
